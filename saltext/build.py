@@ -1,0 +1,110 @@
+"""From a resolved configuration to the objects of a run. The only place that instantiates."""
+
+import sys
+from typing import Any
+
+import lightning as L
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from omegaconf import DictConfig
+from torch import nn
+
+from saltext.data import SaliencyDataModule
+from saltext.errors import ConfigError, SaltextError
+from saltext.models.tranblend import load_published
+from saltext.metrics import check_names
+from saltext.models.normalize import Normalize
+from saltext.run_folder import RunFolder
+from saltext.training import SupervisedModule
+from saltext.training.callbacks import EpochLines
+
+
+def _instantiate(node: Any, **extra: Any) -> Any:
+    """``hydra.utils.instantiate``, but a refused value comes out as a mistake of the configuration, not wrapped."""
+    try:
+        return instantiate(node, _convert_="all", **extra)
+    except HydraException as error:
+        cause = error.__cause__
+        if isinstance(cause, SaltextError):
+            raise cause from None
+        if isinstance(cause, ValueError):
+            raise ConfigError(f"{node['_target_']}: {cause}") from error
+        raise
+
+
+def datamodule(cfg: DictConfig) -> SaliencyDataModule:
+    """The data module; nothing is read yet."""
+    return _instantiate(cfg.data)  # type: ignore[no-any-return]
+
+
+def network(cfg: DictConfig) -> nn.Module:
+    """The network, with the weights of ``checkpoint`` if one is named."""
+    built: TranBlend | TranSalNet = _instantiate({key: value for key, value in cfg.model.items() if key != "name"})
+    if cfg.checkpoint is not None:
+        load_published(built, cfg.checkpoint)
+    return built
+
+
+def module(cfg: DictConfig) -> SupervisedModule:
+    """The Lightning module around the network."""
+    built = network(cfg)
+    encoder: Any = built.encoder
+    normalize = Normalize(
+        mean=cfg.normalize.mean or encoder.mean, std=cfg.normalize.std or encoder.std, order=cfg.normalize.order
+    )
+    return SupervisedModule(
+        network=built,
+        normalize=normalize,
+        loss=_instantiate(cfg.loss),
+        optimizer=_instantiate(cfg.optimizer),
+        scheduler=_instantiate(cfg.scheduler),
+        validation_metrics=_metrics(cfg, "validation_metrics"),
+        test_metrics=_metrics(cfg, "test_metrics"),
+    )
+
+
+def _metrics(cfg: DictConfig, key: str) -> tuple[str, ...]:
+    try:
+        return check_names(list(cfg.evaluation[key]))
+    except ValueError as error:
+        raise ConfigError(f"evaluation.{key}: {error}") from error
+
+
+def trainer(cfg: DictConfig, folder: RunFolder, validates: bool) -> L.Trainer:
+    """The trainer, which writes nothing outside the run's folder.
+
+    Args:
+        cfg: The run's configuration.
+        folder: Where it writes.
+        validates: Whether the split keeps images to choose the epoch; without them the last epoch is the choice.
+    """
+    callbacks = [_instantiate(callback) for callback in cfg.callbacks.values()]
+    if not validates:
+        callbacks = [c for c in callbacks if not (isinstance(c, ModelCheckpoint) and c.monitor)]
+    for callback in callbacks:
+        if isinstance(callback, ModelCheckpoint):
+            callback.dirpath = str(folder.checkpoints)
+    # A bar is for a terminal; in a log file it is noise.
+    callbacks += [EpochLines(), *([RichProgressBar()] if sys.stdout.isatty() else [])]
+    return _instantiate(  # type: ignore[no-any-return]
+        cfg.trainer,
+        callbacks=callbacks,
+        logger=[_instantiate(logger, save_dir=str(folder.root)) for logger in cfg.logger.values()],
+        default_root_dir=str(folder.root),
+        enable_progress_bar=sys.stdout.isatty(),
+    )
+
+
+def tester(cfg: DictConfig) -> L.Trainer:
+    """A trainer that only scores, on the same devices; it writes nothing."""
+    keys = ("accelerator", "devices", "strategy", "num_nodes", "precision")
+    return L.Trainer(
+        **{key: cfg.trainer[key] for key in keys if key in cfg.trainer},
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=sys.stdout.isatty(),
+        use_distributed_sampler=False,
+        inference_mode=True,
+    )

@@ -1,0 +1,41 @@
+"""What a run says, on the terminal and in its log file."""
+
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+
+# Messages of libraries that a user can do nothing about, each with where it comes from.
+_KNOWN = (
+    r".*LeafSpec.*",  # lightning 2.6 with torch 2.14: its own use of a renamed class
+    r".*does not have many workers.*",  # inputs are memory-mapped; see data/cache.py
+    r".*module\(s\) in eval mode at the start of training.*",  # frozen parts are meant to be
+    r".*Checkpoint directory .* exists and is not empty.*",  # a resumed run
+    r".*Trying to infer the `batch_size`.*",
+    r".*number of training batches .* is smaller than the logging interval.*",
+)
+
+
+def log_to(path: Path) -> None:
+    """Send the suite's messages to the terminal and to a file, and warnings to the file as well."""
+    root = logging.getLogger("saltext")
+    root.setLevel(logging.INFO)
+    root.propagate = False
+    lines = logging.FileHandler(path, encoding="utf-8")
+    lines.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    terminal = logging.StreamHandler(sys.stdout)
+    terminal.setFormatter(logging.Formatter("%(message)s"))
+    for handler in (lines, terminal):
+        root.addHandler(handler)
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").addHandler(lines)
+
+
+def quiet_libraries() -> None:
+    """Leave out tips and notices that do not help a user of the suite."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for pattern in _KNOWN:
+        warnings.filterwarnings("ignore", message=pattern)

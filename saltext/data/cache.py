@@ -1,0 +1,414 @@
+"""Decodes and validates the data set once, into memory-mapped arrays that every later run reads.
+
+A cache is keyed by the content of the files and by the settings, so it is never stale: changed files or settings lead
+to another folder. Files whose size and times did not change are not read again to find their content's digest.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from saltext.data.geometry import Resize, Size, content_box
+from saltext.data.sjtu_tis import Pair, Problems
+from saltext.errors import DataError
+
+_log = logging.getLogger(__name__)
+
+_FORMAT = 1
+_ABANDONED_AFTER_S = 6 * 3600
+_KINDS = ("image", "density", "fixations")
+
+_UInt8 = npt.NDArray[np.uint8]
+_Digests = dict[Path, str]
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class CacheSettings:
+    """What the decoded arrays depend on besides the files.
+
+    Attributes:
+        image_size: Height and width of the network's input.
+        map_size: Height and width of the density maps and fixation counts to train on.
+        resize: ``"stretch"`` or ``"letterbox"``, see :func:`saltext.data.geometry.content_box`.
+        max_pixels: A larger picture is refused: it is more likely broken than meant.
+    """
+
+    image_size: Size
+    map_size: Size
+    resize: Resize = "stretch"
+    max_pixels: int = 50_000_000
+
+
+class DecodedCache:
+    """Read-only arrays of all pairs. Opened lazily in each process; pickles as its path.
+
+    Attributes:
+        folder: Where the arrays lie.
+        settings: What they were made with.
+    """
+
+    def __init__(self, folder: Path, settings: CacheSettings) -> None:
+        self.folder = folder
+        self.settings = settings
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "settings": self.settings}
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def _open(self, name: str) -> npt.NDArray[Any]:
+        try:
+            array: npt.NDArray[Any] = np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"the decoded cache {self.folder} is damaged ({error}). Delete that folder and run again."
+            ) from error
+        return array
+
+    @cached_property
+    def images(self) -> _UInt8:
+        """Resized RGB pictures, one for each distinct content. Shape ``(distinct, height, width, 3)``, uint8."""
+        return self._open("images")
+
+    @cached_property
+    def image_rows(self) -> npt.NDArray[np.int64]:
+        """Row of ``images`` for each pair. Shape ``(pairs,)``."""
+        return self._open("image_rows")
+
+    @cached_property
+    def density(self) -> _UInt8:
+        """Density maps at ``map_size``, 0 to 255. Shape ``(pairs, height, width)``."""
+        return self._open("density")
+
+    @cached_property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """Native height and width. Shape ``(pairs, 2)``."""
+        return self._open("sizes")
+
+    @cached_property
+    def _native_density(self) -> _UInt8:
+        return self._open("native_density")
+
+    @cached_property
+    def _native_starts(self) -> npt.NDArray[np.int64]:
+        return self._open("native_starts")
+
+    @cached_property
+    def _points(self) -> npt.NDArray[np.int32]:
+        return self._open("points")
+
+    @cached_property
+    def _point_starts(self) -> npt.NDArray[np.int64]:
+        return self._open("point_starts")
+
+    def image(self, pair: int) -> _UInt8:
+        """The pair's picture, RGB, resized. Shape ``(height, width, 3)``."""
+        picture: _UInt8 = self.images[self.image_rows[pair]]
+        return picture
+
+    def native_size(self, pair: int) -> Size:
+        """Height and width of the pair's files."""
+        height, width = self.sizes[pair].tolist()
+        return height, width
+
+    def native_density(self, pair: int) -> _UInt8:
+        """The pair's density map as published, 0 to 255. Shape: its native size."""
+        start, end = self._native_starts[pair : pair + 2]
+        return self._native_density[start:end].reshape(self.native_size(pair))
+
+    def points(self, pair: int) -> npt.NDArray[np.int32]:
+        """(y, x) of the pair's fixated pixels at native resolution, row by row. Shape ``(fixations, 2)``."""
+        start, end = self._point_starts[pair : pair + 2]
+        return self._points[start:end]
+
+
+def open_cache(pairs: Sequence[Pair], settings: CacheSettings, cache_dir: Path | str) -> DecodedCache:
+    """The decoded arrays of ``pairs``, decoding and validating all files first if that was not done before.
+
+    Safe with several processes: each builds in a folder of its own and renames it; who comes second drops its copy.
+
+    Args:
+        pairs: The whole data set; a cache's rows are in this order.
+        settings: Sizes and bounds.
+        cache_dir: Folder for caches; each gets a sub-folder named by its key.
+
+    Raises:
+        DataError: Files are unreadable, cut short, too large, of unequal size within a pair, or empty (a map that is
+            zero everywhere, no fixations). One error lists all problems. Also when the disk has too little room.
+    """
+    if not pairs:
+        raise DataError("there are no image-text pairs to decode: the data set is empty")
+    cache_dir = Path(cache_dir)
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    digests = _digest_files(pairs, cache_dir)
+    folder = cache_dir / _key(pairs, settings, digests)
+    if not folder.is_dir():
+        _remove_abandoned(cache_dir)
+        _build(pairs, settings, digests, folder)
+    return DecodedCache(folder, settings)
+
+
+def _files(pairs: Iterable[Pair]) -> Iterator[tuple[str, Path]]:
+    """Kind and path of every file, pair by pair."""
+    for pair in pairs:
+        yield "image", pair.image
+        yield "density", pair.density
+        yield "fixations", pair.fixations
+
+
+def _key(pairs: Sequence[Pair], settings: CacheSettings, digests: _Digests) -> str:
+    """Digest of settings and contents; it does not change when the data set moves to another folder."""
+    hasher = hashlib.blake2b(json.dumps([_FORMAT, asdict(settings)]).encode(), digest_size=12)
+    for kind, path in _files(pairs):
+        hasher.update(f"{kind}/{path.name}:{digests[path]}\n".encode())
+    return hasher.hexdigest()
+
+
+def _digest_files(pairs: Sequence[Pair], cache_dir: Path) -> _Digests:
+    """Content digest of every file, remembered between runs for as long as a file's size and times stay the same."""
+    root = pairs[0].image.parent.parent.resolve()
+    memory = cache_dir / f"digests-{hashlib.blake2b(str(root).encode(), digest_size=8).hexdigest()}.json"
+    known = _read_json(memory)
+    seen: dict[tuple[int, int], str] = {}  # published copies of one image may be hard links
+    remembered: dict[str, list[Any]] = {}
+    digests: _Digests = {}
+    for kind, path in _files(pairs):
+        status = path.stat()
+        stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+        name = f"{kind}/{path.name}"
+        inode = status.st_dev, status.st_ino
+        *old_stamp, old_digest = known.get(name, [None])
+        if old_stamp == stamp:
+            digest = old_digest
+        elif inode in seen and status.st_ino:
+            digest = seen[inode]
+        else:
+            digest = _digest(path)
+        digests[path] = seen[inode] = digest
+        remembered[name] = [*stamp, digest]
+    if remembered != known:
+        _write_atomically(memory, json.dumps(remembered))
+    return digests
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _read_json(path: Path) -> dict[str, list[Any]]:
+    try:
+        content: dict[str, list[Any]] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    part.write_text(text)
+    part.replace(path)
+
+
+def _remove_abandoned(cache_dir: Path) -> None:
+    """Drop what builds that were killed left behind."""
+    for part in cache_dir.glob(".building-*"):
+        try:
+            abandoned = time.time() - part.stat().st_mtime > _ABANDONED_AFTER_S
+        except FileNotFoundError:
+            continue
+        if abandoned:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _build(pairs: Sequence[Pair], settings: CacheSettings, digests: _Digests, folder: Path) -> None:
+    part = folder.with_name(f".building-{folder.name}-{uuid.uuid4().hex}")
+    part.mkdir()
+    started = time.monotonic()
+    try:
+        _Builder(pairs, settings, digests, part).run()
+        try:
+            part.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+            # Another process was first; its arrays are the same.
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    _log.info("decoded %d image-text pairs into %s in %.1f s", len(pairs), folder, time.monotonic() - started)
+
+
+class _Builder:
+    """One pass over all files that validates them and writes the arrays."""
+
+    def __init__(self, pairs: Sequence[Pair], settings: CacheSettings, digests: _Digests, folder: Path) -> None:
+        self.pairs = pairs
+        self.settings = settings
+        self.folder = folder
+        self.root = pairs[0].image.parent.parent
+        self.problems = Problems()
+        self.refused: set[Path] = set()
+        first: dict[str, int] = {}  # content digest -> the first pair with that picture
+        for place, pair in enumerate(pairs):
+            first.setdefault(digests[pair.image], place)
+        self.distinct = list(first.values())
+        row = {digest: number for number, digest in enumerate(first)}
+        self.image_rows = np.array([row[digests[pair.image]] for pair in pairs], dtype=np.int64)
+        self.points: list[npt.NDArray[np.int32]] = [np.zeros((0, 2), np.int32)] * len(pairs)
+
+    def run(self) -> None:
+        """Write every array, or raise one error with all problems."""
+        sizes = np.array([self._native_size(pair) for pair in self.pairs], dtype=np.int64).reshape(-1, 2)
+        self._allocate(sizes)
+        self.usable: list[bool] = [bool(size.all()) for size in sizes]
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            for what, work, places in (
+                ("pictures", self._decode_image, self.distinct),
+                ("maps", self._decode_truth, range(len(self.pairs))),
+            ):
+                _consume(pool, what, work, places)
+        self.problems.raise_if_any(self.root, "Replace these files with the published ones and run again.")
+        self._finish(sizes)
+
+    def _native_size(self, pair: Pair) -> Size:
+        """Height and width from the files' headers; (0, 0) after noting a problem."""
+        paths = zip(_KINDS, (pair.image, pair.density, pair.fixations), strict=True)
+        headers = {kind: self._read(path, lambda picture: (picture.height, picture.width)) for kind, path in paths}
+        found: dict[str, Size] = {kind: size for kind, size in headers.items() if size is not None}
+        if len(set(found.values())) > 1:
+            sizes = ", ".join(f"{kind} {width}x{height}" for kind, (height, width) in found.items())
+            self.problems.add("pairs whose image, map and fixation files differ in size", f"{pair.name} ({sizes})")
+            return 0, 0
+        return found["image"] if len(found) == len(_KINDS) else (0, 0)
+
+    def _read(self, path: Path, work: Callable[[Image.Image], _Result]) -> _Result | None:
+        """``work`` on the opened picture, or None after noting (once for each file) why it cannot be used."""
+        if path in self.refused:
+            return None
+        too_large = f"pictures with more than data.max_pixels={self.settings.max_pixels} pixels"
+        try:
+            with Image.open(path) as picture:
+                if picture.mode.startswith(("I", "F")):
+                    raise OSError(f"{picture.mode} pixels, expected 8 bits")
+                if picture.width * picture.height > self.settings.max_pixels:
+                    raise Image.DecompressionBombError
+                return work(picture)
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            self._refuse(path, too_large, self._short(path))
+        except (OSError, SyntaxError, ValueError) as error:
+            self._refuse(path, "files that cannot be read", f"{self._short(path)} ({_one_line(error, path)})")
+        return None
+
+    def _refuse(self, path: Path, kind: str, name: str) -> None:
+        self.refused.add(path)
+        self.problems.add(kind, name)
+
+    def _short(self, path: Path) -> str:
+        return f"{path.parent.name}/{path.name}"
+
+    def _allocate(self, sizes: npt.NDArray[np.int64]) -> None:
+        """Create the large arrays, after making sure that they fit on the disk: a full disk kills the process."""
+        count, (rows, columns) = len(self.pairs), self.settings.image_size
+        self.native_starts = np.concatenate(([0], np.cumsum(sizes.prod(axis=1))))
+        shapes = {
+            "images": (len(self.distinct), rows, columns, 3),
+            "density": (count, *self.settings.map_size),
+            "native_density": (int(self.native_starts[-1]),),
+        }
+        needed = sum(int(np.prod(shape)) for shape in shapes.values())
+        free = shutil.disk_usage(self.folder).free
+        if needed > 0.95 * free:
+            raise DataError(
+                f"the decoded cache needs {needed / 1e9:.1f} GB under {self.folder.parent}, where {free / 1e9:.1f} GB "
+                "are free. Make room, point data.cache_dir elsewhere, or choose smaller sizes."
+            )
+        arrays = {
+            name: np.lib.format.open_memmap(self.folder / f"{name}.npy", mode="w+", dtype=np.uint8, shape=shape)
+            for name, shape in shapes.items()
+            if 0 not in shape
+        }
+        self.arrays: Mapping[str, _UInt8] = arrays
+
+    def _decode_image(self, place: int) -> None:
+        path = self.pairs[place].image
+        picture = self._read(path, lambda picture: picture.convert("RGB"))
+        if picture is not None and self.usable[place]:
+            self.arrays["images"][self.image_rows[place]] = self._fit(picture, self.settings.image_size)
+
+    def _decode_truth(self, place: int) -> None:
+        pair = self.pairs[place]
+        density = self._read(pair.density, lambda picture: picture.convert("L"))
+        if density is not None:
+            native = np.asarray(density)
+            if not native.any():
+                self.problems.add("maps that are zero everywhere", self._short(pair.density))
+            if self.usable[place]:
+                start, end = self.native_starts[place : place + 2]
+                self.arrays["native_density"][start:end] = native.ravel()
+                self.arrays["density"][place] = self._fit(density, self.settings.map_size)
+        fixated = self._read(pair.fixations, lambda picture: np.asarray(picture.convert("L")))
+        if fixated is not None:
+            self.points[place] = np.argwhere(fixated).astype(np.int32)
+            if not fixated.any():
+                self.problems.add("fixation files without a fixation", self._short(pair.fixations))
+
+    def _fit(self, picture: Image.Image, target: Size) -> _UInt8:
+        """Bilinear with antialiasing, as torchvision's Resize does for PIL images."""
+        box = content_box((picture.height, picture.width), target, self.settings.resize)
+        content = np.asarray(picture.resize((box.width, box.height), Image.Resampling.BILINEAR))
+        if content.shape[:2] == target:
+            return content
+        canvas = np.zeros(target + content.shape[2:], np.uint8)
+        canvas[box.top : box.top + box.height, box.left : box.left + box.width] = content
+        return canvas
+
+    def _finish(self, sizes: npt.NDArray[np.int64]) -> None:
+        for array in self.arrays.values():
+            if isinstance(array, np.memmap):
+                array.flush()
+        point_starts = np.concatenate(([0], np.cumsum([len(points) for points in self.points])))
+        for name, array in {
+            "sizes": sizes,
+            "image_rows": self.image_rows,
+            "native_starts": self.native_starts,
+            "points": np.concatenate(self.points),
+            "point_starts": point_starts,
+        }.items():
+            np.save(self.folder / f"{name}.npy", array, allow_pickle=False)
+
+
+def _one_line(error: BaseException, path: Path) -> str:
+    return str(error).replace(str(path), path.name).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _consume(pool: ThreadPoolExecutor, what: str, work: Callable[[int], None], places: Sequence[int]) -> None:
+    """Run ``work`` for all places, with a bar on a terminal and a few lines in a log file."""
+    results: Iterable[None] = pool.map(work, places)
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import track
+
+        for _ in track(results, f"decoding {what}", total=len(places), console=Console(stderr=True)):
+            pass
+        return
+    step = max(1, len(places) // 4)
+    for done, _ in enumerate(results, start=1):
+        if done % step == 0:
+            _log.info("decoding %s: %d of %d", what, done, len(places))

@@ -1,0 +1,283 @@
+"""Serves any mixture of the five tasks to Lightning, after checking everything that can be checked before training."""
+
+import difflib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+from saltext.data import splits
+from saltext.data.cache import CacheSettings, DecodedCache, open_cache
+from saltext.data.dataset import SJTUTIS, Batch, Sample, collate
+from saltext.data.geometry import Resize, Size
+from saltext.data.samplers import EvaluationOrder, TrainingOrder
+from saltext.data.sjtu_tis import Pair, image_sets, read_index
+from saltext.data.splits import Part, Split
+from saltext.data.synthetic import generate
+from saltext.data.tasks import parse_tasks
+from saltext.data.transforms import Augment, single_threaded_worker
+from saltext.errors import ConfigError
+
+
+class SaliencyDataModule(LightningDataModule):
+    """SJTU-TIS in the published layout.
+
+    The whole data set is read, validated and decoded once, and divided over all images, whatever the tasks: the same
+    ``split`` and ``split_seed`` give the same test images to every mixture of tasks.
+
+    ``Trainer(use_distributed_sampler=False)`` is needed: the samplers here know about processes themselves. The
+    training order is decided by (seed, epoch), and evaluation repeats no sample. Per process, the last training batch
+    is as large as what is left, except that a single left-over sample is dropped, since BatchNorm cannot train on it.
+
+    Args:
+        root: Folder of the data set.
+        tasks: Task names, see :data:`saltext.data.tasks.TASKS`.
+        split: ``"80/20"``, ``"70/15/15"``, ``"kfold"``, ``"published"`` (see
+            :func:`saltext.data.splits.published_tranblend`), or the path of a split file.
+        folds: Number of folds of ``"kfold"``.
+        fold: The fold that tests, from 0.
+        val_fraction: Fraction of the images outside the test part that chooses the epoch (``"80/20"``, ``"kfold"``).
+        split_seed: Seed of the split, apart from ``seed`` so that runs with several seeds have the same test images.
+        image_size: Height and width of the network's input.
+        map_size: Height and width of the maps to train on; those of the input by default.
+        resize: ``"stretch"`` or ``"letterbox"``.
+        batch_size: Training samples per step and process.
+        eval_batch_size: Samples per evaluation step; ``batch_size`` by default.
+        num_workers: Loader processes.
+        augment: Changes training samples; None trains on them as they are.
+        cache_dir: Folder for the decoded arrays; about 0.9 GB for the real data at 288x384.
+        seed: Of training order and augmentation.
+        max_pixels: A larger picture is refused.
+
+    Raises:
+        ConfigError: At construction: unknown tasks, or numbers outside their range. At set-up: an unknown split, a
+            batch larger than the training part, a part without samples.
+        DataError: At set-up: the data set or split file is not as expected.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        tasks: str | Sequence[str] = ("pure", "whole", "general", "salient", "non_salient"),
+        split: str = "80/20",
+        folds: int = 5,
+        fold: int = 0,
+        val_fraction: float = 0.1,
+        split_seed: int = 0,
+        image_size: Sequence[int] = (288, 384),
+        map_size: Sequence[int] | None = None,
+        resize: str = "stretch",
+        batch_size: int = 32,
+        eval_batch_size: int | None = None,
+        num_workers: int = 0,
+        augment: Augment | None = None,
+        cache_dir: str | Path = "data/cache",
+        seed: int = 0,
+        max_pixels: int = 50_000_000,
+    ) -> None:
+        super().__init__()
+        self.root = Path(root)
+        self.tasks = tuple(task.name for task in parse_tasks(tasks))
+        self.split_name = split
+        self.folds = folds
+        self.fold = fold
+        self.val_fraction = val_fraction
+        self.split_seed = split_seed
+        self.batch_size = batch_size
+        self.eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
+        self.num_workers = num_workers
+        self.augment = augment
+        self.cache_dir = Path(cache_dir)
+        self.seed = seed
+        self._check_numbers()
+        sizes = _size("image_size", image_size), _size("map_size", image_size if map_size is None else map_size)
+        self.settings = CacheSettings(*sizes, _resize(resize), max_pixels)
+        self._pairs: list[Pair] | None = None
+        self._cache: DecodedCache | None = None
+        self._split: Split | None = None
+
+    def _check_numbers(self) -> None:
+        least = {"batch_size": 1, "eval_batch_size": 1, "num_workers": 0, "seed": 0, "split_seed": 0}
+        wrong = [
+            f"data.{name}={getattr(self, name)} (at least {bound})"
+            for name, bound in least.items()
+            if getattr(self, name) < bound
+        ]
+        if wrong:
+            raise ConfigError(f"values that are too small: {', '.join(wrong)}")
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """The whole data set; a batch's ``index`` is a place in this list."""
+        if self._pairs is None:
+            self._pairs = self._read_pairs()
+        return self._pairs
+
+    @property
+    def cache(self) -> DecodedCache:
+        """The decoded arrays of :attr:`pairs`."""
+        if self._cache is None:
+            self._cache = open_cache(self.pairs, self.settings, self.cache_dir)
+        return self._cache
+
+    @property
+    def split(self) -> Split:
+        """The division in use; ``split.save(path)`` writes it down."""
+        if self._split is None:
+            split = self._make_split()
+            split.check_against(self.pairs)
+            self._split = split
+        return self._split
+
+    def indices(self, part: Part) -> list[int]:
+        """Places in :attr:`pairs` of the samples of ``part`` that belong to the chosen tasks, ascending."""
+        return [index for index in self.split.select(self.pairs, part) if self.pairs[index].task in self.tasks]
+
+    def dataset(self, part: Part, native: bool = False, augment: Augment | None = None) -> SJTUTIS:
+        """The samples of ``part``, with truth at native resolution if ``native``."""
+        return SJTUTIS(self.pairs, self.cache, self.indices(part), augment, self.seed, native)
+
+    def prepare_data(self) -> None:
+        """Validate and decode; Lightning calls this in one process of each machine before the others go on."""
+        self.setup()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the data, decoding it if need be, and check that what is to run can run.
+
+        Args:
+            stage: ``"fit"``, ``"validate"``, ``"test"`` or None for all; scoring alone needs no full training batch.
+        """
+        self._check_parts(stage)
+        _ = self.cache
+
+    def train_dataloader(self) -> "DataLoader[Batch]":
+        """Augmented samples in the order of (seed, epoch)."""
+        dataset = self.dataset("train", augment=self.augment)
+        sampler = TrainingOrder(len(dataset), self.seed, *self._process())
+        lonely_last = len(sampler) > 1 and len(sampler) % self.batch_size == 1 and self.batch_size > 1
+        return self._loader(dataset, sampler, self.batch_size, drop_last=lonely_last)
+
+    def val_dataloader(self) -> "DataLoader[Batch] | list[Any]":
+        """Samples that choose the epoch, with native truth; an empty list where the split keeps none for that."""
+        return self._evaluation_loader("val") if self.split.parts["val"] else []
+
+    def test_dataloader(self) -> "DataLoader[Batch]":
+        """Samples to score, with native truth."""
+        return self._evaluation_loader("test")
+
+    def _read_pairs(self) -> list[Pair]:
+        return read_index(self.root)
+
+    def _make_split(self) -> Split:
+        makers: dict[str, Callable[[], Split]] = {
+            "80/20": lambda: splits.eighty_twenty(image_sets(self.pairs), self.val_fraction, self.split_seed),
+            "70/15/15": lambda: splits.seventy_fifteen_fifteen(image_sets(self.pairs), self.split_seed),
+            "kfold": lambda: splits.kfold(
+                image_sets(self.pairs), self.folds, self.fold, self.val_fraction, self.split_seed
+            ),
+            "published": lambda: splits.published_tranblend(self.pairs),
+        }
+        if self.split_name in makers:
+            return makers[self.split_name]()
+        path = Path(self.split_name)
+        if path.is_file():
+            return Split.load(path)
+        close = difflib.get_close_matches(self.split_name, makers, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(
+            f"data.split={self.split_name!r} is neither one of {', '.join(makers)} nor an existing split file.{hint}"
+        )
+
+    def _check_parts(self, stage: str | None) -> None:
+        counts = {part: len(self.indices(part)) for part in splits.PARTS}
+        tasks = ", ".join(self.tasks)
+        empty = [part for part in splits.PARTS if not counts[part] and (part != "val" or self.split.parts["val"])]
+        if empty:
+            raise ConfigError(
+                f"no samples of the tasks {tasks} in the {' and '.join(empty)} part of the split {self.split.method!r}."
+                " Choose more tasks, another data.split, or another data.val_fraction."
+            )
+        world_size = self._process()[1]
+        training = counts["train"] // world_size
+        if stage in (None, "fit") and self.batch_size > training:
+            each = f" for each of {world_size} processes" if world_size > 1 else ""
+            raise ConfigError(
+                f"data.batch_size={self.batch_size} is larger than the training set of {training} pairs{each} "
+                f"(tasks {tasks}, split {self.split.method!r}). Set data.batch_size to at most {training}."
+            )
+        idle = [part for part in splits.PARTS[1:] if 0 < counts[part] < world_size]
+        if idle:
+            raise ConfigError(
+                f"{world_size} processes share {', '.join(f'{counts[part]} {part} samples' for part in idle)}, so some "
+                "would have nothing to score. Use fewer devices or a larger part."
+            )
+
+    def _process(self) -> tuple[int, int]:
+        """Rank and number of processes."""
+        if self.trainer is not None:
+            return self.trainer.global_rank, self.trainer.world_size
+        return 0, 1
+
+    def _evaluation_loader(self, part: Part) -> "DataLoader[Batch]":
+        dataset = self.dataset(part, native=True)
+        sizes = [self.cache.native_size(index) for index in dataset.indices]
+        return self._loader(dataset, EvaluationOrder(sizes, *self._process()), self.eval_batch_size)
+
+    def _loader(
+        self,
+        dataset: SJTUTIS,
+        sampler: TrainingOrder | EvaluationOrder,
+        batch_size: int,
+        drop_last: bool = False,
+    ) -> "DataLoader[Any]":
+        return DataLoader[Sample](
+            dataset,
+            batch_size=batch_size,
+            sampler=sampler,
+            drop_last=drop_last,
+            collate_fn=collate,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            worker_init_fn=single_threaded_worker,
+            pin_memory=torch.cuda.is_available(),
+            # Of its own, so that starting an epoch does not draw from the generator the network's dropout uses.
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+
+
+class SyntheticDataModule(SaliencyDataModule):
+    """A small generated data set in the published layout, where the text decides the map.
+
+    Args:
+        root: Folder to generate into; must be new, empty, or generated before.
+        images: Number of images.
+        data_seed: Another seed gives other images and texts.
+        **settings: As for :class:`SaliencyDataModule`.
+    """
+
+    def __init__(self, root: str | Path, images: int = 240, data_seed: int = 0, **settings: Any) -> None:
+        super().__init__(root, **settings)
+        self.images = images
+        self.data_seed = data_seed
+
+    def _read_pairs(self) -> list[Pair]:
+        generate(self.root, images=self.images, seed=self.data_seed)
+        return super()._read_pairs()
+
+
+def _size(name: str, value: Sequence[int]) -> Size:
+    numbers = [int(number) for number in value]
+    if len(numbers) != 2 or min(numbers) < 1:
+        raise ConfigError(f"data.{name} must be a height and a width of at least 1, got {list(value)}")
+    return numbers[0], numbers[1]
+
+
+def _resize(value: str) -> Resize:
+    choices: tuple[Resize, ...] = get_args(Resize)
+    for choice in choices:
+        if value == choice:
+            return choice
+    raise ConfigError(f"data.resize must be one of {', '.join(choices)}, got {value!r}")

@@ -1,0 +1,158 @@
+"""SJTU-TIS as samples and batches. Reads memory-mapped arrays only: no picture is decoded here."""
+
+from collections.abc import Sequence
+from typing import NotRequired, TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from saltext.data.cache import DecodedCache
+from saltext.data.geometry import Box, content_box, count_fixations
+from saltext.data.sjtu_tis import Pair
+from saltext.data.transforms import Augment, View
+
+
+class Sample(TypedDict):
+    """One image-text pair; :class:`Batch` describes the fields."""
+
+    image: Tensor
+    density: Tensor
+    fixations: Tensor
+    text: str
+    image_id: str
+    task: str
+    index: int
+    box: Tensor
+    size: Tensor
+    native_density: NotRequired[Tensor]
+    native_points: NotRequired[Tensor]
+
+
+class Batch(TypedDict):
+    """B samples.
+
+    Attributes:
+        image: uint8 ``(B, 3, height, width)``, RGB at the network's input size, not normalised.
+        density: float32 ``(B, 1, h, w)``, 0 to 1: the published map (maximum 255) resized to ``map_size``, / 255.
+        fixations: float32 ``(B, 1, h, w)``: number of fixations in each cell at ``map_size``.
+        text: What was read; empty for ``pure``.
+        image_id: Published IDs, leading zeros kept.
+        task: Task names.
+        index: int64 ``(B,)``: place of the pair in the whole data set, sorted by image ID and task.
+        box: int64 ``(B, 4)``: top, left, height, width of the image content inside ``image``.
+        size: int64 ``(B, 2)``: native height and width.
+        native_density: Evaluation only: uint8 ``(height, width)`` maps as published, one a sample.
+        native_points: Evaluation only: int64 ``(n, 2)``, (y, x) of the fixated pixels, one a sample.
+    """
+
+    image: Tensor
+    density: Tensor
+    fixations: Tensor
+    text: list[str]
+    image_id: list[str]
+    task: list[str]
+    index: Tensor
+    box: Tensor
+    size: Tensor
+    native_density: NotRequired[list[Tensor]]
+    native_points: NotRequired[list[Tensor]]
+
+
+class SJTUTIS(Dataset[Sample]):
+    """Some of the data set's image-text pairs.
+
+    Args:
+        pairs: The whole data set, as :func:`saltext.data.sjtu_tis.read_index` gives it.
+        cache: Its decoded arrays.
+        indices: The pairs to serve, as places in ``pairs``; all by default.
+        augment: Changes each sample anew in each epoch; None serves them as they are.
+        seed: Of the augmentation.
+        native: Add ``native_density`` and ``native_points``; they are as published, so not together with ``augment``.
+
+    Raises:
+        ValueError: ``native`` together with ``augment``, or a cache of other data.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        cache: DecodedCache,
+        indices: Sequence[int] | None = None,
+        augment: Augment | None = None,
+        seed: int = 0,
+        native: bool = False,
+    ) -> None:
+        if native and augment is not None:
+            raise ValueError("native truth is as published and cannot go with augmented samples; give one of the two")
+        if len(cache) != len(pairs):
+            raise ValueError(f"the cache holds {len(cache)} pairs, the data set {len(pairs)}; open this data's cache")
+        self.pairs = pairs
+        self.cache = cache
+        self.indices = list(range(len(pairs)) if indices is None else indices)
+        self.augment = augment
+        self.seed = seed
+        self.native = native
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> Sample:
+        """One sample.
+
+        Args:
+            key: Place in ``indices``, or (epoch, place): the epoch decides the augmentation and travels with the key,
+                because a worker process does not see attributes that change after its start.
+        """
+        epoch, place = key if isinstance(key, tuple) else (0, key)
+        index = self.indices[place]
+        pair = self.pairs[index]
+        view = self._view(index, pair.text)
+        if self.augment is not None:
+            view = self.augment(view, (self.seed, epoch, index))
+        sample: Sample = {
+            "image": torch.from_numpy(view.image.transpose(2, 0, 1).copy()),
+            "density": torch.from_numpy(np.ascontiguousarray(view.density))[None],
+            "fixations": torch.from_numpy(np.ascontiguousarray(view.fixations))[None],
+            "text": view.text,
+            "image_id": pair.image_id,
+            "task": pair.task,
+            "index": index,
+            "box": torch.tensor(view.box),
+            "size": torch.tensor(self.cache.native_size(index)),
+        }
+        if self.native:
+            sample["native_density"] = torch.from_numpy(self.cache.native_density(index).copy())
+            sample["native_points"] = torch.from_numpy(self.cache.points(index).astype(np.int64))
+        return sample
+
+    def _view(self, index: int, text: str) -> View:
+        settings = self.cache.settings
+        native = self.cache.native_size(index)
+        fixations = count_fixations(self.cache.points(index), native, settings.map_size, self._box(native, maps=True))
+        density = self.cache.density[index].astype(np.float32) / np.float32(255)
+        return View(np.asarray(self.cache.image(index)), np.asarray(density), fixations, text, self._box(native))
+
+    def _box(self, native: tuple[int, int], maps: bool = False) -> Box:
+        settings = self.cache.settings
+        return content_box(native, settings.map_size if maps else settings.image_size, settings.resize)
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stack samples into a batch; native truth stays a list, since its sizes differ."""
+    batch: Batch = {
+        "image": torch.stack([sample["image"] for sample in samples]),
+        "density": torch.stack([sample["density"] for sample in samples]),
+        "fixations": torch.stack([sample["fixations"] for sample in samples]),
+        "text": [sample["text"] for sample in samples],
+        "image_id": [sample["image_id"] for sample in samples],
+        "task": [sample["task"] for sample in samples],
+        "index": torch.tensor([sample["index"] for sample in samples]),
+        "box": torch.stack([sample["box"] for sample in samples]),
+        "size": torch.stack([sample["size"] for sample in samples]),
+    }
+    if "native_density" in samples[0]:
+        batch["native_density"] = [sample["native_density"] for sample in samples]
+        batch["native_points"] = [sample["native_points"] for sample in samples]
+    return batch

@@ -1,0 +1,295 @@
+"""Reads the published layout of SJTU-TIS: which files and which text belong to each image-text pair."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from zipfile import BadZipFile
+
+import openpyxl
+from openpyxl.utils.exceptions import InvalidFileException
+
+from saltext.data.tasks import PART_SHEET, TASK_BY_NAME, TASK_BY_SUFFIX, TASK_ORDER, TASKS, WHOLE_SHEET
+from saltext.errors import DataError
+
+ImageSet = Literal["A", "B"]
+
+FOLDERS: Mapping[str, tuple[str, str]] = {
+    "image": ("image_1800", "image"),
+    "map": ("map_1800", "map"),
+    "fixation": ("fixation_1800", "fixation"),
+}
+"""The three kinds of file and the folder names under which they were published."""
+
+WAY_OUT = "Put the published archive there, point data.root (or SALTEXT_DATA) elsewhere, or start with data=synthetic."
+_FILE_NAME = re.compile(r"(?P<id>\d+)(?P<suffix>(_\w+)?)\.png", re.ASCII)
+_LITTER = {"Thumbs.db", "desktop.ini"}
+_FIRST = 5
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One image-text pair: an image, what was read before it, and where people then looked.
+
+    Attributes:
+        image_id: The published ID, leading zeros kept.
+        task: Name of the task.
+        text: The text that was read, outer white space removed; empty for ``pure``.
+        image: RGB(A) file.
+        density: 8-bit grey file, the blurred fixations.
+        fixations: File that is non-zero at the fixated pixels.
+    """
+
+    image_id: str
+    task: str
+    text: str
+    image: Path
+    density: Path
+    fixations: Path
+
+    @property
+    def name(self) -> str:
+        """The pair's published file name without its ending, unique in the data set."""
+        return self.image_id + TASK_BY_NAME[self.task].suffix
+
+
+@dataclass
+class Problems:
+    """Collects what is wrong with a data set, to be told all at once: counts by kind and the first few names."""
+
+    names: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, kind: str, *names: str) -> None:
+        """Note that ``names`` suffer from ``kind``; nothing happens without names."""
+        if names:
+            self.names[kind].extend(names)
+
+    def raise_if_any(self, root: Path, advice: str) -> None:
+        """Raise one DataError that lists every kind of problem with its count and the first names."""
+        if not self.names:
+            return
+        lines = [f"  {len(found)} {kind}: {_first(found)}" for kind, found in self.names.items()]
+        raise DataError(f"SJTU-TIS under {root} cannot be used:\n" + "\n".join(lines) + f"\n{advice}")
+
+
+def _first(names: Sequence[str]) -> str:
+    """The first few names of a sorted list, and how many more there are."""
+    shown = ", ".join(sorted(names)[:_FIRST])
+    return shown if len(names) <= _FIRST else f"{shown} and {len(names) - _FIRST} more"
+
+
+def read_index(root: Path | str) -> list[Pair]:
+    """Every image-text pair of the data set under ``root``, sorted by image ID and then by task order.
+
+    A pair's place in this list is its stable number: it does not depend on the order in which files are listed.
+    No picture is opened here; :func:`saltext.data.cache.open_cache` looks inside them.
+
+    Args:
+        root: Folder that holds ``image_1800`` (or ``image``), ``map_1800`` (or ``map``), ``fixation_1800``
+            (or ``fixation``) and the workbook of texts, whatever the workbook is called.
+
+    Raises:
+        DataError: The layout is not there, or files and texts do not belong together. One error names all problems.
+    """
+    root = Path(root)
+    folders, workbook = _locate(root)
+    problems = Problems()
+    files = {kind: _list_files(folder, problems) for kind, folder in folders.items()}
+    texts = _read_texts(workbook, problems)
+    keys = _complete_triples(files, problems)
+    _check_images(keys, problems)
+    pairs = [_pair(key, files, texts) for key in keys]
+    _check_texts(pairs, texts, problems)
+    problems.raise_if_any(root, "Unpack the published archive again, or mend these files and the workbook.")
+    return sorted(pairs, key=lambda pair: (pair.image_id, TASK_ORDER[pair.task]))
+
+
+def image_sets(pairs: Iterable[Pair]) -> dict[str, ImageSet]:
+    """The half of the data set each image belongs to: A has whole and pure texts, B the other four tasks.
+
+    Returns:
+        Image ID -> ``"A"`` or ``"B"``. An image with the task ``pure`` alone counts as B.
+    """
+    described = {pair.image_id for pair in pairs if pair.task == "whole"}
+    return {pair.image_id: "A" if pair.image_id in described else "B" for pair in pairs}
+
+
+_Key = tuple[str, str]  # image ID, suffix
+
+
+def _locate(root: Path) -> tuple[dict[str, Path], Path]:
+    """The three folders and the workbook, or one error that lists what is there and what is not."""
+    if not root.is_dir():
+        raise DataError(f"SJTU-TIS is not under {root}: there is no such folder. {WAY_OUT}")
+    found, missing, folders = [], [], {}
+    for kind, names in FOLDERS.items():
+        present = [root / name for name in names if (root / name).is_dir()]
+        if present:
+            folders[kind] = present[0]
+            found.append(f"{present[0].name}/ ({sum(1 for _ in present[0].glob('*.png'))} files)")
+        else:
+            missing.append(f"{names[0]}/")
+    workbooks, refused = _find_workbooks(root)
+    found += [path.name for path in workbooks]
+    if len(workbooks) > 1:
+        names_found = ", ".join(path.name for path in workbooks)
+        raise DataError(f"several workbooks of texts under {root}: {names_found}. Keep only the published one there.")
+    if not workbooks:
+        sheets = f"with the sheets {WHOLE_SHEET} and {PART_SHEET}"
+        missing.append(f"the workbook of texts (text最终版本.xlsx {sheets}{refused})")
+    if missing:
+        there = " and ".join(found) if found else f"none of its parts{_nested(root)}"
+        raise DataError(
+            f"SJTU-TIS is not complete under {root}: found {there}, missing {', '.join(missing)}. {WAY_OUT}"
+        )
+    return folders, workbooks[0]
+
+
+def _nested(root: Path) -> str:
+    """A hint at the usual mistake: the archive was unpacked one level further down."""
+    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+        if any((folder / name).is_dir() for names in FOLDERS.values() for name in names):
+            return f" (but {folder} looks like it: set data.root to that)"
+    return ""
+
+
+def _find_workbooks(root: Path) -> tuple[list[Path], str]:
+    """The workbooks that have both sheets, and what is wrong with the others."""
+    usable, refused = [], ""
+    for path in sorted(root.glob("*.xlsx")):
+        if path.name.startswith(("~$", ".")):  # lock files of an open spreadsheet program
+            continue
+        try:
+            sheets = _sheet_names(path)
+        except (BadZipFile, InvalidFileException, KeyError, OSError, ValueError) as error:
+            refused += f"; {path.name} cannot be read: {error}"
+            continue
+        if {WHOLE_SHEET, PART_SHEET} <= set(sheets):
+            usable.append(path)
+        else:
+            refused += f"; {path.name} has the sheets {', '.join(sheets)}"
+    return usable, refused
+
+
+def _sheet_names(path: Path) -> list[str]:
+    book = openpyxl.load_workbook(path, read_only=True)
+    try:
+        return list(book.sheetnames)
+    finally:
+        book.close()
+
+
+def _list_files(folder: Path, problems: Problems) -> dict[_Key, Path]:
+    files: dict[_Key, Path] = {}
+    for path in folder.iterdir():
+        if path.name.startswith(".") or path.name in _LITTER:
+            continue
+        match = _FILE_NAME.fullmatch(path.name)
+        if match is None or match["suffix"] not in TASK_BY_SUFFIX:
+            problems.add(
+                "files whose name is not an ID with one of the endings .png, _0.png, _1.png, _2.png, _3.png",
+                f"{folder.name}/{path.name}",
+            )
+            continue
+        files[match["id"], match["suffix"]] = path
+    return files
+
+
+def _complete_triples(files: Mapping[str, Mapping[_Key, Path]], problems: Problems) -> list[_Key]:
+    """The keys that have an image, a map and a fixation file."""
+    everything = set().union(*files.values())
+    complete = everything.copy()
+    for kind, present in files.items():
+        absent = everything - present.keys()
+        problems.add(f"missing {kind} files", *(f"{image_id}{suffix}.png" for image_id, suffix in absent))
+        complete -= absent
+    if not everything:
+        problems.add("empty folders", *(f"{names[0]}/" for names in FOLDERS.values()))
+    return sorted(complete)
+
+
+def _check_images(keys: Iterable[_Key], problems: Problems) -> None:
+    """Every image must have the tasks of set A or those of set B, and an ID the workbook can tell apart."""
+    suffixes: dict[str, set[str]] = defaultdict(set)
+    for image_id, suffix in keys:
+        suffixes[image_id].add(suffix)
+    allowed = [{task.suffix for task in TASKS if half in task.image_sets} for half in "AB"]
+    problems.add(
+        "images whose tasks are neither those of set A (pure, whole) nor of B (pure, general, salient, non_salient)",
+        *(image_id for image_id, present in suffixes.items() if present not in allowed),
+    )
+    by_number: dict[int, list[str]] = defaultdict(list)
+    for image_id in suffixes:
+        by_number[int(image_id)].append(image_id)
+    problems.add(
+        "IDs that differ only in leading zeros, which the workbook does not keep",
+        *(" = ".join(same) for same in by_number.values() if len(same) > 1),
+    )
+
+
+_Texts = dict[tuple[int, str], str]  # number of the image, task name -> text
+
+
+def _read_texts(workbook: Path, problems: Problems) -> _Texts:
+    """The texts by image number and task; an empty cell counts as no text."""
+    book = openpyxl.load_workbook(workbook, read_only=True, data_only=True)
+    texts: _Texts = {}
+    tasks = {task.label: task.name for task in TASKS if task.sheet == PART_SHEET}
+    try:
+        for number, text in _rows(book[WHOLE_SHEET], ("image", "text"), problems):
+            _add_text(texts, (number, "whole"), text, problems)
+        for number, label, text in _rows(book[PART_SHEET], ("image", "描述种类", "text"), problems):
+            if label not in tasks:
+                problems.add(f"rows of {PART_SHEET} whose kind is not one of {', '.join(map(str, tasks))}", f"{number}")
+                continue
+            _add_text(texts, (number, tasks[label]), text, problems)
+    finally:
+        book.close()
+    return texts
+
+
+def _rows(sheet: Any, columns: Sequence[str], problems: Problems) -> Iterable[tuple[Any, ...]]:
+    """The named cells of each row, the first of them as an integer; rows without any of them are left out."""
+    rows = sheet.iter_rows(values_only=True)
+    header = [str(cell).strip() if cell is not None else "" for cell in next(rows, ())]
+    absent = [name for name in columns if name not in header]
+    if absent:
+        problems.add(f"columns missing in the workbook's sheet {sheet.title}", *absent)
+        return
+    places = [header.index(name) for name in columns]
+    for line, row in enumerate(rows, start=2):
+        cells = [row[place] if place < len(row) else None for place in places]
+        if all(cell is None for cell in cells):
+            continue
+        try:
+            number = int(cells[0] if cells[0] is not None else "")
+        except (TypeError, ValueError):
+            problems.add("workbook rows without an image number", f"{sheet.title} row {line}")
+            continue
+        yield number, *(str(cell).strip() if cell is not None else "" for cell in cells[1:])
+
+
+def _add_text(texts: _Texts, key: tuple[int, str], text: str, problems: Problems) -> None:
+    if texts.setdefault(key, text) != text:
+        problems.add("images with two different texts for one task", f"{key[0]} {key[1]}")
+
+
+def _pair(key: _Key, files: Mapping[str, Mapping[_Key, Path]], texts: _Texts) -> Pair:
+    image_id, suffix = key
+    task = TASK_BY_SUFFIX[suffix]
+    text = texts.get((int(image_id), task.name), "")
+    return Pair(image_id, task.name, text, files["image"][key], files["map"][key], files["fixation"][key])
+
+
+def _check_texts(pairs: Sequence[Pair], texts: _Texts, problems: Problems) -> None:
+    problems.add(
+        "images without a text in the workbook",
+        *(f"{pair.name} ({pair.task})" for pair in pairs if TASK_BY_NAME[pair.task].has_text and not pair.text),
+    )
+    present = {(int(pair.image_id), pair.task) for pair in pairs}
+    problems.add(
+        "texts in the workbook without image files",
+        *(f"{number} ({task})" for number, task in texts.keys() - present),
+    )

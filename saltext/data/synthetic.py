@@ -1,0 +1,365 @@
+"""Generates a small data set in the published layout in which the text decides where people look.
+
+Each image shows two large bright objects and two or three small dim ones on a textured ground, all of different
+colours. A text names some of them; most fixations fall on what it names. A model that ignores the text can only learn
+the large objects and the centre.
+"""
+
+import json
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import openpyxl
+from PIL import Image, ImageDraw
+
+from saltext.data.sjtu_tis import FOLDERS
+from saltext.data.tasks import PART_SHEET, TASK_BY_NAME, TASKS, WHOLE_SHEET
+from saltext.errors import ConfigError, DataError
+
+_log = logging.getLogger(__name__)
+
+_FORMAT = 1
+_SETTINGS_FILE = "synthetic.json"
+_WORKBOOK = "text最终版本.xlsx"
+_OURS = {_SETTINGS_FILE, _WORKBOOK, *(names[0] for names in FOLDERS.values())}
+
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "red": (225, 35, 35),
+    "yellow": (240, 220, 40),
+    "green": (40, 190, 60),
+    "cyan": (40, 210, 225),
+    "blue": (45, 75, 235),
+    "pink": (240, 70, 200),
+}
+SHAPES = ("circle", "square", "triangle", "star")
+
+_BLUR = 32 / 640  # of the longer side: the published maps' sigma is 32 px at 640 px
+_NAMED_SHARE = 0.8  # of the fixations lie on what the text names
+_FIXATIONS = (40, 200)
+_SALIENT_RADIUS = (0.105, 0.13)  # of the longer side
+_DIM_RADIUS = (0.055, 0.065)
+_DIM_STRENGTH = 0.6  # how much of a dim object's colour is its own, the rest is the ground's
+_MIN_SIDE = 96
+
+_SALIENT_TEXTS = (
+    "A large {0} stands out in the scene{1}.",
+    "There is a big {0}{1}",
+    "The bright {0} catches the eye{1}.",
+    "Someone placed a {0} in the foreground{1}",
+    "A {0} can be seen{1}.",
+)
+_DIM_TEXTS = (
+    "A small {0} sits in the background{1}.",
+    "There is a little {0}{1}",
+    "The dim {0} is easy to miss{1}.",
+    "Someone hid a {0} in the scene{1}",
+    "A {0} can be seen{1}.",
+)
+_GENERAL_TEXTS = (
+    "There is a {0} and a {1}.",
+    "A {0} lies not far from a {1}",
+    "Besides the {0} there is a {1}.",
+    "The picture shows a {0} as well as a {1}",
+)
+_WHOLE_TEXTS = (
+    "A {0} and a {1} on a textured ground.",
+    "A scene with a large {0} and a large {1}",
+    "Two big objects, a {0} and a {1}, among smaller ones.",
+)
+
+_Float = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Thing:
+    colour: str
+    shape: str
+    salient: bool
+    y: float
+    x: float
+    radius: float
+
+    @property
+    def words(self) -> str:
+        return f"{self.colour} {self.shape}"
+
+
+@dataclass(frozen=True)
+class _Condition:
+    """One image-text pair before it is drawn: the text, and what it names."""
+
+    task: str
+    text: str
+    named: tuple[_Thing, ...]
+
+
+def generate(root: Path | str, images: int = 240, seed: int = 0, size_range: tuple[int, int] = (144, 176)) -> Path:
+    """Write the data set under ``root``, unless it is there already with the same settings.
+
+    Half of the images are of set A (tasks pure, whole), half of set B (pure, general, salient, non_salient). Files are
+    as published: RGBA images that are equal for all tasks of one image, grey maps with maximum 255, RGB fixations, and
+    the workbook. A map is the binary fixation map blurred with a Gaussian of 32 px at 640 px, zero padding, then scaled
+    to 0..255, which is how the published maps come from their fixations.
+
+    Args:
+        root: A new or empty folder, or one this function wrote; then other settings replace its content.
+        images: Number of images, at least 4.
+        seed: Equal seeds give equal files.
+        size_range: Smallest and largest length of an image's longer side.
+
+    Returns:
+        ``root``.
+
+    Raises:
+        DataError: ``root`` holds files this function did not write; nothing is touched then.
+        ConfigError: Too few images, a negative seed, or images too small to hold the objects.
+    """
+    root = Path(root)
+    if images < 4 or seed < 0 or not _MIN_SIDE <= size_range[0] <= size_range[1]:
+        raise ConfigError(
+            f"synthetic data needs at least 4 images, a seed of at least 0 and {_MIN_SIDE} <= size_range[0] <= "
+            f"size_range[1]; got images={images}, seed={seed}, size_range={tuple(size_range)}"
+        )
+    settings = {"format": _FORMAT, "images": images, "seed": seed, "size_range": list(size_range)}
+    if _written_settings(root) == settings:
+        return root
+    _refuse_foreign(root)
+    part = root.resolve().with_name(f".{root.resolve().name}-{uuid.uuid4().hex}")
+    try:
+        _write(part, settings, images, seed, size_range)
+        if root.exists():
+            _refuse_foreign(root)
+            shutil.rmtree(root)
+        try:
+            part.rename(root)
+        except OSError:
+            if _written_settings(root) != settings:  # otherwise another process was first
+                raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return root
+
+
+def _written_settings(root: Path) -> dict[str, Any] | None:
+    try:
+        content: dict[str, Any] = json.loads((root / _SETTINGS_FILE).read_text())
+    except (OSError, ValueError):
+        return None
+    return content
+
+
+def _refuse_foreign(root: Path) -> None:
+    if not root.exists():
+        return
+    content = {path.name for path in root.iterdir()} if root.is_dir() else {root.name}
+    if content and (_SETTINGS_FILE not in content or content - _OURS):
+        raise DataError(
+            f"{root} holds files that the synthetic generator did not write ({', '.join(sorted(content)[:5])}). Choose "
+            "a new folder as data.root of the synthetic data; nothing was changed."
+        )
+
+
+def _write(root: Path, settings: dict[str, Any], images: int, seed: int, size_range: tuple[int, int]) -> None:
+    for names in FOLDERS.values():
+        (root / names[0]).mkdir(parents=True)
+    ids = _image_ids(images, seed)
+    work = [(root, image_id, place, seed, size_range) for place, image_id in enumerate(ids)]
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        conditions = list(pool.map(lambda arguments: _write_image(*arguments), work))
+    _write_workbook(root / _WORKBOOK, dict(zip(ids, conditions, strict=True)))
+    (root / _SETTINGS_FILE).write_text(json.dumps(settings))
+    _log.info("generated %d images with %d image-text pairs", images, sum(map(len, conditions)))
+
+
+def _image_ids(images: int, seed: int) -> list[str]:
+    """IDs as published: mostly 12 digits with leading zeros, some 9 or 10 digits without."""
+    numbers = np.random.default_rng((seed, 0)).choice(90_000, size=images, replace=False)
+    offsets = {4: 1_000_000_000, 9: 100_000_000}
+    return [
+        str(offsets[place % 10] + number) if place % 10 in offsets else f"{number:012d}"
+        for place, number in enumerate(numbers.tolist())
+    ]
+
+
+def _write_image(root: Path, image_id: str, place: int, seed: int, size_range: tuple[int, int]) -> list[_Condition]:
+    rng = np.random.default_rng((seed, 1, place))
+    size = _draw_size(rng, size_range)
+    things = _place_things(rng, size)
+    picture = _paint(rng, size, things)
+    conditions = _conditions(rng, "AB"[place % 2], things, size)
+    folders = {kind: root / names[0] for kind, names in FOLDERS.items()}
+    encoded: bytes | None = None
+    for condition in conditions:
+        name = f"{image_id}{TASK_BY_NAME[condition.task].suffix}.png"
+        if encoded is None:
+            picture.convert("RGBA").save(folders["image"] / name, compress_level=1)
+            encoded = (folders["image"] / name).read_bytes()
+        (folders["image"] / name).write_bytes(encoded)
+        fixations = _fixate(rng, size, things, condition.named)
+        Image.fromarray(np.repeat(fixations[..., None] * np.uint8(255), 3, axis=2)).save(
+            folders["fixation"] / name, compress_level=1
+        )
+        Image.fromarray(_blur(fixations)).save(folders["map"] / name, compress_level=1)
+    return conditions
+
+
+def _draw_size(rng: np.random.Generator, size_range: tuple[int, int]) -> tuple[int, int]:
+    """Height and width; few distinct ones, a quarter of them portrait."""
+    longer = int(rng.choice(np.linspace(*size_range, 3).round().astype(int)))
+    shorter = round(longer * float(rng.choice([3 / 4, 2 / 3])))
+    return (longer, shorter) if rng.random() < 0.25 else (shorter, longer)
+
+
+def _place_things(rng: np.random.Generator, size: tuple[int, int]) -> tuple[_Thing, ...]:
+    """Two salient objects and two or three others, apart from each other, of different colours."""
+    count = int(rng.integers(4, 6))
+    colours = rng.permutation(list(COLOURS)).tolist()
+    longer = max(size)
+    while True:  # few tries: the objects cover about a tenth of the image
+        things: list[_Thing] = []
+        for number in range(count):
+            salient = number < 2
+            radius = longer * rng.uniform(*(_SALIENT_RADIUS if salient else _DIM_RADIUS))
+            for _ in range(30):
+                y, x = (float(rng.uniform(radius + 2, side - radius - 2)) for side in size)
+                if all(np.hypot(y - o.y, x - o.x) > radius + o.radius + 0.03 * longer for o in things):
+                    things.append(_Thing(colours[number], str(rng.choice(SHAPES)), salient, y, x, float(radius)))
+                    break
+        if len(things) == count:
+            return tuple(things)
+
+
+def _paint(rng: np.random.Generator, size: tuple[int, int], things: Sequence[_Thing]) -> Image.Image:
+    ground = np.asarray(_ground(rng, size))
+    picture = ground.astype(np.float64)
+    for thing in things:
+        mask = np.asarray(_silhouette(thing, size), dtype=np.float64)[..., None] / 255
+        strength = mask * (1.0 if thing.salient else _DIM_STRENGTH)
+        picture = picture * (1 - strength) + np.array(COLOURS[thing.colour]) * strength
+    return Image.fromarray(picture.round().astype(np.uint8))
+
+
+def _ground(rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
+    """Blotches of nearly grey colour, and fine noise."""
+    coarse = rng.uniform(70, 150) + rng.normal(0, 16, (9, 12, 1)) + rng.normal(0, 5, (9, 12, 3))
+    blotches = Image.fromarray(coarse.clip(0, 255).astype(np.uint8)).resize(size[::-1], Image.Resampling.BICUBIC)
+    noisy = np.asarray(blotches, dtype=np.float64) + rng.normal(0, 6, (*size, 1))
+    return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
+
+
+def _silhouette(thing: _Thing, size: tuple[int, int]) -> Image.Image:
+    """255 inside the object, smooth at its edge."""
+    fine = 3
+    canvas = Image.new("L", (size[1] * fine, size[0] * fine))
+    draw = ImageDraw.Draw(canvas)
+    y, x, radius = thing.y * fine, thing.x * fine, thing.radius * fine
+    if thing.shape == "circle":
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
+    else:
+        draw.polygon([(x + radius * dx, y + radius * dy) for dy, dx in _corners(thing.shape)], fill=255)
+    return canvas.resize(size[::-1], Image.Resampling.BOX)
+
+
+@lru_cache
+def _corners(shape: str) -> tuple[tuple[float, float], ...]:
+    """(y, x) of a polygon's corners around the origin, on or within the unit circle, one corner up."""
+    if shape == "square":
+        return (-0.85, -0.85), (-0.85, 0.85), (0.85, 0.85), (0.85, -0.85)
+    reach = (1.0,) * 3 if shape == "triangle" else (1.0, 0.5) * 5
+    angles = 2 * np.pi * np.arange(len(reach)) / len(reach)
+    return tuple((float(-r * np.cos(a)), float(r * np.sin(a))) for r, a in zip(reach, angles, strict=True))
+
+
+def _conditions(
+    rng: np.random.Generator, image_set: str, things: Sequence[_Thing], size: tuple[int, int]
+) -> list[_Condition]:
+    salient = [thing for thing in things if thing.salient]
+    one = salient[int(rng.integers(len(salient)))]
+    other = things[int(rng.integers(len(salient), len(things)))]
+    pair = [one, other] if rng.random() < 0.5 else [other, one]
+    whole = [salient[place] for place in rng.permutation(len(salient))]
+    named = {"pure": salient, "whole": whole, "general": pair, "salient": [one], "non_salient": [other]}
+    templates = {
+        "whole": _WHOLE_TEXTS,
+        "general": _GENERAL_TEXTS,
+        "salient": _SALIENT_TEXTS,
+        "non_salient": _DIM_TEXTS,
+    }
+    conditions = []
+    for task in (task.name for task in TASKS if image_set in task.image_sets):
+        words = [thing.words for thing in named[task]]
+        if len(words) == 1:
+            words.append(_where(rng, named[task][0], size))
+        text = str(rng.choice(templates[task])).format(*words) if task in templates else ""
+        conditions.append(_Condition(task, text, tuple(named[task])))
+    return conditions
+
+
+def _where(rng: np.random.Generator, thing: _Thing, size: tuple[int, int]) -> str:
+    """Sometimes the side an object is on, so that a mirrored image needs a mirrored text."""
+    place = thing.x / size[1]
+    if rng.random() > 0.3 or 0.4 < place < 0.6:
+        return ""
+    return " on the left" if place < 0.5 else " on the right"
+
+
+def _fixate(
+    rng: np.random.Generator, size: tuple[int, int], things: Sequence[_Thing], named: Sequence[_Thing]
+) -> npt.NDArray[np.uint8]:
+    """1 at the fixated pixels: most on the named objects, the rest on the salient ones and around the centre."""
+    count = int(rng.integers(_FIXATIONS[0], _FIXATIONS[1] + 1))
+    salient = [thing for thing in things if thing.salient]
+    shares = [(thing, _NAMED_SHARE / len(named)) for thing in named]
+    shares += [(thing, (1 - _NAMED_SHARE) / 2 / len(salient)) for thing in salient]
+    centres = np.array([(thing.y, thing.x) for thing, _ in shares] + [(size[0] / 2, size[1] / 2)])
+    spreads = np.array([(thing.radius / 2,) * 2 for thing, _ in shares] + [(size[0] / 6, size[1] / 6)])
+    weights = np.array([share for _, share in shares] + [(1 - _NAMED_SHARE) / 2])
+    chosen = rng.choice(len(weights), size=count, p=weights / weights.sum())
+    points = rng.normal(centres[chosen], spreads[chosen])
+    places = points.clip(0, np.array(size) - 1).astype(int)
+    fixations = np.zeros(size, np.uint8)
+    fixations[places[:, 0], places[:, 1]] = 1
+    return fixations
+
+
+def _blur(fixations: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    sigma = _BLUR * max(fixations.shape)
+    blurred = _gaussian(fixations.shape[0], sigma) @ fixations @ _gaussian(fixations.shape[1], sigma)
+    blurred = (blurred - blurred.min()) / (blurred.max() - blurred.min())
+    scaled: npt.NDArray[np.uint8] = (255 * blurred).round().astype(np.uint8)
+    return scaled
+
+
+@lru_cache
+def _gaussian(length: int, sigma: float) -> _Float:
+    """Matrix that blurs a vector with zeros outside; unnormalised, since maps are scaled afterwards."""
+    places = np.arange(length)
+    kernel: _Float = np.exp(-((places[:, None] - places) ** 2) / (2 * sigma**2))
+    return kernel
+
+
+def _write_workbook(path: Path, conditions: dict[str, list[_Condition]]) -> None:
+    book = openpyxl.Workbook()
+    whole = book.worksheets[0]
+    whole.title = WHOLE_SHEET
+    whole.append(["image", "text"])
+    parts = book.create_sheet(PART_SHEET)
+    parts.append(["image", "描述种类", "text"])
+    for image_id, some in sorted(conditions.items(), key=lambda item: int(item[0])):
+        for condition in some:
+            task = TASK_BY_NAME[condition.task]
+            if task.sheet == WHOLE_SHEET:
+                whole.append([int(image_id), condition.text])
+            elif task.sheet == PART_SHEET:
+                parts.append([int(image_id), task.label, condition.text])
+    book.save(path)

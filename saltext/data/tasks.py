@@ -1,0 +1,81 @@
+"""The five tasks of SJTU-TIS: what the subject had read before looking at the image."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from saltext.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Task:
+    """One viewing condition.
+
+    Attributes:
+        name: The name used everywhere in this package.
+        suffix: What follows the image ID in the task's file names.
+        sheet: Sheet of the workbook that holds the task's texts; None for a task without text.
+        label: The task's value in that sheet's kind column; None where the sheet has one kind only.
+        image_sets: The halves of the data set, ``"A"`` and ``"B"``, whose images have this task.
+        aliases: Names in the TranBlend, CLIP-SalGAN and TGSal papers. Not accepted as input: "all" is one task there.
+    """
+
+    name: str
+    suffix: str
+    sheet: str | None
+    label: str | None
+    image_sets: str
+    aliases: tuple[str, ...]
+
+    @property
+    def has_text(self) -> bool:
+        """Whether the subject read a text before looking."""
+        return self.sheet is not None
+
+
+WHOLE_SHEET = "整体"
+PART_SHEET = "部分-实验设置"
+
+TASKS: tuple[Task, ...] = (
+    Task("pure", "_0", None, None, "AB", ("free viewing",)),
+    Task("whole", "", WHOLE_SHEET, None, "A", ("type 1", "scenario")),
+    Task("general", "_1", PART_SHEET, "整体", "B", ("all", "type 4", "salient and non-salient")),
+    Task("salient", "_3", PART_SHEET, "显著", "B", ("type 2",)),
+    Task("non_salient", "_2", PART_SHEET, "非显著", "B", ("type 3",)),
+)
+TASK_BY_NAME: Mapping[str, Task] = {task.name: task for task in TASKS}
+TASK_BY_SUFFIX: Mapping[str, Task] = {task.suffix: task for task in TASKS}
+TASK_ORDER: Mapping[str, int] = {task.name: place for place, task in enumerate(TASKS)}
+
+
+def parse_tasks(names: str | Sequence[str]) -> tuple[Task, ...]:
+    """The tasks of these names, without repeats, in the fixed order pure, whole, general, salient, non_salient.
+
+    Args:
+        names: One task name or several.
+
+    Raises:
+        ConfigError: No name is given, or some are unknown; names each of them with the closest known task.
+    """
+    wanted = [names] if isinstance(names, str) else list(names)
+    choices = ", ".join(TASK_BY_NAME)
+    if not wanted:
+        raise ConfigError(f"no task is chosen; set data.tasks to one or more of: {choices}")
+    unknown = [str(name) for name in wanted if name not in TASK_BY_NAME]
+    if unknown:
+        described = "; ".join(f"{name!r}{_suggestion(name)}" for name in unknown)
+        raise ConfigError(f"unknown task {described}. Choose data.tasks from: {choices}")
+    return tuple(task for task in TASKS if task.name in wanted)
+
+
+def _suggestion(name: str) -> str:
+    plain = _plain(name)
+    for task in TASKS:
+        if plain in (_plain(task.name), *map(_plain, task.aliases)):
+            return f" (here: {task.name!r})"
+    close = difflib.get_close_matches(name.lower(), TASK_BY_NAME, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _plain(name: str) -> str:
+    return "".join(filter(str.isalnum, name.lower()))

@@ -1,0 +1,146 @@
+"""Augmentation. All use of albumentations is behind this module.
+
+Two traps of albumentations 2.0.8 are closed here. Its random state is copied into every loader worker, so workers
+repeat each other; therefore each sample is seeded by itself. And ``Compose.set_random_seed`` gives every transform the
+same stream, so that exactly the flipped images would also change colour; therefore each transform gets its own seed.
+"""
+
+import re
+import warnings
+from dataclasses import dataclass
+
+import albumentations as A
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from saltext.data.geometry import Box
+from saltext.errors import ConfigError
+
+_SIDE = re.compile(r"\b(left|right)(?=(?:most|wards?|hand|handed|side)?\b)", re.IGNORECASE)
+_OTHER = {"left": "right", "right": "left"}
+
+
+@dataclass(frozen=True)
+class View:
+    """One sample as it enters a batch.
+
+    Attributes:
+        image: RGB, uint8, ``(height, width, 3)``.
+        density: float32, ``(rows, columns)``.
+        fixations: Counts, float32, ``(rows, columns)``.
+        text: What was read.
+        box: The image content inside ``image``.
+    """
+
+    image: npt.NDArray[np.uint8]
+    density: npt.NDArray[np.float32]
+    fixations: npt.NDArray[np.float32]
+    text: str
+    box: Box
+
+
+class Augment:
+    """Mirrors a sample left to right and changes its colours mildly.
+
+    A mirrored sample is exact in all its parts: image, density and fixation counts are flipped cell by cell (nothing is
+    resampled), and "left" and "right" change places in the text. The colour changes touch the image alone, and of a
+    letterboxed image only its content.
+
+    Args:
+        flip: Probability of mirroring.
+        brightness: Largest change of brightness, as a fraction of the full range.
+        contrast: Largest relative change of contrast.
+        hue: Largest shift of hue, in degrees of OpenCV's half circle (0 to 180).
+        saturation: Largest shift of saturation, of 255.
+        noise: Largest standard deviation of Gaussian noise, as a fraction of the full range; 0 for none.
+        blur: Largest sigma of a Gaussian blur, in pixels of the network's input; 0 for none.
+
+    Raises:
+        ConfigError: A value is outside its range; names all of them.
+    """
+
+    def __init__(
+        self,
+        flip: float = 0.5,
+        brightness: float = 0.1,
+        contrast: float = 0.1,
+        hue: float = 4.0,
+        saturation: float = 15.0,
+        noise: float = 0.0,
+        blur: float = 0.0,
+    ) -> None:
+        bounds = {
+            "flip": (flip, 1.0),
+            "brightness": (brightness, 1.0),
+            "contrast": (contrast, 1.0),
+            "hue": (hue, 180.0),
+            "saturation": (saturation, 255.0),
+            "noise": (noise, 1.0),
+            "blur": (blur, 10.0),
+        }
+        wrong = [f"{name}={value} (0 to {top:g})" for name, (value, top) in bounds.items() if not 0 <= value <= top]
+        if wrong:
+            raise ConfigError(f"augmentation values outside their range: {', '.join(wrong)}")
+        steps = [A.HorizontalFlip(p=flip)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # albumentations only warns of arguments it does not know
+            if brightness or contrast:
+                steps.append(A.RandomBrightnessContrast(brightness, contrast, p=1.0))
+            if hue or saturation:
+                steps.append(A.HueSaturationValue(hue, saturation, 0.0, p=1.0))
+            if noise:
+                steps.append(A.GaussNoise(std_range=(0.0, noise), p=1.0))
+            if blur:
+                steps.append(A.GaussianBlur(blur_limit=0, sigma_limit=(0.0, blur), p=1.0))
+            # The maps may be smaller than the image, which a mirror does not mind.
+            self._compose = A.Compose(steps, is_check_shapes=False, save_applied_params=True)
+        self._steps = steps
+
+    def __call__(self, view: View, seed: tuple[int, int, int]) -> View:
+        """A changed copy of ``view``.
+
+        Args:
+            view: The sample; not changed.
+            seed: Run seed, epoch and the sample's number, each at least 0. Equal seeds give equal results.
+        """
+        states = np.random.SeedSequence(seed).generate_state(len(self._steps)).tolist()
+        for step, state in zip(self._steps, states, strict=True):
+            step.set_random_seed(state)
+        top, left, height, width = view.box
+        content = np.ascontiguousarray(view.image[top : top + height, left : left + width])
+        changed = self._compose(image=content, masks=[view.density, view.fixations])
+        flipped = any(name == A.HorizontalFlip.__name__ for name, _ in changed["applied_transforms"])
+        columns = view.image.shape[1]
+        box = Box(top, columns - left - width, height, width) if flipped else view.box
+        image = changed["image"]
+        if image.shape != view.image.shape:
+            image = np.zeros_like(view.image)
+            image[box.top : box.top + height, box.left : box.left + width] = changed["image"]
+        density, fixations = changed["masks"]
+        return View(image, density, fixations, mirror_text(view.text) if flipped else view.text, box)
+
+
+def mirror_text(text: str) -> str:
+    """The text for the mirrored image: "left" and "right" change places, alone or in words like "leftmost".
+
+    Case is kept. Every use changes, since the texts of SJTU-TIS use the words for directions only (29 of 1200 texts).
+
+    Example:
+        >>> mirror_text("Left of the bright lamp, a man raises his right hand")
+        'Right of the bright lamp, a man raises his left hand'
+    """
+    return _SIDE.sub(_swap_side, text)
+
+
+def _swap_side(match: re.Match[str]) -> str:
+    word = match[0]
+    other = _OTHER[word.lower()]
+    if word.isupper():
+        return other.upper()
+    return other.capitalize() if word[0].isupper() else other
+
+
+def single_threaded_worker(_: int) -> None:
+    """Set-up of a loader worker: OpenCV's own threads would compete with the other workers."""
+    cv2.setNumThreads(0)

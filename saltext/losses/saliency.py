@@ -1,0 +1,123 @@
+"""The weighted sum of saliency scores that TranSalNet and TranBlend train with."""
+
+import difflib
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import torch
+from torch import Tensor, nn
+
+from saltext.metrics import functional, published
+from saltext.metrics.maps import Maps
+
+PAPER_WEIGHTS: Mapping[str, float] = MappingProxyType({"cc": -2.0, "nss": -1.0, "sim": -1.0, "kl": 10.0, "mse": 4.0})
+"""TranBlend's weights: scores to be raised have negative ones."""
+
+FLOOR = 1e-4
+"""Smallest deviation (cc, nss) and smallest mean above the minimum (sim) that is divided by, in the units of a map
+in 0..1. A map flatter than that is as good as constant: the floor leaves every other map's terms alone and keeps a
+constant map's gradient finite, where the authors' script gives NaN."""
+
+
+class SaliencyLoss(nn.Module):
+    r"""Weighted sum of the papers' terms, each averaged over the images of the batch.
+
+    .. math:: L = \sum_i w_i \, \mathrm{score}_i
+
+    * ``cc``: Pearson correlation (:func:`~saltext.metrics.functional.cc`)
+    * ``sim``: histogram intersection of min-max scaled maps (:func:`~saltext.metrics.functional.sim_minmax`)
+    * ``kl``: divergence in nats (:func:`~saltext.metrics.functional.kl`)
+    * ``nss``: over pixels with a fixation, with the sample deviation
+      (:func:`~saltext.metrics.published.nss_unbiased`). Images without fixations contribute nothing and are not
+      averaged in; the term of a batch without any fixation is 0.
+    * ``mse``: mean squared difference
+
+    Terms are computed in float64 whatever the maps' dtype; nothing synchronises with the device, and NaN passes
+    through.
+
+    Args:
+        weights: Weight of each term; a score to be raised needs a negative weight. Terms with weight 0 are not
+            computed.
+
+    Raises:
+        ValueError: A term is unknown, a weight is no finite number, or all weights are 0.
+
+    References:
+        Lou et al., TranSalNet, Neurocomputing 2022, and the TranBlend paper, for the weights.
+    """
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        super().__init__()
+        self.weights = _checked(weights)
+
+    def forward(self, saliency: Tensor, density: Tensor, fixations: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch.
+
+        Args:
+            saliency: Predictions in 0..1, (batch, 1, height, width), floating point.
+            density: Ground-truth maps in 0..1, same shape.
+            fixations: Number of fixations at each pixel, same shape; above 0 counts as fixated.
+
+        Returns:
+            The loss, a scalar of the predictions' dtype, and the unweighted terms, float64 scalars.
+
+        Raises:
+            ValueError: Shapes differ.
+        """
+        p = Maps(saliency, "saliency", validate=False)
+        g = Maps(density, "density", validate=False)
+        f = Maps(fixations, "fixations", validate=False)
+        p.same_size(g)
+        p.same_size(f)
+        terms = {name: _TERMS[name](p, g, f) for name in self.weights}
+        total = torch.stack([weight * terms[name] for name, weight in self.weights.items()]).sum()
+        return total.to(saliency.dtype), terms
+
+    def extra_repr(self) -> str:
+        """The weights, for ``print(model)``."""
+        return ", ".join(f"{name}={weight:g}" for name, weight in self.weights.items())
+
+
+def _cc(p: Maps, g: Maps, f: Maps) -> Tensor:
+    return functional.cc(p, g, min_std=FLOOR).mean()
+
+
+def _sim(p: Maps, g: Maps, f: Maps) -> Tensor:
+    return functional.sim_minmax(p, g, min_mean=FLOOR).mean()
+
+
+def _kl(p: Maps, g: Maps, f: Maps) -> Tensor:
+    return functional.kl(p, g).mean()
+
+
+def _nss(p: Maps, g: Maps, f: Maps) -> Tensor:
+    fixated = (f.flat > 0).any(1)
+    scores = published.nss_unbiased(p, f, min_std=FLOOR).masked_fill(~fixated, 0.0)
+    return scores.sum() / fixated.sum().clamp_min(1)
+
+
+def _mse(p: Maps, g: Maps, f: Maps) -> Tensor:
+    return (p.wide - g.wide).square().mean()
+
+
+_TERMS = {"cc": _cc, "nss": _nss, "sim": _sim, "kl": _kl, "mse": _mse}
+
+
+def _checked(weights: Mapping[str, float]) -> dict[str, float]:
+    problems = [_unknown(name) for name in weights if name not in _TERMS]
+    problems += [f"the weight of {name} is {w!r}" for name, w in weights.items() if not _is_finite(w)]
+    if not problems and not any(weights.values()):
+        problems = ["all weights are 0, so there is nothing to learn from"]
+    if problems:
+        raise ValueError(f"loss weights: {'; '.join(problems)}. Expected finite numbers for any of {', '.join(_TERMS)}")
+    return {str(name): float(weight) for name, weight in weights.items() if weight}
+
+
+def _is_finite(weight: object) -> bool:
+    return isinstance(weight, int | float) and not isinstance(weight, bool) and math.isfinite(weight)
+
+
+def _unknown(name: object) -> str:
+    close = difflib.get_close_matches(str(name), _TERMS, n=1)
+    return f"unknown term {name!r}" + (f" (did you mean {close[0]!r}?)" if close else "")

@@ -1,0 +1,278 @@
+"""torchmetrics on top of the pure functions: every score is kept with the number of its sample.
+
+A repeated sample (a distributed sampler that pads), an uneven last batch, the order of the samples, the number of
+processes: none of them changes a result, because samples are told apart by number and sorted before anything is
+    averaged.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric as TorchMetric
+
+from saltext.metrics.functional import Negatives
+from saltext.metrics.scores import METRICS, check_names, score
+
+REPEAT_TOLERANCE = 1e-4
+"""How far two scores of one sample may differ. float32 networks differ by about 1e-6 with the composition of the
+batch."""
+
+
+class KeyedScores(TorchMetric):
+    """Scores of samples, each kept with the sample's number; the base of the classes below.
+
+    States are gathered from all processes by :meth:`compute` and :meth:`per_sample`; a process that saw no sample
+    takes part. In a ``MetricCollection`` pass keywords, ``collection.update(pred=..., density=..., fixations=...,
+    ids=...)``: each metric takes what it needs.
+
+    Args:
+        names: One or more names of ``saltext.metrics.METRICS``.
+        kwargs: For ``torchmetrics.Metric``.
+
+    Raises:
+        ValueError: An unknown metric.
+    """
+
+    full_state_update: bool | None = False
+    is_differentiable: bool | None = False
+
+    def __init__(self, names: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.names = check_names(names)
+        # A MetricCollection merges metrics whose states have equal names and, after one batch, equal values, and
+        # from then on updates only the first of them. State names that say what is stored keep different metrics apart.
+        self._ids_state = f"ids of {', '.join(self.names)}"
+        self._values_state = f"values of {', '.join(self.names)}"
+        self.add_state(self._ids_state, default=[], dist_reduce_fx="cat")
+        self.add_state(self._values_state, default=[], dist_reduce_fx="cat")
+        self._seed()
+
+    def _seed(self) -> None:
+        # torchmetrics gathers float32 from a process without updates, and the others' int64 then aborts the process
+        # group.
+        getattr(self, self._ids_state).append(torch.empty(0, dtype=torch.long, device=self.device))
+        getattr(self, self._values_state).append(
+            torch.empty(0, len(self.names), dtype=torch.float64, device=self.device)
+        )
+
+    def reset(self) -> None:
+        """Forget all samples."""
+        super().reset()
+        self._seed()
+
+    def _record(self, ids: Tensor, values: Sequence[Tensor]) -> None:
+        if ids.ndim != 1 or ids.is_floating_point() or len(ids) != len(values[0]):
+            raise ValueError(
+                f"ids has shape {tuple(ids.shape)} and dtype {ids.dtype}; expected one whole number for each of the "
+                f"{len(values[0])} samples: the pair's number in the data set, not its place in the batch"
+            )
+        getattr(self, self._ids_state).append(ids.detach().to(self.device, torch.long))
+        getattr(self, self._values_state).append(torch.stack(list(values), dim=1).detach().to(self.device))
+
+    def per_sample(self) -> tuple[Tensor, Tensor]:
+        """Scores of all samples of all processes, each sample once, in the order of their numbers.
+
+        Returns:
+            Numbers, int64 (n,), and scores, float64 (n, metrics), both on the CPU.
+
+        Raises:
+            ValueError: A sample was scored twice, with different results.
+        """
+        if self._is_synced:
+            return self._gathered()
+        with self.sync_context():
+            return self._gathered()
+
+    def missing(self, expected: Tensor) -> Tensor:
+        """Numbers of ``expected`` (int64, any shape) that no process has scored, sorted, on the CPU."""
+        ids, _ = self.per_sample()
+        wanted = expected.cpu().flatten().sort().values
+        missing: Tensor = wanted[~torch.isin(wanted, ids)]
+        return torch.unique_consecutive(missing)
+
+    def undefined(self) -> Tensor:
+        """How many samples have no defined score (NaN), int64 (metrics,): these are counted, not averaged."""
+        return torch.isnan(self.per_sample()[1]).sum(0)
+
+    def means(self) -> Tensor:
+        """Means over the samples that have a score, float64 (metrics,) on the metric's device; NaN if none has."""
+        return self.per_sample()[1].nanmean(0).to(self.device)
+
+    def _gathered(self) -> tuple[Tensor, Tensor]:
+        ids, values = (_joined(getattr(self, state)) for state in (self._ids_state, self._values_state))
+        order = torch.argsort(ids, stable=True)
+        ids, values = ids[order].cpu(), values[order].cpu()
+        distinct, times = torch.unique_consecutive(ids, return_counts=True)
+        first = times.cumsum(0) - times
+        self._refuse_contradictions(ids, values, values[first].repeat_interleave(times, dim=0))
+        return distinct, values[first]
+
+    def _refuse_contradictions(self, ids: Tensor, values: Tensor, firsts: Tensor) -> None:
+        close = torch.isclose(values, firsts, rtol=REPEAT_TOLERANCE, atol=REPEAT_TOLERANCE, equal_nan=True)
+        if bool(close.all()):
+            return
+        wrong = torch.unique_consecutive(ids[~close.all(1)]).tolist()
+        raise ValueError(
+            f"{len(wrong)} samples were scored more than once with different results (numbers {wrong[:5]}, ...): ids must "
+            "be the sample's number in the data set, and reset() must come between two passes"
+        )
+
+
+def _joined(state: Tensor | list[Tensor]) -> Tensor:
+    return state if isinstance(state, Tensor) else torch.cat(state)
+
+
+class ScoreTable(KeyedScores):
+    """Several metrics of the same samples, computed together (:func:`saltext.metrics.score`).
+
+    Args:
+        names: Names of ``saltext.metrics.METRICS``, the columns.
+        kwargs: For ``torchmetrics.Metric``.
+    """
+
+    def update(
+        self,
+        pred: Tensor,
+        density: Tensor | None,
+        fixations: Tensor | None,
+        ids: Tensor,
+        others: Tensor | None = None,
+        baseline: Tensor | None = None,
+    ) -> None:
+        """Score a batch of samples of one size; arguments of :func:`saltext.metrics.score`, and int64 (batch,)
+        numbers."""
+        scores = score(pred, density, fixations, self.names, others=others, baseline=baseline)
+        self._record(ids, [scores[name] for name in self.names])
+
+    def compute(self) -> dict[str, Tensor]:
+        """Mean of each metric over the samples that have a score; NaN if none has."""
+        return dict(zip(self.names, self.means(), strict=True))
+
+
+class PerImageMetric(KeyedScores):
+    """One metric: the mean over images of a pure function.
+
+    ``compute()`` is a float64 scalar: NaN before the first sample, and samples without a defined score left out
+    (:meth:`undefined` counts them). ``per_sample()`` has the single scores in a column.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, name: str | None = None, **kwargs: Any) -> None:
+        super().__init__([name or self.name], **kwargs)
+        self.higher_is_better = METRICS[self.names[0]].higher_is_better
+
+    def _function(self) -> Callable[..., Tensor]:
+        return METRICS[self.names[0]].function
+
+    def compute(self) -> Tensor:
+        """Mean over the samples that have a score."""
+        return self.means()[0]
+
+    def plot(self, val: Any = None, ax: Any = None) -> Any:
+        """A figure and axis with the value, or with several values of ``compute()`` (torchmetrics' convention)."""
+        return self._plot(val, ax)
+
+
+class DensityMetric(PerImageMetric):
+    """A metric of prediction and ground-truth map."""
+
+    def update(self, pred: Tensor, density: Tensor, ids: Tensor) -> None:
+        """Score a batch: maps (batch, 1, height, width) and int64 (batch,) numbers of the samples."""
+        self._record(ids, [self._function()(pred, density)])
+
+
+class FixationMetric(PerImageMetric):
+    """A metric of prediction and fixations."""
+
+    def update(self, pred: Tensor, fixations: Tensor, ids: Tensor) -> None:
+        """Score a batch: maps and counts (batch, 1, height, width), and int64 (batch,) numbers of the samples."""
+        self._record(ids, [self._function()(pred, fixations)])
+
+
+class CC(DensityMetric):
+    """Mean :func:`saltext.metrics.functional.cc`."""
+
+    name = "cc"
+
+
+class SIM(DensityMetric):
+    """Mean :func:`saltext.metrics.functional.sim`; of its min-max variant with ``minmax=True``."""
+
+    name = "sim"
+
+    def __init__(self, minmax: bool = False, **kwargs: Any) -> None:
+        super().__init__("sim_minmax" if minmax else "sim", **kwargs)
+
+
+class KL(DensityMetric):
+    """Mean :func:`saltext.metrics.functional.kl`."""
+
+    name = "kl"
+
+
+class NSS(FixationMetric):
+    """Mean :func:`saltext.metrics.functional.nss`."""
+
+    name = "nss"
+
+
+class AUCJudd(FixationMetric):
+    """Mean :func:`saltext.metrics.functional.auc_judd`."""
+
+    name = "auc_judd"
+
+    def __init__(self, negatives: Negatives = "all", **kwargs: Any) -> None:
+        super().__init__({"all": "auc_judd", "unfixated": "auc_judd_unfixated"}[negatives], **kwargs)
+
+
+class AUCBorji(FixationMetric):
+    """Mean :func:`saltext.metrics.functional.auc_borji` with its default draws."""
+
+    name = "auc_borji"
+
+
+class AUCShuffled(PerImageMetric):
+    """Mean :func:`saltext.metrics.functional.auc_shuffled`."""
+
+    name = "auc_shuffled"
+
+    def update(self, pred: Tensor, fixations: Tensor, others: Tensor, ids: Tensor) -> None:
+        """Score a batch: maps, counts and others' counts (batch, 1, height, width), and int64 (batch,) numbers."""
+        self._record(ids, [self._function()(pred, fixations, others)])
+
+
+class IG(PerImageMetric):
+    """Mean :func:`saltext.metrics.functional.ig`."""
+
+    name = "ig"
+
+    def update(self, pred: Tensor, fixations: Tensor, baseline: Tensor, ids: Tensor) -> None:
+        """Score a batch: maps, counts and baseline densities (batch, 1, height, width), and int64 (batch,) numbers."""
+        self._record(ids, [self._function()(pred, fixations, baseline)])
+
+
+class Top20AUC(DensityMetric):
+    """Mean :func:`saltext.metrics.published.top20_auc`."""
+
+    name = "top20_auc"
+
+
+class Top20SAUC(DensityMetric):
+    """Mean :func:`saltext.metrics.published.top20_sauc`."""
+
+    name = "top20_sauc"
+
+
+class NSSUnbiased(FixationMetric):
+    """Mean :func:`saltext.metrics.published.nss_unbiased`."""
+
+    name = "nss_unbiased"
+
+
+class NSSOfMap(DensityMetric):
+    """Mean :func:`saltext.metrics.published.nss_of_map`."""
+
+    name = "nss_of_map"

@@ -1,0 +1,329 @@
+"""What the metrics read: batches of maps and of fixations, with the passes over the pixels that several metrics share.
+
+Every metric takes plain tensors. One who calls several of them on the same maps wraps the tensors once, and what the
+metrics have in common (sums, deviations, the sorted pixels) is computed once:
+
+    >>> pred = Maps(torch.rand(2, 1, 6, 8), "pred")
+    >>> density = Maps(torch.rand(2, 1, 6, 8), "density")
+    >>> scores = cc(pred, density), kl(pred, density)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from copy import copy
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Maps:
+    """A batch of real-valued maps.
+
+    Args:
+        maps: Shape ``(batch, 1, height, width)``, any real dtype. Comparisons are made in the map's own precision
+            (float32 or float64; half precision is widened), sums in float64.
+        name: What error messages call it.
+        validate: Refuse NaN and infinite values when they are first met. A training step passes False: nothing then
+            synchronises with the device, and a NaN reaches the loss, where a gradient scaler expects it.
+        first: Number of the first map in the caller's batch, for error messages.
+    """
+
+    def __init__(self, maps: Tensor, name: str, *, validate: bool = True, first: int = 0) -> None:
+        if maps.ndim != 4 or maps.shape[1] != 1 or maps.shape[2:].numel() == 0:
+            raise ValueError(
+                f"{name} has shape {tuple(maps.shape)}; expected (batch, 1, height, width) with at least one pixel: "
+                "add the axes that are missing (maps[:, None]) or choose one channel"
+            )
+        if maps.is_complex():
+            raise ValueError(f"{name} is complex; expected real values")
+        self.shape = tuple(maps.shape)
+        self.name = name
+        self._maps = maps
+        self._validate = validate
+        self._first = first
+
+    @classmethod
+    def of(cls, maps: Tensor | Maps, name: str) -> Maps:
+        """Wrap a tensor, or keep maps that are wrapped already; checked, unless they were wrapped unchecked.
+
+        Raises:
+            ValueError: A map has NaN or infinite values.
+        """
+        wrapped = maps if isinstance(maps, Maps) else cls(maps, name)
+        if wrapped._validate:
+            _ = wrapped._checked
+        return wrapped
+
+    @cached_property
+    def _checked(self) -> bool:
+        bad = ~torch.isfinite(self.high.double() - self.low.double())
+        self._refuse(bad, "NaN or infinite values", "find out where they come from; no score would mean anything")
+        return True
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels of each map."""
+        return self.shape[2] * self.shape[3]
+
+    @cached_property
+    def flat(self) -> Tensor:
+        """Pixel values for comparisons, float32 or float64, shape ``(batch, pixels)``."""
+        flat = self._maps.flatten(1)
+        if flat.dtype in (torch.float32, torch.float64):
+            return flat
+        return flat.float() if flat.is_floating_point() else flat.double()
+
+    @cached_property
+    def wide(self) -> Tensor:
+        """Pixel values in float64, shape ``(batch, pixels)``."""
+        return self.flat.double()
+
+    @cached_property
+    def low(self) -> Tensor:
+        """Smallest value of each map, shape ``(batch,)``."""
+        return self.flat.amin(1)
+
+    @cached_property
+    def high(self) -> Tensor:
+        """Largest value of each map, shape ``(batch,)``."""
+        return self.flat.amax(1)
+
+    @cached_property
+    def constant(self) -> Tensor:
+        """Whether each map has one value only, to double precision; bool, shape ``(batch,)``."""
+        return (self.low == self.high) | (self.std == 0)
+
+    @cached_property
+    def total(self) -> Tensor:
+        """Sum of each map, float64, shape ``(batch,)``."""
+        return self.wide.sum(1)
+
+    @cached_property
+    def mean(self) -> Tensor:
+        """Mean of each map, float64, shape ``(batch,)``."""
+        return self.total / self.pixels
+
+    @cached_property
+    def centred(self) -> Tensor:
+        """Values minus their map's mean, float64, shape ``(batch, pixels)``."""
+        return self.wide - self.mean[:, None]
+
+    @cached_property
+    def std(self) -> Tensor:
+        """Population deviation of each map, float64, shape ``(batch,)``."""
+        norm: Tensor = torch.linalg.vector_norm(self.centred, dim=1)
+        return norm / math.sqrt(self.pixels)
+
+    def safe_std(self, min_std: float) -> Tensor:
+        """The deviation to divide by: not below ``min_std``, and 1 where it would be 0."""
+        if min_std > 0:
+            return self.std.clamp_min(min_std)
+        return torch.where(self.constant, 1.0, self.std)
+
+    @cached_property
+    def distribution(self) -> Tensor:
+        """Maps divided by their sums, float64, shape ``(batch, pixels)``; an all-zero map stays zero.
+
+        Raises:
+            ValueError: A map has negative values.
+        """
+        if self._validate:
+            self._refuse(
+                self.low < 0,
+                "negative values, which no distribution has",
+                "apply a sigmoid or a softmax, or subtract the minimum",
+            )
+        return self.wide / torch.where(self.total == 0, 1.0, self.total)[:, None]
+
+    @cached_property
+    def ascending(self) -> Tensor:
+        """Sorted pixel values, shape ``(batch, pixels)``, without gradient."""
+        return ascending(self.flat)
+
+    @cached_property
+    def salient_fifth(self) -> Tensor:
+        """Pixels strictly above the value at rank floor(0.8 N) of each map, bool, shape ``(batch, pixels)``.
+
+        Ties with that value stay outside, so the set may be smaller than a fifth, and of a constant map it is empty.
+        """
+        return self.flat > self._order_statistic(int(0.8 * self.pixels))[:, None]
+
+    def _order_statistic(self, rank: int) -> Tensor:
+        if "ascending" in self.__dict__ or self.flat.device.type != "cpu":
+            return self.ascending[:, rank]
+        return torch.from_numpy(np.partition(self.flat.detach().numpy(), rank, axis=1)[:, rank])
+
+    def same_size(self, other: Maps | Fixations) -> None:
+        """Raise ValueError unless the other one has the same number of maps of the same size."""
+        if self.shape == other.shape:
+            return
+        if self.shape[0] != other.shape[0]:
+            raise ValueError(
+                f"{self.name} has {self.shape[0]} maps and {other.name} {other.shape[0]}; expected one for each image"
+            )
+        size, truth = (f"{maps.shape[2]} x {maps.shape[3]}" for maps in (self, other))
+        raise ValueError(
+            f"{self.name} is {size} pixels and {other.name} {truth}: resize {self.name} to {truth}. Ground truth keeps its "
+            "size; fixations that must move are moved as coordinates, never by resizing their map"
+        )
+
+    def _refuse(self, bad: Tensor, what: str, remedy: str) -> None:
+        if bool(bad.any()):
+            raise ValueError(
+                f"{self.name} has {what} (first in map {self._first + int(bad.nonzero()[0])} of the batch, "
+                f"counted from 0): {remedy}"
+            )
+
+
+def paired(pred: Tensor | Maps, density: Tensor | Maps) -> tuple[Maps, Maps]:
+    """Prediction and ground-truth map, wrapped and of equal size.
+
+    Raises:
+        ValueError: Shapes differ, or a map has NaN or infinite values.
+    """
+    p, g = Maps.of(pred, "pred"), Maps.of(density, "density")
+    p.same_size(g)
+    return p, g
+
+
+def scored_at(pred: Tensor | Maps, fixations: Tensor | Fixations) -> tuple[Maps, Fixations]:
+    """Prediction and fixations, wrapped and of equal size.
+
+    Raises:
+        ValueError: Shapes differ, the prediction has NaN or infinite values, or ``fixations`` holds no counts.
+    """
+    p, f = Maps.of(pred, "pred"), Fixations.of(fixations)
+    p.same_size(f)
+    return p, f
+
+
+class Fixations:
+    """A batch of fixations, given as the number of fixations at each pixel, or (faster) by :meth:`from_points`.
+
+    Args:
+        counts: Shape ``(batch, 1, height, width)``, any real dtype, values 0, 1, 2, ...
+        name: What error messages call it.
+
+    Raises:
+        ValueError: A value is no count. A blurred or resized fixation map is not a map of counts.
+    """
+
+    def __init__(self, counts: Tensor, name: str = "fixations") -> None:
+        self.shape = Maps(counts, name).shape
+        self.name = name
+        flat = counts.detach().flatten(1)
+        # A fixation is one pixel in hundreds, so everything below works on lists of fixated pixels.
+        row, pixel = flat.nonzero(as_tuple=True)
+        count = flat[row, pixel]
+        if bool(((count < 0) | (count != count.round()) | ~torch.isfinite(count)).any()):
+            raise ValueError(
+                f"{name} holds values that are no counts (0, 1, 2, ...): give the number of fixations at each pixel, "
+                "made from coordinates, not a blurred or resized fixation map"
+            )
+        count = count.long()
+        self._row, self._pixel = row.repeat_interleave(count), pixel.repeat_interleave(count)
+
+    @classmethod
+    def from_points(cls, points: Sequence[Tensor], size: tuple[int, int], name: str = "fixations") -> Fixations:
+        """Fixations given as coordinates.
+
+        Args:
+            points: For each image, the (y, x) of its fixations in pixels counted from 0, int64 (fixations, 2).
+            size: Height and width of the maps.
+            name: What error messages call it.
+
+        Raises:
+            ValueError: A point lies outside, or is not a pair of whole numbers.
+        """
+        height, width = size
+        for number, of_image in enumerate(points):
+            if of_image.ndim != 2 or of_image.shape[1] != 2 or of_image.is_floating_point():
+                raise ValueError(
+                    f"{name} of map {number} have shape {tuple(of_image.shape)} and dtype {of_image.dtype}; expected whole "
+                    "numbers (y, x), shape (fixations, 2)"
+                )
+        fixations = cls.__new__(cls)
+        fixations.shape = (len(points), 1, height, width)
+        fixations.name = name
+        y, x = torch.cat([p.new_empty(0, 2) for p in points[:1]] + list(points)).long().unbind(1)
+        number = torch.tensor([len(p) for p in points], dtype=torch.long, device=y.device)
+        fixations._row = torch.arange(len(points), device=y.device).repeat_interleave(number, output_size=len(y))
+        fixations._pixel = y * width + x
+        outside = (y < 0) | (y >= height) | (x < 0) | (x >= width)
+        if bool(outside.any()):
+            first = int(outside.nonzero()[0])
+            raise ValueError(
+                f"{int(outside.sum())} of {len(y)} {name} lie outside the {height} x {width} pixels (first: y={int(y[first])}, "
+                f"x={int(x[first])} in map {int(fixations._row[first])}): points are (y, x), counted from 0, in pixels of the map"
+            )
+        return fixations
+
+    @classmethod
+    def of(cls, counts: Tensor | Fixations, name: str = "fixations") -> Fixations:
+        """Wrap a tensor, or keep fixations that are wrapped already."""
+        return counts if isinstance(counts, Fixations) else cls(counts, name)
+
+    def rows(self, start: int, stop: int) -> Fixations:
+        """The fixations of some of the images."""
+        part = copy(self)
+        part.__dict__ = {"shape": (stop - start, *self.shape[1:]), "name": self.name}
+        low, high = torch.searchsorted(self._row, torch.tensor([start, stop], device=self._row.device)).tolist()
+        part._row, part._pixel = self._row[low:high] - start, self._pixel[low:high]
+        return part
+
+    @cached_property
+    def each(self) -> Points:
+        """All fixations; a pixel fixated twice is listed twice."""
+        return self._points(self._row, self._pixel)
+
+    @cached_property
+    def distinct(self) -> Points:
+        """All fixated pixels, each once."""
+        pixels = self.shape[2] * self.shape[3]
+        keys = torch.unique_consecutive((self._row * pixels + self._pixel).sort().values)
+        return self._points(keys // pixels, keys % pixels)
+
+    def _points(self, row: Tensor, pixel: Tensor) -> Points:
+        number = torch.bincount(row, minlength=self.shape[0])
+        longest = max(1, int(number.max())) if len(number) else 1
+        slot = torch.arange(len(row), device=row.device) - (number.cumsum(0) - number)[row]
+        index = torch.zeros(self.shape[0], longest, dtype=torch.long, device=row.device)
+        index[row, slot] = pixel
+        return Points(index, number)
+
+
+class Points:
+    """Pixels of each image of a batch, in lists padded to one length.
+
+    Attributes:
+        index: Flat pixel numbers, int64, shape ``(batch, longest)``; whatever stands behind the end of a list is 0.
+        number: Length of each list, int64, shape ``(batch,)``.
+        valid: Which entries of ``index`` are real, bool, shape ``(batch, longest)``.
+    """
+
+    def __init__(self, index: Tensor, number: Tensor) -> None:
+        self.index = index
+        self.number = number
+        self.valid = torch.arange(index.shape[1], device=index.device) < number[:, None]
+
+    def values(self, flat: Tensor) -> Tensor:
+        """The maps' values there, shape ``(batch, longest)``, without gradient; +inf behind the end of a list."""
+        return flat.detach().gather(1, self.index).masked_fill(~self.valid, torch.inf)
+
+    def mean(self, flat: Tensor) -> Tensor:
+        """Mean of the maps' values there, shape ``(batch,)``, differentiable; NaN for an empty list."""
+        total = flat.gather(1, self.index).masked_fill(~self.valid, 0.0).sum(1)
+        return (total / self.number.clamp_min(1)).masked_fill(self.number == 0, torch.nan)
+
+
+def ascending(values: Tensor) -> Tensor:
+    """Each row sorted. Gradients do not pass."""
+    values = values.detach()
+    if values.device.type != "cpu":
+        return values.sort(dim=1).values
+    # numpy's vectorised sort takes a tenth of the time of torch.sort, which carries indices along.
+    return torch.from_numpy(np.sort(values.numpy(), axis=1))

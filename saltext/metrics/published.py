@@ -1,0 +1,191 @@
+"""The metrics of the papers' own scripts, and of the MIT benchmark's, under names of their own.
+
+Their numbers compare with nothing else, hence the names. Shapes, dtypes and undefined cases are those of
+:mod:`saltext.metrics.functional`. TranBlend scores at 288x384 and CLIP-SalGAN at 256x256, both with fixation images
+resized bilinearly; these functions score whatever they are given.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saltext.metrics.functional import Negatives
+from saltext.metrics.maps import Fixations, Maps, ascending, paired, scored_at
+
+
+def top20_auc(pred: Tensor | Maps, density: Tensor | Maps) -> Tensor:
+    r"""Both papers' "AUC": the most salient fifth of the prediction against that of the ground-truth map.
+
+    Each map is binarised, keeping the values strictly above the sorted value at index floor(0.8 N); the ROC curve of
+    a binary prediction has one corner, so its area is
+
+    .. math:: \mathrm{AUC} = \tfrac12 (\mathrm{TPR} + 1 - \mathrm{FPR})
+
+    Args:
+        pred: Predicted saliency, any finite scale. Shape ``(batch, 1, height, width)``.
+        density: Blurred ground truth, any finite scale. Same shape.
+
+    Returns:
+        Scores in 0..1, shape ``(batch,)``; 0.5 is chance, and a constant prediction's score. A ground truth without
+        a value above its threshold (a constant one) scores NaN.
+
+    Raises:
+        ValueError: Shapes differ, or a map has NaN or infinite values.
+
+    Example:
+        >>> pred = torch.arange(10.0).view(1, 1, 2, 5)  # its salient fifth is the last pixel: 9 > sorted[8]
+        >>> top20_auc(pred, pred)
+        tensor([1.], dtype=torch.float64)
+    """
+    p, g = paired(pred, density)
+    hits = (p.salient_fifth & g.salient_fifth).sum(1)
+    predicted, positives = p.salient_fifth.sum(1), g.salient_fifth.sum(1)
+    true_positive_rate = hits / positives.double()
+    false_positive_rate = (predicted - hits) / (p.pixels - positives).double()
+    return (true_positive_rate + 1 - false_positive_rate) / 2
+
+
+def top20_sauc(pred: Tensor | Maps, density: Tensor | Maps) -> Tensor:
+    """Expectation of both papers' "sAUC", exact: ``0.25 + top20_auc / 2``.
+
+    It carries no information of its own and is no shuffled AUC in the literature's sense
+    (:func:`saltext.metrics.functional.auc_shuffled`). The scripts also label as positive as many randomly chosen
+    negatives as there are positives, then take the AUC of the binary prediction against these labels. On average the
+    chosen negatives are predicted at the false positive rate, so TPR' = (TPR + FPR) / 2 and FPR' = FPR.
+
+    Args, returns and errors are those of :func:`top20_auc`.
+    """
+    return 0.25 + top20_auc(pred, density) / 2
+
+
+def top20_sauc_sampled(pred: Tensor | Maps, density: Tensor | Maps, seed: int = 0) -> Tensor:
+    """One draw of both papers' "sAUC", as their scripts compute it; :func:`top20_sauc` is its expectation.
+
+    Draws as the scripts do under ``numpy.random.seed(seed)``: the ascending numbers of the negative pixels are
+    shuffled and the first become positives. Every image starts from ``seed``, so its score does not depend on its
+    batch-mates. Slow, because the shuffle is a sequential algorithm of numpy's legacy generator: meant for
+    reproducing, not for scoring.
+
+    Args:
+        pred: Predicted saliency, any finite scale. Shape ``(batch, 1, height, width)``.
+        density: Blurred ground truth, any finite scale. Same shape.
+        seed: Of numpy's legacy generator.
+
+    Returns:
+        As :func:`top20_auc`; a constant prediction scores 0.5.
+
+    Raises:
+        ValueError: Shapes differ, or a map has NaN or infinite values.
+    """
+    p, g = paired(pred, density)
+    chosen, positives = (maps.salient_fifth.cpu().numpy() for maps in (p, g))
+    labels = positives.copy()
+    for row, mask in zip(labels, positives, strict=True):
+        negatives = np.flatnonzero(~mask)
+        np.random.RandomState(seed).shuffle(negatives)
+        row[negatives[: mask.sum()]] = True
+    with np.errstate(invalid="ignore"):  # no positives: 0 / 0 is the NaN that is meant
+        true_positive_rate = (chosen & labels).sum(1) / labels.sum(1)
+        false_positive_rate = (chosen & ~labels).sum(1) / (~labels).sum(1)
+    return torch.from_numpy((true_positive_rate + 1 - false_positive_rate) / 2).to(p.flat.device)
+
+
+def nss_unbiased(pred: Tensor | Maps, fixations: Tensor | Maps | Fixations, *, min_std: float = 0.0) -> Tensor:
+    """TranBlend's NSS, as metric and in its loss: sample deviation, and a mask instead of counts. Differentiable.
+
+    Differs from :func:`saltext.metrics.functional.nss` by the factor sqrt((N-1)/N), and in that every pixel above 0
+    counts once. The scripts pass a bilinearly resized fixation image, whose fixations cover several pixels each.
+
+    Args:
+        pred: Predicted saliency, any finite scale. Shape ``(batch, 1, height, width)``.
+        fixations: A pixel above 0 is fixated; real values, since a resized fixation image has them. Same shape.
+        min_std: For a loss: population deviations below it are raised to it, which keeps the gradient finite at a
+            constant prediction. In the units of the prediction. 0, the definition, for scoring.
+
+    Returns:
+        Scores in standard deviations, shape ``(batch,)``; 0 is chance. A constant prediction scores 0. An image without
+        fixations scores NaN.
+
+    Raises:
+        ValueError: Shapes differ, or a map has NaN or infinite values.
+    """
+    p = Maps.of(pred, "pred")
+    f = fixations if isinstance(fixations, Fixations) else Maps.of(fixations, "fixations")
+    p.same_size(f)
+    # A dense mask, unlike the lists of the standard NSS: nothing waits for the device inside a training step.
+    fixated = f.flat > 0
+    number = fixated.sum(1)
+    at_fixations = (p.centred * fixated).sum(1) / number.clamp_min(1)
+    sample_std = p.safe_std(min_std) * math.sqrt(p.pixels / max(p.pixels - 1, 1))
+    score = at_fixations / sample_std
+    if min_std == 0:
+        score = score.masked_fill(p.constant, 0.0)
+    return score.masked_fill(number == 0, torch.nan)
+
+
+def nss_of_map(pred: Tensor | Maps, density: Tensor | Maps) -> Tensor:
+    """CLIP-SalGAN's "NSS": :func:`nss_unbiased` over all pixels where the ground-truth *map* is above 0.
+
+    The map covers most of the image, so even a perfect prediction scores 0.25 to 0.34 on SJTU-TIS.
+
+    Args:
+        pred: Predicted saliency, any finite scale. Shape ``(batch, 1, height, width)``.
+        density: Blurred ground truth, 0 where nobody looked. Same shape.
+
+    Returns:
+        Scores in standard deviations, shape ``(batch,)``. A constant prediction scores 0; an all-zero map scores NaN.
+
+    Raises:
+        ValueError: Shapes differ, or a map has NaN or infinite values.
+    """
+    return nss_unbiased(*paired(pred, density))
+
+
+def auc_judd_mit(pred: Tensor | Maps, fixations: Tensor | Fixations, negatives: Negatives = "unfixated") -> Tensor:
+    """Area under the ROC curve through the fixated values alone, as the MIT benchmark's ``AUC_Judd.m`` computes it.
+
+    Only the values at the fixations are thresholds, and straight lines join the curve's points, which raises the
+    score above the exact one, :func:`saltext.metrics.functional.auc_judd`, by up to 1 / (2 * number of fixations).
+    Equal to pysaliency's ``AUC_Judd(jitter=False)``; the noise that the original adds against ties is left out.
+
+    Args:
+        pred: Predicted saliency, any finite scale. Shape ``(batch, 1, height, width)``.
+        fixations: Number of fixations at each pixel. Same shape.
+        negatives: ``"unfixated"`` pixels (MIT), or ``"all"``.
+
+    Returns:
+        Scores in 0..1, shape ``(batch,)``; 0.5 is chance, and a constant prediction's score. An image without
+        fixations, or without negatives, scores NaN.
+
+    Raises:
+        ValueError: Shapes differ, the prediction has NaN or infinite values, or ``fixations`` holds no counts.
+
+    References:
+        Judd et al., Learning to predict where humans look, ICCV 2009.
+    """
+    p, f = scored_at(pred, fixations)
+    thresholds = ascending(f.each.values(p.flat))
+    false = p.pixels - torch.searchsorted(p.ascending, thresholds)
+    number = torch.full_like(f.each.number, p.pixels)
+    if negatives == "unfixated":
+        number = number - f.distinct.number
+        distinct = ascending(f.distinct.values(p.flat))
+        false = false - (f.distinct.number[:, None] - torch.searchsorted(distinct, thresholds))
+    elif negatives != "all":
+        raise ValueError(f"negatives={negatives!r}; expected 'all' or 'unfixated'")
+    true = f.each.number[:, None] - torch.searchsorted(thresholds, thresholds)
+    area = _trapezoids(_curve(false, number), _curve(true, f.each.number))
+    comparisons = (number * f.each.number).double()
+    return (area / comparisons.clamp_min(1)).masked_fill(comparisons == 0, torch.nan)
+
+
+def _curve(counts: Tensor, total: Tensor) -> Tensor:
+    """Counts above each ascending threshold, from all of them to none."""
+    ends = total[:, None]
+    return torch.cat([ends, counts, torch.zeros_like(ends)], 1).double()
+
+
+def _trapezoids(x: Tensor, y: Tensor) -> Tensor:
+    return ((x[:, :-1] - x[:, 1:]) * (y[:, :-1] + y[:, 1:])).sum(1) / 2

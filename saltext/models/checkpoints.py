@@ -1,0 +1,174 @@
+"""Weights from files into networks: strictly, running no code, with an error that says what was found."""
+
+import pickle
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from saltext.errors import CheckpointError
+
+Weights = Mapping[str, Tensor]
+
+NETWORK_PREFIX = "network."
+"""Where the Lightning modules of this suite keep their network."""
+
+_SHOWN = 4
+
+# A key that only one kind of network has, what that network is, and the choice that builds it.
+_TELLTALES: tuple[tuple[str, str, str], ...] = (
+    (r"encoder\.encoder\.4\.denselayer1\.", "TranSalNet-Dense", "model/encoder=densenet161"),
+    (r"encoder\.encoder\.4\.0\.conv1\.", "TranSalNet-Res", "model/encoder=resnet50"),
+    (r"encoder\.encoder\.conv_stem\.", "a network on an EfficientNet encoder", "model/encoder=efficientnet_lite0"),
+    (r"decoder\.blendnet\.upsample\.", "TranBlend with the blending net", "model/blend=blending_net"),
+    (r"decoder\.blendnet\.layers\.", "TranBlend with token cross attention", "model/blend=token_cross_attention"),
+    (r"conv_vgg1\.", "the CLIP-SalGAN generator", "model=clip_salgan"),
+    (r"(features\.)?denseblock1\.", "an ImageNet DenseNet", "it as the encoder's own checkpoint"),
+    (r"layer1\.0\.conv1\.", "an ImageNet ResNet", "it as the encoder's own checkpoint"),
+)
+
+
+def load_weights(
+    network: nn.Module,
+    path: str | Path,
+    *,
+    prefix: str | None = None,
+    ignore: Sequence[str] = (),
+    keep: Sequence[str] = (),
+) -> None:
+    """Load a weight file into a network, or say why the two do not belong together.
+
+    Args:
+        network: Filled in place; unchanged if the file does not fit.
+        path: A Lightning checkpoint, a plain state dict (``torch.save``) or a ``.safetensors`` file.
+        prefix: Take only keys that start with it, without it. Default: ``network.`` for a Lightning checkpoint that has
+            such keys, otherwise nothing.
+        ignore: Patterns (``fnmatch``) of keys of the file to leave out.
+        keep: Patterns of keys of the network that may be absent from the file and then keep their values.
+
+    Raises:
+        CheckpointError: The file is missing, no checkpoint, or holds more than tensors; or keys are missing, left over
+            or of another shape.
+    """
+    load_state(network, read_weights(path, prefix), source=str(path), ignore=ignore, keep=keep)
+
+
+def read_weights(path: str | Path, prefix: str | None = None) -> dict[str, Tensor]:
+    """Read the tensors of a weight file onto the CPU. Arguments and errors as for :func:`load_weights`."""
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(
+            f"There is no weight file {path}. Give the path of a .ckpt, .pth, .pt or .safetensors file."
+        )
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    nested = content.get("state_dict")
+    state = nested if isinstance(nested, Mapping) else content
+    if prefix is None:
+        in_lightning = nested is not None and any(key.startswith(NETWORK_PREFIX) for key in state)
+        prefix = NETWORK_PREFIX if in_lightning else ""
+    weights = {
+        key.removeprefix(prefix): value
+        for key, value in state.items()
+        if isinstance(key, str) and key.startswith(prefix) and isinstance(value, Tensor)
+    }
+    if not weights:
+        raise CheckpointError(
+            f"{path} holds no tensor under a name that starts with {prefix!r}; it has {_first(map(str, state))}. "
+            "Give the prefix its names have, or another file."
+        )
+    return weights
+
+
+def load_state(
+    network: nn.Module, state: Weights, source: str, *, ignore: Sequence[str] = (), keep: Sequence[str] = ()
+) -> None:
+    """Load a state dict into a network, as :func:`load_weights` does. ``source`` names it in errors."""
+    own = network.state_dict()
+    given = {key: value for key, value in state.items() if not _matches(key, ignore)}
+    # Files from before PyTorch 0.4.1 have no such counters; they matter to no result.
+    optional = [*keep, "*num_batches_tracked"]
+    missing = [key for key in own if key not in given and not _matches(key, optional)]
+    unexpected = [key for key in given if key not in own]
+    reshaped = [
+        f"{key} ({_size(given[key])} in the file, {_size(own[key])} in the network)"
+        for key in own
+        if key in given and given[key].shape != own[key].shape
+    ]
+    if missing or unexpected or reshaped:
+        raise CheckpointError(_mismatch(source, own, given, missing, unexpected, reshaped))
+    network.load_state_dict(given, strict=False)
+
+
+def modern_densenet_names(state: Weights) -> dict[str, Tensor]:
+    """Rename the keys of torchvision's published DenseNets (``denselayer1.norm.1``) as they are today (``.norm1``)."""
+    return {re.sub(r"(denselayer\d+)\.(norm|conv)\.(\d)\.", r"\1.\2\3.", key): value for key, value in state.items()}
+
+
+def _read_torch(path: Path) -> Mapping[str, object]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} is not a file of tensors: it is no checkpoint, or it holds Python objects, which could run "
+            "code and are not read. Save a plain state dict: torch.save(network.state_dict(), path)."
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read as a checkpoint ({error}). Is it complete? Fetch it again."
+        ) from error
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}, not a state dict of named tensors.")
+    return content
+
+
+def _read_safetensors(path: Path) -> Mapping[str, object]:
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path} cannot be read as safetensors ({error}). Is it complete? Fetch it again."
+        ) from error
+
+
+def _mismatch(
+    source: str,
+    own: Weights,
+    given: Weights,
+    missing: Collection[str],
+    unexpected: Collection[str],
+    reshaped: Collection[str],
+) -> str:
+    lines = [f"{source} is for another network: {len(own)} tensors expected, {len(given)} came."]
+    for count, what, names in (
+        (len(missing), "missing", missing),
+        (len(unexpected), "left over", unexpected),
+        (len(reshaped), "of another shape", reshaped),
+    ):
+        if count:
+            lines.append(f"  {count} {what}: {_first(names)}")
+    has = _kinds(own)
+    lines += [f"  These keys are of {kind}; choose {way}." for kind, way in _kinds(given).items() if kind not in has]
+    return "\n".join(lines)
+
+
+def _kinds(keys: Iterable[str]) -> dict[str, str]:
+    keys = list(keys)
+    return {kind: way for pattern, kind, way in _TELLTALES if any(re.match(pattern, key) for key in keys)}
+
+
+def _matches(key: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(key, pattern) for pattern in patterns)
+
+
+def _first(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+
+
+def _size(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "scalar"

@@ -1,0 +1,57 @@
+"""What all saliency networks share."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from saltext.models.freezing import KeepsFrozenParts
+
+Colour = tuple[float, float, float]
+
+
+class SaliencyNetwork(KeepsFrozenParts):
+    """A network from images and texts to saliency logits.
+
+    Attributes:
+        mean: What to subtract from an RGB image in [0, 1], by channel, before it enters.
+        std: What to divide it by afterwards.
+        output_stride: Pixels of the input for each cell of the output, along a side.
+    """
+
+    mean: Colour
+    std: Colour
+    output_stride: int
+
+    def forward(self, images: Tensor, texts: Sequence[str]) -> Tensor:
+        """Predict saliency.
+
+        Args:
+            images: Normalised RGB, float, shape ``(batch, 3, height, width)``, at least 32 pixels a side.
+            texts: One text an image; the empty string is a text.
+
+        Returns:
+            Logits, shape ``(batch, 1, height', width')`` with sizes divided by ``output_stride``, those of the input
+            first rounded to a multiple of 8. Saliency in [0, 1] is their sigmoid.
+
+        Raises:
+            ValueError: Images of another shape or type, or not as many texts as images.
+        """
+        raise NotImplementedError
+
+
+def check_inputs(images: Tensor, texts: Sequence[str], smallest: int = 32) -> None:
+    """Raise a ValueError that names everything wrong with a network's inputs."""
+    problems = []
+    if images.ndim != 4 or images.shape[1] != 3:
+        problems.append(f"images of shape (batch, 3, height, width) expected, {tuple(images.shape)} came")
+    elif min(images.shape[2:]) < smallest:
+        height, width = images.shape[2:]
+        problems.append(f"images of at least {smallest}x{smallest} pixels expected, {height}x{width} came: resize them")
+    if not images.is_floating_point():
+        problems.append(f"normalised float images expected, {images.dtype} came: see saltext.models.normalize")
+    if isinstance(texts, str):
+        problems.append(f"a sequence of texts expected, the single text {texts!r} came: put it in a list")
+    elif images.ndim == 4 and len(texts) != len(images):
+        problems.append(f"one text an image expected, {len(texts)} texts came for {len(images)} images")
+    if problems:
+        raise ValueError("; ".join(problems))

@@ -1,0 +1,47 @@
+"""A small random text encoder, for tests and first steps."""
+
+import re
+import zlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from saltext.models.text.base import TextEncoder, TextFeatures
+
+_BUCKETS = 4096
+
+
+class TinyText(TextEncoder):
+    """Bag of words with positions: hashed words are embedded, and the pooled feature is their mean.
+
+    Words are runs of letters and digits, case does not count; each goes to the row ``crc32 % 4096`` of a table, so
+    there is no vocabulary file and every process agrees. A start token comes first, so the empty text has one token.
+
+    Args:
+        dim: Size of the features.
+        max_tokens: Tokens kept, the start token included.
+    """
+
+    def __init__(self, dim: int = 32, max_tokens: int = 32) -> None:
+        super().__init__()
+        self.dim = dim
+        self.max_tokens = max_tokens
+        self.words = nn.Embedding(1 + _BUCKETS, dim)
+        self.positions = nn.Embedding(max_tokens, dim)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, texts: Sequence[str], images: Tensor | None = None) -> TextFeatures:
+        """Encode texts, see :class:`TextEncoder`; images are not read."""
+        device = self.words.weight.device
+        rows = [torch.tensor(self._ids(text), device=device) for text in texts]
+        ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        lengths = torch.tensor([len(row) for row in rows], device=device)
+        places = torch.arange(ids.shape[1], device=device)
+        mask = places < lengths[:, None]
+        tokens = self.norm(self.words(ids) + self.positions(places)) * mask[..., None]
+        return TextFeatures(pooled=tokens.sum(1) / lengths[:, None], tokens=tokens, mask=mask)
+
+    def _ids(self, text: str) -> list[int]:
+        words = re.findall(r"\w+", text.lower())[: self.max_tokens - 1]
+        return [0, *(1 + zlib.crc32(word.encode()) % _BUCKETS for word in words)]

@@ -1,0 +1,40 @@
+"""What a blending module is."""
+
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from saltext.models.text import TextFeatures
+
+
+class Blend(nn.Module):
+    """Base of the blending modules.
+
+    Subclasses take ``channels`` (of the image feature), ``text_dim`` and ``grid`` (rows and columns of the image
+    feature at the usual input size) first, and their own options after that.
+    """
+
+    def forward(self, x: Tensor, text: TextFeatures) -> Tensor:
+        """Blend.
+
+        Args:
+            x: Image feature at the decoder's middle layer, shape ``(batch, channels, rows, columns)``.
+            text: Features of the texts.
+
+        Returns:
+            The feature to go on with, same shape.
+        """
+        raise NotImplementedError
+
+
+class BlendFactory(Protocol):
+    """Builds a blending module once the network knows its sizes; a blending class with its options bound is one."""
+
+    def __call__(self, channels: int, text_dim: int, grid: tuple[int, int]) -> nn.Module:
+        """Build. Arguments as in :class:`Blend`."""
+        ...
+
+
+def text_projection(text_dim: int, channels: int) -> nn.Module:
+    """Give a learned map from the text's size to the image feature's; nothing where they agree, as in the paper."""
+    return nn.Identity() if text_dim == channels else nn.Linear(text_dim, channels)

@@ -1,0 +1,140 @@
+"""TranSalNet's decoder, with a place in the middle for a text. Names of parameters are the published ones."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from saltext.errors import ConfigError
+from saltext.models.text import TextFeatures
+from saltext.models.transalnet.encoders import Taps
+from saltext.models.transalnet.trans_encoder import TransEncoder
+
+
+class Decoder(nn.Module):
+    """Three feature maps to saliency logits.
+
+    Stage i is a 3x3 convolution, BatchNorm and ReLU; every stage but the last doubles the size (nearest). The features
+    at strides 16 and 8 are multiplied in after stages 1 and 2, through a transformer each::
+
+        y = stage1(TransEncoder1(x32));  y = y * TransEncoder2(x16)     the middle layer
+        y = relu(blendnet(y, text))                                     the text, if there is a blending module
+        y = relu(stage2(y) * TransEncoder3(x8));  y = stage3(y);  ...;  logits = conv(y)
+
+    Args:
+        in_channels: Channels of the features at strides 8, 16 and 32.
+        hidden: Channels of TransEncoder1, 2 and 3.
+        heads: Their attention heads.
+        channels: Channels of the stages, at least three. The first two equal ``hidden[1]`` and ``hidden[2]``.
+        grid: Rows and columns of the stride-32 feature the position embeddings are learned for.
+        layers: Transformer layers in each TransEncoder.
+        mlp_ratio: Width of their feed-forward parts over ``hidden``.
+        blend: Changes the middle feature, given a text; shape ``(batch, channels[0], 2 * grid[0], 2 * grid[1])``.
+
+    Attributes:
+        output_stride: Pixels of the network's input for each cell of the logits, along a side.
+
+    Raises:
+        ConfigError: Sizes that do not fit together.
+
+    References:
+        Lou et al., TranSalNet: Towards perceptually relevant visual saliency prediction, Neurocomputing 494, 2022.
+    """
+
+    def __init__(
+        self,
+        in_channels: tuple[int, int, int],
+        hidden: Sequence[int] = (768, 768, 512),
+        heads: Sequence[int] = (12, 12, 8),
+        channels: Sequence[int] = (768, 512, 256, 128, 64, 32),
+        grid: Sequence[int] = (9, 12),
+        layers: int = 2,
+        mlp_ratio: int = 4,
+        blend: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        _check_sizes(hidden, heads, channels, grid)
+        self.stages = len(channels)
+        self.output_stride = 2 ** (6 - self.stages)
+        # Definition order is the published one: the authors' fix rates count along it.
+        self.blendnet = blend
+        widths = [hidden[0], *channels, 1]
+        for index in range(1, self.stages + 2):
+            self.add_module(f"conv{index}", nn.Conv2d(widths[index - 1], widths[index], kernel_size=3, padding=1))
+        for index in range(1, self.stages + 1):
+            self.add_module(f"batchnorm{index}", nn.BatchNorm2d(widths[index]))
+        rows, columns = grid
+        for index in (1, 2, 3):
+            scale = 2 ** (index - 1)
+            encoder = TransEncoder(
+                in_channels[3 - index],
+                hidden[index - 1],
+                heads[index - 1],
+                grid=(scale * rows, scale * columns),
+                layers=layers,
+                mlp_ratio=mlp_ratio,
+            )
+            self.add_module(f"TransEncoder{index}", encoder)
+
+    def forward(self, taps: Taps, text: TextFeatures | None = None) -> Tensor:
+        """Decode.
+
+        Args:
+            taps: Features at strides 8, 16 and 32, shapes ``(batch, in_channels[i], rows, columns)``.
+            text: For the blending module; not read without one.
+
+        Returns:
+            Logits, shape ``(batch, 1, rows', columns')``, not limited in range.
+
+        Raises:
+            ValueError: There is a blending module and no text.
+        """
+        x8, x16, x32 = taps
+        y = _grow(self._stage(1, self._part("TransEncoder1", x32)), like=x16)
+        y = y * self._part("TransEncoder2", x16)
+        if self.blendnet is not None:
+            if text is None:
+                raise ValueError("text features expected, since this decoder has a blending module; none came")
+            y = self.blendnet(y, text)
+        y = _grow(self._stage(2, F.relu(y)), like=x8)
+        y = F.relu(y * self._part("TransEncoder3", x8))
+        for index in range(3, self.stages):
+            y = F.interpolate(self._stage(index, y), scale_factor=2, mode="nearest")
+        return self._part(f"conv{self.stages + 1}", self._stage(self.stages, y))
+
+    def _stage(self, index: int, x: Tensor) -> Tensor:
+        return F.relu(self._part(f"batchnorm{index}", self._part(f"conv{index}", x)))
+
+    def _part(self, name: str, x: Tensor) -> Tensor:
+        out: Tensor = self.get_submodule(name)(x)
+        return out
+
+
+def _grow(y: Tensor, like: Tensor) -> Tensor:
+    """Resize to a tap's size: exactly twice for inputs of a multiple of 32, nearly so otherwise."""
+    return F.interpolate(y, size=like.shape[2:], mode="nearest")
+
+
+def _check_sizes(hidden: Sequence[int], heads: Sequence[int], channels: Sequence[int], grid: Sequence[int]) -> None:
+    problems = [
+        f"{name}: {wanted} numbers expected, {list(values)} came"
+        for name, values, wanted in (("hidden", hidden, 3), ("heads", heads, 3), ("grid", grid, 2))
+        if len(values) != wanted
+    ]
+    if not 3 <= len(channels) <= 6:
+        problems.append(f"channels: 3 to 6 numbers expected (output strides 8 to 1), {list(channels)} came")
+    if min([*hidden, *heads, *channels, *grid], default=0) < 1:
+        problems.append("hidden, heads, channels and grid: numbers of at least 1 expected")
+    elif not problems:
+        problems += [
+            f"hidden[{i}]={width} is not a multiple of heads[{i}]={count}"
+            for i, (width, count) in enumerate(zip(hidden, heads, strict=True))
+            if width % count
+        ]
+        problems += [
+            f"channels[{i}]={channels[i]} must equal hidden[{i + 1}]={hidden[i + 1]}, since the two are multiplied"
+            for i in (0, 1)
+            if channels[i] != hidden[i + 1]
+        ]
+    if problems:
+        raise ConfigError("decoder: " + "; ".join(problems))

@@ -1,0 +1,193 @@
+"""Convolutional encoders: an image to features at strides 8, 16 and 32."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import timm
+from torch import Tensor, nn
+
+from saltext.errors import ConfigError
+from saltext.models.checkpoints import Weights, load_state, modern_densenet_names, read_weights
+from saltext.models.freezing import KeepsFrozenParts, freeze
+from saltext.models.network import Colour
+
+Taps = tuple[Tensor, Tensor, Tensor]
+STRIDES = (8, 16, 32)
+
+
+class Encoder(KeepsFrozenParts):
+    """Base of the encoders.
+
+    Attributes:
+        channels: Channels of the features at strides 8, 16 and 32.
+        mean: RGB mean in [0, 1] of the images the weights were trained on.
+        std: Their deviation.
+    """
+
+    channels: tuple[int, int, int]
+    mean: Colour
+    std: Colour
+
+    def forward(self, images: Tensor) -> Taps:
+        """Encode images.
+
+        Args:
+            images: Normalised, float, shape ``(batch, 3, height, width)``.
+
+        Returns:
+            Features at strides 8, 16 and 32, shapes ``(batch, channels[i], ~height / stride, ~width / stride)``.
+        """
+        raise NotImplementedError
+
+
+class StagedEncoder(Encoder):
+    """A backbone as a list of stages, three of them tapped; the list makes the published parameter names.
+
+    Args:
+        stages: Run one after another.
+        taps: Indices of the stages whose outputs are the features, ascending.
+        channels: Channels of these outputs.
+        preprocessing: timm's description of the weights, with ``mean`` and ``std``.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[nn.Module],
+        taps: tuple[int, int, int],
+        channels: tuple[int, int, int],
+        preprocessing: Mapping[str, Any],
+    ) -> None:
+        super().__init__()
+        self.encoder = nn.ModuleList(stages)
+        self.taps = taps
+        self.channels = channels
+        self.mean, self.std = preprocessing["mean"], preprocessing["std"]
+
+    def forward(self, images: Tensor) -> Taps:
+        """Encode images, see :class:`Encoder`."""
+        x, features = images, []
+        for index, stage in enumerate(self.encoder):
+            x = stage(x)
+            if index in self.taps:
+                features.append(x)
+        x8, x16, x32 = features
+        return x8, x16, x32
+
+
+class DenseNet161Encoder(StagedEncoder):
+    """TranSalNet's larger encoder: DenseNet-161 without its last norm, tapped after dense blocks 2, 3 and 4.
+
+    Features are the blocks' raw concatenations, before the norm of any transition.
+
+    Args:
+        checkpoint: ImageNet weights of the whole classifier (timm's or torchvision's names, also torchvision's old
+            ones), as a file or a state dict. None: random.
+        frozen: Whether it stays as it is, see :func:`saltext.models.freezing.freeze`.
+
+    Raises:
+        CheckpointError: A file that is not of a DenseNet-161.
+    """
+
+    def __init__(self, checkpoint: str | Path | Weights | None = None, frozen: bool = False) -> None:
+        backbone = _backbone("densenet161", checkpoint)
+        # timm fuses norm and ReLU; the published list has them at two indices.
+        backbone.features.norm0.act = nn.Identity()
+        first_norm, rest = list(backbone.features)[:2], list(backbone.features)[2:-1]
+        super().__init__(
+            stages=[*first_norm, nn.ReLU(inplace=True), *rest],
+            taps=(6, 8, 10),
+            channels=(768, 2112, 2208),
+            preprocessing=backbone.pretrained_cfg,
+        )
+        if frozen:
+            freeze(self)
+
+
+class ResNet50Encoder(StagedEncoder):
+    """TranSalNet's smaller encoder: ResNet-50, tapped after layers 2, 3 and 4.
+
+    Args:
+        checkpoint: ImageNet weights of the whole classifier, as a file or a state dict. None: random.
+        frozen: Whether it stays as it is, see :func:`saltext.models.freezing.freeze`.
+
+    Raises:
+        CheckpointError: A file that is not of a ResNet-50.
+    """
+
+    def __init__(self, checkpoint: str | Path | Weights | None = None, frozen: bool = False) -> None:
+        net = _backbone("resnet50", checkpoint)
+        super().__init__(
+            stages=[net.conv1, net.bn1, net.act1, net.maxpool, net.layer1, net.layer2, net.layer3, net.layer4],
+            taps=(5, 6, 7),
+            channels=(512, 1024, 2048),
+            preprocessing=net.pretrained_cfg,
+        )
+        if frozen:
+            freeze(self)
+
+
+class TimmEncoder(Encoder):
+    """Any timm backbone with features at strides 8, 16 and 32.
+
+    Args:
+        name: timm's name, such as ``tf_efficientnet_lite0``.
+        checkpoint: Weights of the whole model under timm's names, with or without its classifier, as a file or a state
+            dict. None: random.
+        frozen: Whether it stays as it is, see :func:`saltext.models.freezing.freeze`.
+
+    Raises:
+        ConfigError: timm does not know the name, or the backbone lacks one of the strides.
+        CheckpointError: A file of another backbone.
+    """
+
+    def __init__(self, name: str, checkpoint: str | Path | Weights | None = None, frozen: bool = False) -> None:
+        super().__init__()
+        self.encoder = _backbone(name, checkpoint)
+        self.indices = _tap_indices(name, self.encoder)
+        c8, c16, c32 = (self.encoder.feature_info[index]["num_chs"] for index in self.indices)
+        self.channels = (c8, c16, c32)
+        self.mean, self.std = self.encoder.pretrained_cfg["mean"], self.encoder.pretrained_cfg["std"]
+        # What follows the last tap would never get a gradient.
+        self.encoder.prune_intermediate_layers(self.indices, prune_norm=True, prune_head=True)
+        if frozen:
+            freeze(self)
+
+    def forward(self, images: Tensor) -> Taps:
+        """Encode images, see :class:`Encoder`."""
+        x8, x16, x32 = self.encoder.forward_intermediates(images, indices=self.indices, intermediates_only=True)
+        return x8, x16, x32
+
+
+def _backbone(name: str, checkpoint: str | Path | Weights | None) -> Any:
+    if not timm.is_model(name):
+        close = timm.list_models(f"*{name.split('_')[0]}*")[:5]
+        raise ConfigError(f"timm has no backbone {name!r}. Close names: {', '.join(close) or 'none'}.")
+    model: Any = timm.create_model(name, pretrained=False, num_classes=0)
+    if checkpoint is None:
+        return model
+    if isinstance(checkpoint, Mapping):
+        state, source = checkpoint, f"The state dict given for {name}"
+    else:
+        state, source = read_weights(checkpoint), str(checkpoint)
+    classifier = model.pretrained_cfg["classifier"]
+    heads = [classifier] if isinstance(classifier, str) else list(classifier)
+    load_state(
+        model,
+        modern_densenet_names(state) if name.startswith("densenet") else state,
+        source=source,
+        ignore=[f"{head}.*" for head in heads],
+    )
+    return model
+
+
+def _tap_indices(name: str, model: Any) -> list[int]:
+    """Last feature of each stride, as an index into timm's list of features."""
+    last = {info["reduction"]: index for index, info in enumerate(model.feature_info)}
+    lacking = [stride for stride in STRIDES if stride not in last]
+    if lacking:
+        raise ConfigError(
+            f"The backbone {name!r} has no features at strides {lacking}, only at {sorted(last)}. "
+            "Choose one with strides 8, 16 and 32, such as resnet50 or convnext_atto."
+        )
+    return [last[stride] for stride in STRIDES]

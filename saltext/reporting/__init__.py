@@ -1,0 +1,1 @@
+"""From the scores of single pairs to what people read."""

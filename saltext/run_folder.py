@@ -1,0 +1,89 @@
+"""What lies where in the folder of one run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from saltext.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Names of the files of one run; creates nothing by itself."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The composed configuration, fully resolved: the record a run is rebuilt from."""
+        return self.root / "config.yaml"
+
+    @property
+    def provenance(self) -> Path:
+        """Package versions, git commit, hardware and times."""
+        return self.root / "provenance.json"
+
+    @property
+    def split(self) -> Path:
+        """Which images trained, chose the epoch, and were tested."""
+        return self.root / "split.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of ``best.ckpt`` and ``last.ckpt``."""
+        return self.root / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """Weights of the epoch chosen on the validation images."""
+        return self.checkpoints / "best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        """Everything needed to continue after the last finished epoch."""
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def chosen(self) -> Path:
+        """The weights to test: the best epoch's, or the last one's where no images were kept to choose."""
+        return self.best if self.best.is_file() else self.last
+
+    @property
+    def scores(self) -> Path:
+        """One row a test pair and model, one column a metric."""
+        return self.root / "scores.csv"
+
+    @property
+    def table(self) -> Path:
+        """Task x metric next to the centre prior and the published values."""
+        return self.root / "table.md"
+
+    @property
+    def picture(self) -> Path:
+        """A few test pairs: image, text, truth, prediction."""
+        return self.root / "pairs.png"
+
+    @property
+    def log(self) -> Path:
+        """What the run said, in plain lines."""
+        return self.root / "run.log"
+
+    @property
+    def result(self) -> Path:
+        """Mean test scores; there only when the run has finished."""
+        return self.root / "result.json"
+
+    @classmethod
+    def existing(cls, path: str | Path) -> "RunFolder":
+        """The folder of an earlier run.
+
+        Raises:
+            ConfigError: The folder is missing or is not a run's.
+        """
+        folder = cls(Path(path))
+        if not folder.config.is_file():
+            what = "is not there" if not folder.root.is_dir() else "holds no config.yaml"
+            raise ConfigError(
+                f"Expected the folder of a run, but {folder.root} {what}. "
+                "Run folders are written below output_dir (outputs/NAME/TIME_LABEL); name one of those."
+            )
+        return folder

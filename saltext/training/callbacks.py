@@ -1,0 +1,47 @@
+"""What happens around the epochs."""
+
+import logging
+import random
+import time
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+
+_log = logging.getLogger(__name__)
+
+
+class EpochSeed(Callback):
+    """Start each epoch from random numbers that depend on the seed and the epoch alone.
+
+    A resumed run then draws what the uninterrupted one would have drawn, without generator states in the checkpoint.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Seed Python, NumPy and torch."""
+        sequence = np.random.SeedSequence([self._seed, trainer.current_epoch, trainer.global_rank])
+        seed = int(sequence.generate_state(1)[0])
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+
+
+class EpochLines(Callback):
+    """One plain line an epoch: progress, loss, validation scores, time and time left."""
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock."""
+        self._start = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the line."""
+        seconds = time.monotonic() - self._start
+        done, total = trainer.current_epoch + 1, trainer.max_epochs or 0
+        shown = {k: float(v) for k, v in trainer.callback_metrics.items() if k == "train/loss" or k.count("_") == 0}
+        values = "  ".join(f"{name} {value:.4g}" for name, value in shown.items() if name.startswith(("train/l", "val/")))
+        left = (total - done) * seconds
+        _log.info("epoch %d/%d  %s  %.0f s, about %.0f min left", done, total, values, seconds, left / 60)

@@ -1,0 +1,80 @@
+"""Training against the ground-truth map: TranSalNet and TranBlend."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from saltext.training.scored import ScoredModule
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+SchedulerFactory = Callable[..., torch.optim.lr_scheduler.LRScheduler]
+
+
+class SupervisedModule(ScoredModule):
+    """A network of image and text that learns from ground-truth maps.
+
+    Logs ``train/loss``, ``train/TERM`` of each term of the loss (unweighted) and ``lr`` once an epoch, besides what
+    :class:`ScoredModule` logs.
+
+    Args:
+        network: ``(normalised images (B,3,H,W), texts) -> logits (B,1,h,w)``.
+        normalize: ``uint8 images (B,3,H,W) -> float32`` of the same shape.
+        loss: ``(saliency, density, fixations) -> (total, terms)``.
+        optimizer: Makes the optimizer of the parameters that train.
+        scheduler: Makes the schedule, stepped after each batch; told ``total_steps`` if it asks for it.
+        validation_metrics: See :class:`ScoredModule`.
+        test_metrics: See :class:`ScoredModule`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        normalize: nn.Module,
+        loss: nn.Module,
+        optimizer: OptimizerFactory,
+        scheduler: SchedulerFactory,
+        validation_metrics: Sequence[str] = ("cc", "kl", "nss"),
+        test_metrics: Sequence[str] = ("cc", "sim", "kl", "nss", "auc_judd", "top20_auc"),
+    ) -> None:
+        super().__init__(validation_metrics, test_metrics)
+        self.network = network
+        self.normalize = normalize
+        self.loss = loss
+        self._optimizer = optimizer
+        self._scheduler = scheduler
+
+    def saliency(self, batch: Mapping[str, Any]) -> Tensor:
+        """Sigmoid of the network's logits."""
+        logits = self.network(self.normalize(batch["image"]), batch["text"])
+        return torch.sigmoid(logits)
+
+    def training_step(self, batch: Mapping[str, Any], batch_index: int) -> Tensor:
+        """The loss of a batch, at ``map_size``."""
+        density = batch["density"]
+        saliency = self.saliency(batch)
+        if saliency.shape != density.shape:
+            saliency = F.interpolate(saliency, size=density.shape[-2:], mode="bilinear", align_corners=False)
+        total, terms = self.loss(saliency, density, batch["fixations"])
+        self._log_epoch({"loss": total, **terms}, batch_size=len(density))
+        return total  # type: ignore[no-any-return]
+
+    def _log_epoch(self, values: Mapping[str, Tensor], batch_size: int) -> None:
+        named = {f"train/{name}": value.detach() for name, value in values.items()}
+        self.log_dict(named, on_step=False, on_epoch=True, batch_size=batch_size, sync_dist=True)
+
+    def on_train_epoch_end(self) -> None:
+        """Log the learning rate the epoch ended with."""
+        optimizer = self.optimizers()
+        self.log("lr", float(optimizer.param_groups[0]["lr"]))  # type: ignore[union-attr]
+
+    def configure_optimizers(self) -> Any:
+        """Only what trains reaches the optimizer."""
+        optimizer = self._optimizer([p for p in self.network.parameters() if p.requires_grad])
+        steps = {"total_steps": int(self.trainer.estimated_stepping_batches)}
+        wanted = inspect.signature(self._scheduler).parameters
+        scheduler = self._scheduler(optimizer, **{k: v for k, v in steps.items() if k in wanted})
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -1,0 +1,256 @@
+import hashlib
+import json
+import logging
+import multiprocessing
+import os
+import pickle
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms.v2.functional import resize as torchvision_resize
+
+from saltext.data import cache as cache_module
+from saltext.data.cache import CacheSettings, DecodedCache, open_cache
+from saltext.data.sjtu_tis import Pair, read_index
+from saltext.errors import DataError
+
+SETTINGS = CacheSettings((72, 96), (36, 48))
+
+
+def _read(path: Path, mode: str = "L") -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert(mode))
+
+
+def _picture(path: Path, mode: str) -> Image.Image:
+    return Image.fromarray(_read(path, mode))
+
+
+def _blank(like: Path, mode: str) -> Image.Image:
+    return Image.new(mode, _read(like).shape[::-1])
+
+
+def _folders(cache_dir: Path) -> list[str]:
+    return sorted(path.name for path in cache_dir.iterdir() if path.is_dir())
+
+
+def test_decoded_arrays_equal_torchvisions_resize(small_pairs: list[Pair], cache_dir: Path) -> None:
+    cache = open_cache(small_pairs, SETTINGS, cache_dir)
+    for index in (0, 17, 59):
+        pair = small_pairs[index]
+        image = torchvision_resize(_picture(pair.image, "RGB"), [72, 96])
+        density = torchvision_resize(_picture(pair.density, "L"), [36, 48])
+        np.testing.assert_array_equal(cache.image(index), np.asarray(image))
+        np.testing.assert_array_equal(cache.density[index], np.asarray(density))
+
+
+def test_native_truth_is_as_published(small_pairs: list[Pair], cache_dir: Path) -> None:
+    cache = open_cache(small_pairs, SETTINGS, cache_dir)
+    for index, pair in enumerate(small_pairs):
+        density = _read(pair.density)
+        fixated = _read(pair.fixations, "RGB")[..., 0] > 0
+        np.testing.assert_array_equal(cache.native_density(index), density)
+        np.testing.assert_array_equal(cache.points(index), np.stack(np.nonzero(fixated), axis=1))
+        assert cache.native_size(index) == density.shape
+
+
+def test_each_distinct_picture_is_stored_once(small_pairs: list[Pair], cache_dir: Path) -> None:
+    assert open_cache(small_pairs, SETTINGS, cache_dir).images.shape == (20, 72, 96, 3)
+
+
+def test_letterbox_centres_image_and_map_alike(small_pairs: list[Pair], cache_dir: Path) -> None:
+    cache = open_cache(small_pairs, CacheSettings((72, 96), (36, 48), "letterbox"), cache_dir)
+    portrait = next(i for i in range(60) if cache.native_size(i)[0] > cache.native_size(i)[1])
+    columns = np.flatnonzero(cache.image(portrait).any(axis=(0, 2)))
+    assert 0 < columns[0] == 95 - columns[-1] or columns[0] + 1 == 95 - columns[-1]
+    margin = columns[0] // 2 - 1
+    assert not cache.density[portrait][:, :margin].any()
+    assert cache.density[portrait].any()
+
+
+def test_a_second_opening_decodes_nothing(
+    small_pairs: list[Pair], cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = open_cache(small_pairs, SETTINGS, cache_dir)
+    monkeypatch.setattr(Image, "open", _refuse)
+    monkeypatch.setattr(cache_module, "_digest", _refuse)
+    assert open_cache(small_pairs, SETTINGS, cache_dir).folder == first.folder
+
+
+def _refuse(*_: object) -> None:
+    raise AssertionError("a file was read again")
+
+
+def test_changed_content_leads_to_new_arrays(copied_root: Path, tmp_path: Path) -> None:
+    pairs = read_index(copied_root)
+    before = open_cache(pairs, SETTINGS, tmp_path / "cache")
+    density = _read(pairs[5].density)
+    Image.fromarray(density[::-1].copy()).save(pairs[5].density)
+    after = open_cache(pairs, SETTINGS, tmp_path / "cache")
+    assert after.folder != before.folder
+    np.testing.assert_array_equal(after.native_density(5), density[::-1])
+
+
+def test_other_settings_lead_to_other_arrays(small_pairs: list[Pair], cache_dir: Path) -> None:
+    settings = [
+        SETTINGS,
+        CacheSettings((72, 96), (18, 24)),
+        CacheSettings((36, 48), (36, 48)),
+        CacheSettings((72, 96), (36, 48), "letterbox"),
+    ]
+    assert len({open_cache(small_pairs, some, cache_dir).folder for some in settings}) == 4
+
+
+def test_a_data_set_that_moved_is_not_decoded_again(
+    copied_root: Path, small_pairs: list[Pair], cache_dir: Path
+) -> None:
+    there = open_cache(small_pairs, SETTINGS, cache_dir)
+    assert open_cache(read_index(copied_root), SETTINGS, cache_dir).folder == there.folder
+
+
+def test_a_cache_pickles_as_its_path(small_pairs: list[Pair], cache_dir: Path) -> None:
+    cache = open_cache(small_pairs, SETTINGS, cache_dir)
+    _ = cache.images
+    packed = pickle.dumps(cache)
+    assert len(packed) < 1000
+    np.testing.assert_array_equal(pickle.loads(packed).images, cache.images)
+
+
+def _open_in_process(arguments: tuple[list[Pair], Path]) -> str:
+    cache = open_cache(arguments[0], SETTINGS, arguments[1])
+    return f"{cache.folder.name} {hashlib.sha256(cache.images.tobytes() + cache.density.tobytes()).hexdigest()}"
+
+
+def test_processes_that_decode_at_once_end_with_one_cache(small_pairs: list[Pair], tmp_path: Path) -> None:
+    with multiprocessing.get_context("fork").Pool(3) as pool:
+        opened = pool.map(_open_in_process, [(small_pairs, tmp_path)] * 3, chunksize=1)
+    assert len(set(opened)) == 1
+    assert len(_folders(tmp_path)) == 1
+
+
+def test_who_comes_second_drops_its_copy(
+    small_pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = cache_module._Builder._finish
+
+    def other_is_first(builder: cache_module._Builder, sizes: np.ndarray) -> None:
+        finish(builder, sizes)
+        key = builder.folder.name.split("-")[1]
+        if not (tmp_path / key).exists():
+            shutil.copytree(builder.folder, tmp_path / key)
+
+    monkeypatch.setattr(cache_module._Builder, "_finish", other_is_first)
+    cache = open_cache(small_pairs, SETTINGS, tmp_path)
+    assert _folders(tmp_path) == [cache.folder.name]
+    assert len(cache) == 60
+
+
+def test_what_a_killed_build_left_is_removed_when_old(small_pairs: list[Pair], tmp_path: Path) -> None:
+    old, new = tmp_path / ".building-x-1", tmp_path / ".building-x-2"
+    for folder in (old, new):
+        folder.mkdir()
+    os.utime(old, (0, 0))
+    open_cache(small_pairs, SETTINGS, tmp_path)
+    assert not old.exists()
+    assert new.exists()
+
+
+def test_all_broken_files_come_in_one_error_with_counts(copied_root: Path, tmp_path: Path) -> None:
+    pairs = read_index(copied_root)
+    truncated, resized, dark, blind, huge, garbage = (pairs[place] for place in (3, 10, 20, 30, 40, 50))
+    truncated.image.write_bytes(truncated.image.read_bytes()[:5000])
+    _picture(resized.density, "L").resize((50, 40)).save(resized.density)
+    _blank(dark.density, "L").save(dark.density)
+    _blank(blind.fixations, "RGB").save(blind.fixations)
+    Image.new("L", (400, 300)).save(huge.image)
+    garbage.density.write_bytes(b"no picture")
+    Image.fromarray(np.zeros(_read(garbage.fixations).shape, np.uint16)).save(garbage.fixations)
+    with pytest.raises(DataError) as caught:
+        open_cache(pairs, CacheSettings((72, 96), (36, 48), max_pixels=100_000), tmp_path / "cache")
+    message = str(caught.value)
+    assert "3 files that cannot be read" in message
+    assert f"image_1800/{truncated.name}.png (image file is truncated" in message
+    assert f"map_1800/{garbage.name}.png (cannot identify image file" in message
+    assert "expected 8 bits" in message
+    assert f"1 pairs whose image, map and fixation files differ in size: {resized.name} (image" in message
+    assert "density 50x40" in message
+    assert f"1 maps that are zero everywhere: map_1800/{dark.name}.png" in message
+    assert f"1 fixation files without a fixation: fixation_1800/{blind.name}.png" in message
+    assert f"1 pictures with more than data.max_pixels=100000 pixels: image_1800/{huge.name}.png" in message
+    assert "Replace these files with the published ones" in message
+    assert _folders(tmp_path / "cache") == []
+
+
+def test_a_damaged_cache_says_which_folder_to_delete(copied_root: Path, tmp_path: Path) -> None:
+    cache = open_cache(read_index(copied_root), SETTINGS, tmp_path / "cache")
+    (cache.folder / "images.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(DataError, match=r"is damaged.*Delete that folder"):
+        _ = DecodedCache(cache.folder, cache.settings).images
+
+
+def test_too_little_room_is_told_before_decoding(
+    small_pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(DataError, match=r"needs .* GB .*Make room, point data\.cache_dir elsewhere"):
+        open_cache(small_pairs, SETTINGS, tmp_path)
+    assert _folders(tmp_path) == []
+
+
+def test_an_empty_data_set_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="the data set is empty"):
+        open_cache([], SETTINGS, tmp_path)
+
+
+def test_progress_is_a_few_lines_in_a_log(
+    small_pairs: list[Pair], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="saltext"):
+        open_cache(small_pairs, SETTINGS, tmp_path)
+    assert 3 <= len(caplog.messages) <= 10
+    assert "decoded 60 image-text pairs" in caplog.messages[-1]
+
+
+@pytest.fixture(scope="module")
+def real_cache(sjtu_root: Path) -> tuple[list[Pair], DecodedCache]:
+    """Shared with training runs, since it takes a while and 0.9 GB."""
+    pairs = read_index(sjtu_root)
+    folder = Path(__file__).parents[2] / "data" / "cache"
+    return pairs, open_cache(pairs, CacheSettings((288, 384), (288, 384)), folder)
+
+
+@pytest.mark.real_data
+@pytest.mark.golden
+def test_real_files_decode_to_the_published_pixels(golden: Path, real_cache: tuple[list[Pair], DecodedCache]) -> None:
+    pairs, cache = real_cache
+    places = {f"{pair.name}.png": index for index, pair in enumerate(pairs)}
+    checks = json.loads((golden / "metrics.json").read_text())["pairs"]
+    for entry in checks:
+        index, other = places[entry["gt"]], places[entry["prediction"]]
+        check = entry["resize_check"]
+        assert hashlib.sha256(cache.density[index].tobytes()).hexdigest() == check["gt_map_sha256"]
+        assert hashlib.sha256(cache.density[other].tobytes()).hexdigest() == check["pred_map_sha256"]
+        assert len(cache.points(index)) == check["fix_pixels_native"]
+        image = torch.from_numpy(np.array(cache.image(index))).permute(2, 0, 1).contiguous().numpy()
+        # The unpacked pictures passed through a JPEG and so differ a little from the published ones.
+        sums = image.reshape(3, -1).sum(axis=1, dtype=np.int64)
+        np.testing.assert_allclose(sums, check["image_rgb_u8_sums"], rtol=5e-3)
+
+
+@pytest.mark.real_data
+def test_real_sizes_and_fixations_are_as_described(real_cache: tuple[list[Pair], DecodedCache]) -> None:
+    pairs, cache = real_cache
+    counts = [len(cache.points(index)) for index in range(len(pairs))]
+    assert (min(counts), max(counts)) == (42, 215)
+    assert np.median(counts) == 171
+    assert len(cache.images) == 600
+    sizes = Counter(cache.native_size(index) for index in range(len(pairs)))
+    assert len(sizes) == 164
+    assert sizes.most_common(1)[0][0] == (480, 640)
+    assert all(cache.native_density(index).max() == 255 for index in range(0, len(pairs), 97))

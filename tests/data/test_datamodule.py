@@ -1,0 +1,256 @@
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from PIL import Image
+from torch import Tensor, nn
+
+from saltext.data import Augment, Batch, SaliencyDataModule, Split, SyntheticDataModule
+from saltext.data.splits import eighty_twenty
+from saltext.errors import ConfigError, DataError
+
+Make = Callable[..., SaliencyDataModule]
+
+
+@pytest.fixture
+def make(small_root: Path, cache_dir: Path) -> Make:
+    def make(**changed: Any) -> SaliencyDataModule:
+        settings: dict[str, Any] = {
+            "root": small_root,
+            "cache_dir": cache_dir,
+            "image_size": (72, 96),
+            "map_size": (36, 48),
+            "batch_size": 4,
+            "seed": 1,
+        }
+        return SaliencyDataModule(**(settings | changed))
+
+    return make
+
+
+def _images(batches: list[Batch]) -> Tensor:
+    return torch.cat([batch["image"] for batch in batches])
+
+
+def test_parts_share_no_image_and_hold_all_pairs(make: Make) -> None:
+    data = make()
+    indices = {part: data.indices(part) for part in ("train", "val", "test")}
+    assert sorted(index for part in indices.values() for index in part) == list(range(60))
+    images = [{data.pairs[index].image_id for index in part} for part in indices.values()]
+    assert sum(map(len, images)) == len(set.union(*images)) == 20
+
+
+def test_the_test_images_are_the_same_for_every_mixture_of_tasks(make: Make) -> None:
+    everything = {make().pairs[i].image_id for i in make().indices("test")}
+    salient = make(tasks="salient")
+    some = {salient.pairs[i].image_id for i in salient.indices("test")}
+    assert some < everything
+    assert {salient.pairs[i].task for i in salient.indices("train")} == {"salient"}
+
+
+def test_several_training_seeds_share_one_test_part(make: Make) -> None:
+    assert make(seed=1).split == make(seed=2).split
+    assert make(split_seed=1).split != make(split_seed=2).split
+
+
+def test_nothing_is_decoded_once_the_cache_is_there(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    make().prepare_data()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a picture was opened")
+
+    monkeypatch.setattr(Image, "open", refuse)
+    data = make(augment=Augment())
+    data.prepare_data()
+    data.setup()
+    served = Counter(
+        index
+        for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader())
+        for batch in loader
+        for index in batch["index"].tolist()
+    )
+    assert set(served.values()) == {1}
+    assert len(served) in (59, 60)  # a single left-over training sample is dropped
+
+
+def test_evaluation_batches_carry_native_truth_and_training_batches_do_not(make: Make) -> None:
+    data = make()
+    assert "native_density" in next(iter(data.test_dataloader()))
+    assert "native_points" in next(iter(data.val_dataloader()))
+    assert "native_density" not in next(iter(data.train_dataloader()))
+
+
+def test_workers_serve_what_the_main_process_serves_and_each_epoch_differs(make: Make) -> None:
+    def epochs(workers: int) -> list[Tensor]:
+        loader = make(augment=Augment(), num_workers=workers).train_dataloader()
+        served = []
+        for epoch in range(2):
+            loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+            served.append(_images(list(loader)))
+        return served
+
+    alone, shared = epochs(0), epochs(2)
+    assert torch.equal(alone[0], shared[0])
+    assert torch.equal(alone[1], shared[1])
+    assert not torch.equal(alone[0], alone[1])
+
+
+@pytest.mark.parametrize("left_over", [0, 1, 2])
+def test_only_a_single_left_over_sample_is_dropped_from_training(make: Make, left_over: int) -> None:
+    data = make()
+    data.batch_size = len(data.indices("train")) - left_over
+    sizes = [len(batch["index"]) for batch in data.train_dataloader()]
+    assert sizes == ([data.batch_size, 2] if left_over == 2 else [data.batch_size])
+
+
+def test_starting_an_epoch_leaves_torchs_generator_alone(make: Make) -> None:
+    loader = make().train_dataloader()
+    before = torch.get_rng_state()
+    next(iter(loader))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+class _Recorder(LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 1, 1)
+        self.served: dict[int, list[int]] = {}
+
+    def training_step(self, batch: Batch) -> Tensor:
+        self.served.setdefault(self.current_epoch, []).extend(batch["index"].tolist())
+        output: Tensor = self.layer(batch["image"].float())
+        return output.mean()
+
+    def validation_step(self, batch: Batch) -> None:
+        assert "native_points" in batch
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+
+def _trainer(**settings: Any) -> Trainer:
+    return Trainer(
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        **settings,
+    )
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers.*", "ignore:.*LeafSpec.*", "ignore:.*isinstance.*")
+def test_a_resumed_run_sees_the_batches_of_the_uninterrupted_one(make: Make, tmp_path: Path) -> None:
+    whole = _Recorder()
+    _trainer(max_epochs=3, enable_checkpointing=False).fit(whole, datamodule=make())
+    assert len({tuple(order) for order in whole.served.values()}) == 3
+    first = _trainer(max_epochs=2, enable_checkpointing=False)
+    first.fit(_Recorder(), datamodule=make())
+    first.save_checkpoint(tmp_path / "last.ckpt")
+    resumed = _Recorder()
+    _trainer(max_epochs=3, enable_checkpointing=False).fit(
+        resumed, datamodule=make(), ckpt_path=str(tmp_path / "last.ckpt"), weights_only=True
+    )
+    assert resumed.served == {2: whole.served[2]}
+
+
+def test_a_saved_split_is_used_again(make: Make, tmp_path: Path) -> None:
+    data = make(split="kfold", folds=4, fold=2)
+    data.split.save(tmp_path / "split.json")
+    again = make(split=str(tmp_path / "split.json"))
+    assert again.split == data.split
+    assert again.indices("test") == data.indices("test")
+
+
+def test_the_published_split_validates_on_nothing(make: Make) -> None:
+    data = make(split="published")
+    data.setup()
+    assert data.val_dataloader() == []
+
+
+def test_an_unknown_task_is_refused_at_once(make: Make) -> None:
+    with pytest.raises(ConfigError, match="unknown task 'saliant' \\(did you mean 'salient'\\?\\)"):
+        make(tasks=["saliant"])
+
+
+def test_a_batch_larger_than_the_training_set_names_both_numbers(make: Make) -> None:
+    data = make(tasks=["salient"], batch_size=64)
+    count = len(data.indices("train"))
+    with pytest.raises(
+        ConfigError, match=f"batch_size=64 is larger than the training set of {count} pairs.*at most {count}"
+    ):
+        data.prepare_data()
+    data.setup("test")
+
+
+def test_a_part_without_samples_is_named(make: Make, tmp_path: Path) -> None:
+    task = {pair.image_id: pair.task for pair in make().pairs if pair.task in ("whole", "salient")}
+    of_a, of_b = (tuple(i for i in task if task[i] == name) for name in ("whole", "salient"))
+    Split("by hand", 0, "image", {"train": of_b, "val": (), "test": of_a}).save(tmp_path / "split.json")
+    data = make(split=str(tmp_path / "split.json"), tasks=["whole"], batch_size=1)
+    with pytest.raises(ConfigError, match=r"no samples of the tasks whole in the train part.*Choose more tasks"):
+        data.setup()
+
+
+def test_an_unknown_split_lists_the_choices(make: Make) -> None:
+    with pytest.raises(
+        ConfigError, match="'80-20' is neither one of 80/20, 70/15/15, kfold, published nor an existing"
+    ):
+        make(split="80-20").setup()
+
+
+def test_a_split_of_other_data_is_refused(make: Make, tmp_path: Path) -> None:
+    eighty_twenty({"1": "A", "2": "A", "3": "B", "4": "B", "5": "A"}, 0.1, 0).save(tmp_path / "split.json")
+    with pytest.raises(
+        DataError, match=r"5 images that are not in the data set: 1, 2.*another data\.split or data\.root"
+    ):
+        make(split=str(tmp_path / "split.json")).setup()
+
+
+def test_a_wrong_root_is_refused_before_training(make: Make, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="SALTEXT_DATA"):
+        make(root=tmp_path / "nowhere").prepare_data()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"batch_size": 0, "num_workers": -1}, r"data.batch_size=0 \(at least 1\), .*data.num_workers=-1"),
+        ({"image_size": (288,)}, r"data.image_size must be a height and a width"),
+        ({"map_size": (0, 4)}, r"data.map_size must be a height and a width"),
+        ({"resize": "crop"}, r"data.resize must be one of stretch, letterbox, got 'crop'"),
+    ],
+)
+def test_numbers_out_of_range_are_named(make: Make, changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make(**changed)
+
+
+def test_maps_are_at_the_inputs_size_by_default(make: Make) -> None:
+    assert make(map_size=None).settings.map_size == (72, 96)
+
+
+def test_synthetic_data_is_generated_when_needed(tmp_path: Path) -> None:
+    data = SyntheticDataModule(
+        tmp_path / "synthetic", images=10, cache_dir=tmp_path / "cache", image_size=(36, 48), batch_size=4
+    )
+    data.prepare_data()
+    assert len(data.pairs) == 30
+    assert json.loads((tmp_path / "synthetic" / "synthetic.json").read_text())["images"] == 10
+    assert len(next(iter(data.train_dataloader()))["text"]) == 4
+
+
+@pytest.mark.real_data
+def test_the_grouped_real_split_has_the_described_sizes(sjtu_root: Path) -> None:
+    data = SaliencyDataModule(sjtu_root)
+    assert Counter(data.pairs[i].task for i in data.indices("test")) == {
+        "pure": 120, "whole": 60, "general": 60, "salient": 60, "non_salient": 60,
+    }  # fmt: skip
+    assert len(data.indices("train")) == 1296
+    assert len(data.indices("val")) == 144

@@ -1,0 +1,51 @@
+from itertools import pairwise
+
+import pytest
+
+from saltext.data.samplers import EvaluationOrder, TrainingOrder
+
+
+def _epoch(seed: int, epoch: int, rank: int = 0, world_size: int = 1, length: int = 23) -> list[tuple[int, int]]:
+    order = TrainingOrder(length, seed, rank, world_size)
+    order.set_epoch(epoch)
+    assert len(list(order)) == len(order)
+    return list(order)
+
+
+def test_the_order_depends_on_seed_and_epoch_alone() -> None:
+    assert _epoch(0, 3) == _epoch(0, 3)
+    places = [tuple(place for _, place in _epoch(seed, epoch)) for seed, epoch in [(0, 0), (0, 1), (1, 0)]]
+    assert len(set(places)) == 3
+    assert all(sorted(order) == list(range(23)) for order in places)
+
+
+def test_keys_carry_the_epoch() -> None:
+    assert {epoch for epoch, _ in _epoch(0, 7)} == {7}
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_processes_deal_the_order_of_one_process_without_repeats(world_size: int) -> None:
+    alone = _epoch(5, 2)
+    dealt = [_epoch(5, 2, rank, world_size) for rank in range(world_size)]
+    assert len({len(part) for part in dealt}) == 1
+    together = [key for step in zip(*dealt, strict=True) for key in step]
+    assert together == alone[: 23 // world_size * world_size]
+
+
+def test_what_does_not_divide_is_another_sample_in_each_epoch() -> None:
+    left_out = {tuple(set(range(23)) - {p for r in (0, 1) for _, p in _epoch(0, e, r, 2)}) for e in range(10)}
+    assert len(left_out) > 3
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 8])
+def test_evaluation_serves_every_sample_exactly_once(world_size: int) -> None:
+    sizes = [(480, 640), (640, 480), (427, 640)] * 7
+    parts = [list(EvaluationOrder(sizes, rank, world_size)) for rank in range(world_size)]
+    assert sorted(place for part in parts for place in part) == list(range(21))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_evaluation_serves_equal_sizes_together() -> None:
+    sizes = [(480, 640), (640, 480), (427, 640)] * 7
+    served = [sizes[place] for place in EvaluationOrder(sizes)]
+    assert sum(a != b for a, b in pairwise(served)) == 2

