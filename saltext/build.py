@@ -8,13 +8,13 @@ from hydra.errors import HydraException
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from omegaconf import DictConfig
-from torch import nn
 
 from saltext.data import SaliencyDataModule
 from saltext.errors import ConfigError, SaltextError
-from saltext.models.tranblend import load_published
 from saltext.metrics import check_names
 from saltext.models.normalize import Normalize
+from saltext.models.tranblend import TranBlend, load_published
+from saltext.models.transalnet import TranSalNet
 from saltext.run_folder import RunFolder
 from saltext.training import SupervisedModule
 from saltext.training.callbacks import EpochLines
@@ -38,7 +38,7 @@ def datamodule(cfg: DictConfig) -> SaliencyDataModule:
     return _instantiate(cfg.data)  # type: ignore[no-any-return]
 
 
-def network(cfg: DictConfig) -> nn.Module:
+def network(cfg: DictConfig) -> TranBlend | TranSalNet:
     """The network, with the weights of ``checkpoint`` if one is named."""
     built: TranBlend | TranSalNet = _instantiate({key: value for key, value in cfg.model.items() if key != "name"})
     if cfg.checkpoint is not None:
@@ -49,9 +49,8 @@ def network(cfg: DictConfig) -> nn.Module:
 def module(cfg: DictConfig) -> SupervisedModule:
     """The Lightning module around the network."""
     built = network(cfg)
-    encoder: Any = built.encoder
     normalize = Normalize(
-        mean=cfg.normalize.mean or encoder.mean, std=cfg.normalize.std or encoder.std, order=cfg.normalize.order
+        mean=cfg.normalize.mean or built.mean, std=cfg.normalize.std or built.std, order=cfg.normalize.order
     )
     return SupervisedModule(
         network=built,

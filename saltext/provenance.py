@@ -12,9 +12,21 @@ from typing import Any
 import torch
 
 _PACKAGES = (
-    "saltext", "torch", "torchvision", "lightning", "hydra-core", "omegaconf", "transformers", "open_clip_torch", "timm",
-    "torchmetrics", "wandb", "albumentations", "numpy", "pandas",
-)  # fmt: skip
+    "saltext",
+    "torch",
+    "torchvision",
+    "lightning",
+    "hydra-core",
+    "omegaconf",
+    "transformers",
+    "open_clip_torch",
+    "timm",
+    "torchmetrics",
+    "wandb",
+    "albumentations",
+    "numpy",
+    "pandas",
+)
 
 
 def _git(*arguments: str) -> str | None:

@@ -40,7 +40,9 @@ def test_every_model_composes_under_every_preset(preset: str, model: str) -> Non
 
 
 GROUPS = sorted(
-    str(path.relative_to(CONF)) for path in CONF.rglob("*") if path.is_dir() and path.name not in ("experiment", "preset")
+    str(path.relative_to(CONF))
+    for path in CONF.rglob("*")
+    if path.is_dir() and path.name not in ("experiment", "preset")
 )
 
 

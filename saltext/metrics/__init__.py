@@ -19,6 +19,7 @@ from saltext.metrics.keyed import (
     Top20SAUC,
 )
 from saltext.metrics.maps import Fixations, Maps
+from saltext.metrics.pool import FixationPool
 from saltext.metrics.scores import METRICS, Metric, check_names, score
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "AUCBorji",
     "AUCJudd",
     "AUCShuffled",
+    "FixationPool",
     "Fixations",
     "KeyedScores",
     "Maps",

@@ -52,7 +52,7 @@ def cc(pred: Tensor | Maps, density: Tensor | Maps, *, min_std: float = 0.0) -> 
     Example:
         >>> pred = torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]])
         >>> cc(pred, 5 - 2 * pred)
-        tensor([-1.], dtype=torch.float64)
+        tensor([-1.0000], dtype=torch.float64)
 
     References:
         Bylinskii et al., What do different evaluation metrics tell us about saliency models? TPAMI 2019.
@@ -60,9 +60,7 @@ def cc(pred: Tensor | Maps, density: Tensor | Maps, *, min_std: float = 0.0) -> 
     p, g = paired(pred, density)
     covariance = (p.centred * g.centred).sum(1) / p.pixels
     score = covariance / (p.safe_std(min_std) * g.safe_std(min_std))
-    if min_std > 0:
-        return score
-    return score.masked_fill(p.constant, 0.0).masked_fill(g.constant, torch.nan)
+    return score if min_std > 0 else score.masked_fill(g.constant, torch.nan)
 
 
 def sim(pred: Tensor | Maps, density: Tensor | Maps) -> Tensor:
@@ -187,7 +185,7 @@ def nss(pred: Tensor | Maps, fixations: Tensor | Fixations) -> Tensor:
     """
     p, f = scored_at(pred, fixations)
     score = f.each.mean(p.centred) / p.safe_std(0.0)
-    return score.masked_fill(p.constant & (f.each.number > 0), 0.0)
+    return score.masked_fill(f.each.number == 0, torch.nan)
 
 
 def auc_judd(pred: Tensor | Maps, fixations: Tensor | Fixations, negatives: Negatives = "all") -> Tensor:
@@ -330,7 +328,7 @@ def ig(
     Example:
         >>> pred = torch.tensor([[[[0.0, 0.0], [1.0, 1.0]]]])
         >>> ig(pred, torch.tensor([[[[0, 0], [0, 1]]]]), torch.ones(1, 1, 2, 2))  # log2(1/2) - log2(1/4)
-        tensor([1.], dtype=torch.float64)
+        tensor([1.0000], dtype=torch.float64)
 
     References:
         Kuemmerer et al., Information-theoretic model comparison unifies saliency metrics, PNAS 2015.
@@ -362,5 +360,4 @@ def _wins(positives: Tensor, ascending_negatives: Tensor) -> Tensor:
 def _area(won: Tensor, fixations: Fixations, negatives: Tensor) -> Tensor:
     points = fixations.each
     total = won.masked_fill(~points.valid, 0.0).sum(1)
-    comparisons = (points.number * negatives).double()
-    return (total / comparisons.clamp_min(1)).masked_fill(comparisons == 0, torch.nan)
+    return total / (points.number * negatives)

@@ -90,7 +90,8 @@ class KeyedScores(TorchMetric):
         ids, _ = self.per_sample()
         wanted = expected.cpu().flatten().sort().values
         missing: Tensor = wanted[~torch.isin(wanted, ids)]
-        return torch.unique_consecutive(missing)
+        distinct: Tensor = torch.unique_consecutive(missing)
+        return distinct
 
     def undefined(self) -> Tensor:
         """How many samples have no defined score (NaN), int64 (metrics,): these are counted, not averaged."""
@@ -115,8 +116,8 @@ class KeyedScores(TorchMetric):
             return
         wrong = torch.unique_consecutive(ids[~close.all(1)]).tolist()
         raise ValueError(
-            f"{len(wrong)} samples were scored more than once with different results (numbers {wrong[:5]}, ...): ids must "
-            "be the sample's number in the data set, and reset() must come between two passes"
+            f"{len(wrong)} samples were scored more than once with different results (numbers {wrong[:5]}, ...): ids "
+            "must be the sample's number in the data set, and reset() must come between two passes"
         )
 
 
@@ -159,10 +160,16 @@ class PerImageMetric(KeyedScores):
     """
 
     name: ClassVar[str]
+    """Of ``saltext.metrics.METRICS``."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" in cls.__dict__:
+            # torchmetrics lets only a class say it, not an instance.
+            cls.higher_is_better = METRICS[cls.name].higher_is_better
 
     def __init__(self, name: str | None = None, **kwargs: Any) -> None:
         super().__init__([name or self.name], **kwargs)
-        self.higher_is_better = METRICS[self.names[0]].higher_is_better
 
     def _function(self) -> Callable[..., Tensor]:
         return METRICS[self.names[0]].function

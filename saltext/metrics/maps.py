@@ -3,16 +3,14 @@
 Every metric takes plain tensors. One who calls several of them on the same maps wraps the tensors once, and what the
 metrics have in common (sums, deviations, the sorted pixels) is computed once:
 
-    >>> pred = Maps(torch.rand(2, 1, 6, 8), "pred")
-    >>> density = Maps(torch.rand(2, 1, 6, 8), "density")
-    >>> scores = cc(pred, density), kl(pred, density)  # doctest: +SKIP
+    pred, density = Maps(pred, "pred"), Maps(density, "density")
+    scores = cc(pred, density), kl(pred, density)
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from copy import copy
 from functools import cached_property
 
 import numpy as np
@@ -60,8 +58,10 @@ class Maps:
 
     @cached_property
     def _checked(self) -> bool:
-        bad = ~torch.isfinite(self.high.double() - self.low.double())
-        self._refuse(bad, "NaN or infinite values", "find out where they come from; no score would mean anything")
+        low, high = self.low.detach(), self.high.detach()
+        if not math.isfinite(float((high - low).sum())):
+            bad = ~(torch.isfinite(high) & torch.isfinite(low))
+            self._refuse(bad, "NaN or infinite values", "find out where they come from; no score would mean anything")
         return True
 
     @property
@@ -95,7 +95,7 @@ class Maps:
     @cached_property
     def constant(self) -> Tensor:
         """Whether each map has one value only, to double precision; bool, shape ``(batch,)``."""
-        return (self.low == self.high) | (self.std == 0)
+        return self.std == 0
 
     @cached_property
     def total(self) -> Tensor:
@@ -105,7 +105,8 @@ class Maps:
     @cached_property
     def mean(self) -> Tensor:
         """Mean of each map, float64, shape ``(batch,)``."""
-        return self.total / self.pixels
+        # Rounding moves a mean out of the values' range: a constant map would not be constant any more.
+        return (self.total / self.pixels).clamp(self.low.detach().double(), self.high.detach().double())
 
     @cached_property
     def centred(self) -> Tensor:
@@ -131,7 +132,7 @@ class Maps:
         Raises:
             ValueError: A map has negative values.
         """
-        if self._validate:
+        if self._validate and bool((self.low < 0).any()):
             self._refuse(
                 self.low < 0,
                 "negative values, which no distribution has",
@@ -167,8 +168,8 @@ class Maps:
             )
         size, truth = (f"{maps.shape[2]} x {maps.shape[3]}" for maps in (self, other))
         raise ValueError(
-            f"{self.name} is {size} pixels and {other.name} {truth}: resize {self.name} to {truth}. Ground truth keeps its "
-            "size; fixations that must move are moved as coordinates, never by resizing their map"
+            f"{self.name} is {size} pixels and {other.name} {truth}: resize {self.name} to {truth}. Ground truth keeps "
+            "its size; fixations that must move are moved as coordinates, never by resizing their map"
         )
 
     def _refuse(self, bad: Tensor, what: str, remedy: str) -> None:
@@ -202,30 +203,45 @@ def scored_at(pred: Tensor | Maps, fixations: Tensor | Fixations) -> tuple[Maps,
 
 
 class Fixations:
-    """A batch of fixations, given as the number of fixations at each pixel, or (faster) by :meth:`from_points`.
+    """Where people looked, in a batch of images.
+
+    Made by :meth:`from_points` (fast) or :meth:`from_counts`.
 
     Args:
-        counts: Shape ``(batch, 1, height, width)``, any real dtype, values 0, 1, 2, ...
+        each: The pixels of all fixations; a pixel fixated twice is listed twice.
+        shape: ``(batch, 1, height, width)``.
         name: What error messages call it.
-
-    Raises:
-        ValueError: A value is no count. A blurred or resized fixation map is not a map of counts.
     """
 
-    def __init__(self, counts: Tensor, name: str = "fixations") -> None:
-        self.shape = Maps(counts, name).shape
+    def __init__(self, each: Points, shape: tuple[int, ...], name: str) -> None:
+        self.each = each
+        self.shape = shape
         self.name = name
+
+    @classmethod
+    def from_counts(cls, counts: Tensor, name: str = "fixations") -> Fixations:
+        """Fixations given as their number at each pixel.
+
+        Args:
+            counts: Shape ``(batch, 1, height, width)``, any real dtype, values 0, 1, 2, ...
+            name: What error messages call it.
+
+        Raises:
+            ValueError: A value is no count. A blurred or resized fixation map is not a map of counts.
+        """
+        shape = Maps(counts, name).shape
         flat = counts.detach().flatten(1)
-        # A fixation is one pixel in hundreds, so everything below works on lists of fixated pixels.
+        # A fixation is one pixel in hundreds, so everything after this works on lists of fixated pixels.
         row, pixel = flat.nonzero(as_tuple=True)
-        count = flat[row, pixel]
+        count = flat[row, pixel].double()
         if bool(((count < 0) | (count != count.round()) | ~torch.isfinite(count)).any()):
             raise ValueError(
                 f"{name} holds values that are no counts (0, 1, 2, ...): give the number of fixations at each pixel, "
                 "made from coordinates, not a blurred or resized fixation map"
             )
         count = count.long()
-        self._row, self._pixel = row.repeat_interleave(count), pixel.repeat_interleave(count)
+        points = Points.padded(row.repeat_interleave(count), pixel.repeat_interleave(count), shape[0])
+        return cls(points, shape, name)
 
     @classmethod
     def from_points(cls, points: Sequence[Tensor], size: tuple[int, int], name: str = "fixations") -> Fixations:
@@ -237,87 +253,97 @@ class Fixations:
             name: What error messages call it.
 
         Raises:
-            ValueError: A point lies outside, or is not a pair of whole numbers.
+            ValueError: A point lies outside the map, or is not a pair of whole numbers.
         """
         height, width = size
         for number, of_image in enumerate(points):
             if of_image.ndim != 2 or of_image.shape[1] != 2 or of_image.is_floating_point():
                 raise ValueError(
-                    f"{name} of map {number} have shape {tuple(of_image.shape)} and dtype {of_image.dtype}; expected whole "
-                    "numbers (y, x), shape (fixations, 2)"
+                    f"{name} of map {number} have shape {tuple(of_image.shape)} and dtype {of_image.dtype}; expected "
+                    "whole numbers (y, x), shape (fixations, 2)"
                 )
-        fixations = cls.__new__(cls)
-        fixations.shape = (len(points), 1, height, width)
-        fixations.name = name
-        y, x = torch.cat([p.new_empty(0, 2) for p in points[:1]] + list(points)).long().unbind(1)
-        number = torch.tensor([len(p) for p in points], dtype=torch.long, device=y.device)
-        fixations._row = torch.arange(len(points), device=y.device).repeat_interleave(number, output_size=len(y))
-        fixations._pixel = y * width + x
-        outside = (y < 0) | (y >= height) | (x < 0) | (x >= width)
-        if bool(outside.any()):
-            first = int(outside.nonzero()[0])
-            raise ValueError(
-                f"{int(outside.sum())} of {len(y)} {name} lie outside the {height} x {width} pixels (first: y={int(y[first])}, "
-                f"x={int(x[first])} in map {int(fixations._row[first])}): points are (y, x), counted from 0, in pixels of the map"
-            )
-        return fixations
+        every = torch.cat(list(points)).long() if len(points) else torch.empty(0, 2, dtype=torch.long)
+        row = torch.arange(len(points)).repeat_interleave(torch.tensor([len(p) for p in points], dtype=torch.long))
+        _refuse_outside(every, row, (height, width), name)
+        y, x = every.unbind(1)
+        return cls(Points.padded(row.to(every.device), y * width + x, len(points)), (len(points), 1, *size), name)
 
     @classmethod
     def of(cls, counts: Tensor | Fixations, name: str = "fixations") -> Fixations:
-        """Wrap a tensor, or keep fixations that are wrapped already."""
-        return counts if isinstance(counts, Fixations) else cls(counts, name)
+        """Fixations of a map of counts, or fixations as they are."""
+        return counts if isinstance(counts, Fixations) else cls.from_counts(counts, name)
 
-    def rows(self, start: int, stop: int) -> Fixations:
+    def images(self, start: int, stop: int) -> Fixations:
         """The fixations of some of the images."""
-        part = copy(self)
-        part.__dict__ = {"shape": (stop - start, *self.shape[1:]), "name": self.name}
-        low, high = torch.searchsorted(self._row, torch.tensor([start, stop], device=self._row.device)).tolist()
-        part._row, part._pixel = self._row[low:high] - start, self._pixel[low:high]
-        return part
+        return Fixations(self.each.images(start, stop), (stop - start, *self.shape[1:]), self.name)
 
-    @cached_property
-    def each(self) -> Points:
-        """All fixations; a pixel fixated twice is listed twice."""
-        return self._points(self._row, self._pixel)
+    def to(self, device: torch.device | str) -> Fixations:
+        """The same fixations on a device."""
+        return Fixations(Points(self.each.index.to(device), self.each.valid.to(device)), self.shape, self.name)
 
     @cached_property
     def distinct(self) -> Points:
         """All fixated pixels, each once."""
-        pixels = self.shape[2] * self.shape[3]
-        keys = torch.unique_consecutive((self._row * pixels + self._pixel).sort().values)
-        return self._points(keys // pixels, keys % pixels)
+        pixels = self.each.index.masked_fill(~self.each.valid, -1).sort(1).values
+        first = torch.ones_like(self.each.valid)
+        first[:, 1:] = pixels[:, 1:] != pixels[:, :-1]
+        return Points(pixels.clamp_min(0), first & (pixels >= 0))
 
-    def _points(self, row: Tensor, pixel: Tensor) -> Points:
-        number = torch.bincount(row, minlength=self.shape[0])
-        longest = max(1, int(number.max())) if len(number) else 1
-        slot = torch.arange(len(row), device=row.device) - (number.cumsum(0) - number)[row]
-        index = torch.zeros(self.shape[0], longest, dtype=torch.long, device=row.device)
-        index[row, slot] = pixel
-        return Points(index, number)
+
+def _refuse_outside(points: Tensor, row: Tensor, size: tuple[int, int], name: str) -> None:
+    last = torch.tensor(size, device=points.device) - 1
+    if not len(points) or not bool(((points.amin(0) < 0) | (points.amax(0) > last)).any()):
+        return
+    outside = ((points < 0) | (points > last)).any(1)
+    first = int(outside.nonzero()[0])
+    y, x = points[first].tolist()
+    raise ValueError(
+        f"{int(outside.sum())} of {len(points)} {name} lie outside the {size[0]} x {size[1]} pixels (first: y={y}, "
+        f"x={x} in map {int(row[first])}): points are (y, x), counted from 0, in pixels of the map"
+    )
 
 
 class Points:
-    """Pixels of each image of a batch, in lists padded to one length.
+    """Pixels of each image of a batch, in lists of one length with gaps.
 
-    Attributes:
-        index: Flat pixel numbers, int64, shape ``(batch, longest)``; whatever stands behind the end of a list is 0.
-        number: Length of each list, int64, shape ``(batch,)``.
-        valid: Which entries of ``index`` are real, bool, shape ``(batch, longest)``.
+    Args:
+        index: Flat pixel numbers, int64, shape ``(batch, longest)``; any pixel where there is a gap.
+        valid: Where there is no gap, bool, same shape.
     """
 
-    def __init__(self, index: Tensor, number: Tensor) -> None:
+    def __init__(self, index: Tensor, valid: Tensor) -> None:
         self.index = index
-        self.number = number
-        self.valid = torch.arange(index.shape[1], device=index.device) < number[:, None]
+        self.valid = valid
+
+    @classmethod
+    def padded(cls, row: Tensor, pixel: Tensor, batch: int) -> Points:
+        """From the image's number (ascending) and the flat pixel number of each point, int64 ``(points,)``."""
+        number = torch.bincount(row, minlength=batch)
+        longest = max(1, int(number.max())) if batch else 1
+        valid = torch.arange(longest, device=row.device) < number[:, None]
+        return cls(pixel.new_zeros(batch, longest).masked_scatter(valid, pixel), valid)
+
+    @cached_property
+    def number(self) -> Tensor:
+        """Points of each image, int64, shape ``(batch,)``."""
+        return self.valid.sum(1)
+
+    @cached_property
+    def _gaps(self) -> Tensor:
+        return ~self.valid
+
+    def images(self, start: int, stop: int) -> Points:
+        """The points of some of the images."""
+        return Points(self.index[start:stop], self.valid[start:stop])
 
     def values(self, flat: Tensor) -> Tensor:
-        """The maps' values there, shape ``(batch, longest)``, without gradient; +inf behind the end of a list."""
-        return flat.detach().gather(1, self.index).masked_fill(~self.valid, torch.inf)
+        """The maps' values there, shape ``(batch, longest)``, without gradient; +inf in gaps."""
+        return flat.detach().gather(1, self.index).masked_fill(self._gaps, torch.inf)
 
     def mean(self, flat: Tensor) -> Tensor:
-        """Mean of the maps' values there, shape ``(batch,)``, differentiable; NaN for an empty list."""
-        total = flat.gather(1, self.index).masked_fill(~self.valid, 0.0).sum(1)
-        return (total / self.number.clamp_min(1)).masked_fill(self.number == 0, torch.nan)
+        """Mean of the maps' values there, shape ``(batch,)``, differentiable; 0 for an empty list."""
+        total = flat.gather(1, self.index).masked_fill(self._gaps, 0.0).sum(1)
+        return total / self.number.clamp_min(1)
 
 
 def ascending(values: Tensor) -> Tensor:

@@ -40,10 +40,10 @@ def top20_auc(pred: Tensor | Maps, density: Tensor | Maps) -> Tensor:
         tensor([1.], dtype=torch.float64)
     """
     p, g = paired(pred, density)
-    hits = (p.salient_fifth & g.salient_fifth).sum(1)
-    predicted, positives = p.salient_fifth.sum(1), g.salient_fifth.sum(1)
-    true_positive_rate = hits / positives.double()
-    false_positive_rate = (predicted - hits) / (p.pixels - positives).double()
+    hits = _count(p.salient_fifth & g.salient_fifth)
+    predicted, positives = _count(p.salient_fifth), _count(g.salient_fifth)
+    true_positive_rate = hits / positives
+    false_positive_rate = (predicted - hits) / (p.pixels - positives)
     return (true_positive_rate + 1 - false_positive_rate) / 2
 
 
@@ -114,15 +114,9 @@ def nss_unbiased(pred: Tensor | Maps, fixations: Tensor | Maps | Fixations, *, m
     p = Maps.of(pred, "pred")
     f = fixations if isinstance(fixations, Fixations) else Maps.of(fixations, "fixations")
     p.same_size(f)
-    # A dense mask, unlike the lists of the standard NSS: nothing waits for the device inside a training step.
-    fixated = f.flat > 0
-    number = fixated.sum(1)
-    at_fixations = (p.centred * fixated).sum(1) / number.clamp_min(1)
+    at_fixations, number = _fixated_mean(p.centred, f)
     sample_std = p.safe_std(min_std) * math.sqrt(p.pixels / max(p.pixels - 1, 1))
-    score = at_fixations / sample_std
-    if min_std == 0:
-        score = score.masked_fill(p.constant, 0.0)
-    return score.masked_fill(number == 0, torch.nan)
+    return (at_fixations / sample_std).masked_fill(number == 0, torch.nan)
 
 
 def nss_of_map(pred: Tensor | Maps, density: Tensor | Maps) -> Tensor:
@@ -177,8 +171,7 @@ def auc_judd_mit(pred: Tensor | Maps, fixations: Tensor | Fixations, negatives: 
         raise ValueError(f"negatives={negatives!r}; expected 'all' or 'unfixated'")
     true = f.each.number[:, None] - torch.searchsorted(thresholds, thresholds)
     area = _trapezoids(_curve(false, number), _curve(true, f.each.number))
-    comparisons = (number * f.each.number).double()
-    return (area / comparisons.clamp_min(1)).masked_fill(comparisons == 0, torch.nan)
+    return area / (number * f.each.number)
 
 
 def _curve(counts: Tensor, total: Tensor) -> Tensor:
@@ -189,3 +182,17 @@ def _curve(counts: Tensor, total: Tensor) -> Tensor:
 
 def _trapezoids(x: Tensor, y: Tensor) -> Tensor:
     return ((x[:, :-1] - x[:, 1:]) * (y[:, :-1] + y[:, 1:])).sum(1) / 2
+
+
+def _fixated_mean(flat: Tensor, fixations: Maps | Fixations) -> tuple[Tensor, Tensor]:
+    if isinstance(fixations, Fixations):
+        return fixations.distinct.mean(flat), fixations.distinct.number
+    # A dense mask, so that nothing waits for the device inside a training step.
+    fixated = fixations.flat > 0
+    number = fixated.sum(1)
+    return (flat * fixated).sum(1) / number.clamp_min(1), number
+
+
+def _count(mask: Tensor) -> Tensor:
+    # Half the time of int64.
+    return mask.sum(1, dtype=torch.int32).double()

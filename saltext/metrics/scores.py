@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -15,9 +16,11 @@ from saltext.metrics.maps import Fixations, Maps
 
 Truth = Literal["density", "fixations", "others", "baseline"]
 
-BLOCK_PIXELS = 2**21
-"""Pixels scored at a time on a CPU. Bounds the memory (about 150 MB), and keeps each float64 array below the 32 MiB
-from which the allocator returns memory to the system at once, and pays for it again at the next operation."""
+BLOCK_PIXELS = 2**18
+"""Pixels scored at a time on a CPU, where small maps are taken together and large ones one by one.
+
+Bounds the memory, and keeps the float64 arrays of a block in the cache; beyond 2**20 pixels every operation also
+pays for fresh pages from the system."""
 
 
 @dataclass(frozen=True)
@@ -86,60 +89,74 @@ def _unknown(name: str) -> str:
 def score(
     pred: Tensor,
     density: Tensor | None,
-    fixations: Tensor | None,
+    fixations: Tensor | Fixations | None,
     names: Sequence[str],
     *,
-    others: Tensor | None = None,
+    others: Tensor | Fixations | None = None,
     baseline: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Several metrics of the same predictions; what they have in common is computed once.
 
-    Each score equals that of the metric's own function, without gradient. On a CPU a large batch is scored in blocks of
-    images, so memory does not grow with it.
+    Each score equals that of the metric's own function, without gradient. On a CPU a batch is scored in blocks, so
+    memory does not grow with it.
 
     Args:
         pred: Predicted saliency at the ground truth's resolution, (batch, 1, height, width).
         density: Blurred ground truth, same shape; None if no metric asked for needs it.
-        fixations: Number of fixations at each pixel, same shape; None if no metric asked for needs it.
+        fixations: Number of fixations at each pixel, same shape, or :class:`Fixations` made from coordinates, which is
+            faster; None if no metric asked for needs it.
         names: Metrics, names of ``METRICS``.
-        others: Number of other images' fixations at each pixel, same shape, for ``auc_shuffled``.
+        others: Other images' fixations, for ``auc_shuffled``, given like ``fixations``.
         baseline: Density to beat, same shape, for ``ig``.
 
     Returns:
         Scores of each metric, float64 (batch,), in the order of ``names``.
 
     Raises:
-        ValueError: An unknown metric, a truth that a metric needs and that is None, or what the metrics' own
-            functions refuse.
+        ValueError: An unknown metric, a truth that a metric needs and that is None, or what the metrics' own functions
+            refuse.
     """
     metrics = {name: METRICS[name] for name in check_names(names)}
-    given = {"density": density, "fixations": fixations, "others": others, "baseline": baseline}
-    wanted = sorted({truth for metric in metrics.values() for truth in metric.needs})
-    missing = [
-        f"{truth} for {', '.join(n for n, m in metrics.items() if truth in m.needs)}"
-        for truth in wanted
-        if given[truth] is None
-    ]
-    if missing:
-        raise ValueError(f"ground truth is missing: {'; '.join(missing)}: give it, or leave these metrics out")
-    whole: dict[str, Tensor] = {name: value for name in wanted if (value := given[name]) is not None}
-    for name, truth in whole.items():
-        Maps(pred, "pred").same_size(Maps(truth, name))
+    given: dict[Truth, Tensor | Fixations | None] = {
+        "density": density,
+        "fixations": fixations,
+        "others": others,
+        "baseline": baseline,
+    }
+    wanted = {truth for metric in metrics.values() for truth in metric.needs}
+    truths = {name: truth for name, truth in given.items() if name in wanted and truth is not None}
+    _refuse_missing(metrics, wanted - set(truths))
+    for name, truth in truths.items():
+        Maps(pred, "pred").same_size(truth if isinstance(truth, Fixations) else Maps(truth, name))
     with torch.no_grad():
-        blocks = [_score_block(pred, whole, metrics, start, stop) for start, stop in _blocks(pred)]
+        blocks = [_score_block(pred, truths, metrics, start, stop) for start, stop in _blocks(pred)]
     return {name: torch.cat([block[name] for block in blocks]) for name in metrics}
 
 
+def _refuse_missing(metrics: Mapping[str, Metric], missing: AbstractSet[Truth]) -> None:
+    if missing:
+        wants = (f"{t} for {', '.join(n for n, m in metrics.items() if t in m.needs)}" for t in sorted(missing))
+        raise ValueError(f"ground truth is missing: {'; '.join(wants)}. Give it, or leave these metrics out")
+
+
 def _score_block(
-    pred: Tensor, whole: Mapping[str, Tensor], metrics: Mapping[str, Metric], start: int, stop: int
+    pred: Tensor,
+    truths: Mapping[Truth, Tensor | Fixations],
+    metrics: Mapping[str, Metric],
+    start: int,
+    stop: int,
 ) -> dict[str, Tensor]:
     maps = Maps(pred[start:stop], "pred", first=start)
-    truths = {name: _wrap(name, truth[start:stop], start) for name, truth in whole.items()}
-    return {name: metric.function(maps, *(truths[t] for t in metric.needs)) for name, metric in metrics.items()}
+    part = {name: _part(name, truth, start, stop) for name, truth in truths.items()}
+    return {name: metric.function(maps, *(part[t] for t in metric.needs)) for name, metric in metrics.items()}
 
 
-def _wrap(name: str, truth: Tensor, start: int) -> Maps | Fixations:
-    return Fixations(truth, name) if name in ("fixations", "others") else Maps(truth, name, first=start)
+def _part(name: Truth, truth: Tensor | Fixations, start: int, stop: int) -> Maps | Fixations:
+    if isinstance(truth, Fixations):
+        return truth.images(start, stop)
+    if name in ("fixations", "others"):
+        return Fixations.from_counts(truth[start:stop], name)
+    return Maps(truth[start:stop], name, first=start)
 
 
 def _blocks(pred: Tensor) -> list[tuple[int, int]]:

@@ -52,7 +52,7 @@ def differences(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
     """
     by_pair = scores.pivot_table(index=["task", "image_id", "seed"], columns="model", values=metric, sort=False)
     first = scores["model"].iloc[0]
-    gaps = by_pair.drop(columns=first).rsub(by_pair[first], axis=0)
+    gaps: pd.DataFrame = by_pair.drop(columns=first).rsub(by_pair[first], axis=0)
     return gaps.groupby("task", sort=False).mean()
 
 

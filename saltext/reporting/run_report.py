@@ -51,8 +51,9 @@ def means(scores: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
     names = tables.metric_names(scores)
     grouped = scores.groupby(["model", "task"], sort=False)[names].mean()
     out: dict[str, dict[str, dict[str, float]]] = {}
-    for (model, task), row in grouped.iterrows():  # type: ignore[misc]
-        out.setdefault(str(model), {})[str(task)] = {name: float(row[name]) for name in names}
+    for record in grouped.reset_index().to_dict("records"):
+        by_task = out.setdefault(str(record["model"]), {})
+        by_task[str(record["task"])] = {name: float(record[name]) for name in names}
     return out
 
 

@@ -53,11 +53,13 @@ def metric_names(scores: pd.DataFrame) -> list[str]:
 def published(data_set: str) -> Published:
     """Published values of a data set: model -> task -> metric -> value; empty if there are none."""
     known = OmegaConf.to_container(OmegaConf.load(Path(__file__).with_name("published.yaml")))
-    return known.get(data_set, {})  # type: ignore[union-attr,return-value,call-overload,no-any-return]
+    values: Published = known.get(data_set, {}) if isinstance(known, dict) else {}
+    return values
 
 
 def _measured(task: str, model: str, scores: pd.DataFrame, names: Sequence[str]) -> Row:
-    cells = {name: Cell(float(scores[name].mean()), float(scores[name].sem())) for name in names}
+    means, errors = scores[list(names)].mean(), scores[list(names)].sem()
+    cells = {name: Cell(float(means[name]), float(errors[name])) for name in names}
     return Row(task, model, len(scores), cells)
 
 
@@ -112,9 +114,7 @@ def show(table: Sequence[Row], console: Console | None = None) -> None:
         if row.task != previous:
             view.add_section()
         previous = row.task
-        cells = [
-            f"[bold]{row.cells[n]}[/bold]" if row is leading[row.task, n] else str(row.cells[n]) for n in names
-        ]
+        cells = [f"[bold]{row.cells[n]}[/bold]" if row is leading[row.task, n] else str(row.cells[n]) for n in names]
         view.add_row(row.task, row.model, "–" if row.pairs is None else str(row.pairs), *cells)
     view.caption = NOTE
     view.caption_justify = "left"

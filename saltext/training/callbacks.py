@@ -9,7 +9,14 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from saltext.metrics import METRICS
+
 _log = logging.getLogger(__name__)
+
+
+def _is_overall(key: str) -> bool:
+    """Whether a logged value is a validation metric over all tasks, not of one task."""
+    return key.startswith("val/") and key.removeprefix("val/") in METRICS
 
 
 class EpochSeed(Callback):
@@ -41,7 +48,7 @@ class EpochLines(Callback):
         """Write the line."""
         seconds = time.monotonic() - self._start
         done, total = trainer.current_epoch + 1, trainer.max_epochs or 0
-        shown = {k: float(v) for k, v in trainer.callback_metrics.items() if k == "train/loss" or k.count("_") == 0}
-        values = "  ".join(f"{name} {value:.4g}" for name, value in shown.items() if name.startswith(("train/l", "val/")))
+        shown = {k: float(v) for k, v in trainer.callback_metrics.items() if k == "train/loss" or _is_overall(k)}
+        values = "  ".join(f"{name} {value:.4g}" for name, value in sorted(shown.items()))
         left = (total - done) * seconds
         _log.info("epoch %d/%d  %s  %.0f s, about %.0f min left", done, total, values, seconds, left / 60)

@@ -72,4 +72,3 @@ class ScoredModule(L.LightningModule):
     @property
     def _pairs(self) -> Sequence[Any]:
         return self.trainer.datamodule.pairs  # type: ignore[attr-defined,no-any-return]
-

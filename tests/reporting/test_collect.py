@@ -10,7 +10,13 @@ from saltext.reporting.collect import collect, differences
 
 def write_run(folder: Path, label: str, cc: list[float]) -> None:
     folder.mkdir()
-    common = {"image_id": ["007", "008"], "task": ["salient", "salient"], "text": ["a cat", None], "split": "test", "seed": 1}
+    common = {
+        "image_id": ["007", "008"],
+        "task": ["salient", "salient"],
+        "text": ["a cat", None],
+        "split": "test",
+        "seed": 1,
+    }
     ours = pd.DataFrame({**common, "model": label, "cc": cc})
     prior = pd.DataFrame({**common, "model": "centre prior", "cc": [0.3, 0.3]})
     pd.concat([ours, prior]).to_csv(folder / "scores.csv", index=False)

@@ -2,7 +2,8 @@
 
 import json
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from safetensors.torch import load_file
@@ -77,9 +78,9 @@ class MiniLM(TextEncoder):
             if text in self._memo:
                 self._memo.move_to_end(text)
             else:
-                # One at a time: in a batch the last bits of a text's features would depend on its batch-mates, and a
-                # resumed run would differ from an uninterrupted one.
-                with torch.no_grad():
+                # One at a time, on one thread: otherwise the last bits of a text's features would depend on its
+                # batch-mates and on the machine, and a resumed run would differ from an uninterrupted one.
+                with torch.no_grad(), _one_thread():
                     self._memo[text] = self._encode([text])[0][0].to("cpu", torch.float32)
             found[text] = self._memo[text]
             while len(self._memo) > self.remember:
@@ -93,6 +94,16 @@ class MiniLM(TextEncoder):
         ids = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)
         states: Tensor = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
         return states, mask
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _forget(module: nn.Module, incompatible_keys: object) -> None:

@@ -75,7 +75,7 @@ class StagedEncoder(Encoder):
         return x8, x16, x32
 
 
-class DenseNet161Encoder(StagedEncoder):
+class DenseNet161(StagedEncoder):
     """TranSalNet's larger encoder: DenseNet-161 without its last norm, tapped after dense blocks 2, 3 and 4.
 
     Features are the blocks' raw concatenations, before the norm of any transition.
@@ -104,7 +104,7 @@ class DenseNet161Encoder(StagedEncoder):
             freeze(self)
 
 
-class ResNet50Encoder(StagedEncoder):
+class ResNet50(StagedEncoder):
     """TranSalNet's smaller encoder: ResNet-50, tapped after layers 2, 3 and 4.
 
     Args:

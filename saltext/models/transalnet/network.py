@@ -12,7 +12,7 @@ from saltext.models.transalnet.encoders import Encoder
 class TranSalNet(SaliencyNetwork):
     """TranSalNet: it sees the image and ignores the text.
 
-    With ``DenseNet161Encoder()`` or ``ResNet50Encoder()`` and the other arguments at their defaults, the state dict has
+    With ``DenseNet161()`` or ``ResNet50()`` and the other arguments at their defaults, the state dict has
     the keys and shapes of the published SALICON checkpoints, and the logits are those of the published code.
 
     # DISCREPANCY: the published network is tied to inputs of 288x384. Here position embeddings are interpolated

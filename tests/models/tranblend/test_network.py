@@ -9,7 +9,7 @@ from torch import Tensor
 from saltext.errors import CheckpointError, ConfigError
 from saltext.models.text import TextEncoder, TextFeatures, TinyText
 from saltext.models.tranblend import BlendingNet, TokenCrossAttention, TranBlend, UpsampleBlend, load_published
-from saltext.models.transalnet import DenseNet161Encoder, TimmEncoder, TranSalNet
+from saltext.models.transalnet import DenseNet161, TimmEncoder, TranSalNet
 from tests.reference import formula
 
 # Section 5 of the golden files' README.
@@ -36,7 +36,7 @@ def small(blend: object = TokenCrossAttention, encoder: str = "test_efficientnet
 def test_the_whole_network_loads_published_names_and_gives_the_authors_maps(golden: Path, tmp_path: Path) -> None:
     published = formula.published_shapes(golden / "keys_tranblend.json", "modules", "TranSalNet")
     torch.save(formula.weights(published), tmp_path / "tranblend.pth")
-    network = TranBlend(DenseNet161Encoder(), GivenText(), BlendingNet).eval()
+    network = TranBlend(DenseNet161(), GivenText(), BlendingNet).eval()
     load_published(network, tmp_path / "tranblend.pth")
     with torch.no_grad():
         logits = network(formula.image().expand(2, -1, -1, -1), ["0", "1"])
@@ -51,7 +51,7 @@ def test_the_whole_network_loads_published_names_and_gives_the_authors_maps(gold
 def test_state_dict_without_the_text_encoder_is_the_published_one(golden: Path) -> None:
     published = formula.published_shapes(golden / "keys_tranblend.json", "modules", "TranSalNet")
     with torch.device("meta"):
-        own = TranBlend(DenseNet161Encoder(), GivenText(), BlendingNet).state_dict()
+        own = TranBlend(DenseNet161(), GivenText(), BlendingNet).state_dict()
     assert {name: tuple(value.shape) for name, value in own.items()} == {
         name: shape for name, shape in published.items() if ".cross_attention." not in name
     }

@@ -5,7 +5,7 @@ import timm
 import torch
 
 from saltext.errors import CheckpointError, ConfigError
-from saltext.models.transalnet import DenseNet161Encoder, ResNet50Encoder, TimmEncoder
+from saltext.models.transalnet import DenseNet161, ResNet50, TimmEncoder
 
 IMAGES = torch.randn(1, 3, 64, 96)
 
@@ -51,7 +51,7 @@ def test_a_backbone_without_the_strides_is_refused() -> None:
 
 def test_normalisation_is_that_of_the_weights() -> None:
     assert TimmEncoder("tf_efficientnet_lite0").mean == (0.5, 0.5, 0.5)
-    assert ResNet50Encoder().mean == (0.485, 0.456, 0.406)
+    assert ResNet50().mean == (0.485, 0.456, 0.406)
 
 
 def test_imagenet_weights_under_torchvisions_old_names_fill_densenet() -> None:
@@ -67,7 +67,7 @@ def test_imagenet_weights_under_torchvisions_old_names_fill_densenet() -> None:
         if not key.endswith("num_batches_tracked")
     }
     assert "features.denseblock1.denselayer1.norm.1.weight" in old
-    encoder = DenseNet161Encoder(old)
+    encoder = DenseNet161(old)
     assert torch.equal(encoder.encoder[4].denselayer1.conv1.weight, model.features.denseblock1.denselayer1.conv1.weight)
     assert torch.equal(
         encoder.encoder[10].denselayer24.conv2.weight, old["features.denseblock4.denselayer24.conv.2.weight"]

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saltext.models.transalnet import DenseNet161Encoder, Encoder, ResNet50Encoder, TimmEncoder, TranSalNet
+from saltext.models.transalnet import DenseNet161, Encoder, ResNet50, TimmEncoder, TranSalNet
 from tests.reference import formula
 
 # Section 5 of the golden files' README.
 ATOL_MAP, ATOL_LOGITS = 1e-5, 4e-5
-ENCODERS: dict[str, type[Encoder]] = {"dense": DenseNet161Encoder, "res": ResNet50Encoder}
+ENCODERS: dict[str, type[Encoder]] = {"dense": DenseNet161, "res": ResNet50}
 VARIANTS = pytest.mark.parametrize("variant", ["dense", "res"])
 
 
@@ -75,7 +75,7 @@ def test_every_intermediate_and_the_map_equal_the_authors(golden: Path, variant:
 @pytest.mark.slow
 def test_a_training_step_in_float64_equals_the_authors(golden: Path) -> None:
     wanted = json.loads((golden / "train_step_float64.json").read_text())["transalnet_dense_batch2"]
-    net = formula.fill(TranSalNet(DenseNet161Encoder())).double().train()
+    net = formula.fill(TranSalNet(DenseNet161())).double().train()
     optimizer = torch.optim.Adam(net.parameters(), lr=wanted["lr"])
 
     saliency = net(formula.image(2).double(), ["", ""]).sigmoid()

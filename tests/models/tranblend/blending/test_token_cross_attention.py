@@ -81,8 +81,8 @@ def test_it_learns_to_light_up_the_place_a_colour_and_a_shape_name_together() ->
 
     net = nn.ModuleDict({"blend": TokenCrossAttention(16, 12, (3, 4), heads=4), "read": nn.Conv2d(16, 1, 1)})
     optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
-    for _ in range(150):
-        x, text, place = batch(64)
+    for _ in range(100):
+        x, text, place = batch(48)
         loss = nn.functional.cross_entropy(net["read"](net["blend"](x, text)).flatten(1), place)
         optimizer.zero_grad()
         loss.backward()

@@ -1,0 +1,376 @@
+import doctest
+import math
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from saltext.metrics import (
+    METRICS,
+    Fixations,
+    auc_borji,
+    auc_judd,
+    auc_shuffled,
+    cc,
+    functional,
+    ig,
+    kl,
+    nss,
+    published,
+    sim,
+    sim_minmax,
+)
+from tests.reference import metrics as reference
+
+REFERENCES: dict[str, Callable[..., float]] = {
+    "cc": reference.cc,
+    "sim": reference.sim,
+    "sim_minmax": reference.sim_minmax,
+    "kl": reference.kl,
+    "nss": reference.nss,
+    "auc_judd": reference.auc_judd,
+    "auc_judd_unfixated": partial(reference.auc_judd, negatives="unfixated"),
+    "auc_judd_mit": reference.auc_judd_mit,
+    "auc_shuffled": reference.auc_shuffled,
+    "ig": reference.ig,
+    "top20_auc": reference.top20_auc,
+    "top20_sauc": reference.top20_sauc,
+    "nss_unbiased": reference.nss_unbiased,
+    "nss_of_map": reference.nss_of_map,
+}
+SAMPLED = {"auc_borji", "top20_sauc_sampled"}
+NEED_DISTRIBUTION = {"sim", "kl", "ig"}
+
+
+def test_every_metric_has_a_reference_or_says_that_it_samples() -> None:
+    assert set(REFERENCES) | SAMPLED == set(METRICS)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", REFERENCES)
+def test_agrees_with_the_plain_reference(name, case, dtype) -> None:
+    pred = case.pred.to(dtype)
+    truths = [t.to(dtype) for t in case.truths(METRICS[name].needs)]
+    scores = METRICS[name].function(pred, *truths)
+    assert scores.dtype == torch.float64
+    assert scores.shape == (len(pred),)
+    expected = [
+        REFERENCES[name](pred[i, 0].numpy(), *(t[i, 0].numpy() for t in truths)) for i in range(len(pred))
+    ]
+    np.testing.assert_allclose(scores.numpy(), expected, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("module", [functional, published])
+def test_the_examples_in_the_documentation_are_true(module) -> None:
+    result = doctest.testmod(module, extraglobs={"torch": torch})
+    assert result.attempted > 0
+    assert result.failed == 0
+
+
+# --- worked examples, with the arithmetic visible -------------------------------------------------------------------------
+
+RAMP = torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]], dtype=torch.float64)
+CORNER = torch.tensor([[[[0.0, 0.0], [0.0, 1.0]]]], dtype=torch.float64)
+
+
+def test_nss_uses_the_population_deviation() -> None:
+    # mean 1.5, squares 2.25 + 0.25 + 0.25 + 2.25 = 5 over 4 pixels; the sample deviation would give 1.1619
+    assert float(nss(RAMP, CORNER)) == pytest.approx((3 - 1.5) / math.sqrt(5 / 4), rel=1e-15)
+
+
+def test_kl_charges_missed_ground_truth_and_not_missed_prediction() -> None:
+    half, all_ = torch.tensor([[[[1.0, 1.0, 0.0, 0.0]]]]), torch.ones(1, 1, 1, 4)
+    # ground truth on half the pixels, prediction everywhere: sum of 1/2 ln(1/2 / 1/4), twice
+    assert float(kl(all_, half)) == pytest.approx(math.log(2), rel=1e-12)
+    # ground truth everywhere, prediction on half: each missed quarter costs about 1/4 ln(1/4 / eps)
+    expected = 2 * 0.25 * math.log(0.25 / 0.5) + 2 * 0.25 * math.log(0.25 / 2.2204e-16)
+    assert float(kl(half, all_)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_sim_is_the_shared_part_of_two_distributions() -> None:
+    # 0, 1/6, 2/6, 3/6 against 0, 0, 0, 1
+    assert float(sim(RAMP, CORNER)) == pytest.approx(0.5, rel=1e-15)
+
+
+def test_sim_of_lifted_maps_differs_from_its_minmax_variant() -> None:
+    assert float(sim(RAMP + 1, CORNER)) == pytest.approx(4 / 10, rel=1e-15)
+    assert float(sim_minmax(RAMP + 1, CORNER)) == pytest.approx(0.5, rel=1e-15)
+
+
+def test_ties_count_one_half() -> None:
+    pred = torch.tensor([[[[1.0, 1.0, 0.0, 2.0]]]])
+    fixations = torch.tensor([[[[1.0, 0.0, 0.0, 0.0]]]])
+    # against itself 1/2, its twin 1/2, below 1, above 0
+    assert float(auc_judd(pred, fixations)) == 2 / 4
+    # the unfixated ones: twin 1/2, below 1, above 0
+    assert float(auc_judd(pred, fixations, "unfixated")) == 1.5 / 3
+
+
+def test_a_pixel_fixated_twice_counts_twice() -> None:
+    once, twice = RAMP.eq(3).double() + RAMP.eq(0), 2 * RAMP.eq(3).double() + RAMP.eq(0)
+    assert float(nss(RAMP, once)) == pytest.approx(0, abs=1e-15)
+    assert float(nss(RAMP, twice)) == pytest.approx((2 * 1.5 - 1.5) / 3 / math.sqrt(5 / 4), rel=1e-14)
+    # 3 wins against 0, 1, 2 and ties itself: 3.5 of 4; 0 only ties itself: 0.5 of 4
+    assert float(auc_judd(RAMP, twice)) == pytest.approx((2 * 3.5 + 0.5) / 12, rel=1e-15)
+    # without the fixated pixels 0 and 3: 3 wins 2 of 2, 0 wins none
+    assert float(auc_judd(RAMP, twice, "unfixated")) == pytest.approx((2 * 2 + 0) / 6, rel=1e-15)
+
+
+def test_shuffled_auc_counts_every_repeat_of_a_negative() -> None:
+    others = torch.tensor([[[[1.0, 0.0], [0.0, 3.0]]]])  # values 0, 3, 3, 3
+    fixated = RAMP.eq(2).double()
+    assert float(auc_shuffled(RAMP, fixated, others)) == 1 / 4
+    assert float(auc_shuffled(RAMP, fixated, others.gt(0))) == 1 / 2
+
+
+def test_information_gain_is_in_bits_and_counts_from_the_baseline() -> None:
+    uniform = torch.ones(1, 1, 2, 2)
+    assert float(ig(RAMP, CORNER, uniform)) == pytest.approx(math.log2(3 / 6) - math.log2(1 / 4), rel=1e-12)
+    assert float(ig(uniform, CORNER, RAMP)) == pytest.approx(-(math.log2(3 / 6) - math.log2(1 / 4)), rel=1e-12)
+    assert float(ig(RAMP, CORNER, 5 * RAMP)) == pytest.approx(0, abs=1e-15)
+
+
+def test_a_fixation_where_nothing_was_predicted_has_no_finite_gain_without_epsilon() -> None:
+    assert float(ig(CORNER, RAMP.eq(0), torch.ones(1, 1, 2, 2), eps=0.0)) == -math.inf
+
+
+# --- invariances ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(set(METRICS) - NEED_DISTRIBUTION))
+def test_ignores_scale_and_offset_of_the_prediction(name, batch) -> None:
+    metric = METRICS[name]
+    truths = batch.truths(metric.needs)
+    plain, moved = metric.function(batch.pred, *truths), metric.function(1e6 + 4096 * batch.pred, *truths)
+    torch.testing.assert_close(moved, plain, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", sorted(NEED_DISTRIBUTION))
+def test_ignores_the_sum_of_the_prediction(name, batch) -> None:
+    metric = METRICS[name]
+    truths = batch.truths(metric.needs)
+    torch.testing.assert_close(metric.function(1000 * batch.pred, *truths), metric.function(batch.pred, *truths))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_an_image_does_not_see_its_batch_mates(name, batch) -> None:
+    metric = METRICS[name]
+    truths = batch.truths(metric.needs)
+    together = metric.function(batch.pred, *truths)
+    alone = torch.cat(
+        [metric.function(batch.pred[i : i + 1], *(t[i : i + 1] for t in truths)) for i in range(len(batch.pred))]
+    )
+    assert torch.equal(together, alone)
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_the_order_of_the_pixels_does_not_matter(name, batch) -> None:
+    metric = METRICS[name]
+    order = torch.from_numpy(np.random.default_rng(0).permutation(8 * 9))
+
+    def shuffled(maps):
+        return maps.flatten(2)[..., order].view_as(maps)
+
+    truths = batch.truths(metric.needs)
+    moved = metric.function(shuffled(batch.pred), *map(shuffled, truths))
+    torch.testing.assert_close(moved, metric.function(batch.pred, *truths), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.uint8, torch.int64, torch.bool])
+@pytest.mark.parametrize("name", METRICS)
+def test_takes_any_real_dtype(name, dtype, batch) -> None:
+    metric = METRICS[name]
+    pred = (batch.pred * 4).round().to(dtype)
+    truths = [t.round().to(dtype) for t in batch.truths(metric.needs)]
+    expected = metric.function(pred.double(), *(t.double() for t in truths))
+    torch.testing.assert_close(metric.function(pred, *truths), expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_takes_maps_that_are_not_contiguous(name, batch) -> None:
+    metric = METRICS[name]
+    truths = batch.truths(metric.needs)
+    turned = metric.function(batch.pred.mT, *(t.mT for t in truths))
+    copied = metric.function(batch.pred.mT.contiguous(), *(t.mT.contiguous() for t in truths))
+    assert torch.equal(turned, copied)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_batch_of_none_scores_none(name) -> None:
+    metric = METRICS[name]
+    empty = torch.zeros(0, 1, 4, 5)
+    assert metric.function(empty, *(empty for _ in metric.needs)).shape == (0,)
+
+
+# --- degenerate predictions -----------------------------------------------------------------------------------------------
+
+CHANCE = {"cc": 0.0, "sim_minmax": 0.0, "nss": 0.0, "nss_unbiased": 0.0, "nss_of_map": 0.0}
+
+
+@pytest.mark.parametrize("value", [0.1, 1e9, -3.3, 0.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", sorted(set(METRICS) - NEED_DISTRIBUTION))
+def test_constant_prediction_is_at_chance(name, value, dtype, batch) -> None:
+    metric = METRICS[name]
+    constant = torch.full_like(batch.pred, value, dtype=dtype)
+    expected = torch.full((len(constant),), CHANCE.get(name, 0.5), dtype=torch.float64)
+    assert torch.equal(metric.function(constant, *batch.truths(metric.needs)), expected)
+
+
+def test_an_all_zero_prediction_places_its_mass_nowhere(batch) -> None:
+    zero = torch.zeros_like(batch.pred)
+    assert torch.equal(sim(zero, batch.density), torch.zeros(5, dtype=torch.float64))
+    assert (kl(zero, batch.density) > 25).all()
+    assert (ig(zero, batch.fixations, batch.baseline) < -40).all()
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", METRICS)
+def test_a_prediction_that_is_not_finite_is_refused(name, bad, batch) -> None:
+    metric = METRICS[name]
+    pred = batch.pred.clone()
+    pred[3, 0, 2, 2] = bad
+    with pytest.raises(ValueError, match=r"pred has NaN or infinite values \(first in map 3"):
+        metric.function(pred, *batch.truths(metric.needs))
+
+
+@pytest.mark.parametrize("name", sorted(NEED_DISTRIBUTION))
+def test_a_negative_prediction_is_refused_where_a_distribution_is_needed(name, batch) -> None:
+    metric = METRICS[name]
+    with pytest.raises(ValueError, match=r"negative values.*sigmoid or a softmax, or subtract the minimum"):
+        metric.function(batch.pred - 0.5, *batch.truths(metric.needs))
+
+
+def test_huge_finite_predictions_are_not_mistaken_for_infinite_ones() -> None:
+    pred = torch.tensor([[[[-3e38, 3e38], [0.0, 0.0]]]])
+    assert float(auc_judd(pred, pred > 0)) == 3.5 / 4
+
+
+# --- degenerate ground truth ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [n for n, m in METRICS.items() if "fixations" in m.needs])
+def test_an_image_without_fixations_is_undefined_and_leaves_the_others_alone(name, batch) -> None:
+    metric = METRICS[name]
+    truths = dict(zip(metric.needs, batch.truths(metric.needs), strict=True))
+    full = metric.function(batch.pred, *truths.values())
+    truths["fixations"] = truths["fixations"].clone()
+    truths["fixations"][1] = 0
+    scores = metric.function(batch.pred, *truths.values())
+    assert scores.isnan().tolist() == [False, True, False, False, False]
+    assert torch.equal(scores[[0, 2, 3, 4]], full[[0, 2, 3, 4]])
+
+
+@pytest.mark.parametrize("name", ["cc", "sim", "sim_minmax", "kl", "top20_auc", "top20_sauc", "nss_of_map"])
+def test_a_ground_truth_without_content_is_undefined(name, batch) -> None:
+    density = batch.density.clone()
+    density[2] = 0
+    assert METRICS[name].function(batch.pred, density).isnan().tolist() == [False, False, True, False, False]
+
+
+def test_nothing_to_compare_with_is_undefined(batch) -> None:
+    everywhere = torch.ones_like(batch.pred)
+    nowhere = torch.zeros_like(batch.pred)
+    assert auc_judd(batch.pred, everywhere, "unfixated").isnan().all()
+    assert published.auc_judd_mit(batch.pred, everywhere).isnan().all()
+    assert auc_shuffled(batch.pred, batch.fixations, nowhere).isnan().all()
+    assert ig(batch.pred, batch.fixations, nowhere).isnan().all()
+
+
+@pytest.mark.parametrize("bad", [0.5, -1.0, math.nan])
+@pytest.mark.parametrize("name", ["nss", "auc_judd", "auc_shuffled", "ig"])
+def test_a_resized_fixation_image_is_no_map_of_counts(name, bad, batch) -> None:
+    metric = METRICS[name]
+    fixations = batch.fixations.clone()
+    fixations[1, 0, 0, 0] = bad
+    with pytest.raises(ValueError, match=r"no counts \(0, 1, 2, ...\).*from coordinates"):
+        metric.function(batch.pred, fixations, *batch.truths(metric.needs)[1:])
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_shape_mismatch_says_what_to_resize(name, batch) -> None:
+    metric = METRICS[name]
+    with pytest.raises(ValueError, match=r"pred is 4 x 9 pixels and \w+ 8 x 9: resize pred to 8 x 9"):
+        metric.function(batch.pred[:, :, :4], *batch.truths(metric.needs))
+    with pytest.raises(ValueError, match="pred has 2 maps and .* 5"):
+        metric.function(batch.pred[:2], *batch.truths(metric.needs))
+    with pytest.raises(ValueError, match=r"expected \(batch, 1, height, width\)"):
+        metric.function(batch.pred[:, 0], *batch.truths(metric.needs))
+
+
+def test_unknown_negatives_are_refused(batch) -> None:
+    for function in (auc_judd, published.auc_judd_mit):
+        with pytest.raises(ValueError, match="expected 'all' or 'unfixated'"):
+            function(batch.pred, batch.fixations, "some")
+
+
+# --- sampling -------------------------------------------------------------------------------------------------------------
+
+
+def test_borji_is_a_sample_of_judd(batch) -> None:
+    exact = auc_judd(batch.pred, batch.fixations)
+    sampled = auc_borji(batch.pred, batch.fixations, draws=4000)
+    # One comparison deviates by at most 1/2; 6 * 4000 negatives: 5 standard errors are 0.016.
+    torch.testing.assert_close(sampled, exact, rtol=0, atol=0.016)
+    assert not torch.equal(sampled, exact)
+
+
+def test_borji_repeats_with_its_seed(batch) -> None:
+    first, again, other = (auc_borji(batch.pred, batch.fixations, seed=s) for s in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_borji_needs_a_draw(batch) -> None:
+    with pytest.raises(ValueError, match="draws=0"):
+        auc_borji(batch.pred, batch.fixations, draws=0)
+
+
+# --- gradients ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["cc", "sim", "sim_minmax", "kl", "nss", "ig", "nss_unbiased", "nss_of_map"])
+def test_gradients_are_those_of_the_formula(name, batch) -> None:
+    metric = METRICS[name]
+    truths = [t[:2] for t in batch.truths(metric.needs)]
+    pred = (batch.pred[:2] + 0.1).requires_grad_()
+    assert torch.autograd.gradcheck(lambda p: metric.function(p, *truths), (pred,))
+
+
+@pytest.mark.parametrize("name", sorted(set(METRICS) - {"cc", "sim", "sim_minmax", "kl", "nss", "ig"}))
+def test_rank_metrics_accept_predictions_with_gradients(name, batch) -> None:
+    metric = METRICS[name]
+    truths = batch.truths(metric.needs)
+    scores = metric.function(batch.pred.clone().requires_grad_(), *truths)
+    torch.testing.assert_close(scores.detach(), metric.function(batch.pred, *truths))
+
+
+def test_an_image_without_fixations_does_not_spoil_the_gradients_of_the_others(batch) -> None:
+    pred = batch.pred.clone().requires_grad_()
+    fixations = batch.fixations.clone()
+    fixations[0] = 0
+    nss(pred, fixations)[1:].sum().backward()
+    assert pred.grad is not None
+    assert pred.grad.isfinite().all()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_gives_the_same_scores(batch) -> None:
+    for metric in METRICS.values():
+        truths = batch.truths(metric.needs)
+        scores = metric.function(batch.pred.cuda(), *(t.cuda() for t in truths))
+        assert scores.device.type == "cuda"
+        torch.testing.assert_close(scores.cpu(), metric.function(batch.pred, *truths), rtol=1e-12, atol=1e-12)
+
+
+def test_points_and_counts_give_the_same_fixations(batch) -> None:
+    points = [
+        image.nonzero().repeat_interleave(image[image > 0].long(), 0).flip(0) for image in batch.fixations[:, 0]
+    ]
+    listed = Fixations.from_points(points, (8, 9))
+    for function in (nss, auc_judd, partial(auc_judd, negatives="unfixated")):
+        torch.testing.assert_close(
+            function(batch.pred, listed), function(batch.pred, batch.fixations), rtol=1e-14, atol=1e-14
+        )

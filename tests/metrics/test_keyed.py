@@ -1,0 +1,274 @@
+import pickle
+import socket
+from functools import partial
+from pathlib import Path
+
+import matplotlib as mpl
+import pytest
+import torch
+from torchmetrics import MetricCollection
+
+from saltext.metrics import (
+    CC,
+    IG,
+    KL,
+    METRICS,
+    NSS,
+    SIM,
+    AUCBorji,
+    AUCJudd,
+    AUCShuffled,
+    NSSOfMap,
+    NSSUnbiased,
+    ScoreTable,
+    Top20AUC,
+    Top20SAUC,
+    keyed,
+)
+
+CLASSES = {
+    "cc": CC,
+    "sim": SIM,
+    "sim_minmax": partial(SIM, minmax=True),
+    "kl": KL,
+    "nss": NSS,
+    "auc_judd": AUCJudd,
+    "auc_judd_unfixated": partial(AUCJudd, "unfixated"),
+    "auc_borji": AUCBorji,
+    "auc_shuffled": AUCShuffled,
+    "ig": IG,
+    "top20_auc": Top20AUC,
+    "top20_sauc": Top20SAUC,
+    "nss_unbiased": NSSUnbiased,
+    "nss_of_map": NSSOfMap,
+}
+IDS = torch.tensor([40, 7, 3, 12, 11])
+
+
+def _feed(metric, case, name, rows=slice(None)):
+    truths = {need: getattr(case, need)[rows] for need in METRICS[name].needs}
+    metric.update(pred=case.pred[rows], ids=IDS[rows], **truths)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_the_mean_over_images_is_that_of_the_function(name, batch) -> None:
+    metric = CLASSES[name]()
+    _feed(metric, batch, name)
+    scores = METRICS[name].function(batch.pred, *batch.truths(METRICS[name].needs))
+    torch.testing.assert_close(metric.compute(), scores.mean())
+    assert metric.higher_is_better is METRICS[name].higher_is_better
+    ids, values = metric.per_sample()
+    assert ids.tolist() == [3, 7, 11, 12, 40]
+    assert torch.equal(values[:, 0], scores[IDS.argsort()])
+
+
+@pytest.mark.parametrize("split", [[5], [1, 1, 1, 1, 1], [2, 3], [4, 1]])
+def test_the_mean_does_not_depend_on_how_images_fall_into_batches(split, batch) -> None:
+    metric, start = NSS(), 0
+    for size in split:
+        _feed(metric, batch, "nss", slice(start, start + size))
+        start += size
+    expected = NSS()
+    _feed(expected, batch, "nss")
+    assert torch.equal(metric.compute(), expected.compute())
+
+
+def test_the_order_of_the_images_does_not_matter(batch) -> None:
+    metric, expected = NSS(), NSS()
+    for i in (4, 0, 3, 1, 2):
+        _feed(metric, batch, "nss", slice(i, i + 1))
+    _feed(expected, batch, "nss")
+    assert torch.equal(metric.compute(), expected.compute())
+
+
+def test_a_repeated_sample_counts_once(batch) -> None:
+    metric, expected = CC(), CC()
+    _feed(metric, batch, "cc")
+    _feed(metric, batch, "cc", slice(1, 3))
+    _feed(expected, batch, "cc")
+    assert torch.equal(metric.compute(), expected.compute())
+
+
+def test_a_sample_with_two_different_scores_is_refused(batch) -> None:
+    metric = CC()
+    _feed(metric, batch, "cc")
+    metric.update(batch.pred[:1] ** 2, batch.density[:1], IDS[:1])
+    with pytest.raises(ValueError, match=r"1 samples were scored more than once .*\[40\].*reset\(\)"):
+        metric.compute()
+
+
+def test_a_sample_that_was_once_undefined_contradicts_its_score(batch) -> None:
+    metric = NSS()
+    _feed(metric, batch, "nss")
+    metric.update(batch.pred[:1], torch.zeros_like(batch.fixations[:1]), IDS[:1])
+    with pytest.raises(ValueError, match="different results"):
+        metric.compute()
+
+
+def test_missing_samples_are_noticed(batch) -> None:
+    metric = NSS()
+    _feed(metric, batch, "nss", slice(0, 3))
+    assert metric.missing(torch.tensor([12, 3, 11, 7, 40])).tolist() == [11, 12]
+
+
+def test_an_image_without_fixations_is_counted_not_averaged(batch) -> None:
+    metric = NSS()
+    fixations = batch.fixations.clone()
+    fixations[2] = 0
+    metric.update(batch.pred, fixations, IDS)
+    assert metric.undefined().tolist() == [1]
+    keep = [0, 1, 3, 4]
+    torch.testing.assert_close(metric.compute(), METRICS["nss"].function(batch.pred, fixations)[keep].mean())
+
+
+@pytest.mark.parametrize("metric", [CC(), ScoreTable(["cc", "nss"])], ids=["one metric", "table"])
+@pytest.mark.filterwarnings("ignore:The ``compute`` method of metric:UserWarning")  # torchmetrics, before any update
+def test_nothing_scored_has_no_mean_and_no_crash(metric) -> None:
+    result = metric.compute()
+    values = result.values() if isinstance(result, dict) else [result]
+    assert all(v.isnan() for v in values)
+    assert metric.per_sample()[1].shape == (0, len(metric.names))
+
+
+def test_reset_forgets(batch) -> None:
+    metric = CC()
+    _feed(metric, batch, "cc")
+    metric.compute()
+    metric.reset()
+    assert metric.per_sample()[0].numel() == 0
+    _feed(metric, batch, "cc", slice(0, 1))
+    assert metric.per_sample()[0].tolist() == [40]
+
+
+def test_forward_gives_the_batch_and_keeps_the_total(batch) -> None:
+    metric, expected = CC(), CC()
+    first = metric(batch.pred[:2], batch.density[:2], IDS[:2])
+    metric(batch.pred[2:], batch.density[2:], IDS[2:])
+    torch.testing.assert_close(first, METRICS["cc"].function(batch.pred[:2], batch.density[:2]).mean())
+    _feed(expected, batch, "cc")
+    assert torch.equal(metric.compute(), expected.compute())
+
+
+def test_survives_pickling_and_cloning(batch) -> None:
+    metric = AUCJudd("unfixated")
+    _feed(metric, batch, "auc_judd_unfixated", slice(0, 3))
+    copies = [pickle.loads(pickle.dumps(metric)), metric.clone()]
+    for copy in [metric, *copies]:
+        _feed(copy, batch, "auc_judd_unfixated", slice(3, 5))
+        assert torch.equal(copy.compute(), metric.compute())
+        assert copy.per_sample()[0].tolist() == [3, 7, 11, 12, 40]
+
+
+def test_scores_are_no_part_of_a_checkpoint(batch) -> None:
+    metric = CC()
+    _feed(metric, batch, "cc")
+    assert metric.state_dict() == {}
+
+
+def test_scores_stay_float64_when_a_model_goes_to_half_precision(batch) -> None:
+    metric = CC().half()
+    _feed(metric, batch, "cc")
+    assert metric.compute().dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    "ids", [torch.tensor([1, 2]), torch.rand(5), torch.ones(5, 1, dtype=torch.long)], ids=["few", "float", "shape"]
+)
+def test_ids_that_do_not_number_the_samples_are_refused(ids, batch) -> None:
+    with pytest.raises(ValueError, match="expected one whole number for each of the 5 samples"):
+        CC().update(batch.pred, batch.density, ids)
+
+
+def test_a_table_scores_all_its_metrics(batch) -> None:
+    names = ["kl", "nss", "ig", "auc_shuffled"]
+    table = ScoreTable(names)
+    for rows in (slice(3, 5), slice(0, 3)):
+        part = (batch.pred[rows], batch.density[rows], batch.fixations[rows], IDS[rows])
+        table.update(*part, others=batch.others[rows], baseline=batch.baseline[rows])
+    ids, values = table.per_sample()
+    assert ids.tolist() == sorted(IDS.tolist())
+    for column, name in enumerate(names):
+        scores = METRICS[name].function(batch.pred, *batch.truths(METRICS[name].needs))
+        torch.testing.assert_close(values[:, column], scores[IDS.argsort()], rtol=1e-13, atol=1e-14)
+        torch.testing.assert_close(table.compute()[name], scores.mean())
+
+
+def test_a_table_of_an_unknown_metric_is_refused() -> None:
+    with pytest.raises(ValueError, match="did you mean 'nss'"):
+        ScoreTable(["nsss"])
+
+
+@pytest.mark.parametrize("compute_groups", [False, True])
+def test_metrics_that_agree_on_the_first_batch_are_not_merged(compute_groups, batch) -> None:
+    # All of them score NaN on the first batch, so their states are equal when torchmetrics looks for groups to merge.
+    collection = MetricCollection([NSS(), AUCJudd(), NSSUnbiased()], compute_groups=compute_groups)
+    variants = MetricCollection({"all": AUCJudd(), "unfixated": AUCJudd("unfixated")}, compute_groups=compute_groups)
+    nowhere = torch.zeros_like(batch.fixations)
+    for metrics in (collection, variants):
+        metrics.update(pred=batch.pred[:1], fixations=nowhere[:1], ids=IDS[:1])
+        metrics.update(pred=batch.pred[1:], fixations=batch.fixations[1:], ids=IDS[1:])
+    names = {"NSS": "nss", "AUCJudd": "auc_judd", "NSSUnbiased": "nss_unbiased"}
+    names |= {"all": "auc_judd", "unfixated": "auc_judd_unfixated"}
+    for key, value in {**collection.compute(), **variants.compute()}.items():
+        scores = METRICS[names[key]].function(batch.pred[1:], batch.fixations[1:])
+        torch.testing.assert_close(value, scores.mean(), msg=key)
+
+
+def test_a_collection_gives_each_metric_the_truth_it_needs(batch) -> None:
+    collection = MetricCollection([CC(), NSS(), IG()], compute_groups=False)
+    collection.update(
+        pred=batch.pred, density=batch.density, fixations=batch.fixations, baseline=batch.baseline, ids=IDS
+    )
+    assert set(collection.compute()) == {"CC", "NSS", "IG"}
+
+
+def test_plots_its_value(batch, monkeypatch) -> None:
+    mpl.use("Agg")
+    metric = CC()
+    _feed(metric, batch, "cc")
+    figure, axis = metric.plot()
+    assert axis.lines or axis.collections
+    mpl.pyplot.close(figure)
+
+
+def _score_on_one_process(rank, port, folder, case, assignment):
+    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=len(assignment))
+    table, nss = ScoreTable(["cc", "kl", "auc_judd"]), NSS()
+    for i in assignment[rank]:
+        rows = slice(i, i + 1)
+        ids = torch.tensor([100 - i])
+        table.update(case.pred[rows], case.density[rows], case.fixations[rows], ids)
+        nss.update(case.pred[rows], case.fixations[rows], ids)
+    result = {"means": table.compute(), "nss": nss.compute(), "table": table.per_sample(), "nss_table": nss.per_sample()}
+    torch.save(result, folder / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "assignment",
+    [[[0, 1, 2, 3, 4, 5, 6]], [[0, 2, 4, 6], [1, 3, 5]], [[6, 5, 4, 3, 2, 1, 0], []], [[0, 2, 4, 6], [1, 3, 5, 0]]],
+    ids=["one process", "uneven", "a process without samples", "a padded sampler"],
+)
+def test_processes_together_give_the_scores_of_one(assignment, tmp_path: Path, seven) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    torch.multiprocessing.spawn(
+        _score_on_one_process, (port, tmp_path, seven, assignment), nprocs=len(assignment), join=True
+    )
+    for rank in range(len(assignment)):
+        result = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        for column, name in enumerate(("cc", "kl", "auc_judd")):
+            scores = METRICS[name].function(seven.pred, *seven.truths(METRICS[name].needs))
+            ids, values = result["table"]
+            assert ids.tolist() == list(range(94, 101))
+            torch.testing.assert_close(values[:, column], scores.flip(0), rtol=0, atol=1e-12)
+            torch.testing.assert_close(result["means"][name], scores.mean(), rtol=0, atol=1e-12)
+        expected = METRICS["nss"].function(seven.pred, seven.fixations)
+        torch.testing.assert_close(result["nss"], expected.mean(), rtol=0, atol=1e-12)
+        assert result["nss_table"][0].tolist() == list(range(94, 101))
+
+
+def test_repeat_tolerance_is_wider_than_float32_noise_and_narrower_than_a_real_difference() -> None:
+    assert 1e-6 < keyed.REPEAT_TOLERANCE < 1e-3

@@ -1,0 +1,87 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from saltext.metrics import METRICS, Fixations, check_names, score, scores
+
+
+def _score(case, names=tuple(METRICS), **changes):
+    truths = {name: getattr(case, name) for name in ("density", "fixations", "others", "baseline")} | changes
+    return score(case.pred, truths["density"], truths["fixations"], names, others=truths["others"], baseline=truths["baseline"])
+
+
+def test_several_metrics_at_once_equal_each_one_alone(case) -> None:
+    found = _score(case)
+    assert list(found) == list(METRICS)
+    for name, metric in METRICS.items():
+        alone = metric.function(case.pred, *case.truths(metric.needs))
+        torch.testing.assert_close(found[name], alone, rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize("pixels", [1, 100, 144, 10**9])
+def test_the_size_of_the_blocks_does_not_matter(pixels, batch, monkeypatch) -> None:
+    whole = _score(batch)
+    monkeypatch.setattr(scores, "BLOCK_PIXELS", pixels)
+    for name, values in _score(batch).items():
+        assert torch.equal(values, whole[name]), name
+
+
+def test_fixations_may_come_as_points(batch) -> None:
+    listed = {name: Fixations.of(getattr(batch, name), name) for name in ("fixations", "others")}
+    for name, values in _score(batch, **listed).items():
+        torch.testing.assert_close(values, _score(batch)[name], rtol=1e-13, atol=1e-14)
+
+
+def test_scores_carry_no_gradient(batch) -> None:
+    found = score(batch.pred.clone().requires_grad_(), batch.density, None, ["cc"])
+    assert not found["cc"].requires_grad
+
+
+def test_truth_that_no_metric_needs_may_be_left_out(batch) -> None:
+    assert list(score(batch.pred, batch.density, None, ["kl", "cc"])) == ["kl", "cc"]
+    assert list(score(batch.pred, None, batch.fixations, ["nss"])) == ["nss"]
+
+
+def test_missing_truth_is_named_all_at_once(batch) -> None:
+    with pytest.raises(ValueError, match=r"baseline for ig; density for cc, kl; others for auc_shuffled"):
+        score(batch.pred, None, batch.fixations, ["cc", "kl", "nss", "ig", "auc_shuffled"])
+
+
+def test_unknown_metrics_are_named_with_the_closest_known_one() -> None:
+    with pytest.raises(ValueError, match=r"unknown metric 'auc_jud' \(did you mean 'auc_judd'\?\); unknown metric 'x'.*cc, sim"):
+        check_names(["cc", "auc_jud", "x"])
+
+
+def test_a_metric_named_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match="'cc' is given 2 times"):
+        check_names(["cc", "kl", "cc"])
+
+
+def test_errors_name_the_map_of_the_whole_batch(batch, monkeypatch) -> None:
+    monkeypatch.setattr(scores, "BLOCK_PIXELS", 2 * 72)
+    pred = batch.pred.clone()
+    pred[3, 0, 0, 0] = torch.nan
+    with pytest.raises(ValueError, match="first in map 3 of the batch"):
+        score(pred, batch.density, None, ["cc"])
+
+
+def test_a_wrong_size_is_refused_before_anything_is_scored(batch) -> None:
+    with pytest.raises(ValueError, match="resize pred to 8 x 9"):
+        score(batch.pred[..., :3], batch.density, None, ["cc"])
+
+
+def test_direction_and_title_of_every_metric_are_known() -> None:
+    assert [name for name, metric in METRICS.items() if not metric.higher_is_better] == ["kl"]
+    assert len({metric.title for metric in METRICS.values()}) == len(METRICS)
+
+
+@pytest.mark.slow
+def test_metrics_and_losses_need_neither_lightning_nor_hydra() -> None:
+    code = (
+        "import sys, saltext.metrics, saltext.losses;"
+        "print([m for m in ('lightning', 'pytorch_lightning', 'hydra', 'omegaconf') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
