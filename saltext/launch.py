@@ -14,6 +14,10 @@ from saltext.run_folder import RunFolder
 _GRACE = 30.0  # seconds a worker gets to end after it was asked to
 _WATCHED = "SALTEXT_PARENT_WATCHED"
 
+# glibc gives blocks of 32 MiB and more back to the system at once and pays for fresh pages at the next one. Activations
+# on a CPU are such blocks; keeping them made a training step about a third faster (README, "Speed").
+_KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**28)}
+
 
 @contextmanager
 def _termination_raises() -> Iterator[None]:
@@ -47,7 +51,7 @@ def launch(folder: RunFolder) -> int:
         The worker's exit status.
     """
     command = [sys.executable, "-m", "saltext.worker", str(folder.root)]
-    environment = {**os.environ, _WATCHED: "1"}
+    environment = {**_KEEP_MEMORY, **os.environ, _WATCHED: "1"}
     with _termination_raises():
         process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, start_new_session=True)
         try:

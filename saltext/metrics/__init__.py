@@ -1,26 +1,35 @@
-"""Saliency metrics: exact, named, one score per image. Imports neither Lightning nor Hydra."""
+"""Saliency metrics: exact, named, one score per image. Imports neither Lightning nor Hydra.
+
+The functions need torch and numpy only. The classes are imported when they are first asked for, because torchmetrics
+takes several times as long to import as torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from saltext.metrics.functional import auc_borji, auc_judd, auc_shuffled, cc, ig, kl, nss, sim, sim_minmax
-from saltext.metrics.keyed import (
-    CC,
-    IG,
-    KL,
-    NSS,
-    SIM,
-    AUCBorji,
-    AUCJudd,
-    AUCShuffled,
-    KeyedScores,
-    NSSOfMap,
-    NSSUnbiased,
-    PerImageMetric,
-    ScoreTable,
-    Top20AUC,
-    Top20SAUC,
-)
 from saltext.metrics.maps import Fixations, Maps
 from saltext.metrics.pool import FixationPool
 from saltext.metrics.scores import METRICS, Metric, check_names, score
+
+if TYPE_CHECKING:
+    from saltext.metrics.keyed import (
+        CC,
+        IG,
+        KL,
+        NSS,
+        SIM,
+        AUCBorji,
+        AUCJudd,
+        AUCShuffled,
+        KeyedScores,
+        NSSOfMap,
+        NSSUnbiased,
+        PerImageMetric,
+        ScoreTable,
+        Top20AUC,
+        Top20SAUC,
+    )
 
 __all__ = [
     "CC",
@@ -55,3 +64,9 @@ __all__ = [
     "sim",
     "sim_minmax",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(import_module("saltext.metrics.keyed"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

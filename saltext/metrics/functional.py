@@ -184,7 +184,7 @@ def nss(pred: Tensor | Maps, fixations: Tensor | Fixations) -> Tensor:
         Peters et al., Components of bottom-up gaze allocation in natural images, Vision Research 2005.
     """
     p, f = scored_at(pred, fixations)
-    score = f.each.mean(p.centred) / p.safe_std(0.0)
+    score = f.each.mean(p.wide, p.mean) / p.safe_std(0.0)
     return score.masked_fill(f.each.number == 0, torch.nan)
 
 

@@ -114,7 +114,7 @@ def nss_unbiased(pred: Tensor | Maps, fixations: Tensor | Maps | Fixations, *, m
     p = Maps.of(pred, "pred")
     f = fixations if isinstance(fixations, Fixations) else Maps.of(fixations, "fixations")
     p.same_size(f)
-    at_fixations, number = _fixated_mean(p.centred, f)
+    at_fixations, number = _fixated_mean(p, f)
     sample_std = p.safe_std(min_std) * math.sqrt(p.pixels / max(p.pixels - 1, 1))
     return (at_fixations / sample_std).masked_fill(number == 0, torch.nan)
 
@@ -184,13 +184,13 @@ def _trapezoids(x: Tensor, y: Tensor) -> Tensor:
     return ((x[:, :-1] - x[:, 1:]) * (y[:, :-1] + y[:, 1:])).sum(1) / 2
 
 
-def _fixated_mean(flat: Tensor, fixations: Maps | Fixations) -> tuple[Tensor, Tensor]:
+def _fixated_mean(pred: Maps, fixations: Maps | Fixations) -> tuple[Tensor, Tensor]:
     if isinstance(fixations, Fixations):
-        return fixations.distinct.mean(flat), fixations.distinct.number
+        return fixations.distinct.mean(pred.wide, pred.mean), fixations.distinct.number
     # A dense mask, so that nothing waits for the device inside a training step.
     fixated = fixations.flat > 0
     number = fixated.sum(1)
-    return (flat * fixated).sum(1) / number.clamp_min(1), number
+    return (pred.centred * fixated).sum(1) / number.clamp_min(1), number
 
 
 def _count(mask: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ from saltext.metrics import (
     auc_borji,
     auc_judd,
     auc_shuffled,
-    cc,
     functional,
     ig,
     kl,
@@ -56,9 +55,7 @@ def test_agrees_with_the_plain_reference(name, case, dtype) -> None:
     scores = METRICS[name].function(pred, *truths)
     assert scores.dtype == torch.float64
     assert scores.shape == (len(pred),)
-    expected = [
-        REFERENCES[name](pred[i, 0].numpy(), *(t[i, 0].numpy() for t in truths)) for i in range(len(pred))
-    ]
+    expected = [REFERENCES[name](pred[i, 0].numpy(), *(t[i, 0].numpy() for t in truths)) for i in range(len(pred))]
     np.testing.assert_allclose(scores.numpy(), expected, rtol=1e-12, atol=1e-13)
 
 
@@ -69,7 +66,7 @@ def test_the_examples_in_the_documentation_are_true(module) -> None:
     assert result.failed == 0
 
 
-# --- worked examples, with the arithmetic visible -------------------------------------------------------------------------
+# --- worked examples, with the arithmetic visible ---
 
 RAMP = torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]], dtype=torch.float64)
 CORNER = torch.tensor([[[[0.0, 0.0], [0.0, 1.0]]]], dtype=torch.float64)
@@ -136,7 +133,7 @@ def test_a_fixation_where_nothing_was_predicted_has_no_finite_gain_without_epsil
     assert float(ig(CORNER, RAMP.eq(0), torch.ones(1, 1, 2, 2), eps=0.0)) == -math.inf
 
 
-# --- invariances ----------------------------------------------------------------------------------------------------------
+# --- invariances ---
 
 
 @pytest.mark.parametrize("name", sorted(set(METRICS) - NEED_DISTRIBUTION))
@@ -204,7 +201,7 @@ def test_a_batch_of_none_scores_none(name) -> None:
     assert metric.function(empty, *(empty for _ in metric.needs)).shape == (0,)
 
 
-# --- degenerate predictions -----------------------------------------------------------------------------------------------
+# --- degenerate predictions ---
 
 CHANCE = {"cc": 0.0, "sim_minmax": 0.0, "nss": 0.0, "nss_unbiased": 0.0, "nss_of_map": 0.0}
 
@@ -248,7 +245,7 @@ def test_huge_finite_predictions_are_not_mistaken_for_infinite_ones() -> None:
     assert float(auc_judd(pred, pred > 0)) == 3.5 / 4
 
 
-# --- degenerate ground truth ----------------------------------------------------------------------------------------------
+# --- degenerate ground truth ---
 
 
 @pytest.mark.parametrize("name", [n for n, m in METRICS.items() if "fixations" in m.needs])
@@ -294,7 +291,7 @@ def test_a_shape_mismatch_says_what_to_resize(name, batch) -> None:
     metric = METRICS[name]
     with pytest.raises(ValueError, match=r"pred is 4 x 9 pixels and \w+ 8 x 9: resize pred to 8 x 9"):
         metric.function(batch.pred[:, :, :4], *batch.truths(metric.needs))
-    with pytest.raises(ValueError, match="pred has 2 maps and .* 5"):
+    with pytest.raises(ValueError, match=r"pred has 2 maps and \w+ 5"):
         metric.function(batch.pred[:2], *batch.truths(metric.needs))
     with pytest.raises(ValueError, match=r"expected \(batch, 1, height, width\)"):
         metric.function(batch.pred[:, 0], *batch.truths(metric.needs))
@@ -306,7 +303,7 @@ def test_unknown_negatives_are_refused(batch) -> None:
             function(batch.pred, batch.fixations, "some")
 
 
-# --- sampling -------------------------------------------------------------------------------------------------------------
+# --- sampling ---
 
 
 def test_borji_is_a_sample_of_judd(batch) -> None:
@@ -328,7 +325,7 @@ def test_borji_needs_a_draw(batch) -> None:
         auc_borji(batch.pred, batch.fixations, draws=0)
 
 
-# --- gradients ------------------------------------------------------------------------------------------------------------
+# --- gradients ---
 
 
 @pytest.mark.parametrize("name", ["cc", "sim", "sim_minmax", "kl", "nss", "ig", "nss_unbiased", "nss_of_map"])
@@ -366,9 +363,7 @@ def test_a_gpu_gives_the_same_scores(batch) -> None:
 
 
 def test_points_and_counts_give_the_same_fixations(batch) -> None:
-    points = [
-        image.nonzero().repeat_interleave(image[image > 0].long(), 0).flip(0) for image in batch.fixations[:, 0]
-    ]
+    points = [image.nonzero().repeat_interleave(image[image > 0].long(), 0).flip(0) for image in batch.fixations[:, 0]]
     listed = Fixations.from_points(points, (8, 9))
     for function in (nss, auc_judd, partial(auc_judd, negatives="unfixated")):
         torch.testing.assert_close(

@@ -1,5 +1,6 @@
 import pickle
-import socket
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -231,43 +232,48 @@ def test_plots_its_value(batch, monkeypatch) -> None:
     mpl.pyplot.close(figure)
 
 
-def _score_on_one_process(rank, port, folder, case, assignment):
-    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=len(assignment))
+# Which samples each of two processes scores.
+ASSIGNMENTS = {
+    "uneven": ([0, 2, 4, 6], [1, 3, 5]),
+    "one process without samples": ([6, 5, 4, 3, 2, 1, 0], []),
+    "a sampler that repeats a sample": ([0, 2, 4, 6], [1, 3, 5, 0]),
+}
+
+
+def _scored(case, samples):
     table, nss = ScoreTable(["cc", "kl", "auc_judd"]), NSS()
-    for i in assignment[rank]:
-        rows = slice(i, i + 1)
-        ids = torch.tensor([100 - i])
+    for i in samples:
+        rows, ids = slice(i, i + 1), torch.tensor([100 - i])
         table.update(case.pred[rows], case.density[rows], case.fixations[rows], ids)
         nss.update(case.pred[rows], case.fixations[rows], ids)
-    result = {"means": table.compute(), "nss": nss.compute(), "table": table.per_sample(), "nss_table": nss.per_sample()}
-    torch.save(result, folder / f"{rank}.pt")
+    means = table.compute() | {"nss": nss.compute()}
+    ids, values = table.per_sample()
+    return means, ids, torch.cat([values, nss.per_sample()[1]], dim=1)
+
+
+def _score_on_one_of_two(rank, address, folder, case):
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", f"file://{address}", rank=rank, world_size=2)
+    torch.save([_scored(case, samples[rank]) for samples in ASSIGNMENTS.values()], folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "assignment",
-    [[[0, 1, 2, 3, 4, 5, 6]], [[0, 2, 4, 6], [1, 3, 5]], [[6, 5, 4, 3, 2, 1, 0], []], [[0, 2, 4, 6], [1, 3, 5, 0]]],
-    ids=["one process", "uneven", "a process without samples", "a padded sampler"],
-)
-def test_processes_together_give_the_scores_of_one(assignment, tmp_path: Path, seven) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    torch.multiprocessing.spawn(
-        _score_on_one_process, (port, tmp_path, seven, assignment), nprocs=len(assignment), join=True
-    )
-    for rank in range(len(assignment)):
-        result = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-        for column, name in enumerate(("cc", "kl", "auc_judd")):
-            scores = METRICS[name].function(seven.pred, *seven.truths(METRICS[name].needs))
-            ids, values = result["table"]
-            assert ids.tolist() == list(range(94, 101))
-            torch.testing.assert_close(values[:, column], scores.flip(0), rtol=0, atol=1e-12)
-            torch.testing.assert_close(result["means"][name], scores.mean(), rtol=0, atol=1e-12)
-        expected = METRICS["nss"].function(seven.pred, seven.fixations)
-        torch.testing.assert_close(result["nss"], expected.mean(), rtol=0, atol=1e-12)
-        assert result["nss_table"][0].tolist() == list(range(94, 101))
+def test_the_classes_need_neither_lightning_nor_hydra() -> None:
+    loaded = "[m for m in ('lightning', 'pytorch_lightning', 'hydra', 'omegaconf') if m in sys.modules]"
+    code = f"import sys, saltext.metrics.keyed; print({loaded})"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_scores_of_one_however_the_samples_fall(tmp_path: Path, seven) -> None:
+    expected = _scored(seven, range(7))
+    torch.multiprocessing.spawn(_score_on_one_of_two, (tmp_path / "meeting", tmp_path, seven), nprocs=2)
+    for rank in range(2):
+        results = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        for name, result in zip(ASSIGNMENTS, results, strict=True):
+            torch.testing.assert_close(tuple(result), expected, rtol=0, atol=1e-12, msg=name)
 
 
 def test_repeat_tolerance_is_wider_than_float32_noise_and_narrower_than_a_real_difference() -> None:

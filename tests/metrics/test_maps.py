@@ -15,7 +15,9 @@ def test_wrapped_maps_score_like_tensors(batch) -> None:
     pred = Maps(batch.pred, "pred")
     for metric in METRICS.values():
         plain = metric.function(batch.pred, *batch.truths(metric.needs))
-        torch.testing.assert_close(metric.function(pred, *(wrapped[n] for n in metric.needs)), plain, rtol=1e-14, atol=0)
+        torch.testing.assert_close(
+            metric.function(pred, *(wrapped[n] for n in metric.needs)), plain, rtol=1e-14, atol=0
+        )
 
 
 def test_a_constant_map_stays_constant_when_its_sum_is_rounded() -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from saltext.metrics import Fixations, FixationPool, auc_judd, auc_shuffled, cc, ig, kl, nss, published, sim
+from saltext.metrics import FixationPool, Fixations, auc_judd, auc_shuffled, cc, ig, kl, nss, published, sim
 
 pytestmark = [pytest.mark.golden, pytest.mark.real_data]
 SIZE = (288, 384)

@@ -4,12 +4,15 @@ import sys
 import pytest
 import torch
 
+from saltext import metrics
 from saltext.metrics import METRICS, Fixations, check_names, score, scores
 
 
 def _score(case, names=tuple(METRICS), **changes):
     truths = {name: getattr(case, name) for name in ("density", "fixations", "others", "baseline")} | changes
-    return score(case.pred, truths["density"], truths["fixations"], names, others=truths["others"], baseline=truths["baseline"])
+    return score(
+        case.pred, truths["density"], truths["fixations"], names, others=truths["others"], baseline=truths["baseline"]
+    )
 
 
 def test_several_metrics_at_once_equal_each_one_alone(case) -> None:
@@ -50,7 +53,9 @@ def test_missing_truth_is_named_all_at_once(batch) -> None:
 
 
 def test_unknown_metrics_are_named_with_the_closest_known_one() -> None:
-    with pytest.raises(ValueError, match=r"unknown metric 'auc_jud' \(did you mean 'auc_judd'\?\); unknown metric 'x'.*cc, sim"):
+    with pytest.raises(
+        ValueError, match=r"unknown metric 'auc_jud' \(did you mean 'auc_judd'\?\); unknown metric 'x'.*cc, sim"
+    ):
         check_names(["cc", "auc_jud", "x"])
 
 
@@ -78,10 +83,16 @@ def test_direction_and_title_of_every_metric_are_known() -> None:
 
 
 @pytest.mark.slow
-def test_metrics_and_losses_need_neither_lightning_nor_hydra() -> None:
+def test_functions_and_losses_import_nothing_heavy_and_nothing_of_the_suite() -> None:
     code = (
-        "import sys, saltext.metrics, saltext.losses;"
-        "print([m for m in ('lightning', 'pytorch_lightning', 'hydra', 'omegaconf') if m in sys.modules])"
+        "import sys, saltext.losses; from saltext.metrics import cc, score, FixationPool;"
+        "print([m for m in ('lightning', 'hydra', 'omegaconf', 'torchmetrics', 'pandas') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_every_public_name_can_be_imported() -> None:
+    assert all(hasattr(metrics, name) for name in metrics.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Nss'"):
+        metrics.Nss  # noqa: B018

@@ -1,5 +1,7 @@
-"""The metrics once more: one image at a time, in plain loops, straight from their definitions. Shares no code with the package."""
+"""The metrics once more: one image at a time, in plain loops, straight from their definitions. Shares no code with
+the package."""
 
+import itertools
 import math
 
 import numpy as np
@@ -104,7 +106,7 @@ def auc_judd_mit(pred, counts, negatives="unfixated"):
     for threshold in sorted(positives, reverse=True):
         curve.append((_mean(v >= threshold for v in others), _mean(v >= threshold for v in positives)))
     curve.append((1.0, 1.0))
-    return math.fsum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in zip(curve, curve[1:], strict=False))
+    return math.fsum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in itertools.pairwise(curve))
 
 
 def ig(pred, counts, baseline, eps=EPS):
@@ -112,9 +114,7 @@ def ig(pred, counts, baseline, eps=EPS):
     p, b = _shares(pred), _shares(baseline)
     if not np.asarray(baseline).any():
         return math.nan
-    return _mean(
-        math.log2(eps + p[y * width + x]) - math.log2(eps + b[y * width + x]) for y, x in _fixations(counts)
-    )
+    return _mean(math.log2(eps + p[y * width + x]) - math.log2(eps + b[y * width + x]) for y, x in _fixations(counts))
 
 
 def _salient_fifth(image):

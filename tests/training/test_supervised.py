@@ -1,0 +1,146 @@
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+
+from saltext.data import SyntheticDataModule
+from saltext.losses import SaliencyLoss
+from saltext.losses.saliency import PAPER_WEIGHTS
+from saltext.metrics import score
+from saltext.models.freezing import KeepsFrozenParts, freeze
+from saltext.models.normalize import Normalize
+from saltext.training import SupervisedModule
+
+
+class Tiny(KeepsFrozenParts):
+    """A frozen convolution with BatchNorm, then one that trains, at a quarter of the input's size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = freeze(nn.Sequential(nn.Conv2d(3, 8, 4, stride=4), nn.BatchNorm2d(8), nn.ReLU()))
+        self.head = nn.Conv2d(8, 1, 3, padding=1)
+
+    def forward(self, images: Tensor, texts: Sequence[str]) -> Tensor:
+        return self.head(self.encoder(images))  # type: ignore[no-any-return]
+
+
+def module(**changes: Any) -> SupervisedModule:
+    torch.manual_seed(0)
+    parts: dict[str, Any] = {
+        "network": Tiny(),
+        "normalize": Normalize(),
+        "loss": SaliencyLoss(PAPER_WEIGHTS),
+        "optimizer": partial(torch.optim.Adam, lr=0.02),
+        "scheduler": partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.02),
+        "validation_metrics": ["cc", "nss"],
+        "test_metrics": ["cc", "nss"],
+    }
+    return SupervisedModule(**{**parts, **changes})
+
+
+def trainer(tmp_path: Path, **changes: Any) -> L.Trainer:
+    settings: dict[str, Any] = {
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "use_distributed_sampler": False,
+        "default_root_dir": tmp_path,
+        "max_epochs": 1,
+    }
+    return L.Trainer(**{**settings, **changes})
+
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers.*"),  # two dozen pairs need none
+    pytest.mark.filterwarnings("ignore:.*LeafSpec.*"),  # lightning 2.6 with torch 2.14
+    pytest.mark.filterwarnings("ignore:.*module\\(s\\) in eval mode.*"),  # frozen on purpose
+    pytest.mark.filterwarnings("ignore:.*smaller than the logging interval.*"),
+]
+
+
+def test_the_loss_falls_on_one_batch(data: SyntheticDataModule) -> None:
+    model = module()
+    batch = next(iter(data.train_dataloader()))
+    optimizer = torch.optim.Adam(model.network.head.parameters(), lr=0.02)
+    losses = []
+    for _ in range(15):
+        total, _ = model.loss(model.saliency(batch), batch["density"], batch["fixations"])
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        losses.append(float(total.detach()))
+    assert losses[-1] < losses[0] - 0.5
+
+
+def test_frozen_weights_and_statistics_do_not_move_and_the_rest_does(data: SyntheticDataModule, tmp_path: Path) -> None:
+    model = module()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    trainer(tmp_path).fit(model, datamodule=data)
+    moved = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
+    assert moved == {"network.head.weight", "network.head.bias"}
+
+
+def test_only_what_trains_reaches_the_optimizer(data: SyntheticDataModule, tmp_path: Path) -> None:
+    model = module()
+    fitted = trainer(tmp_path)
+    fitted.fit(model, datamodule=data)
+    (group,) = fitted.optimizers[0].param_groups
+    assert {id(p) for p in group["params"]} == {id(p) for p in model.network.head.parameters()}
+
+
+def test_the_logged_keys_are_exactly_these(data: SyntheticDataModule, tmp_path: Path) -> None:
+    fitted = trainer(tmp_path)
+    fitted.fit(module(), datamodule=data)
+    tasks = {data.pairs[i].task for i in data.indices("val")}
+    expected = {"train/loss", *(f"train/{term}" for term in PAPER_WEIGHTS), "lr", "val/cc", "val/nss"}
+    expected |= {f"val/{name}_{task}" for name in ("cc", "nss") for task in tasks}
+    assert set(fitted.callback_metrics) == expected
+
+
+def test_the_overall_validation_score_weighs_tasks_not_pairs(data: SyntheticDataModule, tmp_path: Path) -> None:
+    fitted = trainer(tmp_path)
+    fitted.fit(module(), datamodule=data)
+    logged = {k: float(v) for k, v in fitted.callback_metrics.items()}
+    by_task = [value for key, value in logged.items() if key.startswith("val/cc_")]
+    assert len(by_task) > 1
+    assert logged["val/cc"] == pytest.approx(sum(by_task) / len(by_task))
+
+
+def test_every_test_pair_is_scored_once_at_its_own_resolution(data: SyntheticDataModule, tmp_path: Path) -> None:
+    model = module()
+    trainer(tmp_path).test(model, datamodule=data, verbose=False)
+    table = model.test_scores
+    keys = list(zip(table["image_id"], table["task"], strict=True))
+    assert keys == [(data.pairs[i].image_id, data.pairs[i].task) for i in data.indices("test")]
+    assert_score_is_native(model, data, table)
+
+
+def assert_score_is_native(model: SupervisedModule, data: SyntheticDataModule, table: pd.DataFrame) -> None:
+    """The first pair's CC again, step by step."""
+    sample = data.dataset("test", native=True)[0]
+    size = tuple(sample["native_density"].shape)
+    with torch.no_grad():
+        logits = model.network(model.normalize(sample["image"][None]), [sample["text"]])
+    native = nn.functional.interpolate(torch.sigmoid(logits), size=size, mode="bilinear")
+    truth = sample["native_density"][None, None].float() / 255
+    assert table["cc"].iloc[0] == pytest.approx(float(score(native, truth, None, ["cc"])["cc"]), abs=1e-6)
+
+
+def test_scores_do_not_depend_on_the_batch_size(data: SyntheticDataModule, tmp_path: Path) -> None:
+    model = module()
+    tables = []
+    for size in (1, 5, 64):
+        data.eval_batch_size = size
+        trainer(tmp_path).test(model, datamodule=data, verbose=False)
+        tables.append(model.test_scores)
+    for other in tables[1:]:
+        pd.testing.assert_frame_equal(tables[0], other, atol=1e-6, rtol=0)
