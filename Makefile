@@ -6,6 +6,7 @@
 PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
+JOBS   := 2   # test processes, one thread each
 STAMP  := $(VENV)/.installed
 
 install: $(STAMP)
@@ -25,7 +26,7 @@ quickstart: install
 	$(BIN)/python -m saltext.reporting.collect outputs/quickstart
 
 test: install
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .

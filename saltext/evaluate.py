@@ -24,7 +24,8 @@ from saltext import build
 from saltext.console import log_to, quiet_libraries
 from saltext.errors import ConfigError, SaltextError
 from saltext.models.checkpoints import load_weights
-from saltext.reporting import run_report, tables
+from saltext.reporting import run_report
+from saltext.reporting.scores import metric_names, read_scores, write_scores
 from saltext.run_folder import RunFolder
 from saltext.scoring import score_test
 from saltext.worker import published_name
@@ -39,7 +40,7 @@ def largest_difference(one: pd.DataFrame, other: pd.DataFrame) -> float:
         ConfigError: The tables do not hold the same pairs and models.
     """
     keys = ["image_id", "task", "model"]
-    names = [name for name in tables.metric_names(one) if name in other]
+    names = [name for name in metric_names(one) if name in other]
     merged = one.merge(other, on=keys, suffixes=("", "_other"))
     if len(merged) != len(one) or len(merged) != len(other):
         raise ConfigError(f"the tables hold different pairs: {len(one)} and {len(other)} rows, {len(merged)} in both")
@@ -68,7 +69,7 @@ def evaluate(folder: RunFolder, changes: DictConfig, weights: Path) -> pd.DataFr
     scores = score_test(cfg, module, data)  # type: ignore[arg-type]
     target = RunFolder(folder.root / "evaluation")
     target.root.mkdir(exist_ok=True)
-    run_report.write_scores(target, scores)
+    write_scores(target.scores, scores)
     run_report.write_table(target, scores, published_name(data))
     return scores
 
@@ -97,8 +98,8 @@ def main() -> None:
         quiet_libraries()
         scores = evaluate(folder, changes, weights)
         if folder.scores.is_file():
-            own = pd.read_csv(folder.scores, dtype={"image_id": str}, keep_default_na=False)
-            _log.info("largest difference from the run's own scores: %.2g", largest_difference(own, scores))
+            difference = largest_difference(read_scores(folder.scores), scores)
+            _log.info("largest difference from the run's own scores: %.2g", difference)
     except SaltextError as error:
         sys.exit(f"error: {error}")
 

@@ -7,10 +7,9 @@ from omegaconf import DictConfig
 
 from saltext import build
 from saltext.data import SaliencyDataModule
-from saltext.models.baselines import CentrePrior
+from saltext.models.baselines import CENTRE_PRIOR, CentrePrior
 from saltext.training import BaselineModule, ScoredModule
 
-CENTRE_PRIOR = "centre prior"
 _CHUNK = 256  # maps in memory at a time
 
 

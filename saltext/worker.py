@@ -19,6 +19,7 @@ from saltext.errors import DataError, SaltextError
 from saltext.launch import watch_parent
 from saltext.models.checkpoints import load_weights
 from saltext.reporting import run_report
+from saltext.reporting.scores import means, write_scores
 from saltext.run_folder import RunFolder
 from saltext.scoring import score_test
 from saltext.training import SupervisedModule
@@ -67,11 +68,11 @@ def train_and_test(cfg: DictConfig, folder: RunFolder) -> None:
     _fit(cfg, folder, module, data)
     load_weights(module.network, folder.chosen)
     scores = score_test(cfg, module, data)
-    run_report.write_scores(folder, scores)
+    write_scores(folder.scores, scores)
     run_report.write_table(folder, scores, published_name(data))
     run_report.write_picture(cfg, folder, module, data, scores)
     seconds = round(time.monotonic() - start)
-    result = {"label": cfg.label, "seed": cfg.seed, "seconds": seconds, "test": run_report.means(scores)}
+    result = {"label": cfg.label, "seed": cfg.seed, "seconds": seconds, "test": means(scores)}
     folder.result.write_text(json.dumps(result, indent=1) + "\n")
     _log.info("done in %d min %d s: %s", seconds // 60, seconds % 60, folder.root)
 

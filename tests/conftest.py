@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from saltext.data import SyntheticDataModule
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -24,3 +26,14 @@ def sjtu_root() -> Path:
     if not (folder / "map_1800").is_dir():
         pytest.skip(f"SJTU-TIS is not under {folder}; set SALTEXT_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> SyntheticDataModule:
+    """Twenty generated images, ready to serve."""
+    folder = tmp_path_factory.mktemp("synthetic")
+    module = SyntheticDataModule(
+        folder / "data", images=20, image_size=(64, 96), map_size=(16, 24), batch_size=8, cache_dir=folder / "cache"
+    )
+    module.prepare_data()
+    return module

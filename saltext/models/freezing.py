@@ -1,6 +1,6 @@
 """Parts of a network that do not train, and stay as they are when the rest is put in training mode."""
 
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from torch import nn
 
@@ -27,6 +27,33 @@ def freeze(module: ModuleT) -> ModuleT:
     """
     module.requires_grad_(False)
     return module.eval()
+
+
+def leave_out_of_state_dict(module: ModuleT) -> ModuleT:
+    """Keep a part whose weights come from elsewhere out of state dicts, so that checkpoints do not repeat them.
+
+    A state dict that lacks them loads all the same, strictly, and leaves them as they are; one that has them fills
+    them.
+
+    Args:
+        module: Changed in place.
+
+    Returns:
+        The same module.
+    """
+    own = module.state_dict(keep_vars=True)
+
+    def drop(_: nn.Module, state: dict[str, Any], prefix: str, __: Any) -> None:
+        for name in own:
+            del state[prefix + name]
+
+    def supply(_: nn.Module, state: dict[str, Any], prefix: str, *__: Any) -> None:
+        for name, value in own.items():
+            state.setdefault(prefix + name, value)
+
+    module.register_state_dict_post_hook(drop)  # type: ignore[no-untyped-call]
+    module.register_load_state_dict_pre_hook(supply)  # type: ignore[no-untyped-call]
+    return module
 
 
 def rest_frozen_parts(module: nn.Module) -> None:

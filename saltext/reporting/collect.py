@@ -2,8 +2,8 @@
 
     python -m saltext.reporting.collect outputs/quickstart
 
-Reads every finished run's scores.csv and prints task x model; with two or more models, also the difference of each from
-the first one on the same pairs.
+Reads every finished run's scores.csv and prints task x model; with two or more runs, also the difference of each from
+the first one, with its interval.
 """
 
 import json
@@ -13,19 +13,16 @@ from pathlib import Path
 import pandas as pd
 
 from saltext.errors import ConfigError, SaltextError
+from saltext.models.baselines import CENTRE_PRIOR
 from saltext.reporting import tables
+from saltext.reporting.compare import compare, show
+from saltext.reporting.scores import read_scores
 from saltext.run_folder import RunFolder
 
 
 def finished_runs(root: Path) -> list[RunFolder]:
     """The finished runs at or below a folder, in the order of their names."""
     return [RunFolder(path.parent) for path in sorted(root.rglob("result.json"))]
-
-
-def read_scores(folder: RunFolder) -> pd.DataFrame:
-    """The score table of a run; ids keep their leading zeros, an empty text stays a text."""
-    scores = pd.read_csv(folder.scores, dtype={"image_id": str, "text": str})
-    return scores.assign(text=scores["text"].fillna(""))
 
 
 def collect(root: Path) -> pd.DataFrame:
@@ -37,23 +34,11 @@ def collect(root: Path) -> pd.DataFrame:
     runs = finished_runs(root)
     if not runs:
         raise ConfigError(f"Expected finished runs below {root}, found none (no result.json). Start some first.")
-    scores = pd.concat([read_scores(run) for run in runs], ignore_index=True)
+    scores = pd.concat([read_scores(run.scores) for run in runs], ignore_index=True)
     scores = scores.drop_duplicates(["image_id", "task", "model", "seed"], ignore_index=True)
     labels = [json.loads(run.result.read_text())["label"] for run in runs]
     order = {label: i for i, label in enumerate(labels)}  # the baselines come last
     return scores.sort_values("model", key=lambda m: m.map(order).fillna(len(order)), kind="stable")
-
-
-def differences(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Mean difference of every model from the first one on the pairs both have, by task.
-
-    Returns:
-        Rows: tasks; columns: models but the first.
-    """
-    by_pair = scores.pivot_table(index=["task", "image_id", "seed"], columns="model", values=metric, sort=False)
-    first = scores["model"].iloc[0]
-    gaps: pd.DataFrame = by_pair.drop(columns=first).rsub(by_pair[first], axis=0)
-    return gaps.groupby("task", sort=False).mean()
 
 
 def main() -> None:
@@ -65,11 +50,15 @@ def main() -> None:
     except SaltextError as error:
         sys.exit(f"error: {error}")
     tables.show(tables.rows(scores, {}))
-    if scores["model"].nunique() > 1:
-        first = scores["model"].iloc[0]
-        for task, row in differences(scores, "cc").iterrows():
-            gaps = ", ".join(f"{gap:+.3f} over {model}" for model, gap in row.items())
-            print(f"CC of {first} on {task}: {gaps}")
+    first, *others = _trained(scores)
+    for other in others:
+        differences = compare(scores[scores["model"] == first], scores[scores["model"] == other])
+        show(differences, f"{first} - {other}, mean and 95 % interval over images")
+
+
+def _trained(scores: pd.DataFrame) -> list[str]:
+    """Names of the runs' own models, in the table's order."""
+    return [model for model in scores["model"].unique() if model != CENTRE_PRIOR]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The files a finished run leaves for people: scores, table, picture."""
+"""The files a finished run leaves for people: table and picture."""
 
 from collections.abc import Mapping, Sequence
 
@@ -44,22 +44,6 @@ def _panel(pair: Pair, module: ScoredModule, sample: Mapping[str, object], score
         text=pair.text,
         note=f"predicted, CC {score['cc']:.2f}" if "cc" in score else "predicted",
     )
-
-
-def means(scores: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
-    """model -> task -> metric -> mean over pairs."""
-    names = tables.metric_names(scores)
-    grouped = scores.groupby(["model", "task"], sort=False)[names].mean()
-    out: dict[str, dict[str, dict[str, float]]] = {}
-    for record in grouped.reset_index().to_dict("records"):
-        by_task = out.setdefault(str(record["model"]), {})
-        by_task[str(record["task"])] = {name: float(record[name]) for name in names}
-    return out
-
-
-def write_scores(folder: RunFolder, scores: pd.DataFrame) -> None:
-    """Write the scores of all pairs: every later mean, interval and figure is computed from this file."""
-    scores.to_csv(folder.scores, index=False, float_format="%.17g")
 
 
 def write_table(folder: RunFolder, scores: pd.DataFrame, data_set: str | None) -> None:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from saltext.data.tasks import TASK_BY_NAME
 from saltext.metrics import METRICS
+from saltext.reporting.scores import metric_names
 
 Published = Mapping[str, Mapping[str, Mapping[str, float]]]
 
@@ -43,11 +44,6 @@ class Row:
     model: str
     pairs: int | None
     cells: Mapping[str, Cell]
-
-
-def metric_names(scores: pd.DataFrame) -> list[str]:
-    """The metrics a score table has, in the table's order."""
-    return [str(column) for column in scores.columns if column in METRICS]
 
 
 def published(data_set: str) -> Published:

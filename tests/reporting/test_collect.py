@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from saltext.errors import ConfigError
-from saltext.reporting.collect import collect, differences
+from saltext.reporting.collect import collect
 
 
 def write_run(folder: Path, label: str, cc: list[float]) -> None:
@@ -40,12 +40,6 @@ def test_ids_keep_their_zeros_and_an_empty_text_stays_a_text(study: Path) -> Non
     scores = collect(study)
     assert set(scores["image_id"]) == {"007", "008"}
     assert set(scores["text"]) == {"a cat", ""}
-
-
-def test_differences_are_taken_pair_by_pair_from_the_first_model(study: Path) -> None:
-    gaps = differences(collect(study), "cc")
-    assert gaps.loc["salient", "without"] == pytest.approx(0.2)  # mean of 0.8-0.5 and 0.6-0.5
-    assert gaps.loc["salient", "centre prior"] == pytest.approx(0.4)
 
 
 def test_a_folder_without_finished_runs_is_an_error_that_says_so(tmp_path: Path) -> None:

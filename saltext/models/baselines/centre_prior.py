@@ -7,6 +7,9 @@ from torch import Tensor
 
 from saltext.errors import DataError
 
+CENTRE_PRIOR = "centre prior"
+"""Its name in tables."""
+
 
 class CentrePrior:
     """For each task the mean of its training maps, each first divided by its sum.

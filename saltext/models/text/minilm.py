@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from transformers import BertConfig, BertModel
 
 from saltext.models.checkpoints import load_state
-from saltext.models.freezing import freeze, is_frozen
+from saltext.models.freezing import freeze, is_frozen, leave_out_of_state_dict
 from saltext.models.packaged import MINILM, packaged_file
 from saltext.models.text.base import TextEncoder, TextFeatures
 
@@ -30,7 +30,8 @@ class MiniLM(TextEncoder):
     While all its weights are frozen, each distinct text is encoded once and remembered.
 
     Args:
-        frozen: Whether the weights stay as they are. Otherwise they train, with BERT's dropout.
+        frozen: Whether the weights stay as they are; then state dicts leave them out, since the package has them.
+            Otherwise they train, with BERT's dropout.
         remember: Distinct texts remembered at most, the least recently used forgotten first. A text takes 1.5 kB a
             token, 98 kB at most.
 
@@ -56,7 +57,7 @@ class MiniLM(TextEncoder):
         self._memo: OrderedDict[str, Tensor] = OrderedDict()
         self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
         if frozen:
-            freeze(self)
+            leave_out_of_state_dict(freeze(self))  # the package is their record, by digest
 
     def forward(self, texts: Sequence[str], images: Tensor | None = None) -> TextFeatures:
         """Encode texts, see :class:`TextEncoder`; images are not read."""

@@ -68,8 +68,9 @@ def test_more_texts_in_a_batch_than_are_remembered_still_come_out() -> None:
 def test_loading_other_weights_forgets_the_features_of_the_old_ones() -> None:
     encoder = MiniLM()
     before = encoder(["a dog"]).pooled
-    state = {key: value * 1.1 if key.endswith("dense.weight") else value for key, value in encoder.state_dict().items()}
-    torch.nn.ModuleDict({"text": encoder}).load_state_dict({f"text.{key}": value for key, value in state.items()})
+    own = encoder.model.state_dict()
+    state = {f"text.model.{k}": v * 1.1 if k.endswith("dense.weight") else v for k, v in own.items()}
+    torch.nn.ModuleDict({"text": encoder}).load_state_dict(state)
     assert not torch.allclose(encoder(["a dog"]).pooled, before)
 
 
@@ -93,3 +94,13 @@ def test_long_texts_are_cut(encoder: MiniLM) -> None:
         return features.mask.sum(1)
 
     assert lengths(encoder(["word " * 500])).tolist() == [64]
+
+
+def test_state_dicts_leave_frozen_weights_out_and_load_without_them(encoder: MiniLM) -> None:
+    network = torch.nn.ModuleDict({"text": encoder, "head": torch.nn.Linear(2, 1)})
+    before = encoder(["a dog"]).pooled
+    state = network.state_dict()
+    assert set(state) == {"head.weight", "head.bias"}
+    network.load_state_dict(state, strict=True)
+    assert torch.equal(encoder(["a dog"]).pooled, before)
+    assert len(MiniLM(frozen=False).state_dict()) > 100

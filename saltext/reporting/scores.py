@@ -1,0 +1,36 @@
+"""The table of single scores: one row a pair and model. Every mean, interval and figure is computed from it."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from saltext.metrics import METRICS
+
+
+def metric_names(scores: pd.DataFrame) -> list[str]:
+    """The metrics a score table has, in its columns' order."""
+    return [str(column) for column in scores.columns if column in METRICS]
+
+
+def write_scores(path: Path, scores: pd.DataFrame) -> None:
+    """Write a score table as CSV; scores keep all their digits."""
+    scores.to_csv(path, index=False, float_format="%.17g")
+
+
+def read_scores(path: Path) -> pd.DataFrame:
+    """Read a score table; ids keep their leading zeros, an empty text stays a text."""
+    as_text = {"image_id": str, "text": str}
+    # Without the default markers a text such as "NA" stays one; an undefined score is written as nothing.
+    scores = pd.read_csv(path, dtype=as_text, keep_default_na=False, float_precision="round_trip")
+    return scores.assign(**{name: pd.to_numeric(scores[name]) for name in metric_names(scores)})
+
+
+def means(scores: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
+    """model -> task -> metric -> mean over pairs."""
+    names = metric_names(scores)
+    grouped = scores.groupby(["model", "task"], sort=False)[names].mean()
+    out: dict[str, dict[str, dict[str, float]]] = {}
+    for record in grouped.reset_index().to_dict("records"):
+        by_task = out.setdefault(str(record["model"]), {})
+        by_task[str(record["task"])] = {name: float(record[name]) for name in names}
+    return out

@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from saltext.reporting.scores import means, metric_names, read_scores, write_scores
+
+
+@pytest.fixture
+def scores() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "image_id": ["007", "008"],
+            "task": ["pure", "pure"],
+            "text": ["", "NA"],
+            "model": "m",
+            "nss": [1.0, 2.0],
+            "cc": [0.1 + 0.2, 1 / 3],
+        }
+    )
+
+
+def test_a_score_table_comes_back_to_the_last_digit(tmp_path: Path, scores: pd.DataFrame) -> None:
+    write_scores(tmp_path / "scores.csv", scores)
+    again = read_scores(tmp_path / "scores.csv")
+    assert again["image_id"].tolist() == ["007", "008"]
+    assert again["text"].tolist() == ["", "NA"]
+    assert again["cc"].tolist() == scores["cc"].tolist()
+
+
+def test_only_known_metrics_are_metrics(scores: pd.DataFrame) -> None:
+    assert metric_names(scores) == ["nss", "cc"]
+
+
+def test_means_are_taken_by_model_and_task(scores: pd.DataFrame) -> None:
+    assert means(scores) == {"m": {"pure": {"nss": 1.5, "cc": pytest.approx((0.1 + 0.2 + 1 / 3) / 2)}}}

@@ -1,0 +1,20 @@
+import pandas as pd
+import pytest
+
+from saltext.errors import ConfigError
+from saltext.evaluate import largest_difference
+
+
+def table(cc: list[float], ids: tuple[str, str] = ("1", "2")) -> pd.DataFrame:
+    return pd.DataFrame({"image_id": ids, "task": "pure", "model": "m", "cc": cc, "nss": [0.0, 0.0]})
+
+
+def test_the_largest_difference_is_found_pair_by_pair() -> None:
+    swapped = table([0.4, 0.2], ids=("2", "1"))
+    assert largest_difference(table([0.2, 0.4]), swapped) == 0
+    assert largest_difference(table([0.2, 0.4]), table([0.2, 0.1])) == pytest.approx(0.3)
+
+
+def test_tables_of_different_pairs_are_not_compared() -> None:
+    with pytest.raises(ConfigError, match="different pairs"):
+        largest_difference(table([0.2, 0.4]), table([0.2, 0.4], ids=("1", "3")))
