@@ -11,7 +11,6 @@ from omegaconf import DictConfig
 
 from saltext.data import SaliencyDataModule
 from saltext.errors import ConfigError, SaltextError
-from saltext.metrics import check_names
 from saltext.models.normalize import Normalize
 from saltext.models.tranblend import TranBlend, load_published
 from saltext.models.transalnet import TranSalNet
@@ -52,22 +51,22 @@ def module(cfg: DictConfig) -> SupervisedModule:
     normalize = Normalize(
         mean=cfg.normalize.mean or built.mean, std=cfg.normalize.std or built.std, order=cfg.normalize.order
     )
-    return SupervisedModule(
-        network=built,
-        normalize=normalize,
-        loss=_instantiate(cfg.loss),
-        optimizer=_instantiate(cfg.optimizer),
-        scheduler=_instantiate(cfg.scheduler),
-        validation_metrics=_metrics(cfg, "validation_metrics"),
-        test_metrics=_metrics(cfg, "test_metrics"),
-    )
-
-
-def _metrics(cfg: DictConfig, key: str) -> tuple[str, ...]:
+    parts = {
+        "loss": _instantiate(cfg.loss),
+        "optimizer": _instantiate(cfg.optimizer),
+        "scheduler": _instantiate(cfg.scheduler),
+    }
     try:
-        return check_names(list(cfg.evaluation[key]))
+        return SupervisedModule(
+            network=built,
+            normalize=normalize,
+            **parts,
+            prompt=cfg.prompt,
+            validation_metrics=list(cfg.evaluation.validation_metrics),
+            test_metrics=list(cfg.evaluation.test_metrics),
+        )
     except ValueError as error:
-        raise ConfigError(f"evaluation.{key}: {error}") from error
+        raise ConfigError(f"prompt or evaluation: {error}") from error
 
 
 def trainer(cfg: DictConfig, folder: RunFolder, validates: bool) -> L.Trainer:

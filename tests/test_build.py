@@ -39,7 +39,8 @@ def test_a_normalisation_of_one_s_own_wins() -> None:
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("evaluation.test_metrics=[cc,nsss]", "evaluation.test_metrics.*nsss.*nss"),
+        ("evaluation.test_metrics=[cc,nsss]", "evaluation.*nsss.*nss"),
+        ("prompt='{task}'", "prompt.*condition"),
         ("+loss.weights.ccc=1", "SaliencyLoss.*ccc"),
         ("model/decoder=small", "channels"),
     ],

@@ -14,6 +14,16 @@ OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 SchedulerFactory = Callable[..., torch.optim.lr_scheduler.LRScheduler]
 
 
+def _checked_prompt(prompt: str) -> str:
+    try:
+        prompt.format(text="", condition="")
+    except (KeyError, IndexError, ValueError) as error:
+        raise ValueError(
+            f"prompt may name {{text}} and {{condition}} only, got {prompt!r}. Write a literal brace twice."
+        ) from error
+    return prompt
+
+
 class SupervisedModule(ScoredModule):
     """A network of image and text that learns from ground-truth maps.
 
@@ -26,8 +36,12 @@ class SupervisedModule(ScoredModule):
         loss: ``(saliency, density, fixations) -> (total, terms)``.
         optimizer: Makes the optimizer of the parameters that train.
         scheduler: Makes the schedule, stepped after each batch; told ``total_steps`` if it asks for it.
+        prompt: What the network reads for a pair: ``{text}`` is its text, ``{condition}`` its task in words.
         validation_metrics: See :class:`ScoredModule`.
         test_metrics: See :class:`ScoredModule`.
+
+    Raises:
+        ValueError: ``prompt`` names something else.
     """
 
     def __init__(
@@ -37,6 +51,7 @@ class SupervisedModule(ScoredModule):
         loss: nn.Module,
         optimizer: OptimizerFactory,
         scheduler: SchedulerFactory,
+        prompt: str = "{text}",
         validation_metrics: Sequence[str] = ("cc", "kl", "nss"),
         test_metrics: Sequence[str] = ("cc", "sim", "kl", "nss", "auc_judd", "top20_auc"),
     ) -> None:
@@ -46,11 +61,17 @@ class SupervisedModule(ScoredModule):
         self.loss = loss
         self._optimizer = optimizer
         self._scheduler = scheduler
+        self._prompt = _checked_prompt(prompt)
 
     def saliency(self, batch: Mapping[str, Any]) -> Tensor:
         """Sigmoid of the network's logits."""
-        logits = self.network(self.normalize(batch["image"]), batch["text"])
+        logits = self.network(self.normalize(batch["image"]), self.read(batch))
         return torch.sigmoid(logits)
+
+    def read(self, batch: Mapping[str, Any]) -> list[str]:
+        """What the network reads for each pair of a batch."""
+        pairs = zip(batch["text"], batch["task"], strict=True)
+        return [self._prompt.format(text=text, condition=task.replace("_", " ")) for text, task in pairs]
 
     def training_step(self, batch: Mapping[str, Any], batch_index: int) -> Tensor:
         """The loss of a batch, at ``map_size``."""

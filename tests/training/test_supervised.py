@@ -144,3 +144,15 @@ def test_scores_do_not_depend_on_the_batch_size(data: SyntheticDataModule, tmp_p
         tables.append(model.test_scores)
     for other in tables[1:]:
         pd.testing.assert_frame_equal(tables[0], other, atol=1e-6, rtol=0)
+
+
+def test_the_network_reads_the_condition_where_the_prompt_says_so() -> None:
+    batch = {"text": ["a {red} dog", ""], "task": ["non_salient", "pure"]}
+    assert module().read(batch) == ["a {red} dog", ""]
+    assert module(prompt="{condition}: {text}").read(batch) == ["non salient: a {red} dog", "pure: "]
+
+
+@pytest.mark.parametrize("prompt", ["{task}: {text}", "{}", "{text"])
+def test_a_prompt_of_unknown_parts_is_refused(prompt: str) -> None:
+    with pytest.raises(ValueError, match=r"\{text\} and \{condition\} only"):
+        module(prompt=prompt)
