@@ -1,7 +1,10 @@
 import os
 import subprocess
 import sys
+import threading
 import time
+
+import pytest
 
 from saltext.launch import watch_parent
 
@@ -18,6 +21,12 @@ def start(watched: bool) -> "subprocess.Popen[str]":
     return worker
 
 
+def reap(worker: "subprocess.Popen[str]") -> int:
+    assert worker.stdout is not None
+    with worker.stdout:
+        return worker.wait(10)
+
+
 def hang_up(worker: "subprocess.Popen[str]") -> None:
     assert worker.stdin is not None
     worker.stdin.close()  # what a killed parent's end of the pipe does
@@ -27,7 +36,7 @@ def test_a_worker_ends_when_its_parent_is_gone() -> None:
     worker = start(watched=True)
     assert worker.poll() is None
     hang_up(worker)
-    assert worker.wait(10) != 0
+    assert reap(worker) != 0
 
 
 def test_a_worker_started_by_hand_does_not_watch_its_input() -> None:
@@ -36,14 +45,12 @@ def test_a_worker_started_by_hand_does_not_watch_its_input() -> None:
     time.sleep(0.5)
     still_running = worker.poll() is None
     worker.kill()
-    worker.wait()
+    reap(worker)
     assert still_running
 
 
-def test_watching_without_a_parent_starts_no_thread(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_watching_without_a_parent_starts_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SALTEXT_PARENT_WATCHED", raising=False)
-    import threading
-
     before = threading.active_count()
     watch_parent()
     assert threading.active_count() == before

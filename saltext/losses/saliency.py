@@ -34,7 +34,8 @@ class SaliencyLoss(nn.Module):
     * ``mse``: mean squared difference
 
     Terms are computed in float64 whatever the maps' dtype; nothing synchronises with the device, and NaN passes
-    through.
+    through. A ground-truth map without content has no divergence: it makes the loss NaN rather than a number nobody
+    notices.
 
     Args:
         weights: Weight of each term; a score to be raised needs a negative weight. Terms with weight 0 are not

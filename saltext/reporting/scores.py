@@ -21,7 +21,7 @@ def read_scores(path: Path) -> pd.DataFrame:
     """Read a score table; ids keep their leading zeros, an empty text stays a text."""
     as_text = {"image_id": str, "text": str}
     # Without the default markers a text such as "NA" stays one; an undefined score is written as nothing.
-    scores = pd.read_csv(path, dtype=as_text, keep_default_na=False, float_precision="round_trip")
+    scores = pd.read_csv(path, dtype=as_text, keep_default_na=False)
     return scores.assign(**{name: pd.to_numeric(scores[name]) for name in metric_names(scores)})
 
 
