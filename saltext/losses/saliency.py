@@ -14,10 +14,10 @@ from saltext.metrics.maps import Maps
 PAPER_WEIGHTS: Mapping[str, float] = MappingProxyType({"cc": -2.0, "nss": -1.0, "sim": -1.0, "kl": 10.0, "mse": 4.0})
 """TranBlend's weights: scores to be raised have negative ones."""
 
+# DISCREPANCY: the authors' script divides by a deviation or a sum of 0 at a constant map and gives NaN. The floor keeps
+# the gradient finite there and changes no other map; it has no switch, since nobody can train on NaN.
 FLOOR = 1e-4
-"""Smallest deviation (cc, nss) and smallest mean above the minimum (sim) that is divided by, in the units of a map
-in 0..1. A map flatter than that is as good as constant: the floor leaves every other map's terms alone and keeps a
-constant map's gradient finite, where the authors' script gives NaN."""
+"""Smallest deviation (cc, nss) and smallest mean above the minimum (sim) that is divided by, for maps in 0..1."""
 
 
 class SaliencyLoss(nn.Module):
@@ -71,6 +71,8 @@ class SaliencyLoss(nn.Module):
         f = Maps(fixations, "fixations", validate=False)
         p.same_size(g)
         p.same_size(f)
+        # DISCREPANCY: the authors' script sums over the images of a batch, so that its step grows with the batch size;
+        # the mean does not. Weights times the batch size reproduce the sum.
         terms = {name: _TERMS[name](p, g, f) for name in self.weights}
         total = torch.stack([weight * terms[name] for name, weight in self.weights.items()]).sum()
         return total.to(saliency.dtype), terms

@@ -5,7 +5,7 @@ processes: none of them changes a result, because samples are told apart by numb
     averaged.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from torchmetrics import Metric as TorchMetric
 
 from saltext.metrics.functional import Negatives
+from saltext.metrics.maps import Fixations
 from saltext.metrics.scores import METRICS, check_names, score
 
 REPEAT_TOLERANCE = 1e-4
@@ -62,14 +63,24 @@ class KeyedScores(TorchMetric):
         super().reset()
         self._seed()
 
-    def _record(self, ids: Tensor, values: Sequence[Tensor]) -> None:
-        if ids.ndim != 1 or ids.is_floating_point() or len(ids) != len(values[0]):
+    def _score(
+        self,
+        ids: Tensor,
+        pred: Tensor,
+        density: Tensor | None = None,
+        fixations: Tensor | Fixations | None = None,
+        others: Tensor | Fixations | None = None,
+        baseline: Tensor | None = None,
+    ) -> None:
+        if ids.ndim != 1 or ids.is_floating_point() or len(ids) != len(pred):
             raise ValueError(
                 f"ids has shape {tuple(ids.shape)} and dtype {ids.dtype}; expected one whole number for each of the "
-                f"{len(values[0])} samples: the pair's number in the data set, not its place in the batch"
+                f"{len(pred)} samples: the pair's number in the data set, not its place in the batch"
             )
+        scores = score(pred, density, fixations, self.names, others=others, baseline=baseline)
+        values = torch.stack([scores[name] for name in self.names], dim=1)
         getattr(self, self._ids_state).append(ids.detach().to(self.device, torch.long))
-        getattr(self, self._values_state).append(torch.stack(list(values), dim=1).detach().to(self.device))
+        getattr(self, self._values_state).append(values.to(self.device))
 
     def per_sample(self) -> tuple[Tensor, Tensor]:
         """Scores of all samples of all processes, each sample once, in the order of their numbers.
@@ -137,15 +148,14 @@ class ScoreTable(KeyedScores):
         self,
         pred: Tensor,
         density: Tensor | None,
-        fixations: Tensor | None,
+        fixations: Tensor | Fixations | None,
         ids: Tensor,
-        others: Tensor | None = None,
+        others: Tensor | Fixations | None = None,
         baseline: Tensor | None = None,
     ) -> None:
         """Score a batch of samples of one size; arguments of :func:`saltext.metrics.score`, and int64 (batch,)
         numbers."""
-        scores = score(pred, density, fixations, self.names, others=others, baseline=baseline)
-        self._record(ids, [scores[name] for name in self.names])
+        self._score(ids, pred, density, fixations, others, baseline)
 
     def compute(self) -> dict[str, Tensor]:
         """Mean of each metric over the samples that have a score; NaN if none has."""
@@ -171,9 +181,6 @@ class PerImageMetric(KeyedScores):
     def __init__(self, name: str | None = None, **kwargs: Any) -> None:
         super().__init__([name or self.name], **kwargs)
 
-    def _function(self) -> Callable[..., Tensor]:
-        return METRICS[self.names[0]].function
-
     def compute(self) -> Tensor:
         """Mean over the samples that have a score."""
         return self.means()[0]
@@ -188,15 +195,15 @@ class DensityMetric(PerImageMetric):
 
     def update(self, pred: Tensor, density: Tensor, ids: Tensor) -> None:
         """Score a batch: maps (batch, 1, height, width) and int64 (batch,) numbers of the samples."""
-        self._record(ids, [self._function()(pred, density)])
+        self._score(ids, pred, density=density)
 
 
 class FixationMetric(PerImageMetric):
     """A metric of prediction and fixations."""
 
-    def update(self, pred: Tensor, fixations: Tensor, ids: Tensor) -> None:
+    def update(self, pred: Tensor, fixations: Tensor | Fixations, ids: Tensor) -> None:
         """Score a batch: maps and counts (batch, 1, height, width), and int64 (batch,) numbers of the samples."""
-        self._record(ids, [self._function()(pred, fixations)])
+        self._score(ids, pred, fixations=fixations)
 
 
 class CC(DensityMetric):
@@ -246,9 +253,9 @@ class AUCShuffled(PerImageMetric):
 
     name = "auc_shuffled"
 
-    def update(self, pred: Tensor, fixations: Tensor, others: Tensor, ids: Tensor) -> None:
+    def update(self, pred: Tensor, fixations: Tensor | Fixations, others: Tensor | Fixations, ids: Tensor) -> None:
         """Score a batch: maps, counts and others' counts (batch, 1, height, width), and int64 (batch,) numbers."""
-        self._record(ids, [self._function()(pred, fixations, others)])
+        self._score(ids, pred, fixations=fixations, others=others)
 
 
 class IG(PerImageMetric):
@@ -256,9 +263,9 @@ class IG(PerImageMetric):
 
     name = "ig"
 
-    def update(self, pred: Tensor, fixations: Tensor, baseline: Tensor, ids: Tensor) -> None:
+    def update(self, pred: Tensor, fixations: Tensor | Fixations, baseline: Tensor, ids: Tensor) -> None:
         """Score a batch: maps, counts and baseline densities (batch, 1, height, width), and int64 (batch,) numbers."""
-        self._record(ids, [self._function()(pred, fixations, baseline)])
+        self._score(ids, pred, fixations=fixations, baseline=baseline)
 
 
 class Top20AUC(DensityMetric):
@@ -274,7 +281,7 @@ class Top20SAUC(DensityMetric):
 
 
 class NSSUnbiased(FixationMetric):
-    """Mean :func:`saltext.metrics.published.nss_unbiased`."""
+    """Mean :func:`saltext.metrics.published.nss_unbiased`. Of a resized fixation image pass the mask, ``image > 0``."""
 
     name = "nss_unbiased"
 

@@ -1,8 +1,9 @@
 """All metrics by name, and several of them at once."""
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -98,7 +99,7 @@ def score(
     """Several metrics of the same predictions; what they have in common is computed once.
 
     Each score equals that of the metric's own function, without gradient. On a CPU a batch is scored in blocks, so
-    memory does not grow with it.
+    memory does not grow with it, and on one thread.
 
     Args:
         pred: Predicted saliency at the ground truth's resolution, (batch, 1, height, width).
@@ -128,9 +129,26 @@ def score(
     _refuse_missing(metrics, wanted - set(truths))
     for name, truth in truths.items():
         Maps(pred, "pred").same_size(truth if isinstance(truth, Fixations) else Maps(truth, name))
-    with torch.no_grad():
+    with torch.no_grad(), _one_thread(pred.device):
         blocks = [_score_block(pred, truths, metrics, start, stop) for start, stop in _blocks(pred)]
     return {name: torch.cat([block[name] for block in blocks]) for name in metrics}
+
+
+@contextmanager
+def _one_thread(device: torch.device) -> Iterator[None]:
+    """Threads would wait for each other at each of the many short operations of a block.
+
+    Where other processes keep the cores busy, two threads were measured to be 40 times slower than one.
+    """
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _refuse_missing(metrics: Mapping[str, Metric], missing: AbstractSet[Truth]) -> None:

@@ -72,6 +72,16 @@ def test_errors_name_the_map_of_the_whole_batch(batch, monkeypatch) -> None:
         score(pred, batch.density, None, ["cc"])
 
 
+def test_the_number_of_threads_is_as_before(batch, monkeypatch) -> None:
+    threads: list[int] = [5]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads[-1])
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    _score(batch)
+    with pytest.raises(ValueError, match="negative"):
+        score(-batch.pred, batch.density, None, ["kl"])
+    assert threads == [5, 1, 5, 1, 5]
+
+
 def test_a_wrong_size_is_refused_before_anything_is_scored(batch) -> None:
     with pytest.raises(ValueError, match="resize pred to 8 x 9"):
         score(batch.pred[..., :3], batch.density, None, ["cc"])

@@ -17,12 +17,15 @@ class TextFeatures:
         tokens: One vector a token, float, shape ``(batch, tokens, dim)``; values at padding are undefined.
         mask: True at real tokens, bool, shape ``(batch, tokens)``; every text has at least one.
         saw_image: Whether the encoder read the image along with the text.
+        evidence: Where the image shows what the text names, float, shape ``(batch, maps, rows, columns)``; None
+            without a bridge (:mod:`saltext.models.tranblend.bridge`).
     """
 
     pooled: Tensor
     tokens: Tensor
     mask: Tensor
     saw_image: bool = False
+    evidence: Tensor | None = None
 
 
 class TextEncoder(KeepsFrozenParts):

@@ -1,6 +1,7 @@
 """TranBlend, from image and text to logits."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -10,6 +11,7 @@ from saltext.models.checkpoints import load_state, read_weights
 from saltext.models.network import SaliencyNetwork, check_inputs
 from saltext.models.text import TextEncoder
 from saltext.models.tranblend.blending import BlendFactory
+from saltext.models.tranblend.bridge import ClassNameBridge, Grounded
 from saltext.models.transalnet.decoder import Decoder
 from saltext.models.transalnet.encoders import Encoder
 from saltext.models.transalnet.network import TranSalNet
@@ -31,6 +33,7 @@ class TranBlend(SaliencyNetwork):
         grid: Rows and columns of the stride-32 feature: the usual input size divided by 32.
         layers: Layers of each transformer.
         mlp_ratio: Width of their feed-forward parts over ``hidden``.
+        bridge: Finds what the text names in the image, for the blending module; None does without.
 
     Raises:
         ConfigError: Sizes that do not fit together, or a blending module without a text encoder.
@@ -47,15 +50,18 @@ class TranBlend(SaliencyNetwork):
         grid: Sequence[int] = (9, 12),
         layers: int = 2,
         mlp_ratio: int = 4,
+        bridge: ClassNameBridge | None = None,
     ) -> None:
         super().__init__()
         if blend is not None and text_encoder is None:
             raise ConfigError("TranBlend: a blending module needs a text encoder; choose one, or blend none")
         self.encoder = encoder
         self.text_encoder = text_encoder if blend is not None else None
+        self.bridge = bridge if blend is not None else None
         middle = None
         if blend is not None and text_encoder is not None:
             middle = blend(channels=channels[0], text_dim=text_encoder.dim, grid=(2 * grid[0], 2 * grid[1]))
+            middle = middle if bridge is None else Grounded(middle, channels[0])
         self.decoder = Decoder(encoder.channels, hidden, heads, channels, grid, layers, mlp_ratio, blend=middle)
         self.mean, self.std = encoder.mean, encoder.std
         self.output_stride = self.decoder.output_stride
@@ -63,10 +69,13 @@ class TranBlend(SaliencyNetwork):
     def forward(self, images: Tensor, texts: Sequence[str]) -> Tensor:
         """Predict saliency, see :class:`saltext.models.network.SaliencyNetwork`."""
         check_inputs(images, texts)
+        taps = self.encoder(images)
         text = None
         if self.text_encoder is not None:
             text = self.text_encoder(texts, images if self.text_encoder.reads_image else None)
-        logits: Tensor = self.decoder(self.encoder(images), text)
+            if self.bridge is not None:
+                text = replace(text, evidence=self.bridge(taps[2], texts, self.text_encoder))
+        logits: Tensor = self.decoder(taps, text)
         return logits
 
 

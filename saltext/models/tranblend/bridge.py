@@ -1,0 +1,129 @@
+"""From a sentence to places in an image by way of class names: grounding that no image-text pair was needed for."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from timm import create_model
+from timm.data.imagenet_info import ImageNetInfo
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from saltext.errors import ConfigError
+from saltext.models.freezing import freeze, leave_out_of_state_dict
+from saltext.models.packaged import efficientnet_lite0_weights
+from saltext.models.text import TextEncoder, TextFeatures
+from saltext.models.tranblend.blending import Blend
+
+EVIDENCE = 4
+"""Maps a bridge gives: by the whole text and by its best-fitting word, each as relative and as absolute evidence."""
+
+_EPS = 1e-6
+
+
+class ClassNameBridge(nn.Module):
+    r"""Where an image shows what a text names, through the classes of an image classifier.
+
+    A class weighs as much as its name is close to the text, :math:`w_c = \mathrm{softmax}_c(\tau \, s_c)`, with
+    :math:`s_c` the cosine of the sentence features of text and name; the text counts once as a whole and once as the
+    word that is closest to the name. The classifier, applied at every position, says where each class is: as logits
+    standardised over the positions, and as probabilities.
+
+    The image head is frozen and left out of state dicts.
+
+    Args:
+        head: From the encoder's stride-32 feature, (batch, channels, rows, columns), to class logits of the same rows
+            and columns.
+        names: The classes' names, in the head's order.
+        sharpness: :math:`\tau`.
+
+    References:
+        Zhou et al., Learning deep features for discriminative localization, CVPR 2016, for the class activation maps.
+    """
+
+    names_features: Tensor | None
+
+    def __init__(self, head: nn.Module, names: Sequence[str], sharpness: float = 20.0) -> None:
+        super().__init__()
+        self.head = leave_out_of_state_dict(freeze(head))
+        self.names = tuple(names)
+        self.sharpness = sharpness
+        self._known: dict[str, Tensor] = {}
+        self.register_buffer("names_features", None, persistent=False)
+
+    @torch.no_grad()
+    def forward(self, x32: Tensor, texts: Sequence[str], encoder: TextEncoder) -> Tensor:
+        """Evidence for texts.
+
+        Args:
+            x32: The encoder's feature at stride 32, shape ``(batch, channels, rows, columns)``.
+            texts: One text an image.
+            encoder: Frozen sentence encoder of texts and names.
+
+        Returns:
+            Maps without gradient, shape ``(batch, EVIDENCE, rows, columns)``.
+        """
+        logits: Tensor = self.head(x32)
+        for text in texts:
+            if text not in self._known:
+                self._known[text] = self._weights(text, encoder).cpu()
+        weights = torch.stack([self._known[text] for text in texts]).to(logits)
+        relative = (logits - logits.mean((2, 3), keepdim=True)) / (logits.std((2, 3), keepdim=True) + _EPS)
+        absolute = logits.softmax(1)
+        by_text = [torch.einsum("bkc,bchw->bkhw", weights, maps) for maps in (relative, absolute)]
+        return torch.cat(by_text, dim=1)
+
+    def _weights(self, text: str, encoder: TextEncoder) -> Tensor:
+        """Weights of the classes, by the text as a whole and by its words, shape ``(2, classes)``."""
+        if self.names_features is None:
+            self.names_features = encoder(self.names).pooled
+        words = list(dict.fromkeys(re.findall(r"[a-z]+", text.lower()))) or [text]
+        whole, *single = encoder([text, *words]).pooled @ self.names_features.T
+        closeness = torch.stack([whole, torch.stack(single).amax(0)])
+        return (self.sharpness * closeness).softmax(1)
+
+
+def lite0_bridge(sharpness: float = 20.0) -> ClassNameBridge:
+    """The bridge of EfficientNet-Lite0's 1000 ImageNet classes, weights from the ``embedded`` extra.
+
+    Raises:
+        CheckpointError: The packaged weights are not installed, or not the expected ones.
+    """
+    model: Any = create_model("tf_efficientnet_lite0", pretrained=False)
+    model.load_state_dict(efficientnet_lite0_weights())
+    classifier = nn.Conv2d(model.classifier.in_features, model.classifier.out_features, kernel_size=1)
+    classifier.weight.data = model.classifier.weight.data[:, :, None, None]
+    classifier.bias = model.classifier.bias
+    info: Any = ImageNetInfo()
+    names = [info.index_to_description(index) for index in range(info.num_classes())]
+    return ClassNameBridge(nn.Sequential(model.conv_head, model.bn2, classifier), names, sharpness)
+
+
+class Grounded(Blend):
+    """A blending module that is shown, beside the text, where the image has what the text names.
+
+    The evidence scales and shifts the image feature before the blending; both maps start at zero, so at first it does
+    nothing.
+
+    Args:
+        blend: What comes after.
+        channels: Channels of the image feature.
+    """
+
+    def __init__(self, blend: nn.Module, channels: int) -> None:
+        super().__init__()
+        self.blend = blend
+        self.film = nn.Conv2d(EVIDENCE, 2 * channels, kernel_size=1)
+        nn.init.zeros_(self.film.weight)
+        if self.film.bias is not None:
+            nn.init.zeros_(self.film.bias)
+
+    def forward(self, x: Tensor, text: TextFeatures) -> Tensor:
+        """Blend, see :class:`Blend`; ``text.evidence`` is needed."""
+        if text.evidence is None:
+            raise ConfigError("a grounded blending module needs evidence; give the network a bridge")
+        evidence = F.interpolate(text.evidence, size=x.shape[2:], mode="bilinear", align_corners=False)
+        scale, shift = self.film(evidence).chunk(2, dim=1)
+        blended: Tensor = self.blend(x * (1 + scale) + shift, text)
+        return blended
