@@ -62,6 +62,7 @@ def module(cfg: DictConfig) -> SupervisedModule:
             normalize=normalize,
             **parts,
             prompt=cfg.prompt,
+            mirror=cfg.evaluation.mirror,
             validation_metrics=list(cfg.evaluation.validation_metrics),
             test_metrics=list(cfg.evaluation.test_metrics),
         )

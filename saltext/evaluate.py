@@ -30,7 +30,7 @@ from saltext.run_folder import RunFolder
 from saltext.scoring import score_test
 from saltext.worker import published_name
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("saltext.evaluate")  # by name: run as a program, the module is called __main__
 
 
 def largest_difference(one: pd.DataFrame, other: pd.DataFrame) -> float:

@@ -24,7 +24,7 @@ from saltext.run_folder import RunFolder
 from saltext.scoring import score_test
 from saltext.training import SupervisedModule
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("saltext.worker")  # by name: run as a program, the module is called __main__
 
 
 def published_name(data: SaliencyDataModule) -> str | None:

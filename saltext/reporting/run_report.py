@@ -32,7 +32,7 @@ def chosen_pairs(pairs: Sequence[Pair], count: int) -> list[int]:
 
 def _panel(pair: Pair, module: ScoredModule, sample: Mapping[str, object], scores: pd.DataFrame) -> Panel:
     with torch.inference_mode():
-        (group,) = groups(module.eval().saliency(sample).float(), sample)
+        (group,) = groups(module.eval().predict_saliency(sample).float(), sample)
     score = scores[(scores["image_id"] == pair.image_id) & (scores["task"] == pair.task)].iloc[0]
     with Image.open(pair.image) as image:
         pixels = np.asarray(image.convert("RGB"))

@@ -33,6 +33,10 @@ class ScoredModule(L.LightningModule):
         """Maps in 0..1, float32 (B,1,h,w), over the whole network input, at the model's own resolution."""
         raise NotImplementedError(f"{type(self).__name__} has to predict")
 
+    def predict_saliency(self, batch: Mapping[str, Any]) -> Tensor:
+        """The maps to score, like :meth:`saliency`; a model may spend more on them than in training."""
+        return self.saliency(batch)
+
     def validation_step(self, batch: Mapping[str, Any], batch_index: int) -> None:
         """Score a batch for the choice of the epoch."""
         self._score(batch, self.validation_table)
@@ -57,7 +61,7 @@ class ScoredModule(L.LightningModule):
         self.test_table.reset()
 
     def _score(self, batch: Mapping[str, Any], table: ScoreTable) -> None:
-        for group in native.groups(self.saliency(batch).float(), batch):
+        for group in native.groups(self.predict_saliency(batch).float(), batch):
             table.update(group.saliency, group.density, group.fixations, group.index)
 
     def _frame(self, table: ScoreTable) -> pd.DataFrame:

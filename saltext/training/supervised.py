@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from saltext.data import mirror_text
 from saltext.training.scored import ScoredModule
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
@@ -37,6 +38,8 @@ class SupervisedModule(ScoredModule):
         optimizer: Makes the optimizer of the parameters that train.
         scheduler: Makes the schedule, stepped after each batch; told ``total_steps`` if it asks for it.
         prompt: What the network reads for a pair: ``{text}`` is its text, ``{condition}`` its task in words.
+        mirror: Whether predictions to score are averaged with those for the mirrored image, left and right changed
+            places in its text.
         validation_metrics: See :class:`ScoredModule`.
         test_metrics: See :class:`ScoredModule`.
 
@@ -52,6 +55,7 @@ class SupervisedModule(ScoredModule):
         optimizer: OptimizerFactory,
         scheduler: SchedulerFactory,
         prompt: str = "{text}",
+        mirror: bool = False,
         validation_metrics: Sequence[str] = ("cc", "kl", "nss"),
         test_metrics: Sequence[str] = ("cc", "sim", "kl", "nss", "auc_judd", "top20_auc"),
     ) -> None:
@@ -62,11 +66,20 @@ class SupervisedModule(ScoredModule):
         self._optimizer = optimizer
         self._scheduler = scheduler
         self._prompt = _checked_prompt(prompt)
+        self._mirror = mirror
 
     def saliency(self, batch: Mapping[str, Any]) -> Tensor:
         """Sigmoid of the network's logits."""
-        logits = self.network(self.normalize(batch["image"]), self.read(batch))
-        return torch.sigmoid(logits)
+        return torch.sigmoid(self.network(self.normalize(batch["image"]), self.read(batch)))
+
+    def predict_saliency(self, batch: Mapping[str, Any]) -> Tensor:
+        """Maps to score: with ``mirror``, the mean of the prediction and that for the mirrored image and text."""
+        saliency = self.saliency(batch)
+        if not self._mirror:
+            return saliency
+        texts = [mirror_text(text) for text in batch["text"]]
+        other = self.saliency({**batch, "image": batch["image"].flip(-1), "text": texts})
+        return (saliency + other.flip(-1)) / 2
 
     def read(self, batch: Mapping[str, Any]) -> list[str]:
         """What the network reads for each pair of a batch."""

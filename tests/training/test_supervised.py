@@ -156,3 +156,20 @@ def test_the_network_reads_the_condition_where_the_prompt_says_so() -> None:
 def test_a_prompt_of_unknown_parts_is_refused(prompt: str) -> None:
     with pytest.raises(ValueError, match=r"\{text\} and \{condition\} only"):
         module(prompt=prompt)
+
+
+def test_a_mirrored_prediction_is_symmetric_and_swaps_the_sides_of_the_text(data: SyntheticDataModule) -> None:
+    seen: list[str] = []
+
+    class Spy(Tiny):
+        def forward(self, images: Tensor, texts: Sequence[str]) -> Tensor:
+            seen.extend(texts)
+            return super().forward(images, texts)
+
+    model = module(network=Spy(), mirror=True).eval()
+    batch: dict[str, Any] = dict(next(iter(data.test_dataloader())))
+    batch["text"] = ["the dog on the left"] * len(batch["text"])
+    flipped = {**batch, "image": batch["image"].flip(-1), "text": ["the dog on the right"] * len(batch["text"])}
+    with torch.no_grad():
+        torch.testing.assert_close(model.predict_saliency(batch), model.predict_saliency(flipped).flip(-1))
+    assert set(seen) == {"the dog on the left", "the dog on the right"}

@@ -67,7 +67,9 @@ def test_every_intermediate_and_the_map_equal_the_authors(golden: Path, variant:
         assert set(wanted) == set(got)
         assert wanted["decoder_stage_names"].tolist() == got["decoder_stage_names"].tolist()
         for name in set(wanted) - {"decoder_stage_names"}:
-            atol = ATOL_MAP if name == "map" else ATOL_LOGITS
+            # Stated for outputs of order 1; ResNet's raw features reach 1e3, and float32 rounding grows with them.
+            scale = max(1.0, float(np.abs(wanted[name]).max()) / 100) if name.endswith("mean_std") else 1.0
+            atol = scale * (ATOL_MAP if name == "map" else ATOL_LOGITS)
             np.testing.assert_allclose(got[name], wanted[name], rtol=0, atol=atol, err_msg=name)
 
 
