@@ -14,8 +14,8 @@ from saltext.run_folder import RunFolder
 _GRACE = 30.0  # seconds a worker gets to end after it was asked to
 _WATCHED = "SALTEXT_PARENT_WATCHED"
 
-# glibc gives blocks of 32 MiB and more back to the system at once and pays for fresh pages at the next one. Activations
-# on a CPU are such blocks; keeping them made a training step about a third faster (README, "Speed").
+# glibc gives blocks of 32 MiB and more back to the system at once and pays for fresh pages at the next one; activations
+# on a CPU are such blocks.
 _KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**28)}
 
 
