@@ -10,12 +10,16 @@ metrics have in common (sums, deviations, the sorted pixels) is computed once:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
+
+PIECE_PIXELS = 2**14
+"""Pixels of each map that a pass takes at a time on a CPU: the arrays between its operations then stay in the core's
+own cache, which halves the time of arithmetic at 288x384."""
 
 
 class Maps:
@@ -138,8 +142,8 @@ class Maps:
         return torch.where(self.constant, 1.0, self.std)
 
     @cached_property
-    def distribution(self) -> Tensor:
-        """Maps divided by their sums, float64, shape ``(batch, pixels)``; an all-zero map stays zero.
+    def share(self) -> Tensor:
+        """What to multiply each map with to make its sum 1, float64, shape ``(batch,)``; 1 for an all-zero map.
 
         Raises:
             ValueError: A map has negative values.
@@ -150,7 +154,7 @@ class Maps:
                 "negative values, which no distribution has",
                 "apply a sigmoid or a softmax, or subtract the minimum",
             )
-        return self.wide * torch.where(self.total == 0, 1.0, self.total).reciprocal()[:, None]
+        return torch.where(self.total == 0, 1.0, self.total).reciprocal()
 
     @cached_property
     def ascending(self) -> Tensor:
@@ -163,7 +167,11 @@ class Maps:
 
         Ties with that value stay outside, so the set may be smaller than a fifth, and of a constant map it is empty.
         """
-        return self.flat > self._order_statistic(int(0.8 * self.pixels))[:, None]
+        values, threshold = self.flat.detach(), self._order_statistic(int(0.8 * self.pixels))[:, None]
+        if values.device.type != "cpu":
+            return values > threshold
+        # numpy's comparison is vectorised, torch's takes several times as long.
+        return torch.from_numpy(values.numpy() > threshold.numpy())
 
     def _order_statistic(self, rank: int) -> Tensor:
         if "ascending" in self.__dict__ or self.flat.device.type != "cpu":
@@ -190,6 +198,28 @@ class Maps:
                 f"{self.name} has {what} (first in map {self._first + int(bad.nonzero()[0])} of the batch, "
                 f"counted from 0): {remedy}"
             )
+
+
+def summed(term: Callable[..., Tensor], *maps: Maps) -> Tensor:
+    """Sum over the pixels of a term, one for each image.
+
+    Args:
+        term: Takes copies of some pixels of each of the maps, float64 ``(batch, some)``, and gives one tensor of that
+            shape. It should overwrite what it was given: a fresh array costs more than the arithmetic.
+        maps: Of equal shape.
+
+    Returns:
+        Float64, shape ``(batch,)``.
+    """
+    flats, pixels = [m.flat for m in maps], maps[0].pixels
+    # The gradient of a slice is an array of the whole map's size.
+    whole = flats[0].device.type != "cpu" or (torch.is_grad_enabled() and any(f.requires_grad for f in flats))
+    step = pixels if whole else PIECE_PIXELS
+    parts = [
+        term(*(f[:, start : start + step].to(torch.float64, copy=True) for f in flats)).sum(1)
+        for start in range(0, pixels, step)
+    ]
+    return torch.stack(parts).sum(0)
 
 
 def paired(pred: Tensor | Maps, density: Tensor | Maps) -> tuple[Maps, Maps]:
@@ -350,7 +380,7 @@ class Points:
 
     def values(self, flat: Tensor) -> Tensor:
         """The maps' values there, shape ``(batch, longest)``, without gradient; +inf in gaps."""
-        return flat.detach().gather(1, self.index).masked_fill(self._gaps, torch.inf)
+        return flat.detach().gather(1, self.index).masked_fill_(self._gaps, torch.inf)
 
     def mean(self, flat: Tensor, origin: Tensor) -> Tensor:
         """Mean of the maps' values there minus ``origin`` (both ``(batch,)``), differentiable; 0 for an empty list."""

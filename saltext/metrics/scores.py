@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -99,7 +100,9 @@ def score(
     """Several metrics of the same predictions; what they have in common is computed once.
 
     Each score equals that of the metric's own function, without gradient. On a CPU a batch is scored in blocks, so
-    memory does not grow with it, and on one thread.
+    memory does not grow with it; blocks are spread over ``torch.get_num_threads()`` threads, which does not change a
+    bit of the scores. On a GPU the batch is one block, and the device is waited for a few times a batch, never for
+    an image.
 
     Args:
         pred: Predicted saliency at the ground truth's resolution, (batch, 1, height, width).
@@ -129,24 +132,31 @@ def score(
     _refuse_missing(metrics, wanted - set(truths))
     for name, truth in truths.items():
         Maps(pred, "pred").same_size(truth if isinstance(truth, Fixations) else Maps(truth, name))
-    with torch.no_grad(), _one_thread(pred.device):
-        blocks = [_score_block(pred, truths, metrics, start, stop) for start, stop in _blocks(pred)]
+    score_block = partial(_score_block, pred, truths, metrics)
+    starts, stops = zip(*_blocks(pred), strict=True)
+    with _one_thread_each(pred.device) as threads:
+        if min(threads, len(starts)) == 1:
+            blocks = list(map(score_block, starts, stops))
+        else:
+            with ThreadPoolExecutor(min(threads, len(starts)), "score") as pool:
+                blocks = list(pool.map(score_block, starts, stops))
     return {name: torch.cat([block[name] for block in blocks]) for name in metrics}
 
 
 @contextmanager
-def _one_thread(device: torch.device) -> Iterator[None]:
-    """Threads would wait for each other at each of the many short operations of a block.
+def _one_thread_each(device: torch.device) -> Iterator[int]:
+    """How many blocks to score at a time, each of them on one thread.
 
-    Where other processes keep the cores busy, two threads were measured to be 40 times slower than one.
+    Threads within an operation would wait for each other at each of the many short operations of a block: where other
+    processes keep the cores busy, two such threads were measured to be 40 times slower than one.
     """
     threads = torch.get_num_threads()
     if device.type != "cpu" or threads == 1:
-        yield
+        yield 1
         return
     torch.set_num_threads(1)
     try:
-        yield
+        yield threads
     finally:
         torch.set_num_threads(threads)
 
@@ -157,6 +167,7 @@ def _refuse_missing(metrics: Mapping[str, Metric], missing: AbstractSet[Truth]) 
         raise ValueError(f"ground truth is missing: {'; '.join(wants)}. Give it, or leave these metrics out")
 
 
+@torch.no_grad()  # here, since each thread has a gradient mode of its own
 def _score_block(
     pred: Tensor,
     truths: Mapping[Truth, Tensor | Fixations],

@@ -1,19 +1,21 @@
 import doctest
 import math
+import pkgutil
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 
 import numpy as np
 import pytest
 import torch
 
+from saltext import metrics
 from saltext.metrics import (
     METRICS,
     Fixations,
     auc_borji,
     auc_judd,
     auc_shuffled,
-    functional,
     ig,
     kl,
     nss,
@@ -59,11 +61,13 @@ def test_agrees_with_the_plain_reference(name, case, dtype) -> None:
     np.testing.assert_allclose(scores.numpy(), expected, rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.parametrize("module", [functional, published])
-def test_the_examples_in_the_documentation_are_true(module) -> None:
-    result = doctest.testmod(module, extraglobs={"torch": torch})
-    assert result.attempted > 0
-    assert result.failed == 0
+def test_the_examples_in_the_documentation_are_true() -> None:
+    attempted = 0
+    for module in (import_module(info.name) for info in pkgutil.iter_modules(metrics.__path__, "saltext.metrics.")):
+        result = doctest.testmod(module, extraglobs={"torch": torch})
+        assert result.failed == 0, module.__name__
+        attempted += result.attempted
+    assert attempted > 10
 
 
 # --- worked examples, with the arithmetic visible ---
@@ -267,6 +271,25 @@ def test_a_ground_truth_without_content_is_undefined(name, batch) -> None:
     assert METRICS[name].function(batch.pred, density).isnan().tolist() == [False, False, True, False, False]
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", [n for n, m in METRICS.items() if {"density", "baseline"} & set(m.needs)])
+def test_a_ground_truth_that_is_not_finite_is_refused(name, bad, batch) -> None:
+    metric = METRICS[name]
+    *others, truth = batch.truths(metric.needs)
+    truth = truth.clone()
+    truth[2, 0, 1, 1] = bad
+    with pytest.raises(ValueError, match=rf"{metric.needs[-1]} has NaN or infinite values \(first in map 2"):
+        metric.function(batch.pred, *others, truth)
+
+
+@pytest.mark.parametrize("name", sorted(NEED_DISTRIBUTION))
+def test_a_negative_ground_truth_is_refused_where_a_distribution_is_needed(name, batch) -> None:
+    metric = METRICS[name]
+    *others, truth = batch.truths(metric.needs)
+    with pytest.raises(ValueError, match=rf"{metric.needs[-1]} has negative values"):
+        metric.function(batch.pred, *others, truth - 0.5)
+
+
 def test_nothing_to_compare_with_is_undefined(batch) -> None:
     everywhere = torch.ones_like(batch.pred)
     nowhere = torch.zeros_like(batch.pred)
@@ -351,6 +374,24 @@ def test_an_image_without_fixations_does_not_spoil_the_gradients_of_the_others(b
     nss(pred, fixations)[1:].sum().backward()
     assert pred.grad is not None
     assert pred.grad.isfinite().all()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("kind", ["constant", "no fixations", "plateaus"])
+def test_a_gpu_treats_corner_cases_alike(kind, batch) -> None:
+    pred, fixations = batch.pred.clone(), batch.fixations.clone()
+    if kind == "constant":
+        pred[1] = 0.1
+    elif kind == "no fixations":
+        fixations[1] = 0
+    else:
+        pred = (3 * pred).floor()
+    given = {"density": batch.density, "fixations": fixations, "others": batch.others, "baseline": batch.baseline}
+    for name, metric in METRICS.items():
+        truths = [given[need] for need in metric.needs]
+        on_gpu = metric.function(pred.cuda(), *(t.cuda() for t in truths))
+        expected = metric.function(pred, *truths)
+        torch.testing.assert_close(on_gpu.cpu(), expected, rtol=1e-12, atol=1e-12, equal_nan=True, msg=name)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pytest
 import torch
 from torchmetrics import MetricCollection
@@ -149,12 +150,13 @@ def test_forward_gives_the_batch_and_keeps_the_total(batch) -> None:
     assert torch.equal(metric.compute(), expected.compute())
 
 
-def test_survives_pickling_and_cloning(batch) -> None:
-    metric = AUCJudd("unfixated")
-    _feed(metric, batch, "auc_judd_unfixated", slice(0, 3))
+@pytest.mark.parametrize("name", CLASSES)
+def test_survives_pickling_and_cloning(name, batch) -> None:
+    metric = CLASSES[name]()
+    _feed(metric, batch, name, slice(0, 3))
     copies = [pickle.loads(pickle.dumps(metric)), metric.clone()]
     for copy in [metric, *copies]:
-        _feed(copy, batch, "auc_judd_unfixated", slice(3, 5))
+        _feed(copy, batch, name, slice(3, 5))
         assert torch.equal(copy.compute(), metric.compute())
         assert copy.per_sample()[0].tolist() == [3, 7, 11, 12, 40]
 
@@ -224,13 +226,16 @@ def test_a_collection_gives_each_metric_the_truth_it_needs(batch) -> None:
     assert set(collection.compute()) == {"CC", "NSS", "IG"}
 
 
-def test_plots_its_value(batch, monkeypatch) -> None:
+@pytest.mark.parametrize("name", CLASSES)
+def test_plots_its_value_and_several(name, batch) -> None:
     mpl.use("Agg")
-    metric = CC()
-    _feed(metric, batch, "cc")
-    figure, axis = metric.plot()
-    assert axis.lines or axis.collections
-    mpl.pyplot.close(figure)
+    metric = CLASSES[name]()
+    _feed(metric, batch, name)
+    for values in (None, [metric.compute(), metric.compute()]):
+        figure, axis = metric.plot(values)
+        drawn = np.concatenate([line.get_ydata() for line in axis.lines], dtype=float)
+        assert np.isclose(drawn, float(metric.compute())).any()
+        mpl.pyplot.close(figure)
 
 
 # Which samples each of two processes scores.

@@ -89,6 +89,7 @@ def test_no_images_have_no_fixations() -> None:
 def test_a_prediction_and_a_divergence_share_their_passes(batch) -> None:
     pred = Maps(batch.pred, "pred")
     kl(pred, batch.density)
-    shared = pred.distribution
+    shared = pred.total, pred.share
     kl(pred, batch.baseline)
-    assert pred.distribution is shared
+    assert pred.total is shared[0]
+    assert pred.share is shared[1]

@@ -1,11 +1,13 @@
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 
 import pytest
 import torch
 
 from saltext import metrics
-from saltext.metrics import METRICS, Fixations, check_names, score, scores
+from saltext.metrics import METRICS, Fixations, check_names, maps, score, scores
 
 
 def _score(case, names=tuple(METRICS), **changes):
@@ -29,6 +31,55 @@ def test_the_size_of_the_blocks_does_not_matter(pixels, batch, monkeypatch) -> N
     monkeypatch.setattr(scores, "BLOCK_PIXELS", pixels)
     for name, values in _score(batch).items():
         assert torch.equal(values, whole[name]), name
+
+
+@pytest.mark.parametrize("pixels", [1, 7, 71, 72])
+def test_the_size_of_the_pieces_does_not_matter(pixels, batch, monkeypatch) -> None:
+    whole = _score(batch)
+    monkeypatch.setattr(maps, "PIECE_PIXELS", pixels)
+    for name, values in _score(batch).items():
+        torch.testing.assert_close(values, whole[name], rtol=1e-13, atol=1e-14, msg=name)
+
+
+@pytest.fixture
+def two_threads(monkeypatch) -> Iterator[set[str]]:
+    """Blocks of one image on two threads; the names of the threads that scored one."""
+    seen: set[str] = set()
+    score_block = scores._score_block
+
+    def watched(*arguments):
+        seen.add(threading.current_thread().name)
+        return score_block(*arguments)
+
+    monkeypatch.setattr(scores, "_score_block", watched)
+    monkeypatch.setattr(scores, "BLOCK_PIXELS", 1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield seen
+    torch.set_num_threads(threads)
+
+
+def test_threads_do_not_change_a_bit(batch, two_threads) -> None:
+    found = _score(batch)
+    assert two_threads
+    assert threading.current_thread().name not in two_threads
+    torch.set_num_threads(1)
+    for name, values in _score(batch).items():
+        assert torch.equal(values, found[name]), name
+
+
+def test_scores_of_other_threads_carry_no_gradient(batch, two_threads) -> None:
+    found = score(batch.pred.clone().requires_grad_(), batch.density, None, ["cc", "kl"])
+    assert two_threads
+    assert not any(values.requires_grad for values in found.values())
+
+
+def test_an_error_of_another_thread_is_that_of_the_first_bad_map(batch, two_threads) -> None:
+    pred = batch.pred.clone()
+    pred[[1, 3], 0, 0, 0] = torch.nan
+    with pytest.raises(ValueError, match="first in map 1 of the batch"):
+        score(pred, batch.density, None, ["cc"])
+    assert torch.get_num_threads() == 2
 
 
 def test_fixations_may_come_as_points(batch) -> None:
