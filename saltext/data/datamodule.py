@@ -12,11 +12,12 @@ from torch.utils.data import DataLoader
 from saltext.data import splits
 from saltext.data.cache import CacheSettings, DecodedCache, open_cache
 from saltext.data.dataset import SJTUTIS, Batch, Sample, collate
+from saltext.data.density import sigma_for
 from saltext.data.geometry import Resize, Size
 from saltext.data.samplers import EvaluationOrder, TrainingOrder
 from saltext.data.sjtu_tis import Pair, image_sets, read_index
 from saltext.data.splits import Part, Split
-from saltext.data.synthetic import generate
+from saltext.data.synthetic import BLUR, generate
 from saltext.data.tasks import parse_tasks
 from saltext.data.transforms import Augment, single_threaded_worker
 from saltext.errors import ConfigError
@@ -49,6 +50,7 @@ class SaliencyDataModule(LightningDataModule):
         num_workers: Loader processes.
         augment: Changes training samples; None trains on them as they are.
         cache_dir: Folder for the decoded arrays; about 0.9 GB for the real data at 288x384.
+        choose_on: Part whose scores choose the epoch: ``"val"``, or ``"test"`` for the papers' best test epoch.
         seed: Of training order and augmentation.
         max_pixels: A larger picture is refused.
 
@@ -75,6 +77,7 @@ class SaliencyDataModule(LightningDataModule):
         num_workers: int = 0,
         augment: Augment | None = None,
         cache_dir: str | Path = "data/cache",
+        choose_on: Part = "val",
         seed: int = 0,
         max_pixels: int = 50_000_000,
     ) -> None:
@@ -91,6 +94,7 @@ class SaliencyDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.augment = augment
         self.cache_dir = Path(cache_dir)
+        self.choose_on = choose_on
         self.seed = seed
         self._check_numbers()
         sizes = _size("image_size", image_size), _size("map_size", image_size if map_size is None else map_size)
@@ -108,6 +112,8 @@ class SaliencyDataModule(LightningDataModule):
         ]
         if wrong:
             raise ConfigError(f"values that are too small: {', '.join(wrong)}")
+        if self.choose_on not in ("val", "test"):
+            raise ConfigError(f"data.choose_on must be val or test, got {self.choose_on!r}")
 
     @property
     def pairs(self) -> list[Pair]:
@@ -122,6 +128,11 @@ class SaliencyDataModule(LightningDataModule):
         if self._cache is None:
             self._cache = open_cache(self.pairs, self.settings, self.cache_dir)
         return self._cache
+
+    @staticmethod
+    def sigma(size: Size) -> float:
+        """Deviation, in pixels of an image of this size, of the Gaussian that made the data set's maps."""
+        return sigma_for(size)
 
     @property
     def split(self) -> Split:
@@ -162,7 +173,7 @@ class SaliencyDataModule(LightningDataModule):
 
     def val_dataloader(self) -> "DataLoader[Batch] | list[Any]":
         """Samples that choose the epoch, with native truth; an empty list where the split keeps none for that."""
-        return self._evaluation_loader("val") if self.split.parts["val"] else []
+        return self._evaluation_loader(self.choose_on) if self.split.parts[self.choose_on] else []
 
     def test_dataloader(self) -> "DataLoader[Batch]":
         """Samples to score, with native truth."""
@@ -262,6 +273,11 @@ class SyntheticDataModule(SaliencyDataModule):
         super().__init__(root, **settings)
         self.images = images
         self.data_seed = data_seed
+
+    @staticmethod
+    def sigma(size: Size) -> float:
+        """The generator's own."""
+        return BLUR * max(size)
 
     def _read_pairs(self) -> list[Pair]:
         generate(self.root, images=self.images, seed=self.data_seed)

@@ -43,7 +43,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 }
 SHAPES = ("circle", "square", "triangle", "star")
 
-_BLUR = 32 / 640  # of the longer side: the published maps' sigma is 32 px at 640 px
+BLUR = 32 / 640  # of the longer side: the published maps' sigma is 32 px at 640 px
 _NAMED_SHARE = 0.8  # of the fixations lie on what the text names
 _FIXATIONS = (40, 200)
 _SALIENT_RADIUS = (0.105, 0.13)  # of the longer side
@@ -333,7 +333,7 @@ def _fixate(
 
 
 def _blur(fixations: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    sigma = _BLUR * max(fixations.shape)
+    sigma = BLUR * max(fixations.shape)
     blurred = _gaussian(fixations.shape[0], sigma) @ fixations @ _gaussian(fixations.shape[1], sigma)
     blurred = (blurred - blurred.min()) / (blurred.max() - blurred.min())
     scaled: npt.NDArray[np.uint8] = (255 * blurred).round().astype(np.uint8)

@@ -1,0 +1,148 @@
+"""What people did, independent of any model: where they looked, under which condition."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from saltext.data.density import density_from_points, sigma_for
+from saltext.data.geometry import Size
+from saltext.metrics import Fixations
+
+
+class Viewing(Protocol):
+    """One image under one condition; :class:`saltext.data.Pair` is one."""
+
+    @property
+    def image_id(self) -> str:
+        """Of the image; equal for all conditions of one image."""
+
+    @property
+    def task(self) -> str:
+        """Name of the condition."""
+
+    @property
+    def text(self) -> str:
+        """What was read; empty for free viewing."""
+
+    @property
+    def name(self) -> str:
+        """Unique in the data set; the stem of its files."""
+
+
+class Records(Protocol):
+    """Where the recordings lie, by place of the viewing; :class:`saltext.data.DecodedCache` is one."""
+
+    def __len__(self) -> int: ...
+
+    def native_size(self, pair: int) -> Size:
+        """Height and width."""
+
+    def native_density(self, pair: int) -> npt.NDArray[Any]:
+        """Blurred fixations as published, uint8 or float32, not negative, shape: the native size."""
+
+    def points(self, pair: int) -> npt.NDArray[np.integer]:
+        """(y, x) of the fixations, shape (n, 2)."""
+
+
+class Truth:
+    """Ground truth of a data set at native resolution.
+
+    Args:
+        pairs: The viewings of the whole data set.
+        records: Their recordings, in the same order.
+        sigma: Size of an image -> deviation in pixels of the Gaussian with which the data set's maps were made.
+
+    Raises:
+        ValueError: ``pairs`` and ``records`` differ in length.
+    """
+
+    def __init__(self, pairs: Sequence[Viewing], records: Records, sigma: Callable[[Size], float] = sigma_for) -> None:
+        if len(pairs) != len(records):
+            raise ValueError(f"{len(pairs)} pairs and {len(records)} recordings; open the recordings of these pairs")
+        self.pairs = pairs
+        self._records = records
+        self._sigma = sigma
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def native_size(self, index: int) -> Size:
+        """Height and width of a pair's image."""
+        return self._records.native_size(index)
+
+    def native_density(self, index: int) -> npt.NDArray[Any]:
+        """A pair's map as published: uint8 of 0..255 or float32, not negative, shape: its native size."""
+        return self._records.native_density(index)
+
+    def points(self, index: int) -> npt.NDArray[np.integer]:
+        """(y, x) of a pair's fixations, in pixels counted from 0, shape (n, 2)."""
+        return self._records.points(index)
+
+    @staticmethod
+    def moved(points: Tensor, size: Size, target: Size) -> Tensor:
+        """Fixations (y, x), int64 (n, 2), of an image of ``size`` on an image of size ``target``.
+
+        A point keeps its relative place: y becomes floor((y + 0.5) * target height / height).
+        """
+        # In whole numbers, since a rounding error in front of the floor would move a point by a pixel.
+        return (2 * points + 1) * torch.tensor(target) // (2 * torch.tensor(size))
+
+    def fixations(self, indices: Sequence[int], size: Size) -> Fixations:
+        """The fixations of pairs, moved to images of ``size`` where theirs differ."""
+        points = [torch.from_numpy(self.points(index).astype(np.int64)) for index in indices]
+        native = [self.native_size(index) for index in indices]
+        return Fixations.from_points([self.moved(p, n, size) for p, n in zip(points, native, strict=True)], size)
+
+    def density(self, indices: Sequence[int]) -> Tensor:
+        """The published maps of pairs of one native size, 8-bit ones divided by 255, float32 (n, 1, h, w).
+
+        Raises:
+            ValueError: Sizes differ.
+        """
+        sizes = {self.native_size(index) for index in indices}
+        if len(sizes) > 1:
+            raise ValueError(f"pairs of native sizes {sorted(sizes)}; ask for the maps of one size at a time")
+        return torch.stack([_scaled(self.native_density(index)) for index in indices])[:, None]
+
+    def blurred(self, points: Sequence[Tensor], size: Size) -> Tensor:
+        """Maps of any fixations on images of ``size``, made as the data set's maps were.
+
+        Args:
+            points: For each map, (y, x) in its pixels, int64 (n, 2).
+            size: Height and width of the maps: the native size of the images.
+
+        Returns:
+            float32 maps with maximum 1, shape (len(points), 1, height, width).
+        """
+        return density_from_points(points, size, self._sigma(size))
+
+    @cached_property
+    def tasks(self) -> Mapping[str, Sequence[int]]:
+        """Places of the pairs of each task, ascending."""
+        return _places([pair.task for pair in self.pairs])
+
+    @cached_property
+    def _images(self) -> Mapping[str, Sequence[int]]:
+        return _places([pair.image_id for pair in self.pairs])
+
+    def siblings(self, index: int) -> dict[str, int]:
+        """Task -> place, of the other pairs of the same image."""
+        same = self._images[self.pairs[index].image_id]
+        return {self.pairs[place].task: place for place in same if place != index}
+
+
+def _places(names: Sequence[str]) -> dict[str, list[int]]:
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        places.setdefault(name, []).append(place)
+    return places
+
+
+def _scaled(density: npt.NDArray[Any]) -> Tensor:
+    values = torch.from_numpy(density.astype(np.float32))
+    return values / 255 if density.dtype == np.uint8 else values

@@ -1,0 +1,68 @@
+"""Checking many files before anything is done with them, and saying everything that is wrong with them at once."""
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from saltext.errors import DataError
+from saltext.evaluation.files import UnusableError
+
+_SHOWN = 8
+
+_Thing = TypeVar("_Thing")
+_Result = TypeVar("_Result")
+Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
+"""(iterable, what is done, length) -> the same elements, showing how far it is."""
+
+
+class Fault(NamedTuple):
+    """What is wrong with one file.
+
+    Attributes:
+        kind: The same words for all files with this fault.
+        name: The file, and details.
+    """
+
+    kind: str
+    name: str
+
+    @classmethod
+    def of(cls, path: Path, error: UnusableError) -> "Fault":
+        """The refusal of a file."""
+        name = f"{path.parent.name}/{path.name}"
+        return cls(error.kind, f"{name} ({error.detail.replace(str(path), path.name)})" if error.detail else name)
+
+
+@dataclass
+class Faults:
+    """Collects what is wrong with a folder, to be told all at once."""
+
+    names: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, kind: str, *names: str) -> None:
+        """Note that ``names`` suffer from ``kind``; nothing happens without names."""
+        if names:
+            self.names[kind].extend(names)
+
+    def refuse(self, what: str, advice: str) -> None:
+        """Raise one DataError with all faults, if there are any."""
+        if self.names:
+            lines = [f"  {len(names)} {kind}: {_first(names)}" for kind, names in sorted(self.names.items())]
+            raise DataError("\n".join([f"{what} cannot be used:", *lines, advice]))
+
+
+def _first(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(sorted(names)[:_SHOWN]) + rest
+
+
+def in_threads(
+    work: Callable[[_Thing], _Result], things: Sequence[_Thing], what: str, track: Track
+) -> Iterator[_Result]:
+    """``work`` on everything, results in order; Pillow and numpy leave the interpreter free while they decode."""
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        yield from track(pool.map(work, things), what, len(things))

@@ -1,0 +1,225 @@
+"""Data sets in folders, checked completely before anything is scored."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from saltext.data.density import fitted_sigma
+from saltext.data.geometry import Size
+from saltext.data.sjtu_tis import FOLDERS, Pair, read_index
+from saltext.data.truth import Truth
+from saltext.errors import DataError
+from saltext.evaluation.faults import Fault, Faults, Track, in_threads
+from saltext.evaluation.files import FIXATION_ENDINGS, LITTER, MAP_ENDINGS, UnusableError, read_fixations, read_map
+
+Layout = Literal["auto", "sjtu-tis", "salicon"]
+LEVELS = ("train", "val", "test")
+"""Sub-folders of a data set in SALICON-style layout; of a flat one the level is empty."""
+
+_KEPT_PIXELS = 2**25  # of decoded maps; several baselines ask for the same ones in turn
+_FITTED = 5  # maps that decide how wide a data set's blur is
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image of a data set without texts.
+
+    Attributes:
+        image_id: Its name.
+        part: Its level, or empty.
+        density: File of the map.
+        fixations: File of the fixations.
+    """
+
+    image_id: str
+    part: str
+    density: Path
+    fixations: Path
+    task: str = "pure"
+    text: str = ""
+
+    @property
+    def name(self) -> str:
+        """The stem of its files."""
+        return self.image_id
+
+
+class FileRecords:
+    """Recordings that are read when asked for; only sizes and points are held.
+
+    Args:
+        maps: File of each pair's map.
+        sizes: Height and width of each.
+        points: (y, x) of the fixations of each, shape (n, 2).
+    """
+
+    def __init__(self, maps: Sequence[Path], sizes: Sequence[Size], points: Sequence[npt.NDArray[np.int32]]) -> None:
+        self._maps = maps
+        self._sizes = sizes
+        self._points = points
+        largest = max((height * width for height, width in sizes), default=1)
+        self._read = lru_cache(max(1, _KEPT_PIXELS // largest))(read_map)
+
+    def __len__(self) -> int:
+        return len(self._maps)
+
+    def native_size(self, pair: int) -> Size:
+        """Height and width."""
+        return self._sizes[pair]
+
+    def native_density(self, pair: int) -> npt.NDArray[Any]:
+        """The map as published, see :func:`saltext.evaluation.files.read_map`."""
+        return self._read(self._maps[pair])
+
+    def points(self, pair: int) -> npt.NDArray[np.int32]:
+        """(y, x) of the fixations, shape (n, 2)."""
+        return self._points[pair]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Ground truth in a folder.
+
+    Attributes:
+        truth: All of it.
+        parts: Level of each pair, empty where the data set has none.
+    """
+
+    truth: Truth
+    parts: Sequence[str]
+
+
+def open_data(root: Path, layout: Layout, track: Track) -> DataSet:
+    """The ground truth under ``root``.
+
+    Args:
+        root: Folder of the data set.
+        layout: ``sjtu-tis``: as published. ``salicon``: ``maps/`` and ``fixations/`` with files of equal stems
+            (:mod:`saltext.evaluation.files` says which), or these below or above a level ``train``, ``val``, ``test``.
+            ``auto`` looks.
+        track: Shows how far the check of all files is.
+
+    Raises:
+        DataError: Not there, empty, or files that cannot be used, all in one error.
+    """
+    if not root.is_dir():
+        raise DataError(f"Expected a data set under {root}, but there is no such folder. Give the folder it lies in.")
+    if layout == "auto":
+        layout = _detected(root)
+    if layout == "sjtu-tis":
+        pairs = read_index(root)
+        return DataSet(Truth(pairs, _records(root, pairs, track)), [""] * len(pairs))
+    items = _items(root)
+    records = _records(root, items, track)
+    return DataSet(Truth(items, records, _fitted_sigma(records)), [item.part for item in items])
+
+
+def _detected(root: Path) -> Layout:
+    if any((root / name).is_dir() for name in (*FOLDERS["map"], *FOLDERS["fixation"])):
+        return "sjtu-tis"
+    if any(maps.is_dir() for maps, _ in _levels(root).values()):
+        return "salicon"
+    raise DataError(
+        f"Expected a data set under {root}: image_1800/ map_1800/ fixation_1800/ and the workbook (SJTU-TIS), or "
+        f"maps/ and fixations/ (SALICON-style; a level {', '.join(LEVELS)} may be below or above), but none of these "
+        "folders is there. Give the folder that holds them."
+    )
+
+
+def _levels(root: Path) -> dict[str, tuple[Path, Path]]:
+    """Folders of maps and of fixations, by level; those of a flat data set if it has no level."""
+    found = {}
+    for level in LEVELS:
+        for maps, fixations in (
+            (root / "maps" / level, root / "fixations" / level),
+            (root / level / "maps", root / level / "fixations"),
+        ):
+            if maps.is_dir() or fixations.is_dir():
+                found[level] = maps, fixations
+    return found or {"": (root / "maps", root / "fixations")}
+
+
+def _items(root: Path) -> list[Item]:
+    """Every image with a map and fixations, sorted by name."""
+    faults = Faults()
+    items: list[Item] = []
+    for level, folders in _levels(root).items():
+        maps, fixations = (
+            _by_stem(root, folder, endings, faults)
+            for folder, endings in zip(folders, (MAP_ENDINGS, FIXATION_ENDINGS), strict=True)
+        )
+        faults.add("maps without fixations", *(maps[stem].name for stem in maps.keys() - fixations.keys()))
+        faults.add("fixations without a map", *(fixations[stem].name for stem in fixations.keys() - maps.keys()))
+        items += [Item(stem, level, maps[stem], fixations[stem]) for stem in maps.keys() & fixations.keys()]
+    levels = Counter(item.name for item in items)
+    faults.add("names that are in two levels", *(name for name, count in levels.items() if count > 1))
+    faults.refuse(f"The data set under {root}", "Mend or remove these files.")
+    if not items:
+        raise DataError(f"The data set under {root} is empty: maps/ and fixations/ hold no files. Put them there.")
+    return sorted(items, key=lambda item: item.name)
+
+
+def _by_stem(root: Path, folder: Path, endings: Sequence[str], faults: Faults) -> dict[str, Path]:
+    """The files of a folder by stem."""
+    if not folder.is_dir():
+        faults.add("missing folders", f"{folder.relative_to(root)}/")
+        return {}
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.name in LITTER:
+            continue
+        if path.suffix.lower() not in endings:
+            faults.add(f"entries of {folder.name}/ that are no {', '.join(endings)} files", path.name)
+        elif path.stem in found:
+            faults.add(f"files of {folder.name}/ that differ in their ending alone", path.name)
+        else:
+            found[path.stem] = path
+    return found
+
+
+def _records(root: Path, pairs: Sequence[Pair | Item], track: Track) -> FileRecords:
+    """Recordings after every file was read once."""
+    faults = Faults()
+    sizes: list[Size] = []
+    points: list[npt.NDArray[np.int32]] = []
+    for found in in_threads(_recorded, pairs, "checking ground truth", track):
+        if isinstance(found, Fault):
+            faults.add(*found)
+        else:
+            sizes.append(found[0])
+            points.append(found[1])
+    faults.refuse(f"The data set under {root}", "Replace these files.")
+    return FileRecords([pair.density for pair in pairs], sizes, points)
+
+
+def _recorded(pair: Pair | Item) -> tuple[Size, npt.NDArray[np.int32]] | Fault:
+    path = pair.density
+    try:
+        density = read_map(path)
+        if density.min() == density.max():
+            raise UnusableError("maps with one value everywhere")
+        size = density.shape[0], density.shape[1]
+        path = pair.fixations
+        return size, read_fixations(path, size)
+    except UnusableError as error:
+        return Fault.of(path, error)
+
+
+def _fitted_sigma(records: FileRecords) -> Callable[[Size], float]:
+    """How wide the maps of an unknown data set are blurred, as a share of the longer side."""
+    places = np.unique(np.linspace(0, len(records) - 1, _FITTED).round().astype(int)).tolist()
+    shares = []
+    for place in places:
+        density = torch.from_numpy(records.native_density(place).astype(np.float64))
+        points = torch.from_numpy(records.points(place).astype(np.int64))
+        shares.append(fitted_sigma(points, density) / max(records.native_size(place)))
+    share = median(shares)
+    return lambda size: share * max(size)

@@ -1,0 +1,137 @@
+"""Samples of a batch with their human truth at the size they are scored at."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from saltext.data.geometry import Size
+from saltext.metrics import Fixations
+from saltext.metrics.maps import Points
+
+Batch = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Samples that are scored together: at one size, with one place inside the network's input.
+
+    Attributes:
+        index: The pairs' numbers in the data set.
+        size: Height and width at which they are scored.
+        box: top, left, height, width of the images inside the network's input, in input pixels.
+        density: Ground-truth maps in 0..1, float32 (n,1,*size), on the device of the predictions.
+        fixations: Where people looked, at ``size``, on the same device.
+        others: Fixations on other images, or None if no metric asks for them.
+        baseline: Density that the information gain is measured against, float32 (n,1,*size), or None likewise.
+    """
+
+    index: Sequence[int]
+    size: Size
+    box: tuple[int, int, int, int]
+    density: Tensor
+    fixations: Fixations
+    others: Fixations | None = None
+    baseline: Tensor | None = None
+
+    def select(self, places: Sequence[int]) -> "Group":
+        """Some of the samples."""
+        if list(places) == list(range(len(self.index))):
+            return self
+        rows = torch.tensor(places, dtype=torch.long, device=self.density.device)
+        return Group(
+            [self.index[place] for place in places],
+            self.size,
+            self.box,
+            self.density[rows],
+            _rows(self.fixations, rows),
+            None if self.others is None else _rows(self.others, rows),
+            None if self.baseline is None else self.baseline[rows],
+        )
+
+
+def _rows(fixations: Fixations, rows: Tensor) -> Fixations:
+    points = Points(fixations.each.index[rows], fixations.each.valid[rows])
+    return Fixations(points, (len(rows), *fixations.shape[1:]), fixations.name)
+
+
+def native_groups(batch: Batch, device: torch.device) -> Iterator[Group]:
+    """The samples of an evaluation batch at their own resolution: one group for each distinct (size, box)."""
+    for places, (height, width, *box) in _alike(torch.cat([batch["size"], batch["box"]], dim=1)):
+        size = height, width
+        density = torch.stack([batch["native_density"][i] for i in places])[:, None]
+        fixations = Fixations.from_points([batch["native_points"][i] for i in places], size)
+        yield Group(_numbers(batch, places), size, _box(box), _unit(density, device), fixations.to(device))
+
+
+def resized_groups(batch: Batch, size: Size, device: torch.device) -> Iterator[Group]:
+    """The samples of an evaluation batch at one size for all, as the papers' scripts score them.
+
+    Maps and fixation images are resized like pictures (Pillow, bilinear with antialiasing, 8 bits), so that each
+    fixation covers several pixels; every pixel above 0 counts as one fixation.
+    """
+    for places, box in _alike(batch["box"]):
+        density = [_shrunk(batch["native_density"][i].numpy(), size) for i in places]
+        looked_at = [_shrunk(_fixation_image(batch["native_points"][i], batch["size"][i]), size) for i in places]
+        fixations = Fixations.from_points([image.nonzero() for image in looked_at], size)
+        yield Group(
+            _numbers(batch, places), size, _box(box), _unit(torch.stack(density)[:, None], device), fixations.to(device)
+        )
+
+
+def resample(saliency: Tensor, box: Sequence[int], size: Size, input_size: Size) -> Tensor:
+    """Bilinear resampling of the part of a map that shows the image.
+
+    Args:
+        saliency: Maps over the whole network input, at any resolution, (n,1,h',w').
+        box: top, left, height, width of the image inside the input, in input pixels.
+        size: Height and width to return.
+        input_size: Height and width of the network input, in which ``box`` is given.
+
+    Returns:
+        Maps of the image alone, (n,1,*size).
+    """
+    top, left, height, width = box
+    if (height, width) != tuple(input_size):  # letterboxed: cut the padding off where it is known to the pixel
+        saliency = F.interpolate(saliency, size=tuple(input_size), mode="bilinear", align_corners=False)
+        saliency = saliency[..., top : top + height, left : left + width]
+    return F.interpolate(saliency, size=size, mode="bilinear", align_corners=False)
+
+
+def _alike(keys: Tensor) -> Iterator[tuple[list[int], list[int]]]:
+    """Places of equal rows of ``keys``, int64 (B,k), with the row they share."""
+    distinct, member = torch.unique(keys.cpu(), dim=0, return_inverse=True)
+    for number, key in enumerate(distinct):
+        yield torch.nonzero(member == number).flatten().tolist(), key.tolist()
+
+
+def _numbers(batch: Batch, places: Sequence[int]) -> list[int]:
+    numbers = batch["index"].tolist()
+    return [numbers[place] for place in places]
+
+
+def _box(values: Sequence[int]) -> tuple[int, int, int, int]:
+    top, left, height, width = values
+    return top, left, height, width
+
+
+def _unit(density: Tensor, device: torch.device) -> Tensor:
+    return density.to(device, torch.float32) / 255
+
+
+def _fixation_image(points: Tensor, size: Tensor) -> np.ndarray:
+    height, width = size.tolist()
+    image = np.zeros((height, width), np.uint8)
+    y, x = points.cpu().numpy().T
+    image[y, x] = 255
+    return image
+
+
+def _shrunk(image: np.ndarray, size: Size) -> Tensor:
+    resized = Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(resized))

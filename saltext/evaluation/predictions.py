@@ -1,0 +1,135 @@
+"""Maps of any other model, in a folder."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from saltext.data.geometry import Size
+from saltext.errors import DataError
+from saltext.evaluation.faults import Fault, Faults, Track, in_threads
+from saltext.evaluation.files import LITTER, MAP_ENDINGS, UnusableError, read_map, wrong_size
+from saltext.evaluation.folders import DataSet
+from saltext.metrics import Fixations
+from saltext.models.baselines.base import resized
+
+
+class FolderOfMaps:
+    """Predictions that lie in files; read when asked for.
+
+    Args:
+        files: Place of a pair in the data set -> its file.
+    """
+
+    def __init__(self, files: Mapping[int, Path]) -> None:
+        self._files = files
+
+    @property
+    def places(self) -> list[int]:
+        """Pairs with a prediction, ascending."""
+        return sorted(self._files)
+
+    def covers(self, index: int) -> bool:
+        """Whether the pair has a file."""
+        return index in self._files
+
+    def maps(self, indices: Sequence[int], size: Size) -> Tensor:
+        """The predictions, float32 or float64 (len(indices), 1, *size); of another size they are resized."""
+        read = [_tensor(read_map(self._files[index])) for index in indices]
+        return torch.cat([resized(values, size) for values in read])
+
+    def truth(self, indices: Sequence[int], size: Size) -> tuple[Tensor, Fixations] | None:
+        """The pairs' own."""
+        return None
+
+
+def _tensor(values: npt.NDArray[np.generic]) -> Tensor:
+    exact = np.result_type(values.dtype, np.float32)
+    return torch.from_numpy(values.astype(exact))[None, None]
+
+
+def open_predictions(
+    folder: Path, data: DataSet, places: Sequence[int], *, resize: bool, allow_missing: bool, track: Track
+) -> FolderOfMaps:
+    """The predictions in a folder, each read once to see that it can be scored.
+
+    A file is named like its pair (``ID.png``, ``ID_3.npy``; the stem of the map in a SALICON-style data set), and lies
+    in the folder itself or in a sub-folder named like the pair's task or level.
+
+    Args:
+        folder: Holds 8- or 16-bit grey pictures or ``.npy`` arrays.
+        data: What they are predictions of.
+        places: The pairs to score.
+        resize: Accept maps of another size than the ground truth.
+        allow_missing: Accept pairs without a prediction; they are not scored.
+        track: Shows how far the check is.
+
+    Raises:
+        DataError: Missing, superfluous, ambiguous or unusable files, or none at all: all in one error.
+    """
+    if not folder.is_dir():
+        raise DataError(f"Expected predictions in {folder}, but there is no such folder. Give the folder of the maps.")
+    faults = Faults()
+    found = _find(folder, data, faults)
+    files = {place: found[place] for place in places if place in found}
+    if not allow_missing or not files:
+        truth = data.truth
+        faults.add("missing predictions", *(f"{truth.pairs[place].name}.png" for place in places if place not in found))
+
+    def check(place: int) -> Fault | None:
+        try:
+            _check(files[place], data.truth.native_size(place), resize)
+        except UnusableError as error:
+            return Fault.of(files[place], error)
+        return None
+
+    for fault in in_threads(check, list(files), "checking predictions", track):
+        if fault is not None:
+            faults.add(*fault)
+    faults.refuse(
+        f"The predictions in {folder}",
+        "Expected one map a pair, named like the pair, of the ground truth's size. --resize accepts other sizes, "
+        "--allow-missing pairs without a prediction, --tasks chooses what is scored.",
+    )
+    return FolderOfMaps(files)
+
+
+def _check(path: Path, size: Size, resize: bool) -> None:
+    height, width = read_map(path).shape
+    if not resize and (height, width) != size:
+        raise wrong_size((height, width), size)
+
+
+def _find(folder: Path, data: DataSet, faults: Faults) -> dict[int, Path]:
+    """Place of a pair -> file, of all pairs of the data set."""
+    by_name = {pair.name: place for place, pair in enumerate(data.truth.pairs)}
+    found: dict[int, Path] = {}
+    for within, path in _files(folder, data, faults):
+        place = by_name.get(path.stem)
+        strays = place is None or (within and within not in (data.truth.pairs[place].task, data.parts[place]))
+        if path.suffix.lower() not in MAP_ENDINGS:
+            faults.add(f"entries that are no {', '.join(MAP_ENDINGS)} files", str(path.relative_to(folder)))
+        elif strays or place is None:
+            faults.add("files that match no pair of the data set", str(path.relative_to(folder)))
+        elif place in found:
+            faults.add("pairs with two predictions", f"{found[place].name} and {path.relative_to(folder)}")
+        else:
+            found[place] = path
+    return found
+
+
+def _files(folder: Path, data: DataSet, faults: Faults) -> list[tuple[str, Path]]:
+    """Every file with the sub-folder it lies in, which is empty for the folder itself."""
+    known = {*data.truth.tasks, *data.parts}
+    files: list[tuple[str, Path]] = []
+    for path in sorted(folder.iterdir()):
+        if not path.is_dir():
+            files.append(("", path))
+        elif path.name in known:
+            files += [(path.name, inner) for inner in sorted(path.iterdir())]
+        elif not path.name.startswith("."):
+            faults.add("folders that are no task or level of the data set", f"{path.name}/")
+    return [(within, path) for within, path in files if not path.name.startswith(".") and path.name not in LITTER]

@@ -1,0 +1,54 @@
+"""What a metric needs from other images: negatives of the shuffled AUC, and the density that information gain beats."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from saltext.data.geometry import Size
+from saltext.data.truth import Truth
+from saltext.metrics import FixationPool, Fixations
+from saltext.models.baselines.centre_prior import LeaveOneImageOut
+
+
+class Reference:
+    """Fixations and centre prior of the other images of the same condition.
+
+    Nothing is read before it is asked for; then all points are held (some kilobytes a pair), and of the maps one sum
+    a group on a small grid.
+
+    Args:
+        truth: The whole data set: what counts as "other images" does not depend on which pairs are scored.
+        groups: Group of each pair; its task by default.
+    """
+
+    def __init__(self, truth: Truth, groups: Sequence[str] | None = None) -> None:
+        self._truth = truth
+        self._groups = [pair.task for pair in truth.pairs] if groups is None else list(groups)
+
+    def others(self, indices: Sequence[int], size: Size) -> Fixations:
+        """For each pair, all fixations of its group on other images, moved to images of ``size``."""
+        images = [self._truth.pairs[index].image_id for index in indices]
+        return self._pool.others(images, [self._groups[index] for index in indices], size)
+
+    def baseline(self, indices: Sequence[int], size: Size) -> Tensor:
+        """For each pair, the centre prior of its group without its image, float32 (n, 1, *size).
+
+        See :class:`saltext.models.baselines.centre_prior.LeaveOneImageOut`.
+        """
+        return self._prior.maps(indices, size)
+
+    @cached_property
+    def _pool(self) -> FixationPool:
+        places = range(len(self._truth))
+        return FixationPool(
+            [torch.from_numpy(self._truth.points(place).astype("int64")) for place in places],
+            torch.tensor([self._truth.native_size(place) for place in places]),
+            [pair.image_id for pair in self._truth.pairs],
+            self._groups,
+        )
+
+    @cached_property
+    def _prior(self) -> LeaveOneImageOut:
+        return LeaveOneImageOut(self._truth, self._groups)

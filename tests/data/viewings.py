@@ -1,0 +1,57 @@
+"""Ground truth in memory, for tests of what reads it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from saltext.data.truth import Truth
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One viewing and its recordings."""
+
+    image_id: str
+    task: str
+    density: np.ndarray
+    points: Sequence[tuple[int, int]]
+    text: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.image_id}-{self.task}"
+
+
+class Memory:
+    """Recordings of viewings; counts how often a map is read."""
+
+    def __init__(self, viewings: Sequence[Seen]) -> None:
+        self.viewings = viewings
+        self.read: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.viewings)
+
+    def native_size(self, pair: int) -> tuple[int, int]:
+        height, width = self.viewings[pair].density.shape
+        return height, width
+
+    def native_density(self, pair: int) -> np.ndarray:
+        self.read.append(pair)
+        return self.viewings[pair].density
+
+    def points(self, pair: int) -> np.ndarray:
+        return np.array(self.viewings[pair].points, dtype=np.int32).reshape(-1, 2)
+
+
+def seen(image_id: str, task: str, seed: int, size: tuple[int, int] = (30, 40), fixations: int = 11) -> Seen:
+    """A random viewing: an 8-bit map and fixations."""
+    rng = np.random.default_rng(seed)
+    places = np.stack([rng.integers(0, size[0], fixations), rng.integers(0, size[1], fixations)], axis=1)
+    return Seen(image_id, task, rng.integers(0, 256, size, dtype=np.uint8), [(int(y), int(x)) for y, x in places])
+
+
+def truth_of(viewings: Sequence[Seen], sigma: float = 3.0) -> Truth:
+    """Ground truth whose maps are blurred by ``sigma`` pixels at every size."""
+    return Truth(viewings, Memory(viewings), lambda size: sigma)

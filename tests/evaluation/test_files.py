@@ -1,0 +1,195 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from saltext.evaluation import files
+from saltext.evaluation.files import UnusableError, read_fixations, read_map
+
+SIZE = (4, 6)
+POINTS = [(0, 0), (3, 5), (1, 2)]  # y, x
+RAMP = np.arange(24).reshape(SIZE)
+
+
+def write_mat(path: Path, observers: list[list[tuple[float, float]]], size: tuple[int, int] = SIZE) -> None:
+    """As SALICON publishes fixations: a structure for each observer, (x, y) counted from 1."""
+    gaze = np.empty((len(observers), 1), dtype=[("location", object), ("timestamp", object), ("fixations", object)])
+    for row, points in enumerate(observers):
+        gaze[row, 0] = (np.zeros((2, 2)), np.zeros((2, 1)), np.array(points, np.uint16).reshape(-1, 2))
+    savemat(path, {"image": path.stem, "resolution": np.array([size]), "gaze": gaze})
+
+
+def _read(path: Path) -> list[tuple[int, int]]:
+    return sorted((int(y), int(x)) for y, x in read_fixations(path, SIZE))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_grey_pictures_of_8_and_16_bits_keep_their_values(tmp_path: Path, dtype: type) -> None:
+    values = (RAMP * (10 if dtype == np.uint8 else 2000)).astype(dtype)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    read = read_map(tmp_path / "a.png")
+    np.testing.assert_array_equal(read, values)
+    assert read.dtype == (np.uint8 if dtype == np.uint8 else np.float32)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "1"])
+def test_grey_pictures_in_other_modes_are_read(tmp_path: Path, mode: str) -> None:
+    values = np.where(RAMP % 3 == 0, 255, 0).astype(np.uint8)
+    Image.fromarray(values).convert(mode).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_map(tmp_path / "a.png"), values)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "read_as"),
+    [(np.float16, np.float32), (np.float32, np.float32), (np.float64, np.float64), (np.int64, np.float64)],
+)
+def test_arrays_keep_their_precision(tmp_path: Path, dtype: type, read_as: type) -> None:
+    np.save(tmp_path / "a.npy", RAMP.astype(dtype))
+    read = read_map(tmp_path / "a.npy")
+    np.testing.assert_array_equal(read, RAMP)
+    assert read.dtype == read_as
+
+
+def _npy(values: np.ndarray) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        np.save(folder / "a.npy", values)
+        return folder / "a.npy"
+
+    return write
+
+
+def _png(picture: np.ndarray) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        Image.fromarray(picture).save(folder / "a.png")
+        return folder / "a.png"
+
+    return write
+
+
+def _bytes(name: str, content: bytes) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        (folder / name).write_bytes(content)
+        return folder / name
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("write", "kind"),
+    [
+        (_npy(np.array([[0.0, np.nan]])), "NaN or infinite"),
+        (_npy(np.array([[0.0, np.inf]], np.float32)), "NaN or infinite"),
+        (_npy(np.array([[0.5, -0.25]])), "negative values: down to -0.25"),
+        (_npy(np.zeros((1, 4, 6))), r"not 2-D of real numbers: shape \(1, 4, 6\)"),
+        (_npy(np.zeros((4, 6), complex)), "not 2-D of real numbers"),
+        (_npy(np.array([[{"a": 1}]], dtype=object)), "cannot be read"),
+        (_npy(np.zeros((0, 6))), r"not 2-D of real numbers: shape \(0, 6\)"),
+        (_png(np.arange(72, dtype=np.uint8).reshape(4, 6, 3)), "in colour"),
+        (_bytes("a.png", b"no picture"), "cannot be read"),
+        (_bytes("a.npy", b""), "cannot be read"),
+        (_bytes("a.npy", b"\x93NUMPY\x01\x00"), "cannot be read"),
+    ],
+)
+def test_maps_that_cannot_be_scored_say_why(tmp_path: Path, write: Callable[[Path], Path], kind: str) -> None:
+    with pytest.raises(UnusableError, match=kind):
+        read_map(write(tmp_path))
+
+
+def test_a_picture_cut_short_is_refused(tmp_path: Path) -> None:
+    path = _png(np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8))(tmp_path)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(UnusableError, match="cannot be read"):
+        read_map(path)
+
+
+@pytest.mark.parametrize("write", [_png(np.ones(SIZE, np.uint8)), _npy(np.ones(SIZE))])
+def test_a_map_too_large_is_refused(tmp_path: Path, write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MAX_PIXELS", 23)
+    with pytest.raises(UnusableError, match="more than 23 pixels"):
+        read_map(write(tmp_path))
+
+
+def test_every_form_of_fixations_gives_the_same_points(tmp_path: Path) -> None:
+    mask = np.zeros(SIZE, np.uint8)
+    mask[tuple(np.array(POINTS).T)] = 255
+    Image.fromarray(mask).convert("RGB").save(tmp_path / "picture.png")
+    np.save(tmp_path / "mask.npy", mask > 0)
+    np.save(tmp_path / "list.npy", np.array([(x, y) for y, x in POINTS]))
+    (tmp_path / "plain.csv").write_text("".join(f"{x},{y}\n" for y, x in POINTS))
+    (tmp_path / "headed.csv").write_text("time, Y, X\n" + "".join(f"0,{y},{x}\n" for y, x in POINTS))
+    write_mat(tmp_path / "gaze.mat", [[(x + 1, y + 1) for y, x in POINTS[:2]], [], [(3, 2)]])
+    for path in tmp_path.iterdir():
+        assert _read(path) == sorted(POINTS), path.name
+
+
+def test_repeated_fixations_are_kept(tmp_path: Path) -> None:
+    counts = np.zeros(SIZE, int)
+    counts[1, 2] = 2
+    np.save(tmp_path / "counts.npy", counts)
+    write_mat(tmp_path / "gaze.mat", [[(3, 2)], [(3, 2)]])
+    assert _read(tmp_path / "counts.npy") == _read(tmp_path / "gaze.mat") == [(1, 2), (1, 2)]
+
+
+def test_a_point_between_pixels_belongs_to_the_pixel_it_lies_in(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,y\n5.9,0.2\n")
+    assert _read(tmp_path / "a.csv") == [(0, 5)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("a.csv", "x,y\n", "without a fixation"),
+        ("a.csv", "", "without a fixation"),
+        ("a.csv", "x,y\n6,0\n", r"outside the image: 1 of 1, first x=6, y=0 in 6x4"),
+        ("a.csv", "x,y\n1,1\n-0.5,0\n", "1 of 2, first x=-1"),
+        ("a.csv", "x,y\n1,nan\n", "coordinates that are no numbers"),
+        ("a.csv", "x,y\n1,one\n", "cannot be read"),
+        ("a.csv", "x,y\n1\n", "cannot be read"),
+        ("a.mat", "no mat file", "cannot be read"),
+        ("a.png", "no picture", "cannot be read"),
+    ],
+)
+def test_fixations_that_cannot_be_used_say_why(tmp_path: Path, name: str, content: str, kind: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UnusableError, match=kind):
+        read_fixations(tmp_path / name, SIZE)
+
+
+def test_fixations_of_another_size_are_refused(tmp_path: Path) -> None:
+    Image.new("L", (7, 4), 255).save(tmp_path / "a.png")
+    np.save(tmp_path / "a.npy", np.ones((4, 7)))
+    write_mat(tmp_path / "a.mat", [[(1, 1)]], size=(4, 7))
+    for path in tmp_path.iterdir():
+        with pytest.raises(UnusableError, match="7x4, expected 6x4"):
+            read_fixations(path, SIZE)
+
+
+def test_a_mat_file_counts_from_one(tmp_path: Path) -> None:
+    write_mat(tmp_path / "a.mat", [[(0, 1)]])
+    with pytest.raises(UnusableError, match="first x=-1, y=0"):
+        read_fixations(tmp_path / "a.mat", SIZE)
+
+
+def test_a_mat_file_broken_anywhere_is_refused(tmp_path: Path) -> None:
+    write_mat(tmp_path / "a.mat", [[(1, 1), (2, 2)]])
+    whole = (tmp_path / "a.mat").read_bytes()
+    for length in range(0, len(whole), 37):
+        (tmp_path / "a.mat").write_bytes(whole[:length])
+        with pytest.raises(UnusableError, match="cannot be read"):
+            read_fixations(tmp_path / "a.mat", SIZE)
+
+
+def test_a_mat_file_without_gaze_is_refused(tmp_path: Path) -> None:
+    savemat(tmp_path / "a.mat", {"resolution": np.array([SIZE])})
+    with pytest.raises(UnusableError, match=r"cannot be read: .*gaze"):
+        read_fixations(tmp_path / "a.mat", SIZE)
+
+
+@pytest.mark.parametrize("values", [np.full(SIZE, 0.5), np.full(SIZE, -1.0), np.full(SIZE, np.nan)])
+def test_a_blurred_fixation_map_is_no_count(tmp_path: Path, values: np.ndarray) -> None:
+    np.save(tmp_path / "a.npy", values)
+    with pytest.raises(UnusableError, match="hold no counts"):
+        read_fixations(tmp_path / "a.npy", SIZE)
