@@ -11,6 +11,8 @@ from omegaconf import DictConfig
 
 from saltext.data import SaliencyDataModule
 from saltext.errors import ConfigError, SaltextError
+from saltext.evaluation.protocols import PAPERS, Protocol, standard
+from saltext.models.baselines import BASELINES
 from saltext.models.normalize import Normalize
 from saltext.models.tranblend import TranBlend, load_published
 from saltext.models.transalnet import TranSalNet
@@ -45,8 +47,46 @@ def network(cfg: DictConfig) -> TranBlend | TranSalNet:
     return built
 
 
-def module(cfg: DictConfig) -> SupervisedModule:
-    """The Lightning module around the network."""
+def baselines(cfg: DictConfig) -> list[str]:
+    """Names of the baselines beside the model.
+
+    Raises:
+        ConfigError: Unknown names, all at once.
+    """
+    unknown = [name for name in cfg.evaluation.baselines if name not in BASELINES]
+    if unknown:
+        raise ConfigError(f"evaluation.baselines: unknown {', '.join(unknown)}; choose from {', '.join(BASELINES)}")
+    return list(cfg.evaluation.baselines)
+
+
+def protocols(cfg: DictConfig) -> list[Protocol]:
+    """How the test pairs are measured: the standard protocol first, then a paper's if one is named.
+
+    Raises:
+        ConfigError: Unknown metrics, or an unknown paper.
+    """
+    paper = cfg.evaluation.paper
+    try:
+        chosen = [standard(list(cfg.evaluation.test_metrics))]
+    except ValueError as error:
+        raise ConfigError(f"evaluation.test_metrics: {error}") from error
+    if paper is not None and paper not in PAPERS:
+        raise ConfigError(
+            f"evaluation.paper names whose metrics are reported besides: {', '.join(PAPERS)} or null; got {paper!r}"
+        )
+    return chosen if paper is None else [*chosen, PAPERS[paper]]
+
+
+def check_evaluation(cfg: DictConfig) -> None:
+    """Raise a ConfigError for anything that would be refused only when the test pairs are scored."""
+    protocols(cfg)
+    baselines(cfg)
+
+
+def module(cfg: DictConfig) -> SupervisedModule | None:
+    """The Lightning module around the network; None for ``model=baselines``, which has none."""
+    if "_target_" not in cfg.model:
+        return None
     built = network(cfg)
     normalize = Normalize(
         mean=cfg.normalize.mean or built.mean, std=cfg.normalize.std or built.std, order=cfg.normalize.order
@@ -64,7 +104,7 @@ def module(cfg: DictConfig) -> SupervisedModule:
             prompt=cfg.prompt,
             mirror=cfg.evaluation.mirror,
             validation_metrics=list(cfg.evaluation.validation_metrics),
-            test_metrics=list(cfg.evaluation.test_metrics),
+            choose_on=cfg.evaluation.choose_on,
         )
     except ValueError as error:
         raise ConfigError(f"prompt or evaluation: {error}") from error

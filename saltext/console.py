@@ -6,6 +6,11 @@ import sys
 import warnings
 from pathlib import Path
 
+from saltext.launch import is_first
+
+PRINT_WIDTH = 230
+"""Columns of a printed table where there is no terminal: a log file has no width, and a folded table is unreadable."""
+
 # Messages of libraries that a user can do nothing about, each with where it comes from.
 _KNOWN = (
     r".*LeafSpec.*",  # lightning 2.6 with torch 2.14: its own use of a renamed class
@@ -18,9 +23,12 @@ _KNOWN = (
 
 
 def log_to(path: Path) -> None:
-    """Send the suite's messages to the terminal and to a file, and warnings to the file as well."""
+    """Send the suite's messages to the terminal and to a file, and warnings to the file as well.
+
+    Of several processes of one job, the first one speaks; the others are heard when something goes wrong.
+    """
     root = logging.getLogger("saltext")
-    root.setLevel(logging.INFO)
+    root.setLevel(logging.INFO if is_first() else logging.ERROR)
     root.propagate = False
     lines = logging.FileHandler(path, encoding="utf-8")
     lines.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))

@@ -3,18 +3,18 @@
     python -m saltext.evaluate run=outputs/run/FOLDER
     python -m saltext.evaluate run=outputs/run/FOLDER data.root=/elsewhere/sjtu-tis data.eval_batch_size=8
     python -m saltext.evaluate run=outputs/run/FOLDER weights=last
+    python -m saltext.evaluate run=outputs/run/FOLDER trainer.devices=2 trainer.strategy=ddp
 
 Arguments:
     run=DIR          folder of the run
     weights=NAME     chosen (default: what the run itself tested) or last
     any other key=value changes the run's configuration, for example where the data lies now
 
-Writes DIR/evaluation/scores.csv and table.md, prints the table, and says how far the scores are from the run's own.
+Writes scores and tables to DIR/evaluation, prints the tables, and says how far the scores are from the run's own.
 """
 
 import logging
 import sys
-from pathlib import Path
 
 import lightning as L
 import pandas as pd
@@ -22,12 +22,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from saltext import build
 from saltext.console import log_to, quiet_libraries
+from saltext.data import SaliencyDataModule
 from saltext.errors import ConfigError, SaltextError
+from saltext.launch import is_first, is_launched, launch, processes, watch_parent
 from saltext.models.checkpoints import load_weights
 from saltext.reporting import run_report
-from saltext.reporting.scores import metric_names, read_scores, write_scores
+from saltext.reporting.scores import metric_names, read_scores
 from saltext.run_folder import RunFolder
-from saltext.scoring import score_test
+from saltext.scoring import RunScores, combined, score_test
+from saltext.stages import stages, weights_of
 from saltext.worker import published_name
 
 _log = logging.getLogger("saltext.evaluate")  # by name: run as a program, the module is called __main__
@@ -39,7 +42,7 @@ def largest_difference(one: pd.DataFrame, other: pd.DataFrame) -> float:
     Raises:
         ConfigError: The tables do not hold the same pairs and models.
     """
-    keys = ["image_id", "task", "model"]
+    keys = ["image_id", "task", "model", "protocol"]
     names = [name for name in metric_names(one) if name in other]
     merged = one.merge(other, on=keys, suffixes=("", "_other"))
     if len(merged) != len(one) or len(merged) != len(other):
@@ -47,59 +50,75 @@ def largest_difference(one: pd.DataFrame, other: pd.DataFrame) -> float:
     return float(max((merged[n] - merged[f"{n}_other"]).abs().max() for n in names))
 
 
-def evaluate(folder: RunFolder, changes: DictConfig, weights: Path) -> pd.DataFrame:
+def configuration(folder: RunFolder, changes: DictConfig) -> DictConfig:
+    """The run's own configuration and split, with some values changed."""
+    own = {"data": {"split": str(folder.split)}, "checkpoint": None}  # what training started from is not needed again
+    cfg: DictConfig = OmegaConf.merge(OmegaConf.load(folder.config), changes, own)  # type: ignore[assignment]
+    return cfg
+
+
+def evaluate(cfg: DictConfig, folder: RunFolder, weights: str = "chosen") -> tuple[RunScores, SaliencyDataModule]:
     """Rebuild a run and score its test pairs.
 
     Args:
+        cfg: See :func:`configuration`.
         folder: The run.
-        changes: Merged over its configuration.
-        weights: Checkpoint to load.
+        weights: Which checkpoint to load, see :func:`saltext.stages.weights_of`.
 
     Returns:
-        See :func:`saltext.scoring.score_test`.
+        The scores, see :func:`saltext.scoring.score_test`, and the data they are of.
     """
-    cfg = OmegaConf.merge(OmegaConf.load(folder.config), changes, {"data": {"split": str(folder.split)}})
-    cfg.checkpoint = None  # what training started from is not needed again
-    L.seed_everything(cfg.seed, verbose=False)
-    module = build.module(cfg)  # type: ignore[arg-type]
-    load_weights(module.network, weights)
-    data = build.datamodule(cfg)  # type: ignore[arg-type]
-    data.prepare_data()
-    data.setup()
-    scores = score_test(cfg, module, data)  # type: ignore[arg-type]
-    target = RunFolder(folder.root / "evaluation")
-    target.root.mkdir(exist_ok=True)
-    write_scores(target.scores, scores)
-    run_report.write_table(target, scores, published_name(data))
-    return scores
+    build.check_evaluation(cfg)
+    parts = []
+    for stage in (stage for stage in stages(cfg, folder) if stage.tests):
+        L.seed_everything(cfg.seed, verbose=False)
+        module = build.module(stage.cfg)
+        if module is not None:
+            load_weights(module.network, weights_of(stage, weights))
+        data = build.datamodule(stage.cfg)
+        data.prepare_data()
+        data.setup("test")
+        parts.append(score_test(stage.cfg, module, data))
+    return combined(parts), build.datamodule(cfg)
 
 
-def _arguments(arguments: list[str]) -> tuple[RunFolder, Path, DictConfig]:
+def _arguments(arguments: list[str]) -> tuple[RunFolder, str, DictConfig]:
     given = OmegaConf.from_cli(arguments)
     if "run" not in given:
         raise ConfigError("Expected run=DIR, the folder of a finished run. See python -m saltext.evaluate --help.")
     folder = RunFolder.existing(given.pop("run"))
-    choices = {"chosen": folder.chosen, "last": folder.last}
     name = given.pop("weights", "chosen")
-    if name not in choices:
-        raise ConfigError(f"Expected weights={' or weights='.join(choices)}, but weights={name} came.")
-    return folder, choices[name], given
+    if name not in ("chosen", "last"):
+        raise ConfigError(f"Expected weights=chosen or weights=last, but weights={name} came.")
+    return folder, name, configuration(folder, given)
+
+
+def _write(folder: RunFolder, scores: RunScores, data: SaliencyDataModule) -> None:
+    target = RunFolder(folder.root / "evaluation")
+    target.root.mkdir(exist_ok=True)
+    run_report.write_tables(target, scores, data, published_name(data))
+    if folder.scores.is_file():
+        difference = largest_difference(read_scores(folder.scores), scores.pairs)
+        _log.info("largest difference from the run's own scores: %.2g", difference)
 
 
 def main() -> None:
     """Entry point; see the module's help."""
+    watch_parent()
     arguments = sys.argv[1:]
     if not arguments or {"-h", "--help"} & set(arguments):
         print(__doc__)
         return
     try:
-        folder, weights, changes = _arguments(arguments)
+        folder, weights, cfg = _arguments(arguments)
+        ranks = processes(cfg)
+        if ranks > 1 and not is_launched():
+            sys.exit(launch("saltext.evaluate", arguments, ranks))
         log_to(folder.root / "evaluation.log")
         quiet_libraries()
-        scores = evaluate(folder, changes, weights)
-        if folder.scores.is_file():
-            difference = largest_difference(read_scores(folder.scores), scores)
-            _log.info("largest difference from the run's own scores: %.2g", difference)
+        scores, data = evaluate(cfg, folder, weights)
+        if is_first():
+            _write(folder, scores, data)
     except SaltextError as error:
         sys.exit(f"error: {error}")
 

@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from saltext.errors import ConfigError, SaltextError
-from saltext.launch import launch
+from saltext.launch import launch, processes
 from saltext.run_folder import RunFolder
 
 
@@ -33,12 +33,17 @@ def _job(cfg: DictConfig) -> None:
     folder = RunFolder(Path(hydra_config.runtime.output_dir))
     folder.result.unlink(missing_ok=True)
     OmegaConf.save(cfg, folder.config, resolve=True)
-    status = launch(folder)
+    status = _launch(folder)
     if status == 0:
         return
     if hydra_config.mode is RunMode.RUN:
         sys.exit(status)
     raise JobFailedError(f"{folder.root} ended with status {status}; see {folder.log}")
+
+
+def _launch(folder: RunFolder) -> int:
+    cfg = OmegaConf.load(folder.config)
+    return launch("saltext.worker", [str(folder.root)], processes(cfg))  # type: ignore[arg-type]
 
 
 def _resume(arguments: list[str]) -> int:
@@ -49,7 +54,7 @@ def _resume(arguments: list[str]) -> int:
             f"resume= continues a run with the configuration it was started with, but came with {' '.join(others)}. "
             "Leave these out, or start a new run with checkpoint=DIR/checkpoints/best.ckpt."
         )
-    return launch(RunFolder.existing(target.removeprefix("resume=")))
+    return _launch(RunFolder.existing(target.removeprefix("resume=")))
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """What lies where in the folder of one run."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,8 +50,18 @@ class RunFolder:
 
     @property
     def scores(self) -> Path:
-        """One row a test pair and model, one column a metric."""
+        """One row a test pair, model and protocol, one column a metric."""
         return self.root / "scores.csv"
+
+    @property
+    def text_effect_scores(self) -> Path:
+        """Scores of the model with other texts than the pairs' own; only where it reads text."""
+        return self.root / "text_effect.csv"
+
+    @property
+    def text_effect_table(self) -> Path:
+        """What the pairs' own texts are worth, by task and metric."""
+        return self.root / "text_effect.md"
 
     @property
     def table(self) -> Path:
@@ -61,6 +72,15 @@ class RunFolder:
     def picture(self) -> Path:
         """A few test pairs: image, text, truth, prediction."""
         return self.root / "pairs.png"
+
+    @property
+    def finished_stage(self) -> Path:
+        """What a finished stage trained on; there only when it has finished."""
+        return self.root / "stage.json"
+
+    def stage(self, name: str) -> "RunFolder":
+        """The folder of a stage of the run's schedule."""
+        return RunFolder(self.root / "stages" / name)
 
     @property
     def log(self) -> Path:
@@ -87,3 +107,14 @@ class RunFolder:
                 "Run folders are written below output_dir (outputs/NAME/TIME_LABEL); name one of those."
             )
         return folder
+
+
+def finished_runs(root: Path) -> list[RunFolder]:
+    """The finished runs at or below a folder, in the order of their names."""
+    return [RunFolder(path.parent) for path in sorted(root.rglob("result.json"))]
+
+
+def label(folder: RunFolder) -> str:
+    """The name of a finished run's model in tables."""
+    name: str = json.loads(folder.result.read_text())["label"]
+    return name

@@ -1,47 +1,98 @@
-"""Score the test pairs of a run: the model, and beside it what needs no model."""
+"""Score the test pairs of a run: the model, the model under other texts, and the baselines beside it."""
 
-import lightning as L
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import pandas as pd
-import torch
 from omegaconf import DictConfig
 
 from saltext import build
 from saltext.data import SaliencyDataModule
-from saltext.models.baselines import CENTRE_PRIOR, CentrePrior
-from saltext.training import BaselineModule, ScoredModule
-
-_CHUNK = 256  # maps in memory at a time
-
-
-def centre_prior(data: SaliencyDataModule) -> CentrePrior:
-    """Mean map of the training pairs of each task, at ``map_size``."""
-    prior = CentrePrior()
-    indices = data.indices("train")
-    for start in range(0, len(indices), _CHUNK):
-        chunk = indices[start : start + _CHUNK]
-        maps = torch.from_numpy(data.cache.density[chunk])[:, None]
-        prior.update(maps, [data.pairs[i].task for i in chunk])
-    return prior
+from saltext.data.truth import Truth
+from saltext.evaluation.reference import Reference
+from saltext.evaluation.scoreboard import OWN, BaselinePredictor, Scoreboard
+from saltext.evaluation.text_variants import text_variants
+from saltext.models.baselines import BASELINES
+from saltext.reporting.scores import read_scores, write_scores
+from saltext.run_folder import RunFolder
+from saltext.training import ModelPredictor, ScoreboardModule, ScoredModule
 
 
-def _test(module: ScoredModule, trainer: L.Trainer, data: SaliencyDataModule, name: str, seed: int) -> pd.DataFrame:
-    trainer.test(module, datamodule=data, verbose=False)
-    return module.test_scores.assign(split="test", model=name, seed=seed)
+@dataclass(frozen=True)
+class RunScores:
+    """Scores of single pairs, one row a pair, model and protocol (and variant).
+
+    Attributes:
+        pairs: The model with every pair's own text, and the baselines.
+        text_effect: The model with other texts, standard protocol only; empty where it reads none.
+    """
+
+    pairs: pd.DataFrame
+    text_effect: pd.DataFrame
 
 
-def score_test(cfg: DictConfig, module: ScoredModule, data: SaliencyDataModule) -> pd.DataFrame:
-    """Scores of every test pair under the model and under the centre prior of the training images.
+def scoreboard(cfg: DictConfig, module: ScoredModule | None, data: SaliencyDataModule) -> Scoreboard:
+    """Everything that is scored on the test pairs, in the order of the tables."""
+    truth = Truth(data.pairs, data.cache, data.sigma)
+    tested, trained = data.indices("test"), data.indices("train")
+    standard_protocol, *papers = build.protocols(cfg)
+    board = Scoreboard(data.pairs, Reference(truth))
+    if module is not None:
+        own = ModelPredictor(module, cfg.label)
+        for protocol in (standard_protocol, *papers):
+            board.add(own, protocol)
+        if cfg.evaluation.text_effect and module.reads_text:
+            for variant in text_variants(data.pairs, tested, module.reads_condition):
+                board.add(ModelPredictor(module, cfg.label, variant), standard_protocol)
+    for name in build.baselines(cfg):
+        predictor = BaselinePredictor(BASELINES[name](truth, trained))
+        for protocol in (standard_protocol, *papers):
+            board.add(predictor, protocol)
+    return board
+
+
+def score_test(cfg: DictConfig, module: ScoredModule | None, data: SaliencyDataModule) -> RunScores:
+    """Scores of every test pair.
+
+    Args:
+        cfg: The run's configuration.
+        module: The model; None scores the baselines alone.
+        data: The run's data.
 
     Returns:
-        One row a pair and model: image_id, task, text, split, model, seed and one column a metric.
+        See :class:`RunScores`; the same on all processes.
     """
     tester = build.tester(cfg)
-    prior = centre_prior(data)
-    baseline = BaselineModule(lambda batch: prior.predict(batch["task"]), cfg.evaluation.test_metrics)
-    return pd.concat(
-        [
-            _test(module, tester, data, cfg.label, cfg.seed),
-            _test(baseline, tester, data, CENTRE_PRIOR, cfg.seed),
-        ],
-        ignore_index=True,
+    scored = ScoreboardModule(scoreboard(cfg, module, data), module)
+    tester.test(scored, datamodule=data, verbose=False)
+    scores = scored.scores.assign(split="test", seed=cfg.seed)
+    own = scores["variant"] == OWN
+    return RunScores(_tidy(scores[own].drop(columns="variant")), _tidy(scores[~own]))
+
+
+def combined(parts: Sequence[RunScores]) -> RunScores:
+    """The scores of a run's stages, each of which tests tasks of its own."""
+    return RunScores(
+        pd.concat([part.pairs for part in parts], ignore_index=True),
+        pd.concat([part.text_effect for part in parts], ignore_index=True),
     )
+
+
+def write_run_scores(folder: RunFolder, scores: RunScores) -> None:
+    """Write the scores into a run's or a stage's folder."""
+    if not scores.text_effect.empty:
+        write_scores(folder.text_effect_scores, scores.text_effect)
+    write_scores(folder.scores, scores.pairs)  # last: where it is, the others are
+
+
+def read_run_scores(folder: RunFolder) -> RunScores:
+    """What :func:`write_run_scores` wrote."""
+    effect = folder.text_effect_scores
+    return RunScores(read_scores(folder.scores), read_scores(effect) if effect.is_file() else pd.DataFrame())
+
+
+def _tidy(scores: pd.DataFrame) -> pd.DataFrame:
+    """Who and what first, then the metrics."""
+    first = ["image_id", "task", "text", "split", "model", "seed", "protocol", "variant"]
+    named = [column for column in first if column in scores]
+    return scores[[*named, *(column for column in scores if column not in named)]].reset_index(drop=True)

@@ -8,6 +8,7 @@ import logging
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 from omegaconf import DictConfig, OmegaConf
@@ -16,12 +17,13 @@ from saltext import build, provenance
 from saltext.console import log_to, quiet_libraries
 from saltext.data import SaliencyDataModule, Split, SyntheticDataModule
 from saltext.errors import DataError, SaltextError
-from saltext.launch import watch_parent
+from saltext.launch import is_first, watch_parent
 from saltext.models.checkpoints import load_weights
 from saltext.reporting import run_report
-from saltext.reporting.scores import means, write_scores
+from saltext.reporting.scores import means, of_protocol
 from saltext.run_folder import RunFolder
-from saltext.scoring import score_test
+from saltext.scoring import RunScores, combined, read_run_scores, score_test, write_run_scores
+from saltext.stages import Stage, stages
 from saltext.training import SupervisedModule
 
 _log = logging.getLogger("saltext.worker")  # by name: run as a program, the module is called __main__
@@ -34,21 +36,75 @@ def published_name(data: SaliencyDataModule) -> str | None:
 
 def _record_split(folder: RunFolder, data: SaliencyDataModule) -> None:
     """Write the split, or make sure that a resumed run still has the one it was started with."""
-    if not folder.split.is_file():
+    if folder.split.is_file():
+        if Split.load(folder.split).digest != data.split.digest:
+            raise DataError(
+                f"The data set or its settings changed since {folder.root} was started: its split file {folder.split} "
+                "has other images than the split made now. Restore the data set, or start a new run."
+            )
+    elif is_first():
         data.split.save(folder.split)
-    elif Split.load(folder.split).digest != data.split.digest:
-        raise DataError(
-            f"The data set or its settings changed since {folder.root} was started: its split file {folder.split} has "
-            "other images than the split made now. Restore the data set, or start a new run."
-        )
 
 
-def _fit(cfg: DictConfig, folder: RunFolder, module: SupervisedModule, data: SaliencyDataModule) -> None:
-    resume = str(folder.last) if folder.last.is_file() else None
-    if resume:
-        _log.info("continuing from %s", resume)
-    trainer = build.trainer(cfg, folder, validates=bool(data.split.parts["val"]))
-    trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+def _train(stage: Stage, module: SupervisedModule, data: SaliencyDataModule) -> None:
+    """Train a stage, or what is left of it, and leave the module with the weights to test."""
+    folder = stage.folder
+    if not folder.finished_stage.is_file():
+        start = time.monotonic()
+        resume = str(folder.last) if folder.last.is_file() else None
+        if resume:
+            _log.info("continuing from %s", resume)
+        elif stage.start:
+            load_weights(module.network, stage.start.chosen)
+        trainer = build.trainer(stage.cfg, folder, validates=bool(data.split.parts[data.choose_on]))
+        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+        if is_first():
+            _record_stage(stage, data, time.monotonic() - start)
+    load_weights(module.network, folder.chosen)
+
+
+def _record_stage(stage: Stage, data: SaliencyDataModule, seconds: float) -> None:
+    """Say that a stage is finished, and which pairs it was trained on."""
+    trained = [data.pairs[number].name for number in data.indices("train")]
+    record = {"tasks": list(data.tasks), "epochs": stage.cfg.trainer.max_epochs, "seconds": round(seconds)}
+    stage.folder.finished_stage.write_text(json.dumps({**record, "trained_on": trained}) + "\n")
+
+
+def run_stage(stage: Stage, run: RunFolder) -> RunScores | None:
+    """Train a stage, if that was not done before, and score its test pairs.
+
+    Returns:
+        Scores, or None for a stage that is not tested.
+    """
+    cfg = stage.cfg
+    if stage.folder.finished_stage.is_file() and not stage.tests:
+        return None
+    if stage.name and stage.folder.scores.is_file():
+        return read_run_scores(stage.folder)
+    if stage.name:
+        _log.info("stage %s: %s", stage.name, ", ".join(cfg.data.tasks))
+    L.seed_everything(cfg.seed, workers=True, verbose=False)
+    module = build.module(cfg)
+    data = build.datamodule(cfg)
+    data.prepare_data()
+    data.setup()
+    _record_split(run, data)
+    if module is not None:
+        _train(stage, module, data)
+    if not stage.tests:
+        return None
+    scores = score_test(cfg, module, data)
+    if is_first() and module is not None:
+        run_report.write_picture(cfg, stage.folder, module, data, scores.pairs)
+        if stage.name:
+            write_run_scores(stage.folder, scores)
+    return scores
+
+
+def _result(cfg: DictConfig, scores: RunScores, seconds: int) -> dict[str, Any]:
+    protocols = scores.pairs["protocol"].unique()
+    tested = {name: means(of_protocol(scores.pairs, name)) for name in protocols}
+    return {"label": cfg.label, "seed": cfg.seed, "seconds": seconds, "test": tested}
 
 
 def train_and_test(cfg: DictConfig, folder: RunFolder) -> None:
@@ -58,22 +114,17 @@ def train_and_test(cfg: DictConfig, folder: RunFolder) -> None:
         SaltextError: Something a user can mend, before training starts.
     """
     start = time.monotonic()
-    provenance.write(folder.provenance)
-    L.seed_everything(cfg.seed, workers=True, verbose=False)
-    module = build.module(cfg)
+    if is_first():
+        provenance.write(folder.provenance)
+    build.check_evaluation(cfg)
+    schedule = stages(cfg, folder)
+    scores = combined([found for stage in schedule if (found := run_stage(stage, folder)) is not None])
+    if not is_first():
+        return
     data = build.datamodule(cfg)
-    data.prepare_data()
-    data.setup()
-    _record_split(folder, data)
-    _fit(cfg, folder, module, data)
-    load_weights(module.network, folder.chosen)
-    scores = score_test(cfg, module, data)
-    write_scores(folder.scores, scores)
-    run_report.write_table(folder, scores, published_name(data))
-    run_report.write_picture(cfg, folder, module, data, scores)
+    run_report.write_tables(folder, scores, data, published_name(data))
     seconds = round(time.monotonic() - start)
-    result = {"label": cfg.label, "seed": cfg.seed, "seconds": seconds, "test": means(scores)}
-    folder.result.write_text(json.dumps(result, indent=1) + "\n")
+    folder.result.write_text(json.dumps(_result(cfg, scores, seconds), indent=1) + "\n")
     _log.info("done in %d min %d s: %s", seconds // 60, seconds % 60, folder.root)
 
 

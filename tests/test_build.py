@@ -39,7 +39,7 @@ def test_a_normalisation_of_one_s_own_wins() -> None:
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("evaluation.test_metrics=[cc,nsss]", "evaluation.*nsss.*nss"),
+        ("evaluation.validation_metrics=[cc,nsss]", "evaluation.*nsss.*nss"),
         ("prompt='{task}'", "prompt.*condition"),
         ("+loss.weights.ccc=1", "SaliencyLoss.*ccc"),
         ("model/decoder=small", "channels"),
@@ -49,6 +49,28 @@ def test_a_value_that_a_part_refuses_is_a_mistake_of_the_configuration(override:
     extra = ["model.channels=[1]"] if "decoder" in override else []
     with pytest.raises(ConfigError, match=said):
         build.module(smoke(override, *extra))
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("evaluation.test_metrics=[cc,nsss]", "evaluation.test_metrics.*nsss.*nss"),
+        ("evaluation.paper=tranblent", "tranblend"),
+        ("evaluation.baselines=[uniform,unifrom]", "unifrom.*human_pure"),
+    ],
+)
+def test_what_scoring_would_refuse_is_refused_at_once(override: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        build.check_evaluation(smoke(override))
+
+
+def test_baselines_alone_need_no_network() -> None:
+    assert build.module(smoke("model=baselines")) is None
+
+
+def test_the_published_protocol_chooses_the_epoch_on_test_pairs_of_the_papers_split() -> None:
+    cfg = smoke("protocol=published")
+    assert (cfg.data.split, cfg.data.choose_on, cfg.evaluation.monitor) == ("published", "test", "test/cc")
 
 
 def test_without_validation_images_no_epoch_is_chosen(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_method
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -69,6 +70,26 @@ def test_a_choice_on_the_command_line_beats_the_preset() -> None:
     cfg = composed("preset=paper", "model/blend=upsample_bilinear")
     assert cfg.model.blend.mode == "bilinear"
     assert list(cfg.model.channels) == [768, 512, 256, 128, 64, 32]
+
+
+def leaves(node: object, path: str = "") -> dict[str, object]:
+    if not isinstance(node, dict):
+        return {path: node}
+    return {k: v for key, child in node.items() for k, v in leaves(child, f"{path}.{key}" if path else key).items()}
+
+
+@pytest.mark.parametrize(
+    ("group", "choice"), [(g, c) for g in ("preset", "protocol", "experiment") for c in choices(g)]
+)
+def test_what_a_preset_protocol_or_experiment_sets_is_what_a_run_gets(group: str, choice: str) -> None:
+    given = yaml.safe_load((CONF / group / f"{choice}.yaml").read_text(encoding="utf-8"))
+    for key in ("defaults", "hydra"):
+        given.pop(key, None)
+    override = f"{'+' if group == 'experiment' else ''}{group}={choice}"
+    cfg = OmegaConf.to_container(composed(override))
+    found = leaves(cfg)
+    for key, value in leaves(given).items():
+        assert found[key] == value, key
 
 
 def test_every_file_is_reachable_as_a_choice() -> None:

@@ -6,7 +6,9 @@ from saltext.evaluate import largest_difference
 
 
 def table(cc: list[float], ids: tuple[str, str] = ("1", "2")) -> pd.DataFrame:
-    return pd.DataFrame({"image_id": ids, "task": "pure", "model": "m", "cc": cc, "nss": [0.0, 0.0]})
+    return pd.DataFrame(
+        {"image_id": ids, "task": "pure", "model": "m", "protocol": "standard", "cc": cc, "nss": [0.0, 0.0]}
+    )
 
 
 def test_the_largest_difference_is_found_pair_by_pair() -> None:

@@ -14,6 +14,8 @@ import pytest
 import torch
 
 from saltext.data import Split
+from saltext.reporting.collect import collect
+from saltext.reporting.scores import read_scores
 from saltext.run_folder import RunFolder
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -56,7 +58,8 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 
 def test_a_run_folder_holds_its_whole_record(finished: RunFolder) -> None:
     for path in (finished.config, finished.provenance, finished.split, finished.best, finished.last, finished.scores,
-                 finished.table, finished.picture, finished.log, finished.result):  # fmt: skip
+                 finished.text_effect_scores, finished.text_effect_table, finished.table, finished.picture,
+                 finished.log, finished.result):  # fmt: skip
         assert path.stat().st_size > 0, path
     (start,) = json.loads(finished.provenance.read_text())
     assert {"packages", "commit", "cpu", "time"} <= set(start)
@@ -66,10 +69,12 @@ def test_the_score_table_has_one_row_a_test_pair_and_model(finished: RunFolder) 
     scores = pd.read_csv(finished.scores, dtype={"image_id": str}, keep_default_na=False)
     tested = set(Split.load(finished.split).parts["test"])
     assert set(scores["image_id"]) == tested
-    assert not scores.duplicated(["image_id", "task", "model"]).any()
-    assert scores.groupby("model").size().nunique() == 1
+    assert not scores.duplicated(["image_id", "task", "model", "protocol"]).any()
     assert set(scores["split"]) == {"test"}
-    assert scores[["cc", "sim", "kl", "nss", "auc_judd", "top20_auc"]].astype(float).notna().all().all()
+    assert set(scores["model"]) > {"uniform map", "centre prior", "split-half fixations"}
+    standard = scores[scores["protocol"] == "standard"]
+    metrics = ["cc", "sim", "kl", "nss", "auc_judd", "auc_shuffled", "ig", "top20_auc"]
+    assert standard[metrics].astype(float).notna().all().all()
 
 
 def test_checkpoints_load_without_unpickling_code(finished: RunFolder) -> None:
@@ -83,6 +88,43 @@ def test_evaluate_gives_the_same_numbers(finished: RunFolder) -> None:
     own = pd.read_csv(finished.scores, dtype={"image_id": str})
     again = pd.read_csv(finished.root / "evaluation" / "scores.csv", dtype={"image_id": str})
     pd.testing.assert_frame_equal(own, again, rtol=0, atol=1e-9)
+
+
+def test_two_processes_score_seven_pairs_like_one(outputs: Path) -> None:
+    seven = ["data.images=70", "data.tasks=[whole]", f"data.root={outputs / 'seventy'}", "trainer.max_epochs=1"]
+    done = saltext(*smoke(outputs, "seven", *seven))
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = RunFolder(outputs / "seven")
+    done = saltext(f"run={folder.root}", "trainer.devices=2", "trainer.strategy=ddp", module="saltext.evaluate")
+    assert done.returncode == 0, done.stdout + done.stderr
+    own, again = (read_scores(path) for path in (folder.scores, folder.root / "evaluation" / "scores.csv"))
+    assert len(own[(own["model"] == "uniform map") & (own["protocol"] == "standard")]) == 7
+    pd.testing.assert_frame_equal(own, again, rtol=0, atol=1e-6)
+
+
+def test_a_cross_validation_is_one_command_that_ends_with_one_table(outputs: Path) -> None:
+    folder = outputs / "folds"
+    done = saltext(
+        "preset=smoke", "+experiment=folds", f"output_dir={outputs}", f"hydra.sweep.dir={folder}", "data.folds=2",
+        "data.fold=0,1", "data.batch_size=4", "trainer.max_epochs=1", "data.tasks=[salient]", "evaluation.paper=null",
+        "evaluation.baselines=[uniform]", "evaluation.text_effect=false", "-m",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    scores = collect(folder)
+    ours = scores[scores["model"] != "uniform map"]
+    assert ours["run"].nunique() == 2
+    assert not ours.duplicated("image_id").any()
+    assert len(ours) == 12  # every image of the set is tested once
+    assert "mean of their means" in done.stdout
+
+
+def test_baselines_alone_are_a_run_without_training(outputs: Path) -> None:
+    done = saltext(*smoke(outputs, "baselines", "model=baselines"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "epoch 1/" not in done.stdout
+    assert not (outputs / "baselines" / "checkpoints").exists()
+    scores = read_scores(outputs / "baselines" / "scores.csv")
+    assert scores["model"].nunique() == 6
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -111,6 +153,52 @@ def test_an_interrupted_run_continues_to_the_same_weights(
         assert torch.equal(value, resumed[key]), key
 
 
+SCHEDULE = (
+    "schedule=warmup_finetune",
+    "trainer.max_epochs=2",
+    "evaluation.paper=null",
+    "evaluation.baselines=[uniform]",
+)
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 240
+    while not path.is_file() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert path.is_file(), path
+
+
+def test_a_killed_schedule_repeats_nothing_that_was_finished(outputs: Path) -> None:
+    folder = RunFolder(outputs / "schedule")
+    front = subprocess.Popen(
+        command(*smoke(outputs, "schedule", *SCHEDULE)),
+        env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    wait_for(folder.stage("salient").last)  # inside the third stage
+    front.kill()
+    front.communicate(timeout=60)
+    before = {path: path.stat().st_mtime_ns for path in folder.root.glob("stages/*/checkpoints/best.ckpt")}
+    finished = [p.parent.name for p in folder.root.glob("stages/*/stage.json")]
+    assert {"warmup", "non_salient"} <= set(finished)
+
+    done = saltext(f"resume={folder.root}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("warmup", "non_salient"):
+        path = folder.stage(name).best
+        assert path.stat().st_mtime_ns == before[path], f"{name} was trained again"
+    assert done.stdout.count("epoch 1/") <= 4  # salient, unless its first epoch was done, general, whole, pure
+    ours = read_scores(folder.scores).query("model != 'uniform map'")
+    assert not ours.duplicated(["image_id", "task"]).any()
+    assert ours["task"].nunique() == 5
+
+    # No test image of any task was seen in any stage, by the run's own records.
+    tested = set(ours["image_id"])
+    for name in ("warmup", "non_salient", "salient", "general", "whole", "pure"):
+        trained = json.loads(folder.stage(name).finished_stage.read_text())["trained_on"]
+        assert trained
+        assert not tested & {pair.partition("_")[0] for pair in trained}, name
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -120,6 +208,8 @@ def test_an_interrupted_run_continues_to_the_same_weights(
         (["preset=huge"], ["huge", "embedded"]),
         (["data.batch_size=5000"], ["5000", "batch_size"]),
         (["evaluation.test_metrics=[cc,nsss]"], ["nsss", "nss"]),
+        (["schedule=warmup_finetune", "schedule.warmup_epochs=0"], ["warmup", "epochs=0"]),
+        (["evaluation.baselines=[centre]"], ["centre", "centre_prior"]),
         (["resume=nowhere"], ["nowhere", "outputs"]),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,

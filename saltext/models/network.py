@@ -22,6 +22,11 @@ class SaliencyNetwork(KeepsFrozenParts):
     std: Colour
     output_stride: int
 
+    @property
+    def reads_text(self) -> bool:
+        """Whether the texts can change a prediction."""
+        return getattr(self, "text_encoder", None) is not None
+
     def forward(self, images: Tensor, texts: Sequence[str]) -> Tensor:
         """Predict saliency.
 

@@ -2,31 +2,28 @@
 
     python -m saltext.reporting.collect outputs/quickstart
 
-Reads every finished run's scores.csv and prints task x model; with two or more runs, also the difference of each from
-the first one, with its interval.
+Reads every finished run's scores.csv and prints task x model. Folds of a cross-validation are pooled and seeds averaged
+pair by pair; where a model has several runs, the spread of their means is shown, too. With two or more models, also the
+difference of each from the first one, with its interval over images.
 """
 
-import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from saltext.errors import ConfigError, SaltextError
-from saltext.models.baselines import CENTRE_PRIOR
-from saltext.reporting import tables
+from saltext.evaluation.protocols import STANDARD
+from saltext.reporting import spread, tables
 from saltext.reporting.compare import compare, show
-from saltext.reporting.scores import read_scores
-from saltext.run_folder import RunFolder
-
-
-def finished_runs(root: Path) -> list[RunFolder]:
-    """The finished runs at or below a folder, in the order of their names."""
-    return [RunFolder(path.parent) for path in sorted(root.rglob("result.json"))]
+from saltext.reporting.scores import averaged_over_seeds, of_protocol, read_scores
+from saltext.run_folder import finished_runs, label
 
 
 def collect(root: Path) -> pd.DataFrame:
-    """Scores of all finished runs below a folder; what several runs share, such as a baseline, is kept once.
+    """Scores of all finished runs below a folder, with a column ``run``; what several runs share, such as a baseline,
+    is kept once.
 
     Raises:
         ConfigError: There is no finished run.
@@ -34,31 +31,48 @@ def collect(root: Path) -> pd.DataFrame:
     runs = finished_runs(root)
     if not runs:
         raise ConfigError(f"Expected finished runs below {root}, found none (no result.json). Start some first.")
-    scores = pd.concat([read_scores(run.scores) for run in runs], ignore_index=True)
-    scores = scores.drop_duplicates(["image_id", "task", "model", "seed"], ignore_index=True)
-    labels = [json.loads(run.result.read_text())["label"] for run in runs]
-    order = {label: i for i, label in enumerate(labels)}  # the baselines come last
-    return scores.sort_values("model", key=lambda m: m.map(order).fillna(len(order)), kind="stable")
+    scores = pd.concat([read_scores(run.scores).assign(run=run.root.name) for run in runs], ignore_index=True)
+    labels = list(dict.fromkeys(label(run) for run in runs))
+    own = scores["model"].isin(labels)
+    # A baseline does not depend on the seed; that of other training images is another one, but of the same pair.
+    shared = scores[~own].drop_duplicates(["image_id", "task", "model", "protocol"])
+    order = {name: place for place, name in enumerate(labels)}
+    ours = scores[own].sort_values("model", key=lambda m: m.map(order), kind="stable")
+    return pd.concat([ours, shared], ignore_index=True)
+
+
+def summarise(root: Path) -> None:
+    """Print what the runs below a folder show.
+
+    Raises:
+        ConfigError: There is no finished run.
+    """
+    scores = collect(root)
+    for table in tables.tables(scores, {}):
+        tables.show(table)
+    labels = list(dict.fromkeys(label(run) for run in finished_runs(root)))
+    standard = of_protocol(scores, STANDARD)
+    spread.show(spread.over_runs(standard[standard["model"].isin(labels)]))
+    _show_differences(standard, labels)
+
+
+def _show_differences(scores: pd.DataFrame, labels: Sequence[str]) -> None:
+    first, *others = (averaged_over_seeds(scores[scores["model"] == name]) for name in labels)
+    for name, other in zip(labels[1:], others, strict=True):
+        show(compare(first, other), f"{labels[0]} - {name}, mean and 95 % interval over images")
 
 
 def main() -> None:
     """Entry point; see the module's help."""
-    if len(sys.argv) != 2 or sys.argv[1] in ("-h", "--help"):
+    if {"-h", "--help"} & set(sys.argv):
+        print(__doc__)
+        return
+    if len(sys.argv) != 2:
         sys.exit(__doc__)
     try:
-        scores = collect(Path(sys.argv[1]))
+        summarise(Path(sys.argv[1]))
     except SaltextError as error:
         sys.exit(f"error: {error}")
-    tables.show(tables.rows(scores, {}))
-    first, *others = _trained(scores)
-    for other in others:
-        differences = compare(scores[scores["model"] == first], scores[scores["model"] == other])
-        show(differences, f"{first} - {other}, mean and 95 % interval over images")
-
-
-def _trained(scores: pd.DataFrame) -> list[str]:
-    """Names of the runs' own models, in the table's order."""
-    return [model for model in scores["model"].unique() if model != CENTRE_PRIOR]
 
 
 if __name__ == "__main__":

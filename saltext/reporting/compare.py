@@ -1,9 +1,11 @@
 """The difference of two runs on the same test pairs, with intervals.
 
     python -m saltext.reporting.compare outputs/run/A outputs/run/B
+    python -m saltext.reporting.compare outputs/folds/0_A outputs/folds/0_B
 
-Prints A - B of every task and metric with its 95 % interval: a paired bootstrap over images, since the pairs of one
-image are not independent.
+A and B are folders of runs, or folders of several runs of one model (the folds of a cross-validation, several seeds):
+folds are pooled, and seeds averaged pair by pair. Prints A - B of every task and metric with its 95 % interval: a
+paired bootstrap over images, since the pairs of one image are not independent.
 """
 
 import sys
@@ -16,11 +18,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from saltext.console import PRINT_WIDTH
 from saltext.data.tasks import TASK_BY_NAME
 from saltext.errors import ConfigError, SaltextError
+from saltext.evaluation.protocols import STANDARD
 from saltext.metrics import METRICS
-from saltext.reporting.scores import metric_names, read_scores
-from saltext.run_folder import RunFolder
+from saltext.reporting.scores import averaged_over_seeds, metric_names, of_protocol, read_scores
+from saltext.run_folder import finished_runs, label
 
 _DRAWS = 10_000
 _LEVEL = 0.95
@@ -68,11 +72,19 @@ def bootstrap_means(
     return means
 
 
-def model_scores(folder: RunFolder) -> pd.DataFrame:
-    """The run's own model, without the baselines beside it."""
-    scores = read_scores(folder.scores)
-    own: pd.DataFrame = scores[scores["model"] == scores["model"].iloc[0]]
-    return own
+def model_scores(root: Path) -> pd.DataFrame:
+    """The scores of a run's own model, or of several runs' below a folder, standard protocol, seeds averaged.
+
+    Raises:
+        ConfigError: There is no finished run, or the runs are of several models.
+    """
+    runs = finished_runs(root)
+    labels = sorted({label(run) for run in runs})
+    if len(labels) != 1:
+        found = f"runs of {len(labels)} models ({', '.join(labels)})" if labels else "no finished run (no result.json)"
+        raise ConfigError(f"Expected a finished run, or runs of one model, below {root}; found {found}.")
+    scores = pd.concat([read_scores(run.scores) for run in runs], ignore_index=True)
+    return averaged_over_seeds(of_protocol(scores[scores["model"] == labels[0]], STANDARD))
 
 
 def compare(one: pd.DataFrame, other: pd.DataFrame) -> list[Difference]:
@@ -119,24 +131,44 @@ def show(differences: list[Difference], title: str) -> None:
     for task in dict.fromkeys(d.task for d in differences):
         cells = {d.metric: d for d in differences if d.task == task}
         table.add_row(task, str(cells[names[0]].images), *(_cell(cells[name]) for name in names))
-    Console(width=None if Console().is_terminal else 180).print(table)
+    Console(width=None if Console().is_terminal else PRINT_WIDTH).print(table)
+
+
+def markdown(differences: list[Difference]) -> str:
+    """The differences as GitHub Markdown; those whose interval excludes zero are bold."""
+    names = list(dict.fromkeys(d.metric for d in differences))
+    titles = " | ".join(METRICS[n].title for n in names)
+    lines = [f"| task | images | {titles} |", "|---|---:|" + "---:|" * len(names)]
+    for task in dict.fromkeys(d.task for d in differences):
+        cells = {d.metric: d for d in differences if d.task == task}
+        texts = (_text(cells[n]) for n in names)
+        bold = (f"**{t}**" if cells[n].excludes_zero else t for n, t in zip(names, texts, strict=True))
+        lines.append(f"| {task} | {cells[names[0]].images} | " + " | ".join(bold) + " |")
+    return "\n".join([*lines, ""])
+
+
+def _text(difference: Difference) -> str:
+    return f"{difference.mean:+.3f} ({difference.low:+.3f}..{difference.high:+.3f})"
 
 
 def _cell(difference: Difference) -> str:
-    text = f"{difference.mean:+.3f} ({difference.low:+.3f}..{difference.high:+.3f})"
+    text = _text(difference)
     return f"[bold]{text}[/bold]" if difference.excludes_zero else text
 
 
 def main() -> None:
     """Entry point; see the module's help."""
-    if len(sys.argv) != 3 or {"-h", "--help"} & set(sys.argv):
+    if {"-h", "--help"} & set(sys.argv):
+        print(__doc__)
+        return
+    if len(sys.argv) != 3:
         sys.exit(__doc__)
+    one, other = (Path(path) for path in sys.argv[1:])
     try:
-        one, other = (RunFolder.existing(Path(path)) for path in sys.argv[1:])
         differences = compare(model_scores(one), model_scores(other))
     except SaltextError as error:
         sys.exit(f"error: {error}")
-    show(differences, f"{one.root.name} - {other.root.name}, mean and 95 % interval over images")
+    show(differences, f"{one.name} - {other.name}, mean and 95 % interval over images")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The files a finished run leaves for people: table and picture."""
+"""The files a finished run leaves for people: scores, tables and a picture."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,11 +9,14 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from saltext.data import Pair, SaliencyDataModule, collate
-from saltext.reporting import tables
+from saltext.evaluation.groups import Batch, native_groups
+from saltext.evaluation.protocols import STANDARD
+from saltext.reporting import tables, text_effect
 from saltext.reporting.pictures import Panel, draw
+from saltext.reporting.scores import of_protocol
 from saltext.run_folder import RunFolder
-from saltext.training import ScoredModule
-from saltext.training.native import groups
+from saltext.scoring import RunScores, write_run_scores
+from saltext.training import ModelPredictor, ScoredModule
 
 
 def chosen_pairs(pairs: Sequence[Pair], count: int) -> list[int]:
@@ -30,36 +33,60 @@ def chosen_pairs(pairs: Sequence[Pair], count: int) -> list[int]:
     return [*swapped, *whole[:1]] or list(range(min(count, len(pairs))))
 
 
-def _panel(pair: Pair, module: ScoredModule, sample: Mapping[str, object], scores: pd.DataFrame) -> Panel:
+def _panel(pair: Pair, module: ScoredModule, sample: Batch, scores: pd.DataFrame) -> Panel:
+    predict = ModelPredictor(module, model="").at
     with torch.inference_mode():
-        (group,) = groups(module.eval().predict_saliency(sample).float(), sample)
+        (group,) = native_groups(sample, module.device)
+        saliency = predict(sample)(group)
     score = scores[(scores["image_id"] == pair.image_id) & (scores["task"] == pair.task)].iloc[0]
     with Image.open(pair.image) as image:
         pixels = np.asarray(image.convert("RGB"))
     return Panel(
         image=pixels,
         truth=group.density[0, 0].cpu().numpy(),
-        prediction=group.saliency[0, 0].cpu().numpy(),
+        prediction=saliency[0, 0].cpu().numpy(),
         title=f"{pair.image_id}, {pair.task}",
         text=pair.text,
         note=f"predicted, CC {score['cc']:.2f}" if "cc" in score else "predicted",
     )
 
 
-def write_table(folder: RunFolder, scores: pd.DataFrame, data_set: str | None) -> None:
-    """Write the run's table and print it."""
-    rows = tables.rows(scores, tables.published(data_set) if data_set else {})
-    folder.table.write_text(tables.markdown(rows), encoding="utf-8")
-    tables.show(rows)
+def circumstances(data: SaliencyDataModule) -> str:
+    """How the split was made and the epoch chosen, in a sentence."""
+    grouped = "grouped by image" if data.split.unit == "image" else "by row: test images also train under other texts"
+    chosen = {"val": "the validation part" if data.split.parts["val"] else "nothing (the last one)"}
+    on = chosen.get(data.choose_on, "the test part itself, which makes its scores optimistic")
+    return f"Split: {data.split.method}, seed {data.split.seed}, {grouped}. Epoch chosen on {on}."
+
+
+def write_tables(folder: RunFolder, scores: RunScores, data: SaliencyDataModule, data_set: str | None) -> None:
+    """Write the run's scores and tables, and print the tables."""
+    write_run_scores(folder, scores)
+    known = tables.published(data_set) if data_set else {}
+    found = tables.tables(scores.pairs, known, circumstances(data))
+    folder.table.write_text("\n".join(tables.markdown(table) for table in found), encoding="utf-8")
+    for table in found:
+        tables.show(table)
+    if not scores.text_effect.empty:
+        _write_text_effect(folder, scores)
+
+
+def _write_text_effect(folder: RunFolder, scores: RunScores) -> None:
+    model = scores.text_effect["model"].iloc[0]
+    standard = of_protocol(scores.pairs, STANDARD)
+    effects = text_effect.text_effects(standard[standard["model"] == model], scores.text_effect)
+    folder.text_effect_table.write_text(text_effect.document(effects), encoding="utf-8")
+    text_effect.show(effects)
 
 
 def write_picture(
     cfg: DictConfig, folder: RunFolder, module: ScoredModule, data: SaliencyDataModule, scores: pd.DataFrame
 ) -> None:
     """Draw the run's picture."""
-    of_model = scores[scores["model"] == cfg.label]
+    of_model = scores[(scores["model"] == cfg.label) & (scores["protocol"] == STANDARD)]
     tested = data.dataset("test", native=True)
     pairs = [tested.pairs[index] for index in tested.indices]
+    module.eval()
     panels = [
         _panel(pairs[place], module, collate([tested[place]]), of_model)
         for place in chosen_pairs(pairs, cfg.evaluation.pictures)

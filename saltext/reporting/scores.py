@@ -25,8 +25,21 @@ def read_scores(path: Path) -> pd.DataFrame:
     return scores.assign(**{name: pd.to_numeric(scores[name]) for name in metric_names(scores)})
 
 
+def of_protocol(scores: pd.DataFrame, protocol: str) -> pd.DataFrame:
+    """The rows measured with one protocol, with the metrics it has."""
+    part = scores[scores["protocol"] == protocol]
+    absent = [name for name in metric_names(part) if part[name].isna().all()]
+    return part.drop(columns=absent)
+
+
+def averaged_over_seeds(scores: pd.DataFrame) -> pd.DataFrame:
+    """One row a pair and model: runs that differ in the seed alone are no further evidence about other images."""
+    keys = ["image_id", "task", "model"]
+    return scores.groupby(keys, sort=False)[metric_names(scores)].mean().reset_index()
+
+
 def means(scores: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
-    """model -> task -> metric -> mean over pairs."""
+    """model -> task -> metric -> mean over pairs, of scores of one protocol."""
     names = metric_names(scores)
     grouped = scores.groupby(["model", "task"], sort=False)[names].mean()
     out: dict[str, dict[str, dict[str, float]]] = {}

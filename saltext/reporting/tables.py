@@ -10,16 +10,26 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
+from saltext.console import PRINT_WIDTH
 from saltext.data.tasks import TASK_BY_NAME
+from saltext.evaluation.protocols import PAPERS
 from saltext.metrics import METRICS
-from saltext.reporting.scores import metric_names
+from saltext.models.baselines import BASELINES
+from saltext.reporting.scores import averaged_over_seeds, metric_names
 
 Published = Mapping[str, Mapping[str, Mapping[str, float]]]
 
-NOTE = (
-    "Mean over test pairs ± standard error. Ours: every image is in one part of the split only, the epoch is chosen on "
-    "validation images, scores are taken at original resolution with the original fixation points. Published rows: the "
-    "papers' own split (images leak between tasks), best test epoch, 288x384; comparable in name only."
+CEILINGS = frozenset(BASELINES[name].title for name in ("human_pure", "human_others", "split_half"))
+
+STANDARD_NOTE = (
+    "Mean over pairs ± standard error, at each image's own resolution with the original fixation points. AUC-J: all "
+    "pixels are negatives; sAUC: all fixations on other images of the same condition are; IG: bits per fixation over "
+    "the centre prior of the other images. The split-half row predicts one half of an image's fixations from the other."
+)
+PAPER_NOTE = (
+    "Mean over pairs ± standard error, as the paper's own script measures: maps and fixation images resized to "
+    "{size}; AUC and sAUC of the map binarised at its 0.8 quantile. Published rows: the paper's split by row (the same "
+    "image is in training under another text) and its best test epoch."
 )
 
 
@@ -46,11 +56,42 @@ class Row:
     cells: Mapping[str, Cell]
 
 
-def published(data_set: str) -> Published:
-    """Published values of a data set: model -> task -> metric -> value; empty if there are none."""
+@dataclass(frozen=True)
+class TaskTable:
+    """Rows that were measured alike: one protocol."""
+
+    title: str
+    note: str
+    rows: Sequence[Row]
+
+
+def published(data_set: str) -> Mapping[str, Published]:
+    """Published values of a data set: protocol -> model -> task -> metric -> value; empty if there are none."""
     known = OmegaConf.to_container(OmegaConf.load(Path(__file__).with_name("published.yaml")))
-    values: Published = known.get(data_set, {}) if isinstance(known, dict) else {}
+    values: Mapping[str, Published] = known.get(data_set, {}) if isinstance(known, dict) else {}
     return values
+
+
+def tables(scores: pd.DataFrame, references: Mapping[str, Published], how: str = "") -> list[TaskTable]:
+    """One table a protocol: what was measured differently never shares one.
+
+    Args:
+        scores: One row a pair, model and protocol, with columns ``task``, ``model``, ``protocol`` and the metrics.
+        references: See :func:`published`.
+        how: Said below each table: the split, and how the epoch was chosen.
+    """
+    return [
+        TaskTable(*_heading(str(protocol), how), rows(part, references.get(str(protocol), {})))
+        for protocol, part in scores.groupby("protocol", sort=False)
+    ]
+
+
+def _heading(protocol: str, how: str) -> tuple[str, str]:
+    if protocol not in PAPERS:
+        return "Standard metrics", f"{STANDARD_NOTE} {how}".strip()
+    height, width = PAPERS[protocol].size or (0, 0)
+    note = PAPER_NOTE.format(size=f"{height}x{width}")
+    return f"As the {protocol} paper measures", f"{note} Ours: {how}" if how else note
 
 
 def _measured(task: str, model: str, scores: pd.DataFrame, names: Sequence[str]) -> Row:
@@ -67,10 +108,12 @@ def rows(scores: pd.DataFrame, references: Published) -> list[Row]:
     """All models on each task, then the published values of that task.
 
     Args:
-        scores: One row a pair and model, with columns ``task``, ``model`` and the metrics.
-        references: See :func:`published`.
+        scores: One row a pair and model, of one protocol, with columns ``image_id``, ``task``, ``model`` and the
+            metrics. Several seeds of a pair are averaged first.
+        references: model -> task -> metric -> value.
     """
-    names = metric_names(scores)
+    names = [name for name in metric_names(scores) if scores[name].notna().any()]
+    scores = averaged_over_seeds(scores)
     out: list[Row] = []
     for task in TASK_BY_NAME:
         of_task = scores[scores["task"] == task]
@@ -85,42 +128,47 @@ def _headings(names: Sequence[str]) -> list[str]:
     return [f"{METRICS[name].title} {arrows[METRICS[name].higher_is_better]}" for name in names]
 
 
-def markdown(table: Sequence[Row]) -> str:
-    """The table as GitHub Markdown, with a note on what it compares."""
-    names = list(table[0].cells)
+def markdown(table: TaskTable) -> str:
+    """A table as GitHub Markdown, with a note on what it compares."""
+    names = list(table.rows[0].cells)
     lines = [
+        f"**{table.title}**",
+        "",
         "| task | model | pairs | " + " | ".join(_headings(names)) + " |",
         "|---|---|---:|" + "---:|" * len(names),
     ]
-    for row in table:
+    for row in table.rows:
         cells = " | ".join(str(row.cells[name]) for name in names)
         lines.append(f"| {row.task} | {row.model} | {'–' if row.pairs is None else row.pairs} | {cells} |")
-    return "\n".join([*lines, "", NOTE, ""])
+    return "\n".join([*lines, "", table.note, ""])
 
 
-def show(table: Sequence[Row], console: Console | None = None) -> None:
-    """Print the table; the best measured mean of each task and metric is bold on a terminal."""
-    names = list(table[0].cells)
-    view = Table("task", "model", "pairs", title="Test scores")
+def show(table: TaskTable, console: Console | None = None) -> None:
+    """Print a table; the best measured mean of each task and metric is bold on a terminal."""
+    names = list(table.rows[0].cells)
+    view = Table("task", "model", "pairs", title=table.title)
     for heading in _headings(names):
         view.add_column(heading, justify="right", no_wrap=True)
-    leading = {(task, name): best(table, task, name) for task in TASK_BY_NAME for name in names}
-    previous = table[0].task
-    for row in table:
+    leading = {(task, name): best(table.rows, task, name) for task in TASK_BY_NAME for name in names}
+    previous = table.rows[0].task
+    for row in table.rows:
         if row.task != previous:
             view.add_section()
         previous = row.task
         cells = [f"[bold]{row.cells[n]}[/bold]" if row is leading[row.task, n] else str(row.cells[n]) for n in names]
         view.add_row(row.task, row.model, "–" if row.pairs is None else str(row.pairs), *cells)
-    view.caption = NOTE
+    view.caption = table.note
     view.caption_justify = "left"
-    # A log file has no width; a folded table is unreadable there.
-    console = console or Console(width=None if Console().is_terminal else 180)
+    console = console or Console(width=None if Console().is_terminal else PRINT_WIDTH)
     console.print(view)
 
 
 def best(table: Sequence[Row], task: str, name: str) -> Row | None:
-    """The measured row with the best mean of a metric on a task; None if there is none."""
-    measured = [row for row in table if row.task == task and row.pairs and not math.isnan(row.cells[name].mean)]
+    """The measured row with the best mean of a metric on a task; None if there is none.
+
+    Rows made from the human data of the very image are ceilings and do not compete.
+    """
+    competing = [row for row in table if row.task == task and row.pairs and row.model not in CEILINGS]
+    measured = [row for row in competing if not math.isnan(row.cells[name].mean)]
     sign = 1 if METRICS[name].higher_is_better else -1
     return max(measured, key=lambda row: sign * row.cells[name].mean, default=None)

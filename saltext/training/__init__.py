@@ -1,7 +1,7 @@
-"""The only Lightning modules: what is trained, and how every model is scored."""
+"""The only Lightning modules."""
 
-from saltext.training.baseline import BaselineModule
 from saltext.training.scored import ScoredModule
 from saltext.training.supervised import SupervisedModule
+from saltext.training.tested import ModelPredictor, ScoreboardModule
 
-__all__ = ["BaselineModule", "ScoredModule", "SupervisedModule"]
+__all__ = ["ModelPredictor", "ScoreboardModule", "ScoredModule", "SupervisedModule"]

@@ -1,4 +1,4 @@
-"""The half every model shares: scores of single image-text pairs at their original resolution."""
+"""The half every trained model shares: predictions, and validation scores at original resolution."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,27 +7,35 @@ import lightning as L
 import pandas as pd
 from torch import Tensor
 
-from saltext.metrics import ScoreTable
-from saltext.training import native
+from saltext.data.splits import Part
+from saltext.evaluation.protocols import standard
+from saltext.evaluation.scoreboard import Scoreboard
+from saltext.training.tested import ModelPredictor
 
 
 class ScoredModule(L.LightningModule):
-    """A model that predicts saliency for batches, and how it is scored.
+    """A model that predicts saliency for batches, scored after every epoch.
 
-    Validation logs, for each validation metric, ``val/METRIC`` (mean of the tasks' means, so that a task with more
-    pairs does not outweigh the others) and ``val/METRIC_TASK``. Testing keeps the score of every pair:
-    :attr:`test_scores`.
+    Logs, for each validation metric, ``PART/METRIC`` (mean of the tasks' means, so that a task with more pairs does not
+    outweigh the others) and ``PART/METRIC_TASK``, where PART is the part of the split that chooses the epoch.
 
     Args:
-        validation_metrics: Names of ``saltext.metrics.METRICS`` scored after each epoch.
-        test_metrics: Names scored by ``trainer.test``.
+        validation_metrics: Names of ``saltext.metrics.METRICS``.
+        choose_on: ``"val"``, or ``"test"`` to report the best test epoch as the papers do.
+
+    Attributes:
+        reads_text: Whether the text can change a prediction.
+        reads_condition: Whether the model is told the condition besides.
     """
 
-    def __init__(self, validation_metrics: Sequence[str], test_metrics: Sequence[str]) -> None:
+    reads_text: bool = False
+    reads_condition: bool = False
+
+    def __init__(self, validation_metrics: Sequence[str], choose_on: Part = "val") -> None:
         super().__init__()
-        self.validation_table = ScoreTable(validation_metrics)
-        self.test_table = ScoreTable(test_metrics)
-        self.test_scores = pd.DataFrame()
+        self._validation = standard(validation_metrics)
+        self._choose_on = choose_on
+        self.scoreboard: Scoreboard | None = None
 
     def saliency(self, batch: Mapping[str, Any]) -> Tensor:
         """Maps in 0..1, float32 (B,1,h,w), over the whole network input, at the model's own resolution."""
@@ -37,42 +45,24 @@ class ScoredModule(L.LightningModule):
         """The maps to score, like :meth:`saliency`; a model may spend more on them than in training."""
         return self.saliency(batch)
 
+    def on_validation_epoch_start(self) -> None:
+        """Start with an empty table."""
+        self.scoreboard = Scoreboard(self.trainer.datamodule.pairs)  # type: ignore[attr-defined]
+        self.scoreboard.add(ModelPredictor(self, type(self).__name__), self._validation)
+
     def validation_step(self, batch: Mapping[str, Any], batch_index: int) -> None:
         """Score a batch for the choice of the epoch."""
-        self._score(batch, self.validation_table)
-
-    def test_step(self, batch: Mapping[str, Any], batch_index: int) -> None:
-        """Score a batch for the report."""
-        self._score(batch, self.test_table)
+        if self.scoreboard is not None:
+            self.scoreboard.update(batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log the means over tasks and the tasks' own means."""
-        table = self._frame(self.validation_table)
-        self.validation_table.reset()
-        by_task = table.groupby("task", sort=False)[list(self.validation_table.names)].mean()
+        if self.scoreboard is None:
+            return
+        table = self.scoreboard.frame()
+        self.scoreboard = None
+        by_task: pd.DataFrame = table.groupby("task", sort=False)[list(self._validation.metrics)].mean()
         for name in by_task.columns:
-            self.log(f"val/{name}", float(by_task[name].mean()), prog_bar=True, rank_zero_only=True)
+            self.log(f"{self._choose_on}/{name}", float(by_task[name].mean()), prog_bar=True, rank_zero_only=True)
             for task, value in by_task[name].items():
-                self.log(f"val/{name}_{task}", float(value), rank_zero_only=True)
-
-    def on_test_epoch_end(self) -> None:
-        """Keep the scores of all pairs, of all processes."""
-        self.test_scores = self._frame(self.test_table)
-        self.test_table.reset()
-
-    def _score(self, batch: Mapping[str, Any], table: ScoreTable) -> None:
-        for group in native.groups(self.predict_saliency(batch).float(), batch):
-            table.update(group.saliency, group.density, group.fixations, group.index)
-
-    def _frame(self, table: ScoreTable) -> pd.DataFrame:
-        """One row a pair: image_id, task, text and the scores, ordered by the pair's number."""
-        index, values = table.per_sample()
-        pairs = [self._pairs[i] for i in index.tolist()]
-        frame = pd.DataFrame(
-            {"image_id": [p.image_id for p in pairs], "task": [p.task for p in pairs], "text": [p.text for p in pairs]}
-        )
-        return frame.assign(**{name: values[:, k].numpy() for k, name in enumerate(table.names)})
-
-    @property
-    def _pairs(self) -> Sequence[Any]:
-        return self.trainer.datamodule.pairs  # type: ignore[attr-defined,no-any-return]
+                self.log(f"{self._choose_on}/{name}_{task}", float(value), rank_zero_only=True)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saltext.data import mirror_text
+from saltext.data.splits import Part
 from saltext.training.scored import ScoredModule
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
@@ -36,12 +37,13 @@ class SupervisedModule(ScoredModule):
         normalize: ``uint8 images (B,3,H,W) -> float32`` of the same shape.
         loss: ``(saliency, density, fixations) -> (total, terms)``.
         optimizer: Makes the optimizer of the parameters that train.
-        scheduler: Makes the schedule, stepped after each batch; told ``total_steps`` if it asks for it.
+        scheduler: Makes the schedule, stepped after each batch; told ``total_steps`` and ``max_lr`` (the
+            optimizer's) if it asks for them.
         prompt: What the network reads for a pair: ``{text}`` is its text, ``{condition}`` its task in words.
         mirror: Whether predictions to score are averaged with those for the mirrored image, left and right changed
             places in its text.
         validation_metrics: See :class:`ScoredModule`.
-        test_metrics: See :class:`ScoredModule`.
+        choose_on: See :class:`ScoredModule`.
 
     Raises:
         ValueError: ``prompt`` names something else.
@@ -57,15 +59,19 @@ class SupervisedModule(ScoredModule):
         prompt: str = "{text}",
         mirror: bool = False,
         validation_metrics: Sequence[str] = ("cc", "kl", "nss"),
-        test_metrics: Sequence[str] = ("cc", "sim", "kl", "nss", "auc_judd", "top20_auc"),
+        choose_on: Part = "val",
     ) -> None:
-        super().__init__(validation_metrics, test_metrics)
+        super().__init__(validation_metrics, choose_on)
         self.network = network
         self.normalize = normalize
         self.loss = loss
         self._optimizer = optimizer
         self._scheduler = scheduler
         self._prompt = _checked_prompt(prompt)
+        self.reads_text = bool(getattr(network, "reads_text", False))
+        self.reads_condition = self.reads_text and prompt.format(text="", condition="x") != prompt.format(
+            text="", condition=""
+        )
         self._mirror = mirror
 
     def saliency(self, batch: Mapping[str, Any]) -> Tensor:
@@ -108,7 +114,11 @@ class SupervisedModule(ScoredModule):
     def configure_optimizers(self) -> Any:
         """Only what trains reaches the optimizer."""
         optimizer = self._optimizer([p for p in self.network.parameters() if p.requires_grad])
-        steps = {"total_steps": int(self.trainer.estimated_stepping_batches)}
-        wanted = inspect.signature(self._scheduler).parameters
-        scheduler = self._scheduler(optimizer, **{k: v for k, v in steps.items() if k in wanted})
+        known = {
+            "total_steps": int(self.trainer.estimated_stepping_batches),
+            "max_lr": [group["lr"] for group in optimizer.param_groups],
+        }
+        given = getattr(self._scheduler, "keywords", {})
+        wanted = set(inspect.signature(self._scheduler).parameters) - set(given)
+        scheduler = self._scheduler(optimizer, **{k: v for k, v in known.items() if k in wanted})
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

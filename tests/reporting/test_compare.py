@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from saltext.errors import ConfigError
-from saltext.reporting.compare import bootstrap_means, compare
+from saltext.reporting.compare import bootstrap_means, compare, markdown, model_scores
+from tests.reporting.test_collect import write_run
 
 
 def table(cc: np.ndarray, ids: list[str], task: str = "salient") -> pd.DataFrame:
@@ -43,3 +46,28 @@ def test_a_model_does_not_differ_from_itself() -> None:
 def test_runs_on_different_images_are_not_compared() -> None:
     with pytest.raises(ConfigError, match="0 are in both"):
         compare(table(np.array([0.1]), ["1"]), table(np.array([0.1]), ["2"]))
+
+
+def test_seeds_of_one_model_are_one_side_of_a_comparison(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "with", [0.8, 0.6], seed=1)
+    write_run(tmp_path / "b", "with", [0.6, 0.6], seed=2)
+    scores = model_scores(tmp_path)
+    assert scores.set_index("image_id")["cc"].to_dict() == pytest.approx({"007": 0.7, "008": 0.6})
+
+
+def test_runs_of_several_models_are_no_side_of_a_comparison(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "with", [0.8, 0.6])
+    write_run(tmp_path / "b", "without", [0.6, 0.6])
+    with pytest.raises(ConfigError, match="2 models"):
+        model_scores(tmp_path)
+    with pytest.raises(ConfigError, match="no finished run"):
+        model_scores(tmp_path / "nowhere")
+
+
+def test_markdown_marks_what_excludes_zero() -> None:
+    ids = [f"{i:03}" for i in range(50)]
+    noise = np.random.default_rng(0).normal(size=50)
+    sure = compare(table(noise + 0.5, ids), table(noise, ids))
+    unsure = compare(table(noise, ids), table(-noise, ids))
+    assert "**+0.500 (+0.500..+0.500)**" in markdown(sure)
+    assert "**" not in markdown(unsure)

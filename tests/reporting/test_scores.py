@@ -3,7 +3,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from saltext.reporting.scores import means, metric_names, read_scores, write_scores
+from saltext.reporting.scores import means, metric_names, of_protocol, read_scores, write_scores
 
 
 @pytest.fixture
@@ -34,3 +34,10 @@ def test_only_known_metrics_are_metrics(scores: pd.DataFrame) -> None:
 
 def test_means_are_taken_by_model_and_task(scores: pd.DataFrame) -> None:
     assert means(scores) == {"m": {"pure": {"nss": 1.5, "cc": pytest.approx((0.1 + 0.2 + 1 / 3) / 2)}}}
+
+
+def test_a_protocol_s_rows_have_its_own_metrics_only(scores: pd.DataFrame) -> None:
+    both = pd.concat([scores.assign(protocol="standard"), scores.drop(columns="nss").assign(protocol="paper")])
+    assert metric_names(of_protocol(both, "paper")) == ["cc"]
+    assert metric_names(of_protocol(both, "standard")) == ["nss", "cc"]
+    assert len(of_protocol(both, "paper")) == 2

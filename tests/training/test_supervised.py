@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,6 @@ from torch import Tensor, nn
 from saltext.data import SyntheticDataModule
 from saltext.losses import SaliencyLoss
 from saltext.losses.saliency import PAPER_WEIGHTS
-from saltext.metrics import score
 from saltext.models.freezing import KeepsFrozenParts, freeze
 from saltext.models.normalize import Normalize
 from saltext.training import SupervisedModule
@@ -39,7 +37,6 @@ def module(**changes: Any) -> SupervisedModule:
         "optimizer": partial(torch.optim.Adam, lr=0.02),
         "scheduler": partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.02),
         "validation_metrics": ["cc", "nss"],
-        "test_metrics": ["cc", "nss"],
     }
     return SupervisedModule(**{**parts, **changes})
 
@@ -115,35 +112,15 @@ def test_the_overall_validation_score_weighs_tasks_not_pairs(data: SyntheticData
     assert logged["val/cc"] == pytest.approx(sum(by_task) / len(by_task))
 
 
-def test_every_test_pair_is_scored_once_at_its_own_resolution(data: SyntheticDataModule, tmp_path: Path) -> None:
-    model = module()
-    trainer(tmp_path).test(model, datamodule=data, verbose=False)
-    table = model.test_scores
-    keys = list(zip(table["image_id"], table["task"], strict=True))
-    assert keys == [(data.pairs[i].image_id, data.pairs[i].task) for i in data.indices("test")]
-    assert_score_is_native(model, data, table)
-
-
-def assert_score_is_native(model: SupervisedModule, data: SyntheticDataModule, table: pd.DataFrame) -> None:
-    """The first pair's CC again, step by step."""
-    sample = data.dataset("test", native=True)[0]
-    size = tuple(sample["native_density"].shape)
-    with torch.no_grad():
-        logits = model.network(model.normalize(sample["image"][None]), [sample["text"]])
-    native = nn.functional.interpolate(torch.sigmoid(logits), size=size, mode="bilinear")
-    truth = sample["native_density"][None, None].float() / 255
-    assert table["cc"].iloc[0] == pytest.approx(float(score(native, truth, None, ["cc"])["cc"]), abs=1e-6)
-
-
-def test_scores_do_not_depend_on_the_batch_size(data: SyntheticDataModule, tmp_path: Path) -> None:
-    model = module()
-    tables = []
-    for size in (1, 5, 64):
-        data.eval_batch_size = size
-        trainer(tmp_path).test(model, datamodule=data, verbose=False)
-        tables.append(model.test_scores)
-    for other in tables[1:]:
-        pd.testing.assert_frame_equal(tables[0], other, atol=1e-6, rtol=0)
+def test_the_part_that_chooses_the_epoch_names_the_logged_scores(data: SyntheticDataModule, tmp_path: Path) -> None:
+    data.choose_on = "test"
+    try:
+        fitted = trainer(tmp_path)
+        fitted.fit(module(choose_on="test"), datamodule=data)
+    finally:
+        data.choose_on = "val"
+    assert "test/cc" in fitted.callback_metrics
+    assert not [key for key in fitted.callback_metrics if key.startswith("val/")]
 
 
 def test_the_network_reads_the_condition_where_the_prompt_says_so() -> None:
