@@ -1,6 +1,7 @@
 """From a resolved configuration to the objects of a run. The only place that instantiates."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -13,6 +14,7 @@ from saltext.data import SaliencyDataModule
 from saltext.errors import ConfigError, SaltextError
 from saltext.evaluation.protocols import PAPERS, Protocol, standard
 from saltext.models.baselines import BASELINES
+from saltext.models.memory import FeatureStore, Memory
 from saltext.models.normalize import Normalize
 from saltext.models.tranblend import TranBlend, load_published
 from saltext.models.transalnet import TranSalNet
@@ -83,6 +85,15 @@ def check_evaluation(cfg: DictConfig) -> None:
     baselines(cfg)
 
 
+def memory(cfg: DictConfig) -> Memory | None:
+    """What remembers frozen computation; None where the configuration does without."""
+    if not cfg.cache_features:
+        return None
+    augment = _instantiate(cfg.data.augment)
+    repeats = augment is None or augment.images_come_back
+    return Memory(FeatureStore(Path(cfg.data.cache_dir) / "features.sqlite"), in_training=repeats)
+
+
 def module(cfg: DictConfig) -> SupervisedModule | None:
     """The Lightning module around the network; None for ``model=baselines``, which has none."""
     if "_target_" not in cfg.model:
@@ -91,6 +102,10 @@ def module(cfg: DictConfig) -> SupervisedModule | None:
     normalize = Normalize(
         mean=cfg.normalize.mean or built.mean, std=cfg.normalize.std or built.std, order=cfg.normalize.order
     )
+    built.images_come_as(normalize)
+    remembered = memory(cfg)
+    if remembered is not None:
+        built.remember(remembered)
     parts = {
         "loss": _instantiate(cfg.loss),
         "optimizer": _instantiate(cfg.optimizer),

@@ -19,7 +19,9 @@ from saltext.data import SaliencyDataModule, Split, SyntheticDataModule
 from saltext.errors import DataError, SaltextError
 from saltext.launch import is_first, watch_parent
 from saltext.models.checkpoints import load_weights
-from saltext.reporting import run_report
+from saltext.models.freezing import freeze_table
+from saltext.models.transalnet import TranSalNet
+from saltext.reporting import freeze, run_report
 from saltext.reporting.scores import means, of_protocol
 from saltext.run_folder import RunFolder
 from saltext.scoring import RunScores, combined, read_run_scores, score_test, write_run_scores
@@ -56,11 +58,31 @@ def _train(stage: Stage, module: SupervisedModule, data: SaliencyDataModule) -> 
             _log.info("continuing from %s", resume)
         elif stage.start:
             load_weights(module.network, stage.start.chosen)
+        if is_first():
+            _say_what_trains(module)
         trainer = build.trainer(stage.cfg, folder, validates=bool(data.split.parts[data.choose_on]))
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
         if is_first():
             _record_stage(stage, data, time.monotonic() - start)
     load_weights(module.network, folder.chosen)
+
+
+def _say_what_trains(module: SupervisedModule) -> None:
+    network = module.network
+    if not isinstance(network, TranSalNet):
+        return
+    rows = freeze_table(network)
+    freeze.show(rows)
+    if network.memory is not None and any(row.parameters > row.trained_parameters for row in rows):
+        when = "" if network.memory.in_training else " in evaluation (data.augment=flip or none: in training, too)"
+        _log.info("what frozen parts make of an image is remembered%s in %s", when, network.memory.store.path)
+
+
+def _say_what_is_remembered(module: SupervisedModule) -> None:
+    memory = module.network.memory
+    if memory is not None and len(memory.store):
+        size = memory.store.disk_bytes / 2**20
+        _log.info("%d results of frozen parts take %.0f MiB in %s", len(memory.store), size, memory.store.path)
 
 
 def _record_stage(stage: Stage, data: SaliencyDataModule, seconds: float) -> None:
@@ -95,6 +117,7 @@ def run_stage(stage: Stage, run: RunFolder) -> RunScores | None:
         return None
     scores = score_test(cfg, module, data)
     if is_first() and module is not None:
+        _say_what_is_remembered(module)
         run_report.write_picture(cfg, stage.folder, module, data, scores.pairs)
         if stage.name:
             write_run_scores(stage.folder, scores)

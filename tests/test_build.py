@@ -23,7 +23,7 @@ def smoke(*overrides: str) -> DictConfig:
 
 
 def test_the_network_is_the_one_that_was_chosen() -> None:
-    assert isinstance(build.network(smoke("model=transalnet")), TranSalNet)
+    assert type(build.network(smoke("model=transalnet"))) is TranSalNet
 
 
 def test_images_are_normalised_as_the_encoder_s_weights_expect() -> None:
@@ -86,3 +86,12 @@ def test_checkpoints_stay_in_the_run_folder(tmp_path: Path) -> None:
     trainer = build.trainer(smoke(), RunFolder(tmp_path), validates=True)
     for callback in trainer.checkpoint_callbacks:
         assert Path(callback.dirpath) == tmp_path / "checkpoints"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("augment", "in_training"), [("standard", False), ("flip", True), ("none", True)])
+def test_frozen_features_are_remembered_in_training_only_where_images_come_back(
+    augment: str, in_training: bool
+) -> None:
+    memory = build.module(smoke(f"data/augment={augment}")).network.memory
+    assert memory.in_training == in_training
+    assert build.module(smoke(f"data/augment={augment}", "cache_features=false")).network.memory is None

@@ -56,6 +56,9 @@ class Augment:
         noise: Largest standard deviation of Gaussian noise, as a fraction of the full range; 0 for none.
         blur: Largest sigma of a Gaussian blur, in pixels of the network's input; 0 for none.
 
+    Attributes:
+        images_come_back: Whether each image has two forms only, itself and its mirror image.
+
     Raises:
         ConfigError: A value is outside its range; names all of them.
     """
@@ -96,6 +99,7 @@ class Augment:
             # The maps may be smaller than the image, which a mirror does not mind.
             self._compose = A.Compose(steps, is_check_shapes=False, save_applied_params=True)
         self._steps = steps
+        self.images_come_back = not (brightness or contrast or hue or saturation or noise or blur)
 
     def __call__(self, view: View, seed: tuple[int, int, int]) -> View:
         """A changed copy of ``view``.

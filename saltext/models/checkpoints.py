@@ -18,19 +18,47 @@ Weights = Mapping[str, Tensor]
 NETWORK_PREFIX = "network."
 """Where the Lightning modules of this suite keep their network."""
 
+_NESTS = ("state_dict", "model")
+"""Where training scripts keep the state dict among other things: Lightning's, and BLIP's own."""
+
 _SHOWN = 4
 
 # A key that only one kind of network has, what that network is, and the choice that builds it.
 _TELLTALES: tuple[tuple[str, str, str], ...] = (
-    (r"encoder\.encoder\.4\.denselayer1\.", "TranSalNet-Dense", "model/encoder=densenet161"),
-    (r"encoder\.encoder\.4\.0\.conv1\.", "TranSalNet-Res", "model/encoder=resnet50"),
+    (r"encoder\.encoder\.4\.denselayer1\.", "TranSalNet-Dense", "model/encoder=densenet161 with checkpoint=PATH"),
+    (r"encoder\.encoder\.4\.0\.conv1\.", "TranSalNet-Res", "model/encoder=resnet50 with checkpoint=PATH"),
     (r"encoder\.encoder\.conv_stem\.", "a network on an EfficientNet encoder", "model/encoder=efficientnet_lite0"),
-    (r"decoder\.blendnet\.upsample\.", "TranBlend with the blending net", "model/blend=blending_net"),
-    (r"decoder\.blendnet\.layers\.", "TranBlend with token cross attention", "model/blend=token_cross_attention"),
+    (r"decoder\.blendnet\.(blend\.)?conv1\.", "TranBlend with the blending net", "model/blend=blending_net"),
+    (
+        r"decoder\.blendnet\.(blend\.)?cross_attention\.",
+        "TranBlend with the paper's cross attention",
+        "model/blend=cross_attention",
+    ),
+    (
+        r"decoder\.blendnet\.(blend\.)?layers\.",
+        "TranBlend with token cross attention",
+        "model/blend=token_cross_attention",
+    ),
+    (r"decoder\.blendnet\.(blend\.)?miniUpsamplingNetwork\.", "TranBlend with minisample", "model/blend=minisample"),
+    (r"decoder\.blendnet\.(blend\.)?decode\.", "TranBlend with a mask encoder", "model/blend=mask_encoder"),
+    (r"decoder\.blendnet\.(blend\.)?affine\.", "TranBlend with FiLM", "model/blend=film"),
     (r"conv_vgg1\.", "the CLIP-SalGAN generator", "model=clip_salgan"),
-    (r"(features\.)?denseblock1\.", "an ImageNet DenseNet", "it as the encoder's own checkpoint"),
-    (r"layer1\.0\.conv1\.", "an ImageNet ResNet", "it as the encoder's own checkpoint"),
 )
+
+# Blocks of the third stage tell the members of a family apart; only the deeper ResNets have a third convolution there.
+_IMAGENET: tuple[tuple[str, dict[int, str]], ...] = (
+    (
+        r"(?:features\.)?denseblock3\.denselayer(\d+)\.conv\.?2\.",
+        {24: "DenseNet-121", 32: "DenseNet-169", 36: "DenseNet-161", 48: "DenseNet-201"},
+    ),
+    (r"layer3\.(\d+)\.conv3\.", {6: "ResNet-50", 23: "ResNet-101", 36: "ResNet-152"}),
+    (r"layer3\.(\d+)\.conv2\.", {2: "ResNet-18", 6: "ResNet-34"}),
+)
+_IMAGENET_CHOICES = {
+    "DenseNet-161": "model/encoder=densenet161 with model.encoder.weights=PATH",
+    "ResNet-50": "model/encoder=resnet50 with model.encoder.weights=PATH",
+}
+_OTHER_IMAGENET = "the file of a DenseNet-161 or a ResNet-50, the encoders of TranSalNet"
 
 
 def load_weights(
@@ -45,7 +73,8 @@ def load_weights(
 
     Args:
         network: Filled in place; unchanged if the file does not fit.
-        path: A Lightning checkpoint, a plain state dict (``torch.save``) or a ``.safetensors`` file.
+        path: A Lightning checkpoint, a plain state dict (``torch.save``, also under the key ``model`` or
+            ``state_dict`` of a larger file) or a ``.safetensors`` file.
         prefix: Take only keys that start with it, without it. Default: ``network.`` for a Lightning checkpoint that has
             such keys, otherwise nothing.
         ignore: Patterns (``fnmatch``) of keys of the file to leave out.
@@ -66,8 +95,8 @@ def read_weights(path: str | Path, prefix: str | None = None) -> dict[str, Tenso
             f"There is no weight file {path}. Give the path of a .ckpt, .pth, .pt or .safetensors file."
         )
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    nested = content.get("state_dict")
-    state = nested if isinstance(nested, Mapping) else content
+    nested = next((found for key in _NESTS if isinstance(found := content.get(key), Mapping)), None)
+    state = content if nested is None else nested
     if prefix is None:
         in_lightning = nested is not None and any(key.startswith(NETWORK_PREFIX) for key in state)
         prefix = NETWORK_PREFIX if in_lightning else ""
@@ -153,12 +182,28 @@ def _mismatch(
             lines.append(f"  {count} {what}: {_first(names)}")
     has = _kinds(own)
     lines += [f"  These keys are of {kind}; choose {way}." for kind, way in _kinds(given).items() if kind not in has]
+    if any(text.startswith("decoder.conv1.weight ") for text in reshaped):
+        lines.append("  The decoders differ in width; published files need model/decoder=paper, a run's file its own.")
     return "\n".join(lines)
 
 
 def _kinds(keys: Iterable[str]) -> dict[str, str]:
+    """What networks the keys are of, and the choice that builds each."""
     keys = list(keys)
-    return {kind: way for pattern, kind, way in _TELLTALES if any(re.match(pattern, key) for key in keys)}
+    kinds = {kind: way for pattern, kind, way in _TELLTALES if any(re.match(pattern, key) for key in keys)}
+    imagenet = _imagenet_kind(keys)
+    if imagenet is not None:
+        kinds[f"an ImageNet {imagenet}"] = _IMAGENET_CHOICES.get(imagenet, _OTHER_IMAGENET)
+    return kinds
+
+
+def _imagenet_kind(keys: Iterable[str]) -> str | None:
+    keys = list(keys)
+    for pattern, members in _IMAGENET:
+        blocks = {found[1] for key in keys if (found := re.match(pattern, key))}
+        if blocks:
+            return members.get(len(blocks))
+    return None
 
 
 def _matches(key: str, patterns: Iterable[str]) -> bool:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from saltext.models.freezing import KeepsFrozenParts
+from saltext.models.memory import Memory
+from saltext.models.normalize import Normalize
 
 Colour = tuple[float, float, float]
 
@@ -15,12 +17,28 @@ class SaliencyNetwork(KeepsFrozenParts):
     Attributes:
         mean: What to subtract from an RGB image in [0, 1], by channel, before it enters.
         std: What to divide it by afterwards.
+        memory: Of what frozen parts make of an image; None computes it every time.
         output_stride: Pixels of the input for each cell of the output, along a side.
     """
 
     mean: Colour
     std: Colour
     output_stride: int
+    memory: Memory | None = None
+
+    def remember(self, memory: Memory) -> None:
+        """Compute what frozen parts make of an image once, and read it back afterwards."""
+        self.memory = memory
+        text_encoder = getattr(self, "text_encoder", None)
+        if text_encoder is not None:
+            text_encoder.memory = memory
+
+    def images_come_as(self, normalize: Normalize) -> None:
+        """Say how the images given to ``forward`` are normalised, for text encoders that read them."""
+        text_encoder = getattr(self, "text_encoder", None)
+        if text_encoder is not None:
+            mean, std = (values.flatten().tolist() for values in (normalize.mean, normalize.std))
+            text_encoder.images_come_as(mean, std, normalize.order)
 
     @property
     def reads_text(self) -> bool:

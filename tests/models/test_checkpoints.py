@@ -1,13 +1,17 @@
 import pickle
+import re
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
 from saltext.errors import CheckpointError
 from saltext.models.checkpoints import load_weights, modern_densenet_names, read_weights
+from saltext.models.transalnet import DenseNet161, Encoder, ResNet50, TranSalNet
+from tests.reference import formula
 
 
 class Touches:
@@ -28,13 +32,14 @@ def same(a: nn.Module, b: nn.Module) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
 
-def test_plain_safetensors_and_lightning_files_give_the_same_network(tmp_path: Path) -> None:
+def test_plain_nested_safetensors_and_lightning_files_give_the_same_network(tmp_path: Path) -> None:
     wanted = linear()
     torch.save(wanted.state_dict(), tmp_path / "plain.pth")
     save_file(wanted.state_dict(), tmp_path / "safe.safetensors")
     lightning = {f"network.{key}": value for key, value in wanted.state_dict().items()} | {"loss.scale": torch.ones(1)}
     torch.save({"epoch": 3, "state_dict": lightning, "callbacks": {}}, tmp_path / "last.ckpt")
-    for name in ("plain.pth", "safe.safetensors", "last.ckpt"):
+    torch.save({"model": wanted.state_dict(), "epoch": 19}, tmp_path / "script.pth")
+    for name in ("plain.pth", "safe.safetensors", "last.ckpt", "script.pth"):
         network = linear()
         assert not same(network, wanted)
         load_weights(network, tmp_path / name)
@@ -74,8 +79,13 @@ def test_keys_can_be_left_out_and_kept_by_pattern(tmp_path: Path) -> None:
         ("encoder.encoder.4.denselayer1.norm1.weight", "TranSalNet-Dense; choose model/encoder=densenet161"),
         ("encoder.encoder.4.0.conv1.weight", "TranSalNet-Res; choose model/encoder=resnet50"),
         ("encoder.encoder.conv_stem.weight", "model/encoder=efficientnet_lite0"),
-        ("decoder.blendnet.upsample.upsample.weight", "model/blend=blending_net"),
-        ("features.denseblock1.denselayer1.norm1.weight", "ImageNet DenseNet"),
+        ("decoder.blendnet.conv1.weight", "model/blend=blending_net"),
+        ("decoder.blendnet.blend.conv1.weight", "model/blend=blending_net"),
+        ("decoder.blendnet.cross_attention.query_conv.weight", "model/blend=cross_attention"),
+        ("decoder.blendnet.layers.0.query.weight", "model/blend=token_cross_attention"),
+        ("decoder.blendnet.miniUpsamplingNetwork.upsample.weight", "model/blend=minisample"),
+        ("decoder.blendnet.decode.weight", "model/blend=mask_encoder"),
+        ("decoder.blendnet.affine.weight", "model/blend=film"),
     ],
 )
 def test_a_file_of_a_known_other_network_is_recognised(tmp_path: Path, key: str, advice: str) -> None:
@@ -114,3 +124,114 @@ def test_old_densenet_names_become_todays_and_others_stay() -> None:
     old = {"features.denseblock1.denselayer12.norm.1.weight": 1, "features.transition1.norm.weight": 2}
     new = {"features.denseblock1.denselayer12.norm1.weight": 1, "features.transition1.norm.weight": 2}
     assert modern_densenet_names(old) == new  # type: ignore[arg-type, comparison-overlap]
+
+
+def shapes(golden: Path, variant: str) -> dict[str, tuple[int, ...]]:
+    return formula.published_shapes(golden / f"keys_transalnet_{variant}.json", "state_dict")
+
+
+def torchvision_file(golden: Path, variant: str, old_names: bool = False) -> dict[str, torch.Tensor]:
+    """An ImageNet classifier's state dict, by torchvision's names, made of the names of the published TranSalNet.
+
+    The published encoder is a list of torchvision's modules; their names are put back, and what it lacks is added.
+    """
+    if variant == "dense":
+        names = [f"features.{name}" for name in ("conv0", "norm0", "relu0", "pool0", "denseblock1")]
+        names += [f"features.{name}" for i in (1, 2, 3) for name in (f"transition{i}", f"denseblock{i + 1}")]
+        outside = {f"features.norm5.{last}": (2208,) for last in ("weight", "bias", "running_mean", "running_var")}
+        outside |= {"classifier.weight": (1000, 2208), "classifier.bias": (1000,)}
+    else:
+        names = ["conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"]
+        outside = {"fc.weight": (1000, 2048), "fc.bias": (1000,)}
+    found = dict(outside)
+    for key, shape in shapes(golden, variant).items():
+        part, _, rest = key.removeprefix("encoder.encoder.").partition(".")
+        if key.startswith("encoder.") and not key.endswith("num_batches_tracked"):
+            found[f"{names[int(part)]}.{rest}"] = shape
+    state = formula.weights(found)
+    if not old_names:
+        return state
+    return {re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2", key): value for key, value in state.items()}
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(
+    ("variant", "encoder", "old_names"),
+    [("dense", DenseNet161, False), ("dense", DenseNet161, True), ("res", ResNet50, False)],
+)
+def test_torchvisions_imagenet_files_fill_the_encoders(
+    golden: Path, tmp_path: Path, variant: str, encoder: type[Encoder], old_names: bool
+) -> None:
+    state = torchvision_file(golden, variant, old_names)
+    assert ("features.denseblock4.denselayer24.norm.1.weight" in state) == old_names
+    torch.save(state, tmp_path / "imagenet.pth")
+    filled = encoder(tmp_path / "imagenet.pth").state_dict()
+    wanted = iter(value for key, value in torchvision_file(golden, variant).items() if "norm5" not in key)
+    values = [value for key, value in filled.items() if not key.endswith("num_batches_tracked")]
+    body = [value for value in wanted if value.shape[:1] != (1000,)]
+    assert len(values) == len(body)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(values, body, strict=True))
+
+
+@pytest.mark.golden
+def test_an_imagenet_file_that_lacks_a_layer_is_refused_by_name(golden: Path, tmp_path: Path) -> None:
+    state = torchvision_file(golden, "res")
+    del state["layer4.2.conv3.weight"]
+    torch.save(state | {"head.weight": torch.ones(1)}, tmp_path / "cut.pth")
+    with pytest.raises(CheckpointError, match=r"(?s)1 missing: layer4\.2\.conv3\.weight.*1 left over: head\.weight"):
+        ResNet50(tmp_path / "cut.pth")
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        ("res", "ImageNet ResNet-50; choose model/encoder=resnet50 with model.encoder.weights=PATH"),
+        ("whole", "TranSalNet-Dense; choose model/encoder=densenet161 with checkpoint=PATH"),
+    ],
+)
+def test_a_wrong_file_for_an_encoder_says_where_it_belongs(
+    golden: Path, tmp_path: Path, given: str, advice: str
+) -> None:
+    state = formula.weights(shapes(golden, "dense")) if given == "whole" else torchvision_file(golden, given)
+    torch.save(state, tmp_path / "wrong.pth")
+    with pytest.raises(CheckpointError, match=advice):
+        DenseNet161(tmp_path / "wrong.pth")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("densenet121", "DenseNet-121"),
+        ("densenet169", "DenseNet-169"),
+        ("resnet18", "ResNet-18"),
+        ("resnet34", "ResNet-34"),
+        ("resnet101", "ResNet-101"),
+        ("resnet152", "ResNet-152"),
+    ],
+)
+def test_another_member_of_the_family_is_recognised(tmp_path: Path, name: str, kind: str) -> None:
+    with torch.device("meta"):
+        keys = timm.create_model(name, pretrained=False).state_dict()
+    torch.save({key: torch.zeros(1) for key in keys}, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match=f"an ImageNet {kind}; choose the file of a DenseNet-161 or a ResNet-50"):
+        ResNet50(tmp_path / "other.pth")
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(("variant", "encoder"), [("dense", DenseNet161), ("res", ResNet50)])
+def test_a_published_transalnet_loads_strictly_and_fails_by_name_elsewhere(
+    golden: Path, tmp_path: Path, variant: str, encoder: type[Encoder]
+) -> None:
+    state = formula.weights(shapes(golden, variant))
+    torch.save(state, tmp_path / "published.pth")
+    network = TranSalNet(encoder())
+    load_weights(network, tmp_path / "published.pth")
+    assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
+
+    narrow = TranSalNet(encoder(), hidden=(8, 8, 8), heads=(2, 2, 2), channels=(8, 8, 8, 8))
+    with pytest.raises(CheckpointError, match=r"(?s)decoder\.conv1\.weight \(768x768x3x3 in.*model/decoder=paper"):
+        load_weights(narrow, tmp_path / "published.pth")
+    torch.save(state | {"decoder.conv8.weight": torch.ones(1)}, tmp_path / "published.pth")
+    with pytest.raises(CheckpointError, match=r"1 left over: decoder\.conv8\.weight"):
+        load_weights(network, tmp_path / "published.pth")

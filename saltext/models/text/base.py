@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from saltext.models.freezing import KeepsFrozenParts
+from saltext.models.memory import Memory
 
 
 @dataclass(frozen=True)
@@ -31,22 +34,70 @@ class TextFeatures:
 class TextEncoder(KeepsFrozenParts):
     """Base of the text encoders.
 
+    The four properties name the parts that a fix rate counts, from the input on; what they leave out (a last norm, a
+    projection) follows the last layer.
+
     Attributes:
         dim: Size of the feature vectors.
         reads_image: Whether ``forward`` needs the images.
+        memory: Of what frozen parts make of an image; None computes it every time.
     """
 
     dim: int
     reads_image: bool = False
+    memory: Memory | None = None
+
+    @property
+    def text_embeddings(self) -> nn.Module:
+        """What turns token ids into vectors, before the first layer."""
+        return nn.ModuleList()
+
+    @property
+    def text_layers(self) -> list[nn.Module]:
+        """Layers over the tokens, in the order the text passes them."""
+        return []
+
+    @property
+    def vision_embeddings(self) -> nn.Module:
+        """What turns an image into vectors, before the first block; empty where the features do not see the image."""
+        return nn.ModuleList()
+
+    @property
+    def vision_blocks(self) -> list[nn.Module]:
+        """Blocks over the image patches, in the order the image passes them; as above."""
+        return []
+
+    def images_come_as(self, mean: Sequence[float], std: Sequence[float], order: Literal["rgb", "bgr"] = "rgb") -> None:
+        """Say how the images given to ``forward`` were normalised, so that an encoder that reads them can undo it.
+
+        Args:
+            mean: As of :class:`saltext.models.normalize.Normalize`; until told otherwise, ImageNet's.
+            std: As above.
+            order: As above.
+        """
 
     def forward(self, texts: Sequence[str], images: Tensor | None = None) -> TextFeatures:
         """Encode texts.
 
         Args:
-            texts: Any strings; the empty one is legal (free viewing).
+            texts: Any strings; the empty one is legal (free viewing). What is too long for the encoder is cut.
             images: The image of each text, as the saliency network gets them, shape ``(batch, 3, height, width)``.
 
         Returns:
             Features on the device of the encoder's parameters.
         """
         raise NotImplementedError
+
+
+def pad_rows(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Stack rows of unequal length, the shorter ones filled up with zeros.
+
+    Args:
+        rows: Shapes ``(length, ...)``, all on one device, length at least 1.
+
+    Returns:
+        Shape ``(rows, longest, ...)``, and a bool mask of shape ``(rows, longest)``, True at what was there.
+    """
+    padded = nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
+    lengths = torch.tensor([len(row) for row in rows], device=padded.device)
+    return padded, torch.arange(padded.shape[1], device=padded.device) < lengths[:, None]

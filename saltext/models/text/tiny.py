@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from saltext.models.text.base import TextEncoder, TextFeatures
+from saltext.models.text.base import TextEncoder, TextFeatures, pad_rows
 
 _BUCKETS = 4096
 
@@ -31,16 +31,18 @@ class TinyText(TextEncoder):
         self.positions = nn.Embedding(max_tokens, dim)
         self.norm = nn.LayerNorm(dim)
 
+    @property
+    def text_embeddings(self) -> nn.Module:
+        """Word and position embeddings; there are no layers."""
+        return nn.ModuleList([self.words, self.positions])
+
     def forward(self, texts: Sequence[str], images: Tensor | None = None) -> TextFeatures:
         """Encode texts, see :class:`TextEncoder`; images are not read."""
         device = self.words.weight.device
-        rows = [torch.tensor(self._ids(text), device=device) for text in texts]
-        ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        lengths = torch.tensor([len(row) for row in rows], device=device)
+        ids, mask = pad_rows([torch.tensor(self._ids(text), device=device) for text in texts])
         places = torch.arange(ids.shape[1], device=device)
-        mask = places < lengths[:, None]
         tokens = self.norm(self.words(ids) + self.positions(places)) * mask[..., None]
-        return TextFeatures(pooled=tokens.sum(1) / lengths[:, None], tokens=tokens, mask=mask)
+        return TextFeatures(pooled=tokens.sum(1) / mask.sum(1, keepdim=True), tokens=tokens, mask=mask)
 
     def _ids(self, text: str) -> list[int]:
         words = re.findall(r"\w+", text.lower())[: self.max_tokens - 1]

@@ -1,14 +1,41 @@
 """TranSalNet's decoder, with a place in the middle for a text. Names of parameters are the published ones."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypedDict
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saltext.errors import ConfigError
+from saltext.models.freezing import Layers
 from saltext.models.text import TextFeatures
 from saltext.models.transalnet.encoders import Taps
 from saltext.models.transalnet.trans_encoder import TransEncoder
+
+TRANS_ENCODERS = 3
+
+MiddleFactory = Callable[[int, tuple[int, int]], nn.Module]
+"""Builds what changes the middle feature, from its channels and its rows and columns at the usual input size."""
+
+
+class DecoderSizes(TypedDict, total=False):
+    """Sizes of a :class:`Decoder`, as keyword arguments of the networks that hold one; its defaults are the paper's.
+
+    Attributes:
+        hidden: Channels of the transformers at strides 32, 16 and 8.
+        heads: Their attention heads.
+        channels: Channels of the decoder's stages. Six give logits at the input's size, four at a quarter of it.
+        grid: Rows and columns of the stride-32 feature: the usual input size divided by 32.
+        layers: Layers of each transformer.
+        mlp_ratio: Width of their feed-forward parts over ``hidden``.
+    """
+
+    hidden: Sequence[int]
+    heads: Sequence[int]
+    channels: Sequence[int]
+    grid: Sequence[int]
+    layers: int
+    mlp_ratio: int
 
 
 class Decoder(nn.Module):
@@ -29,7 +56,7 @@ class Decoder(nn.Module):
         grid: Rows and columns of the stride-32 feature the position embeddings are learned for.
         layers: Transformer layers in each TransEncoder.
         mlp_ratio: Width of their feed-forward parts over ``hidden``.
-        blend: Changes the middle feature, given a text; shape ``(batch, channels[0], 2 * grid[0], 2 * grid[1])``.
+        middle: Builds the blending module, which changes the middle feature given a text.
 
     Attributes:
         output_stride: Pixels of the network's input for each cell of the logits, along a side.
@@ -50,21 +77,21 @@ class Decoder(nn.Module):
         grid: Sequence[int] = (9, 12),
         layers: int = 2,
         mlp_ratio: int = 4,
-        blend: nn.Module | None = None,
+        middle: MiddleFactory | None = None,
     ) -> None:
         super().__init__()
         _check_sizes(hidden, heads, channels, grid)
+        rows, columns = grid
         self.stages = len(channels)
         self.output_stride = 2 ** (6 - self.stages)
         # Definition order is the published one: the authors' fix rates count along it.
-        self.blendnet = blend
+        self.blendnet = None if middle is None else middle(channels[0], (2 * rows, 2 * columns))
         widths = [hidden[0], *channels, 1]
         for index in range(1, self.stages + 2):
             self.add_module(f"conv{index}", nn.Conv2d(widths[index - 1], widths[index], kernel_size=3, padding=1))
         for index in range(1, self.stages + 1):
             self.add_module(f"batchnorm{index}", nn.BatchNorm2d(widths[index]))
-        rows, columns = grid
-        for index in (1, 2, 3):
+        for index in range(1, TRANS_ENCODERS + 1):
             scale = 2 ** (index - 1)
             encoder = TransEncoder(
                 in_channels[3 - index],
@@ -101,6 +128,28 @@ class Decoder(nn.Module):
         for index in range(3, self.stages):
             y = F.interpolate(self._stage(index, y), scale_factor=2, mode="nearest")
         return self._part(f"conv{self.stages + 1}", self._stage(self.stages, y))
+
+    def layers(self) -> Layers:
+        """Parameters in the order of data flow, as fix rates count them; the blending module is not among them.
+
+        TransEncoder1, stage 1, TransEncoder2, stage 2, TransEncoder3, stages 3, 4, ..., the last convolution.
+        """
+        order: list[tuple[str, ...]] = []
+        for index in range(1, self.stages + 1):
+            if index <= TRANS_ENCODERS:
+                order.append((f"TransEncoder{index}",))
+            order.append((f"conv{index}", f"batchnorm{index}"))
+        order.append((f"conv{self.stages + 1}",))
+        layers = [[value for name in names for value in self.get_submodule(name).parameters()] for names in order]
+        return Layers(stem=[], layers=layers)
+
+    def children_as_defined(self) -> list[list[nn.Parameter]]:
+        """Parameters of the published decoder's children in order of definition, as the authors' fix rates count them.
+
+        The first, the blending module, has none to fix; the last three are its ReLU, sigmoid and up-sampling.
+        """
+        counted = [list(child.parameters()) for name, child in self.named_children() if name != "blendnet"]
+        return [[], *counted, [], [], []]
 
     def _stage(self, index: int, x: Tensor) -> Tensor:
         return F.relu(self._part(f"batchnorm{index}", self._part(f"conv{index}", x)))

@@ -5,15 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import timm
+from timm.models import group_parameters
 from torch import Tensor, nn
 
 from saltext.errors import ConfigError
 from saltext.models.checkpoints import Weights, load_state, modern_densenet_names, read_weights
-from saltext.models.freezing import KeepsFrozenParts, freeze
+from saltext.models.freezing import KeepsFrozenParts, Layers, freeze
 from saltext.models.network import Colour
 
 Taps = tuple[Tensor, Tensor, Tensor]
 STRIDES = (8, 16, 32)
+_STEM_STAGES = 4
 
 
 class Encoder(KeepsFrozenParts):
@@ -40,12 +42,16 @@ class Encoder(KeepsFrozenParts):
         """
         raise NotImplementedError
 
+    def layers(self) -> Layers:
+        """Parameters in the order of data flow, as fix rates count them."""
+        raise NotImplementedError
+
 
 class StagedEncoder(Encoder):
     """A backbone as a list of stages, three of them tapped; the list makes the published parameter names.
 
     Args:
-        stages: Run one after another.
+        stages: Run one after another. The first four (convolution, norm, ReLU, pooling) are the stem.
         taps: Indices of the stages whose outputs are the features, ascending.
         channels: Channels of these outputs.
         preprocessing: timm's description of the weights, with ``mean`` and ``std``.
@@ -74,6 +80,11 @@ class StagedEncoder(Encoder):
         x8, x16, x32 = features
         return x8, x16, x32
 
+    def layers(self) -> Layers:
+        """The stages after the stem are the layers, see :class:`Encoder`."""
+        stem, rest = self.encoder[:_STEM_STAGES], self.encoder[_STEM_STAGES:]
+        return Layers(stem=list(stem.parameters()), layers=[list(stage.parameters()) for stage in rest])
+
 
 class DenseNet161(StagedEncoder):
     """TranSalNet's larger encoder: DenseNet-161 without its last norm, tapped after dense blocks 2, 3 and 4.
@@ -81,7 +92,7 @@ class DenseNet161(StagedEncoder):
     Features are the blocks' raw concatenations, before the norm of any transition.
 
     Args:
-        checkpoint: ImageNet weights of the whole classifier (timm's or torchvision's names, also torchvision's old
+        weights: ImageNet weights of the whole classifier (timm's or torchvision's names, also torchvision's old
             ones), as a file or a state dict. None: random.
         frozen: Whether it stays as it is, see :func:`saltext.models.freezing.freeze`.
 
@@ -89,8 +100,8 @@ class DenseNet161(StagedEncoder):
         CheckpointError: A file that is not of a DenseNet-161.
     """
 
-    def __init__(self, checkpoint: str | Path | Weights | None = None, frozen: bool = False) -> None:
-        backbone = _backbone("densenet161", checkpoint)
+    def __init__(self, weights: str | Path | Weights | None = None, frozen: bool = False) -> None:
+        backbone = _backbone("densenet161", weights)
         # timm fuses norm and ReLU; the published list has them at two indices.
         backbone.features.norm0.act = nn.Identity()
         first_norm, rest = list(backbone.features)[:2], list(backbone.features)[2:-1]
@@ -108,15 +119,15 @@ class ResNet50(StagedEncoder):
     """TranSalNet's smaller encoder: ResNet-50, tapped after layers 2, 3 and 4.
 
     Args:
-        checkpoint: ImageNet weights of the whole classifier, as a file or a state dict. None: random.
+        weights: ImageNet weights of the whole classifier, as a file or a state dict. None: random.
         frozen: Whether it stays as it is, see :func:`saltext.models.freezing.freeze`.
 
     Raises:
         CheckpointError: A file that is not of a ResNet-50.
     """
 
-    def __init__(self, checkpoint: str | Path | Weights | None = None, frozen: bool = False) -> None:
-        net = _backbone("resnet50", checkpoint)
+    def __init__(self, weights: str | Path | Weights | None = None, frozen: bool = False) -> None:
+        net = _backbone("resnet50", weights)
         super().__init__(
             stages=[net.conv1, net.bn1, net.act1, net.maxpool, net.layer1, net.layer2, net.layer3, net.layer4],
             taps=(5, 6, 7),
@@ -157,6 +168,12 @@ class TimmEncoder(Encoder):
         """Encode images, see :class:`Encoder`."""
         x8, x16, x32 = self.encoder.forward_intermediates(images, indices=self.indices, intermediates_only=True)
         return x8, x16, x32
+
+    def layers(self) -> Layers:
+        """The stages timm groups parameters into, the first of them being the stem, see :class:`Encoder`."""
+        stem, *rest = group_parameters(self.encoder, self.encoder.group_matcher(coarse=True)).values()
+        named = dict(self.encoder.named_parameters())
+        return Layers(stem=[named[key] for key in stem], layers=[[named[key] for key in stage] for stage in rest])
 
 
 def _backbone(name: str, checkpoint: str | Path | Weights | None) -> Any:

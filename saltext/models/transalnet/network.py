@@ -1,12 +1,14 @@
 """TranSalNet, from image to logits."""
 
 from collections.abc import Sequence
+from typing import Unpack
 
 from torch import Tensor
 
+from saltext.models.freezing import FixRates, is_frozen
 from saltext.models.network import SaliencyNetwork, check_inputs
-from saltext.models.transalnet.decoder import Decoder
-from saltext.models.transalnet.encoders import Encoder
+from saltext.models.transalnet.decoder import Decoder, DecoderSizes, MiddleFactory
+from saltext.models.transalnet.encoders import Encoder, Taps
 
 
 class TranSalNet(SaliencyNetwork):
@@ -20,12 +22,9 @@ class TranSalNet(SaliencyNetwork):
 
     Args:
         encoder: Gives features at strides 8, 16 and 32.
-        hidden: Channels of the transformers at strides 32, 16 and 8.
-        heads: Their attention heads.
-        channels: Channels of the decoder's stages. Six give logits at the input's size, four at a quarter of it.
-        grid: Rows and columns of the stride-32 feature: the usual input size divided by 32.
-        layers: Layers of each transformer.
-        mlp_ratio: Width of their feed-forward parts over ``hidden``.
+        middle: Builds what changes the decoder's middle feature; None changes nothing.
+        freeze: Which layers do not train; None fixes none.
+        sizes: Of the decoder.
 
     Raises:
         ConfigError: Sizes that do not fit together.
@@ -37,21 +36,28 @@ class TranSalNet(SaliencyNetwork):
     def __init__(
         self,
         encoder: Encoder,
-        hidden: Sequence[int] = (768, 768, 512),
-        heads: Sequence[int] = (12, 12, 8),
-        channels: Sequence[int] = (768, 512, 256, 128, 64, 32),
-        grid: Sequence[int] = (9, 12),
-        layers: int = 2,
-        mlp_ratio: int = 4,
+        middle: MiddleFactory | None = None,
+        freeze: FixRates | None = None,
+        **sizes: Unpack[DecoderSizes],
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.decoder = Decoder(encoder.channels, hidden, heads, channels, grid, layers, mlp_ratio)
+        self.decoder = Decoder(encoder.channels, middle=middle, **sizes)
         self.mean, self.std = encoder.mean, encoder.std
         self.output_stride = self.decoder.output_stride
+        if freeze is not None:
+            freeze.apply(self)
 
     def forward(self, images: Tensor, texts: Sequence[str]) -> Tensor:
         """Predict saliency, see :class:`saltext.models.network.SaliencyNetwork`; texts are not read."""
         check_inputs(images, texts)
-        logits: Tensor = self.decoder(self.encoder(images))
+        logits: Tensor = self.decoder(self.encode(images))
         return logits
+
+    def encode(self, images: Tensor) -> Taps:
+        """The encoder's features; of a frozen encoder with a memory, remembered ones."""
+        if self.memory is None or self.encoder.training or not is_frozen(self.encoder) or not self.memory.serves(self):
+            taps: Taps = self.encoder(images)
+            return taps
+        x8, x16, x32 = self.memory.recall(self.encoder, images, self.encoder)
+        return x8, x16, x32

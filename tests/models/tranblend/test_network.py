@@ -1,3 +1,4 @@
+import json
 from functools import partial
 from pathlib import Path
 
@@ -7,9 +8,23 @@ import torch
 from torch import Tensor
 
 from saltext.errors import CheckpointError, ConfigError
+from saltext.models.memory import FeatureStore, Memory
 from saltext.models.text import TextEncoder, TextFeatures, TinyText
-from saltext.models.tranblend import BlendingNet, TokenCrossAttention, TranBlend, UpsampleBlend, load_published
+from saltext.models.tranblend import (
+    Blend,
+    BlendingNet,
+    CrossAttention,
+    FiLM,
+    MaskEncoder,
+    MiniSample,
+    TokenCrossAttention,
+    TranBlend,
+    UpsampleBlend,
+    load_published,
+)
+from saltext.models.tranblend.blending import cross_attention
 from saltext.models.transalnet import DenseNet161, TimmEncoder, TranSalNet
+from tests.models.transalnet.training_step import gradient_norm, loss_terms
 from tests.reference import formula
 
 # Section 5 of the golden files' README.
@@ -23,8 +38,12 @@ class GivenText(TextEncoder):
 
     dim = 768
 
+    def __init__(self, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.dtype = dtype
+
     def forward(self, texts: list[str], images: Tensor | None = None) -> TextFeatures:
-        pooled = formula.normal(formula.TEXT, (2, 768))[[int(text) for text in texts]]
+        pooled = formula.normal(formula.TEXT, (2, 768))[[int(text) for text in texts]].to(self.dtype)
         return TextFeatures(pooled, pooled[:, None], torch.ones(len(texts), 1, dtype=torch.bool))
 
 
@@ -32,19 +51,98 @@ def small(blend: object = TokenCrossAttention, encoder: str = "test_efficientnet
     return TranBlend(TimmEncoder(encoder), TinyText(dim=12), blend, **SIZES)  # type: ignore[arg-type]
 
 
+def published(golden: Path) -> dict[str, Tensor]:
+    """The authors' state dict, with the up-sampling that their third mode keeps outside the network."""
+    state = formula.weights(formula.published_shapes(golden / "keys_tranblend.json", "modules", "TranSalNet"))
+    outside = {
+        f"miniUpsamplingNetwork.upsample.{last}": shape for last, shape in (("weight", (1, 1, 18, 24)), ("bias", (1,)))
+    }
+    return state | {f"decoder.blendnet.{name}": value for name, value in formula.weights(outside).items()}
+
+
 @pytest.mark.golden
-def test_the_whole_network_loads_published_names_and_gives_the_authors_maps(golden: Path, tmp_path: Path) -> None:
-    published = formula.published_shapes(golden / "keys_tranblend.json", "modules", "TranSalNet")
-    torch.save(formula.weights(published), tmp_path / "tranblend.pth")
-    network = TranBlend(DenseNet161(), GivenText(), BlendingNet).eval()
+@pytest.mark.parametrize(("mode", "blend"), [("concat", BlendingNet), ("cross", CrossAttention)])
+def test_the_whole_network_loads_published_names_and_gives_the_authors_maps(
+    golden: Path, tmp_path: Path, mode: str, blend: type[Blend]
+) -> None:
+    state = {name: value for name, value in published(golden).items() if "miniUpsampling" not in name}
+    torch.save(state, tmp_path / "tranblend.pth")
+    network = TranBlend(DenseNet161(), GivenText(), blend).eval()
     load_published(network, tmp_path / "tranblend.pth")
+    gives_the_authors_maps(network, golden, mode)
+
+
+@pytest.mark.golden
+def test_the_mode_the_authors_could_not_reach_gives_their_maps_too(golden: Path) -> None:
+    network = TranBlend(DenseNet161(), GivenText(), MiniSample).eval()
+    state = published(golden)
+    network.load_state_dict({name: state[name] for name in network.state_dict()})
+    gives_the_authors_maps(network, golden, "minisample")
+
+
+def gives_the_authors_maps(network: TranBlend, golden: Path, mode: str) -> None:
     with torch.no_grad():
         logits = network(formula.image().expand(2, -1, -1, -1), ["0", "1"])
     with np.load(golden / "tranblend_full.npz") as wanted:
         for row in (0, 1):
             ours = logits[row, 0]
-            np.testing.assert_allclose(ours, wanted[f"concat_text{row}_logits"], rtol=0, atol=ATOL_LOGITS)
-            np.testing.assert_allclose(ours.sigmoid(), wanted[f"concat_text{row}_map"], rtol=0, atol=ATOL_MAP)
+            np.testing.assert_allclose(ours, wanted[f"{mode}_text{row}_logits"], rtol=0, atol=ATOL_LOGITS)
+            np.testing.assert_allclose(ours.sigmoid(), wanted[f"{mode}_text{row}_map"], rtol=0, atol=ATOL_MAP)
+
+
+@pytest.mark.golden
+@pytest.mark.slow
+@pytest.mark.parametrize(("mode", "blend"), [("concat", BlendingNet), ("cross", CrossAttention)])
+def test_a_training_step_in_float64_equals_the_authors(
+    golden: Path, mode: str, blend: type[Blend], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cross_attention, "_positions", positions_as_the_authors)
+    wanted = json.loads((golden / "train_step_float64.json").read_text())[f"tranblend_{mode}_loop2"]
+    network = TranBlend(DenseNet161(), GivenText(torch.float64), blend)
+    state = published(golden)
+    network.load_state_dict({name: state[name] for name in network.state_dict()})
+    network.double().train()
+    optimizer = torch.optim.Adam(network.parameters(), lr=wanted["lr"])
+
+    total = torch.zeros((), dtype=torch.float64)
+    for row, expected in enumerate(wanted["per_image"]):  # one by one: their BatchNorm sees one image at a time
+        saliency = network(formula.image(2)[row : row + 1].double(), [str(row)]).sigmoid()
+        truth = formula.uniform(formula.MAP, (2, 1, 288, 384))[row : row + 1].double()
+        fixated = formula.uniform(formula.FIXATIONS, (2, 1, 288, 384))[row : row + 1] > 0.995
+        terms = loss_terms(saliency, truth, fixated.double())
+        loss = -2 * terms["cc"] - terms["sim"] + 10 * terms["kldiv"] - terms["nss"] + 4 * terms["mse"]
+        got = {name: term.item() for name, term in terms.items()} | {"weighted": loss.item()}
+        assert got == pytest.approx(expected, rel=1e-8)
+        total = total + loss
+    total.backward()
+
+    # Their module also holds the parameters of the mode that does not run; ours does not.
+    held = {name for name, _ in network.named_modules()}
+    norms = {name: gradient_norm(network.get_submodule(name)) for name in wanted["grad_l2"]}
+    assert norms == pytest.approx(wanted["grad_l2"], rel=1e-8)
+    for name, sums in wanted["bn_after_forwards"].items():
+        if name in held:
+            norm = network.get_submodule(name)
+            assert norm.running_mean.sum().item() == pytest.approx(sums["sum_running_mean"], rel=1e-8)
+            assert norm.running_var.sum().item() == pytest.approx(sums["sum_running_var"], rel=1e-8)
+            assert norm.num_batches_tracked.item() == sums["num_batches_tracked"]
+        else:
+            assert sums["num_batches_tracked"] == 0
+    optimizer.step()
+    stepped = {
+        name: value for name, value in wanted["param_sums_after_step"].items() if name.rpartition(".")[0] in held
+    }
+    assert {name: network.get_parameter(name).sum().item() for name in stepped} == pytest.approx(stepped, rel=1e-8)
+    assert len(stepped) >= 6
+
+
+def positions_as_the_authors(feature: Tensor) -> Tensor:
+    """Lay queries and keys out as plain views, which gives the golden step the wrong gradients of its query side.
+
+    See ContiguousGradient. A PyTorch that computes them right fails the golden step by the norm of `decoder.blendnet`.
+    """
+    safe = feature if feature.shape[1] == 96 else cross_attention.ContiguousGradient.apply(feature)
+    return safe.flatten(2).transpose(1, 2).unsqueeze(1)
 
 
 @pytest.mark.golden
@@ -66,12 +164,27 @@ def test_without_a_blending_module_it_is_transalnet_and_holds_no_text_encoder() 
     assert torch.equal(network.eval()(images, ["a", "b"]), plain(images, ["", ""]))
 
 
-def test_zero_initialised_cross_attention_starts_as_the_network_without_text() -> None:
-    network = small().eval()
+STARTS_AS_IDENTITY = [TokenCrossAttention, MaskEncoder, FiLM]
+
+
+@pytest.mark.parametrize("blend", STARTS_AS_IDENTITY)
+def test_a_blend_that_claims_it_starts_as_the_network_without_text(blend: type[Blend]) -> None:
+    assert blend.starts_as_identity
+    network = small(blend).eval()
     plain = small(blend=None).eval()
     plain.load_state_dict({k: v for k, v in network.state_dict().items() if "blendnet" not in k and "text_" not in k})
     images = torch.randn(2, 3, 64, 96)
     assert torch.equal(network(images, ["a dog", ""]), plain(images, ["a dog", ""]))
+
+
+@pytest.mark.parametrize("blend", [BlendingNet, CrossAttention, MiniSample, UpsampleBlend])
+def test_the_others_do_not_claim_it(blend: type[Blend]) -> None:
+    assert not blend.starts_as_identity
+
+
+def test_optimizers_number_parameters_in_the_order_of_the_data() -> None:
+    parts = [name.split(".")[0] for name, _ in small().named_parameters()]
+    assert list(dict.fromkeys(parts)) == ["encoder", "text_encoder", "decoder"]
 
 
 def test_a_text_encoder_that_reads_images_gets_them() -> None:
@@ -122,3 +235,31 @@ def test_a_checkpoint_on_another_encoder_says_which(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "dense.pth")
     with pytest.raises(CheckpointError, match=r"TranSalNet-Dense; choose model/encoder=densenet161"):
         load_published(small(encoder="test_resnet"), tmp_path / "dense.pth")
+
+
+def _step(network: TranBlend, images: Tensor) -> dict[str, Tensor]:
+    network.zero_grad()
+    network(images, ["a red dog", ""]).square().mean().backward()
+    return {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
+
+
+def test_a_remembered_encoder_changes_neither_logits_nor_gradients(tmp_path: Path) -> None:
+    network = TranBlend(TimmEncoder("test_efficientnet", frozen=True), TinyText(dim=12), FiLM, **SIZES).train()
+    images = torch.randn(2, 3, 64, 96)
+    expected_logits, expected = network(images, ["a red dog", ""]), _step(network, images)
+    network.remember(Memory(FeatureStore(tmp_path / "features.sqlite")))
+    for _ in range(2):  # the first fills the memory, the second reads it
+        torch.testing.assert_close(network(images, ["a red dog", ""]), expected_logits, atol=1e-5, rtol=1e-5)
+        for name, gradient in _step(network, images).items():
+            torch.testing.assert_close(gradient, expected[name], atol=1e-5, rtol=1e-4)
+    assert network.memory is not None
+    assert len(network.memory.store) == 2
+
+
+def test_an_encoder_that_trains_is_never_remembered(tmp_path: Path) -> None:
+    network = small().eval()
+    network.remember(Memory(FeatureStore(tmp_path / "features.sqlite")))
+    with torch.no_grad():
+        network(torch.randn(2, 3, 64, 96), ["a", "b"])
+    assert network.memory is not None
+    assert len(network.memory.store) == 0

@@ -43,7 +43,14 @@ def test_too_few_stages_are_refused() -> None:
 
 
 def test_a_blending_module_asks_for_a_text() -> None:
-    decoder = Decoder(channels=(8, 6, 4), blend=UpsampleBlend(8, 8, (4, 6)), **SIZES)
+    asked: list[tuple[int, tuple[int, int]]] = []
+
+    def middle(channels: int, grid: tuple[int, int]) -> UpsampleBlend:
+        asked.append((channels, grid))
+        return UpsampleBlend(channels, 8, grid)
+
+    decoder = Decoder(channels=(8, 6, 4), middle=middle, **SIZES)
+    assert asked == [(8, (4, 6))]
     with pytest.raises(ValueError, match="text features expected"):
         decoder(taps())
     text = TextFeatures(torch.randn(2, 8), torch.randn(2, 1, 8), torch.ones(2, 1, dtype=torch.bool))

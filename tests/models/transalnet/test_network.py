@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from saltext.models.transalnet import DenseNet161, Encoder, ResNet50, TimmEncoder, TranSalNet
+from tests.models.transalnet.training_step import gradient_norm, loss_terms
 from tests.reference import formula
 
 # Section 5 of the golden files' README.
@@ -101,27 +102,6 @@ def test_a_training_step_in_float64_equals_the_authors(golden: Path) -> None:
     optimizer.step()
     sums = {name: net.get_parameter(name).sum().item() for name in wanted["param_sums_after_step"]}
     assert sums == pytest.approx(wanted["param_sums_after_step"], rel=1e-8)
-
-
-def gradient_norm(module: nn.Module) -> float:
-    return sum(p.grad.square().sum().item() for p in module.parameters() if p.grad is not None) ** 0.5
-
-
-def loss_terms(p: Tensor, g: Tensor, f: Tensor) -> dict[str, Tensor]:
-    """The authors' loss terms, written from section 4 of the golden files' README, with no code of the package."""
-    p, g, f = p.flatten(1), g.flatten(1), f.flatten(1)
-    centred_p, centred_g = p - p.mean(1, keepdim=True), g - g.mean(1, keepdim=True)
-    cc = (centred_p * centred_g).sum(1) / (centred_p.square().sum(1) * centred_g.square().sum(1)).sqrt()
-    shares = []
-    for x in (p, g):
-        low, high = x.amin(1, keepdim=True), x.amax(1, keepdim=True)
-        scaled = (x - low) / (high - low)
-        shares.append(scaled / scaled.sum(1, keepdim=True))
-    big_p, big_g, eps = p / p.sum(1, keepdim=True), g / g.sum(1, keepdim=True), 2.2204e-16
-    kldiv = (big_g * torch.log(eps + big_g / (big_p + eps))).sum(1)
-    nss = (centred_p / p.std(1, keepdim=True) * f).sum(1) / f.sum(1)
-    sim = torch.minimum(*shares).sum(1)
-    return {name: term.mean() for name, term in (("cc", cc), ("sim", sim), ("kldiv", kldiv), ("nss", nss))}
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (70, 101), (33, 50), (128, 64)])

@@ -1,6 +1,6 @@
 """What a blending module is."""
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
@@ -12,7 +12,16 @@ class Blend(nn.Module):
 
     Subclasses take ``channels`` (of the image feature), ``text_dim`` and ``grid`` (rows and columns of the image
     feature at the usual input size) first, and their own options after that.
+
+    Attributes:
+        starts_as_identity: Whether a fresh module gives the image feature back unchanged, whatever the text, so that a
+            trained network can take it in without harm.
+        published_extras: Patterns (``fnmatch``) of parameters that the authors' module of this kind holds and this one
+            has no use for.
     """
+
+    starts_as_identity: ClassVar[bool] = False
+    published_extras: ClassVar[tuple[str, ...]] = ()
 
     def forward(self, x: Tensor, text: TextFeatures) -> Tensor:
         """Blend.

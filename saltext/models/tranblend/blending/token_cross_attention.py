@@ -76,6 +76,8 @@ class TokenCrossAttention(Blend):
         ConfigError: ``channels`` is no multiple of ``heads``.
     """
 
+    starts_as_identity = True
+
     def __init__(
         self,
         channels: int,

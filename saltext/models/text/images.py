@@ -1,0 +1,62 @@
+"""Images for encoders that read them along with the text."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from saltext.models.normalize import Normalize
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+"""Of CLIP's training images (Radford et al. 2021); BLIP and ImageReward normalise with the same numbers."""
+
+
+class ImageInput(nn.Module):
+    """From the images a saliency network gets to the ones a vision tower was trained on.
+
+    Undoes the saliency network's normalisation, resizes to a square (bicubic with antialiasing, cut to [0, 1], the
+    aspect ratio not kept), and applies the tower's own normalisation.
+
+    # DISCREPANCY: TranBlend's script resizes the image file itself to the tower's square; here it is the network's
+    # input, resized before. So one augmentation serves both towers, and no second image travels with each sample.
+
+    Args:
+        size: Side of the tower's input, in pixels.
+        mean: Of its RGB channels in [0, 1].
+        std: Their deviation, above 0.
+
+    Raises:
+        ConfigError: Not three numbers each, or a deviation that is not positive.
+    """
+
+    def __init__(self, size: int, mean: Sequence[float] = CLIP_MEAN, std: Sequence[float] = CLIP_STD) -> None:
+        super().__init__()
+        self.size = size
+        self.target = Normalize(mean, std)
+        self.given = Normalize()
+
+    def come_as(self, mean: Sequence[float], std: Sequence[float], order: Literal["rgb", "bgr"] = "rgb") -> None:
+        """Say how the images that come in were normalised; see :class:`saltext.models.normalize.Normalize`."""
+        self.given = Normalize(mean, std, order).to(self.target.mean.device)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Convert a batch.
+
+        Args:
+            images: Normalised as told, float, shape ``(batch, 3, height, width)``.
+
+        Returns:
+            Shape ``(batch, 3, size, size)``, RGB, of the same dtype, without gradient to ``images``.
+        """
+        rgb = images.detach().flip(1) if self.given.order == "bgr" else images.detach()
+        pixels = rgb * self.given.std + self.given.mean
+        if pixels.shape[2:] != (self.size, self.size):
+            # Bicubic weights overshoot at edges; image files cannot hold such values.
+            pixels = F.interpolate(pixels, (self.size, self.size), mode="bicubic", antialias=True).clamp(0, 1)
+        return (pixels - self.target.mean) / self.target.std
+
+    def extra_repr(self) -> str:
+        """Show the size."""
+        return f"size={self.size}"

@@ -1,0 +1,84 @@
+"""Frozen text encoders read each distinct text once."""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from saltext.models.freezing import is_frozen
+from saltext.models.text.base import TextEncoder, TextFeatures, pad_rows
+
+
+class RememberingTextEncoder(TextEncoder):
+    """A text encoder whose features depend on the text alone, remembered while none of its weights trains.
+
+    A remembered text has the same features to the last bit whatever batch it is in, however many threads run, and
+    with or without autocast. Loading weights, or a pass with weights that train, forgets everything.
+
+    Args:
+        remember: Distinct texts remembered at most, the least recently used forgotten first. A text takes 4 bytes a
+            feature and token.
+    """
+
+    def __init__(self, remember: int = 4096) -> None:
+        super().__init__()
+        self.remember = remember
+        self._memo: OrderedDict[str, tuple[Tensor, Tensor]] = OrderedDict()
+        self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
+
+    def encode(self, texts: Sequence[str]) -> TextFeatures:
+        """Run the encoder on all texts as one batch."""
+        raise NotImplementedError
+
+    def forward(self, texts: Sequence[str], images: Tensor | None = None) -> TextFeatures:
+        """Encode texts, see :class:`TextEncoder`; images are not read."""
+        if not is_frozen(self):
+            self._memo.clear()
+            return self.encode(texts)
+        parameter = next(self.parameters())
+        dtype = torch.promote_types(parameter.dtype, torch.float32)
+        pooled, rows = zip(*self._recall(texts), strict=True)
+        tokens, mask = pad_rows(rows)
+        return TextFeatures(
+            pooled=torch.stack(pooled).to(parameter.device, dtype),
+            tokens=tokens.to(parameter.device, dtype),
+            mask=mask.to(parameter.device),
+        )
+
+    def _recall(self, texts: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
+        """Give the pooled and the token features of each text, CPU float32, ``(dim,)`` and ``(its tokens, dim)``."""
+        found: dict[str, tuple[Tensor, Tensor]] = {}
+        for text in dict.fromkeys(texts):
+            if text in self._memo:
+                self._memo.move_to_end(text)
+            else:
+                self._memo[text] = self._encode_alone(text)
+            found[text] = self._memo[text]
+            while len(self._memo) > self.remember:
+                self._memo.popitem(last=False)
+        return [found[text] for text in texts]
+
+    def _encode_alone(self, text: str) -> tuple[Tensor, Tensor]:
+        device = next(self.parameters()).device.type
+        # One at a time, on one thread: otherwise the last bits of a text's features would depend on its batch-mates
+        # and on the machine, and a resumed run would differ from an uninterrupted one.
+        with torch.no_grad(), torch.autocast(device, enabled=False), _one_thread():
+            features = self.encode([text])
+        return features.pooled[0].to("cpu", torch.float32), features.tokens[0].to("cpu", torch.float32)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _forget(module: nn.Module, incompatible_keys: object) -> None:
+    if isinstance(module, RememberingTextEncoder):
+        module._memo.clear()

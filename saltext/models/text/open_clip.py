@@ -1,0 +1,209 @@
+"""CLIP's text tower, of any plain CLIP that open_clip knows."""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import open_clip
+import torch
+from torch import Tensor, nn
+
+from saltext.errors import CheckpointError, ConfigError
+from saltext.models.checkpoints import load_state, read_weights
+from saltext.models.freezing import freeze, leave_out_of_state_dict
+from saltext.models.text.base import TextFeatures
+from saltext.models.text.images import CLIP_MEAN, CLIP_STD, ImageInput
+from saltext.models.text.memo import RememberingTextEncoder
+
+Config = dict[str, Any]
+
+_PLAIN_TEXT = {"context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio"}
+_PLAIN = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}
+_PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class OpenCLIP(RememberingTextEncoder):
+    """Text features of a CLIP: token states in the space that images and texts share.
+
+    ``tokens`` are the last states after the final norm and the text projection, from the start to the end token;
+    ``pooled`` is the end token's, which is CLIP's text feature before it is scaled to length 1. A token sees those
+    before it only. The empty text is its two marks. Texts longer than the context (77 tokens in published models) are
+    cut, the end token kept.
+
+    Args:
+        name: Model as open_clip names it, such as ``ViT-B-32``; or its configuration (``embed_dim``, ``vision_cfg``,
+            ``text_cfg``, ``quick_gelu``). Only plain CLIPs: a causal text tower with CLIP's own tokenizer.
+        weights: A tag of open_clip (``openai``, ``laion2b_s34b_b79k``), fetched once; or a weight file. None: random.
+        frozen: Whether the text tower stays as it is; then each distinct text is encoded once, and state dicts leave
+            out what came from ``weights``: keep what it names.
+        image_tower: Whether to keep the image tower too, for :meth:`encode_images`. It is always frozen, since the
+            text features do not depend on it.
+        quick_gelu: Whether the activations are CLIP's first ones, x * sigmoid(1.702 x), which OpenAI's weights and a
+            few others need and no file tells. None: what the tag, otherwise the name, says.
+        precision: ``fp32``; or ``bf16`` or ``fp16`` for the weights of a frozen tower. Features are float32 always.
+        remember: As of :class:`RememberingTextEncoder`.
+
+    Raises:
+        ConfigError: A model or tag open_clip does not have, or of another kind, or arguments that contradict.
+        CheckpointError: Weights that cannot be had or are of another network.
+
+    References:
+        Radford et al., CLIP, ICML 2021; Cherti et al., Reproducible scaling laws, CVPR 2023, for OpenCLIP.
+    """
+
+    def __init__(
+        self,
+        name: str | Mapping[str, Any] = "ViT-B-32",
+        weights: str | Path | None = None,
+        frozen: bool = True,
+        image_tower: bool = False,
+        quick_gelu: bool | None = None,
+        precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+        remember: int = 4096,
+    ) -> None:
+        super().__init__(remember)
+        if precision not in _PRECISIONS or (precision != "fp32" and not frozen):
+            raise ConfigError(
+                f"OpenCLIP: precision fp32, or bf16 or fp16 of a frozen tower expected; {precision} came, "
+                f"{'frozen' if frozen else 'not frozen'}. To train in lower precision set the trainer's."
+            )
+        config = _config(name)
+        tag = _tag(name, weights)
+        activation = quick_gelu if quick_gelu is not None else tag and tag.get("quick_gelu", False)
+        if activation is not None:
+            config["quick_gelu"] = activation
+        model = open_clip.CLIP(**config, cast_dtype=_PRECISIONS[precision])
+        if weights is not None:
+            _load(model, str(weights), tag)
+        self.tokenizer = open_clip.SimpleTokenizer(context_length=model.context_length)
+        if self.tokenizer.vocab_size != model.vocab_size:
+            raise ConfigError(
+                f"OpenCLIP: {model.vocab_size} tokens expected, CLIP's tokenizer has {self.tokenizer.vocab_size}"
+            )
+        if precision != "fp32":
+            open_clip.convert_weights_to_lp(model, dtype=_PRECISIONS[precision])
+        self.dim = int(config["embed_dim"])
+        self.image_input = ImageInput(_image_size(model), *_normalisation(tag)) if image_tower else None
+        self.model = _drop_unused(model, image_tower)
+        given = [freeze(self.model)] if frozen else [freeze(self.model.visual)] if image_tower else []
+        if weights is not None:
+            for part in given:
+                leave_out_of_state_dict(part)
+
+    @property
+    def text_embeddings(self) -> nn.Module:
+        """Token and position embeddings."""
+        return nn.ModuleList([self.model.token_embedding, nn.ParameterList([self.model.positional_embedding])])
+
+    @property
+    def text_layers(self) -> list[nn.Module]:
+        """The text transformer's blocks. A norm and the projection follow them."""
+        return list(self.model.transformer.resblocks)
+
+    def images_come_as(self, mean: Sequence[float], std: Sequence[float], order: Literal["rgb", "bgr"] = "rgb") -> None:
+        """See :class:`TextEncoder`."""
+        if self.image_input is not None:
+            self.image_input.come_as(mean, std, order)
+
+    def encode(self, texts: Sequence[str]) -> TextFeatures:
+        """Run the encoder on all texts as one batch."""
+        ids: Tensor = self.tokenizer(list(texts)).to(self.model.positional_embedding.device)
+        # The end token has the largest id. Padding has id 0, but so has a "!" inside a word.
+        last = ids.argmax(dim=1)
+        longest = int(last.max()) + 1
+        states = self.model.forward_intermediates(
+            text=ids, text_indices=1, normalize_intermediates=True, intermediates_only=True
+        )["text_intermediates"][-1]
+        tokens = states[:, :longest] @ self.model.text_projection
+        mask = torch.arange(longest, device=ids.device) <= last[:, None]
+        return TextFeatures(pooled=tokens[torch.arange(len(ids), device=ids.device), last], tokens=tokens, mask=mask)
+
+    @torch.no_grad()
+    def encode_images(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the image tower.
+
+        Args:
+            images: As the saliency network gets them (see :meth:`images_come_as`), shape
+                ``(batch, 3, height, width)``.
+
+        Returns:
+            CLIP's image feature before it is scaled to length 1, in the space of the text features, shape
+            ``(batch, dim)``; and the last states of the patches, shape ``(batch, width, rows, columns)``. Both
+            without gradient.
+
+        Raises:
+            ValueError: There is no image tower.
+        """
+        if self.image_input is None:
+            raise ValueError("this OpenCLIP has no image tower; build it with image_tower=True")
+        # Norms stay in float32 whatever the precision, so the patches' convolution tells.
+        dtype = next(part.weight.dtype for part in self.model.visual.modules() if isinstance(part, nn.Conv2d))
+        out = self.model.forward_intermediates(
+            image=self.image_input(images).to(dtype), image_indices=1, normalize=False, normalize_intermediates=True
+        )
+        return out["image_features"].float(), out["image_intermediates"][-1].float()
+
+
+def _config(name: str | Mapping[str, Any]) -> Config:
+    config: Config | None = open_clip.get_model_config(name) if isinstance(name, str) else dict(name)
+    if config is None:
+        close = get_close_matches(str(name), open_clip.list_models(), n=5, cutoff=0.4)
+        raise ConfigError(f"open_clip has no model {name!r}. Close names: {', '.join(close) or 'none'}.")
+    special = sorted(set(config) - _PLAIN) + sorted(set(config["text_cfg"]) - _PLAIN_TEXT)
+    if special:
+        raise ConfigError(
+            f"OpenCLIP: {name} is no plain CLIP, it also has {', '.join(special)}. Choose one with CLIP's own text "
+            "tower and tokenizer, such as ViT-B-32, ViT-L-14 or RN50."
+        )
+    return config
+
+
+def _tag(name: str | Mapping[str, Any], weights: str | Path | None) -> Config | None:
+    """What open_clip knows of published weights; None for a file or none."""
+    if weights is None or Path(weights).expanduser().is_file():
+        return None
+    tag: Config = open_clip.get_pretrained_cfg(name, str(weights)) if isinstance(name, str) else {}
+    if not tag:
+        tags = open_clip.list_pretrained_tags_by_model(name) if isinstance(name, str) else []
+        raise ConfigError(
+            f"OpenCLIP: weights {str(weights)!r} are no file here, and no tag of {name}. Its tags: "
+            f"{', '.join(tags) or 'none'}."
+        )
+    return tag
+
+
+def _load(model: nn.Module, weights: str, tag: Config | None) -> None:
+    path = Path(weights).expanduser()
+    if tag is not None:
+        try:
+            path = Path(open_clip.download_pretrained(tag))
+        except Exception as error:  # open_clip and the hub raise many kinds
+            raise CheckpointError(
+                f"The weights {weights!r} cannot be fetched ({error}). Fetch them where there is a connection, and "
+                "give the file's path."
+            ) from error
+    state = {key.removeprefix("module."): value for key, value in read_weights(path).items()}
+    load_state(model, state, str(path))
+
+
+def _image_size(model: Any) -> int:
+    size = model.visual.image_size
+    height, width = size if isinstance(size, tuple | list) else (size, size)
+    if height != width:
+        raise ConfigError(f"OpenCLIP: an image tower for squares expected, {height}x{width} came")
+    return int(height)
+
+
+def _normalisation(tag: Config | None) -> tuple[Sequence[float], Sequence[float]]:
+    known = tag or {}
+    return known.get("mean") or CLIP_MEAN, known.get("std") or CLIP_STD
+
+
+def _drop_unused(model: Any, image_tower: bool) -> Any:
+    """Remove what would never get a gradient: the contrastive loss's scale, and the image tower if it is not wanted."""
+    del model.logit_scale
+    model.logit_bias = None
+    if not image_tower:
+        del model.visual
+    return model

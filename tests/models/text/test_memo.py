@@ -1,0 +1,89 @@
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import nn
+
+from saltext.models.freezing import freeze
+from saltext.models.text.base import TextFeatures, pad_rows
+from saltext.models.text.memo import RememberingTextEncoder
+
+
+class Lengths(RememberingTextEncoder):
+    """A token a letter, each with the text's length times a weight; keeps what it was asked to encode."""
+
+    def __init__(self, remember: int = 4096) -> None:
+        super().__init__(remember)
+        self.weight = nn.Parameter(torch.ones(1))
+        self.encoded: list[list[str]] = []
+        self.threads: list[int] = []
+        self.dim = 1
+
+    def encode(self, texts: Sequence[str]) -> TextFeatures:
+        self.encoded.append(list(texts))
+        self.threads.append(torch.get_num_threads())
+        tokens, mask = pad_rows([torch.full((len(text), 1), float(len(text))) * self.weight for text in texts])
+        return TextFeatures(pooled=tokens[:, 0] @ torch.ones(1, 1), tokens=tokens, mask=mask)
+
+
+def test_each_distinct_text_is_encoded_once_and_alone() -> None:
+    encoder = freeze(Lengths(remember=2))
+    encoder(["a", "bb", "a"])
+    encoder(["bb", "a"])
+    assert encoder.encoded == [["a"], ["bb"]]
+
+
+def test_the_least_recently_used_text_is_forgotten_first() -> None:
+    encoder = freeze(Lengths(remember=2))
+    for texts in (["a"], ["bb"], ["a"], ["ccc"], ["a"], ["bb"]):
+        encoder(texts)
+    assert encoder.encoded == [["a"], ["bb"], ["ccc"], ["bb"]]
+
+
+def test_more_texts_in_a_batch_than_are_remembered_still_come_out() -> None:
+    features = freeze(Lengths(remember=1))(["a", "bb", "ccc"])
+    assert features.pooled.tolist() == [[1], [2], [3]]
+    assert features.tokens.tolist() == [[[1], [0], [0]], [[2], [2], [0]], [[3], [3], [3]]]
+    assert features.mask.sum(1).tolist() == [1, 2, 3]
+
+
+def test_loading_weights_forgets_the_features_of_the_old_ones() -> None:
+    encoder = freeze(Lengths())
+    encoder(["a"])
+    nn.ModuleDict({"text": encoder}).load_state_dict({"text.weight": torch.tensor([2.0])})
+    assert encoder(["a"]).pooled.item() == 2
+
+
+def test_training_in_between_forgets_the_features_of_the_old_weights() -> None:
+    encoder = freeze(Lengths())
+    encoder(["a"])
+    encoder.weight.requires_grad_(True)
+    encoder(["a"]).pooled.sum().backward()
+    encoder.weight.data += encoder.weight.grad
+    encoder.weight.requires_grad_(False)
+    assert encoder(["a"]).pooled.item() == 2
+
+
+def test_a_text_is_read_on_one_thread_and_the_others_come_back() -> None:
+    encoder = freeze(Lengths())
+    torch.set_num_threads(2)
+    encoder(["a"])
+    assert encoder.threads == [1]
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_autocast_does_not_reach_what_is_remembered(first: bool) -> None:
+    encoder = freeze(Lengths())
+    encoder.weight.data.fill_(1.001)  # not a bfloat16
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=first):
+        one = encoder(["a"]).pooled
+    assert one.dtype == torch.float32
+    assert one.item() == pytest.approx(1.001, abs=1e-6)
+
+
+def test_nothing_is_remembered_while_weights_train() -> None:
+    encoder = Lengths()
+    encoder(["a", "a"])
+    encoder(["a"])
+    assert encoder.encoded == [["a", "a"], ["a"]]
