@@ -1,6 +1,7 @@
 """From a resolved configuration to the objects of a run. The only place that instantiates."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from saltext.data import SaliencyDataModule
 from saltext.errors import ConfigError, SaltextError
 from saltext.evaluation.protocols import PAPERS, Protocol, standard
 from saltext.models.baselines import BASELINES
+from saltext.models.checkpoints import load_weights
 from saltext.models.memory import FeatureStore, Memory
+from saltext.models.network import SaliencyNetwork
 from saltext.models.normalize import Normalize
-from saltext.models.tranblend import TranBlend, load_published
+from saltext.models.tranblend import load_published
 from saltext.models.transalnet import TranSalNet
 from saltext.run_folder import RunFolder
 from saltext.training import SupervisedModule
@@ -41,11 +44,15 @@ def datamodule(cfg: DictConfig) -> SaliencyDataModule:
     return _instantiate(cfg.data)  # type: ignore[no-any-return]
 
 
-def network(cfg: DictConfig) -> TranBlend | TranSalNet:
+def network(cfg: DictConfig) -> SaliencyNetwork:
     """The network, with the weights of ``checkpoint`` if one is named."""
-    built: TranBlend | TranSalNet = _instantiate({key: value for key, value in cfg.model.items() if key != "name"})
-    if cfg.checkpoint is not None:
+    built: SaliencyNetwork = _instantiate({key: value for key, value in cfg.model.items() if key != "name"})
+    if cfg.checkpoint is None:
+        return built
+    if isinstance(built, TranSalNet):
         load_published(built, cfg.checkpoint)
+    else:
+        load_weights(built, cfg.checkpoint, keep=["text_encoder.*"])
     return built
 
 
@@ -111,8 +118,9 @@ def module(cfg: DictConfig) -> SupervisedModule | None:
         "optimizer": _instantiate(cfg.optimizer),
         "scheduler": _instantiate(cfg.scheduler),
     }
+    around: Callable[..., SupervisedModule] = _instantiate(cfg.training)
     try:
-        return SupervisedModule(
+        return around(
             network=built,
             normalize=normalize,
             **parts,
@@ -122,7 +130,7 @@ def module(cfg: DictConfig) -> SupervisedModule | None:
             choose_on=cfg.evaluation.choose_on,
         )
     except ValueError as error:
-        raise ConfigError(f"prompt or evaluation: {error}") from error
+        raise ConfigError(f"prompt, evaluation or training: {error}") from error
 
 
 def trainer(cfg: DictConfig, folder: RunFolder, validates: bool) -> L.Trainer:

@@ -20,6 +20,7 @@ from saltext.errors import DataError, SaltextError
 from saltext.launch import is_first, watch_parent
 from saltext.models.checkpoints import load_weights
 from saltext.models.freezing import freeze_table
+from saltext.models.network import SaliencyNetwork
 from saltext.models.transalnet import TranSalNet
 from saltext.reporting import freeze, run_report
 from saltext.reporting.scores import means, of_protocol
@@ -79,7 +80,7 @@ def _say_what_trains(module: SupervisedModule) -> None:
 
 
 def _say_what_is_remembered(module: SupervisedModule) -> None:
-    memory = module.network.memory
+    memory = module.network.memory if isinstance(module.network, SaliencyNetwork) else None
     if memory is not None and len(memory.store):
         size = memory.store.disk_bytes / 2**20
         _log.info("%d results of frozen parts take %.0f MiB in %s", len(memory.store), size, memory.store.path)

@@ -47,11 +47,22 @@ GROUPS = sorted(
 )
 
 
+# Groups that only one choice of another group brings in, and folders of choices inside a group.
+BROUGHT_BY = {
+    "model/generator": "model=clip_salgan",
+    "model/fusion": "model=clip_salgan",
+    "model/text_encoder/clip_salgan": "model=clip_salgan",
+    "training/discriminator": "training=adversarial",
+}
+FOLDERS = {"model/text_encoder/clip_salgan": "model/text_encoder=clip_salgan/"}
+
+
 @pytest.mark.parametrize(
     ("group", "choice"), [(g, c) for g in GROUPS for c in choices(g) if g != "model" or c == "tranblend"]
 )
 def test_every_choice_of_every_group_composes(group: str, choice: str) -> None:
-    cfg = composed(f"{group}={choice}")
+    brought = [BROUGHT_BY[group]] if group in BROUGHT_BY else []
+    cfg = composed(*brought, FOLDERS.get(group, f"{group}=") + choice)
     for target in targets(OmegaConf.to_container(cfg, resolve=True)):
         assert callable(get_method(target)), target
 

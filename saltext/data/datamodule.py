@@ -53,6 +53,7 @@ class SaliencyDataModule(LightningDataModule):
         choose_on: Part whose scores choose the epoch: ``"val"``, or ``"test"`` for the papers' best test epoch.
         seed: Of training order and augmentation.
         max_pixels: A larger picture is refused.
+        pair_pure: Whether, of the task pure, only images are taken that also have another of ``tasks``.
 
     Raises:
         ConfigError: At construction: unknown tasks, or numbers outside their range. At set-up: an unknown split, a
@@ -80,10 +81,12 @@ class SaliencyDataModule(LightningDataModule):
         choose_on: Part = "val",
         seed: int = 0,
         max_pixels: int = 50_000_000,
+        pair_pure: bool = False,
     ) -> None:
         super().__init__()
         self.root = Path(root)
         self.tasks = tuple(task.name for task in parse_tasks(tasks))
+        self.pair_pure = pair_pure
         self.split_name = split
         self.folds = folds
         self.fold = fold
@@ -145,7 +148,11 @@ class SaliencyDataModule(LightningDataModule):
 
     def indices(self, part: Part) -> list[int]:
         """Places in :attr:`pairs` of the samples of ``part`` that belong to the chosen tasks, ascending."""
-        return [index for index in self.split.select(self.pairs, part) if self.pairs[index].task in self.tasks]
+        chosen = [index for index in self.split.select(self.pairs, part) if self.pairs[index].task in self.tasks]
+        if not self.pair_pure:
+            return chosen
+        others = {pair.image_id for pair in self.pairs if pair.task in self.tasks and pair.task != "pure"}
+        return [i for i in chosen if self.pairs[i].task != "pure" or self.pairs[i].image_id in others]
 
     def dataset(self, part: Part, native: bool = False, augment: Augment | None = None) -> SJTUTIS:
         """The samples of ``part``, with truth at native resolution if ``native``."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from saltext.models.freezing import KeepsFrozenParts
+from saltext.models.freezing import KeepsFrozenParts, is_frozen
 from saltext.models.memory import Memory
 from saltext.models.normalize import Normalize
 
@@ -32,6 +32,13 @@ class SaliencyNetwork(KeepsFrozenParts):
         text_encoder = getattr(self, "text_encoder", None)
         if text_encoder is not None:
             text_encoder.memory = memory
+
+    def recalled(self, part: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
+        """What a part makes of images, a tuple; of a frozen part with a memory, remembered results."""
+        if self.memory is None or part.training or not is_frozen(part) or not self.memory.serves(self):
+            made: tuple[Tensor, ...] = part(images)
+            return made
+        return self.memory.recall(part, images, part)
 
     def images_come_as(self, normalize: Normalize) -> None:
         """Say how the images given to ``forward`` are normalised, for text encoders that read them."""

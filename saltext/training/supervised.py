@@ -16,6 +16,15 @@ OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 SchedulerFactory = Callable[..., torch.optim.lr_scheduler.LRScheduler]
 
 
+def make_scheduler(
+    factory: SchedulerFactory, optimizer: torch.optim.Optimizer, total_steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """A schedule, told ``total_steps`` and ``max_lr`` (the optimizer's rates) if it asks for them and has not been."""
+    known = {"total_steps": total_steps, "max_lr": [group["lr"] for group in optimizer.param_groups]}
+    wanted = set(inspect.signature(factory).parameters) - set(getattr(factory, "keywords", {}))
+    return factory(optimizer, **{name: value for name, value in known.items() if name in wanted})
+
+
 def _checked_prompt(prompt: str) -> str:
     try:
         prompt.format(text="", condition="")
@@ -114,11 +123,5 @@ class SupervisedModule(ScoredModule):
     def configure_optimizers(self) -> Any:
         """Only what trains reaches the optimizer."""
         optimizer = self._optimizer([p for p in self.network.parameters() if p.requires_grad])
-        known = {
-            "total_steps": int(self.trainer.estimated_stepping_batches),
-            "max_lr": [group["lr"] for group in optimizer.param_groups],
-        }
-        given = getattr(self._scheduler, "keywords", {})
-        wanted = set(inspect.signature(self._scheduler).parameters) - set(given)
-        scheduler = self._scheduler(optimizer, **{k: v for k, v in known.items() if k in wanted})
+        scheduler = make_scheduler(self._scheduler, optimizer, int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from saltext.models.clip_salgan import Concat, InnerProduct, PyramidGenerator, SmallGenerator
 from saltext.models.freezing import FixRates
 from saltext.models.network import SaliencyNetwork
 from saltext.models.text import TinyText
@@ -33,6 +34,11 @@ def tranblend(
     return TranBlend(encoder, TinyText(dim=12), blend, freeze=freeze, **SIZES)
 
 
+def pyramid(fusion: Callable[..., nn.Module] | None, frozen: bool = False) -> PyramidGenerator:
+    encoder = TimmEncoder("test_efficientnet", frozen=frozen)
+    return PyramidGenerator(encoder, TinyText(dim=12), fusion, channels=(16, 16, 8, 4), grid=(4, 6))
+
+
 NETWORKS: dict[str, Callable[[], SaliencyNetwork]] = {
     "transalnet": lambda: TranSalNet(TimmEncoder("test_efficientnet"), **SIZES),
     "no-blend": lambda: tranblend(None),
@@ -47,8 +53,15 @@ NETWORKS: dict[str, Callable[[], SaliencyNetwork]] = {
     "token-cross-attention": lambda: tranblend(TokenCrossAttention),
     "token-cross-attention-frozen": lambda: tranblend(TokenCrossAttention, frozen=True),
     "blending-net-half-fixed": lambda: tranblend(BlendingNet, freeze=FixRates(encoder=0.5, decoder=0.5)),
+    "small-concat": lambda: SmallGenerator(TinyText(dim=12), Concat, width=4),
+    "small-inner-product": lambda: SmallGenerator(TinyText(dim=12), InnerProduct, width=4),
+    "small-film": lambda: SmallGenerator(TinyText(dim=12), FiLM, width=4),
+    "small-none": lambda: SmallGenerator(TinyText(dim=12), None, width=4),
+    "pyramid-token-cross-attention": lambda: pyramid(TokenCrossAttention),
+    "pyramid-inner-product-frozen": lambda: pyramid(InnerProduct, frozen=True),
+    "pyramid-none": lambda: pyramid(None),
 }
-IGNORE_TEXT = {"transalnet", "no-blend"}
+IGNORE_TEXT = {"transalnet", "no-blend", "small-none", "pyramid-none"}
 each_network = pytest.mark.parametrize("name", NETWORKS)
 
 

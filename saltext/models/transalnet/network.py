@@ -5,7 +5,7 @@ from typing import Unpack
 
 from torch import Tensor
 
-from saltext.models.freezing import FixRates, is_frozen
+from saltext.models.freezing import FixRates
 from saltext.models.network import SaliencyNetwork, check_inputs
 from saltext.models.transalnet.decoder import Decoder, DecoderSizes, MiddleFactory
 from saltext.models.transalnet.encoders import Encoder, Taps
@@ -56,8 +56,5 @@ class TranSalNet(SaliencyNetwork):
 
     def encode(self, images: Tensor) -> Taps:
         """The encoder's features; of a frozen encoder with a memory, remembered ones."""
-        if self.memory is None or self.encoder.training or not is_frozen(self.encoder) or not self.memory.serves(self):
-            taps: Taps = self.encoder(images)
-            return taps
-        x8, x16, x32 = self.memory.recall(self.encoder, images, self.encoder)
+        x8, x16, x32 = self.recalled(self.encoder, images)
         return x8, x16, x32

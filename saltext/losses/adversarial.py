@@ -1,0 +1,103 @@
+"""What the two players of CLIP-SalGAN minimise."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from saltext.losses.saliency import SaliencyLoss
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Widen what autocast has narrowed, since cross-entropies of 16-bit numbers are coarse; float64 stays."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def verdict_loss(verdicts: Tensor, target: float) -> Tensor:
+    """Binary cross-entropy of a discriminator's verdicts with one target for all of them.
+
+    Args:
+        verdicts: Logits, floating point, any shape; 16-bit ones are widened.
+        target: What they should say, 0 (generated) to 1 (people's).
+
+    Returns:
+        Mean over the verdicts, a scalar in nats.
+    """
+    wide = at_least_float32(verdicts)
+    return F.binary_cross_entropy_with_logits(wide, torch.full_like(wide, target))
+
+
+class GeneratorLoss(nn.Module):
+    r"""What the generator minimises: to be right, and to be believed.
+
+    .. math:: L_G = \alpha \, \mathrm{BCE}(\hat S, S) + \beta \, \mathrm{BCE}(D(I, \hat S), 1) + \sum_i w_i \, t_i
+
+    The first term is over pixels of the ground-truth map in 0..1; the t_i are those of
+    :class:`saltext.losses.SaliencyLoss`. The paper has no such terms; its authors name MSE, and fixations in training,
+    as wishes.
+
+    # DISCREPANCY: the authors' script trains with the adversarial term alone. `alpha=0` reproduces it.
+
+    Args:
+        alpha: Weight of the cross-entropy with the truth, at least 0.
+        adversarial: Weight of the adversarial term, at least 0.
+        terms: Weights of further terms; a score to be raised needs a negative weight. None, or all 0: none.
+
+    Attributes:
+        content: Whether anything but the adversarial term is minimised.
+
+    Raises:
+        ValueError: A weight that is negative or no finite number, an unknown term, or nothing to minimise.
+    """
+
+    def __init__(self, alpha: float = 1.0, adversarial: float = 1.0, terms: Mapping[str, float] | None = None) -> None:
+        super().__init__()
+        wrong = [
+            f"{name}: a finite number of at least 0 expected, {weight!r} came"
+            for name, weight in (("alpha", alpha), ("adversarial", adversarial))
+            if not 0 <= weight < math.inf
+        ]
+        extra = any((terms or {}).values())
+        if not wrong and not (alpha or adversarial or extra):
+            wrong = ["all weights are 0, so there is nothing to learn from"]
+        if wrong:
+            raise ValueError("generator loss: " + "; ".join(wrong))
+        self.alpha = alpha
+        self.adversarial = adversarial
+        self.terms = SaliencyLoss(terms) if terms and extra else None
+        self.content = bool(alpha) or extra
+
+    def forward(
+        self, logits: Tensor, density: Tensor, fixations: Tensor, verdicts: Tensor | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch.
+
+        Args:
+            logits: Predictions whose sigmoid is the map, floating point, shape ``(batch, 1, height, width)``.
+            density: Ground-truth maps in 0..1, same shape.
+            fixations: Number of fixations at each pixel, same shape.
+            verdicts: The discriminator's logits for the predictions; None leaves the adversarial term out.
+
+        Returns:
+            The loss, a scalar, and the unweighted parts: ``bce``, ``adversarial`` if there are verdicts, and the
+            further terms by their names. ``bce`` is there even where its weight is 0.
+
+        Raises:
+            ValueError: Shapes differ.
+        """
+        if logits.shape != density.shape:
+            raise ValueError(f"maps of one shape expected, {tuple(logits.shape)} and {tuple(density.shape)} came")
+        wide = at_least_float32(logits)
+        bce = F.binary_cross_entropy_with_logits(wide, density.to(wide.dtype))
+        parts = {"bce": bce}
+        total = self.alpha * bce
+        if verdicts is not None:
+            parts["adversarial"] = verdict_loss(verdicts, 1.0)
+            total = total + self.adversarial * parts["adversarial"]
+        if self.terms is not None:
+            weighted, terms = self.terms(wide.sigmoid(), density, fixations)
+            parts |= terms
+            total = total + weighted
+        return total, parts

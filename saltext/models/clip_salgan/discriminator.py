@@ -1,0 +1,86 @@
+"""Tells people's maps from generated ones."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from saltext.errors import ConfigError
+
+
+class Discriminator(nn.Module):
+    """Two convolutions, max pooling and one linear layer over everything: is this map people's or generated?
+
+    With ``sees_image=False`` and the other arguments at their defaults, the state dict has the published keys and
+    shapes, and the logits are those of the authors' code.
+
+    # DISCREPANCY: the paper writes D(I, S), conditioned on the image; the authors' script shows it the map alone. The
+    # default is the paper's, the image beside the map as three more channels; `sees_image=False` is the script's.
+
+    The linear layer fixes the size. Maps and images of another size are resized (bilinear), so that what it has learned
+    of places stays true.
+
+    Args:
+        size: Height and width of the maps it is built for: those of training.
+        sees_image: Whether it sees the image too.
+        channels: Channels of the two convolutions.
+
+    Raises:
+        ConfigError: Sizes below 2 pixels, or not two numbers each.
+    """
+
+    def __init__(
+        self, size: Sequence[int] = (256, 256), sees_image: bool = True, channels: Sequence[int] = (64, 128)
+    ) -> None:
+        super().__init__()
+        if len(size) != 2 or len(channels) != 2 or min(size) < 2 or min(channels) < 1:
+            raise ConfigError(
+                "discriminator: two numbers expected for size, of at least 2, and for channels, of at least 1; "
+                f"{list(size)} and {list(channels)} came"
+            )
+        self.size = (int(size[0]), int(size[1]))
+        self.sees_image = sees_image
+        first, second = channels
+        # The published list has an activation after each convolution, then the pooling; their indices are its names.
+        self.conv_scratch = nn.Sequential(
+            nn.Conv2d(4 if sees_image else 1, first, kernel_size=3, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(first, second, kernel_size=3, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.MaxPool2d(kernel_size=2),
+        )
+        places = (self.size[0] // 2) * (self.size[1] // 2)
+        self.fc = nn.Sequential(nn.Flatten(), nn.Linear(second * places, 1))
+
+    def forward(self, maps: Tensor, images: Tensor) -> Tensor:
+        """Judge maps.
+
+        Args:
+            maps: Saliency in [0, 1], float, shape ``(batch, 1, height, width)``.
+            images: The image of each, normalised, shape ``(batch, 3, any, any)``; not read without ``sees_image``.
+
+        Returns:
+            Logits, shape ``(batch, 1)``. Their sigmoid is the probability that a map is people's.
+
+        Raises:
+            ValueError: Another number of channels, or not as many images as maps.
+        """
+        self._check(maps, images)
+        shown = [maps, images] if self.sees_image else [maps]
+        verdicts: Tensor = self.fc(self.conv_scratch(torch.cat([self._fit(seen) for seen in shown], dim=1)))
+        return verdicts
+
+    def _fit(self, seen: Tensor) -> Tensor:
+        if seen.shape[2:] == self.size:
+            return seen
+        return F.interpolate(seen, size=self.size, mode="bilinear", align_corners=False, antialias=True)
+
+    def _check(self, maps: Tensor, images: Tensor) -> None:
+        problems = []
+        if maps.ndim != 4 or maps.shape[1] != 1:
+            problems.append(f"maps of shape (batch, 1, height, width) expected, {tuple(maps.shape)} came")
+        if self.sees_image and (images.ndim != 4 or images.shape[1] != 3 or len(images) != len(maps)):
+            problems.append(f"one image a map expected, shape (batch, 3, height, width); {tuple(images.shape)} came")
+        if problems:
+            raise ValueError("; ".join(problems))

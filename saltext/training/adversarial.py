@@ -1,0 +1,277 @@
+"""Training against a discriminator: CLIP-SalGAN."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+
+from saltext.data.splits import Part
+from saltext.errors import ConfigError, SaltextError
+from saltext.losses import GeneratorLoss, at_least_float32, verdict_loss
+from saltext.training.supervised import OptimizerFactory, SchedulerFactory, SupervisedModule, make_scheduler
+
+_GENERATOR, _DISCRIMINATOR = 0, 1
+
+
+class DivergedError(SaltextError):
+    """Training went wrong in a way that more epochs do not mend; the checkpoints of earlier epochs are good."""
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A batch's place in its group of batches, whose gradients make one step.
+
+    Attributes:
+        share: The weight of the batch in the group's mean.
+        last: Whether the step is due.
+    """
+
+    share: float
+    last: bool
+
+
+class AdversarialModule(SupervisedModule):
+    r"""A generator and a discriminator that learn from each other, batch by batch.
+
+    In each step the generator predicts; the discriminator steps on people's maps and the predictions; then the
+    generator steps on its loss, judged by the discriminator as it is now::
+
+        L_D = BCE(D(I, S), 1 - label_smoothing) + BCE(D(I, S^), 0)
+        L_G = :class:`saltext.losses.GeneratorLoss`
+
+    Logs once an epoch, besides what :class:`ScoredModule` logs: ``train/loss`` and ``train/PART`` of the generator's
+    loss (parts unweighted), ``train/discriminator`` and its halves ``train/discriminator_real`` and
+    ``train/discriminator_generated``, the fractions of maps it told rightly, ``train/accuracy_real`` and
+    ``train/accuracy_generated``, and the learning rates ``lr`` and ``lr_discriminator``. In a warm start, what is of
+    the discriminator is left out.
+
+    ``Trainer(gradient_clip_val=None, accumulate_grad_batches=1)`` is needed: both are done here, for each player. On
+    several processes DDP has to look for unused parameters, since each step leaves the other player out:
+    ``strategy="ddp_find_unused_parameters_true"``. In lower precision, losses are float32.
+
+    Args:
+        network: The generator, see :class:`SupervisedModule`.
+        normalize: See :class:`SupervisedModule`.
+        discriminator: ``(maps (B,1,h,w) in 0..1, normalised images (B,3,H,W)) -> logits (B,1)``.
+        loss: Of the generator.
+        optimizer: Makes each player's optimizer.
+        scheduler: Makes each player's schedule, stepped after each of its steps.
+        discriminator_optimizer: Makes the discriminator's optimizer instead.
+        warm_start: Epochs at the beginning in which the generator learns without the adversarial term.
+        label_smoothing: How far the discriminator's target for people's maps is below 1; 0 up to 0.5.
+        accumulate: Batches whose gradients make one step. Only the last of them is judged by the updated
+            discriminator.
+        clip: Largest norm of each player's gradient; None does not limit it.
+        patience: Epochs in a row in which the discriminator told every single map rightly, after which training ends;
+            None goes on.
+        prompt: See :class:`SupervisedModule`.
+        mirror: See :class:`SupervisedModule`.
+        validation_metrics: See :class:`ScoredModule`.
+        choose_on: See :class:`ScoredModule`.
+
+    Raises:
+        ValueError: A number outside its range, a warm start that has nothing to learn from, or an unknown part of
+            ``prompt``.
+        DivergedError: In training: a loss is not finite, or ``patience`` is used up; before anything is saved of that
+            epoch.
+
+    References:
+        Pan et al., SalGAN, 2017, for the warm start; the CLIP-SalGAN paper for the losses.
+    """
+
+    won_epochs: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        normalize: nn.Module,
+        discriminator: nn.Module,
+        loss: GeneratorLoss,
+        optimizer: OptimizerFactory,
+        scheduler: SchedulerFactory,
+        discriminator_optimizer: OptimizerFactory | None = None,
+        warm_start: int = 0,
+        label_smoothing: float = 0.0,
+        accumulate: int = 1,
+        clip: float | None = None,
+        patience: int | None = 1,
+        prompt: str = "{text}",
+        mirror: bool = False,
+        validation_metrics: Sequence[str] = ("cc", "kl", "nss"),
+        choose_on: Part = "val",
+    ) -> None:
+        super().__init__(network, normalize, loss, optimizer, scheduler, prompt, mirror, validation_metrics, choose_on)
+        _check(loss, warm_start, label_smoothing, accumulate, clip, patience)
+        self.automatic_optimization = False
+        self.discriminator = discriminator
+        self._discriminator_optimizer = discriminator_optimizer or optimizer
+        self._warm_start = warm_start
+        self._label_smoothing = label_smoothing
+        self._accumulate = accumulate
+        self._clip = clip
+        self._patience = patience
+        # In the state dict, so that a resumed run goes on counting.
+        self.register_buffer("won_epochs", torch.tensor(0))
+
+    def configure_optimizers(self) -> Any:
+        """The generator's optimizer, then the discriminator's; what of either does not train reaches neither."""
+        epochs = int(self.trainer.estimated_stepping_batches) // int(self.trainer.num_training_batches)
+        a_epoch = math.ceil(self.trainer.num_training_batches / self._accumulate)
+        players = (
+            (self.network, self._optimizer, epochs),
+            (self.discriminator, self._discriminator_optimizer, max(1, epochs - self._warm_start)),
+        )
+        return tuple(self._player(part, make, playing * a_epoch) for part, make, playing in players)
+
+    def _player(self, part: nn.Module, make: OptimizerFactory, total_steps: int) -> dict[str, Any]:
+        optimizer = make([p for p in part.parameters() if p.requires_grad])
+        return {"optimizer": optimizer, "lr_scheduler": make_scheduler(self._scheduler, optimizer, total_steps)}
+
+    def on_train_start(self) -> None:
+        """Refuse processes that would wait for each other for ever."""
+        wrapped = self.trainer.strategy.model
+        if isinstance(wrapped, DistributedDataParallel) and not wrapped.find_unused_parameters:
+            raise ConfigError(
+                "Training against a discriminator leaves one player out of each step, which DDP has to be told of. "
+                "Set trainer.strategy=ddp_find_unused_parameters_true."
+            )
+
+    def on_train_epoch_start(self) -> None:
+        """Start counting."""
+        self._counts = torch.zeros(3, device=self.device)
+
+    def training_step(self, batch: Mapping[str, Any], batch_index: int) -> None:  # type: ignore[override]
+        """Step of both players, at ``map_size``."""
+        density = batch["density"]
+        images = self.normalize(batch["image"])
+        logits = _resized(at_least_float32(self.network(images, self.read(batch))), like=density)
+        group = self._group(batch_index)
+        judged = self.current_epoch >= self._warm_start
+        values = self._discriminate(images, density, logits.detach().sigmoid(), group) if judged else {}
+        values |= self._generate(images, logits, batch, group, judged)
+        self._count(values)
+        self._log_epoch(values, batch_size=len(density))
+
+    def _discriminate(self, images: Tensor, real: Tensor, generated: Tensor, group: _Group) -> dict[str, Tensor]:
+        with self._turn(_DISCRIMINATOR, group):
+            of_real = self.discriminator(real.to(generated.dtype), images)
+            of_generated = self.discriminator(generated, images)
+            real_loss = verdict_loss(of_real, 1 - self._label_smoothing)
+            generated_loss = verdict_loss(of_generated, 0.0)
+            total = real_loss + generated_loss
+            self.manual_backward(group.share * total)
+        return {
+            "discriminator": total,
+            "discriminator_real": real_loss,
+            "discriminator_generated": generated_loss,
+            "accuracy_real": (of_real > 0).float().mean(),
+            "accuracy_generated": (of_generated < 0).float().mean(),
+        }
+
+    def _generate(
+        self, images: Tensor, logits: Tensor, batch: Mapping[str, Any], group: _Group, judged: bool
+    ) -> dict[str, Tensor]:
+        with self._turn(_GENERATOR, group):
+            verdicts = self.discriminator(logits.sigmoid(), images) if judged else None
+            total, parts = self.loss(logits, batch["density"], batch["fixations"], verdicts)
+            self.manual_backward(group.share * total)
+        return {"loss": total, **parts}
+
+    @contextmanager
+    def _turn(self, player: int, group: _Group) -> Iterator[None]:
+        """One player's turn: gradients inside reach nobody else, and its step follows when it is due."""
+        optimizer = cast(list[LightningOptimizer], self.optimizers())[player]
+        with optimizer.toggle_model(sync_grad=group.last):
+            yield
+        if group.last:
+            optimizer.step()
+            optimizer.zero_grad()
+            cast(list[torch.optim.lr_scheduler.LRScheduler], self.lr_schedulers())[player].step()
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Limit the gradient; in float16 it has its true size only here."""
+        if self._clip is not None:
+            self.clip_gradients(optimizer, gradient_clip_val=self._clip, gradient_clip_algorithm="norm")
+
+    def _group(self, batch_index: int) -> _Group:
+        first = batch_index - batch_index % self._accumulate
+        size = min(self._accumulate, int(self.trainer.num_training_batches) - first)
+        return _Group(share=1 / size, last=batch_index + 1 == first + size)
+
+    def _count(self, values: Mapping[str, Tensor]) -> None:
+        """Count steps, those with a loss that is not finite, and those in which the discriminator was never wrong."""
+        with torch.no_grad():
+            finite = torch.stack([value.double() for value in values.values()]).isfinite().all()
+            told = [values[name] for name in ("accuracy_real", "accuracy_generated") if name in values]
+            won = torch.stack(told).eq(1).all() if told else torch.zeros_like(finite)
+            self._counts += torch.stack([torch.ones_like(finite), ~finite, won]).to(self._counts)
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """After the last batch of an epoch, before it is validated and saved: end training that went wrong."""
+        if not self.trainer.is_last_batch:
+            return
+        steps, broken, won = cast(Tensor, self.trainer.strategy.reduce(self._counts, reduce_op="sum")).tolist()
+        if broken:
+            raise DivergedError(
+                f"Training diverged in epoch {self.current_epoch + 1}: a loss was not finite in {broken:.0f} of "
+                f"{steps:.0f} steps. Lower optimizer.lr, or limit gradients (training.clip). {_SAVED}"
+            )
+        self.won_epochs += 1
+        self.won_epochs *= won == steps
+        if self._patience is not None and self.won_epochs >= self._patience:
+            first, last = self.current_epoch + 2 - int(self.won_epochs), self.current_epoch + 1
+            span = str(last) if first == last else f"{first} to {last}"
+            raise DivergedError(
+                f"The discriminator has won: it told every map of epoch {span} rightly, so that the "
+                "generator learns nothing more from it. Give it a lower "
+                "training.discriminator_optimizer.lr or some training.label_smoothing, or the generator a "
+                f"training.warm_start; training.patience=null goes on regardless. {_SAVED}"
+            )
+
+    def on_train_epoch_end(self) -> None:
+        """Log the learning rates the epoch ended with."""
+        for optimizer, name in zip(self.trainer.optimizers, ("lr", "lr_discriminator"), strict=True):
+            self.log(name, float(optimizer.param_groups[0]["lr"]), sync_dist=True)
+
+
+_SAVED = "Nothing was saved of this epoch; the checkpoints are of the epochs before it."
+
+
+def _resized(logits: Tensor, like: Tensor) -> Tensor:
+    if logits.shape[2:] == like.shape[2:]:
+        return logits
+    return F.interpolate(logits, size=like.shape[2:], mode="bilinear", align_corners=False)
+
+
+def _check(
+    loss: GeneratorLoss,
+    warm_start: int,
+    label_smoothing: float,
+    accumulate: int,
+    clip: float | None,
+    patience: int | None,
+) -> None:
+    problems = []
+    if warm_start < 0:
+        problems.append(f"warm_start: at least 0 epochs expected, {warm_start} came")
+    if warm_start and not loss.content:
+        problems.append(
+            "warm_start: the loss has the adversarial term alone, so a warm start has nothing to learn from"
+        )
+    if not 0 <= label_smoothing < 0.5:
+        problems.append(f"label_smoothing: 0 up to 0.5 expected, {label_smoothing} came")
+    if accumulate < 1:
+        problems.append(f"accumulate: at least 1 batch expected, {accumulate} came")
+    if clip is not None and not 0 < clip < math.inf:
+        problems.append(f"clip: a positive norm or null expected, {clip} came")
+    if patience is not None and patience < 1:
+        problems.append(f"patience: at least 1 epoch or null expected, {patience} came")
+    if problems:
+        raise ValueError("; ".join(problems))
