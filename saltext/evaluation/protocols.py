@@ -19,6 +19,7 @@ class Protocol:
 
     Attributes:
         name: In score tables (column ``protocol``).
+        title: For people: the field's metrics, or whose paper it is.
         metrics: Names of ``saltext.metrics.METRICS``.
         size: Height and width of all maps; None for each image's own resolution and original fixation points.
 
@@ -27,6 +28,7 @@ class Protocol:
     """
 
     name: str
+    title: str
     metrics: tuple[str, ...]
     size: Size | None = None
 
@@ -40,13 +42,15 @@ class Protocol:
 
 def standard(metrics: Sequence[str]) -> Protocol:
     """The field's metrics at each image's own resolution, with the original fixation points."""
-    return Protocol(STANDARD, tuple(metrics))
+    return Protocol(STANDARD, "Standard metrics", tuple(metrics))
 
 
 PAPERS: Mapping[str, Protocol] = MappingProxyType(
     {
-        "tranblend": Protocol("tranblend", ("top20_auc", "top20_sauc", "cc", "nss_unbiased"), (288, 384)),
-        "clip_salgan": Protocol("clip_salgan", ("top20_auc", "top20_sauc", "cc", "nss_of_map"), (256, 256)),
+        "tranblend": Protocol("tranblend", "TranBlend", ("top20_auc", "top20_sauc", "cc", "nss_unbiased"), (288, 384)),
+        "clip_salgan": Protocol(
+            "clip_salgan", "CLIP-SalGAN", ("top20_auc", "top20_sauc", "cc", "nss_of_map"), (256, 256)
+        ),
     }
 )
 """What the two papers' own scripts measure, by the paper's name."""

@@ -89,9 +89,10 @@ def tables(scores: pd.DataFrame, references: Mapping[str, Published], how: str =
 def _heading(protocol: str, how: str) -> tuple[str, str]:
     if protocol not in PAPERS:
         return "Standard metrics", f"{STANDARD_NOTE} {how}".strip()
-    height, width = PAPERS[protocol].size or (0, 0)
+    paper = PAPERS[protocol]
+    height, width = paper.size or (0, 0)
     note = PAPER_NOTE.format(size=f"{height}x{width}")
-    return f"As the {protocol} paper measures", f"{note} Ours: {how}" if how else note
+    return f"As the {paper.title} paper measures", f"{note} Ours: {how}" if how else note
 
 
 def _measured(task: str, model: str, scores: pd.DataFrame, names: Sequence[str]) -> Row:
