@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
-from saltext.data import Split
+from saltext.data import Split, SyntheticDataModule
 from saltext.reporting.collect import collect
 from saltext.reporting.scores import read_scores
 from saltext.run_folder import RunFolder
@@ -116,6 +116,24 @@ def test_a_cross_validation_is_one_command_that_ends_with_one_table(outputs: Pat
     assert not ours.duplicated("image_id").any()
     assert len(ours) == 12  # every image of the set is tested once
     assert "mean of their means" in done.stdout
+
+
+def test_the_papers_sizes_run_a_step_of_training_and_of_testing(outputs: Path) -> None:
+    data = SyntheticDataModule(outputs / "synthetic-smoke", images=24)
+    ids = sorted({pair.image_id for pair in data.pairs if pair.task == "non_salient"})
+    parts = {"train": tuple(ids[:2]), "val": (), "test": tuple(ids[2:4])}
+    Split("by hand", 0, "image", parts).save(outputs / "few.json")
+    done = saltext(
+        "preset=paper", "data=synthetic_smoke", f"output_dir={outputs}", f"hydra.run.dir={outputs / 'paper'}",
+        f"data.split={outputs / 'few.json'}", "data.tasks=[non_salient]", "data.batch_size=2", "data.num_workers=0",
+        "trainer.max_epochs=1", "evaluation.baselines=[]", "evaluation.text_effect=false",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = {cells[0]: cells[1:] for line in done.stdout.splitlines() if (cells := line.replace("│", " ").split())}
+    assert table["text"][:2] == ["12", "10"]  # BLIP's fix rate of .9
+    assert table["vision"][:2] == ["24", "21"]
+    assert table["encoder"][:2] == ["7", "0"]
+    assert len(read_scores(outputs / "paper" / "scores.csv")) == 2 * 2  # pairs, protocols
 
 
 def test_baselines_alone_are_a_run_without_training(outputs: Path) -> None:
