@@ -2,7 +2,8 @@
 # make test         install, then run every test
 # make lint         style and types
 # make bench-metrics   speed of the metrics next to pysaliency and scikit-learn (ARGS=--quick: shorter)
-.PHONY: install oracle quickstart test lint lock bench-metrics
+# make bench-train     speed of training next to the authors' way of it (ARGS=--quick: tiny networks)
+.PHONY: install oracle quickstart test lint lock bench-metrics bench-train
 
 PYTHON ?= python3.11
 VENV   := .venv
@@ -50,3 +51,6 @@ lock:
 
 bench-metrics: install oracle
 	$(BIN)/python -m saltext.benchmarks.metrics $(ARGS)
+
+bench-train: install
+	$(BIN)/python -m saltext.benchmarks.training $(ARGS)

@@ -20,7 +20,7 @@ _RANKS = frozenset(
 
 # glibc gives blocks of 32 MiB and more back to the system at once and pays for fresh pages at the next one; activations
 # on a CPU are such blocks.
-_KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**28)}
+KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**28)}
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def launch(module: str, arguments: Sequence[str], ranks: int = 1) -> int:
     command = [sys.executable, *torchrun, "-m", module, *arguments]
     # What another launcher left in the environment is not about the processes started here.
     inherited = {key: value for key, value in os.environ.items() if key not in _RANKS}
-    environment = {**_KEEP_MEMORY, **inherited, _WATCHED: "1"}
+    environment = {**KEEP_MEMORY, **inherited, _WATCHED: "1"}
     with _termination_raises():
         process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, start_new_session=True)
         try:

@@ -13,17 +13,13 @@ saltext scores float32 maps in batches, on one thread and on all. pysaliency get
 the fastest of its functions, on the one thread that it uses; scikit-learn likewise.
 """
 
-import argparse
 import multiprocessing
 import sys
-import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from importlib import import_module, metadata
-from pathlib import Path
-from statistics import median
+from importlib import import_module
 
 import torch
 from rich.console import Console
@@ -31,7 +27,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
 
-from saltext import provenance
+from saltext.benchmarks import harness
 from saltext.benchmarks.oracles import Image, PapersLoop, Points, PySaliency
 from saltext.errors import SaltextError
 from saltext.metrics import METRICS, Fixations, score
@@ -127,18 +123,6 @@ def _around_centre(size: Size, number: int, random: torch.Generator) -> Tensor:
     return torch.minimum((place * extent).long(), extent - 1)
 
 
-def median_seconds(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median time of each call; the calls take turns, after one turn that does not count."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(rounds + 1):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            if turn:
-                times[name].append(time.perf_counter() - start)
-    return {name: median(of_call) for name, of_call in times.items()}
-
-
 @dataclass(frozen=True)
 class Row:
     """Images per second of one metric, or of several together.
@@ -207,7 +191,7 @@ def _row(
         "other": theirs,
         "parallel": _on_threads(plan.threads, inputs, names),
     }
-    seconds = median_seconds(calls, plan.rounds)
+    seconds = harness.median_seconds(calls, plan.rounds)
     batch = len(inputs.images)
     return Row(
         title,
@@ -252,7 +236,7 @@ def growth(plan: Plan) -> dict[str, list[tuple[str, float]]]:
 
 def _seconds_per_image(inputs: Inputs, plan: Plan) -> float:
     call = _on_threads(plan.threads, inputs, SIX)
-    return median_seconds({"": call}, plan.rounds)[""] / len(inputs.images)
+    return harness.median_seconds({"": call}, plan.rounds)[""] / len(inputs.images)
 
 
 def peak_memory(size: Size, batch: int, threads: int) -> tuple[float, float] | None:
@@ -260,29 +244,22 @@ def peak_memory(size: Size, batch: int, threads: int) -> tuple[float, float] | N
 
     Measured in a process of its own, since a process keeps its highest mark; None where the system does not tell.
     """
-    if not _STATUS.is_file():
-        return None
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_peak_memory, (size, batch, threads))
 
 
-_STATUS = Path("/proc/self/status")
-
-
-def _high_mark() -> float:
-    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
-
-
-def _peak_memory(size: Size, batch: int, threads: int) -> tuple[float, float]:
+def _peak_memory(size: Size, batch: int, threads: int) -> tuple[float, float] | None:
     torch.set_num_threads(threads)
     # The first call loads libraries and starts threads, which is no memory of the batch.
     generate((32, 32), 2 * threads).score(SIX)
     inputs = generate(size, batch)
     held = (inputs.pred, inputs.density, inputs.fixations.each.index, inputs.others.each.index)
-    before = _high_mark()
+    before = harness.peak_memory()
     inputs.score(SIX)
-    return sum(t.numel() * t.element_size() for t in held) / 2**20, _high_mark() - before
+    after = harness.peak_memory()
+    if before is None or after is None:
+        return None
+    return sum(t.numel() * t.element_size() for t in held) / 2**20, after - before
 
 
 def synchronisations(size: Size, batch: int, device: torch.device) -> int:
@@ -316,13 +293,8 @@ def report(plan: Plan, console: Console) -> None:
 
 
 def _machine(plan: Plan) -> list[str]:
-    about = provenance.describe()
-    changes = " with uncommitted changes" if about["uncommitted_changes"] else ""
-    packages = ("torch", "numpy", "pysaliency", "numba", "scikit-learn")
     return [
-        f"{about['cpu']}, {about['cores']} cores, GPU: {', '.join(about['gpus']) or 'none'}; {about['platform']}",
-        f"Python {about['python']}, " + ", ".join(f"{name} {metadata.version(name)}" for name in packages),
-        f"commit {about['commit']}{changes}",
+        *harness.describe_machine(("torch", "numpy", "pysaliency", "numba", "scikit-learn")),
         f"saltext on {plan.device}, 1 and {plan.threads} threads; the others on one; median of {plan.rounds} rounds",
     ]
 
@@ -358,25 +330,15 @@ def _gpu_table(plan: Plan) -> Table:
     return table
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected a whole number of at least 1")
-    return int(text)
-
-
 def _plan(arguments: Sequence[str]) -> Plan:
-    summary, examples, explanation = (__doc__ or "").split("\n\n", 2)
-    parser = argparse.ArgumentParser(
-        prog="python -m saltext.benchmarks.metrics",
-        description=summary,
-        epilog=f"examples:\n{examples}\n\n{explanation}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = harness.command_line("saltext.benchmarks.metrics", __doc__)
     default = Plan()
     parser.add_argument("--quick", action="store_true", help="one size, few rounds, little growth")
-    parser.add_argument("--batch", type=_positive, default=default.batch, help="images a batch (%(default)s)")
-    parser.add_argument("--rounds", type=_positive, help=f"rounds of which the median counts ({default.rounds})")
-    parser.add_argument("--threads", type=_positive, default=default.threads, help="threads for saltext (%(default)s)")
+    parser.add_argument("--batch", type=harness.positive, default=default.batch, help="images a batch (%(default)s)")
+    parser.add_argument("--rounds", type=harness.positive, help=f"rounds of which the median counts ({default.rounds})")
+    parser.add_argument(
+        "--threads", type=harness.positive, default=default.threads, help="threads for saltext (%(default)s)"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)")
     given = parser.parse_args(arguments)
     plan = Plan(
@@ -401,9 +363,7 @@ def _shortened(plan: Plan) -> Plan:
 def main(arguments: Sequence[str]) -> int:
     """Run the benchmark; the exit status."""
     plan = _plan(arguments)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=120, color_system=None)
+    console = harness.output()
     try:
         PySaliency(), PapersLoop()  # says what is missing before anything is measured
         # numpy's BLAS waits for busy cores when it uses several threads. threadpoolctl comes with scikit-learn.

@@ -84,8 +84,8 @@ class SupervisedModule(ScoredModule):
         self._mirror = mirror
 
     def saliency(self, batch: Mapping[str, Any]) -> Tensor:
-        """Sigmoid of the network's logits."""
-        return torch.sigmoid(self.network(self.normalize(batch["image"]), self.read(batch)))
+        """Sigmoid of the network's logits, float32 whatever the precision of the network."""
+        return torch.sigmoid(self.network(self.normalize(batch["image"]), self.read(batch)).float())
 
     def predict_saliency(self, batch: Mapping[str, Any]) -> Tensor:
         """Maps to score: with ``mirror``, the mean of the prediction and that for the mirrored image and text."""

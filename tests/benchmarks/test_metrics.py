@@ -76,21 +76,6 @@ def test_inputs_have_the_numbers_asked_for_and_no_ties(inputs) -> None:
     assert all(len(np.unique(pred)) == 18 * 24 for pred, *_ in inputs.images)
 
 
-def test_the_sides_take_turns_and_the_first_turn_does_not_count(monkeypatch) -> None:
-    order: list[str] = []
-    clock = {"now": 0.0}
-    seconds = {"a": iter([100.0, 1.0, 3.0, 2.0]), "b": iter([100.0, 7.0, 9.0, 8.0])}
-
-    def call(name: str) -> None:
-        order.append(name)
-        clock["now"] += next(seconds[name])
-
-    monkeypatch.setattr(benchmark.time, "perf_counter", lambda: clock["now"])
-    found = benchmark.median_seconds({"a": lambda: call("a"), "b": lambda: call("b")}, rounds=3)
-    assert order == ["a", "b"] * 4
-    assert found == {"a": 2.0, "b": 8.0}
-
-
 def test_a_ratio_is_how_many_times_the_others_rate() -> None:
     assert benchmark.Row("CC", 300.0, 600.0, 200.0).cells() == ["CC", "300", "600", "200", "1.5", "3.0"]
 

@@ -1,0 +1,169 @@
+"""What frozen encoders cost a training step, computed each time and read back from :mod:`saltext.models.memory`."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from saltext.benchmarks import harness
+from saltext.benchmarks.steps import Batch, Model, generate
+from saltext.errors import ConfigError
+from saltext.losses import PAPER_WEIGHTS, SaliencyLoss
+from saltext.models.freezing import freeze
+from saltext.models.memory import Features, FeatureStore, Memory
+from saltext.models.text import TextFeatures
+from saltext.models.text.memo import RememberingTextEncoder
+from saltext.models.tranblend import TranBlend
+
+TEXTS = ("the white lamp on the left of the table", "a dog", "people on a bench under the trees", "")
+Calls = dict[str, Callable[[Batch], object]]
+
+BATCHES = 4
+"""Of different images, so that what is read back is not always the same."""
+
+ALL_COMPUTED, TEXTS_REMEMBERED, ALL_READ_BACK = (
+    "image and text features computed",
+    "text features remembered",
+    "text features remembered, image features read back",
+)
+"""Ways to take a step."""
+
+
+@dataclass(frozen=True)
+class FrozenCost:
+    """Seconds an image takes.
+
+    Attributes:
+        steps: Of a whole step, by the way it is taken.
+        parts: Of parts of it.
+        first: Of computing and keeping the image features, which the first epoch does.
+        disk: Bytes an image takes on disk.
+    """
+
+    steps: dict[str, float]
+    parts: dict[str, float]
+    first: float
+    disk: float
+
+
+class FrozenStep:
+    """TranBlend with frozen image and text encoders, and batches to train on.
+
+    Args:
+        model: TranBlend with a text encoder of its own, which does not read images.
+        batch: Pairs of a step.
+        device: Where.
+        path: File for what is read back, not there yet.
+
+    Raises:
+        ConfigError: Another model.
+    """
+
+    def __init__(self, model: Model, batch: int, device: torch.device, path: Path) -> None:
+        network = model.build()
+        if not isinstance(network, TranBlend) or network.text_encoder is None or network.text_encoder.reads_image:
+            raise ConfigError(f"TranBlend with a text encoder that reads texts only expected, {model.title} came")
+        self.network, self.text_encoder = network.to(device), freeze(network.text_encoder)
+        freeze(network.encoder)
+        self.loss = SaliencyLoss(PAPER_WEIGHTS)
+        self.optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad])
+        self.store = FeatureStore(path)
+        self.memory = Memory(self.store)
+        size = model.compose().data.image_size
+        texts = [TEXTS[i % len(TEXTS)] for i in range(batch)]
+        generated = [generate(size, batch, network.output_stride, device, seed=seed) for seed in range(BATCHES)]
+        self.batches = [replace(each, texts=texts) for each in generated]
+
+    @torch.no_grad()
+    def encode(self, batch: Batch) -> Features:
+        """Image features, computed."""
+        taps: Features = self.network.encoder(batch.images)
+        return taps
+
+    def recall(self, batch: Batch) -> Features:
+        """Image features, read back if they were computed before."""
+        return self.memory.recall(self.network.encoder, batch.images, self.network.encoder)
+
+    @torch.no_grad()
+    def read(self, batch: Batch) -> TextFeatures:
+        """Text features, computed."""
+        encoder = self.text_encoder
+        read = encoder.encode if isinstance(encoder, RememberingTextEncoder) else encoder
+        features: TextFeatures = read(batch.texts)
+        return features
+
+    @torch.no_grad()
+    def remember(self, batch: Batch) -> TextFeatures:
+        """Text features, remembered by an encoder that does so."""
+        features: TextFeatures = self.text_encoder(batch.texts)
+        return features
+
+    def learn(self, batch: Batch, taps: Features, text: TextFeatures) -> Tensor:
+        """All that comes after the encoders; the loss."""
+        if self.network.bridge is not None:
+            text = replace(text, evidence=self.network.bridge(taps[2], batch.texts, self.text_encoder))
+        saliency = torch.sigmoid(self.network.decoder(taps, text))
+        total: Tensor = self.loss(saliency, batch.density, batch.fixations)[0]
+        self.optimizer.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return total
+
+
+def frozen_cost(model: Model, batch: int, rounds: int, device: torch.device, path: Path) -> FrozenCost:
+    """Measure a step of :class:`FrozenStep`, each part and each way in turn.
+
+    Args:
+        model: As of :class:`FrozenStep`.
+        batch: As above.
+        rounds: Of which the median counts.
+        device: As above.
+        path: As above.
+    """
+    step = FrozenStep(model, batch, device, path)
+    start = time.perf_counter()
+    for each in step.batches:
+        step.recall(each)
+    first = (time.perf_counter() - start) / (batch * BATCHES)
+    taps, text = step.encode(step.batches[0]), step.read(step.batches[0])
+
+    def whole(image: Callable[[Batch], Features], words: Callable[[Batch], TextFeatures], given: Batch) -> None:
+        step.learn(given, image(given), words(given))
+
+    ways: Calls = {
+        ALL_COMPUTED: partial(whole, step.encode, step.read),
+        TEXTS_REMEMBERED: partial(whole, step.encode, step.remember),
+        ALL_READ_BACK: partial(whole, step.recall, step.remember),
+    }
+    parts: Calls = {
+        "of which image encoder": step.encode,
+        "of which image features read back": step.recall,
+        "of which text encoder": step.read,
+        "of which text features remembered": step.remember,
+        "of which bridge, decoder, loss, backward, optimizer": lambda given: step.learn(given, taps, text),
+    }
+    timed = {name: _over(step.batches, call, device) for name, call in {**ways, **parts}.items()}
+    seconds = {name: each / batch for name, each in harness.median_seconds(timed, rounds).items()}
+    return FrozenCost(
+        steps={name: seconds[name] for name in ways},
+        parts={name: seconds[name] for name in parts},
+        first=first,
+        disk=step.store.disk_bytes / len(step.store),
+    )
+
+
+def _over(batches: list[Batch], call: Callable[[Batch], object], device: torch.device) -> Callable[[], None]:
+    """Call with the next batch each time."""
+    endless = cycle(batches)
+
+    def timed() -> None:
+        call(next(endless))
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return timed
