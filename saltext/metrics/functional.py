@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saltext.metrics.maps import Fixations, Maps, ascending, paired, scored_at, summed
+from saltext.metrics.maps import Fixations, Maps, ascending, covariance, paired, scored_at
 
 EPS = 2.2204e-16
 """The MIT benchmark's constant inside logarithms and quotients (MATLAB's eps, as printed there)."""
@@ -58,9 +58,7 @@ def cc(pred: Tensor | Maps, density: Tensor | Maps, *, min_std: float = 0.0) -> 
         Bylinskii et al., What do different evaluation metrics tell us about saliency models? TPAMI 2019.
     """
     p, g = paired(pred, density)
-    p_mean, g_mean = p.mean[:, None], g.mean[:, None]
-    covariance = summed(lambda a, b: a.sub_(p_mean).mul_(b.sub_(g_mean)), p, g) / p.pixels
-    score = covariance / (p.safe_std(min_std) * g.safe_std(min_std))
+    score = covariance(p, g) / (p.safe_std(min_std) * g.safe_std(min_std))
     return score if min_std > 0 else score.masked_fill(g.constant, torch.nan)
 
 
@@ -91,8 +89,7 @@ def sim(pred: Tensor | Maps, density: Tensor | Maps) -> Tensor:
         Judd et al., A benchmark of computational models of saliency to predict human fixations, MIT 2012.
     """
     p, g = paired(pred, density)
-    p_share, g_share = p.share[:, None], g.share[:, None]
-    score = summed(lambda a, b: torch.minimum(a.mul_(p_share), b.mul_(g_share)), p, g)
+    score = torch.minimum(p.distribution, g.distribution).double().sum(1)
     return score.masked_fill(g.total == 0, torch.nan)
 
 
@@ -121,9 +118,7 @@ def sim_minmax(pred: Tensor | Maps, density: Tensor | Maps, *, min_mean: float =
         tensor([0.5000], dtype=torch.float64)
     """
     p, g = paired(pred, density)
-    p_low, g_low = p.low.double()[:, None], g.low.double()[:, None]
-    p_share, g_share = _share_above_low(p, min_mean), _share_above_low(g, min_mean)
-    score = summed(lambda a, b: torch.minimum(a.sub_(p_low).mul_(p_share), b.sub_(g_low).mul_(g_share)), p, g)
+    score = torch.minimum(_from_zero(p, min_mean), _from_zero(g, min_mean)).sum(1)
     return score if min_mean > 0 else score.masked_fill(g.constant, torch.nan)
 
 
@@ -156,13 +151,9 @@ def kl(pred: Tensor | Maps, density: Tensor | Maps) -> Tensor:
         Bylinskii et al., What do different evaluation metrics tell us about saliency models? TPAMI 2019.
     """
     p, g = paired(pred, density)
-    p_share, g_share = p.share[:, None], g.share[:, None]
-
-    def charged(a: Tensor, b: Tensor) -> Tensor:
-        b.mul_(g_share)
-        return (b / a.mul_(p_share).add_(EPS)).add_(EPS).log_().mul_(b)
-
-    return summed(charged, p, g).masked_fill(g.total == 0, torch.nan)
+    # In place: a fresh array costs more than the arithmetic.
+    terms = (g.distribution / (p.distribution + EPS)).add_(EPS).log_().mul_(g.distribution)
+    return terms.double().sum(1).masked_fill(g.total == 0, torch.nan)
 
 
 def nss(pred: Tensor | Maps, fixations: Tensor | Fixations) -> Tensor:
@@ -350,13 +341,12 @@ def ig(
     return gain.masked_fill((f.each.number == 0) | (b.total == 0), torch.nan)
 
 
-def _share_above_low(maps: Maps, min_mean: float) -> Tensor:
-    """What to multiply a map with, once its smallest value was subtracted, to make its sum 1; ``(batch, 1)``."""
+def _from_zero(maps: Maps, min_mean: float) -> Tensor:
     # Dividing by the range as well would cancel in the sum-normalisation.
-    low = maps.low.double()[:, None]
-    mean = summed(lambda a: a.sub_(low), maps)[:, None] / maps.pixels
+    lifted = maps.wide - maps.low.double()[:, None]
+    mean = lifted.mean(1, keepdim=True)
     mean = mean.clamp_min(min_mean) if min_mean > 0 else torch.where(maps.constant[:, None], 1.0, mean)
-    return 1 / (mean * maps.pixels)
+    return lifted / (mean * maps.pixels)
 
 
 def _wins(positives: Tensor, ascending_negatives: Tensor) -> Tensor:

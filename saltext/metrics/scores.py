@@ -25,6 +25,9 @@ Bounds the memory, and keeps the float64 arrays of a block in the cache; beyond 
 pays for fresh pages from the system."""
 
 
+_WORTH_THREADS = 3  # metrics; below, threads spend more on waiting for the interpreter than they save
+
+
 @dataclass(frozen=True)
 class Metric:
     """What the suite knows about a metric.
@@ -135,7 +138,7 @@ def score(
     score_block = partial(_score_block, pred, truths, metrics)
     starts, stops = zip(*_blocks(pred), strict=True)
     with _one_thread_each(pred.device) as threads:
-        if min(threads, len(starts)) == 1:
+        if min(threads, len(starts)) == 1 or len(metrics) < _WORTH_THREADS:
             blocks = list(map(score_block, starts, stops))
         else:
             with ThreadPoolExecutor(min(threads, len(starts)), "score") as pool:

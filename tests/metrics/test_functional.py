@@ -43,6 +43,7 @@ REFERENCES: dict[str, Callable[..., float]] = {
 }
 SAMPLED = {"auc_borji", "top20_sauc_sampled"}
 NEED_DISTRIBUTION = {"sim", "kl", "ig"}
+NARROW = {"sim", "kl"}  # of float32 maps computed in float32, summed in float64
 
 
 def test_every_metric_has_a_reference_or_says_that_it_samples() -> None:
@@ -58,7 +59,8 @@ def test_agrees_with_the_plain_reference(name, case, dtype) -> None:
     assert scores.dtype == torch.float64
     assert scores.shape == (len(pred),)
     expected = [REFERENCES[name](pred[i, 0].numpy(), *(t[i, 0].numpy() for t in truths)) for i in range(len(pred))]
-    np.testing.assert_allclose(scores.numpy(), expected, rtol=1e-12, atol=1e-13)
+    narrow = dtype == torch.float32 and name in NARROW
+    np.testing.assert_allclose(scores.numpy(), expected, rtol=1e-6 if narrow else 1e-12, atol=1e-13)
 
 
 def test_the_examples_in_the_documentation_are_true() -> None:
@@ -82,7 +84,7 @@ def test_nss_uses_the_population_deviation() -> None:
 
 
 def test_kl_charges_missed_ground_truth_and_not_missed_prediction() -> None:
-    half, all_ = torch.tensor([[[[1.0, 1.0, 0.0, 0.0]]]]), torch.ones(1, 1, 1, 4)
+    half, all_ = torch.tensor([[[[1.0, 1.0, 0.0, 0.0]]]]).double(), torch.ones(1, 1, 1, 4).double()
     # ground truth on half the pixels, prediction everywhere: sum of 1/2 ln(1/2 / 1/4), twice
     assert float(kl(all_, half)) == pytest.approx(math.log(2), rel=1e-12)
     # ground truth everywhere, prediction on half: each missed quarter costs about 1/4 ln(1/4 / eps)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from saltext import metrics
-from saltext.metrics import METRICS, Fixations, check_names, maps, score, scores
+from saltext.metrics import METRICS, Fixations, check_names, score, scores
 
 
 def _score(case, names=tuple(METRICS), **changes):
@@ -31,14 +31,6 @@ def test_the_size_of_the_blocks_does_not_matter(pixels, batch, monkeypatch) -> N
     monkeypatch.setattr(scores, "BLOCK_PIXELS", pixels)
     for name, values in _score(batch).items():
         assert torch.equal(values, whole[name]), name
-
-
-@pytest.mark.parametrize("pixels", [1, 7, 71, 72])
-def test_the_size_of_the_pieces_does_not_matter(pixels, batch, monkeypatch) -> None:
-    whole = _score(batch)
-    monkeypatch.setattr(maps, "PIECE_PIXELS", pixels)
-    for name, values in _score(batch).items():
-        torch.testing.assert_close(values, whole[name], rtol=1e-13, atol=1e-14, msg=name)
 
 
 @pytest.fixture
