@@ -36,7 +36,7 @@ quickstart: install
 	$(BIN)/python -m saltext.run +experiment=quickstart
 
 test: install oracle
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: install
 	$(BIN)/ruff check .

@@ -10,6 +10,11 @@ from saltext.data import SyntheticDataModule
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the longest file, so that one process does not go on alone at the end."""
+    items.sort(key=lambda item: item.path.name != "test_run.py")
+
+
 @pytest.fixture(scope="session")
 def golden() -> Path:
     """Folder of values the authors' own code computed, beside the project."""
