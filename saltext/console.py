@@ -8,7 +8,7 @@ from pathlib import Path
 
 from saltext.launch import is_first
 
-PRINT_WIDTH = 230
+PRINT_WIDTH = 260
 """Columns of a printed table where there is no terminal: a log file has no width, and a folded table is unreadable."""
 
 # Messages of libraries that a user can do nothing about, each with where it comes from.
