@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from saltext import build
 from saltext.console import log_to, quiet_libraries
-from saltext.data import SaliencyDataModule
+from saltext.data import Split
 from saltext.errors import ConfigError, SaltextError
 from saltext.launch import is_first, is_launched, launch, processes, watch_parent
 from saltext.models.checkpoints import load_weights
@@ -57,7 +57,7 @@ def configuration(folder: RunFolder, changes: DictConfig) -> DictConfig:
     return cfg
 
 
-def evaluate(cfg: DictConfig, folder: RunFolder, weights: str = "chosen") -> tuple[RunScores, SaliencyDataModule]:
+def evaluate(cfg: DictConfig, folder: RunFolder, weights: str = "chosen") -> RunScores:
     """Rebuild a run and score its test pairs.
 
     Args:
@@ -66,7 +66,7 @@ def evaluate(cfg: DictConfig, folder: RunFolder, weights: str = "chosen") -> tup
         weights: Which checkpoint to load, see :func:`saltext.stages.weights_of`.
 
     Returns:
-        The scores, see :func:`saltext.scoring.score_test`, and the data they are of.
+        See :func:`saltext.scoring.score_test`.
     """
     build.check_evaluation(cfg)
     parts = []
@@ -79,7 +79,7 @@ def evaluate(cfg: DictConfig, folder: RunFolder, weights: str = "chosen") -> tup
         data.prepare_data()
         data.setup("test")
         parts.append(score_test(stage.cfg, module, data))
-    return combined(parts), build.datamodule(cfg)
+    return combined(parts)
 
 
 def _arguments(arguments: list[str]) -> tuple[RunFolder, str, DictConfig]:
@@ -93,13 +93,18 @@ def _arguments(arguments: list[str]) -> tuple[RunFolder, str, DictConfig]:
     return folder, name, configuration(folder, given)
 
 
-def _write(folder: RunFolder, scores: RunScores, data: SaliencyDataModule) -> None:
+def _write(folder: RunFolder, scores: RunScores, cfg: DictConfig) -> None:
     target = RunFolder(folder.root / "evaluation")
     target.root.mkdir(exist_ok=True)
-    run_report.write_tables(target, scores, data, published_name(data))
-    if folder.scores.is_file():
+    how = run_report.circumstances(Split.load(folder.split), cfg.data.choose_on)
+    run_report.write_tables(target, scores, how, published_name(build.datamodule(cfg)))
+    if not folder.scores.is_file():
+        return
+    try:
         difference = largest_difference(read_scores(folder.scores), scores.pairs)
         _log.info("largest difference from the run's own scores: %.2g", difference)
+    except ConfigError as error:  # other baselines, tasks or metrics were asked for than the run had
+        _log.info("not compared with the run's own scores: %s", error)
 
 
 def main() -> None:
@@ -116,9 +121,9 @@ def main() -> None:
             sys.exit(launch("saltext.evaluate", arguments, ranks))
         log_to(folder.root / "evaluation.log")
         quiet_libraries()
-        scores, data = evaluate(cfg, folder, weights)
+        scores = evaluate(cfg, folder, weights)
         if is_first():
-            _write(folder, scores, data)
+            _write(folder, scores, cfg)
     except SaltextError as error:
         sys.exit(f"error: {error}")
 

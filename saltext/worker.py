@@ -145,8 +145,8 @@ def train_and_test(cfg: DictConfig, folder: RunFolder) -> None:
     scores = combined([found for stage in schedule if (found := run_stage(stage, folder)) is not None])
     if not is_first():
         return
-    data = build.datamodule(cfg)
-    run_report.write_tables(folder, scores, data, published_name(data))
+    how = run_report.circumstances(Split.load(folder.split), cfg.data.choose_on)
+    run_report.write_tables(folder, scores, how, published_name(build.datamodule(cfg)))
     seconds = round(time.monotonic() - start)
     folder.result.write_text(json.dumps(_result(cfg, scores, seconds), indent=1) + "\n")
     _log.info("done in %d min %d s: %s", seconds // 60, seconds % 60, folder.root)

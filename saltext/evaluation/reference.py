@@ -9,7 +9,7 @@ from torch import Tensor
 from saltext.data.geometry import Size
 from saltext.data.truth import Truth
 from saltext.metrics import FixationPool, Fixations
-from saltext.models.baselines.centre_prior import LeaveOneImageOut
+from saltext.models.baselines.centre_prior import LeaveOneImageOut, prior_of_others
 
 
 class Reference:
@@ -25,6 +25,7 @@ class Reference:
 
     def __init__(self, truth: Truth, groups: Sequence[str] | None = None) -> None:
         self._truth = truth
+        self._prior = prior_of_others(truth) if groups is None else LeaveOneImageOut(truth, groups)
         self._groups = [pair.task for pair in truth.pairs] if groups is None else list(groups)
 
     def others(self, indices: Sequence[int], size: Size) -> Fixations:
@@ -48,7 +49,3 @@ class Reference:
             [pair.image_id for pair in self._truth.pairs],
             self._groups,
         )
-
-    @cached_property
-    def _prior(self) -> LeaveOneImageOut:
-        return LeaveOneImageOut(self._truth, self._groups)

@@ -8,7 +8,8 @@ import torch
 from omegaconf import DictConfig
 from PIL import Image
 
-from saltext.data import Pair, SaliencyDataModule, collate
+from saltext.data import Pair, SaliencyDataModule, Split, collate
+from saltext.data.splits import Part
 from saltext.evaluation.groups import Batch, native_groups
 from saltext.evaluation.protocols import STANDARD
 from saltext.reporting import tables, text_effect
@@ -51,19 +52,26 @@ def _panel(pair: Pair, module: ScoredModule, sample: Batch, scores: pd.DataFrame
     )
 
 
-def circumstances(data: SaliencyDataModule) -> str:
+def circumstances(split: Split, choose_on: Part) -> str:
     """How the split was made and the epoch chosen, in a sentence."""
-    grouped = "grouped by image" if data.split.unit == "image" else "by row: test images also train under other texts"
-    chosen = {"val": "the validation part" if data.split.parts["val"] else "nothing (the last one)"}
-    on = chosen.get(data.choose_on, "the test part itself, which makes its scores optimistic")
-    return f"Split: {data.split.method}, seed {data.split.seed}, {grouped}. Epoch chosen on {on}."
+    grouped = "grouped by image" if split.unit == "image" else "by row: test images also train under other texts"
+    chosen = {"val": "the validation part" if split.parts["val"] else "nothing (the last one)"}
+    on = chosen.get(choose_on, "the test part itself, which makes its scores optimistic")
+    return f"Split: {split.method}, seed {split.seed}, {grouped}. Epoch chosen on {on}."
 
 
-def write_tables(folder: RunFolder, scores: RunScores, data: SaliencyDataModule, data_set: str | None) -> None:
-    """Write the run's scores and tables, and print the tables."""
+def write_tables(folder: RunFolder, scores: RunScores, how: str, data_set: str | None) -> None:
+    """Write the run's scores and tables, and print the tables.
+
+    Args:
+        folder: Where to.
+        scores: Of the run.
+        how: See :func:`circumstances`.
+        data_set: Its name among the published values, if it has any.
+    """
     write_run_scores(folder, scores)
     known = tables.published(data_set) if data_set else {}
-    found = tables.tables(scores.pairs, known, circumstances(data))
+    found = tables.tables(scores.pairs, known, how)
     folder.table.write_text("\n".join(tables.markdown(table) for table in found), encoding="utf-8")
     for table in found:
         tables.show(table)

@@ -25,6 +25,7 @@ from saltext.training.adversarial import AdversarialModule, DivergedError
 from saltext.training.callbacks import EpochSeed
 from tests.models.clip_salgan.stubs import Given
 from tests.reference import formula
+from tests.training import quick_trainer
 
 MAP = (16, 24)
 BETAS = (0.5, 0.999)
@@ -72,19 +73,7 @@ def module(**changes: Any) -> AdversarialModule:
 
 
 def trainer(folder: Path, **changes: Any) -> L.Trainer:
-    settings: dict[str, Any] = {
-        "accelerator": "cpu",
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "num_sanity_val_steps": 0,
-        "use_distributed_sampler": False,
-        "default_root_dir": folder,
-        "max_epochs": 1,
-        "limit_val_batches": 0,
-    }
-    return L.Trainer(**{**settings, **changes})
+    return quick_trainer.trainer(folder, **{"limit_val_batches": 0, **changes})
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from saltext.losses.saliency import PAPER_WEIGHTS
 from saltext.models.freezing import KeepsFrozenParts, freeze
 from saltext.models.normalize import Normalize
 from saltext.training import SupervisedModule
+from tests.training.quick_trainer import trainer
 
 
 class Tiny(KeepsFrozenParts):
@@ -39,21 +39,6 @@ def module(**changes: Any) -> SupervisedModule:
         "validation_metrics": ["cc", "nss"],
     }
     return SupervisedModule(**{**parts, **changes})
-
-
-def trainer(tmp_path: Path, **changes: Any) -> L.Trainer:
-    settings: dict[str, Any] = {
-        "accelerator": "cpu",
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "num_sanity_val_steps": 0,
-        "use_distributed_sampler": False,
-        "default_root_dir": tmp_path,
-        "max_epochs": 1,
-    }
-    return L.Trainer(**{**settings, **changes})
 
 
 pytestmark = [
