@@ -145,6 +145,13 @@ def test_baselines_alone_are_a_run_without_training(outputs: Path) -> None:
     assert scores["model"].nunique() == 6
 
 
+def test_other_baselines_than_the_run_s_are_scored_and_not_compared(finished: RunFolder) -> None:
+    done = saltext(f"run={finished.root}", "evaluation.baselines=[]", module="saltext.evaluate")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "not compared with the run's own scores" in done.stdout
+    assert read_scores(finished.root / "evaluation" / "scores.csv")["model"].nunique() == 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_run_continues_to_the_same_weights(
     finished: RunFolder, outputs: Path, number: signal.Signals
