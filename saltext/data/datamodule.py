@@ -54,6 +54,8 @@ class SaliencyDataModule(LightningDataModule):
         seed: Of training order and augmentation.
         max_pixels: A larger picture is refused.
         pair_pure: Whether, of the task pure, only images are taken that also have another of ``tasks``.
+        test_tasks: Tasks of the test part; ``tasks`` by default. Others tell how a model does on what it was not trained
+            for, and have no part in choosing the epoch unless ``choose_on`` is ``"test"``.
 
     Raises:
         ConfigError: At construction: unknown tasks, or numbers outside their range. At set-up: an unknown split, a
@@ -82,10 +84,12 @@ class SaliencyDataModule(LightningDataModule):
         seed: int = 0,
         max_pixels: int = 50_000_000,
         pair_pure: bool = False,
+        test_tasks: str | Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         self.root = Path(root)
         self.tasks = tuple(task.name for task in parse_tasks(tasks))
+        self.test_tasks = self.tasks if test_tasks is None else tuple(task.name for task in parse_tasks(test_tasks))
         self.pair_pure = pair_pure
         self.split_name = split
         self.folds = folds
@@ -147,8 +151,9 @@ class SaliencyDataModule(LightningDataModule):
         return self._split
 
     def indices(self, part: Part) -> list[int]:
-        """Places in :attr:`pairs` of the samples of ``part`` that belong to the chosen tasks, ascending."""
-        chosen = [index for index in self.split.select(self.pairs, part) if self.pairs[index].task in self.tasks]
+        """Places in :attr:`pairs` of the samples of ``part`` that belong to its tasks, ascending."""
+        tasks = self.test_tasks if part == "test" else self.tasks
+        chosen = [index for index in self.split.select(self.pairs, part) if self.pairs[index].task in tasks]
         if not self.pair_pure:
             return chosen
         others = {pair.image_id for pair in self.pairs if pair.task in self.tasks and pair.task != "pure"}
@@ -211,7 +216,7 @@ class SaliencyDataModule(LightningDataModule):
 
     def _check_parts(self, stage: str | None) -> None:
         counts = {part: len(self.indices(part)) for part in splits.PARTS}
-        tasks = ", ".join(self.tasks)
+        tasks = ", ".join(dict.fromkeys((*self.tasks, *self.test_tasks)))
         empty = [part for part in splits.PARTS if not counts[part] and (part != "val" or self.split.parts["val"])]
         if empty:
             raise ConfigError(

@@ -53,6 +53,14 @@ def test_the_test_images_are_the_same_for_every_mixture_of_tasks(make: Make) -> 
     assert {salient.pairs[i].task for i in salient.indices("train")} == {"salient"}
 
 
+def test_other_tasks_can_be_tested_than_are_trained_and_none_of_their_images_trains(make: Make) -> None:
+    data = make(tasks=["pure", "salient"], test_tasks=["salient", "non_salient"], pair_pure=True)
+    tasks = {part: {data.pairs[i].task for i in data.indices(part)} for part in ("train", "val", "test")}
+    assert tasks == {"train": {"pure", "salient"}, "val": {"pure", "salient"}, "test": {"salient", "non_salient"}}
+    images = [{data.pairs[i].image_id for i in data.indices(part)} for part in ("train", "test")]
+    assert not images[0] & images[1]
+
+
 def test_several_training_seeds_share_one_test_part(make: Make) -> None:
     assert make(seed=1).split == make(seed=2).split
     assert make(split_seed=1).split != make(split_seed=2).split
