@@ -1,11 +1,14 @@
 """What every test may ask for: the golden files and the real data set, where they are there."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from saltext.data import SyntheticDataModule
+from saltext.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -42,3 +45,19 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> SyntheticDataModule:
     )
     module.prepare_data()
     return module
+
+
+@pytest.fixture(scope="session")
+def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A finished run of an epoch, tiny and random, that reads text; do not write into it."""
+    outputs = tmp_path_factory.mktemp("smoke")
+    folder = RunFolder(outputs / "run")
+    settings = ["preset=smoke", f"output_dir={outputs}", f"hydra.run.dir={folder.root}", "trainer.max_epochs=1",
+                "data.tasks=[salient,non_salient]", "evaluation.baselines=[]", "evaluation.paper=null",
+                "evaluation.text_effect=false"]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, "-m", "saltext.run", *settings], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder

@@ -1,0 +1,158 @@
+"""What a user names on the command line: pictures, texts, and tables of both; checked before anything is predicted."""
+
+import csv
+import glob
+import itertools
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from saltext.evaluation.faults import Fault, Faults, Track, in_threads
+from saltext.evaluation.files import LITTER, UnusableError
+from saltext.prediction.photos import ENDINGS, open_photo
+from saltext.prediction.texts import checked
+
+COLUMNS = ("image", "text")
+"""Of a table of texts."""
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A picture and what is read before it.
+
+    Attributes:
+        image: Its file.
+        texts: Without outer white space, none twice, at least one.
+        name: What its results are called.
+    """
+
+    image: Path
+    texts: tuple[str, ...]
+    name: str
+
+    @property
+    def results(self) -> list[str]:
+        """What the result of each text is called; unique among the requests, whatever case means on a disk."""
+        several = len(self.texts) > 1
+        return [f"{self.name}_text{number}" if several else self.name for number in range(1, len(self.texts) + 1)]
+
+
+def requests(images: Sequence[str], texts: Sequence[str], table: Path | None, faults: Faults) -> list[Request]:
+    """Everything to predict, in the order it was named; a picture that is named twice has all its texts together.
+
+    Args:
+        images: Files, folders (their pictures, not those of folders inside) or patterns (``**`` for any folders).
+        texts: Read before each of ``images``.
+        table: CSV in UTF-8 with the columns ``image`` (a file, from the table's own folder) and ``text``.
+        faults: Is told of everything that cannot be used.
+    """
+    said = [text for text in (_text(text, "--text", faults) for text in texts) if text is not None]
+    pairs = [(path, text) for image in images for path in _expanded(image, faults) for text in said]
+    if table is not None:
+        pairs += _rows(table, faults)
+    found: dict[str, tuple[Path, dict[str, None]]] = {}
+    for path, text in pairs:
+        # Path.resolve raises where links go in circles; what is wrong with files is found out later.
+        found.setdefault(os.path.realpath(path), (path, {}))[1][text] = None
+    return _named([(path, tuple(texts)) for path, texts in found.values()])
+
+
+def usable(wanted: Sequence[Request], faults: Faults, track: Track) -> list[Request]:
+    """The requests whose pictures can be used; each was decoded once."""
+    found = list(in_threads(_fault, wanted, "checking pictures", track))
+    for fault in found:
+        if fault is not None:
+            faults.add(*fault)
+    return [request for request, fault in zip(wanted, found, strict=True) if fault is None]
+
+
+def _fault(request: Request) -> Fault | None:
+    try:
+        open_photo(request.image)
+    except UnusableError as error:
+        return Fault.of(request.image, error)
+    return None
+
+
+def _text(text: str, where: str, faults: Faults) -> str | None:
+    try:
+        return checked(text)
+    except UnusableError as error:
+        faults.add(error.kind, f"{where} ({error.detail})")
+    return None
+
+
+def _expanded(argument: str, faults: Faults) -> list[Path]:
+    path = Path(argument)
+    try:
+        if path.is_dir():
+            return _pictures(path, faults)
+        literally = path.exists() or not glob.has_magic(argument)
+    except OSError:  # such as a name that is too long
+        literally = True
+    if literally:
+        if _ADDRESS.match(argument):
+            faults.add("addresses, which are not fetched: save the picture and name its file", argument)
+            return []
+        return [path]  # a file that is not there is found out with the others
+    # Path.glob takes no absolute patterns.
+    matches = [Path(match) for match in sorted(glob.glob(argument, recursive=True))]  # noqa: PTH207
+    files = [match for match in matches if match.is_file() and _counts(match)]
+    if not files:
+        faults.add("patterns without a picture", argument)
+    return files
+
+
+def _pictures(folder: Path, faults: Faults) -> list[Path]:
+    try:
+        files = [path for path in sorted(folder.iterdir()) if path.is_file() and _counts(path)]
+    except OSError as error:
+        faults.add("folders that cannot be read", f"{folder} ({error.strerror})")
+        return []
+    if not files:
+        faults.add(f"folders without a picture ({', '.join(sorted(ENDINGS))})", str(folder))
+    return files
+
+
+def _counts(path: Path) -> bool:
+    return path.suffix.lower() in ENDINGS and not path.name.startswith(".") and path.name not in LITTER
+
+
+def _rows(table: Path, faults: Faults) -> Iterator[tuple[Path, str]]:
+    try:
+        # newline="" as csv asks for: line breaks inside quotes belong to the text.
+        with table.open(encoding="utf-8-sig", newline="") as stream:
+            lines = list(csv.DictReader(stream))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        faults.add("tables that cannot be read", f"{table} ({error})")
+        return
+    lacking = [name for name in COLUMNS if not lines or name not in lines[0]]
+    if lacking:
+        what = f"without {', '.join(lacking)}" if lines else "it has no rows"
+        faults.add(f"tables without the columns {' and '.join(COLUMNS)}", f"{table} ({what})")
+        return
+    for number, line in enumerate(lines, start=2):
+        image, text = (line[name] for name in COLUMNS)
+        if not image or text is None or "\0" in image:
+            faults.add("rows of a table without image or text", f"{table.name} row {number}")
+        elif (said := _text(text, f"{table.name} row {number}", faults)) is not None:
+            yield table.parent / image, said
+
+
+def _named(pairs: Sequence[tuple[Path, tuple[str, ...]]]) -> list[Request]:
+    """Requests called like their files; with a number where results would overwrite each other."""
+    taken: set[str] = set()
+    named = []
+    for path, texts in pairs:
+        numbered = (path.stem if number == 1 else f"{path.stem}_{number}" for number in itertools.count(1))
+        for request in (Request(path, texts, name) for name in numbered):
+            results = {result.casefold() for result in (request.name, *request.results)}
+            if not results & taken:
+                break
+        taken |= results
+        named.append(request)
+    return named

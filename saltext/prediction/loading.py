@@ -1,0 +1,143 @@
+"""From the folder of a run to a model that predicts."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml  # type: ignore[import-untyped]
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from saltext import build
+from saltext.errors import CheckpointError, ConfigError
+from saltext.evaluate import configuration
+from saltext.models.checkpoints import load_weights
+from saltext.models.packaged import WeightPackage, packaged_file
+from saltext.prediction.model import Model
+from saltext.run import config_folder
+from saltext.run_folder import RunFolder
+from saltext.stages import Stage, stages, weights_of
+
+SHIPPED: WeightPackage | None = None
+"""The model used where none is named: the files of a run's folder (``config.yaml``, ``checkpoints/best.ckpt``) inside a
+package, with their digests. None is shipped yet."""
+
+_CONFIG = "config.yaml"
+_BUILT = ("data", "model", "normalize", "loss", "optimizer", "scheduler", "training")
+_NEEDED = (*_BUILT, "prompt", "evaluation", "schedule", "label")
+
+
+def load(run: str | Path | None = None, *, stage: str | None = None, device: str | torch.device | None = None) -> Model:
+    """Rebuild the model of a run, with the weights the run tested.
+
+    Nothing of the run's files is executed: weights are read as tensors alone, and its configuration may only name
+    what the files in ``conf/`` name.
+
+    Args:
+        run: Folder of a run that has trained at least an epoch; None: the model shipped with the package.
+        stage: Which of the trainings of a run with a schedule; needed where several of them are tested.
+        device: Where to compute, as torch names it; None: an accelerator if there is one, otherwise the CPU.
+
+    Returns:
+        The model; see :meth:`saltext.prediction.model.Model.predict`.
+
+    Raises:
+        ConfigError: No folder of a run, no model in it, a configuration of another version or that names something
+            else, several stages to choose from, or a device that is not there.
+        CheckpointError: The weights are missing, damaged, of another network, or hold more than tensors.
+    """
+    folder = shipped_run() if run is None else RunFolder.existing(run)
+    chosen = _stage(_read(folder), folder, stage)
+    path = weights_of(chosen)
+    if not path.is_file():
+        raise CheckpointError(
+            f"{chosen.folder.root} has no weights in checkpoints/: it has not finished an epoch. Continue it with "
+            f"python -m saltext.run resume={folder.root}, or give the folder of another run."
+        )
+    module = build.module(chosen.cfg)
+    if module is None:
+        raise ConfigError(f"{folder.root} is a run of model=baselines, which has no network. Give a trained model's.")
+    load_weights(module.network, path)
+    module.eval()
+    try:
+        module.to(_device(device))
+    except (RuntimeError, AssertionError) as error:  # torch built without it asserts
+        raise ConfigError(f"device={device} cannot be used here: {str(error).splitlines()[0]}") from error
+    return Model(module, build.datamodule(chosen.cfg).settings, str(folder.root))
+
+
+def shipped_run() -> RunFolder:
+    """The shipped model's files, after a check of their digests.
+
+    Raises:
+        ConfigError: None is shipped.
+        CheckpointError: The package is not installed, or a file is not the shipped one.
+    """
+    if SHIPPED is None:
+        raise ConfigError(
+            "No model is shipped with saltext yet. Train one - python -m saltext.run data.root=data/sjtu-tis (about 15 "
+            "min on 2 CPU cores), or without a data set python -m saltext.run data=synthetic - and name its folder: "
+            "--run outputs/run/FOLDER, or saltext.load('outputs/run/FOLDER')."
+        )
+    files = [packaged_file(SHIPPED, path) for path in SHIPPED.digests]
+    return RunFolder(next(file.parent for file in files if file.name == _CONFIG))
+
+
+def _read(folder: RunFolder) -> DictConfig:
+    """The configuration, once it is known to build nothing but what this version has."""
+    try:
+        # No memory of frozen parts: it would write files where somebody only wants to look.
+        cfg = configuration(folder, OmegaConf.create({"cache_features": False}))
+        values = OmegaConf.to_container(cfg, resolve=True)
+    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, OSError, TypeError) as error:
+        raise ConfigError(f"{folder.config} cannot be read as a configuration: {error}") from error
+    missing = [key for key in _NEEDED if not isinstance(values, dict) or key not in values]
+    if missing or not isinstance(values, dict):
+        raise ConfigError(
+            f"{folder.config} was not written by this version of saltext: it lacks {', '.join(missing)}. Train the "
+            "model again, or use the version in its provenance.json."
+        )
+    strange = sorted({name for key in _BUILT for name in _targets(values[key])} - _known_targets())
+    if strange:
+        raise ConfigError(
+            f"{folder.config} names {', '.join(strange)}, which no file in {config_folder()} does. It was not run, "
+            "since a configuration can name any program. If you trust it, add a choice that names it there."
+        )
+    return cfg
+
+
+def _targets(node: Any) -> Iterator[str]:
+    """What a configuration has built: every ``_target_`` in it."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield str(node["_target_"])
+        node = list(node.values())
+    if isinstance(node, Sequence) and not isinstance(node, str):
+        for inner in node:
+            yield from _targets(inner)
+
+
+def _known_targets() -> set[str]:
+    files = [OmegaConf.to_container(OmegaConf.load(path)) for path in config_folder().rglob("*.yaml")]
+    return {name for content in files for name in _targets(content)}
+
+
+def _stage(cfg: DictConfig, folder: RunFolder, name: str | None) -> Stage:
+    trained = stages(cfg, folder)
+    fitting = [stage for stage in trained if (stage.tests if name is None else stage.name == name)]
+    if len(fitting) == 1:
+        return fitting[0]
+    names = ", ".join(stage.name for stage in trained)
+    if name is None:
+        raise ConfigError(
+            f"{folder.root} trained in stages, each with weights of its own: {names}. Choose one: --stage NAME, or "
+            "saltext.load(..., stage=NAME)."
+        )
+    raise ConfigError(f"{folder.root} has no stage {name!r}; it has {names or 'no stages: leave it out'}.")
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    if device is None:
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    return torch.device(device)

@@ -1,0 +1,180 @@
+"""A trained model that is given pictures and texts."""
+
+import logging
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from saltext.data.cache import CacheSettings
+from saltext.data.fitting import fit
+from saltext.data.geometry import Box, Size
+from saltext.data.tasks import parse_tasks
+from saltext.errors import CheckpointError, DataError
+from saltext.evaluation.files import UnusableError
+from saltext.evaluation.groups import resample
+from saltext.models.text import TextEncoder, TextFeatures
+from saltext.prediction.photos import ImageLike, Photo, open_photo
+from saltext.prediction.texts import characters_read, checked, means_something
+from saltext.training import SupervisedModule
+
+_log = logging.getLogger(__name__)
+
+Density = npt.NDArray[np.float32]
+
+_SHOWN = 40  # characters of a text in a message
+_PROBE = (1, 3, 32, 32)  # image for encoders that read one, when only the text matters
+
+
+class Model:
+    """Where people look in a picture after reading a text about it; see :func:`saltext.load`.
+
+    Args:
+        module: In evaluation mode, on the device to compute on.
+        settings: What pictures become before they enter.
+        name: In messages.
+    """
+
+    def __init__(self, module: SupervisedModule, settings: CacheSettings, name: str) -> None:
+        self.name = name
+        self._module = module
+        self._settings = settings
+        self._heeded: set[str] = set()
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether a text can change its maps."""
+        return self._module.reads_text
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self._module.device
+
+    def predict(self, image: ImageLike, text: str = "", *, task: str | None = None) -> Density:
+        """Where people look in a picture after reading a text.
+
+        Logs a warning where a text is longer than the model reads, or is not read at all, and where a decision about
+        the picture should be known (:attr:`saltext.prediction.photos.Photo.remarks`).
+
+        Args:
+            image: A file, a Pillow picture, or an array; see :func:`saltext.prediction.photos.open_photo`.
+            text: The sentence; empty for free viewing.
+            task: The condition told to models that are trained to know it (``prompt`` with ``{condition}``): a name of
+                :data:`saltext.data.tasks.TASKS`. Default: ``general`` with a text, ``pure`` without.
+
+        Returns:
+            Density of fixations, float32 of the picture's own (height, width) as a person sees it, that is after
+            rotation by EXIF; not negative, sums to 1.
+
+        Raises:
+            DataError: The picture or the text cannot be used.
+            ConfigError: An unknown task.
+        """
+        try:
+            photo = open_photo(image)
+            text = checked(text)
+        except UnusableError as error:
+            what = str(image) if isinstance(image, str | Path) else "the image"
+            raise DataError(f"{what} with the text {_shown(text)} cannot be used: {error}") from error
+        for remark in photo.remarks:
+            _log.warning("%s %s", image if isinstance(image, str | Path) else "the image", remark)
+        return next(self.densities([(photo, text)], task=task))
+
+    def densities(
+        self, readings: Iterable[tuple[Photo, str]], *, task: str | None = None, batch_size: int = 8
+    ) -> Iterator[Density]:
+        """Densities of many pictures and texts, in order.
+
+        Args:
+            readings: Opened pictures and checked texts, taken as they are needed, a batch ahead.
+            task: As for :meth:`predict`, the same for all.
+            batch_size: Pictures with a text that go through the network together, at least 1.
+
+        Yields:
+            As :meth:`predict` returns.
+
+        Raises:
+            ConfigError: An unknown task.
+            CheckpointError: The network's output is no number.
+        """
+        if task is not None:
+            parse_tasks(task)
+        remaining = iter(readings)
+        while batch := list(islice(remaining, batch_size)):
+            self._heed([text for _, text in batch], task)
+            saliency, boxes = self._saliency(batch, task)
+            for (photo, _), row, box in zip(batch, saliency, boxes, strict=True):
+                yield self._density(row[None], box, photo.size)
+
+    @torch.inference_mode()
+    def _saliency(self, batch: Sequence[tuple[Photo, str]], task: str | None) -> tuple[Tensor, list[Box]]:
+        settings = self._settings
+        # Neighbours often are one picture under several texts.
+        inputs = {
+            id(photo): fit(Image.fromarray(photo.pixels), settings.image_size, settings.resize) for photo, _ in batch
+        }
+        pixels, boxes = zip(*(inputs[id(photo)] for photo, _ in batch), strict=True)
+        images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
+        texts = [text for _, text in batch]
+        given = {"image": images.to(self.device), "text": texts, "task": [_task(text, task) for text in texts]}
+        return self._module.predict_saliency(given).float(), list(boxes)
+
+    @torch.inference_mode()
+    def _density(self, saliency: Tensor, box: Box, size: Size) -> Density:
+        native = resample(saliency, box, size, self._settings.image_size)[0, 0]
+        total = float(native.sum(dtype=torch.float64))
+        if not math.isfinite(total):
+            raise CheckpointError(f"{self.name} predicts values that are no numbers: its weights are of no use.")
+        # A map that is zero everywhere says nothing about where people look.
+        density = native / total if total > 0 else torch.full_like(native, 1 / native.numel())
+        values: Density = density.cpu().numpy()
+        return values
+
+    def _heed(self, texts: Iterable[str], task: str | None) -> None:
+        """Say, once for each, what is not read of texts."""
+        for text in dict.fromkeys(texts):
+            if not text or text in self._heeded:
+                continue
+            if self.reads_text:
+                self._say_what_is_read(text, task)
+            elif not self._heeded:
+                _log.warning("%s reads no text: every text gives the same map", self.name)
+            self._heeded.add(text)
+
+    def _say_what_is_read(self, text: str, task: str | None) -> None:
+        read = self._characters_read(text, task)
+        if means_something(text[read:]):
+            _log.warning("only %d of %d characters are read of the text %s", read, len(text), _shown(text))
+
+    @torch.inference_mode()
+    def _characters_read(self, text: str, task: str | None) -> int:
+        encoder: Any = getattr(self._module.network, "text_encoder", None)
+        if not isinstance(encoder, TextEncoder):
+            return len(text)
+        images = None
+        if encoder.reads_image:
+            images = self._module.normalize(torch.zeros(_PROBE, dtype=torch.uint8, device=self.device))
+
+        def encode(part: str) -> TextFeatures:
+            read = self._module.read({"text": [part], "task": [_task(text, task)]})
+            features: TextFeatures = encoder(read, images)
+            return features
+
+        return characters_read(encode, text)
+
+
+def _task(text: str, task: str | None) -> str:
+    return task or ("general" if text else "pure")
+
+
+def _shown(text: object) -> str:
+    whole = str(text)
+    return ascii(whole) if len(whole) <= _SHOWN else f"{whole[:_SHOWN]!a}..."

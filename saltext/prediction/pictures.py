@@ -1,0 +1,139 @@
+"""Predicted maps as pictures: over the image, and under several texts side by side."""
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import colormaps, font_manager
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from saltext.prediction.model import Density
+
+_Pixels = npt.NDArray[np.uint8]
+
+PANEL_SIDE = 640
+"""Longest side of an image in a panel, in pixels."""
+
+_HEAT, _CHANGE = "inferno", "RdBu_r"
+_COVER = 0.6  # how far the colours cover the image
+_FONT = "DejaVu Sans"  # comes with matplotlib
+_UNKNOWN = "\N{WHITE SQUARE}"
+
+
+@dataclass(frozen=True)
+class TextMap:
+    """A text and what it makes of an image.
+
+    Attributes:
+        text: Empty for free viewing.
+        density: Sums to 1, float32 (h,w), at the size of the image it is shown with.
+    """
+
+    text: str
+    density: Density
+
+
+def overlay(pixels: _Pixels, density: Density, highest: float | None = None) -> _Pixels:
+    """A heat map over the image in grey.
+
+    Args:
+        pixels: RGB, uint8 (h,w,3).
+        density: Not negative, (h,w).
+        highest: The density of the brightest colour, by default the largest.
+
+    Returns:
+        RGB, uint8 (h,w,3).
+    """
+    top = float(density.max()) if highest is None else highest
+    level = np.clip(density * (255 / top), 0, 255).astype(np.uint8) if top > 0 else np.zeros(density.shape, np.uint8)
+    grey = Image.fromarray(pixels).convert("L").convert("RGB")
+    return np.asarray(Image.blend(grey, Image.fromarray(_colours(_HEAT)[level]), _COVER))
+
+
+@cache
+def _colours(name: str) -> _Pixels:
+    table: _Pixels = (colormaps[name](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
+    return table
+
+
+def small(pixels: _Pixels) -> _Pixels:
+    """An image as a panel shows it: not larger than ``PANEL_SIDE``."""
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((PANEL_SIDE, PANEL_SIDE))
+    return np.asarray(picture)
+
+
+def reduced(density: Density, like: _Pixels) -> Density:
+    """A density at the size of a smaller image; sums to 1 again."""
+    height, width = like.shape[:2]
+    if density.shape == (height, width):
+        return density
+    shrunk = np.asarray(Image.fromarray(density).resize((width, height), Image.Resampling.BOX))
+    scaled: Density = shrunk / shrunk.sum(dtype=np.float64).astype(np.float32)
+    return scaled
+
+
+def moved(one: Density, other: Density) -> float:
+    """The share of one density that lies elsewhere in the other, 0 to 1: half the sum of absolute differences."""
+    return float(np.abs(one.astype(np.float64) - other).sum()) / 2
+
+
+def draw_panel(pixels: _Pixels, readings: Sequence[TextMap], path: Path) -> None:
+    """Write a PNG: image | first text | another text | what changes, one row for each text after the first.
+
+    Colours of one panel mean the same density everywhere. In the last column red is where the other text puts more,
+    blue where it puts less; its title says how much moves (:func:`moved`).
+
+    Args:
+        pixels: RGB, uint8 (h,w,3).
+        readings: At least two, densities of the same (h,w).
+        path: Where to.
+    """
+    first, *others = readings
+    highest = max(float(reading.density.max()) for reading in readings)
+    height, width = pixels.shape[:2]
+    # The shape of a cell follows the image, within what can still be looked at.
+    figure = Figure(figsize=(14, len(others) * (0.6 + 3.2 * min(max(height / width, 0.3), 2))), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(others), 4, squeeze=False)
+    for other, (left, before, after, change) in zip(others, grid, strict=True):
+        left.imshow(pixels)
+        for axes, reading in ((before, first), (after, other)):
+            axes.imshow(overlay(pixels, reading.density, highest))
+            _title(axes, reading.text)
+        _draw_change(change, pixels, other.density - first.density, highest)
+        change.set_title(f"{moved(first.density, other.density):.0%} of the density moves", fontsize=9)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    figure.savefig(path, dpi=90)
+
+
+def _draw_change(axes: Any, pixels: _Pixels, change: Density, highest: float) -> None:
+    strength = change / max(highest, 1e-30)
+    axes.imshow(Image.fromarray(pixels).convert("L"), cmap="gray", vmin=0, vmax=255)
+    # Where little changes, the image shows through.
+    axes.imshow(strength, cmap=_CHANGE, vmin=-1, vmax=1, alpha=np.sqrt(np.abs(strength).clip(0, 1)))
+
+
+def _title(axes: Any, text: str) -> None:
+    words = f"“{_printable(text)}”" if text else "(no text)"
+    lines = textwrap.wrap(words, 38, max_lines=4, placeholder=" …")
+    axes.set_title("\n".join(lines), fontsize=9, parse_math=False)  # a $ is a $
+
+
+def _printable(text: str) -> str:
+    """The text with a square for each character the font does not have."""
+    return "".join(letter if letter.isspace() or ord(letter) in _known() else _UNKNOWN for letter in text)
+
+
+@cache
+def _known() -> frozenset[int]:
+    font = font_manager.get_font(font_manager.findfont(_FONT))
+    return frozenset(font.get_charmap())

@@ -1,0 +1,146 @@
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from saltext.errors import DataError
+from saltext.evaluation.faults import Faults
+from saltext.prediction.inputs import requests, usable
+
+
+def track(things: Iterable[Any], what: str, total: int) -> Iterable[Any]:
+    return things
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for name in ("b.jpg", "a.PNG", "deep/c.png", "deep/er/d.webp"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 3)).save(tmp_path / name)
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / ".hidden.png").touch()
+    return tmp_path
+
+
+def found(images: list[str], texts: list[str] | None = None, table: Path | None = None) -> list[tuple[str, list[str]]]:
+    """Names and texts, when nothing is wrong."""
+    faults = Faults()
+    wanted = requests(images, ["x"] if texts is None else texts, table, faults)
+    faults.refuse("input", "")
+    return [(request.image.name, list(request.texts)) for request in wanted]
+
+
+def wrong(*images: str, table: Path | None = None) -> str:
+    faults = Faults()
+    usable(requests(images, ["x"], table, faults), faults, track)
+    with pytest.raises(DataError) as raised:
+        faults.refuse("input", "")
+    return str(raised.value)
+
+
+def test_a_folder_gives_its_own_pictures_in_order(photos: Path) -> None:
+    assert [name for name, _ in found([str(photos)])] == ["a.PNG", "b.jpg"]
+
+
+def test_a_pattern_gives_the_pictures_it_matches(photos: Path) -> None:
+    assert [name for name, _ in found([f"{photos}/**/*"])] == ["a.PNG", "b.jpg", "c.png", "d.webp"]
+    assert [name for name, _ in found([f"{photos}/*/[cd].*"])] == ["c.png"]
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_taken_itself(photos: Path) -> None:
+    (photos / "b.jpg").rename(photos / "b[1].jpg")
+    assert [name for name, _ in found([f"{photos}/b[1].jpg"])] == ["b[1].jpg"]
+
+
+def test_a_picture_named_twice_has_each_text_once(photos: Path) -> None:
+    (photos / "link.jpg").symlink_to(photos / "b.jpg")
+    named = [str(photos / "b.jpg"), str(photos / "deep/../b.jpg"), str(photos / "link.jpg")]
+    assert found(named, ["lamp", " lamp ", "", "cat"]) == [("b.jpg", ["lamp", "", "cat"])]
+
+
+def test_a_table_gives_pictures_from_its_own_folder(photos: Path) -> None:
+    table = photos / "texts.csv"
+    table.write_text('\ufefftext,image,note\n"red, or\nblue",b.jpg,1\n,deep/c.png,2\ncat,b.jpg,3\n', encoding="utf-8")
+    assert found([], [], table) == [("b.jpg", ["red, or\nblue", "cat"]), ("c.png", [""])]
+
+
+def test_a_table_adds_to_what_is_named(photos: Path) -> None:
+    (photos / "texts.csv").write_text("image,text\nb.jpg,cat\n")
+    assert found([str(photos / "b.jpg")], ["lamp"], photos / "texts.csv") == [("b.jpg", ["lamp", "cat"])]
+
+
+def test_results_never_share_a_name(photos: Path) -> None:
+    (photos / "texts.csv").write_text(
+        "image,text\nx.png,1\nx.png,2\nx_text1.png,1\nx_3.jpg,1\ndeep/X.png,1\nX_Text1_2.png,1\n"
+    )
+    wanted = requests([], [], photos / "texts.csv", Faults())
+    results = [name.casefold() for request in wanted for name in request.results]
+    assert len(results) == len(set(results)) == 6
+    assert wanted[0].results == ["x_text1", "x_text2"]
+    assert wanted[2].results == ["x_3"]
+
+
+def test_a_single_texts_result_is_called_like_the_picture(photos: Path) -> None:
+    (request,) = requests([str(photos / "b.jpg")], ["x"], None, Faults())
+    assert request.results == ["b"]
+
+
+def test_everything_wrong_is_said_at_once(photos: Path) -> None:
+    (photos / "bare").mkdir()
+    (photos / "fake.png").write_text("no picture")
+    (photos / "void.png").touch()
+    (photos / "texts.csv").write_bytes(b"image,text\nb.jpg\n,x\nmissing.png,x\nb\0.jpg,x\n")
+    message = wrong(
+        "https://example.org/cat.jpg", f"{photos}/*.gif", f"{photos}/bare", f"{photos}/none.jpg", str(photos),
+        "y" * 5000, table=photos / "texts.csv",
+    )  # fmt: skip
+    for expected in (
+        "1 addresses, which are not fetched: save the picture and name its file: https://example.org/cat.jpg",
+        f"1 patterns without a picture: {photos}/*.gif",
+        f".webp): {photos}/bare",
+        "2 files that are not there",
+        "missing.png",
+        "none.jpg",
+        "1 files that cannot be found",
+        "1 empty files",
+        "1 files that are no pictures",
+        "3 rows of a table without image or text: texts.csv row 2, texts.csv row 3, texts.csv row 5",
+    ):
+        assert expected in message
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "it has no rows"),
+        (b"image,text\n", "it has no rows"),
+        (b"picture,text\na.png,x\n", "without image"),
+        (b"image,text\na.png,\xff\xfe\n", "cannot be read"),
+    ],
+)
+def test_a_table_that_is_none_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "texts.csv").write_bytes(content)
+    assert said in wrong(table=tmp_path / "texts.csv")
+    assert "cannot be read" in wrong(table=tmp_path / "none.csv")
+
+
+def test_links_in_circles_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "two.png").symlink_to("one.png")
+    (tmp_path / "one.png").symlink_to("two.png")
+    assert "cannot be found" in wrong(str(tmp_path / "one.png"))
+
+
+def test_good_pictures_are_kept_beside_bad_ones(photos: Path) -> None:
+    (photos / "fake.png").write_text("no picture")
+    faults = Faults()
+    kept = usable(requests([str(photos)], ["x"], None, faults), faults, track)
+    assert [request.image.name for request in kept] == ["a.PNG", "b.jpg"]
+
+
+def test_a_text_that_is_no_unicode_is_a_fault_of_its_own() -> None:
+    faults = Faults()
+    assert requests(["a.png"], ["half \ud83d"], None, faults) == []
+    with pytest.raises(DataError, match="1 texts that are no valid Unicode"):
+        faults.refuse("input", "")
