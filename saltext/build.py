@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from saltext.data import SaliencyDataModule
 from saltext.errors import ConfigError, SaltextError
 from saltext.evaluation.protocols import PAPERS, Protocol, standard
+from saltext.launch import check_world
 from saltext.models.baselines import BASELINES
 from saltext.models.checkpoints import load_weights
 from saltext.models.memory import FeatureStore, Memory
@@ -149,19 +150,21 @@ def trainer(cfg: DictConfig, folder: RunFolder, validates: bool) -> L.Trainer:
             callback.dirpath = str(folder.checkpoints)
     # A bar is for a terminal; in a log file it is noise.
     callbacks += [EpochLines(), *([RichProgressBar()] if sys.stdout.isatty() else [])]
-    return _instantiate(  # type: ignore[no-any-return]
+    built: L.Trainer = _instantiate(
         cfg.trainer,
         callbacks=callbacks,
         logger=[_instantiate(logger, save_dir=str(folder.root)) for logger in cfg.logger.values()],
         default_root_dir=str(folder.root),
         enable_progress_bar=sys.stdout.isatty(),
     )
+    check_world(cfg, built.world_size)
+    return built
 
 
 def tester(cfg: DictConfig) -> L.Trainer:
     """A trainer that only scores, on the same devices; it writes nothing."""
     keys = ("accelerator", "devices", "strategy", "num_nodes", "precision")
-    return L.Trainer(
+    built = L.Trainer(
         **{key: cfg.trainer[key] for key in keys if key in cfg.trainer},
         logger=False,
         enable_checkpointing=False,
@@ -170,3 +173,5 @@ def tester(cfg: DictConfig) -> L.Trainer:
         use_distributed_sampler=False,
         inference_mode=True,
     )
+    check_world(cfg, built.world_size)
+    return built

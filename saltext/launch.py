@@ -4,16 +4,23 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import FrameType
 
 import torch
+from filelock import FileLock, Timeout
 from omegaconf import DictConfig
+
+from saltext.errors import ConfigError
 
 _GRACE = 30.0  # seconds a worker gets to end after it was asked to
 _WATCHED = "SALTEXT_PARENT_WATCHED"
+_DEFAULT_PORT = "29500"
 _RANKS = frozenset(
     ("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 )
@@ -56,7 +63,89 @@ def processes(cfg: DictConfig) -> int:
     return len(devices)
 
 
-def launch(module: str, arguments: Sequence[str], ranks: int = 1) -> int:
+def nodes(cfg: DictConfig) -> int:
+    """How many machines a run's configuration asks for; runs from before that could be chosen have one."""
+    return int(cfg.trainer.get("num_nodes", 1))
+
+
+def check_world(cfg: DictConfig, working: int) -> None:
+    """Make sure that as many processes work together as the configuration asks for.
+
+    Args:
+        cfg: A run's configuration.
+        working: Processes the trainer works with.
+
+    Raises:
+        ConfigError: They are more or fewer, so that the run would train on other batches, or several times.
+    """
+    asked = processes(cfg) * nodes(cfg)
+    started = int(os.environ.get("WORLD_SIZE", working))
+    if asked != working or asked != started:
+        raise ConfigError(
+            f"trainer.devices={cfg.trainer.devices} on {nodes(cfg)} machine(s) asks for {asked} processes, but the "
+            f"trainer works with {working}, and {started} were started. Start runs with python -m saltext.run, and "
+            "give several processes a strategy that works together (trainer=ddp)."
+        )
+
+
+def node_rank(machines: int) -> int:
+    """The place of this machine among those of a job, from 0.
+
+    Args:
+        machines: See :func:`nodes`. One machine is the first, whatever the environment says.
+    """
+    if machines == 1:
+        return 0
+    return int(os.environ.get("NODE_RANK") or os.environ.get("SLURM_NODEID") or 0)
+
+
+def rendezvous(machines: int) -> tuple[str, str]:
+    """Where the processes of several machines meet: the first machine's address, and a port on it.
+
+    Taken from ``MASTER_ADDR`` and ``MASTER_PORT`` (29500 if not set; with ``NODE_RANK``), else from what SLURM tells
+    its tasks.
+
+    Raises:
+        ConfigError: The environment does not say, or says another number of machines.
+    """
+    given = os.environ
+    if "MASTER_ADDR" in given and "NODE_RANK" in given:
+        return given["MASTER_ADDR"], given.get("MASTER_PORT", _DEFAULT_PORT)
+    if "SLURM_NODEID" not in given:
+        raise ConfigError(
+            f"trainer.num_nodes={machines} needs to know its machines. Start the same command on each of them with "
+            "MASTER_ADDR (the first one's), MASTER_PORT and NODE_RANK (from 0) in the environment, or once a node "
+            "under SLURM (--ntasks-per-node=1); see conf/trainer/ddp.yaml."
+        )
+    if int(given.get("SLURM_NNODES", machines)) != machines:
+        raise ConfigError(
+            f"trainer.num_nodes={machines}, but SLURM gave this job {given['SLURM_NNODES']} nodes. Make them the same."
+        )
+    # Lightning takes a second to import, and knows SLURM's ways of writing a list of hosts.
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+
+    slurm = SLURMEnvironment(auto_requeue=False)
+    return slurm.main_address, str(slurm.main_port)
+
+
+def _torchrun(ranks: int, machines: int) -> list[str]:
+    if ranks * machines == 1:
+        return []
+    command = ["-m", "torch.distributed.run", f"--nproc_per_node={ranks}"]
+    if machines == 1:
+        return [*command, "--standalone"]
+    address, port = rendezvous(machines)
+    place = [f"--nnodes={machines}", f"--node_rank={node_rank(machines)}"]
+    return [*command, *place, f"--master_addr={address}", f"--master_port={port}"]
+
+
+def launch(
+    module: str,
+    arguments: Sequence[str],
+    ranks: int = 1,
+    machines: int = 1,
+    environment: Mapping[str, str] | None = None,
+) -> int:
     """Run a module of the suite as a process, or as several that work together (torchrun), and wait for it.
 
     Interrupting or terminating this process ends them; so does killing it, since they watch the pipe.
@@ -65,22 +154,79 @@ def launch(module: str, arguments: Sequence[str], ranks: int = 1) -> int:
         module: Its dotted name.
         arguments: Its command line.
         ranks: Processes on this machine.
+        machines: Machines that do the same; see :func:`rendezvous`.
+        environment: Variables for the processes besides this process's own.
 
     Returns:
         The exit status; not 0 if any process failed.
     """
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"] if ranks > 1 else []
-    command = [sys.executable, *torchrun, "-m", module, *arguments]
+    command = [sys.executable, *_torchrun(ranks, machines), "-m", module, *arguments]
     # What another launcher left in the environment is not about the processes started here.
     inherited = {key: value for key, value in os.environ.items() if key not in _RANKS}
-    environment = {**KEEP_MEMORY, **inherited, _WATCHED: "1"}
-    with _termination_raises():
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, start_new_session=True)
+    threads = {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // ranks))} if ranks > 1 else {}
+    given = {**KEEP_MEMORY, **threads, **inherited, **(environment or {}), _WATCHED: "1"}
+    # Leaving the block closes the pipe, which ends ranks that torchrun left behind.
+    with (
+        _termination_raises(),
+        subprocess.Popen(command, stdin=subprocess.PIPE, env=given, start_new_session=True) as process,
+    ):
         try:
             return process.wait()
         except BaseException:
             _end(process)
             raise
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    count = torch.cuda.device_count()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return [str(number) for number in range(count)] if named is None else named.split(",")[:count]
+
+
+def parallel_jobs() -> int:
+    """How many jobs run side by side on this machine unless told otherwise: one a GPU, two without GPUs."""
+    return torch.cuda.device_count() or 2
+
+
+@contextmanager
+def gpus_from_pool(count: int, gpus: Sequence[str] | None = None) -> Iterator[dict[str, str]]:
+    """Keep GPUs for one job while others run beside it, and wait until enough are free.
+
+    The pool is shared by all jobs of this user on this machine that ask it. A job that wants more GPUs than there are
+    takes none from it.
+
+    Args:
+        count: How many.
+        gpus: Names of those to choose from; :func:`visible_gpus` by default.
+
+    Yields:
+        Variables for the job's processes; empty where there is nothing to share.
+    """
+    gpus = visible_gpus() if gpus is None else gpus
+    if not 0 < count <= len(gpus):
+        yield {}
+        return
+    folder = Path(tempfile.gettempdir()) / f"saltext-gpus-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with ExitStack() as held:
+        while len(mine := _take(count, gpus, folder, held)) < count:
+            held.close()  # all or none: two jobs that wait for each other's would wait for ever
+            time.sleep(1)
+        yield {"CUDA_VISIBLE_DEVICES": ",".join(mine)}
+
+
+def _take(count: int, gpus: Sequence[str], folder: Path, held: ExitStack) -> list[str]:
+    mine: list[str] = []
+    for gpu in gpus:
+        if len(mine) == count:
+            break
+        try:
+            held.enter_context(FileLock(folder / f"{gpu}.lock", timeout=0))
+            mine.append(gpu)
+        except Timeout:
+            continue
+    return mine
 
 
 def is_launched() -> bool:

@@ -8,17 +8,14 @@ import sys
 from pathlib import Path
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
+from saltext import jobs, sweep
 from saltext.errors import ConfigError, SaltextError
-from saltext.launch import launch, processes
 from saltext.run_folder import RunFolder
 
-
-class JobFailedError(RuntimeError):
-    """One job of a sweep failed; the others go on."""
+_OUTPUT_DIR = "outputs"  # conf/config.yaml's; resuming composes nothing
+_INTERRUPTED = 130  # what a shell makes of Ctrl-C
 
 
 def config_folder() -> Path:
@@ -28,33 +25,24 @@ def config_folder() -> Path:
     return checkout if checkout.is_dir() else package / "_conf"
 
 
-def _job(cfg: DictConfig) -> None:
-    hydra_config = HydraConfig.get()
-    folder = RunFolder(Path(hydra_config.runtime.output_dir))
-    folder.result.unlink(missing_ok=True)
-    OmegaConf.save(cfg, folder.config, resolve=True)
-    status = _launch(folder)
-    if status == 0:
-        return
-    if hydra_config.mode is RunMode.RUN:
-        sys.exit(status)
-    raise JobFailedError(f"{folder.root} ended with status {status}; see {folder.log}")
-
-
-def _launch(folder: RunFolder) -> int:
-    cfg = OmegaConf.load(folder.config)
-    return launch("saltext.worker", [str(folder.root)], processes(cfg))  # type: ignore[arg-type]
-
-
 def _resume(arguments: list[str]) -> int:
     target = next(a for a in arguments if a.startswith("resume="))
     others = [a for a in arguments if a != target]
-    if others:
+    name = target.removeprefix("resume=")
+    if name == "latest" and len(others) < 2 and all(a.startswith("output_dir=") for a in others):
+        below = others[0].removeprefix("output_dir=") if others else _OUTPUT_DIR
+        folder = jobs.latest_unfinished(Path(below))
+        print(f"continuing {folder.root}", flush=True)
+    elif others:
         raise ConfigError(
             f"resume= continues a run with the configuration it was started with, but came with {' '.join(others)}. "
             "Leave these out, or start a new run with checkpoint=DIR/checkpoints/best.ckpt."
         )
-    return _launch(RunFolder.existing(target.removeprefix("resume=")))
+    else:
+        folder = RunFolder.existing(name)
+    cfg = OmegaConf.load(folder.config)
+    with jobs.held(folder, wait=False):
+        return jobs.start(folder, cfg)  # type: ignore[arg-type]
 
 
 def main() -> None:
@@ -63,9 +51,13 @@ def main() -> None:
     try:
         if any(a.startswith("resume=") for a in arguments):
             sys.exit(_resume(arguments))
-        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(_job)()
+        with sweep.summarised():
+            hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(jobs.run)()
     except SaltextError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("interrupted; a sweep's command goes on where it stopped, a run with resume=latest", file=sys.stderr)
+        sys.exit(_INTERRUPTED)
 
 
 if __name__ == "__main__":

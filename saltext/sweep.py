@@ -1,20 +1,277 @@
-"""What a sweep says at its end."""
+"""What a sweep says at its end, and of its jobs.
 
+    python -m saltext.sweep outputs/blend_variants
+
+Shows the latest sweep started in a folder, finished or not: a row for each job, the pooled tables, the spread over
+seeds and folds, and the best by the metric that chooses the epoch. Writes ``summary.md`` and ``summary.csv`` there.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+import pandas as pd
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
 
-from saltext.reporting.collect import summarise
-from saltext.run_folder import finished_runs
+from saltext.console import PRINT_WIDTH
+from saltext.errors import ConfigError, SaltextError
+from saltext.evaluation.protocols import STANDARD
+from saltext.jobs import Job, failure, latest_jobs, monitored, status
+from saltext.launch import node_rank, nodes
+from saltext.metrics import METRICS
+from saltext.reporting import spread
+from saltext.reporting.collect import pooled, show_pooled
+from saltext.reporting.scores import of_protocol
+from saltext.run_folder import RunFolder, label
+
+# Jobs that differ in these alone are repetitions of one experiment.
+_REPEATS = frozenset(("seed", "data.fold", "data.split_seed"))
+_ARROWS = {True: " ↑", False: " ↓", None: ""}
+
+
+class _Sweep:
+    """The sweep that Hydra runs in this process, if any."""
+
+    config: DictConfig | None = None
 
 
 class Summary(Callback):
-    """Prints one table of all jobs that finished, so that a study is one command."""
+    """Tells :func:`summarised` of a sweep.
 
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Hydra calls this after the last job."""
-        folder = Path(config.hydra.sweep.dir)
-        if finished_runs(folder):
-            summarise(folder)
+    Args:
+        started: When, in letters that sort by time; the jobs' records name it.
+    """
+
+    def __init__(self, started: str) -> None:
+        self.started = started
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Hydra calls this before the first job."""
+        _Sweep.config = config
+
+
+@contextmanager
+def summarised() -> Iterator[None]:
+    """End a sweep that is run inside with its summary and its study's tables, and with status 1 if a job is unfinished.
+
+    A sweep that is interrupted is summarised, too, as far as it came.
+    """
+    try:
+        yield
+    except BaseException:
+        _finish(complete=False)
+        raise
+    if not _finish(complete=True):
+        sys.exit(1)
+
+
+def _finish(complete: bool) -> bool:
+    """Summarise the sweep of this process, if there is one; whether all its jobs are finished."""
+    cfg, _Sweep.config = _Sweep.config, None
+    if cfg is None or node_rank(nodes(cfg)):
+        return True
+    folder = Path(cfg.hydra.sweep.dir)
+    found = [job for job in latest_jobs(folder) if job.sweep == cfg.hydra.callbacks.summary.started]
+    if found:
+        summarise(folder, found)
+    if complete:
+        # What it imports, Lightning among it, takes seconds that the start of a command need not take.
+        from saltext.reporting import study
+
+        study.write(cfg.name, [job.folder for job in found], folder)
+    return all(status(job.folder) == "finished" for job in found)
+
+
+def jobs(sweep_folder: Path) -> list[RunFolder]:
+    """The jobs that the latest sweep started in a folder has begun, in sweep order, finished or not."""
+    return [job.folder for job in latest_jobs(sweep_folder)]
+
+
+def summarise(folder: Path, found: Sequence[Job]) -> None:
+    """Write and print the summary of a sweep's jobs.
+
+    Args:
+        folder: Of the sweep.
+        found: Its jobs, at least one.
+    """
+    table = job_table(found)
+    names = _model_names(found)
+    scores = _renamed(pooled(list(names)), names) if names else pd.DataFrame()
+    models = list(dict.fromkeys(names.values()))
+    remarks = [*_failures(found), *_best(found)]
+    table.to_csv(folder / "summary.csv", index=False, float_format="%.17g")
+    (folder / "summary.md").write_text(_markdown(table, remarks, _spread(scores, models)), encoding="utf-8")
+    _show(table, folder)
+    if models:
+        show_pooled(scores, models)
+    for remark in remarks:
+        print(remark)
+
+
+def job_table(found: Sequence[Job]) -> pd.DataFrame:
+    """One row a job of a sweep.
+
+    Args:
+        found: At least one.
+
+    Returns:
+        Columns ``job`` (its number), ``overrides`` (those not common to all), ``status``, ``monitored`` (see
+        :func:`saltext.jobs.monitored`), the metrics of validation (means over tasks of the test pairs, standard
+        protocol), ``minutes`` (of its last start) and ``folder``. What an unfinished job does not have is NaN.
+    """
+    rows = []
+    for job, overrides in zip(found, _varied(found), strict=True):
+        state = status(job.folder)
+        known: dict[str, float] = _outcome(job.folder) if state == "finished" else {}
+        row = {"job": job.number, "overrides": " ".join(overrides), "status": state, "monitored": math.nan, **known}
+        rows.append({**row, "folder": job.folder.root.name})
+    table = pd.DataFrame(rows)
+    last = ["minutes", "folder"]
+    return table.reindex(columns=[*(column for column in table if column not in last), *last])
+
+
+def _outcome(folder: RunFolder) -> dict[str, float]:
+    cfg = OmegaConf.load(folder.config)
+    result = json.loads(folder.result.read_text())
+    by_task = pd.DataFrame.from_dict(result["test"].get(STANDARD, {}).get(result["label"], {}), orient="index")
+    value = monitored(folder)
+    return {
+        "monitored": math.nan if value is None else value,
+        **{name: float(by_task[name].mean()) for name in cfg.evaluation.validation_metrics if name in by_task},
+        "minutes": result["seconds"] / 60,
+    }
+
+
+def _varied(found: Sequence[Job]) -> list[list[str]]:
+    """What was set for each job and not for all."""
+    common = frozenset.intersection(*(frozenset(job.overrides) for job in found))
+    return [[text for text in job.overrides if text not in common] for job in found]
+
+
+def _experiments(found: Sequence[Job]) -> dict[RunFolder, str]:
+    """What each job tries; repetitions of one experiment try the same."""
+    return {
+        job.folder: " ".join(text for text in overrides if text.partition("=")[0] not in _REPEATS)
+        for job, overrides in zip(found, _varied(found), strict=True)
+    }
+
+
+def _model_names(found: Sequence[Job]) -> dict[RunFolder, str]:
+    """What the model of each finished job is called: its label, where that tells experiments apart and seeds not."""
+    experiments = {folder: text for folder, text in _experiments(found).items() if status(folder) == "finished"}
+    labels = {folder: label(folder) for folder in experiments}
+    names = {}
+    for folder, experiment in experiments.items():
+        alike = {labels[other] for other, text in experiments.items() if text == experiment}
+        shared = {text for other, text in experiments.items() if labels[other] == labels[folder]}
+        if len(alike) == len(shared) == 1:
+            names[folder] = labels[folder]
+        else:
+            names[folder] = f"{min(alike)} {experiment}".strip()
+    return names
+
+
+def _renamed(scores: pd.DataFrame, names: Mapping[RunFolder, str]) -> pd.DataFrame:
+    labels = {folder.root.name: label(folder) for folder in names}
+    own = scores["model"] == scores["run"].map(labels)
+    new = scores["run"].map({folder.root.name: name for folder, name in names.items()})
+    return scores.assign(model=scores["model"].where(~own, new))
+
+
+def _spread(scores: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
+    if scores.empty:
+        return scores
+    return spread.over_runs(of_protocol(scores[scores["model"].isin(models)], STANDARD))
+
+
+def _failures(found: Sequence[Job]) -> list[str]:
+    return [
+        f"Job {job.number} failed ({' '.join(overrides)}): {failure(job.folder)}; see {job.folder.log}"
+        for job, overrides in zip(found, _varied(found), strict=True)
+        if status(job.folder) == "failed"
+    ]
+
+
+def _best(found: Sequence[Job]) -> list[str]:
+    """A line on the experiment whose finished jobs have the best mean of the monitored metric, if there are several."""
+    values: dict[str, list[float]] = {}
+    for folder, experiment in _experiments(found).items():
+        value = monitored(folder) if status(folder) == "finished" else None
+        if value is not None:
+            values.setdefault(experiment, []).append(value)
+    if len(values) < 2:
+        return []
+    evaluation = OmegaConf.load(next(job.folder.config for job in found if job.folder.result.is_file())).evaluation
+    means = {experiment: fmean(several) for experiment, several in values.items()}
+    winner = {"max": max, "min": min}[evaluation.mode](means, key=means.__getitem__)
+    of_jobs = "1 job" if len(values[winner]) == 1 else f"mean of {len(values[winner])} jobs"
+    return [f"Best by {evaluation.monitor} ({evaluation.mode}): {winner}, {means[winner]:.4f} ({of_jobs})"]
+
+
+def _headings(table: pd.DataFrame) -> list[str]:
+    arrows = {name: f"{METRICS[name].title}{_ARROWS[METRICS[name].higher_is_better]}" for name in METRICS}
+    return [arrows.get(str(column), str(column)) for column in table]
+
+
+def _cells(table: pd.DataFrame) -> list[list[str]]:
+    rows = table.to_dict("records")
+    return [[_cell(value, 1 if column == "minutes" else 3) for column, value in row.items()] for row in rows]
+
+
+def _cell(value: object, decimals: int) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return "–" if math.isnan(value) else f"{value:.{decimals}f}"
+
+
+def _markdown(table: pd.DataFrame, remarks: Sequence[str], repeats: pd.DataFrame) -> str:
+    parts = [_lines(_headings(table), _cells(table)), "\n".join(f"* {remark}" for remark in remarks)]
+    if not repeats.empty:
+        cells = [f"{row.mean:.3f} ± {row.error:.3f}" for row in repeats.itertuples()]
+        by_model = repeats.assign(cell=cells).pivot(index=["task", "model", "runs"], columns="metric", values="cell")
+        wide = by_model.reindex(columns=list(dict.fromkeys(repeats["metric"]))).reset_index()
+        parts += ["Mean of the runs' means ± standard error over runs:", _lines(_headings(wide), _cells(wide))]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _lines(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    rows = [headings, ["---"] * len(headings), *cells]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _show(table: pd.DataFrame, folder: Path) -> None:
+    finished = int((table["status"] == "finished").sum())
+    view = Table(*_headings(table), title=f"{folder}: {finished} of {len(table)} jobs finished")
+    for cells in _cells(table):
+        view.add_row(*cells)
+    Console(width=None if Console().is_terminal else PRINT_WIDTH).print(view)
+
+
+def main() -> None:
+    """Entry point; see the module's help."""
+    if len(sys.argv) != 2 or {"-h", "--help"} & set(sys.argv):
+        print(__doc__)
+        sys.exit(len(sys.argv) != 2)
+    folder = Path(sys.argv[1])
+    try:
+        found = latest_jobs(folder)
+        if not found:
+            raise ConfigError(
+                f"Expected the folder of a sweep, but no job was begun in {folder}. Sweeps (-m) run in "
+                "output_dir/NAME, a folder for each job."
+            )
+        summarise(folder, found)
+    except SaltextError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -54,8 +54,8 @@ class SaliencyDataModule(LightningDataModule):
         seed: Of training order and augmentation.
         max_pixels: A larger picture is refused.
         pair_pure: Whether, of the task pure, only images are taken that also have another of ``tasks``.
-        test_tasks: Tasks of the test part; ``tasks`` by default. Others tell how a model does on what it was not trained
-            for, and have no part in choosing the epoch unless ``choose_on`` is ``"test"``.
+        test_tasks: Tasks of the test part; ``tasks`` by default. Others tell how a model does on what it was not
+            trained for, and have no part in choosing the epoch unless ``choose_on`` is ``"test"``.
 
     Raises:
         ConfigError: At construction: unknown tasks, or numbers outside their range. At set-up: an unknown split, a

@@ -18,12 +18,11 @@ from saltext.evaluation.protocols import STANDARD
 from saltext.reporting import spread, tables
 from saltext.reporting.compare import compare, show
 from saltext.reporting.scores import averaged_over_seeds, of_protocol, read_scores
-from saltext.run_folder import finished_runs, label
+from saltext.run_folder import RunFolder, finished_runs, label
 
 
 def collect(root: Path) -> pd.DataFrame:
-    """Scores of all finished runs below a folder, with a column ``run``; what several runs share, such as a baseline,
-    is kept once.
+    """Scores of all finished runs below a folder, see :func:`pooled`.
 
     Raises:
         ConfigError: There is no finished run.
@@ -31,6 +30,13 @@ def collect(root: Path) -> pd.DataFrame:
     runs = finished_runs(root)
     if not runs:
         raise ConfigError(f"Expected finished runs below {root}, found none (no result.json). Start some first.")
+    return pooled(runs)
+
+
+def pooled(runs: Sequence[RunFolder]) -> pd.DataFrame:
+    """Scores of finished runs, at least one, with a column ``run`` (its folder's name); what several runs share, such
+    as a baseline, is kept once.
+    """
     scores = pd.concat([read_scores(run.scores).assign(run=run.root.name) for run in runs], ignore_index=True)
     labels = list(dict.fromkeys(label(run) for run in runs))
     own = scores["model"].isin(labels)
@@ -47,10 +53,18 @@ def summarise(root: Path) -> None:
     Raises:
         ConfigError: There is no finished run.
     """
-    scores = collect(root)
+    show_pooled(collect(root), list(dict.fromkeys(label(run) for run in finished_runs(root))))
+
+
+def show_pooled(scores: pd.DataFrame, labels: Sequence[str]) -> None:
+    """Print tables, the spread over runs, and the differences of the models from the first one.
+
+    Args:
+        scores: See :func:`pooled`.
+        labels: The models among them that are the runs' own, at least one.
+    """
     for table in tables.tables(scores, {}):
         tables.show(table)
-    labels = list(dict.fromkeys(label(run) for run in finished_runs(root)))
     standard = of_protocol(scores, STANDARD)
     spread.show(spread.over_runs(standard[standard["model"].isin(labels)]))
     _show_differences(standard, labels)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -32,11 +33,50 @@ class Panel:
     note: str
 
 
-def _overlay(axes: "object", image: NDArray[np.uint8], saliency: NDArray[np.float32], title: str) -> None:
-    grey = image.mean(axis=2)
-    axes.imshow(grey, cmap="gray", vmin=0, vmax=255)  # type: ignore[attr-defined]
-    axes.imshow(saliency / max(float(saliency.max()), 1e-12), cmap="inferno", alpha=0.6, vmin=0, vmax=1)  # type: ignore[attr-defined]
-    axes.set_title(title, fontsize=9)  # type: ignore[attr-defined]
+@dataclass(frozen=True)
+class Reading:
+    """An image under one of its texts.
+
+    Attributes:
+        text: The sentence.
+        truth: Where people looked after reading it, any scale, (h,w).
+        prediction: The map predicted under it, any scale, (h,w).
+        cc: Of the prediction with ``truth``.
+        cc_other: Of the prediction with the truth of the image's other text.
+    """
+
+    text: str
+    truth: NDArray[np.float32]
+    prediction: NDArray[np.float32]
+    cc: float
+    cc_other: float
+
+
+@dataclass(frozen=True)
+class Swap:
+    """An image under two texts.
+
+    Attributes:
+        image: RGB, uint8 (h,w,3).
+        title: Its id and why it is shown.
+        salient: Under the text about its salient objects.
+        non_salient: Under the text about the others.
+    """
+
+    image: NDArray[np.uint8]
+    title: str
+    salient: Reading
+    non_salient: Reading
+
+
+def _overlay(axes: Axes, image: NDArray[np.uint8], saliency: NDArray[np.float32], title: str) -> None:
+    axes.imshow(image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
+    axes.imshow(saliency / max(float(saliency.max()), 1e-12), cmap="inferno", alpha=0.6, vmin=0, vmax=1)
+    axes.set_title(title, fontsize=9)
+
+
+def _quoted(text: str) -> str:
+    return f"“{text}”" if text else "(no text)"
 
 
 def draw(panels: Sequence[Panel], path: Path) -> None:
@@ -46,10 +86,39 @@ def draw(panels: Sequence[Panel], path: Path) -> None:
     grid = figure.subplots(len(panels), 3, squeeze=False)
     for panel, (left, middle, right) in zip(panels, grid, strict=True):
         left.imshow(panel.image)
-        words = f"“{panel.text}”" if panel.text else "(no text)"
-        left.set_title("\n".join([panel.title, *textwrap.wrap(words, 52)]), fontsize=9)
+        left.set_title("\n".join([panel.title, *textwrap.wrap(_quoted(panel.text), 52)]), fontsize=9)
         _overlay(middle, panel.image, panel.truth, "where people looked")
         _overlay(right, panel.image, panel.prediction, panel.note)
     for axes in grid.flat:
         axes.set_axis_off()
     figure.savefig(path, dpi=90)
+
+
+def draw_swaps(swaps: Sequence[Swap], path: Path, rule: str) -> None:
+    """Write a PNG with one row an image: itself, then truth and prediction under either of its texts.
+
+    Args:
+        swaps: At least one.
+        path: Where to.
+        rule: How the images were chosen; written above them.
+    """
+    figure = Figure(figsize=(16, 0.5 + 3.2 * len(swaps)), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(rule, fontsize=9)
+    grid = figure.subplots(len(swaps), 5, squeeze=False)
+    for swap, (first, *rest) in zip(swaps, grid, strict=True):
+        first.imshow(swap.image)
+        first.set_title(swap.title, fontsize=9)
+        _draw_reading(rest[:2], swap.image, "salient", swap.salient)
+        _draw_reading(rest[2:], swap.image, "non_salient", swap.non_salient)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    figure.savefig(path, dpi=90)
+
+
+def _draw_reading(axes: Sequence[Axes], image: NDArray[np.uint8], name: str, reading: Reading) -> None:
+    truth, prediction = axes
+    words = textwrap.wrap(_quoted(reading.text), 44)
+    _overlay(truth, image, reading.truth, "\n".join([f"{name}: where people looked", *words]))
+    note = f"predicted\nCC {reading.cc:.2f}; with the other text's truth {reading.cc_other:.2f}"
+    _overlay(prediction, image, reading.prediction, note)

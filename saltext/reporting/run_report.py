@@ -1,19 +1,20 @@
-"""The files a finished run leaves for people: scores, tables and a picture."""
+"""The files a finished run leaves for people: scores, tables, curves and pictures."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from omegaconf import DictConfig
 from PIL import Image
 
-from saltext.data import Pair, SaliencyDataModule, Split, collate
+from saltext.data import SJTUTIS, Pair, SaliencyDataModule, Split, collate
 from saltext.data.splits import Part
 from saltext.evaluation.groups import Batch, native_groups
 from saltext.evaluation.protocols import STANDARD
-from saltext.reporting import tables, text_effect
-from saltext.reporting.pictures import Panel, draw
+from saltext.reporting import curves, tables, text_effect, text_swap
+from saltext.reporting.pictures import Panel, Reading, Swap, draw, draw_swaps
 from saltext.reporting.scores import of_protocol
 from saltext.run_folder import RunFolder
 from saltext.scoring import RunScores, write_run_scores
@@ -34,18 +35,26 @@ def chosen_pairs(pairs: Sequence[Pair], count: int) -> list[int]:
     return [*swapped, *whole[:1]] or list(range(min(count, len(pairs))))
 
 
-def _panel(pair: Pair, module: ScoredModule, sample: Batch, scores: pd.DataFrame) -> Panel:
-    predict = ModelPredictor(module, model="").at
+def _maps(module: ScoredModule, sample: Batch) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Truth and prediction of a batch of one, (h,w) at the image's own resolution."""
     with torch.inference_mode():
         (group,) = native_groups(sample, module.device)
-        saliency = predict(sample)(group)
-    score = scores[(scores["image_id"] == pair.image_id) & (scores["task"] == pair.task)].iloc[0]
+        saliency = ModelPredictor(module, model="").at(sample)(group)
+    return group.density[0, 0].cpu().numpy(), saliency[0, 0].cpu().numpy()
+
+
+def _pixels(pair: Pair) -> NDArray[np.uint8]:
     with Image.open(pair.image) as image:
-        pixels = np.asarray(image.convert("RGB"))
+        return np.asarray(image.convert("RGB"))
+
+
+def _panel(pair: Pair, module: ScoredModule, sample: Batch, scores: pd.DataFrame) -> Panel:
+    truth, prediction = _maps(module, sample)
+    score = scores[(scores["image_id"] == pair.image_id) & (scores["task"] == pair.task)].iloc[0]
     return Panel(
-        image=pixels,
-        truth=group.density[0, 0].cpu().numpy(),
-        prediction=saliency[0, 0].cpu().numpy(),
+        image=_pixels(pair),
+        truth=truth,
+        prediction=prediction,
         title=f"{pair.image_id}, {pair.task}",
         text=pair.text,
         note=f"predicted, CC {score['cc']:.2f}" if "cc" in score else "predicted",
@@ -61,7 +70,7 @@ def circumstances(split: Split, choose_on: Part) -> str:
 
 
 def write_tables(folder: RunFolder, scores: RunScores, how: str, data_set: str | None) -> None:
-    """Write the run's scores and tables, and print the tables.
+    """Write the run's scores and tables, and the curves of what was logged below the folder; print the tables.
 
     Args:
         folder: Where to.
@@ -77,6 +86,8 @@ def write_tables(folder: RunFolder, scores: RunScores, how: str, data_set: str |
         tables.show(table)
     if not scores.text_effect.empty:
         _write_text_effect(folder, scores)
+        text_swap.write(folder, scores.pairs, scores.text_effect)
+    curves.write(folder)
 
 
 def _write_text_effect(folder: RunFolder, scores: RunScores) -> None:
@@ -100,3 +111,45 @@ def write_picture(
         for place in chosen_pairs(pairs, cfg.evaluation.pictures)
     ]
     draw(panels, folder.picture)
+
+
+def write_swap_picture(folder: RunFolder, module: ScoredModule, data: SaliencyDataModule, scores: RunScores) -> None:
+    """Draw images under both of their texts; nothing where no text was exchanged or CC was not scored.
+
+    Args:
+        folder: Of the run, or of a stage.
+        module: Its model.
+        data: What it was tested on.
+        scores: Of its test pairs.
+    """
+    if not text_swap.applies(scores.text_effect):
+        return
+    own = text_swap.own_scores(scores.pairs, scores.text_effect)
+    exchanged = text_swap.exchanged_pairs(scores.text_effect)
+    tested = data.dataset("test", native=True)
+    places = {(tested.pairs[i].image_id, tested.pairs[i].task): place for place, i in enumerate(tested.indices)}
+    module.eval()
+    swaps = []
+    for chosen in text_swap.chosen_images(own, exchanged):
+        right, other = (_cc(table, chosen.image_id) for table in (own, exchanged))
+        salient, non_salient = (places[chosen.image_id, task] for task in text_swap.TASKS)
+        swaps.append(
+            Swap(
+                image=_pixels(tested.pairs[tested.indices[salient]]),
+                title=str(chosen),
+                salient=_reading(module, tested, salient, right["salient"], other["non_salient"]),
+                non_salient=_reading(module, tested, non_salient, right["non_salient"], other["salient"]),
+            )
+        )
+    if swaps:
+        draw_swaps(swaps, folder.root / "text_swap.png", text_swap.RULE)
+
+
+def _cc(scores: pd.DataFrame, image_id: str) -> dict[str, float]:
+    """CC of an image's pairs, by task."""
+    return dict(scores[scores["image_id"] == image_id].set_index("task")["cc"])
+
+
+def _reading(module: ScoredModule, tested: SJTUTIS, place: int, cc: float, cc_other: float) -> Reading:
+    truth, prediction = _maps(module, collate([tested[place]]))
+    return Reading(tested.pairs[tested.indices[place]].text, truth, prediction, cc, cc_other)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 from omegaconf import OmegaConf
@@ -19,6 +20,11 @@ from saltext.reporting.scores import averaged_over_seeds, metric_names
 
 Published = Mapping[str, Mapping[str, Mapping[str, float]]]
 
+POOLS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"whole + general": ("whole", "general"), "all": tuple(TASK_BY_NAME)}
+)
+"""Rows in which a paper scores the pairs of several tasks together, by their name among the published values."""
+
 CEILINGS = frozenset(BASELINES[name].title for name in ("human_pure", "human_others", "split_half"))
 
 STANDARD_NOTE = (
@@ -28,8 +34,20 @@ STANDARD_NOTE = (
 )
 PAPER_NOTE = (
     "Mean over pairs ± standard error, as the paper's own script measures: maps and fixation images resized to "
-    "{size}; AUC and sAUC of the map binarised at its 0.8 quantile. Published rows: the paper's split by row (the same "
-    "image is in training under another text) and its best test epoch."
+    "{size}; AUC and sAUC of the map binarised at its 0.8 quantile. {published}"
+)
+_PUBLISHED_NOTES: Mapping[str, str] = MappingProxyType(
+    {
+        "tranblend": (
+            "Published rows: the paper's split by row (the same image is in training under another text) and its best "
+            "test epoch."
+        ),
+        "clip_salgan": (
+            "Published rows: a model for each of the paper's groups of tasks, on its own test images; those of the "
+            "group total are in training under other texts. As in the paper, 'whole + general' and 'all' score the "
+            "pairs of several tasks together; their standard errors count images, not pairs."
+        ),
+    }
 )
 
 
@@ -91,14 +109,21 @@ def _heading(protocol: str, how: str) -> tuple[str, str]:
         return "Standard metrics", f"{STANDARD_NOTE} {how}".strip()
     paper = PAPERS[protocol]
     height, width = paper.size or (0, 0)
-    note = PAPER_NOTE.format(size=f"{height}x{width}")
+    note = PAPER_NOTE.format(size=f"{height}x{width}", published=_PUBLISHED_NOTES[protocol])
     return f"As the {paper.title} paper measures", f"{note} Ours: {how}" if how else note
 
 
 def _measured(task: str, model: str, scores: pd.DataFrame, names: Sequence[str]) -> Row:
-    means, errors = scores[list(names)].mean(), scores[list(names)].sem()
-    cells = {name: Cell(float(means[name]), float(errors[name])) for name in names}
+    cells = {name: Cell(float(scores[name].mean()), _error(scores[name], scores["image_id"])) for name in names}
     return Row(task, model, len(scores), cells)
+
+
+def _error(values: pd.Series, images: pd.Series) -> float:
+    """Standard error of a mean over pairs, NaN for a single image; the pairs of an image are not independent."""
+    known = values.dropna()
+    by_image = (known - known.mean()).groupby(images).sum()
+    n = len(by_image)
+    return math.sqrt(n / (n - 1) * (by_image**2).sum()) / len(known) if n > 1 else math.nan
 
 
 def _quoted(task: str, model: str, values: Mapping[str, float], names: Sequence[str]) -> Row:
@@ -106,20 +131,25 @@ def _quoted(task: str, model: str, values: Mapping[str, float], names: Sequence[
 
 
 def rows(scores: pd.DataFrame, references: Published) -> list[Row]:
-    """All models on each task, then the published values of that task.
+    """All models on each task, then the published values of that task; likewise tasks pooled as published.
 
     Args:
         scores: One row a pair and model, of one protocol, with columns ``image_id``, ``task``, ``model`` and the
             metrics. Several seeds of a pair are averaged first.
-        references: model -> task -> metric -> value.
+        references: model -> task (or name of :data:`POOLS`) -> metric -> value.
     """
     names = [name for name in metric_names(scores) if scores[name].notna().any()]
     scores = averaged_over_seeds(scores)
+    quoted = {task for by_task in references.values() for task in by_task}
+    pools = {name: tasks for name, tasks in POOLS.items() if name in quoted}
     out: list[Row] = []
-    for task in TASK_BY_NAME:
-        of_task = scores[scores["task"] == task]
-        out += [_measured(task, str(m), part, names) for m, part in of_task.groupby("model", sort=False)]
-        if len(of_task):
+    for task, members in {**{task: (task,) for task in TASK_BY_NAME}, **pools}.items():
+        of_task = scores[scores["task"].isin(members)]
+        models = of_task.groupby("model", sort=False)
+        # A baseline that has not all tasks of a pool would stand beside models that do.
+        whole = {str(model): part for model, part in models if part["task"].nunique() == len(members)}
+        out += [_measured(task, model, part, names) for model, part in whole.items()]
+        if whole:
             out += [_quoted(task, m, by_task[task], names) for m, by_task in references.items() if task in by_task]
     return out
 
@@ -150,7 +180,8 @@ def show(table: TaskTable, console: Console | None = None) -> None:
     view = Table("task", "model", "pairs", title=table.title)
     for heading in _headings(names):
         view.add_column(heading, justify="right", no_wrap=True)
-    leading = {(task, name): best(table.rows, task, name) for task in TASK_BY_NAME for name in names}
+    tasks = dict.fromkeys(row.task for row in table.rows)
+    leading = {(task, name): best(table.rows, task, name) for task in tasks for name in names}
     previous = table.rows[0].task
     for row in table.rows:
         if row.task != previous:

@@ -3,6 +3,7 @@ import math
 import pandas as pd
 import pytest
 
+from saltext.data.tasks import TASK_BY_NAME
 from saltext.reporting import tables
 
 
@@ -41,6 +42,66 @@ def test_published_values_are_those_of_table_2() -> None:
     expected = {"top20_auc": 0.8200, "top20_sauc": 0.6599, "cc": 0.7342, "nss_unbiased": 2.251}
     assert known["TranBlend, published"]["non_salient"] == expected
     assert tables.published("another data set") == {}
+
+
+def test_clip_salgan_s_groups_are_published_by_type() -> None:
+    known = tables.published("sjtu_tis")["clip_salgan"]
+    group = known["CLIP-SalGAN general, published"]
+    assert group["whole + general"] == {"top20_auc": 0.7179, "top20_sauc": 0.6090, "cc": 0.4759, "nss_of_map": 0.2574}
+    # Table III gives the values of both groups' models in one cell; the first is the salient group's.
+    assert known["CLIP-SalGAN salient, published"]["non_salient"]["cc"] == 0.2165
+    assert known["CLIP-SalGAN non_salient, published"]["non_salient"]["cc"] == 0.2354
+    assert known["CLIP-SalGAN total, published"]["all"]["nss_of_map"] == 0.3389
+
+
+@pytest.mark.parametrize("protocol", ["tranblend", "clip_salgan"])
+def test_published_rows_are_of_tasks_or_of_known_pools_and_have_the_paper_s_metrics(protocol: str) -> None:
+    for by_task in tables.published("sjtu_tis")[protocol].values():
+        assert set(by_task) <= {*TASK_BY_NAME, *tables.POOLS}
+        assert {tuple(values) for values in by_task.values()} == {
+            ("top20_auc", "top20_sauc", "cc", "nss_unbiased" if protocol == "tranblend" else "nss_of_map")
+        }
+        # It follows from the papers' definition of sAUC.
+        for values in by_task.values():
+            assert values["top20_sauc"] == pytest.approx(0.25 + values["top20_auc"] / 2, abs=3e-3)
+
+
+def of_tasks(model: str, cc: dict[str, list[float]]) -> pd.DataFrame:
+    """Scores of images 0, 1 ... of each task."""
+    parts = [
+        pd.DataFrame({"image_id": [str(i) for i in range(len(values))], "task": task, "cc": values})
+        for task, values in cc.items()
+    ]
+    return pd.concat(parts).assign(model=model, seed=0, protocol="clip_salgan")
+
+
+def test_tasks_are_pooled_over_pairs_where_a_paper_pools_them() -> None:
+    scores = pd.concat(
+        [of_tasks("ours", {"whole": [0.1, 0.3], "general": [0.8]}), of_tasks("half", {"whole": [0.5, 0.5]})]
+    )
+    found = tables.rows(scores, {"theirs": {"whole + general": {"cc": 0.5671}, "all": {"cc": 0.5}}})
+    pooled = [row for row in found if row.task == "whole + general"]
+    assert [row.model for row in pooled] == ["ours", "theirs"]  # half of a pool is another thing
+    assert (pooled[0].pairs, pooled[0].cells["cc"].mean) == (3, pytest.approx(0.4))
+    assert pooled[1].cells["cc"].mean == 0.5671
+    assert "all" not in {row.task for row in found}  # not all tasks were tested
+    assert "whole + general" not in {row.task for row in tables.rows(scores, {})}
+
+
+def test_the_error_of_pooled_tasks_counts_images_not_pairs() -> None:
+    alike = of_tasks("ours", {"whole": [0.1, 0.3, 0.8], "general": [0.1, 0.3, 0.8]})  # both pairs of an image alike
+    measured = (row for row in tables.rows(alike, {"theirs": {"whole + general": {"cc": 0.5}}}) if row.pairs)
+    found = {row.task: row.cells["cc"] for row in measured}
+    assert found["whole + general"].error == pytest.approx(found["whole"].error)
+    assert found["whole"].error == pytest.approx(math.sqrt(0.13 / 3))  # sample variance 0.13, three pairs
+
+
+def test_a_pooled_row_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    scores = of_tasks("ours", {"whole": [0.1, 0.3], "general": [0.8]})
+    (table,) = tables.tables(scores, {"clip_salgan": {"theirs": {"whole + general": {"cc": 0.5671}}}})
+    tables.show(table)
+    assert "whole + general" in capsys.readouterr().out
+    assert "256x256" in table.note
 
 
 def test_markdown_has_a_line_a_row_and_says_what_is_compared(scores: pd.DataFrame) -> None:

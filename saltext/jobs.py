@@ -1,0 +1,354 @@
+"""One job as Hydra starts it: where it runs, whether it ran before, and what became of it.
+
+A job is known by the digest of its resolved configuration, which is part of its folder's name in a sweep. The same
+command started again therefore finds its jobs: what is finished is left alone, the rest goes on from its checkpoint.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from saltext.errors import ConfigError, SaltextError
+from saltext.launch import gpus_from_pool, launch, node_rank, nodes, parallel_jobs, processes
+from saltext.run_folder import RunFolder
+
+Status = Literal["finished", "failed", "running", "interrupted"]
+
+# Where files are, what is shown meanwhile, and how many help to load: the scores are the same.
+_WITHOUT_EFFECT = ("hydra", "output_dir", "name", "rerun", "logger", "data.cache_dir", "data.num_workers")
+_DIGITS = 8
+_TIME = re.compile(r"^[\d-]{10} [\d:]{8} ")  # with which a line of the log begins
+# Launchers that start jobs beside each other on this machine; SLURM shares GPUs out by itself.
+_SIDE_BY_SIDE = frozenset(("JoblibLauncher", "LocalLauncher"))
+_OF_A_TRAINING = ("checkpoints", "stages", "metrics", "evaluation")
+
+
+def digest(cfg: DictConfig) -> str:
+    """Eight hexadecimal digits that stand for everything in a configuration that can change a result.
+
+    Left out are the study's name, where files are (of paths below ``output_dir``, that part), loggers, loader
+    processes, and which devices are named: their number stays, since each process takes batches of its own.
+
+    Args:
+        cfg: A run's configuration, composed or read back from its folder.
+    """
+    own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    values: dict[str, Any] = OmegaConf.to_container(own, resolve=True)  # type: ignore[assignment]
+    below = f"{values.get('output_dir')}/"
+    for name in _WITHOUT_EFFECT:
+        *groups, key = name.split(".")
+        node = values
+        for group in groups:
+            node = node.get(group, {})
+        node.pop(key, None)
+    devices = values.get("trainer", {}).get("devices")
+    if isinstance(devices, list):
+        values["trainer"]["devices"] = len(devices)
+    text = json.dumps(_without_prefix(values, below), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+
+
+def _without_prefix(node: Any, prefix: str) -> Any:
+    if isinstance(node, dict):
+        return {key: _without_prefix(value, prefix) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_without_prefix(value, prefix) for value in node]
+    return node.removeprefix(prefix) if isinstance(node, str) else node
+
+
+def register_resolvers() -> None:
+    """Make ``${job_digest:}`` and ``${parallel_jobs:}`` known to OmegaConf."""
+    OmegaConf.register_new_resolver("job_digest", lambda *, _root_: digest(_root_), replace=True)
+    OmegaConf.register_new_resolver("parallel_jobs", parallel_jobs, replace=True)
+
+
+register_resolvers()
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job's place in the sweep that started it last.
+
+    Attributes:
+        folder: Where it runs.
+        sweep: When the sweep was started; sorts by time.
+        number: Its place among the sweep's jobs, from 0.
+        overrides: What the command line and the sweep set.
+    """
+
+    folder: RunFolder
+    sweep: str
+    number: int
+    overrides: tuple[str, ...]
+
+    @staticmethod
+    def _file(folder: RunFolder) -> Path:
+        return folder.root / "job.json"
+
+    def write(self) -> None:
+        """Record it in its folder."""
+        record = {"sweep": self.sweep, "number": self.number, "overrides": self.overrides}
+        self._file(self.folder).write_text(json.dumps(record, indent=1) + "\n")
+
+    @classmethod
+    def read(cls, folder: RunFolder) -> "Job | None":
+        """The record in a folder; None for a run that no sweep started."""
+        path = cls._file(folder)
+        if not path.is_file():
+            return None
+        record = json.loads(path.read_text())
+        return cls(folder, record["sweep"], record["number"], tuple(record["overrides"]))
+
+
+def latest_jobs(sweep_folder: Path) -> list[Job]:
+    """The jobs that the latest sweep started in a folder has begun, in sweep order; empty if there was none."""
+    found = [job for path in sweep_folder.glob("*/job.json") if (job := Job.read(RunFolder(path.parent)))]
+    latest = max((job.sweep for job in found), default=None)
+    return sorted((job for job in found if job.sweep == latest), key=lambda job: job.number)
+
+
+def status(folder: RunFolder) -> Status:
+    """How far a run is; ``interrupted`` runs go on when they are started again, and so do failed ones."""
+    if folder.result.is_file():
+        return "finished"
+    lock = _lock(folder)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return "running"
+    lock.release()
+    return "failed" if _failure(folder).is_file() else "interrupted"
+
+
+def failure(folder: RunFolder) -> str:
+    """Why a failed run failed, in a line; empty for others."""
+    path = _failure(folder)
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+
+
+def _failure(folder: RunFolder) -> Path:
+    return folder.root / "failure.txt"
+
+
+def _lock(folder: RunFolder) -> FileLock:
+    return FileLock(folder.root / ".lock")
+
+
+@contextmanager
+def held(folder: RunFolder, wait: bool) -> Iterator[None]:
+    """Keep other processes from running in a folder.
+
+    Args:
+        folder: Of a run.
+        wait: Whether to wait for another process that has it.
+
+    Raises:
+        ConfigError: Another process has it.
+    """
+    lock = _lock(folder)
+    try:
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        raise ConfigError(
+            f"Another process is running in {folder.root}. Wait until it has ended, or choose another folder."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def trained(folder: RunFolder) -> bool:
+    """Whether a folder holds what a training or a scoring left there."""
+    checkpoints = [folder.last, *folder.root.glob("stages/*/checkpoints/last.ckpt")]
+    return folder.result.is_file() or any(path.is_file() for path in checkpoints)
+
+
+def run(cfg: DictConfig) -> float | None:
+    """Hydra's task function: run a job, or what is left of it.
+
+    Args:
+        cfg: The job's configuration.
+
+    Returns:
+        See :func:`monitored`; None for a failed job of a sweep, so that the others go on. A failed single run ends
+        the process.
+    """
+    hydra = HydraConfig.get()
+    folder = RunFolder(Path(hydra.runtime.output_dir))
+    if node_rank(nodes(cfg)):
+        _assist(cfg, folder)
+        return None
+    if hydra.mode is RunMode.RUN:
+        return _single(cfg, folder)
+    callbacks: Any = hydra.callbacks
+    job = Job(folder, callbacks.summary.started, hydra.job.num, tuple(hydra.overrides.task))
+    return _of_sweep(cfg, job)
+
+
+def _assist(cfg: DictConfig, folder: RunFolder) -> None:
+    """On another machine than the first, which decides and writes: lend it processes if it is going to run."""
+    if cfg.rerun or not folder.result.is_file():
+        start(folder, cfg)
+
+
+def _single(cfg: DictConfig, folder: RunFolder) -> float | None:
+    try:
+        with held(folder, wait=False):
+            code = start(folder, cfg) if _is_due(cfg, folder) else 0
+    except SaltextError as error:
+        sys.exit(f"error: {error}")
+    if code:
+        sys.exit(code)
+    return monitored(folder)
+
+
+def _of_sweep(cfg: DictConfig, job: Job) -> float | None:
+    folder = job.folder
+    with held(folder, wait=True):
+        job.write()
+        reason = _reason(cfg, folder)
+        if reason:
+            _failure(folder).write_text(reason + "\n", encoding="utf-8")
+            print(f"job {job.number} failed ({' '.join(job.overrides)}): {reason}; see {folder.log}", file=sys.stderr)
+            return None
+    return monitored(folder)
+
+
+def _reason(cfg: DictConfig, folder: RunFolder) -> str:
+    """Run a job of a sweep and say why it failed; empty if it did not."""
+    try:
+        code = start(folder, cfg) if _is_due(cfg, folder) else 0
+    except SaltextError as error:
+        return f"error: {error}"
+    except Exception as error:  # whatever it is, the sweep's other jobs are not concerned
+        with folder.log.open("a", encoding="utf-8") as log:
+            log.write(traceback.format_exc())
+        return f"{type(error).__name__}: {error}"
+    return _why(code, folder) if code else ""
+
+
+def _why(code: int, folder: RunFolder) -> str:
+    if code < 0:
+        return f"ended by {signal.Signals(-code).name}"
+    lines = folder.log.read_text(encoding="utf-8").split("\n") if folder.log.is_file() else []
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "no word in its log")
+    return f"status {code}, {_TIME.sub('', last)}"
+
+
+def _is_due(cfg: DictConfig, folder: RunFolder) -> bool:
+    """Make a folder ready for a run, or for what is left of one.
+
+    Returns:
+        False where the run finished before.
+
+    Raises:
+        ConfigError: The folder holds a run of another configuration.
+    """
+    _failure(folder).unlink(missing_ok=True)
+    if cfg.rerun:
+        _forget(folder)
+    elif trained(folder):
+        _check_same(cfg, folder)
+        if folder.result.is_file():
+            print(f"{folder.root} finished before and is not run again (rerun=true does).")
+            return False
+    OmegaConf.save(cfg, folder.config, resolve=True)
+    return True
+
+
+def _check_same(cfg: DictConfig, folder: RunFolder) -> None:
+    earlier = OmegaConf.load(folder.config)
+    if digest(earlier) != digest(cfg):  # type: ignore[arg-type]
+        raise ConfigError(
+            f"{folder.root} holds a run of another configuration (its config.yaml). Choose another folder, or replace "
+            "that run with rerun=true."
+        )
+
+
+def _forget(folder: RunFolder) -> None:
+    """Delete what a run left, but its log and the record of its starts."""
+    folder.result.unlink(missing_ok=True)  # first: what is half deleted is not finished
+    for name in _OF_A_TRAINING:
+        shutil.rmtree(folder.root / name, ignore_errors=True)
+    for path in (
+        folder.finished_stage,
+        folder.split,
+        folder.scores,
+        folder.text_effect_scores,
+        folder.text_effect_table,
+        folder.table,
+        folder.picture,
+    ):
+        path.unlink(missing_ok=True)
+
+
+def start(folder: RunFolder, cfg: DictConfig) -> int:
+    """Run a folder's configuration in processes of its own; see :func:`saltext.launch.launch`.
+
+    Returns:
+        The exit status.
+    """
+    ranks = processes(cfg)
+    shared = cfg.trainer.accelerator != "cpu" and _beside_others()
+    with gpus_from_pool(ranks if shared else 0) as environment:
+        return launch("saltext.worker", [str(folder.root)], ranks, nodes(cfg), environment)
+
+
+def _beside_others() -> bool:
+    launcher: Any = HydraConfig.get().launcher if HydraConfig.initialized() else {}
+    return str(launcher.get("_target_")).rpartition(".")[2] in _SIDE_BY_SIDE
+
+
+def monitored(folder: RunFolder) -> float | None:
+    """The best value of the metric that chooses the epoch (``evaluation.monitor``), for sweepers to optimise.
+
+    Args:
+        folder: Of a run, finished or not.
+
+    Returns:
+        Of a run with a schedule, the mean over the stages that are tested. None where nothing was validated.
+    """
+    from saltext.reporting.curves import read_curves  # imports Matplotlib, which the start of a command does not need
+
+    cfg = OmegaConf.load(folder.config)
+    curves = read_curves(folder)
+    stages: dict[str, Any] = OmegaConf.to_container(cfg.schedule.stages)  # type: ignore[assignment]
+    tested = [name for name, values in stages.items() if values.get("test", True)] or [""]
+    values = curves[(curves["name"] == cfg.evaluation.monitor) & curves["stage"].isin(tested)]
+    best = values.groupby("stage")["value"].agg(cfg.evaluation.mode)
+    return float(best.mean()) if len(best) else None
+
+
+def latest_unfinished(output_dir: Path) -> RunFolder:
+    """The newest single run below a folder that was interrupted or failed in training.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    begun = [RunFolder(path.parent) for path in output_dir.rglob("split.json")]
+    single = [folder for folder in begun if folder.config.is_file() and Job.read(folder) is None]
+    states = {folder: status(folder) for folder in single}
+    waiting = [folder for folder, state in states.items() if state in ("interrupted", "failed")]
+    if not waiting:
+        found = [f"{list(states.values()).count(state)} {state}" for state in dict.fromkeys(states.values())]
+        raise ConfigError(
+            f"resume=latest: expected a single run below {output_dir} that was interrupted, found "
+            f"{', '.join(sorted(found)) or 'no run'}. Name a folder (resume=DIR), say output_dir=DIR besides, or start "
+            "the command of a sweep again to continue its jobs."
+        )
+    return max(waiting, key=lambda folder: folder.config.stat().st_mtime)
