@@ -27,6 +27,7 @@ from saltext.reporting.scores import means, of_protocol
 from saltext.run_folder import RunFolder
 from saltext.scoring import RunScores, combined, read_run_scores, score_test, write_run_scores
 from saltext.stages import Stage, stages
+from saltext.tracking import tracked
 from saltext.training import SupervisedModule
 
 _log = logging.getLogger("saltext.worker")  # by name: run as a program, the module is called __main__
@@ -120,6 +121,7 @@ def run_stage(stage: Stage, run: RunFolder) -> RunScores | None:
     if is_first() and module is not None:
         _say_what_is_remembered(module)
         run_report.write_picture(cfg, stage.folder, module, data, scores.pairs)
+        run_report.write_swap_picture(stage.folder, module, data, scores)
         if stage.name:
             write_run_scores(stage.folder, scores)
     return scores
@@ -160,7 +162,8 @@ def main() -> None:
     quiet_libraries()
     cfg = OmegaConf.load(folder.config)
     try:
-        train_and_test(cfg, folder)  # type: ignore[arg-type]
+        with tracked(cfg, folder):  # type: ignore[arg-type]
+            train_and_test(cfg, folder)  # type: ignore[arg-type]
     except SaltextError as error:
         _log.error("error: %s", error)
         sys.exit(2)

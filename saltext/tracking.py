@@ -1,0 +1,210 @@
+"""One run at Weights & Biases a job, where ``logger=wandb`` asks for it.
+
+The first process of a job opens the run; the stages of its schedule log into it (:mod:`saltext.training.loggers`), and
+at the end it gets the scores, tables and pictures of the run's folder. Nothing is computed from it: the folder is
+complete without.
+"""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from omegaconf import DictConfig, OmegaConf
+
+from saltext.data import Split
+from saltext.errors import ConfigError
+from saltext.evaluation.protocols import STANDARD
+from saltext.jobs import monitored
+from saltext.launch import is_first
+from saltext.metrics import METRICS
+from saltext.metrics.scores import Metric
+from saltext.provenance import describe
+from saltext.reporting.compare import Difference
+from saltext.reporting.scores import means, of_protocol
+from saltext.reporting.text_effect import text_effects
+from saltext.run_folder import RunFolder
+from saltext.scoring import RunScores, read_run_scores
+
+if TYPE_CHECKING:
+    from wandb import Run
+
+_log = logging.getLogger(__name__)
+
+_STEP = "trainer/global_step"  # Lightning's name for it
+
+
+@contextmanager
+def tracked(cfg: DictConfig, folder: RunFolder) -> Iterator[None]:
+    """Around everything a job does: its W&B run, if the configuration has one and this is the job's first process.
+
+    A run that cannot go online (no key, no network) is kept in ``wandb/`` of the run's folder, and the log says how to
+    upload it. A resumed job goes on in the W&B run it was started in. What W&B refuses at the end is logged, and does
+    not make a job fail whose results are there.
+
+    Args:
+        cfg: The job's resolved configuration; ``logger.wandb`` says how.
+        folder: The job's.
+
+    Raises:
+        ConfigError: Settings that W&B does not know, in the configuration or in the environment.
+    """
+    if "wandb" not in cfg.logger or not is_first():
+        yield
+        return
+    run = _opened(cfg, folder)
+    try:
+        yield
+    except BaseException:
+        run.finish(exit_code=1)
+        raise
+    _finish(run, cfg, folder)
+
+
+def _opened(cfg: DictConfig, folder: RunFolder) -> "Run":
+    home = folder.root.absolute() / "wandb"
+    # Tables are staged there until they are uploaded; W&B's own choice is the user's home.
+    os.environ.setdefault("WANDB_DATA_DIR", str(home / "data"))
+    os.environ.setdefault("WANDB_CACHE_DIR", str(home / "cache"))
+    import wandb
+
+    known = home / "id"
+    arguments = _arguments(cfg, folder) | {"id": known.read_text().strip() if known.is_file() else None}
+    try:
+        run = wandb.init(**arguments, settings=wandb.Settings(quiet=True))
+    except wandb.Error as error:
+        _log.info("W&B cannot go online: %s", error)
+        run = wandb.init(**arguments | {"mode": "offline"}, settings=wandb.Settings(silent=True))
+    except ValueError as error:
+        raise ConfigError(
+            f"W&B refuses its settings; mend logger.wandb, or WANDB_* in the environment: {error}"
+        ) from error
+    if not run.disabled:
+        known.parent.mkdir(parents=True, exist_ok=True)
+        known.write_text(f"{run.id}\n")  # what it came to be: under `wandb agent`, W&B chooses
+    _log.info("W&B: %s", f"offline; `wandb sync {home}` uploads it" if run.offline else run.url or "disabled")
+    return run
+
+
+def _arguments(cfg: DictConfig, folder: RunFolder) -> dict[str, Any]:
+    """Of ``wandb.init``: what the configuration says, and what all runs have in common."""
+    settings: dict[str, Any] = OmegaConf.to_container(cfg.logger.wandb, resolve=True)  # type: ignore[assignment]
+    settings.pop("_target_")
+    origin = _composition(folder)
+    choices = origin.get("choices", {})
+    tags = [choices.get("preset"), choices.get("model"), cfg.model.name, *cfg.data.tasks, *settings["tags"]]
+    return settings | {
+        "name": folder.root.absolute().name,
+        "job_type": "train" if "_target_" in cfg.model else "score",
+        "tags": [tag for tag in dict.fromkeys(tags) if tag],
+        "dir": str(folder.root.absolute()),
+        "resume": "allow",
+        "config": _config(cfg, folder, origin),
+    }
+
+
+def _config(cfg: DictConfig, folder: RunFolder, origin: Mapping[str, Any]) -> dict[str, Any]:
+    content: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    return content | {"provenance": {**describe(), **origin, "processes": processes, "folder": str(folder.root)}}
+
+
+def _composition(folder: RunFolder) -> dict[str, Any]:
+    """What Hydra recorded beside the job, if it composed it: the choice of each group, and the command line."""
+    record = folder.root / ".hydra" / "hydra.yaml"
+    if not record.is_file():
+        return {}
+    hydra = OmegaConf.load(record).hydra
+    choices = {
+        # "training@_global_.training" is the group "training"
+        str(group).partition("@")[0]: choice
+        for group, choice in hydra.runtime.choices.items()
+        if not str(group).startswith("hydra/")
+    }
+    return {"choices": choices, "overrides": list(hydra.overrides.task)}
+
+
+def epoch_name(key: str) -> str:
+    """What a value of an epoch is called: test pairs that choose the epoch are not the test a run ends with."""
+    return f"chosen_on_{key}" if key.startswith("test/") else key
+
+
+def define_metrics(run: "Run", stage: str = "") -> None:
+    """Tell W&B which way every metric of a stage's epochs is better, and what its curves are drawn over.
+
+    Args:
+        run: An open run.
+        stage: What the names of the stage's values begin with, such as ``"warmup/"``.
+    """
+    # No pattern for everything: of several patterns that fit a name, W&B takes any.
+    for name in ("train/*", "lr*", "best/*", "epoch"):
+        run.define_metric(f"{stage}{name}", step_metric=_STEP)
+    for part in ("val/", "chosen_on_test/"):
+        for name, metric in METRICS.items():
+            run.define_metric(f"{stage}{part}{name}*", step_metric=_STEP, summary=_direction(metric))
+
+
+def _direction(metric: Metric) -> str:
+    return "max" if metric.higher_is_better else "min"
+
+
+def _finish(run: "Run", cfg: DictConfig, folder: RunFolder) -> None:
+    import wandb
+
+    try:
+        if not run.disabled:
+            _upload(run, cfg, folder)
+        run.finish()
+    except wandb.Error as error:
+        _log.warning("W&B did not take everything: %s", error)
+
+
+def _upload(run: "Run", cfg: DictConfig, folder: RunFolder) -> None:
+    import wandb
+
+    scores = read_run_scores(folder)
+    effects = _effects(scores, cfg.label)
+    values = test_values(scores, cfg.label)
+    for name in values:
+        run.define_metric(name, summary=_direction(METRICS[name.rpartition("/")[2]]))
+    run.config.update({"split": Split.load(folder.split).digest}, allow_val_change=True)  # type: ignore[no-untyped-call]
+    run.summary.update(values | {f"text_effect/{v}/{d.task}/{d.metric}": d.mean for v, d in effects})
+    tables = {"scores": scores.pairs, "text_effect": pd.DataFrame([{"own_minus": v, **asdict(d)} for v, d in effects])}
+    pictures = {"pairs": folder.picture, **{name: folder.stage(name).picture for name in cfg.schedule.stages}}
+    best = monitored(folder)
+    run.log(
+        ({} if best is None else {f"best/{epoch_name(cfg.evaluation.monitor)}": best})
+        | {f"tables/{name}": wandb.Table(dataframe=table) for name, table in tables.items() if not table.empty}
+        | {f"pictures/{name}": wandb.Image(str(path)) for name, path in pictures.items() if path.is_file()}
+    )
+
+
+def test_values(scores: RunScores, model: str) -> dict[str, float]:
+    """A model's mean test scores under the names they have in every run.
+
+    Args:
+        scores: Of the run.
+        model: Its name in the scores; one that is not there has no values.
+
+    Returns:
+        ``test/PROTOCOL/TASK/METRIC``: mean over the pairs of a task; ``test/METRIC``: mean of these over tasks, of the
+        standard protocol.
+    """
+    values: dict[str, float] = {}
+    for protocol in scores.pairs["protocol"].unique():
+        by_task = means(of_protocol(scores.pairs, protocol)).get(model, {})
+        values |= {f"test/{protocol}/{task}/{name}": v for task, found in by_task.items() for name, v in found.items()}
+        if protocol == STANDARD:
+            values |= {f"test/{name}": float(mean) for name, mean in pd.DataFrame(by_task).mean(axis=1).items()}
+    return values
+
+
+def _effects(scores: RunScores, model: str) -> list[tuple[str, Difference]]:
+    if scores.text_effect.empty:
+        return []
+    standard = of_protocol(scores.pairs, STANDARD)
+    found = text_effects(standard[standard["model"] == model], scores.text_effect)
+    return [(variant, difference) for variant, differences in found.items() for difference in differences]

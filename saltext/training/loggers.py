@@ -1,0 +1,59 @@
+"""Where the values of an epoch go besides the CSV files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from saltext.models.freezing import freeze_table
+from saltext.models.transalnet import TranSalNet
+from saltext.tracking import define_metrics, epoch_name
+
+
+class StageLogger(WandbLogger):
+    """The W&B logger of one stage: it logs into the job's run, which :func:`saltext.tracking.tracked` has opened.
+
+    A stage of a schedule has its name before all of its values: ``warmup/val/cc``. Besides what the module logs, each
+    time the best epoch changes ``best/MONITORED`` is its score, and what trains is the table ``tables/freeze``. Where
+    test pairs choose the epoch, their values are named ``chosen_on_test/``, since ``test/`` is what the job ends with.
+
+    Args:
+        save_dir: Folder of the stage.
+        settings: Of the run, see ``conf/logger/wandb.yaml``; used here only where none is open.
+    """
+
+    LOGGER_JOIN_CHAR = "/"
+
+    def __init__(self, save_dir: str, **settings: Any) -> None:
+        import wandb
+
+        run = wandb.run
+        in_stage = run is not None and Path(save_dir).resolve() != Path(run.settings.root_dir).resolve()
+        prefix = Path(save_dir).name if in_stage else ""
+        super().__init__(save_dir=save_dir, experiment=run, prefix=prefix, **settings)
+        if run is not None:
+            define_metrics(run, f"{prefix}/" if prefix else "")
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Log values; see the class for their names."""
+        super().log_metrics({epoch_name(key): value for key, value in metrics.items()}, step)
+
+    @rank_zero_only
+    def log_graph(self, model: Any, input_array: Any = None) -> None:
+        """Log how much of the network trains."""
+        import wandb
+
+        if isinstance(model.network, TranSalNet):
+            self.log_metrics({"tables/freeze": wandb.Table(dataframe=pd.DataFrame(freeze_table(model.network)))})
+
+    def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
+        """Log the score of the best epoch so far."""
+        super().after_save_checkpoint(checkpoint_callback)
+        monitor, score = checkpoint_callback.monitor, checkpoint_callback.best_model_score
+        if monitor and score is not None:
+            self.log_metrics({f"best/{epoch_name(monitor)}": float(score)})

@@ -1,0 +1,86 @@
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+import wandb
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import nn
+
+from saltext.training.loggers import StageLogger
+
+
+class OpenRun:
+    """Stands for the job's open run, and keeps what it is told."""
+
+    def __init__(self, root: Path) -> None:
+        self.settings = SimpleNamespace(root_dir=str(root))
+        self.logged: dict[str, Any] = {}
+        self.summaries: dict[str, str | None] = {}
+
+    def log(self, values: dict[str, Any]) -> None:
+        self.logged |= values
+
+    def define_metric(self, name: str, step_metric: str | None = None, summary: str | None = None) -> None:
+        self.summaries[name] = summary
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OpenRun:
+    opened = OpenRun(tmp_path)
+    monkeypatch.setattr(wandb, "run", opened)
+    return opened
+
+
+def logger(folder: Path) -> StageLogger:
+    return StageLogger(save_dir=str(folder), project="saltext", mode=None)
+
+
+def test_the_only_stage_logs_under_the_modules_own_names(run: OpenRun, tmp_path: Path) -> None:
+    logger(tmp_path).log_metrics({"val/cc": 0.5, "train/loss": 2.0}, step=3)
+    assert run.logged == {"val/cc": 0.5, "train/loss": 2.0, "trainer/global_step": 3}
+
+
+def test_a_stage_of_a_schedule_has_its_name_before_its_values(run: OpenRun, tmp_path: Path) -> None:
+    logger(tmp_path / "stages" / "warmup").log_metrics({"val/cc": 0.5}, step=3)
+    assert run.logged == {"warmup/val/cc": 0.5, "trainer/global_step": 3}
+
+
+def test_scores_of_test_pairs_that_choose_the_epoch_are_not_called_test_scores(run: OpenRun, tmp_path: Path) -> None:
+    logger(tmp_path).log_metrics({"test/cc": 0.5, "test/cc_salient": 0.4})
+    assert run.logged == {"chosen_on_test/cc": 0.5, "chosen_on_test/cc_salient": 0.4}
+
+
+@pytest.mark.parametrize(("folder", "prefix"), [("", ""), ("stages/warmup", "warmup/")])
+def test_every_metric_has_the_direction_in_which_it_is_better(
+    run: OpenRun, tmp_path: Path, folder: str, prefix: str
+) -> None:
+    logger(tmp_path / folder)
+    assert run.summaries[f"{prefix}val/cc*"] == "max"
+    assert run.summaries[f"{prefix}val/kl*"] == "min"
+    assert run.summaries[f"{prefix}chosen_on_test/kl*"] == "min"
+    assert {s for name, s in run.summaries.items() if "train/" in name or "best/" in name} == {None}
+
+
+def test_no_name_is_under_two_patterns_that_say_different_things(run: OpenRun, tmp_path: Path) -> None:
+    logger(tmp_path)
+    for one, summary in run.summaries.items():
+        inside = [other for other in run.summaries if one.endswith("*") and other.startswith(one[:-1])]
+        assert {run.summaries[other] for other in inside} <= {summary}, one
+
+
+def test_the_best_epochs_score_is_logged_under_the_monitors_name(run: OpenRun, tmp_path: Path) -> None:
+    best = ModelCheckpoint(monitor="val/cc", mode="max")
+    stage = logger(tmp_path / "stages" / "warmup")
+    stage.after_save_checkpoint(best)
+    assert run.logged == {}  # no epoch has been scored yet
+    best.best_model_score = torch.tensor(0.75)
+    stage.after_save_checkpoint(best)
+    stage.after_save_checkpoint(ModelCheckpoint(monitor=None))
+    assert run.logged == {"warmup/best/val/cc": 0.75}
+
+
+def test_a_network_without_fix_rates_has_no_table_of_them(run: OpenRun, tmp_path: Path) -> None:
+    logger(tmp_path).log_graph(SimpleNamespace(network=nn.Linear(1, 1)))
+    assert run.logged == {}
