@@ -1,6 +1,10 @@
 # make quickstart   install, then train and score TranBlend with and without text on a generated data set
 # make test         install, then run every test
 # make lint         style and types
+# make reproduce-table2   the papers' tables and figures beside ours: -table2, -fig2 ... -fig7, -salgan, -all. Says what is missing,
+#                      runs or resumes what it needs, and writes outputs/reproduce/.
+#                      PRESET=smoke|embedded|paper (embedded), DATA=folder of SJTU-TIS, ARGS=any override, as in
+#                      make reproduce-fig6 DATA=/data/sjtu-tis ARGS="protocol=standard seed=0,1,2"
 # make bench-metrics   speed of the metrics next to pysaliency and scikit-learn (ARGS=--quick: shorter)
 # make bench-train     speed of training next to the authors' way of it (ARGS=--quick: tiny networks)
 .PHONY: install oracle quickstart test lint lock bench-metrics bench-train
@@ -8,6 +12,7 @@
 PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
+PRESET := embedded
 JOBS   := 2   # test processes, one thread each
 STAMP  := $(VENV)/.installed
 ORACLE := $(VENV)/.oracle
@@ -42,6 +47,10 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# A name that is no study is answered with those that are.
+reproduce-%: install
+	$(BIN)/python -m saltext.reproduce $* preset=$(PRESET) $(if $(DATA),"data.root=$(DATA)") $(ARGS)
 
 lock:
 	$(BIN)/python -m uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --generate-hashes \

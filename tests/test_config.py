@@ -1,13 +1,16 @@
 """Every configuration composes, and names only things that exist."""
 
+from itertools import product
 from pathlib import Path
 
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
 from hydra.utils import get_method
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from saltext.evaluation.protocols import PAPERS
 from saltext.run import config_folder
 
 CONF = config_folder()
@@ -53,15 +56,24 @@ BROUGHT_BY = {
     "model/fusion": "model=clip_salgan",
     "model/text_encoder/clip_salgan": "model=clip_salgan",
     "training/discriminator": "training=adversarial",
+    "schedule/epochs": "schedule=tranblend/every_task",
+    "experiment/text": "+experiment=text_encoders",
+    "data/group": "+data/group=total",
+    "experiment/clip_salgan_switch": "+experiment=clip_salgan_switches",
 }
-FOLDERS = {"model/text_encoder/clip_salgan": "model/text_encoder=clip_salgan/"}
+FOLDERS = {
+    "model/text_encoder/clip_salgan": "model/text_encoder=clip_salgan/",
+    "schedule/tranblend": "schedule=tranblend/",
+    "schedule/epochs": "schedule/epochs@schedule=",
+}
 
 
 @pytest.mark.parametrize(
     ("group", "choice"), [(g, c) for g in GROUPS for c in choices(g) if g != "model" or c == "tranblend"]
 )
 def test_every_choice_of_every_group_composes(group: str, choice: str) -> None:
-    brought = [BROUGHT_BY[group]] if group in BROUGHT_BY else []
+    # Labels of experiments ask Hydra for its choices, which are known in a run only.
+    brought = [BROUGHT_BY[group], "label=here"] if group in BROUGHT_BY else []
     cfg = composed(*brought, FOLDERS.get(group, f"{group}=") + choice)
     for target in targets(OmegaConf.to_container(cfg, resolve=True)):
         assert callable(get_method(target)), target
@@ -69,12 +81,71 @@ def test_every_choice_of_every_group_composes(group: str, choice: str) -> None:
 
 @pytest.mark.parametrize("experiment", choices("experiment"))
 @pytest.mark.parametrize("preset", choices("preset"))
-def test_every_experiment_composes_and_sweeps_only_keys_that_exist(experiment: str, preset: str) -> None:
+def test_every_experiment_composes_under_every_preset(experiment: str, preset: str) -> None:
+    assert composed(f"+experiment={experiment}", f"preset={preset}").name
+
+
+@pytest.mark.parametrize("experiment", choices("experiment"))
+def test_every_experiment_sweeps_only_keys_that_exist_over_values_that_compose(experiment: str) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("config", [f"+experiment={experiment}", f"preset={preset}"], return_hydra_config=True)
+        cfg = compose("config", [f"+experiment={experiment}"], return_hydra_config=True)
         for key, values in (cfg.hydra.sweeper.params or {}).items():
             for value in str(values).split(","):
-                compose("config", [f"+experiment={experiment}", f"preset={preset}", f"{key}={value}"])
+                compose("config", [f"+experiment={experiment}", f"{key}={value}"])
+
+
+@pytest.mark.parametrize("wrong", ["model.freeze.decodr=1", "trainer.max_epoch=1", "schedule.finetune_epoch=1"])
+def test_a_sweep_over_a_key_that_does_not_exist_is_refused(wrong: str) -> None:
+    with pytest.raises(HydraException, match="Could not override"):
+        composed("+experiment=fixrate_ablation", wrong)
+
+
+def test_the_fix_rate_ablation_is_the_paper_s_four_pairs_and_leaves_blip_at_its_rates() -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("config", ["+experiment=fixrate_ablation"], return_hydra_config=True)
+    rates = []
+    for choice in cfg.hydra.sweeper.params["model/freeze"].split(","):
+        model = composed("+experiment=fixrate_ablation", "preset=paper", f"model/freeze={choice}").model
+        assert (model.freeze.text, model.freeze.vision, model.encoder.frozen) == (0.9, 0.9, False)
+        rates.append((model.freeze.encoder, model.freeze.decoder))
+    assert rates == [(0.0, 0.0), (0.5, 0.5), (0.0, 1.0), (1.0, 1.0)]
+
+
+def test_the_jobs_of_the_fix_rate_grid_have_names_of_their_own() -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        params = compose("config", ["+experiment=fixrate_grid"], return_hydra_config=True).hydra.sweeper.params
+    rates = [params[f"model.freeze.{part}"].split(",")[:2] for part in ("encoder", "decoder")]
+    labels = {
+        composed("+experiment=fixrate_grid", f"model.freeze.encoder={e}", f"model.freeze.decoder={d}").label
+        for e, d in product(*rates)
+    }
+    assert len(labels) == 4
+    assert not any(set("=/ ") & set(label) for label in labels)
+
+
+@pytest.mark.parametrize(("preset", "warmup", "finetune"), [("smoke", 1, 1), ("embedded", 6, 3), ("paper", 50, 15)])
+def test_the_epochs_of_table_2_are_the_preset_s_and_the_command_line_s(preset: str, warmup: int, finetune: int) -> None:
+    schedule = composed("+experiment=table2_tranblend", f"preset={preset}").schedule
+    assert (schedule.warmup_epochs, schedule.finetune_epochs) == (warmup, finetune)
+    assert schedule.stages.warmup.epochs == warmup
+    assert schedule.stages.pure.epochs == finetune
+    shorter = composed("+experiment=table2_tranblend", f"preset={preset}", "schedule.warmup_epochs=7")
+    assert shorter.schedule.stages.warmup.epochs == 7
+
+
+@pytest.mark.parametrize("experiment", ["table2_transalnet", "table2_tranblend", "fixrate_ablation", "mse_overfitting"])
+def test_what_is_compared_with_the_paper_is_scored_as_the_paper_does_unless_asked_otherwise(experiment: str) -> None:
+    cfg = composed(f"+experiment={experiment}")
+    assert (cfg.data.split, cfg.data.choose_on, cfg.evaluation.monitor) == ("published", "test", "test/cc")
+    assert {*PAPERS["tranblend"].metrics} <= {*cfg.evaluation.validation_metrics}
+    honest = composed(f"+experiment={experiment}", "protocol=standard")
+    assert (honest.data.split, honest.data.choose_on) == ("80/20", "val")
+
+
+@pytest.mark.parametrize("term", ["cc", "nss", "sim", "kl", "mse"])
+def test_a_loss_without_a_term_keeps_the_others(term: str) -> None:
+    whole = composed("loss=paper").loss.weights
+    assert composed(f"loss=without_{term}").loss.weights == {**whole, term: 0}
 
 
 def test_a_choice_on_the_command_line_beats_the_preset() -> None:

@@ -1,0 +1,211 @@
+"""What runs measured, cell by cell beside what was published."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import pandas as pd
+from omegaconf import DictConfig, OmegaConf
+
+from saltext.data import Split
+from saltext.reporting.compare import bootstrap_means
+from saltext.reporting.run_report import circumstances
+from saltext.reporting.scores import averaged_over_seeds, metric_names, of_protocol, read_scores
+from saltext.reporting.study_expected import Line, Study
+from saltext.run_folder import RunFolder
+
+_INTERVAL = (0.025, 0.975)
+_GENERATED = "saltext.data.SyntheticDataModule"
+
+
+class Verdict(StrEnum):
+    """How a measured mean compares with the published value; the first that applies."""
+
+    UNPUBLISHED = "–"
+    MISSING = "not measured"
+    GENERATED = "generated data"
+    WITHIN = "within tolerance"
+    COVERED = "covered by the interval"
+    ABOVE = "above"
+    BELOW = "below"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that has started, whether it has finished or not.
+
+    Attributes:
+        folder: Its files.
+        cfg: Its resolved configuration.
+        how: The split, and what chose the epoch; runs for which it differs share no table.
+    """
+
+    folder: RunFolder
+    cfg: DictConfig
+    how: str
+
+    @property
+    def generated(self) -> bool:
+        """Whether its data set is a generated one, whose scores say nothing about published values."""
+        return bool(self.cfg.data._target_ == _GENERATED)
+
+    def is_of(self, line: Line) -> bool:
+        """Whether a line is made from it."""
+        return bool(self.cfg.name == line.experiment) and all(
+            OmegaConf.select(self.cfg, key) == value for key, value in line.where.items()
+        )
+
+    def part(self, line: Line) -> RunFolder:
+        """The folder that holds what a line shows: the run's, or a stage's."""
+        return self.folder.stage(line.stage) if line.stage else self.folder
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The mean of one metric over the pairs of a row.
+
+    Attributes:
+        row: Of the study's table.
+        line: Its name.
+        metric: A name of ``saltext.metrics.METRICS``.
+        published: NaN where nothing was published.
+        mean: Ours; NaN where it was not measured, like what follows.
+        low: Lower end of the 95 % interval: bootstrap over images.
+        high: Upper end.
+        pairs: Image-text pairs.
+        verdict: Of the comparison.
+    """
+
+    row: str
+    line: str
+    metric: str
+    published: float
+    mean: float
+    low: float
+    high: float
+    pairs: int
+    verdict: Verdict
+
+    @property
+    def difference(self) -> float:
+        """Ours minus the published value; NaN where either is missing."""
+        return self.mean - self.published
+
+
+def read_jobs(folders: Iterable[RunFolder]) -> list[Job]:
+    """The runs among some folders that got as far as having a split."""
+    return [_job(folder) for folder in folders if folder.config.is_file() and folder.split.is_file()]
+
+
+def _job(folder: RunFolder) -> Job:
+    cfg: DictConfig = OmegaConf.load(folder.config)  # type: ignore[assignment]
+    return Job(folder, cfg, circumstances(Split.load(folder.split), cfg.data.choose_on))
+
+
+def by_circumstances(jobs: Sequence[Job], lines: Sequence[Line]) -> dict[str, list[Job]]:
+    """The jobs that lines are made from, apart by split and choice of the epoch."""
+    found: dict[str, list[Job]] = {}
+    for job in jobs:
+        if any(job.is_of(line) for line in lines):
+            found.setdefault(job.how, []).append(job)
+    return found
+
+
+def scores(study: Study, line: Line, jobs: Sequence[Job]) -> pd.DataFrame:
+    """A line's scores of single pairs: folds pooled, seeds averaged pair by pair.
+
+    Returns:
+        One row a pair, with ``image_id``, ``task`` and the study's metrics; empty where nothing was scored yet.
+    """
+    tables = [
+        table[table["model"] == (line.model or job.cfg.label)]
+        for job in jobs
+        if job.is_of(line) and job.part(line).scores.is_file()
+        for table in [of_protocol(read_scores(job.part(line).scores), study.protocol)]
+    ]
+    if not tables:
+        return pd.DataFrame(columns=["image_id", "task", *study.metrics])
+    return averaged_over_seeds(pd.concat(tables, ignore_index=True).assign(model=line.name))
+
+
+def cells(study: Study, jobs: Sequence[Job]) -> list[Cell]:
+    """Every cell of a study's tables; those that were neither measured nor published are left out.
+
+    Args:
+        study: What is compared.
+        jobs: Its jobs, of one kind of split and choice of the epoch.
+    """
+    generated = any(job.generated for job in jobs)
+    measured = {line.name: scores(study, line, jobs) for line in study.lines}
+    found = [
+        _cell(study, line, row, metric, measured[line.name], generated)
+        for row in study.rows
+        for line in study.lines
+        if row in study.rows_of(line)
+        for metric in study.metrics
+    ]
+    return [cell for cell in found if cell.pairs or not math.isnan(cell.published)]
+
+
+def _cell(study: Study, line: Line, row: str, metric: str, table: pd.DataFrame, generated: bool) -> Cell:
+    expected = study.expected(line, row, metric)
+    part = table[table["task"].isin(study.rows[row])]
+    known = part[part[metric].notna()] if metric in metric_names(part) else part[:0]
+    # A baseline that has not all tasks pooled in a row would stand beside models that do.
+    known = known if set(known["task"]) == set(study.rows[row]) else known[:0]
+    mean, low, high = _estimate(known, metric) if len(known) else (math.nan,) * 3
+    published = math.nan if expected is None else expected
+    tolerance = study.tolerance.get(metric)
+    verdict = _verdict(published, mean, (low, high), tolerance.within if tolerance else 0.0, generated)
+    return Cell(row, line.name, metric, published, mean, low, high, len(known), verdict)
+
+
+def _estimate(part: pd.DataFrame, metric: str) -> tuple[float, float, float]:
+    values = part[metric].to_numpy(np.float64)
+    low, high = np.quantile(bootstrap_means(values, part["image_id"].to_numpy()), _INTERVAL)
+    return float(values.mean()), float(low), float(high)
+
+
+def _verdict(published: float, mean: float, interval: tuple[float, float], within: float, generated: bool) -> Verdict:
+    if math.isnan(mean):
+        return Verdict.MISSING
+    if math.isnan(published):
+        return Verdict.UNPUBLISHED
+    if generated:
+        return Verdict.GENERATED
+    # A difference of exactly the tolerance is within it, whatever its last binary digit.
+    if abs(mean - published) <= within + 1e-12:
+        return Verdict.WITHIN
+    if interval[0] <= published <= interval[1]:
+        return Verdict.COVERED
+    return Verdict.ABOVE if mean > published else Verdict.BELOW
+
+
+def frame(found: Mapping[str, Sequence[Cell]], study: Study) -> pd.DataFrame:
+    """All cells as a table: one row a cell.
+
+    Args:
+        found: Split and choice of the epoch -> cells.
+        study: Whose tolerances are written beside them.
+    """
+    records = [
+        {
+            "row": cell.row,
+            "line": cell.line,
+            "metric": cell.metric,
+            "published": cell.published,
+            "ours": cell.mean,
+            "low": cell.low,
+            "high": cell.high,
+            "difference": cell.difference,
+            "tolerance": study.tolerance[cell.metric].within if cell.metric in study.tolerance else math.nan,
+            "verdict": str(cell.verdict),
+            "pairs": cell.pairs,
+            "how": how,
+        }
+        for how, part in found.items()
+        for cell in part
+    ]
+    return pd.DataFrame(records)

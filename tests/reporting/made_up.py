@@ -1,0 +1,93 @@
+"""Runs that never trained: folders with made-up scores and curves."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from saltext.data import Split
+from saltext.reporting.study_expected import Line, Study, Tolerance
+from saltext.run_folder import RunFolder
+
+PUBLISHED = "Theirs"
+
+
+def run(
+    root: Path,
+    scores: Mapping[str, Sequence[float]] | None = None,
+    *,
+    name: str = "one",
+    label: str = "net",
+    data: str = "saltext.data.SaliencyDataModule",
+    choose_on: str = "test",
+    stages: Mapping[str, Any] | None = None,
+    stage: str = "",
+    seed: int = 42,
+    curve: Mapping[str, Sequence[float]] | None = None,
+    baseline: Mapping[str, Sequence[float]] | None = None,
+) -> RunFolder:
+    """A run folder. ``scores``: task -> CC of images 0, 1, ...; with ``stage``, they and the curves are the stage's."""
+    folder = RunFolder(root)
+    part = folder.stage(stage) if stage else folder
+    part.root.mkdir(parents=True)
+    cfg = {
+        "name": name,
+        "label": label,
+        "seed": seed,
+        "data": {"_target_": data, "choose_on": choose_on, "image_size": [96, 128], "tasks": ["pure"]},
+        "trainer": {"max_epochs": 3},
+        "optimizer": {"lr": 0.1},
+        "schedule": {"stages": stages or {}},
+    }
+    folder.config.write_text(yaml.safe_dump(cfg, sort_keys=False))
+    Split("by hand", 0, "image", {"train": ("1",), "val": ("2",), "test": ("3",)}).save(folder.split)
+    if scores is not None:
+        rows = [table(scores, label, seed), *([table(baseline, "centre prior", seed)] if baseline else [])]
+        pd.concat(rows).to_csv(part.scores, index=False)
+        folder.result.write_text(json.dumps({"label": label, "seconds": 120}))
+    if curve:
+        log = part.root / "metrics" / "version_0" / "metrics.csv"
+        log.parent.mkdir(parents=True)
+        epochs = range(len(next(iter(curve.values()))))
+        pd.DataFrame({"epoch": epochs, "step": epochs, **curve}).to_csv(log, index=False)
+    return folder
+
+
+def table(scores: Mapping[str, Sequence[float]], model: str, seed: int) -> pd.DataFrame:
+    rows = [
+        {"image_id": f"{place:010d}", "task": task, "text": "", "split": "test", "model": model, "seed": seed,
+         "protocol": protocol, "cc": value if protocol == "tranblend" else value + 1}
+        for protocol in ("standard", "tranblend")
+        for task, values in scores.items()
+        for place, value in enumerate(values)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def spread(mean: float, half: float, pairs: int = 50) -> list[float]:
+    """Values with this mean, half of them ``half`` above it and half below."""
+    return (mean + half * np.where(np.arange(pairs) % 2, 1.0, -1.0)).tolist()
+
+
+def curves(**lines: Sequence[float]) -> pd.DataFrame:
+    rows = [(line, epoch, "cc", value) for line, values in lines.items() for epoch, value in enumerate(values)]
+    return pd.DataFrame(rows, columns=["line", "epoch", "metric", "value"])
+
+
+def study(*lines: Line, **more: Any) -> Study:
+    """A study of CC on ``pure`` and ``salient``, measured as the TranBlend paper does, tolerance .05."""
+    given: dict[str, Any] = {
+        "name": "made_up",
+        "title": "Made up",
+        "source": "nowhere",
+        "experiments": ["one"],
+        "protocol": "tranblend",
+        "metrics": ("cc",),
+        "rows": {"pure": ["pure"], "salient": ["salient"]},
+        "tolerance": {"cc": Tolerance(0.05, "made up")},
+    }
+    return Study(**{**given, "lines": lines or (Line("ours", "one"),), **more})
