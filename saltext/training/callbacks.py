@@ -15,8 +15,9 @@ _log = logging.getLogger(__name__)
 
 
 def _is_overall(key: str) -> bool:
-    """Whether a logged value is a validation metric over all tasks, not of one task."""
-    return key.startswith("val/") and key.removeprefix("val/") in METRICS
+    """Whether a logged value is a metric over all tasks of the part that chooses the epoch, not of one task."""
+    part, _, name = key.partition("/")
+    return part in ("val", "test") and name in METRICS
 
 
 class EpochSeed(Callback):
@@ -38,7 +39,7 @@ class EpochSeed(Callback):
 
 
 class EpochLines(Callback):
-    """One plain line an epoch: progress, loss, validation scores, time and time left."""
+    """One plain line an epoch: progress, loss, scores that choose the epoch, time and time left."""
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""

@@ -1,10 +1,12 @@
+import logging
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
-from saltext.training.callbacks import EpochSeed
+from saltext.training.callbacks import EpochLines, EpochSeed
 
 
 def draws(seed: int, epoch: int, rank: int = 0) -> tuple[float, float]:
@@ -22,3 +24,19 @@ def test_an_epoch_draws_the_same_numbers_whatever_came_before() -> None:
 
 def test_epochs_seeds_and_ranks_draw_different_numbers() -> None:
     assert len({draws(1, 3), draws(1, 4), draws(2, 3), draws(1, 3, rank=1)}) == 4
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_the_line_of_an_epoch_shows_the_scores_that_choose_it(part: str, caplog: pytest.LogCaptureFixture) -> None:
+    logged = {"train/loss": 2.5, f"{part}/cc": 0.75, f"{part}/cc_salient": 0.5, "lr": 0.1}
+    trainer: Any = SimpleNamespace(current_epoch=0, max_epochs=3, callback_metrics=logged)
+    module: Any = None
+    lines = EpochLines()
+    lines.on_train_epoch_start(trainer, module)
+    with caplog.at_level(logging.INFO):
+        lines.on_train_epoch_end(trainer, module)
+    (line,) = caplog.messages
+    assert line.startswith(f"epoch 1/3  {part}/cc 0.75  train/loss 2.5  ") or line.startswith(
+        f"epoch 1/3  train/loss 2.5  {part}/cc 0.75  "
+    )
+    assert "salient" not in line and "lr" not in line
