@@ -23,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from saltext.data.geometry import Resize, Size, content_box
+from saltext.data.fitting import fit
+from saltext.data.geometry import Resize, Size
 from saltext.data.sjtu_tis import Pair, Problems
 from saltext.errors import DataError
 
@@ -370,14 +371,7 @@ class _Builder:
                 self.problems.add("fixation files without a fixation", self._short(pair.fixations))
 
     def _fit(self, picture: Image.Image, target: Size) -> _UInt8:
-        """Bilinear with antialiasing, as torchvision's Resize does for PIL images."""
-        box = content_box((picture.height, picture.width), target, self.settings.resize)
-        content = np.asarray(picture.resize((box.width, box.height), Image.Resampling.BILINEAR))
-        if content.shape[:2] == target:
-            return content
-        canvas = np.zeros(target + content.shape[2:], np.uint8)
-        canvas[box.top : box.top + box.height, box.left : box.left + box.width] = content
-        return canvas
+        return fit(picture, target, self.settings.resize)[0]
 
     def _finish(self, sizes: npt.NDArray[np.int64]) -> None:
         for array in self.arrays.values():
