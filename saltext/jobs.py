@@ -231,6 +231,7 @@ def _of_sweep(cfg: DictConfig, job: Job) -> float | None:
 
 def _reason(cfg: DictConfig, folder: RunFolder) -> str:
     """Run a job of a sweep and say why it failed; empty if it did not."""
+    said_before = folder.log.stat().st_size if folder.log.is_file() else 0
     try:
         code = start(folder, cfg) if _is_due(cfg, folder) else 0
     except SaltextError as error:
@@ -239,15 +240,17 @@ def _reason(cfg: DictConfig, folder: RunFolder) -> str:
         with folder.log.open("a", encoding="utf-8") as log:
             log.write(traceback.format_exc())
         return f"{type(error).__name__}: {error}"
-    return _why(code, folder) if code else ""
-
-
-def _why(code: int, folder: RunFolder) -> str:
     if code < 0:
         return f"ended by {signal.Signals(-code).name}"
-    lines = folder.log.read_text(encoding="utf-8").split("\n") if folder.log.is_file() else []
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "no word in its log")
-    return f"status {code}, {_TIME.sub('', last)}"
+    said = folder.log.read_bytes()[said_before:].decode() if folder.log.is_file() else ""
+    return f"status {code}, {_gist(said)}" if code else ""
+
+
+def _gist(said: str) -> str:
+    """The line of a failed run's log that says most: the first error a user can mend, or the last line."""
+    lines = [_TIME.sub("", line).strip() for line in said.split("\n") if line.strip()]
+    # The other ranks' complaints come after the one's that failed.
+    return next((line for line in lines if line.startswith("error: ")), lines[-1] if lines else "no word in its log")
 
 
 def _is_due(cfg: DictConfig, folder: RunFolder) -> bool:

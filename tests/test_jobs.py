@@ -96,7 +96,8 @@ class Session:
         folder.checkpoints.mkdir(exist_ok=True)
         folder.last.touch()
         if cfg.seed == UNLUCKY:
-            folder.log.write_text("epoch 1/2\n2026-01-31 12:00:00 error: what an unlucky seed\n\n")
+            with folder.log.open("a") as log:
+                log.write("2026-01-31 12:00:00 error: what an unlucky seed\nRuntimeError: the other rank has gone\n\n")
             return 2
         write_run(folder, cfg, cc=1 - cfg.optimizer.lr)
         return 0
@@ -223,6 +224,22 @@ def test_a_job_ended_by_a_signal_says_so(saltext: Session, monkeypatch: pytest.M
     monkeypatch.setattr(jobs, "launch", lambda *_: -9)
     assert saltext("name=study", "seed=1,2", "-m") == 1
     assert jobs.failure(latest_jobs(saltext.outputs / "study")[0].folder) == "ended by SIGKILL"
+
+
+def test_the_reason_of_a_failure_is_from_the_job_s_last_start(
+    saltext: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saltext("name=study", f"seed={UNLUCKY},1", "-m")
+    failed = latest_jobs(saltext.outputs / "study")[0].folder
+
+    def differently(module: str, arguments: Sequence[str], *rest: Any) -> int:
+        with failed.log.open("a") as log:
+            log.write("Traceback\nOSError: no space left\n")
+        return 1
+
+    monkeypatch.setattr(jobs, "launch", differently)
+    saltext("name=study", f"seed={UNLUCKY},1", "-m")
+    assert jobs.failure(failed) == "status 1, OSError: no space left"
 
 
 def test_only_the_latest_sweep_of_a_folder_counts(saltext: Session) -> None:

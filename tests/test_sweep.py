@@ -114,8 +114,9 @@ def test_the_command_shows_a_sweep_and_refuses_other_folders(
 # Real ones
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-SMALL = ("preset=smoke", "trainer.max_epochs=3", "data.tasks=[salient]", "evaluation.paper=null",
-         "evaluation.baselines=[uniform]", "evaluation.text_effect=false", "evaluation.pictures=1")  # fmt: skip
+SMALL = ("preset=smoke", "trainer.max_epochs=3", "data.tasks=[salient,non_salient]", "data.batch_size=4",
+         "evaluation.paper=null", "evaluation.baselines=[uniform]", "evaluation.text_effect=false",
+         "evaluation.pictures=1")  # fmt: skip
 FOUR = ("name=study", "seed=0,1", "model/blend=film,none", "-m")
 
 
@@ -198,10 +199,10 @@ def test_every_launcher_runs_two_ranks_beside_a_job_that_fails(outputs: Path, la
     assert ranks[0]["world"] == 2
 
     ours = latest_jobs(folder)[1].folder
-    assert len(read_scores(ours.scores)) == 2 * 2  # pairs; the model and the uniform map
+    assert len(read_scores(ours.scores)) == 4 * 2  # pairs; the model and the uniform map
     if launcher == "basic":
-        again = [sys.executable, "-m", "saltext.evaluate", f"run={ours.root}", "trainer=null"]
-        again[-1:] = ["trainer.devices=1", "trainer.strategy=auto"]
+        alone = ["trainer.devices=1", "trainer.strategy=auto"]
+        again = [sys.executable, "-m", "saltext.evaluate", f"run={ours.root}", *alone]
         subprocess.run(again, env=ENVIRONMENT, check=True, capture_output=True, timeout=900)
         reference = read_scores(ours.root / "evaluation" / "scores.csv")
     else:

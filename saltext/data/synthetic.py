@@ -137,7 +137,7 @@ def generate(root: Path | str, images: int = 240, seed: int = 0, size_range: tup
     part = root.resolve().with_name(f".{root.resolve().name}-{uuid.uuid4().hex}")
     try:
         _write(part, settings, images, seed, size_range)
-        if root.exists():
+        if root.exists() and _written_settings(root) != settings:
             _refuse_foreign(root)
             shutil.rmtree(root)
         try:

@@ -1,10 +1,12 @@
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from saltext.data import synthetic
 from saltext.data.sjtu_tis import Pair, read_index
 from saltext.data.synthetic import COLOURS, SHAPES, generate
 from saltext.errors import ConfigError, DataError
@@ -126,6 +128,24 @@ def test_a_folder_that_was_not_all_generated_is_left_alone(copied_root: Path, da
     with pytest.raises(DataError, match=r"did not write .*Choose a new folder .*nothing was changed"):
         generate(copied_root, images=4)
     assert sorted(copied_root.rglob("*")) == before
+
+
+def test_who_comes_second_keeps_what_the_first_wrote_and_may_be_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, write = tmp_path / "data", synthetic._write
+
+    def write_slowly(*arguments: Any) -> None:
+        monkeypatch.setattr(synthetic, "_write", write)
+        write(*arguments)
+        generate(root, images=4)  # another process, which is faster
+
+    monkeypatch.setattr(synthetic, "_write", write_slowly)
+    deleted: list[Path] = []
+    monkeypatch.setattr(synthetic.shutil, "rmtree", lambda path, **_: deleted.append(Path(path)))
+    generate(root, images=4)
+    assert root not in deleted
+    assert len(read_index(root)) == 12
 
 
 def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
