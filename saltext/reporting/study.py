@@ -7,6 +7,7 @@ Writes the study experiments/NAME/expected.yaml describes from all runs below th
 
 import json
 import math
+import re
 import shutil
 import sys
 from collections import Counter
@@ -26,6 +27,7 @@ from saltext.run_folder import RunFolder
 from saltext.stages import stages
 
 _ARROWS = {True: "↑", False: "↓"}
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9.-]+")  # of files, so that links to them need no escapes
 _GENERATED = (
     "These runs read a generated data set: they show that the command works. Their scores say nothing about the "
     "published ones, and get no verdict."
@@ -223,7 +225,7 @@ def _pictures(study: Study, jobs: Sequence[Job], to: Path, number: str) -> list[
         for job in jobs:
             drawn = job.part(line).picture
             if job.is_of(line) and drawn.is_file():
-                name = "-".join([line.name.replace(" ", "_"), *number.strip(" ()"), job.cfg.label]) + ".png"
+                name = "-".join([_NOT_IN_NAMES.sub("_", line.name), *number.strip(" ()"), job.cfg.label]) + ".png"
                 shutil.copyfile(drawn, to / name)
                 blocks.append(page.Picture(to / name, f"{line.name}{number}, {job.cfg.label}, seed {job.cfg.seed}"))
     return [page.Heading(f"Test pairs{number}"), *blocks] if blocks else []

@@ -105,10 +105,10 @@ def test_what_nobody_published_is_shown_without_columns_for_it(tmp_path: Path) -
 def test_the_pictures_of_a_stage_stand_in_the_report(tmp_path: Path) -> None:
     folder = run(tmp_path / "a", {"pure": [0.5, 0.6]}, stages={"pure": {}}, stage="pure")
     folder.stage("pure").picture.write_bytes(PNG)
-    examples = study(Line("free viewing", "one", stage="pure", rows=("pure",), picture=True))
+    examples = study(Line("people's free, viewing", "one", stage="pure", rows=("pure",), picture=True))
     write_study(examples, [folder], tmp_path / "out")
-    assert (tmp_path / "out" / "free_viewing-net.png").read_bytes() == PNG
-    assert "](free_viewing-net.png)" in (tmp_path / "out" / "results.md").read_text()
+    assert (tmp_path / "out" / "people_s_free_viewing-net.png").read_bytes() == PNG
+    assert "](people_s_free_viewing-net.png)" in (tmp_path / "out" / "results.md").read_text()
 
 
 def test_an_unfinished_run_is_named_as_one(tmp_path: Path) -> None:
