@@ -1,8 +1,10 @@
 """What every test may ask for: the golden files and the real data set, where they are there."""
 
+import logging
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> SyntheticDataModule:
     )
     module.prepare_data()
     return module
+
+
+@pytest.fixture(autouse=True)
+def _the_suites_logger_is_left_as_it_was() -> Iterator[None]:
+    logger = logging.getLogger("saltext")
+    level, propagate, handlers = logger.level, logger.propagate, list(logger.handlers)
+    yield
+    logger.setLevel(level)
+    logger.propagate, logger.handlers = propagate, handlers
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ def command(*arguments: str, module: str = "saltext.run") -> list[str]:
 
 def saltext(*arguments: str, module: str = "saltext.run") -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        command(*arguments, module=module), capture_output=True, text=True, env=ENVIRONMENT, timeout=300, check=False
+        command(*arguments, module=module), capture_output=True, text=True, env=ENVIRONMENT, timeout=900, check=False
     )
 
 
@@ -165,7 +165,7 @@ def test_an_interrupted_run_continues_to_the_same_weights(
     while not folder.last.is_file() and time.monotonic() < deadline:
         time.sleep(0.02)
     front.send_signal(number)
-    front.communicate(timeout=60)  # returns when no process holds the pipe any more: the worker is gone, too
+    front.communicate(timeout=180)  # returns when no process holds the pipe any more: the worker is gone, too
     assert front.returncode != 0
     assert not folder.result.exists(), "the run finished before it was interrupted"
 
@@ -201,7 +201,7 @@ def test_a_killed_schedule_repeats_nothing_that_was_finished(outputs: Path) -> N
     )  # fmt: skip
     wait_for(folder.stage("salient").last)  # inside the third stage
     front.kill()
-    front.communicate(timeout=60)
+    front.communicate(timeout=180)
     before = {path: path.stat().st_mtime_ns for path in folder.root.glob("stages/*/checkpoints/best.ckpt")}
     finished = [p.parent.name for p in folder.root.glob("stages/*/stage.json")]
     assert {"warmup", "non_salient"} <= set(finished)

@@ -42,7 +42,8 @@ class Evaluation:
     def _listed(self, points):
         y, x = np.concatenate(points).astype(float).T
         image = np.repeat(np.arange(len(points)), [len(p) for p in points])
-        return self._package.Fixations.create_without_history(x, y, image)
+        with np.errstate(invalid="ignore"):  # it multiplies memory that nothing was written to by NaN
+            return self._package.Fixations.create_without_history(x, y, image)
 
     def auc(self, negatives, thresholds="all"):
         """Each image's area; ``negatives``: uniform, unfixated, shuffled, or points of each image."""
