@@ -225,7 +225,8 @@ def _pictures(study: Study, jobs: Sequence[Job], to: Path, number: str) -> list[
         for job in jobs:
             drawn = job.part(line).picture
             if job.is_of(line) and drawn.is_file():
-                name = "-".join([_NOT_IN_NAMES.sub("_", line.name), *number.strip(" ()"), job.cfg.label]) + ".png"
+                # Jobs of several seeds or folds have one label; their folders differ.
+                name = f"{_NOT_IN_NAMES.sub('_', line.name)}-{job.folder.root.name}.png"
                 shutil.copyfile(drawn, to / name)
                 blocks.append(page.Picture(to / name, f"{line.name}{number}, {job.cfg.label}, seed {job.cfg.seed}"))
     return [page.Heading(f"Test pairs{number}"), *blocks] if blocks else []

@@ -102,13 +102,15 @@ def test_what_nobody_published_is_shown_without_columns_for_it(tmp_path: Path) -
     assert "verdict |" not in text
 
 
-def test_the_pictures_of_a_stage_stand_in_the_report(tmp_path: Path) -> None:
-    folder = run(tmp_path / "a", {"pure": [0.5, 0.6]}, stages={"pure": {}}, stage="pure")
-    folder.stage("pure").picture.write_bytes(PNG)
+def test_the_pictures_of_a_stage_stand_in_the_report_one_for_each_run(tmp_path: Path) -> None:
+    folders = [run(tmp_path / name, {"pure": [0.5, 0.6]}, stages={"pure": {}}, stage="pure") for name in ("a", "b")]
+    for folder in folders:
+        folder.stage("pure").picture.write_bytes(PNG + folder.root.name.encode())
     examples = study(Line("people's free, viewing", "one", stage="pure", rows=("pure",), picture=True))
-    write_study(examples, [folder], tmp_path / "out")
-    assert (tmp_path / "out" / "people_s_free_viewing-net.png").read_bytes() == PNG
-    assert "](people_s_free_viewing-net.png)" in (tmp_path / "out" / "results.md").read_text()
+    write_study(examples, folders, tmp_path / "out")
+    for name in ("a", "b"):
+        assert (tmp_path / "out" / f"people_s_free_viewing-{name}.png").read_bytes() == PNG + name.encode()
+        assert f"](people_s_free_viewing-{name}.png)" in (tmp_path / "out" / "results.md").read_text()
 
 
 def test_an_unfinished_run_is_named_as_one(tmp_path: Path) -> None:
