@@ -296,6 +296,7 @@ def _forget(folder: RunFolder) -> None:
         folder.text_effect_table,
         folder.table,
         folder.picture,
+        folder.wandb_id,
     ):
         path.unlink(missing_ok=True)
 

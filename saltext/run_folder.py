@@ -88,6 +88,11 @@ class RunFolder:
         return self.root / "run.log"
 
     @property
+    def wandb_id(self) -> Path:
+        """Which W&B run it is, so that a resumed run goes on in it."""
+        return self.root / "wandb" / "id"
+
+    @property
     def result(self) -> Path:
         """Mean test scores; there only when the run has finished."""
         return self.root / "result.json"

@@ -71,7 +71,7 @@ def _opened(cfg: DictConfig, folder: RunFolder) -> "Run":
     os.environ.setdefault("WANDB_CACHE_DIR", str(home / "cache"))
     import wandb
 
-    known = home / "id"
+    known = folder.wandb_id
     arguments = _arguments(cfg, folder) | {"id": known.read_text().strip() if known.is_file() else None}
     try:
         run = wandb.init(**arguments, settings=wandb.Settings(quiet=True))

@@ -1,8 +1,12 @@
+from pathlib import Path
+
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
 from saltext.errors import ConfigError
-from saltext.evaluate import largest_difference
+from saltext.evaluate import configuration, largest_difference
+from saltext.run_folder import RunFolder
 
 
 def table(cc: list[float], ids: tuple[str, str] = ("1", "2")) -> pd.DataFrame:
@@ -20,3 +24,10 @@ def test_the_largest_difference_is_found_pair_by_pair() -> None:
 def test_tables_of_different_pairs_are_not_compared() -> None:
     with pytest.raises(ConfigError, match="different pairs"):
         largest_difference(table([0.2, 0.4]), table([0.2, 0.4], ids=("1", "3")))
+
+
+def test_one_machine_scores_what_several_trained(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    OmegaConf.save(OmegaConf.create({"trainer": {"num_nodes": 4, "devices": 2}}), folder.config)
+    assert configuration(folder, OmegaConf.create({})).trainer == {"num_nodes": 1, "devices": 2}
+    assert configuration(folder, OmegaConf.create({"trainer": {"num_nodes": 2}})).trainer.num_nodes == 2

@@ -135,10 +135,13 @@ def test_rerun_runs_them_again_from_the_start(saltext: Session) -> None:
     command = ("name=study", "seed=1,2", "-m")
     saltext(*command)
     folder = latest_jobs(saltext.outputs / "study")[0].folder
-    folder.split.touch()
+    folder.wandb_id.parent.mkdir()
+    left = (folder.split, folder.wandb_id)
+    for path in left:
+        path.touch()
     assert saltext(*command[:2], "rerun=true", "-m") == 0
     assert [cfg.seed for cfg in saltext.started] == [1, 2]
-    assert not folder.split.exists()
+    assert not any(path.exists() for path in left)
     assert len(latest_jobs(saltext.outputs / "study")) == 2
 
 

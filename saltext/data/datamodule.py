@@ -7,14 +7,14 @@ from typing import Any, get_args
 
 import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader, Sampler
 
 from saltext.data import splits
 from saltext.data.cache import CacheSettings, DecodedCache, open_cache
 from saltext.data.dataset import SJTUTIS, Batch, Sample, collate
 from saltext.data.density import sigma_for
 from saltext.data.geometry import Resize, Size
-from saltext.data.samplers import EvaluationOrder, TrainingOrder
+from saltext.data.samplers import EvaluationBatches, TrainingOrder
 from saltext.data.sjtu_tis import Pair, image_sets, read_index
 from saltext.data.splits import Part, Split
 from saltext.data.synthetic import BLUR, generate
@@ -181,7 +181,7 @@ class SaliencyDataModule(LightningDataModule):
         dataset = self.dataset("train", augment=self.augment)
         sampler = TrainingOrder(len(dataset), self.seed, *self._process())
         lonely_last = len(sampler) > 1 and len(sampler) % self.batch_size == 1 and self.batch_size > 1
-        return self._loader(dataset, sampler, self.batch_size, drop_last=lonely_last)
+        return self._loader(dataset, BatchSampler(sampler, self.batch_size, drop_last=lonely_last))
 
     def val_dataloader(self) -> "DataLoader[Batch] | list[Any]":
         """Samples that choose the epoch, with native truth; an empty list where the split keeps none for that."""
@@ -247,20 +247,12 @@ class SaliencyDataModule(LightningDataModule):
     def _evaluation_loader(self, part: Part) -> "DataLoader[Batch]":
         dataset = self.dataset(part, native=True)
         sizes = [self.cache.native_size(index) for index in dataset.indices]
-        return self._loader(dataset, EvaluationOrder(sizes, *self._process()), self.eval_batch_size)
+        return self._loader(dataset, EvaluationBatches(sizes, self.eval_batch_size, *self._process()))
 
-    def _loader(
-        self,
-        dataset: SJTUTIS,
-        sampler: TrainingOrder | EvaluationOrder,
-        batch_size: int,
-        drop_last: bool = False,
-    ) -> "DataLoader[Any]":
+    def _loader(self, dataset: SJTUTIS, batches: Sampler[Any]) -> "DataLoader[Any]":
         return DataLoader[Sample](
             dataset,
-            batch_size=batch_size,
-            sampler=sampler,
-            drop_last=drop_last,
+            batch_sampler=batches,
             collate_fn=collate,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,

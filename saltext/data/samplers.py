@@ -1,5 +1,6 @@
 """The order in which samples are served, the same for one process or many."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -42,22 +43,30 @@ class TrainingOrder(Sampler[tuple[int, int]]):
         return iter([(epoch, place) for place in mine.tolist()])
 
 
-class EvaluationOrder(Sampler[int]):
-    """Every sample exactly once over all processes, so the processes may get one more or less than each other.
+class EvaluationBatches(Sampler[list[int]]):
+    """Batches that hold every sample exactly once over all processes.
+
+    Processes deal whole batches, and a batch is the same whoever gets it: in float32 a prediction differs in its last
+    digits between batches of other samples, and a pixel at a metric's threshold shows that. Only where there are fewer
+    batches than processes, smaller ones are dealt, so that nobody is idle.
 
     Args:
-        sizes: Native (height, width) of each sample. Equal sizes are served together, so that the predictions of a
-            batch are brought to few distinct sizes.
+        sizes: Native (height, width) of each sample, at least as many as processes. Equal sizes are served together,
+            so that the predictions of a batch are brought to few distinct sizes.
+        batch_size: Samples of a batch; the last one may have fewer.
         rank: This process.
         world_size: Number of processes.
     """
 
-    def __init__(self, sizes: Sequence[tuple[int, int]], rank: int = 0, world_size: int = 1) -> None:
+    def __init__(self, sizes: Sequence[tuple[int, int]], batch_size: int, rank: int = 0, world_size: int = 1) -> None:
         order = sorted(range(len(sizes)), key=lambda place: (sizes[place], place))
-        self.places = order[rank::world_size]
+        fewer = math.ceil(len(order) / batch_size) < world_size
+        size = max(1, len(order) // world_size) if fewer else batch_size
+        starts = range(0, len(order), size)[rank::world_size]
+        self.batches = [order[start : start + size] for start in starts]
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.batches)
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.places)
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches)

@@ -98,7 +98,7 @@ def test_workers_serve_what_the_main_process_serves_and_each_epoch_differs(make:
         loader = make(augment=Augment(), num_workers=workers).train_dataloader()
         served = []
         for epoch in range(2):
-            loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+            loader.batch_sampler.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
             served.append(_images(list(loader)))
         return served
 

@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import pytest
 
-from saltext.data.samplers import EvaluationOrder, TrainingOrder
+from saltext.data.samplers import EvaluationBatches, TrainingOrder
 
 
 def _epoch(seed: int, epoch: int, rank: int = 0, world_size: int = 1, length: int = 23) -> list[tuple[int, int]]:
@@ -37,15 +37,29 @@ def test_what_does_not_divide_is_another_sample_in_each_epoch() -> None:
     assert len(left_out) > 3
 
 
-@pytest.mark.parametrize("world_size", [1, 2, 3, 8])
-def test_evaluation_serves_every_sample_exactly_once(world_size: int) -> None:
-    sizes = [(480, 640), (640, 480), (427, 640)] * 7
-    parts = [list(EvaluationOrder(sizes, rank, world_size)) for rank in range(world_size)]
-    assert sorted(place for part in parts for place in part) == list(range(21))
-    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+SIZES = [(480, 640), (640, 480), (427, 640)] * 7
+
+
+def _batches(rank: int = 0, world_size: int = 1, batch_size: int = 4) -> list[list[int]]:
+    batches = EvaluationBatches(SIZES, batch_size, rank, world_size)
+    assert len(list(batches)) == len(batches)
+    return list(batches)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 8, 21])
+def test_evaluation_serves_every_sample_exactly_once_and_leaves_no_process_idle(world_size: int) -> None:
+    parts = [_batches(rank, world_size) for rank in range(world_size)]
+    assert sorted(place for part in parts for batch in part for place in batch) == list(range(21))
+    assert all(parts)
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 6])
+def test_processes_deal_the_very_batches_of_one_process(world_size: int) -> None:
+    alone = _batches()
+    dealt = [batch for rank in range(world_size) for batch in _batches(rank, world_size)]
+    assert sorted(dealt) == sorted(alone)
 
 
 def test_evaluation_serves_equal_sizes_together() -> None:
-    sizes = [(480, 640), (640, 480), (427, 640)] * 7
-    served = [sizes[place] for place in EvaluationOrder(sizes)]
+    served = [SIZES[place] for batch in _batches() for place in batch]
     assert sum(a != b for a, b in pairwise(served)) == 2
