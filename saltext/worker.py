@@ -71,11 +71,11 @@ def _train(stage: Stage, module: SupervisedModule, data: SaliencyDataModule) -> 
 
 def _say_what_trains(module: SupervisedModule) -> None:
     network = module.network
-    if not isinstance(network, TranSalNet):
+    if isinstance(network, TranSalNet):
+        freeze.show(freeze_table(network))
+    if not isinstance(network, SaliencyNetwork) or network.memory is None:
         return
-    rows = freeze_table(network)
-    freeze.show(rows)
-    if network.memory is not None and any(row.parameters > row.trained_parameters for row in rows):
+    if not all(parameter.requires_grad for parameter in network.parameters()):
         when = "" if network.memory.in_training else " in evaluation (data.augment=flip or none: in training, too)"
         _log.info("what frozen parts make of an image is remembered%s in %s", when, network.memory.store.path)
 

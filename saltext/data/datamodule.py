@@ -181,7 +181,8 @@ class SaliencyDataModule(LightningDataModule):
         dataset = self.dataset("train", augment=self.augment)
         sampler = TrainingOrder(len(dataset), self.seed, *self._process())
         lonely_last = len(sampler) > 1 and len(sampler) % self.batch_size == 1 and self.batch_size > 1
-        return self._loader(dataset, BatchSampler(sampler, self.batch_size, drop_last=lonely_last))
+        keys: Any = sampler  # (epoch, place), which torch's annotations do not know of
+        return self._loader(dataset, BatchSampler(keys, self.batch_size, drop_last=lonely_last))
 
     def val_dataloader(self) -> "DataLoader[Batch] | list[Any]":
         """Samples that choose the epoch, with native truth; an empty list where the split keeps none for that."""

@@ -90,33 +90,44 @@ class Memory:
         """Whether to ask, given the mode of the network around the frozen part."""
         return self.in_training or not network.training
 
-    def recall(self, module: nn.Module, inputs: Tensor, compute: Callable[[Tensor], Features]) -> Features:
+    def recall(
+        self, module: nn.Module, inputs: Tensor, compute: Callable[..., Features], texts: Sequence[str] | None = None
+    ) -> Features:
         """The module's results for a batch, of which only those that are not known yet are computed.
 
         Args:
             module: The frozen module, in evaluation mode, whose weights ``compute`` uses.
             inputs: Shape ``(batch, ...)``, any dtype.
-            compute: ``(n, ...) -> tensors of shape (n, ...)``; a sample's result may not depend on the others.
+            compute: ``(n, ...) -> tensors of shape (n, ...)``; a sample's result may not depend on the others. It is
+                given the texts, too, if there are any.
+            texts: One a sample, where the result depends on them.
 
         Returns:
-            As ``compute(inputs)``, without gradient.
+            As ``compute(inputs)`` or ``compute(inputs, texts)``, without gradient.
         """
-        keys = self._keys(module, inputs)
+        keys = self._keys(module, inputs, texts)
         known = self.store.get(keys)
         missing = {key: place for place, key in enumerate(keys) if key not in known}
         if missing:
+            rows = list(missing.values())
+            read = () if texts is None else ([texts[row] for row in rows],)
             with torch.no_grad():
-                made = compute(inputs[list(missing.values())])
+                made = compute(inputs[rows], *read)
             fresh = {key: tuple(t[row].cpu() for t in made) for row, key in enumerate(missing)}
             self.store.put(fresh)
             known |= fresh
         columns = zip(*(known[key] for key in keys), strict=True)
         return tuple(torch.stack(column).to(inputs.device) for column in columns)
 
-    def _keys(self, module: nn.Module, inputs: Tensor) -> list[bytes]:
-        head = self._weights(module) + f"{tuple(inputs.shape[1:])} {inputs.dtype}".encode()
+    def _keys(self, module: nn.Module, inputs: Tensor, texts: Sequence[str] | None) -> list[bytes]:
+        kind = f"{tuple(inputs.shape[1:])} {inputs.dtype}{'' if texts is None else ' and a text'}"
+        head = _short(self._weights(module) + kind.encode())
         rows = inputs.detach().cpu().contiguous().numpy()
-        return [hashlib.blake2b(row.tobytes(), digest_size=16, key=_short(head)).digest() for row in rows]
+        read = [""] * len(rows) if texts is None else texts
+        return [
+            hashlib.blake2b(row.tobytes() + text.encode(), digest_size=16, key=head).digest()
+            for row, text in zip(rows, read, strict=True)
+        ]
 
     def _weights(self, module: nn.Module) -> bytes:
         """Digest of the module's weights, made again when one of its tensors was written to."""

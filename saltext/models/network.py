@@ -1,6 +1,6 @@
 """What all saliency networks share."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
@@ -19,12 +19,22 @@ class SaliencyNetwork(KeepsFrozenParts):
         std: What to divide it by afterwards.
         memory: Of what frozen parts make of an image; None computes it every time.
         output_stride: Pixels of the input for each cell of the output, along a side.
+        conditions: Names of the conditions it is told beside the text, as a third argument; empty: it is not.
+        predicts_density: Whether its logits are those of a density over the image, not of each place by itself.
     """
 
     mean: Colour
     std: Colour
     output_stride: int
     memory: Memory | None = None
+    conditions: Sequence[str] = ()
+    predicts_density: bool = False
+
+    def maps(self, logits: Tensor) -> Tensor:
+        """Saliency in [0, 1] of the network's logits: their sigmoid, or the density over its largest value."""
+        if self.predicts_density:
+            return (logits - logits.amax(dim=(2, 3), keepdim=True)).exp()
+        return logits.sigmoid()
 
     def remember(self, memory: Memory) -> None:
         """Compute what frozen parts make of an image once, and read it back afterwards."""
@@ -33,12 +43,25 @@ class SaliencyNetwork(KeepsFrozenParts):
         if text_encoder is not None:
             text_encoder.memory = memory
 
-    def recalled(self, part: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
-        """What a part makes of images, a tuple; of a frozen part with a memory, remembered results."""
+    def recalled(
+        self,
+        part: nn.Module,
+        inputs: Tensor,
+        texts: Sequence[str] | None = None,
+        compute: Callable[..., tuple[Tensor, ...]] | None = None,
+    ) -> tuple[Tensor, ...]:
+        """What a part makes of its inputs, a tuple; of a frozen part with a memory, remembered results.
+
+        Args:
+            part: A part of the network.
+            inputs: Shape ``(batch, ...)``.
+            texts: One a sample, where the result depends on them.
+            compute: What is computed with the part's weights; by default, the part itself is run.
+        """
+        compute = compute or part
         if self.memory is None or part.training or not is_frozen(part) or not self.memory.serves(self):
-            made: tuple[Tensor, ...] = part(images)
-            return made
-        return self.memory.recall(part, images, part)
+            return compute(inputs) if texts is None else compute(inputs, texts)
+        return self.memory.recall(part, inputs, compute, texts)
 
     def images_come_as(self, normalize: Normalize) -> None:
         """Say how the images given to ``forward`` are normalised, for text encoders that read them."""
@@ -61,7 +84,7 @@ class SaliencyNetwork(KeepsFrozenParts):
 
         Returns:
             Logits, shape ``(batch, 1, height', width')`` with sizes divided by ``output_stride``, those of the input
-            first rounded to a multiple of 8. Saliency in [0, 1] is their sigmoid.
+            first rounded to a multiple of 8; see :meth:`maps`.
 
         Raises:
             ValueError: Images of another shape or type, or not as many texts as images.

@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from saltext.data.splits import Part
 from saltext.errors import ConfigError, SaltextError
 from saltext.losses import GeneratorLoss, at_least_float32, verdict_loss
+from saltext.models.network import SaliencyNetwork
 from saltext.training.supervised import OptimizerFactory, SchedulerFactory, SupervisedModule, make_scheduler
 
 _GENERATOR, _DISCRIMINATOR = 0, 1
@@ -109,6 +110,11 @@ class AdversarialModule(SupervisedModule):
     ) -> None:
         super().__init__(network, normalize, loss, optimizer, scheduler, prompt, mirror, validation_metrics, choose_on)
         _check(loss, warm_start, label_smoothing, accumulate, clip, patience)
+        if isinstance(network, SaliencyNetwork) and network.predicts_density:
+            raise ValueError(
+                f"a generator whose maps are the sigmoid of its logits expected, {type(network).__name__} came, which "
+                "predicts a density: train it with training=supervised"
+            )
         self.automatic_optimization = False
         self.discriminator = discriminator
         self._discriminator_optimizer = discriminator_optimizer or optimizer

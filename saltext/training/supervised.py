@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from saltext.data import mirror_text
 from saltext.data.splits import Part
+from saltext.models.network import SaliencyNetwork
 from saltext.training.scored import ScoredModule
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
@@ -83,14 +84,17 @@ class SupervisedModule(ScoredModule):
         self._scheduler = scheduler
         self._prompt = _checked_prompt(prompt)
         self.reads_text = bool(getattr(network, "reads_text", False))
-        self.reads_condition = self.reads_text and prompt.format(text="", condition="x") != prompt.format(
-            text="", condition=""
-        )
+        self._conditions = tuple(getattr(network, "conditions", ()))
+        in_prompt = self.reads_text and prompt.format(text="", condition="x") != prompt.format(text="", condition="")
+        self.reads_condition = in_prompt or bool(self._conditions)
         self._mirror = mirror
 
     def saliency(self, batch: Mapping[str, Any]) -> Tensor:
-        """Sigmoid of the network's logits, float32 whatever the precision of the network."""
-        return torch.sigmoid(self.network(self.normalize(batch["image"]), self.read(batch)).float())
+        """The network's maps, float32 whatever its precision."""
+        told = (batch["task"],) if self._conditions else ()
+        logits = self.network(self.normalize(batch["image"]), self.read(batch), *told).float()
+        maps: Tensor = self.network.maps(logits) if isinstance(self.network, SaliencyNetwork) else logits.sigmoid()
+        return maps
 
     def predict_saliency(self, batch: Mapping[str, Any]) -> Tensor:
         """Maps to score: with ``mirror``, the mean of the prediction and that for the mirrored image and text."""
@@ -108,12 +112,14 @@ class SupervisedModule(ScoredModule):
 
     def training_step(self, batch: Mapping[str, Any], batch_index: int) -> Tensor:
         """The loss of a batch, at ``map_size``."""
-        density = batch["density"]
         saliency = self.saliency(batch)
+        members = saliency.shape[1]  # each learns by itself
+        saliency = saliency.flatten(0, 1)[:, None]
+        density, fixations = (batch[name].repeat_interleave(members, 0) for name in ("density", "fixations"))
         if saliency.shape != density.shape:
             saliency = F.interpolate(saliency, size=density.shape[-2:], mode="bilinear", align_corners=False)
-        total, terms = self.loss(saliency, density, batch["fixations"])
-        self._log_epoch({"loss": total, **terms}, batch_size=len(density))
+        total, terms = self.loss(saliency, density, fixations)
+        self._log_epoch({"loss": total, **terms}, batch_size=len(batch["density"]))
         return total  # type: ignore[no-any-return]
 
     def _log_epoch(self, values: Mapping[str, Tensor], batch_size: int) -> None:

@@ -1,6 +1,6 @@
 """What every network promises, whichever its parts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import pytest
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from saltext.models.clip_salgan import Concat, InnerProduct, PyramidGenerator, SmallGenerator
 from saltext.models.freezing import FixRates
+from saltext.models.grounded_gaze import GroundedGaze
 from saltext.models.network import SaliencyNetwork
 from saltext.models.text import TinyText
 from saltext.models.tranblend import (
@@ -21,6 +22,7 @@ from saltext.models.tranblend import (
     TranBlend,
     UpsampleBlend,
 )
+from saltext.models.tranblend.bridge import ClassNameBridge
 from saltext.models.transalnet import TimmEncoder, TranSalNet
 
 SIZES = {"hidden": (16, 16, 8), "heads": (2, 2, 2), "channels": (16, 8, 8, 4), "grid": (2, 3), "layers": 1}
@@ -37,6 +39,24 @@ def tranblend(
 def pyramid(fusion: Callable[..., nn.Module] | None, frozen: bool = False) -> PyramidGenerator:
     encoder = TimmEncoder("test_efficientnet", frozen=frozen)
     return PyramidGenerator(encoder, TinyText(dim=12), fusion, channels=(16, 16, 8, 4), grid=(4, 6))
+
+
+class ToldOneCondition(GroundedGaze):
+    """Can be called like the networks that are not told."""
+
+    def forward(self, images: Tensor, texts: Sequence[str], conditions: Sequence[str] = ()) -> Tensor:
+        return super().forward(images, texts, ["pure"] * len(texts))
+
+
+def grounded_gaze(text: bool = True, bridge: bool = True, frozen: bool = False) -> GroundedGaze:
+    encoder = TimmEncoder("test_efficientnet", frozen=frozen)
+    head = nn.Conv2d(encoder.channels[2], 3, 1)  # of a known classifier, which is why state dicts leave it out
+    nn.init.eye_(head.weight.data[:, :, 0, 0])
+    nn.init.zeros_(head.bias.data)
+    names = ClassNameBridge(head, ["dog", "star", "circle"]) if bridge else None
+    return ToldOneCondition(
+        encoder, TinyText(dim=12) if text else None, names, ["pure", "whole"], width=16, layers=1, heads=2, grid=(2, 3)
+    )
 
 
 NETWORKS: dict[str, Callable[[], SaliencyNetwork]] = {
@@ -60,17 +80,23 @@ NETWORKS: dict[str, Callable[[], SaliencyNetwork]] = {
     "pyramid-token-cross-attention": lambda: pyramid(TokenCrossAttention),
     "pyramid-inner-product-frozen": lambda: pyramid(InnerProduct, frozen=True),
     "pyramid-none": lambda: pyramid(None),
+    "grounded-gaze": grounded_gaze,
+    "grounded-gaze-frozen": lambda: grounded_gaze(frozen=True),
+    "grounded-gaze-no-bridge": lambda: grounded_gaze(bridge=False),
+    "grounded-gaze-no-text": lambda: grounded_gaze(text=False),
 }
-IGNORE_TEXT = {"transalnet", "no-blend", "small-none", "pyramid-none"}
+IGNORE_TEXT = {"transalnet", "no-blend", "small-none", "pyramid-none", "grounded-gaze-no-text"}
 each_network = pytest.mark.parametrize("name", NETWORKS)
 
 
-def build(name: str) -> SaliencyNetwork:
+def build(key: str) -> SaliencyNetwork:
     """Build a network away from its initial values, so that nothing is the identity by construction."""
-    network = NETWORKS[name]()
+    network = NETWORKS[key]()
+    own = network.state_dict()
     with torch.no_grad():
-        for parameter in network.parameters():
-            parameter += 0.05 * torch.randn_like(parameter)
+        for name, parameter in network.named_parameters():
+            if name in own:  # what comes from elsewhere stays as it is
+                parameter += 0.05 * torch.randn_like(parameter)
     return network.eval()
 
 

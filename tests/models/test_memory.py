@@ -115,3 +115,15 @@ def test_processes_write_side_by_side(tmp_path: Path) -> None:
     assert len(store) == 30
     assert store.get([b"17"])[b"17"][0][0] == 17
     assert store.disk_bytes > 30 * 400
+
+
+def test_results_that_depend_on_a_text_are_told_apart_by_it(module: Two, store: FeatureStore) -> None:
+    memory, x = Memory(store), images(1)
+
+    def counted(inputs: Tensor, texts: list[str]) -> Features:
+        return (torch.tensor([[float(len(text))] for text in texts]),)
+
+    one = [float(memory.recall(module, x, counted, [text])[0]) for text in ("a", "abc", "", "a")]
+    assert one == [1, 3, 0, 1]
+    assert len(store) == 3
+    assert len(memory.recall(module, x, module)) == 2  # no text is another thing than the empty one

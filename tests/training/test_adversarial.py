@@ -19,6 +19,7 @@ from saltext.data import SyntheticDataModule
 from saltext.errors import SaltextError
 from saltext.losses import GeneratorLoss
 from saltext.models.clip_salgan import Concat, Discriminator, SmallGenerator
+from saltext.models.network import SaliencyNetwork
 from saltext.models.normalize import Normalize
 from saltext.models.text import TinyText
 from saltext.training.adversarial import AdversarialModule, DivergedError
@@ -498,3 +499,11 @@ def test_three_steps_in_float64_equal_the_authors(golden: Path, tmp_path: Path) 
     assert float(norm.running_var.sum()) == pytest.approx(wanted["bn_conv_vgg1.1"]["sum_running_var"], rel=1e-8)
     sums = {name: float(own[name].sum()) for name in wanted["param_sums_after"]}
     assert sums == pytest.approx(wanted["param_sums_after"], rel=1e-8)
+
+
+def test_a_network_that_predicts_a_density_is_refused_as_a_generator() -> None:
+    class Density(SaliencyNetwork):
+        predicts_density = True
+
+    with pytest.raises(ValueError, match="sigmoid of its logits expected, Density came"):
+        module(network=Density())

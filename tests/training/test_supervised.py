@@ -11,6 +11,7 @@ from saltext.data import SyntheticDataModule
 from saltext.losses import SaliencyLoss
 from saltext.losses.saliency import PAPER_WEIGHTS
 from saltext.models.freezing import KeepsFrozenParts, freeze
+from saltext.models.network import SaliencyNetwork
 from saltext.models.normalize import Normalize
 from saltext.training import SupervisedModule
 from saltext.training.supervised import make_scheduler
@@ -40,6 +41,22 @@ def module(**changes: Any) -> SupervisedModule:
         "validation_metrics": ["cc", "nss"],
     }
     return SupervisedModule(**{**parts, **changes})
+
+
+class Told(SaliencyNetwork):
+    """Two members, each a weight a condition; predicts a density."""
+
+    conditions = ("pure", "salient")
+    predicts_density = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.members = nn.ParameterList(torch.randn(2, 48) for _ in range(2))
+
+    def forward(self, images: Tensor, texts: Sequence[str], conditions: Sequence[str] = ()) -> Tensor:
+        told = [self.conditions.index(name) for name in conditions]
+        logits = torch.stack([member[told].view(-1, 6, 8) for member in self.members], dim=1)
+        return logits if self.training else logits.mean(1, keepdim=True)
 
 
 pytestmark = [
@@ -139,7 +156,7 @@ def test_a_mirrored_prediction_is_symmetric_and_swaps_the_sides_of_the_text(data
 
 
 @pytest.mark.parametrize("steps", [5, 9, 10, 11, 20])
-def test_a_one_cycle_schedule_reaches_the_rate_and_falls_to_nothing_also_when_its_rise_is_a_single_step(steps: int) -> None:
+def test_a_one_cycle_schedule_rises_and_falls_to_nothing_also_when_its_rise_is_one_step(steps: int) -> None:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
     scheduler = make_scheduler(partial(torch.optim.lr_scheduler.OneCycleLR, pct_start=0.1), optimizer, steps)
     rates = [optimizer.param_groups[0]["lr"]]
@@ -149,3 +166,33 @@ def test_a_one_cycle_schedule_reaches_the_rate_and_falls_to_nothing_also_when_it
         rates.append(optimizer.param_groups[0]["lr"])
     assert 0.48 < max(rates) <= 0.5
     assert rates[-1] < 1e-4
+
+
+def _told_batch() -> dict[str, Any]:
+    return {
+        "image": torch.zeros(2, 3, 48, 64, dtype=torch.uint8),
+        "text": ["a dog", ""],
+        "task": ["salient", "pure"],
+        "density": torch.rand(2, 1, 6, 8),
+        "fixations": torch.ones(2, 1, 6, 8),
+    }
+
+
+def test_a_network_that_knows_conditions_is_told_each_pairs_own() -> None:
+    model = module(network=Told()).eval()
+    maps = model.saliency(_told_batch())
+    members = torch.stack(list(model.network.members)).mean(0)
+    torch.testing.assert_close(maps.flatten(1).log(), members[[1, 0]] - members[[1, 0]].amax(1, keepdim=True))
+    assert model.reads_condition
+
+
+def test_members_learn_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = module(network=Told(), loss=SaliencyLoss({"kl": 1})).train(), _told_batch()
+    monkeypatch.setattr(model, "_log_epoch", lambda *_, **__: None)
+    model.training_step(batch, 0).backward()
+    for member in model.network.members:
+        alone = member.detach().clone().requires_grad_()
+        maps = alone[[1, 0]].softmax(1).view(2, 1, 6, 8)
+        total, _ = model.loss(maps, batch["density"], batch["fixations"])
+        (total / 2).backward()  # one of two
+        torch.testing.assert_close(member.grad, alone.grad)

@@ -74,12 +74,37 @@ class ClassNameBridge(nn.Module):
         by_text = [torch.einsum("bkc,bchw->bkhw", weights, maps) for maps in (relative, absolute)]
         return torch.cat(by_text, dim=1)
 
-    def _weights(self, text: str, encoder: TextEncoder) -> Tensor:
-        """Weights of the classes, by the text as a whole and by its words, shape ``(2, classes)``."""
+    @torch.no_grad()
+    def meanings(self, x32: Tensor, encoder: TextEncoder) -> Tensor:
+        """What each place is called: the mean of the class names' sentence features, weighted by the classes there.
+
+        Args:
+            x32: As for :meth:`forward`.
+            encoder: As for :meth:`forward`.
+
+        Returns:
+            Maps without gradient, shape ``(batch, dim, rows, columns)`` with the size of the sentence features.
+
+        References:
+            Norouzi et al., Zero-shot learning by convex combination of semantic embeddings, ICLR 2014.
+        """
+        return torch.einsum("bchw,cd->bdhw", self.head(x32).softmax(1), self.learned_names(encoder))
+
+    @torch.no_grad()
+    def learned_names(self, encoder: TextEncoder) -> Tensor:
+        """Sentence features of the classes' names, made when they are first needed, shape ``(classes, dim)``."""
         if self.names_features is None:
             self.names_features = encoder(self.names).pooled
+        return self.names_features
+
+    def extra_repr(self) -> str:
+        """What its results depend on besides weights."""
+        return f"sharpness={self.sharpness:g}"
+
+    def _weights(self, text: str, encoder: TextEncoder) -> Tensor:
+        """Weights of the classes, by the text as a whole and by its words, shape ``(2, classes)``."""
         words = list(dict.fromkeys(re.findall(r"[a-z]+", text.lower()))) or [text]
-        whole, *single = encoder([text, *words]).pooled @ self.names_features.T
+        whole, *single = encoder([text, *words]).pooled @ self.learned_names(encoder).T
         closeness = torch.stack([whole, torch.stack(single).amax(0)])
         return (self.sharpness * closeness).softmax(1)
 

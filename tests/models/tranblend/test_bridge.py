@@ -51,6 +51,13 @@ def test_the_closest_word_counts_where_the_whole_text_is_about_more() -> None:
     assert divmod(int(word.argmax()), 5) == (3, 4)
 
 
+def test_a_place_means_the_class_that_is_there() -> None:
+    meanings = bridge().meanings(places(), Words())
+    assert meanings.shape == (1, 3, 4, 5)
+    torch.testing.assert_close(meanings[0, :, 0, 0], torch.tensor([1.0, 0.0, 0.0]), rtol=0, atol=1e-3)
+    torch.testing.assert_close(meanings[0, :, 1, 1], torch.full((3,), 1 / 3))
+
+
 def test_a_map_does_not_depend_on_its_batch_mates() -> None:
     both = bridge()(places().repeat(2, 1, 1, 1), ["the dog", "the lamp"], Words())
     torch.testing.assert_close(both[:1], bridge()(places(), ["the dog"], Words()))

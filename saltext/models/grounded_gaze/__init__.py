@@ -1,0 +1,6 @@
+"""The suite's own network: text-guided saliency from frozen unimodal weights."""
+
+from saltext.models.grounded_gaze.network import GroundedGaze
+from saltext.models.grounded_gaze.views import TwoViews
+
+__all__ = ["GroundedGaze", "TwoViews"]
