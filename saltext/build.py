@@ -156,6 +156,7 @@ def trainer(cfg: DictConfig, folder: RunFolder, validates: bool) -> L.Trainer:
         logger=[_instantiate(logger, save_dir=str(folder.root)) for logger in cfg.logger.values()],
         default_root_dir=str(folder.root),
         enable_progress_bar=sys.stdout.isatty(),
+        **({} if validates else {"limit_val_batches": 0}),
     )
     check_world(cfg, built.world_size)
     return built
