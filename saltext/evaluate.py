@@ -31,7 +31,6 @@ from saltext.reporting.scores import metric_names, read_scores
 from saltext.run_folder import RunFolder
 from saltext.scoring import RunScores, combined, score_test
 from saltext.stages import stages, weights_of
-from saltext.worker import published_name
 
 _log = logging.getLogger("saltext.evaluate")  # by name: run as a program, the module is called __main__
 
@@ -98,7 +97,7 @@ def _write(folder: RunFolder, scores: RunScores, cfg: DictConfig) -> None:
     target = RunFolder(folder.root / "evaluation")
     target.root.mkdir(exist_ok=True)
     how = run_report.circumstances(Split.load(folder.split), cfg.data.choose_on)
-    run_report.write_tables(target, scores, how, published_name(build.datamodule(cfg)))
+    run_report.write_tables(target, scores, how, build.datamodule(cfg).published)
     if not folder.scores.is_file():
         return
     try:

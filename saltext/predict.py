@@ -32,10 +32,10 @@ import numpy as np
 from PIL import Image
 
 from saltext.console import quiet_libraries
+from saltext.data.faults import Faults
+from saltext.data.files import UnusableError
 from saltext.data.tasks import TASK_BY_NAME
 from saltext.errors import ConfigError, DataError, SaltextError
-from saltext.evaluation.faults import Faults
-from saltext.evaluation.files import UnusableError
 from saltext.prediction.inputs import Request, requests, usable
 from saltext.prediction.loading import load
 from saltext.prediction.model import Density, Model

@@ -1,14 +1,13 @@
 """The trainings a run consists of: one, or a schedule of stages that start from each other."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from saltext.data.tasks import TASK_BY_NAME
 from saltext.errors import ConfigError
 from saltext.run_folder import RunFolder
 
@@ -35,13 +34,14 @@ class Stage:
     tests: bool
 
 
-def stages(cfg: DictConfig, folder: RunFolder) -> list[Stage]:
+def stages(cfg: DictConfig, folder: RunFolder, tasks: Collection[str] | None = None) -> list[Stage]:
     """The stages of a run, in the order in which they train.
 
     Args:
         cfg: The run's configuration; ``schedule.stages`` maps a name to ``tasks``, ``epochs``, ``lr``, ``start``,
             ``test``, all optional.
         folder: The run's.
+        tasks: Names of the data set's tasks; None where no data are at hand to ask, which checks no names.
 
     Raises:
         ConfigError: Stages that cannot be run; all problems at once.
@@ -49,7 +49,7 @@ def stages(cfg: DictConfig, folder: RunFolder) -> list[Stage]:
     given: dict[str, Any] = OmegaConf.to_container(cfg.schedule.stages, resolve=True)  # type: ignore[assignment]
     if not given:
         return [Stage("", cfg, folder, None, True)]
-    problems = [problem for name in given for problem in _problems(name, given)]
+    problems = [problem for name in given for problem in _problems(name, given, tasks)]
     if not any(values.get("test", True) for values in given.values()):
         problems.append("no stage is tested (test: true)")
     if problems:
@@ -66,13 +66,14 @@ def stages(cfg: DictConfig, folder: RunFolder) -> list[Stage]:
     ]
 
 
-def _problems(name: str, given: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _problems(name: str, given: Mapping[str, Mapping[str, Any]], known: Collection[str] | None) -> list[str]:
     values, earlier = given[name], list(given)[: list(given).index(name)]
     tasks, epochs, lr, start = (values.get(key) for key in ("tasks", "epochs", "lr", "start"))
+    unknown = set() if known is None else set(tasks or ()) - set(known)
     found = {
         f"unknown keys {sorted(set(values) - _KEYS)} (known: {', '.join(sorted(_KEYS))})": set(values) - _KEYS,
         "a name of letters, digits, _ and - is needed": not _NAME.fullmatch(name),
-        f"unknown tasks in {tasks} (known: {', '.join(TASK_BY_NAME)})": set(tasks or ()) - set(TASK_BY_NAME),
+        f"unknown tasks in {tasks} (known: {', '.join(known or ())})": unknown,
         f"epochs={epochs}, at least 1 expected": epochs is not None and not epochs >= 1,
         f"lr={lr}, above 0 expected": lr is not None and not lr > 0,
         f"start={start} is no earlier stage (earlier: {', '.join(earlier) or 'none'})": start and start not in earlier,

@@ -95,7 +95,7 @@ def _arguments(cfg: DictConfig, folder: RunFolder) -> dict[str, Any]:
     settings.pop("_target_")
     origin = _composition(folder)
     choices = origin.get("choices", {})
-    tags = [choices.get("preset"), choices.get("model"), cfg.model.name, *cfg.data.tasks, *settings["tags"]]
+    tags = [choices.get("preset"), choices.get("model"), cfg.model.name, *(cfg.data.tasks or ()), *settings["tags"]]
     return settings | {
         "name": folder.root.absolute().name,
         "job_type": "train" if "_target_" in cfg.model else "score",

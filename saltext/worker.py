@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from saltext import build, provenance
 from saltext.console import log_to, quiet_libraries
-from saltext.data import SaliencyDataModule, Split, SyntheticDataModule
+from saltext.data import SaliencyDataModule, Split
 from saltext.errors import DataError, SaltextError
 from saltext.launch import is_first, watch_parent
 from saltext.models.checkpoints import load_weights
@@ -31,11 +31,6 @@ from saltext.tracking import tracked
 from saltext.training import SupervisedModule
 
 _log = logging.getLogger("saltext.worker")  # by name: run as a program, the module is called __main__
-
-
-def published_name(data: SaliencyDataModule) -> str | None:
-    """The data set's name among the published values; a generated data set has none."""
-    return None if isinstance(data, SyntheticDataModule) else "sjtu_tis"
 
 
 def _record_split(folder: RunFolder, data: SaliencyDataModule) -> None:
@@ -106,7 +101,7 @@ def run_stage(stage: Stage, run: RunFolder) -> RunScores | None:
     if stage.name and stage.folder.scores.is_file():
         return read_run_scores(stage.folder)
     if stage.name:
-        _log.info("stage %s: %s", stage.name, ", ".join(cfg.data.tasks))
+        _log.info("stage %s: %s", stage.name, ", ".join(cfg.data.tasks or ["all tasks"]))
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     module = build.module(cfg)
     data = build.datamodule(cfg)
@@ -143,12 +138,13 @@ def train_and_test(cfg: DictConfig, folder: RunFolder) -> None:
     if is_first():
         provenance.write(folder.provenance)
     build.check_evaluation(cfg)
-    schedule = stages(cfg, folder)
+    data = build.datamodule(cfg)
+    schedule = stages(cfg, folder, data.conditions)
     scores = combined([found for stage in schedule if (found := run_stage(stage, folder)) is not None])
     if not is_first():
         return
     how = run_report.circumstances(Split.load(folder.split), cfg.data.choose_on)
-    run_report.write_tables(folder, scores, how, published_name(build.datamodule(cfg)))
+    run_report.write_tables(folder, scores, how, data.published)
     seconds = round(time.monotonic() - start)
     folder.result.write_text(json.dumps(_result(cfg, scores, seconds), indent=1) + "\n")
     _log.info("done in %d min %d s: %s", seconds // 60, seconds % 60, folder.root)

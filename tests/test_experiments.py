@@ -14,12 +14,13 @@ from saltext import worker
 from saltext.console import quiet_libraries
 from saltext.run import config_folder
 from saltext.run_folder import RunFolder
+from tests.data.made_up_layouts import write_salicon
 from tests.test_config import choices
 
 pytestmark = pytest.mark.slow
 
 SMALL = (
-    "preset=smoke", "data.images=24", "data.batch_size=4", "data.image_size=[64,96]", "data.map_size=[16,24]",
+    "preset=smoke", "data.batch_size=4", "data.image_size=[64,96]", "data.map_size=[16,24]",
     "trainer.max_epochs=1", "evaluation.baselines=[uniform]", "evaluation.text_effect=false", "evaluation.pictures=1",
 )  # fmt: skip
 
@@ -29,9 +30,16 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("outputs")
 
 
+def small_data(experiment: str, outputs: Path) -> list[str]:
+    if experiment != "pretrain_salicon":
+        return [f"data.root={outputs / 'synthetic'}", "data.images=24"]
+    write_salicon(outputs / "salicon")
+    return [f"data.root={outputs / 'salicon'}"]
+
+
 def last_job(experiment: str, outputs: Path) -> DictConfig:
     """The configuration of the last job of an experiment's sweep, which differs most from the default one."""
-    base = [f"+experiment={experiment}", *SMALL, f"output_dir={outputs}", f"data.root={outputs / 'synthetic'}"]
+    base = [f"+experiment={experiment}", *SMALL, f"output_dir={outputs}", *small_data(experiment, outputs)]
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         params = compose("config", base, return_hydra_config=True).hydra.sweeper.params or {}
         last = [f"{key}={str(values).split(',')[-1]}" for key, values in params.items()]

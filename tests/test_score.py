@@ -20,7 +20,7 @@ from saltext.metrics import Fixations, auc_judd, cc, kl, nss
 from saltext.models.baselines import BASELINES
 from saltext.reporting.scores import read_scores
 from saltext.score import DEFAULT_METRICS, score_folder
-from tests.evaluation.test_files import write_mat
+from tests.data.test_files import write_mat
 
 SIZE = (60, 80)
 NAMES = [f"COCO_val2014_{number:012d}" for number in (9, 42, 74, 133)]

@@ -55,9 +55,14 @@ def test_everything_wrong_with_a_schedule_is_said_at_once() -> None:
         "later": {"tasks": ["salientt"], "lr": -1, "epoch": 3},
     })  # fmt: skip
     with pytest.raises(ConfigError) as caught:
-        stages(cfg, FOLDER)
+        stages(cfg, FOLDER, ["pure", "salient"])
     for said in ("a/b: a name", "late: epochs=0", "start=later is no earlier stage", "salientt", "lr=-1", "'epoch'"):
         assert said in str(caught.value)
+
+
+def test_tasks_of_data_that_are_not_at_hand_are_taken_as_they_are() -> None:
+    (only,) = stages(configuration(one={"tasks": ["described"]}), FOLDER)
+    assert list(only.cfg.data.tasks) == ["described"]
 
 
 def test_a_schedule_that_tests_nothing_is_refused() -> None:

@@ -17,22 +17,26 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
 
+from saltext.data.density import density_from_points
+from saltext.data.faults import Fault, Faults
+from saltext.data.files import UnusableError, read_fixations, read_map, wrong_size
 from saltext.data.fitting import fit
 from saltext.data.geometry import Resize, Size
-from saltext.data.sjtu_tis import Pair, Problems
+from saltext.data.pairs import Pair, Points
 from saltext.errors import DataError
 
 _log = logging.getLogger(__name__)
 
 _FORMAT = 1
 _ABANDONED_AFTER_S = 6 * 3600
-_KINDS = ("image", "density", "fixations")
+_OTHER_THAN_PICTURES = (".npy", ".csv", ".mat")
 
 _UInt8 = npt.NDArray[np.uint8]
 _Digests = dict[Path, str]
@@ -166,26 +170,42 @@ def open_cache(pairs: Sequence[Pair], settings: CacheSettings, cache_dir: Path |
     return DecodedCache(folder, settings)
 
 
+def _sources(pair: Pair) -> Iterator[tuple[str, Path | Points | float]]:
+    """Kind of each part of a pair, and what it is made from."""
+    yield "image", pair.image
+    yield "density", pair.density
+    yield "fixations", pair.fixations
+
+
 def _files(pairs: Iterable[Pair]) -> Iterator[tuple[str, Path]]:
     """Kind and path of every file, pair by pair."""
-    for pair in pairs:
-        yield "image", pair.image
-        yield "density", pair.density
-        yield "fixations", pair.fixations
+    return ((kind, source) for pair in pairs for kind, source in _sources(pair) if isinstance(source, Path))
+
+
+def _contents(pair: Pair, digests: _Digests) -> Iterator[str]:
+    """What a pair's arrays are made from."""
+    for kind, source in _sources(pair):
+        if isinstance(source, Path):
+            yield f"{kind}/{source.name}:{digests[source]}\n"
+        else:
+            yield f"{kind}:{source.digest if isinstance(source, Points) else source}\n"
+    if pair.drop_outside:
+        yield "drop_outside\n"
 
 
 def _key(pairs: Sequence[Pair], settings: CacheSettings, digests: _Digests) -> str:
     """Digest of settings and contents; it does not change when the data set moves to another folder."""
     hasher = hashlib.blake2b(json.dumps([_FORMAT, asdict(settings)]).encode(), digest_size=12)
-    for kind, path in _files(pairs):
-        hasher.update(f"{kind}/{path.name}:{digests[path]}\n".encode())
+    for pair in pairs:
+        hasher.update("".join(_contents(pair, digests)).encode())
     return hasher.hexdigest()
 
 
 def _digest_files(pairs: Sequence[Pair], cache_dir: Path) -> _Digests:
     """Content digest of every file, remembered between runs for as long as a file's size and times stay the same."""
-    root = pairs[0].image.parent.parent.resolve()
-    memory = cache_dir / f"digests-{hashlib.blake2b(str(root).encode(), digest_size=8).hexdigest()}.json"
+    root = pairs[0].image.parent.parent
+    named = hashlib.blake2b(str(root.resolve()).encode(), digest_size=8).hexdigest()
+    memory = cache_dir / f"digests-{named}.json"
     known = _read_json(memory)
     seen: dict[tuple[int, int], str] = {}  # published copies of one image may be hard links
     remembered: dict[str, list[Any]] = {}
@@ -193,7 +213,7 @@ def _digest_files(pairs: Sequence[Pair], cache_dir: Path) -> _Digests:
     for kind, path in _files(pairs):
         status = path.stat()
         stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-        name = f"{kind}/{path.name}"
+        name = f"{kind}/{str(path).removeprefix(str(root))}"  # names alone repeat where conditions have folders
         inode = status.st_dev, status.st_ino
         *old_stamp, old_digest = known.get(name, [None])
         if old_stamp == stamp:
@@ -264,7 +284,7 @@ class _Builder:
         self.settings = settings
         self.folder = folder
         self.root = pairs[0].image.parent.parent
-        self.problems = Problems()
+        self.problems = Faults()
         self.refused: set[Path] = set()
         first: dict[str, int] = {}  # content digest -> the first pair with that picture
         for place, pair in enumerate(pairs):
@@ -276,7 +296,8 @@ class _Builder:
 
     def run(self) -> None:
         """Write every array, or raise one error with all problems."""
-        sizes = np.array([self._native_size(pair) for pair in self.pairs], dtype=np.int64).reshape(-1, 2)
+        self.sizes = [self._native_size(pair) for pair in self.pairs]
+        sizes = np.array(self.sizes, dtype=np.int64).reshape(-1, 2)
         self._allocate(sizes)
         self.usable: list[bool] = [bool(size.all()) for size in sizes]
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -285,19 +306,19 @@ class _Builder:
                 ("maps", self._decode_truth, range(len(self.pairs))),
             ):
                 _consume(pool, what, work, places)
-        self.problems.raise_if_any(self.root, "Replace these files with the published ones and run again.")
+        self.problems.refuse(f"The data set under {self.root}", "Replace these files with good ones and run again.")
         self._finish(sizes)
 
     def _native_size(self, pair: Pair) -> Size:
         """Height and width from the files' headers; (0, 0) after noting a problem."""
-        paths = zip(_KINDS, (pair.image, pair.density, pair.fixations), strict=True)
-        headers = {kind: self._read(path, lambda picture: (picture.height, picture.width)) for kind, path in paths}
+        pictures = {kind: source for kind, source in _sources(pair) if _is_picture(source)}
+        headers = {kind: self._read(path, lambda p: (p.height, p.width)) for kind, path in pictures.items()}
         found: dict[str, Size] = {kind: size for kind, size in headers.items() if size is not None}
         if len(set(found.values())) > 1:
             sizes = ", ".join(f"{kind} {width}x{height}" for kind, (height, width) in found.items())
             self.problems.add("pairs whose image, map and fixation files differ in size", f"{pair.name} ({sizes})")
             return 0, 0
-        return found["image"] if len(found) == len(_KINDS) else (0, 0)
+        return found["image"] if len(found) == len(pictures) else (0, 0)
 
     def _read(self, path: Path, work: Callable[[Image.Image], _Result]) -> _Result | None:
         """``work`` on the opened picture, or None after noting (once for each file) why it cannot be used."""
@@ -354,21 +375,43 @@ class _Builder:
             self.arrays["images"][self.image_rows[place]] = self._fit(picture, self.settings.image_size)
 
     def _decode_truth(self, place: int) -> None:
-        pair = self.pairs[place]
-        density = self._read(pair.density, lambda picture: picture.convert("L"))
+        if not self.usable[place]:
+            return
+        pair, size = self.pairs[place], self.sizes[place]
+        points = self._points(pair, size)
+        if points is not None:
+            self.points[place] = points
+        density = self._density(pair, size, self.points[place])
         if density is not None:
-            native = np.asarray(density)
-            if not native.any():
-                self.problems.add("maps that are zero everywhere", self._short(pair.density))
-            if self.usable[place]:
-                start, end = self.native_starts[place : place + 2]
-                self.arrays["native_density"][start:end] = native.ravel()
-                self.arrays["density"][place] = self._fit(density, self.settings.map_size)
-        fixated = self._read(pair.fixations, lambda picture: np.asarray(picture.convert("L")))
-        if fixated is not None:
-            self.points[place] = np.argwhere(fixated).astype(np.int32)
-            if not fixated.any():
-                self.problems.add("fixation files without a fixation", self._short(pair.fixations))
+            start, end = self.native_starts[place : place + 2]
+            self.arrays["native_density"][start:end] = np.asarray(density).ravel()
+            self.arrays["density"][place] = self._fit(density, self.settings.map_size)
+
+    def _points(self, pair: Pair, size: Size) -> npt.NDArray[np.int32] | None:
+        """(y, x) of a pair's fixations, or None after noting a problem."""
+        if isinstance(pair.fixations, Points):
+            return pair.fixations.places
+        try:
+            return read_fixations(pair.fixations, size, drop_outside=pair.drop_outside)
+        except UnusableError as error:
+            self.problems.add(*Fault.of(pair.fixations, error))
+        return None
+
+    def _density(self, pair: Pair, size: Size, points: npt.NDArray[np.int32]) -> Image.Image | None:
+        """A pair's map with 8 bits, or None after noting a problem."""
+        if not isinstance(pair.density, Path):
+            blurred = density_from_points([torch.from_numpy(points).long()], size, pair.density)[0, 0]
+            return _in_8_bits(blurred.numpy())
+        try:
+            density = read_map(pair.density, self.settings.max_pixels)
+            if density.shape != size:
+                raise wrong_size((density.shape[0], density.shape[1]), size)
+            if not density.any():
+                raise UnusableError("maps that are zero everywhere")
+        except UnusableError as error:
+            self.problems.add(*Fault.of(pair.density, error))
+            return None
+        return Image.fromarray(density) if density.dtype == np.uint8 else _in_8_bits(density / density.max())
 
     def _fit(self, picture: Image.Image, target: Size) -> _UInt8:
         return fit(picture, target, self.settings.resize)[0]
@@ -386,6 +429,15 @@ class _Builder:
             "point_starts": point_starts,
         }.items():
             np.save(self.folder / f"{name}.npy", array, allow_pickle=False)
+
+
+def _is_picture(source: Path | Points | float) -> TypeGuard[Path]:
+    return isinstance(source, Path) and source.suffix.lower() not in _OTHER_THAN_PICTURES
+
+
+def _in_8_bits(density: npt.NDArray[np.floating]) -> Image.Image:
+    """A map whose maximum is 1, as published maps are: grey, maximum 255."""
+    return Image.fromarray((255 * density).round().astype(np.uint8))
 
 
 def _one_line(error: BaseException, path: Path) -> str:

@@ -1,9 +1,9 @@
 """Serves any mixture of the five tasks to Lightning, after checking everything that can be checked before training."""
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -14,11 +14,12 @@ from saltext.data.cache import CacheSettings, DecodedCache, open_cache
 from saltext.data.dataset import SJTUTIS, Batch, Sample, collate
 from saltext.data.density import sigma_for
 from saltext.data.geometry import Resize, Size
+from saltext.data.pairs import Pair
 from saltext.data.samplers import EvaluationBatches, TrainingOrder
-from saltext.data.sjtu_tis import Pair, image_sets, read_index
+from saltext.data.sjtu_tis import image_sets, read_index
 from saltext.data.splits import Part, Split
 from saltext.data.synthetic import BLUR, generate
-from saltext.data.tasks import parse_tasks
+from saltext.data.tasks import TASK_BY_NAME, chosen
 from saltext.data.transforms import Augment, single_threaded_worker
 from saltext.errors import ConfigError
 
@@ -35,7 +36,7 @@ class SaliencyDataModule(LightningDataModule):
 
     Args:
         root: Folder of the data set.
-        tasks: Task names, see :data:`saltext.data.tasks.TASKS`.
+        tasks: Task names, see :data:`saltext.data.tasks.TASKS`; all by default.
         split: ``"80/20"``, ``"70/15/15"``, ``"kfold"``, ``"published"`` (see
             :func:`saltext.data.splits.published_tranblend`), or the path of a split file.
         folds: Number of folds of ``"kfold"``.
@@ -53,7 +54,7 @@ class SaliencyDataModule(LightningDataModule):
         choose_on: Part whose scores choose the epoch: ``"val"``, or ``"test"`` for the papers' best test epoch.
         seed: Of training order and augmentation.
         max_pixels: A larger picture is refused.
-        pair_pure: Whether, of the task pure, only images are taken that also have another of ``tasks``.
+        pair_pure: Whether, of the pairs without a text, only images are taken that also have another of ``tasks``.
         test_tasks: Tasks of the test part; ``tasks`` by default. Others tell how a model does on what it was not
             trained for, and have no part in choosing the epoch unless ``choose_on`` is ``"test"``.
 
@@ -63,10 +64,13 @@ class SaliencyDataModule(LightningDataModule):
         DataError: At set-up: the data set or split file is not as expected.
     """
 
+    published: ClassVar[str | None] = "sjtu_tis"
+    """The data set's name among the published values; None where nothing was published."""
+
     def __init__(
         self,
         root: str | Path,
-        tasks: str | Sequence[str] = ("pure", "whole", "general", "salient", "non_salient"),
+        tasks: str | Sequence[str] | None = None,
         split: str = "80/20",
         folds: int = 5,
         fold: int = 0,
@@ -88,8 +92,8 @@ class SaliencyDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.root = Path(root)
-        self.tasks = tuple(task.name for task in parse_tasks(tasks))
-        self.test_tasks = self.tasks if test_tasks is None else tuple(task.name for task in parse_tasks(test_tasks))
+        self._tasks = tasks
+        self._test_tasks = tasks if test_tasks is None else test_tasks
         self.pair_pure = pair_pure
         self.split_name = split
         self.folds = folds
@@ -103,12 +107,16 @@ class SaliencyDataModule(LightningDataModule):
         self.cache_dir = Path(cache_dir)
         self.choose_on = choose_on
         self.seed = seed
+        self._check_tasks()
         self._check_numbers()
         sizes = _size("image_size", image_size), _size("map_size", image_size if map_size is None else map_size)
         self.settings = CacheSettings(*sizes, _resize(resize), max_pixels)
         self._pairs: list[Pair] | None = None
         self._cache: DecodedCache | None = None
         self._split: Split | None = None
+
+    def _check_tasks(self) -> None:
+        _ = self.tasks, self.test_tasks
 
     def _check_numbers(self) -> None:
         least = {"batch_size": 1, "eval_batch_size": 1, "num_workers": 0, "seed": 0, "split_seed": 0}
@@ -121,6 +129,24 @@ class SaliencyDataModule(LightningDataModule):
             raise ConfigError(f"values that are too small: {', '.join(wrong)}")
         if self.choose_on not in ("val", "test"):
             raise ConfigError(f"data.choose_on must be val or test, got {self.choose_on!r}")
+
+    @property
+    def conditions(self) -> Sequence[str]:
+        """Names of all tasks of the data set, in the order of tables."""
+        return tuple(TASK_BY_NAME)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks that train and choose the epoch."""
+        return self._chosen(self._tasks)
+
+    @property
+    def test_tasks(self) -> tuple[str, ...]:
+        """Names of the tasks of the test part."""
+        return self._chosen(self._test_tasks)
+
+    def _chosen(self, tasks: str | Sequence[str] | None) -> tuple[str, ...]:
+        return tuple(self.conditions) if tasks is None else chosen(tasks, self.conditions)
 
     @property
     def pairs(self) -> list[Pair]:
@@ -136,8 +162,7 @@ class SaliencyDataModule(LightningDataModule):
             self._cache = open_cache(self.pairs, self.settings, self.cache_dir)
         return self._cache
 
-    @staticmethod
-    def sigma(size: Size) -> float:
+    def sigma(self, size: Size) -> float:
         """Deviation, in pixels of an image of this size, of the Gaussian that made the data set's maps."""
         return sigma_for(size)
 
@@ -153,11 +178,12 @@ class SaliencyDataModule(LightningDataModule):
     def indices(self, part: Part) -> list[int]:
         """Places in :attr:`pairs` of the samples of ``part`` that belong to its tasks, ascending."""
         tasks = self.test_tasks if part == "test" else self.tasks
-        chosen = [index for index in self.split.select(self.pairs, part) if self.pairs[index].task in tasks]
+        selected = [index for index in self.split.select(self.pairs, part) if self.pairs[index].task in tasks]
         if not self.pair_pure:
-            return chosen
-        others = {pair.image_id for pair in self.pairs if pair.task in self.tasks and pair.task != "pure"}
-        return [i for i in chosen if self.pairs[i].task != "pure" or self.pairs[i].image_id in others]
+            return selected
+        trained = self.tasks
+        others = {pair.image_id for pair in self.pairs if pair.task in trained and pair.text}
+        return [i for i in selected if self.pairs[i].text or self.pairs[i].image_id in others]
 
     def dataset(self, part: Part, native: bool = False, augment: Augment | None = None) -> SJTUTIS:
         """The samples of ``part``, with truth at native resolution if ``native``."""
@@ -193,17 +219,25 @@ class SaliencyDataModule(LightningDataModule):
         return self._evaluation_loader("test")
 
     def _read_pairs(self) -> list[Pair]:
-        return read_index(self.root)
+        return list(read_index(self.root))
 
-    def _make_split(self) -> Split:
-        makers: dict[str, Callable[[], Split]] = {
-            "80/20": lambda: splits.eighty_twenty(image_sets(self.pairs), self.val_fraction, self.split_seed),
-            "70/15/15": lambda: splits.seventy_fifteen_fifteen(image_sets(self.pairs), self.split_seed),
+    def _image_sets(self) -> Mapping[str, str]:
+        """Image ID -> the set of images it belongs to; a split takes the same fraction of each."""
+        return image_sets(self.pairs)
+
+    def _splits(self) -> dict[str, Callable[[], Split]]:
+        """Name -> how to make that split."""
+        return {
+            "80/20": lambda: splits.eighty_twenty(self._image_sets(), self.val_fraction, self.split_seed),
+            "70/15/15": lambda: splits.seventy_fifteen_fifteen(self._image_sets(), self.split_seed),
             "kfold": lambda: splits.kfold(
-                image_sets(self.pairs), self.folds, self.fold, self.val_fraction, self.split_seed
+                self._image_sets(), self.folds, self.fold, self.val_fraction, self.split_seed
             ),
             "published": lambda: splits.published_tranblend(self.pairs),
         }
+
+    def _make_split(self) -> Split:
+        makers = self._splits()
         if self.split_name in makers:
             return makers[self.split_name]()
         path = Path(self.split_name)
@@ -274,13 +308,14 @@ class SyntheticDataModule(SaliencyDataModule):
         **settings: As for :class:`SaliencyDataModule`.
     """
 
+    published = None
+
     def __init__(self, root: str | Path, images: int = 240, data_seed: int = 0, **settings: Any) -> None:
         super().__init__(root, **settings)
         self.images = images
         self.data_seed = data_seed
 
-    @staticmethod
-    def sigma(size: Size) -> float:
+    def sigma(self, size: Size) -> float:
         """The generator's own."""
         return BLUR * max(size)
 

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from saltext.data.cache import DecodedCache
 from saltext.data.geometry import Box, content_box, count_fixations
-from saltext.data.sjtu_tis import Pair
+from saltext.data.pairs import Pair
 from saltext.data.transforms import Augment, View
 
 
@@ -64,7 +64,7 @@ class SJTUTIS(Dataset[Sample]):
     """Some of the data set's image-text pairs.
 
     Args:
-        pairs: The whole data set, as :func:`saltext.data.sjtu_tis.read_index` gives it.
+        pairs: The whole data set, for example as :func:`saltext.data.sjtu_tis.read_index` gives it.
         cache: Its decoded arrays.
         indices: The pairs to serve, as places in ``pairs``; all by default.
         augment: Changes each sample anew in each epoch; None serves them as they are.

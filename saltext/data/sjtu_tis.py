@@ -3,7 +3,6 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from zipfile import BadZipFile
@@ -11,6 +10,9 @@ from zipfile import BadZipFile
 import openpyxl
 from openpyxl.utils.exceptions import InvalidFileException
 
+from saltext.data.faults import Faults
+from saltext.data.files import LITTER
+from saltext.data.pairs import FilePair, Pair
 from saltext.data.tasks import PART_SHEET, TASK_BY_NAME, TASK_BY_SUFFIX, TASK_ORDER, TASKS, WHOLE_SHEET
 from saltext.errors import DataError
 
@@ -25,62 +27,9 @@ FOLDERS: Mapping[str, tuple[str, str]] = {
 
 WAY_OUT = "Put the published archive there, point data.root (or SALTEXT_DATA) elsewhere, or start with data=synthetic."
 _FILE_NAME = re.compile(r"(?P<id>\d+)(?P<suffix>(_\w+)?)\.png", re.ASCII)
-_LITTER = {"Thumbs.db", "desktop.ini"}
-_FIRST = 5
 
 
-@dataclass(frozen=True)
-class Pair:
-    """One image-text pair: an image, what was read before it, and where people then looked.
-
-    Attributes:
-        image_id: The published ID, leading zeros kept.
-        task: Name of the task.
-        text: The text that was read, outer white space removed; empty for ``pure``.
-        image: RGB(A) file.
-        density: 8-bit grey file, the blurred fixations.
-        fixations: File that is non-zero at the fixated pixels.
-    """
-
-    image_id: str
-    task: str
-    text: str
-    image: Path
-    density: Path
-    fixations: Path
-
-    @property
-    def name(self) -> str:
-        """The pair's published file name without its ending, unique in the data set."""
-        return self.image_id + TASK_BY_NAME[self.task].suffix
-
-
-@dataclass
-class Problems:
-    """Collects what is wrong with a data set, to be told all at once: counts by kind and the first few names."""
-
-    names: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-
-    def add(self, kind: str, *names: str) -> None:
-        """Note that ``names`` suffer from ``kind``; nothing happens without names."""
-        if names:
-            self.names[kind].extend(names)
-
-    def raise_if_any(self, root: Path, advice: str) -> None:
-        """Raise one DataError that lists every kind of problem with its count and the first names."""
-        if not self.names:
-            return
-        lines = [f"  {len(found)} {kind}: {_first(found)}" for kind, found in self.names.items()]
-        raise DataError(f"SJTU-TIS under {root} cannot be used:\n" + "\n".join(lines) + f"\n{advice}")
-
-
-def _first(names: Sequence[str]) -> str:
-    """The first few names of a sorted list, and how many more there are."""
-    shown = ", ".join(sorted(names)[:_FIRST])
-    return shown if len(names) <= _FIRST else f"{shown} and {len(names) - _FIRST} more"
-
-
-def read_index(root: Path | str) -> list[Pair]:
+def read_index(root: Path | str) -> list[FilePair]:
     """Every image-text pair of the data set under ``root``, sorted by image ID and then by task order.
 
     A pair's place in this list is its stable number: it does not depend on the order in which files are listed.
@@ -95,14 +44,15 @@ def read_index(root: Path | str) -> list[Pair]:
     """
     root = Path(root)
     folders, workbook = _locate(root)
-    problems = Problems()
+    problems = Faults()
     files = {kind: _list_files(folder, problems) for kind, folder in folders.items()}
     texts = _read_texts(workbook, problems)
     keys = _complete_triples(files, problems)
     _check_images(keys, problems)
     pairs = [_pair(key, files, texts) for key in keys]
     _check_texts(pairs, texts, problems)
-    problems.raise_if_any(root, "Unpack the published archive again, or mend these files and the workbook.")
+    way_out = "Unpack the published archive again, or mend these files and the workbook."
+    problems.refuse(f"SJTU-TIS under {root}", way_out)
     return sorted(pairs, key=lambda pair: (pair.image_id, TASK_ORDER[pair.task]))
 
 
@@ -181,10 +131,10 @@ def _sheet_names(path: Path) -> list[str]:
         book.close()
 
 
-def _list_files(folder: Path, problems: Problems) -> dict[_Key, Path]:
+def _list_files(folder: Path, problems: Faults) -> dict[_Key, Path]:
     files: dict[_Key, Path] = {}
     for path in folder.iterdir():
-        if path.name.startswith(".") or path.name in _LITTER:
+        if path.name.startswith(".") or path.name in LITTER:
             continue
         match = _FILE_NAME.fullmatch(path.name)
         if match is None or match["suffix"] not in TASK_BY_SUFFIX:
@@ -197,7 +147,7 @@ def _list_files(folder: Path, problems: Problems) -> dict[_Key, Path]:
     return files
 
 
-def _complete_triples(files: Mapping[str, Mapping[_Key, Path]], problems: Problems) -> list[_Key]:
+def _complete_triples(files: Mapping[str, Mapping[_Key, Path]], problems: Faults) -> list[_Key]:
     """The keys that have an image, a map and a fixation file."""
     everything = set().union(*files.values())
     complete = everything.copy()
@@ -210,7 +160,7 @@ def _complete_triples(files: Mapping[str, Mapping[_Key, Path]], problems: Proble
     return sorted(complete)
 
 
-def _check_images(keys: Iterable[_Key], problems: Problems) -> None:
+def _check_images(keys: Iterable[_Key], problems: Faults) -> None:
     """Every image must have the tasks of set A or those of set B, and an ID the workbook can tell apart."""
     suffixes: dict[str, set[str]] = defaultdict(set)
     for image_id, suffix in keys:
@@ -232,7 +182,7 @@ def _check_images(keys: Iterable[_Key], problems: Problems) -> None:
 _Texts = dict[tuple[int, str], str]  # number of the image, task name -> text
 
 
-def _read_texts(workbook: Path, problems: Problems) -> _Texts:
+def _read_texts(workbook: Path, problems: Faults) -> _Texts:
     """The texts by image number and task; an empty cell counts as no text."""
     book = openpyxl.load_workbook(workbook, read_only=True, data_only=True)
     texts: _Texts = {}
@@ -250,7 +200,7 @@ def _read_texts(workbook: Path, problems: Problems) -> _Texts:
     return texts
 
 
-def _rows(sheet: Any, columns: Sequence[str], problems: Problems) -> Iterable[tuple[Any, ...]]:
+def _rows(sheet: Any, columns: Sequence[str], problems: Faults) -> Iterable[tuple[Any, ...]]:
     """The named cells of each row, the first of them as an integer; rows without any of them are left out."""
     rows = sheet.iter_rows(values_only=True)
     header = [str(cell).strip() if cell is not None else "" for cell in next(rows, ())]
@@ -271,19 +221,20 @@ def _rows(sheet: Any, columns: Sequence[str], problems: Problems) -> Iterable[tu
         yield number, *(str(cell).strip() if cell is not None else "" for cell in cells[1:])
 
 
-def _add_text(texts: _Texts, key: tuple[int, str], text: str, problems: Problems) -> None:
+def _add_text(texts: _Texts, key: tuple[int, str], text: str, problems: Faults) -> None:
     if texts.setdefault(key, text) != text:
         problems.add("images with two different texts for one task", f"{key[0]} {key[1]}")
 
 
-def _pair(key: _Key, files: Mapping[str, Mapping[_Key, Path]], texts: _Texts) -> Pair:
+def _pair(key: _Key, files: Mapping[str, Mapping[_Key, Path]], texts: _Texts) -> FilePair:
     image_id, suffix = key
     task = TASK_BY_SUFFIX[suffix]
     text = texts.get((int(image_id), task.name), "")
-    return Pair(image_id, task.name, text, files["image"][key], files["map"][key], files["fixation"][key])
+    name = image_id + suffix
+    return FilePair(image_id, task.name, text, files["image"][key], files["map"][key], files["fixation"][key], name)
 
 
-def _check_texts(pairs: Sequence[Pair], texts: _Texts, problems: Problems) -> None:
+def _check_texts(pairs: Sequence[Pair], texts: _Texts, problems: Faults) -> None:
     problems.add(
         "images without a text in the workbook",
         *(f"{pair.name} ({pair.task})" for pair in pairs if TASK_BY_NAME[pair.task].has_text and not pair.text),

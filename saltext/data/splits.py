@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from saltext.data.sjtu_tis import Pair
+from saltext.data.pairs import Pair
 from saltext.data.tasks import TASKS
 from saltext.errors import ConfigError, DataError
 
@@ -32,7 +32,7 @@ class Split:
         method: How it was made, in words that allow making it again.
         seed: The seed of that method.
         unit: What the names are: ``"image"`` (image IDs, the whole image is in one part) or ``"pair"``
-            (:attr:`saltext.data.sjtu_tis.Pair.name`, so the same image may be in several parts).
+            (:attr:`saltext.data.pairs.Pair.name`, so the same image may be in several parts).
         parts: ``train``, ``val`` and ``test``, each a sorted tuple of names; ``val`` may be empty.
 
     Raises:
@@ -199,6 +199,24 @@ def eighty_twenty(image_sets: Mapping[str, str], val_fraction: float, seed: int)
 def seventy_fifteen_fifteen(image_sets: Mapping[str, str], seed: int) -> Split:
     """70 % train, 15 % validation, 15 % test, as the CLIP-SalGAN paper describes."""
     return holdout(image_sets, (0.7, 0.15, 0.15), seed, method="70/15/15")
+
+
+def given(parts: Mapping[str, Sequence[str]], val_fraction: float, seed: int) -> Split:
+    """The division a data set came with.
+
+    Args:
+        parts: Image IDs of ``train``, ``test`` and perhaps ``val``.
+        val_fraction: Fraction of the training images that chooses the epoch where there is no part ``val``.
+        seed: Decides which images these are.
+    """
+    if parts.get("val"):
+        return Split("given", seed, "image", {part: tuple(parts[part]) for part in PARTS})
+    _check_val_fraction(val_fraction)
+    train = _shuffled(parts["train"], f"{seed} validation")
+    vals = round(val_fraction * len(train))
+    divided: dict[Part, list[str]] = {"train": train[vals:], "val": train[:vals], "test": list(parts["test"])}
+    method = f"given, validation {val_fraction:g} of its training images" if vals else "given"
+    return _split(method, seed, "image", divided)
 
 
 def published_tranblend(

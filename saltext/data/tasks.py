@@ -1,7 +1,7 @@
 """The five tasks of SJTU-TIS: what the subject had read before looking at the image."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from saltext.errors import ConfigError
@@ -57,23 +57,38 @@ def parse_tasks(names: str | Sequence[str]) -> tuple[Task, ...]:
     Raises:
         ConfigError: No name is given, or some are unknown; names each of them with the closest known task.
     """
+    return tuple(TASK_BY_NAME[name] for name in chosen(names, tuple(TASK_BY_NAME)))
+
+
+def chosen(names: str | Sequence[str], known: Collection[str]) -> tuple[str, ...]:
+    """Those of the ``known`` names of a data set's tasks that are wanted, in their order, without repeats.
+
+    Raises:
+        ConfigError: As :func:`parse_tasks`.
+    """
     wanted = [names] if isinstance(names, str) else list(names)
-    choices = ", ".join(TASK_BY_NAME)
+    choices = ", ".join(known)
     if not wanted:
         raise ConfigError(f"no task is chosen; set data.tasks to one or more of: {choices}")
-    unknown = [str(name) for name in wanted if name not in TASK_BY_NAME]
+    unknown = [str(name) for name in wanted if name not in known]
     if unknown:
-        described = "; ".join(f"{name!r}{_suggestion(name)}" for name in unknown)
+        described = "; ".join(f"{name!r}{_suggestion(name, known)}" for name in unknown)
         raise ConfigError(f"unknown task {described}. Choose data.tasks from: {choices}")
-    return tuple(task for task in TASKS if task.name in wanted)
+    return tuple(name for name in known if name in wanted)
 
 
-def _suggestion(name: str) -> str:
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of tasks as tables list them, without repeats: those of SJTU-TIS in the fixed order, then others."""
+    present = list(dict.fromkeys(names))
+    return sorted(present, key=lambda name: TASK_ORDER.get(name, len(TASKS)))
+
+
+def _suggestion(name: str, known: Collection[str]) -> str:
     plain = _plain(name)
     for task in TASKS:
-        if plain in (_plain(task.name), *map(_plain, task.aliases)):
+        if task.name in known and plain in (_plain(task.name), *map(_plain, task.aliases)):
             return f" (here: {task.name!r})"
-    close = difflib.get_close_matches(name.lower(), TASK_BY_NAME, n=1)
+    close = difflib.get_close_matches(name.lower(), known, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 

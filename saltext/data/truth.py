@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from statistics import median
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,9 +10,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from saltext.data.density import density_from_points, sigma_for
+from saltext.data.density import density_from_points, fitted_sigma, sigma_for
 from saltext.data.geometry import Size
 from saltext.metrics import Fixations
+
+_FITTED = 5  # maps that decide how wide a data set's blur is
 
 
 class Viewing(Protocol):
@@ -47,6 +50,25 @@ class Records(Protocol):
 
     def points(self, pair: int) -> npt.NDArray[np.integer]:
         """(y, x) of the fixations, shape (n, 2)."""
+
+
+def fitted_blur(records: Records) -> Callable[[Size], float]:
+    """How wide the maps of a data set that does not say so are blurred, as a share of the longer side.
+
+    Args:
+        records: At least one; a few of them, spread evenly, decide.
+
+    Returns:
+        Size of an image -> deviation in pixels.
+    """
+    places = np.unique(np.linspace(0, len(records) - 1, _FITTED).round().astype(int)).tolist()
+    shares = []
+    for place in places:
+        density = torch.from_numpy(records.native_density(place).astype(np.float64))
+        points = torch.from_numpy(records.points(place).astype(np.int64))
+        shares.append(fitted_sigma(points, density) / max(records.native_size(place)))
+    share = median(shares)
+    return lambda size: share * max(size)
 
 
 class Truth:
@@ -134,6 +156,10 @@ class Truth:
         """Task -> place, of the other pairs of the same image."""
         same = self._images[self.pairs[index].image_id]
         return {self.pairs[place].task: place for place in same if place != index}
+
+    def free_viewing(self, index: int) -> int | None:
+        """Place of another pair of the same image before which nothing was read; the first of several, or None."""
+        return next((place for place in self.siblings(index).values() if not self.pairs[place].text), None)
 
 
 def _places(names: Sequence[str]) -> dict[str, list[int]]:

@@ -1,31 +1,28 @@
 """Data sets in folders, checked completely before anything is scored."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from statistics import median
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from saltext.data.density import fitted_sigma
+from saltext.data.faults import Fault, Faults, Track, files_by_stem, in_threads
+from saltext.data.files import FIXATION_ENDINGS, MAP_ENDINGS, UnusableError, read_fixations, read_map
 from saltext.data.geometry import Size
-from saltext.data.sjtu_tis import FOLDERS, Pair, read_index
-from saltext.data.truth import Truth
+from saltext.data.pairs import FilePair
+from saltext.data.sjtu_tis import FOLDERS, read_index
+from saltext.data.truth import Truth, fitted_blur
 from saltext.errors import DataError
-from saltext.evaluation.faults import Fault, Faults, Track, in_threads
-from saltext.evaluation.files import FIXATION_ENDINGS, LITTER, MAP_ENDINGS, UnusableError, read_fixations, read_map
 
 Layout = Literal["auto", "sjtu-tis", "salicon"]
 LEVELS = ("train", "val", "test")
 """Sub-folders of a data set in SALICON-style layout; of a flat one the level is empty."""
 
 _KEPT_PIXELS = 2**25  # of decoded maps; several baselines ask for the same ones in turn
-_FITTED = 5  # maps that decide how wide a data set's blur is
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ class FileRecords:
         return self._sizes[pair]
 
     def native_density(self, pair: int) -> npt.NDArray[Any]:
-        """The map as published, see :func:`saltext.evaluation.files.read_map`."""
+        """The map as published, see :func:`saltext.data.files.read_map`."""
         return self._read(self._maps[pair])
 
     def points(self, pair: int) -> npt.NDArray[np.int32]:
@@ -103,7 +100,7 @@ def open_data(root: Path, layout: Layout, track: Track) -> DataSet:
     Args:
         root: Folder of the data set.
         layout: ``sjtu-tis``: as published. ``salicon``: ``maps/`` and ``fixations/`` with files of equal stems
-            (:mod:`saltext.evaluation.files` says which), or these below or above a level ``train``, ``val``, ``test``.
+            (:mod:`saltext.data.files` says which), or these below or above a level ``train``, ``val``, ``test``.
             ``auto`` looks.
         track: Shows how far the check of all files is.
 
@@ -119,7 +116,7 @@ def open_data(root: Path, layout: Layout, track: Track) -> DataSet:
         return DataSet(Truth(pairs, _records(root, pairs, track)), [""] * len(pairs))
     items = _items(root)
     records = _records(root, items, track)
-    return DataSet(Truth(items, records, _fitted_sigma(records)), [item.part for item in items])
+    return DataSet(Truth(items, records, fitted_blur(records)), [item.part for item in items])
 
 
 def _detected(root: Path) -> Layout:
@@ -153,7 +150,7 @@ def _items(root: Path) -> list[Item]:
     items: list[Item] = []
     for level, folders in _levels(root).items():
         maps, fixations = (
-            _by_stem(root, folder, endings, faults)
+            files_by_stem(root, folder, endings, faults)
             for folder, endings in zip(folders, (MAP_ENDINGS, FIXATION_ENDINGS), strict=True)
         )
         faults.add("maps without fixations", *(maps[stem].name for stem in maps.keys() - fixations.keys()))
@@ -167,25 +164,7 @@ def _items(root: Path) -> list[Item]:
     return sorted(items, key=lambda item: item.name)
 
 
-def _by_stem(root: Path, folder: Path, endings: Sequence[str], faults: Faults) -> dict[str, Path]:
-    """The files of a folder by stem."""
-    if not folder.is_dir():
-        faults.add("missing folders", f"{folder.relative_to(root)}/")
-        return {}
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name in LITTER:
-            continue
-        if path.suffix.lower() not in endings:
-            faults.add(f"entries of {folder.name}/ that are no {', '.join(endings)} files", path.name)
-        elif path.stem in found:
-            faults.add(f"files of {folder.name}/ that differ in their ending alone", path.name)
-        else:
-            found[path.stem] = path
-    return found
-
-
-def _records(root: Path, pairs: Sequence[Pair | Item], track: Track) -> FileRecords:
+def _records(root: Path, pairs: Sequence[FilePair | Item], track: Track) -> FileRecords:
     """Recordings after every file was read once."""
     faults = Faults()
     sizes: list[Size] = []
@@ -200,7 +179,7 @@ def _records(root: Path, pairs: Sequence[Pair | Item], track: Track) -> FileReco
     return FileRecords([pair.density for pair in pairs], sizes, points)
 
 
-def _recorded(pair: Pair | Item) -> tuple[Size, npt.NDArray[np.int32]] | Fault:
+def _recorded(pair: FilePair | Item) -> tuple[Size, npt.NDArray[np.int32]] | Fault:
     path = pair.density
     try:
         density = read_map(path)
@@ -211,15 +190,3 @@ def _recorded(pair: Pair | Item) -> tuple[Size, npt.NDArray[np.int32]] | Fault:
         return size, read_fixations(path, size)
     except UnusableError as error:
         return Fault.of(path, error)
-
-
-def _fitted_sigma(records: FileRecords) -> Callable[[Size], float]:
-    """How wide the maps of an unknown data set are blurred, as a share of the longer side."""
-    places = np.unique(np.linspace(0, len(records) - 1, _FITTED).round().astype(int)).tolist()
-    shares = []
-    for place in places:
-        density = torch.from_numpy(records.native_density(place).astype(np.float64))
-        points = torch.from_numpy(records.points(place).astype(np.int64))
-        shares.append(fitted_sigma(points, density) / max(records.native_size(place)))
-    share = median(shares)
-    return lambda size: share * max(size)

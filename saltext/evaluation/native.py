@@ -8,9 +8,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from saltext.data.faults import Track
 from saltext.data.geometry import Size
 from saltext.data.truth import Truth
-from saltext.evaluation.faults import Track
 from saltext.evaluation.groups import Group
 from saltext.evaluation.reference import Reference
 from saltext.metrics import METRICS, Fixations, check_names, score

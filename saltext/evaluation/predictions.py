@@ -8,10 +8,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from saltext.data.faults import Fault, Faults, Track, in_threads
+from saltext.data.files import LITTER, MAP_ENDINGS, UnusableError, read_map, wrong_size
 from saltext.data.geometry import Size
 from saltext.errors import DataError
-from saltext.evaluation.faults import Fault, Faults, Track, in_threads
-from saltext.evaluation.files import LITTER, MAP_ENDINGS, UnusableError, read_map, wrong_size
 from saltext.evaluation.folders import DataSet
 from saltext.metrics import Fixations
 from saltext.models.baselines.base import resized

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from saltext.evaluation.faults import Fault, Faults, Track, in_threads
-from saltext.evaluation.files import LITTER, UnusableError
+from saltext.data.faults import Fault, Faults, Track, in_threads
+from saltext.data.files import LITTER, UnusableError
 from saltext.prediction.photos import ENDINGS, open_photo
 from saltext.prediction.texts import checked
 

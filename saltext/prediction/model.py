@@ -14,11 +14,11 @@ from PIL import Image
 from torch import Tensor
 
 from saltext.data.cache import CacheSettings
+from saltext.data.files import UnusableError
 from saltext.data.fitting import fit
 from saltext.data.geometry import Box, Size
 from saltext.data.tasks import parse_tasks
 from saltext.errors import CheckpointError, DataError
-from saltext.evaluation.files import UnusableError
 from saltext.evaluation.groups import resample
 from saltext.models.text import TextEncoder, TextFeatures
 from saltext.prediction.photos import ImageLike, Photo, open_photo

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from saltext.data.files import MAX_PIXELS, UnusableError
 from saltext.data.geometry import Size
-from saltext.evaluation.files import MAX_PIXELS, UnusableError
 
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "JPEG2000", "PPM")
 """What is opened. Pillow knows more formats, some of which it reads by starting other programs (EPS)."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 
-from saltext.evaluation.files import UnusableError
+from saltext.data.files import UnusableError
 from saltext.models.text import TextFeatures
 
 MAX_CHARACTERS = 2000

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from saltext.console import PRINT_WIDTH
-from saltext.data.tasks import TASK_BY_NAME
+from saltext.data.tasks import in_order
 from saltext.errors import ConfigError, SaltextError
 from saltext.evaluation.protocols import STANDARD
 from saltext.metrics import METRICS
@@ -112,7 +112,7 @@ def compare(one: pd.DataFrame, other: pd.DataFrame) -> list[Difference]:
 
 
 def _by_task(scores: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    return [(task, scores[scores["task"] == task]) for task in TASK_BY_NAME if (scores["task"] == task).any()]
+    return [(task, scores[scores["task"] == task]) for task in in_order(scores["task"])]
 
 
 def _difference(part: pd.DataFrame, task: str, name: str) -> Difference:

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from omegaconf import OmegaConf
 
-from saltext.data.tasks import TASK_BY_NAME
+from saltext.data.tasks import in_order
 from saltext.errors import ConfigError, SaltextError
 from saltext.metrics import METRICS
 from saltext.run_folder import RunFolder
@@ -150,10 +150,17 @@ def run_panels(curves: pd.DataFrame) -> list[CurvePanel]:
 
 
 def _scores(logged: Sequence[str], name: str, staged: bool) -> dict[str, str]:
-    tasks = {f"{name}_{task}": task for task in TASK_BY_NAME if f"{name}_{task}" in logged}
+    own = [entry for entry in logged if entry.startswith(f"{name}_") and _metric(entry) == _metric(name)]
+    tasks = {f"{name}_{task}": task for task in in_order(entry.removeprefix(f"{name}_") for entry in own)}
     if staged or not tasks:
         return {name: "mean of tasks"}
     return tasks if len(tasks) == 1 else {name: "mean of tasks", **tasks}
+
+
+def _metric(logged: str) -> str:
+    """The metric of PART/METRIC or PART/METRIC_TASK: the longest name that fits, since some begin with another."""
+    name = logged.partition("/")[2]
+    return max((metric for metric in METRICS if f"{name}_".startswith(f"{metric}_")), key=len, default="")
 
 
 def _panel(curves: pd.DataFrame, title: str, ylabel: str, names: dict[str, str]) -> CurvePanel:

@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.table import Table
 
 from saltext.console import PRINT_WIDTH
-from saltext.data.tasks import TASK_BY_NAME
+from saltext.data.tasks import in_order
 from saltext.metrics import METRICS
 from saltext.reporting.scores import metric_names
 
@@ -36,7 +36,7 @@ def show(spread: pd.DataFrame) -> None:
     view = Table("task", "model", "runs", title="Runs of one model: mean of their means ± standard error over runs")
     for name in names:
         view.add_column(METRICS[name].title, justify="right", no_wrap=True)
-    for task in TASK_BY_NAME:
+    for task in in_order(spread["task"]):
         for model, part in spread[spread["task"] == task].groupby("model", sort=False):
             cells = {row.metric: f"{row.mean:.3f} ± {row.error:.3f}" for row in part.itertuples()}
             view.add_row(task, str(model), str(part["runs"].max()), *(cells[name] for name in names))

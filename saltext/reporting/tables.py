@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from saltext.console import PRINT_WIDTH
-from saltext.data.tasks import TASK_BY_NAME
+from saltext.data.tasks import TASK_BY_NAME, in_order
 from saltext.evaluation.protocols import PAPERS
 from saltext.metrics import METRICS
 from saltext.models.baselines import BASELINES
@@ -143,7 +143,7 @@ def rows(scores: pd.DataFrame, references: Published) -> list[Row]:
     quoted = {task for by_task in references.values() for task in by_task}
     pools = {name: tasks for name, tasks in POOLS.items() if name in quoted}
     out: list[Row] = []
-    for task, members in {**{task: (task,) for task in TASK_BY_NAME}, **pools}.items():
+    for task, members in {**{task: (task,) for task in in_order(scores["task"])}, **pools}.items():
         of_task = scores[scores["task"].isin(members)]
         models = of_task.groupby("model", sort=False)
         # A baseline that has not all tasks of a pool would stand beside models that do.

@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from torchvision.transforms.v2.functional import resize as torchvision_resize
 
 from saltext.data import cache as cache_module
 from saltext.data.cache import CacheSettings, DecodedCache, open_cache
-from saltext.data.sjtu_tis import Pair, read_index
+from saltext.data.density import density_from_points
+from saltext.data.pairs import Pair, Points
+from saltext.data.sjtu_tis import read_index
 from saltext.errors import DataError
 
 SETTINGS = CacheSettings((72, 96), (36, 48))
@@ -182,7 +185,7 @@ def test_all_broken_files_come_in_one_error_with_counts(copied_root: Path, tmp_p
     assert f"1 maps that are zero everywhere: map_1800/{dark.name}.png" in message
     assert f"1 fixation files without a fixation: fixation_1800/{blind.name}.png" in message
     assert f"1 pictures with more than data.max_pixels=100000 pixels: image_1800/{huge.name}.png" in message
-    assert "Replace these files with the published ones" in message
+    assert "Replace these files with good ones" in message
     assert _folders(tmp_path / "cache") == []
 
 
@@ -206,6 +209,26 @@ def test_too_little_room_is_told_before_decoding(
 def test_an_empty_data_set_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the data set is empty"):
         open_cache([], SETTINGS, tmp_path)
+
+
+def test_points_of_a_table_and_a_blur_take_the_place_of_files(small_pairs: list[Pair], tmp_path: Path) -> None:
+    pair = small_pairs[0]
+    places = np.array([[3, 4], [50, 60], [3, 4]], np.int32)
+    cache = open_cache([replace(pair, density=6.0, fixations=Points(places))], SETTINGS, tmp_path)
+    np.testing.assert_array_equal(cache.points(0), places)
+    expected = density_from_points([torch.from_numpy(places).long()], cache.native_size(0), 6.0)[0, 0]
+    np.testing.assert_array_equal(cache.native_density(0), (255 * expected).round())
+
+
+def test_files_of_one_name_in_two_folders_are_told_apart(small_pairs: list[Pair], tmp_path: Path) -> None:
+    one = small_pairs[0]
+    other = tmp_path / "elsewhere" / one.density.name
+    other.parent.mkdir()
+    Image.fromarray(_read(one.density)[::-1].copy()).save(other)
+    pairs = [one, replace(one, task="other", density=other, name="other")]
+    first = open_cache(pairs, SETTINGS, tmp_path / "cache")
+    assert open_cache(pairs, SETTINGS, tmp_path / "cache").folder == first.folder
+    np.testing.assert_array_equal(first.native_density(0), first.native_density(1)[::-1])
 
 
 def test_progress_is_a_few_lines_in_a_log(

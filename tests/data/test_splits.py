@@ -12,6 +12,7 @@ from saltext.data.splits import (
     PARTS,
     Split,
     eighty_twenty,
+    given,
     holdout,
     kfold,
     published_tranblend,
@@ -138,6 +139,19 @@ def test_a_missing_split_file_is_a_data_error(tmp_path: Path) -> None:
 def test_names_unknown_to_the_data_set_are_reported(small_pairs: list[Pair]) -> None:
     with pytest.raises(DataError, match=r"names 600 images that are not in the data set.*data\.root"):
         eighty_twenty({f"x{i}": half for i, half in SETS.items()}, 0.1, 0).check_against(small_pairs)
+
+
+def test_a_given_division_with_validation_images_is_taken_as_it_is() -> None:
+    parts = {"train": ["c", "a"], "val": ["d"], "test": ["b"]}
+    split = given(parts, val_fraction=0.5, seed=0)
+    assert split.parts == {"train": ("a", "c"), "val": ("d",), "test": ("b",)}
+
+
+def test_a_given_division_without_them_takes_some_training_images() -> None:
+    parts = {"train": [str(number) for number in range(20)], "test": ["x", "y"]}
+    split = given(parts, val_fraction=0.1, seed=0)
+    assert {part: len(split.parts[part]) for part in PARTS} == {"train": 18, "val": 2, "test": 2}
+    assert given(parts, val_fraction=0, seed=0).parts["val"] == ()
 
 
 def test_the_published_split_is_per_row_and_has_no_validation_part(small_pairs: list[Pair]) -> None:

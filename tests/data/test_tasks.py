@@ -1,6 +1,6 @@
 import pytest
 
-from saltext.data.tasks import TASKS, parse_tasks
+from saltext.data.tasks import TASKS, chosen, in_order, parse_tasks
 from saltext.errors import ConfigError
 
 
@@ -29,6 +29,16 @@ def test_the_papers_name_all_is_refused_because_it_means_one_task() -> None:
 def test_no_task_is_an_error_that_lists_the_choices() -> None:
     with pytest.raises(ConfigError, match=r"set data\.tasks to one or more of: pure"):
         parse_tasks([])
+
+
+def test_other_data_have_names_of_their_own() -> None:
+    assert chosen(["b", "a", "b"], ("a", "b", "c")) == ("a", "b")
+    with pytest.raises(ConfigError, match=r"'pure'\. Choose data\.tasks from: free, described"):
+        chosen("pure", ("free", "described"))
+
+
+def test_tables_list_the_known_tasks_first_and_others_as_they_come() -> None:
+    assert in_order(["z", "salient", "a", "pure", "z"]) == ["pure", "salient", "z", "a"]
 
 
 def test_file_endings_are_distinct() -> None:

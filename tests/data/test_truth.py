@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
 from saltext.data import SyntheticDataModule
-from saltext.data.truth import Truth
+from saltext.data.density import density_from_points
+from saltext.data.truth import Truth, fitted_blur
 from saltext.metrics import FixationPool
 from tests.data.viewings import Memory, Seen, seen, truth_of
 
@@ -16,6 +19,24 @@ def test_siblings_are_the_other_pairs_of_the_image() -> None:
     assert truth.siblings(0) == {"whole": 1}
     assert truth.siblings(1) == {"pure": 0}
     assert truth.siblings(2) == {}
+
+
+def test_free_viewing_is_another_viewing_of_the_image_without_a_text() -> None:
+    free = [replace(seen(image_id, "free", seed), text="") for seed, image_id in enumerate("ab")]
+    viewings = [free[0], seen("a", "told", 2), free[1]]
+    truth = truth_of(viewings)
+    assert [truth.free_viewing(place) for place in range(3)] == [None, 0, None]
+
+
+def test_a_blur_is_fitted_to_the_maps_of_a_data_set() -> None:
+    size = (60, 80)
+    viewings = []
+    for number in range(7):
+        rng = np.random.default_rng(number)
+        points = [(int(rng.integers(0, 60)), int(rng.integers(0, 80))) for _ in range(20)]
+        density = density_from_points([torch.tensor(points)], size, 4.0)[0, 0].numpy()
+        viewings.append(Seen(str(number), "pure", density, points))
+    assert fitted_blur(Memory(viewings))((30, 40)) == pytest.approx(2.0, rel=0.03)
 
 
 def test_tasks_list_their_pairs() -> None:

@@ -46,10 +46,11 @@ class Memory:
 
 
 def seen(image_id: str, task: str, seed: int, size: tuple[int, int] = (30, 40), fixations: int = 11) -> Seen:
-    """A random viewing: an 8-bit map and fixations."""
+    """A random viewing: an 8-bit map, fixations, and a text unless the task is ``pure``."""
     rng = np.random.default_rng(seed)
     places = np.stack([rng.integers(0, size[0], fixations), rng.integers(0, size[1], fixations)], axis=1)
-    return Seen(image_id, task, rng.integers(0, 256, size, dtype=np.uint8), [(int(y), int(x)) for y, x in places])
+    density, text = rng.integers(0, 256, size, dtype=np.uint8), "" if task == "pure" else f"{task} of {image_id}"
+    return Seen(image_id, task, density, [(int(y), int(x)) for y, x in places], text)
 
 
 def truth_of(viewings: Sequence[Seen], sigma: float = 3.0) -> Truth:

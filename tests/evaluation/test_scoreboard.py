@@ -12,7 +12,9 @@ from saltext.evaluation.scoreboard import BaselinePredictor, Maps, Predictor, Sc
 from saltext.metrics import Fixations
 from saltext.models.baselines import Baseline
 
-PAIRS = [Pair(str(i), task, "", Path("i"), Path("d"), Path("f")) for i in (1, 2) for task in ("pure", "whole")]
+PAIRS = [
+    Pair(str(i), task, "", Path("i"), Path("d"), Path("f"), f"{i} {task}") for i in (1, 2) for task in ("pure", "whole")
+]
 SIZE = (6, 8)
 
 

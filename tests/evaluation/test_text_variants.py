@@ -8,7 +8,8 @@ from saltext.evaluation.text_variants import TextVariant, text_variants
 
 
 def pair(image_id: str, task: str) -> Pair:
-    return Pair(image_id, task, "" if task == "pure" else f"{task} of {image_id}", Path("i"), Path("d"), Path("f"))
+    text = "" if task == "pure" else f"{task} of {image_id}"
+    return Pair(image_id, task, text, Path("i"), Path("d"), Path("f"), f"{image_id} {task}")
 
 
 PAIRS = [pair(i, t) for i in ("1", "2", "3") for t in ("pure", "general", "non_salient", "salient")]

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from saltext.data.faults import Faults
 from saltext.errors import DataError
-from saltext.evaluation.faults import Faults
 from saltext.prediction.inputs import requests, usable
 
 

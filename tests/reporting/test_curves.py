@@ -79,6 +79,15 @@ def test_a_supervised_run_shows_its_loss_and_its_scores_by_task(run: RunFolder) 
     assert (cc.title, list(cc.lines[2].values)) == ("CC on validation images", [0.0, 0.2])
 
 
+def test_conditions_of_other_data_are_told_from_metrics_whose_name_begins_alike(tmp_path: Path) -> None:
+    log = tmp_path / "metrics" / "version_0" / "metrics.csv"
+    log.parent.mkdir(parents=True)
+    names = ("nss", "nss_told", "nss_free", "nss_unbiased", "nss_unbiased_told", "nss_unbiased_free")
+    pd.DataFrame({"epoch": [0], "step": [0], **{f"val/{name}": [0.5] for name in names}}).to_csv(log, index=False)
+    panels = run_panels(read_curves(RunFolder(tmp_path)))
+    assert [[line.label for line in panel.lines] for panel in panels] == [["mean of tasks", "free", "told"]] * 2
+
+
 def test_an_adversarial_run_shows_both_players_and_the_accuracies(tmp_path: Path) -> None:
     players = {"train/loss": 2.0, "train/adversarial": 1.0, "train/bce": 1.0, "train/discriminator": 0.5}
     told = {"train/accuracy_real": 0.9, "train/accuracy_generated": 0.8}

@@ -19,7 +19,7 @@ from tests.reporting.test_curves import log
 
 
 def pair(image_id: str, task: str) -> Pair:
-    return Pair(image_id, task, "text", Path("i"), Path("d"), Path("f"))
+    return Pair(image_id, task, "text", Path("i"), Path("d"), Path("f"), f"{image_id} {task}")
 
 
 def test_the_picture_shows_the_first_images_by_id_under_both_texts() -> None:

@@ -30,6 +30,11 @@ def test_a_cell_is_the_mean_over_pairs_with_its_standard_error(scores: pd.DataFr
     assert ours.cells["cc"].error == pytest.approx(math.sqrt(0.02 / 2))  # sample variance 0.02, two pairs
 
 
+def test_conditions_of_other_data_have_rows_after_the_known_ones() -> None:
+    rows = tables.rows(of_tasks("ours", {"told": [0.1, 0.2], "salient": [0.3, 0.4]}), {})
+    assert [row.task for row in rows] == ["salient", "told"]
+
+
 def test_published_values_stand_below_the_measured_ones_without_an_error(scores: pd.DataFrame) -> None:
     rows = tables.rows(scores, {"TranBlend, published": {"salient": {"cc": 0.8117}, "pure": {"cc": 0.9}}})
     assert [row.model for row in rows] == ["ours", "centre prior", "TranBlend, published"]

@@ -30,19 +30,20 @@ metric notices; KL on salient would be .856 without it and .577 with the Gaussia
 class HumanPure(Baseline):
     """The image's human free-viewing map: the best a model that ignores the text can do by predicting free viewing.
 
-    For every pair whose image was also viewed freely, ``pure`` itself excepted. The published map, with ``FLOOR``.
+    For every pair whose image was also viewed without a text (``pure``), that pair itself excepted. The published map,
+    with ``FLOOR``.
     """
 
     name = "human_pure"
     title = "human free-viewing map"
 
     def covers(self, index: int) -> bool:
-        """Where the image has a ``pure`` pair, which is another one."""
-        return "pure" in self._truth.siblings(index)
+        """Where the image has a free-viewing pair, which is another one."""
+        return self._truth.free_viewing(index) is not None
 
     def maps(self, indices: Sequence[int], size: Size) -> Tensor:
-        """The published ``pure`` map of each pair's image."""
-        places = [self._truth.siblings(index)["pure"] for index in indices]
+        """The published free-viewing map of each pair's image."""
+        places = [place for index in indices if (place := self._truth.free_viewing(index)) is not None]
         return _published(self._truth, places, size) + FLOOR
 
 
@@ -50,9 +51,9 @@ class HumanOthers(Baseline):
     """Mean of the image's human maps under its other conditions, each with maximum 1: an oracle that knows everything
     about the image but this text.
 
-    Where there are at least two other conditions, so that it differs from :class:`HumanPure`; for ``pure``, at least
-    one. On SJTU-TIS that is every pair but those of ``whole``. The published maps, ``FLOOR`` added once to their sum,
-    which reproduces the reference values of ``general`` (CC .844, KL .272).
+    Where there are at least two other conditions, so that it differs from :class:`HumanPure`; for free viewing, at
+    least one. On SJTU-TIS that is every pair but those of ``whole``. The published maps, ``FLOOR`` added once to their
+    sum, which reproduces the reference values of ``general`` (CC .844, KL .272).
     """
 
     name = "human_others"
@@ -60,7 +61,7 @@ class HumanOthers(Baseline):
 
     def covers(self, index: int) -> bool:
         """Where there are enough other conditions."""
-        return len(self._truth.siblings(index)) >= (1 if self._truth.pairs[index].task == "pure" else 2)
+        return len(self._truth.siblings(index)) >= (2 if self._truth.pairs[index].text else 1)
 
     def maps(self, indices: Sequence[int], size: Size) -> Tensor:
         """The mean for each pair."""

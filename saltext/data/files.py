@@ -17,6 +17,7 @@ from saltext.errors import DataError
 MAX_PIXELS = 50_000_000
 """A larger map is refused before it is decoded: it is more likely broken than meant."""
 
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 MAP_ENDINGS = (".png", ".jpg", ".jpeg", ".npy")
 FIXATION_ENDINGS = (".png", ".npy", ".csv", ".mat")
 LITTER = {"Thumbs.db", "desktop.ini"}
@@ -52,18 +53,23 @@ class UnusableError(DataError):
         self.detail = str(detail)
 
 
-def read_map(path: Path) -> _Array:
+def read_map(path: Path, max_pixels: int | None = None) -> _Array:
     """A grey picture of 8 or 16 bits, or a 2-D array of real numbers.
+
+    Args:
+        path: The file.
+        max_pixels: A larger map is refused; ``MAX_PIXELS`` by default.
 
     Returns:
         Shape (height, width): uint8 of an 8-bit picture, float32 of other pictures and of arrays of at most that
         precision, else float64.
 
     Raises:
-        UnusableError: The file cannot be decoded, is not grey or not 2-D, has more than ``MAX_PIXELS`` pixels, or NaN,
+        UnusableError: The file cannot be decoded, is not grey or not 2-D, has too many pixels, or NaN,
             infinite or negative values.
     """
-    values = _read_array(path) if path.suffix.lower() == ".npy" else _read_picture(path)
+    most = MAX_PIXELS if max_pixels is None else max_pixels
+    values = _read_array(path, most) if path.suffix.lower() == ".npy" else _read_picture(path, most)
     if values.dtype != np.uint8:
         values = values.astype(np.result_type(values.dtype, np.float32))
         if not np.isfinite(values).all():
@@ -73,7 +79,7 @@ def read_map(path: Path) -> _Array:
     return values
 
 
-def read_fixations(path: Path, size: Size) -> npt.NDArray[np.int32]:
+def read_fixations(path: Path, size: Size, drop_outside: bool = False) -> npt.NDArray[np.int32]:
     """Fixations of an image of ``size``, whatever they are written in.
 
     * ``.png``: non-zero at the fixated pixels.
@@ -84,25 +90,32 @@ def read_fixations(path: Path, size: Size) -> npt.NDArray[np.int32]:
 
     A point between pixels belongs to the pixel it lies in.
 
+    Args:
+        path: The file.
+        size: Height and width of the image.
+        drop_outside: Whether fixations outside the image are left out, which are refused otherwise.
+
     Returns:
         (y, x) counted from 0, shape (n, 2), n at least 1.
 
     Raises:
-        UnusableError: The file cannot be read, is made for another size, has no fixation or one outside the image.
+        UnusableError: The file cannot be read, is made for another size, has no fixation (inside the image) or one
+            outside it.
     """
     found = _READERS[path.suffix.lower()](path, size)
-    if not len(found):
-        raise UnusableError("fixation files without a fixation")
     if not np.isfinite(found).all():
         raise UnusableError("fixation files with coordinates that are no numbers")
     points: npt.NDArray[np.int32] = np.floor(found).astype(np.int32)
     outside = ((points < 0) | (points >= size)).any(axis=1)
-    if outside.any():
+    if outside.any() and not drop_outside:
         y, x = points[outside][0]
         raise UnusableError(
             "fixation files with points outside the image",
             f"{outside.sum()} of {len(points)}, first x={x}, y={y} in {_named(size)}, counted from 0",
         )
+    points = points[~outside]
+    if not len(points):
+        raise UnusableError("fixation files without a fixation")
     return points
 
 
@@ -120,20 +133,22 @@ def _unreadable(error: BaseException) -> UnusableError:
     return UnusableError("files that cannot be read", reason)
 
 
-def _bounded(size: Size) -> None:
-    if size[0] * size[1] > MAX_PIXELS:
-        raise UnusableError(f"maps with more than {MAX_PIXELS} pixels", _named(size))
+def _bounded(size: Size, most: int) -> None:
+    if size[0] * size[1] > most:
+        raise UnusableError(f"maps with more than {most} pixels", _named(size))
 
 
-def _read_picture(path: Path) -> _Array:
+def _read_picture(path: Path, most: int) -> _Array:
     try:
         with Image.open(path) as picture:
-            _bounded((picture.height, picture.width))
+            _bounded((picture.height, picture.width), most)
             if picture.mode in ("L", "I", "I;16", "I;16B"):
                 return np.asarray(picture)
             return _grey(np.asarray(picture.convert("RGB")))
+    except UnusableError:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UnusableError(f"maps with more than {MAX_PIXELS} pixels") from error
+        raise UnusableError(f"maps with more than {most} pixels") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise _unreadable(error) from error
 
@@ -155,9 +170,9 @@ def _load_array(path: Path) -> _Array:
     return array
 
 
-def _read_array(path: Path) -> _Array:
+def _read_array(path: Path, most: int) -> _Array:
     array = _load_array(path)
-    _bounded((array.shape[0], array.shape[1]))
+    _bounded((array.shape[0], array.shape[1]), most)
     return np.array(array)
 
 
@@ -170,10 +185,13 @@ def _of_mask(mask: _Array, size: Size) -> _Array:
 def _from_picture(path: Path, size: Size) -> _Array:
     try:
         with Image.open(path) as picture:
-            _bounded((picture.height, picture.width))
-            return _of_mask(np.asarray(picture.convert("L")), size)
+            if (picture.height, picture.width) != size:
+                raise wrong_size((picture.height, picture.width), size)
+            return np.argwhere(np.asarray(picture.convert("L")))
+    except UnusableError:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UnusableError(f"maps with more than {MAX_PIXELS} pixels") from error
+        raise UnusableError("pictures too large to be opened") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise _unreadable(error) from error
 

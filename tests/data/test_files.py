@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from saltext.evaluation import files
-from saltext.evaluation.files import UnusableError, read_fixations, read_map
+from saltext.data import files
+from saltext.data.files import UnusableError, read_fixations, read_map
 
 SIZE = (4, 6)
 POINTS = [(0, 0), (3, 5), (1, 2)]  # y, x
@@ -156,6 +156,14 @@ def test_fixations_that_cannot_be_used_say_why(tmp_path: Path, name: str, conten
     (tmp_path / name).write_text(content)
     with pytest.raises(UnusableError, match=kind):
         read_fixations(tmp_path / name, SIZE)
+
+
+def test_fixations_outside_are_left_out_if_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,y\n6,0\n1,2\n-0.1,0\n")
+    assert read_fixations(tmp_path / "a.csv", SIZE, drop_outside=True).tolist() == [[2, 1]]
+    (tmp_path / "b.csv").write_text("x,y\n6,0\n")
+    with pytest.raises(UnusableError, match="without a fixation"):
+        read_fixations(tmp_path / "b.csv", SIZE, drop_outside=True)
 
 
 def test_fixations_of_another_size_are_refused(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from saltext.data.files import LITTER, UnusableError
 from saltext.errors import DataError
-from saltext.evaluation.files import UnusableError
 
 _SHOWN = 8
 
@@ -58,6 +58,31 @@ class Faults:
 def _first(names: Sequence[str]) -> str:
     rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(sorted(names)[:_SHOWN]) + rest
+
+
+def files_by_stem(root: Path, folder: Path, endings: Sequence[str], faults: Faults) -> dict[str, Path]:
+    """The files of a folder by stem.
+
+    Args:
+        root: Of the data set; the folder is called by its place in it.
+        folder: Its own files, not those of folders inside.
+        endings: That they may have, in small letters.
+        faults: Is told of a missing folder, of other entries, and of files that differ in their ending alone.
+    """
+    if not folder.is_dir():
+        faults.add("missing folders", f"{folder.relative_to(root)}/")
+        return {}
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.name in LITTER:
+            continue
+        if path.suffix.lower() not in endings:
+            faults.add(f"entries of {folder.name}/ that are no {', '.join(endings)} files", path.name)
+        elif path.stem in found:
+            faults.add(f"files of {folder.name}/ that differ in their ending alone", path.name)
+        else:
+            found[path.stem] = path
+    return found
 
 
 def in_threads(

@@ -1,0 +1,74 @@
+"""One image-text pair, whatever the data set, and what a reader of a data set finds."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Fixations that stand in a table of the whole data set and not in a file of their own.
+
+    Attributes:
+        places: (y, x) of each in pixels counted from 0, inside the image, int32 (n, 2); one listed twice counts twice.
+    """
+
+    places: npt.NDArray[np.int32]
+
+    @property
+    def digest(self) -> str:
+        """Of the content."""
+        return hashlib.blake2b(np.ascontiguousarray(self.places).tobytes(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One image-text pair: an image, what was read before it, and where people then looked.
+
+    Attributes:
+        image_id: The published ID, leading zeros kept; equal for all conditions of one image.
+        task: Name of the task (condition).
+        text: The text that was read, outer white space removed; empty for free viewing.
+        image: RGB(A) file.
+        density: 8-bit grey file, the blurred fixations; or the deviation in pixels of the Gaussian to blur them with.
+        fixations: File that is non-zero at the fixated pixels, another that
+            :func:`saltext.data.files.read_fixations` reads, or the points themselves.
+        name: Unique in the data set; of a published pair, the stem of its files.
+        drop_outside: Whether fixations outside the image are left out. Otherwise the file that has one is refused.
+    """
+
+    image_id: str
+    task: str
+    text: str
+    image: Path
+    density: Path | float
+    fixations: Path | Points
+    name: str
+    drop_outside: bool = False
+
+
+@dataclass(frozen=True)
+class FilePair(Pair):
+    """A pair whose map and fixations are files, as data sets are published."""
+
+    density: Path
+    fixations: Path
+
+
+@dataclass(frozen=True)
+class Found:
+    """A data set as it lies on a disk; no picture of it is decoded yet.
+
+    Attributes:
+        pairs: All of it, sorted by image.
+        parts: The data set's own division: image IDs of ``train``, ``test`` and perhaps ``val``; None if it has none.
+        sigma: Deviation in pixels of the Gaussian that makes its maps; None where it is not known.
+    """
+
+    pairs: list[Pair]
+    parts: Mapping[str, Sequence[str]] | None = None
+    sigma: float | None = None

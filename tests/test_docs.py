@@ -1,0 +1,59 @@
+"""What the documentation shows is what the package does."""
+
+import csv
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from saltext.data.described import find_described
+from saltext.data.description import read_description
+from tests.conftest import ROOT
+
+PAGE = ROOT / "docs" / "own-data.md"
+_BLOCK = re.compile(r'^```\w+ title="(?P<name>[^"]+)"\n(?P<content>.*?)^```$', re.MULTILINE | re.DOTALL)
+EXPECTED = {
+    "my_data.yaml": {("kitchen", "free"), ("kitchen", "described"), ("street", "free"), ("street", "described")},
+    "other.yaml": {("kitchen", "text"), ("street", "text")},
+    "folders.yaml": {(name, task) for name in ("kitchen", "street") for task in ("free", "salient", "non_salient")},
+}
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every file the page shows, and the pictures and folders it speaks of."""
+    folder = tmp_path_factory.mktemp("shown")
+    for block in _BLOCK.finditer(PAGE.read_text(encoding="utf-8")):
+        (folder / block["name"]).write_text(block["content"], encoding="utf-8")
+    fixated = np.zeros((240, 480), np.uint8)
+    fixated[20:24, 30] = 255
+    for kind in ("images", "fixated", "maps", *(f"looked/{task}" for task in ("free", "salient", "non_salient"))):
+        (folder / kind).mkdir(parents=True)
+    for name in ("kitchen", "street"):
+        Image.fromarray(np.repeat(fixated[..., None], 3, axis=2)).save(folder / "images" / f"{name}.jpg")
+        Image.fromarray(fixated).save(folder / "maps" / f"{name}.png")
+        for task in ("free", "salient", "non_salient"):
+            (folder / "looked" / task / f"{name}.csv").write_text("x,y\n12,40.5\n")
+    Image.fromarray(fixated).save(folder / "fixated" / "kitchen.png")
+    np.save(folder / "fixated" / "street.npy", fixated // 255)
+    return folder
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_descriptions_of_the_page_on_own_data_describe_data(shown: Path, name: str) -> None:
+    found = find_described(read_description(shown / name), 10**6)
+    assert {(pair.image_id, pair.task) for pair in found.pairs} == EXPECTED[name]
+
+
+def test_every_description_of_the_page_is_tested() -> None:
+    titles = [block["name"] for block in _BLOCK.finditer(PAGE.read_text(encoding="utf-8"))]
+    assert {name for name in titles if name.endswith(".yaml")} == set(EXPECTED)
+
+
+def test_the_points_of_the_example_are_where_it_says(shown: Path) -> None:
+    with (shown / "fixations.csv").open() as stream:
+        rows = [row for row in csv.DictReader(stream) if (row["image"], row["condition"]) == ("kitchen.jpg", "free")]
+    pair = next(p for p in find_described(read_description(shown / "my_data.yaml"), 10**6).pairs if not p.text)
+    assert pair.fixations.places.tolist() == [[int(float(row["y"])), int(float(row["x"]))] for row in rows]
