@@ -51,7 +51,8 @@ def largest_difference(one: pd.DataFrame, other: pd.DataFrame) -> float:
 
 def configuration(folder: RunFolder, changes: DictConfig) -> DictConfig:
     """The run's own configuration and split, with some values changed."""
-    own = {"data": {"split": str(folder.split)}, "checkpoint": None}  # what training started from is not needed again
+    # The split file says what was tested; what training started from is not needed again.
+    own = {"data": {"split": str(folder.split), "test_on": "test"}, "checkpoint": None}
     here = {"trainer": {"num_nodes": 1}}  # one machine is enough to score what several trained
     cfg: DictConfig = OmegaConf.merge(OmegaConf.load(folder.config), here, changes, own)  # type: ignore[assignment]
     return cfg

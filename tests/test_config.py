@@ -60,6 +60,7 @@ BROUGHT_BY = {
     "experiment/text": "+experiment=text_encoders",
     "data/group": "+data/group=total",
     "experiment/clip_salgan_switch": "+experiment=clip_salgan_switches",
+    "experiment/gaze_choice": "+experiment=embedded_choices",
 }
 FOLDERS = {
     "model/text_encoder/clip_salgan": "model/text_encoder=clip_salgan/",

@@ -23,6 +23,8 @@ from saltext.data.tasks import TASK_BY_NAME, chosen
 from saltext.data.transforms import Augment, single_threaded_worker
 from saltext.errors import ConfigError
 
+_HELD = ("val", "test")  # parts that are kept out of training
+
 
 class SaliencyDataModule(LightningDataModule):
     """SJTU-TIS in the published layout.
@@ -57,6 +59,8 @@ class SaliencyDataModule(LightningDataModule):
         pair_pure: Whether, of the pairs without a text, only images are taken that also have another of ``tasks``.
         test_tasks: Tasks of the test part; ``tasks`` by default. Others tell how a model does on what it was not
             trained for, and have no part in choosing the epoch unless ``choose_on`` is ``"test"``.
+        test_on: ``"val"`` scores the validation images at the end and leaves the test images alone; no image chooses
+            the epoch then. For choosing between models.
 
     Raises:
         ConfigError: At construction: unknown tasks, or numbers outside their range. At set-up: an unknown split, a
@@ -89,6 +93,7 @@ class SaliencyDataModule(LightningDataModule):
         max_pixels: int = 50_000_000,
         pair_pure: bool = False,
         test_tasks: str | Sequence[str] | None = None,
+        test_on: Part = "test",
     ) -> None:
         super().__init__()
         self.root = Path(root)
@@ -106,6 +111,7 @@ class SaliencyDataModule(LightningDataModule):
         self.augment = augment
         self.cache_dir = Path(cache_dir)
         self.choose_on = choose_on
+        self.test_on = test_on
         self.seed = seed
         self._check_tasks()
         self._check_numbers()
@@ -127,8 +133,12 @@ class SaliencyDataModule(LightningDataModule):
         ]
         if wrong:
             raise ConfigError(f"values that are too small: {', '.join(wrong)}")
-        if self.choose_on not in ("val", "test"):
-            raise ConfigError(f"data.choose_on must be val or test, got {self.choose_on!r}")
+        parts = {"choose_on": self.choose_on, "test_on": self.test_on}
+        strange = [
+            f"data.{name} must be val or test, got {part!r}" for name, part in parts.items() if part not in _HELD
+        ]
+        if strange:
+            raise ConfigError("; ".join(strange))
 
     @property
     def conditions(self) -> Sequence[str]:
@@ -172,7 +182,7 @@ class SaliencyDataModule(LightningDataModule):
         if self._split is None:
             split = self._make_split()
             split.check_against(self.pairs)
-            self._split = split
+            self._split = split if self.test_on == "test" else split.validation_tested()
         return self._split
 
     def indices(self, part: Part) -> list[int]:

@@ -72,6 +72,21 @@ class Split:
         names = set(self.parts[part])
         return [place for place, pair in enumerate(pairs) if self._name(pair) in names]
 
+    def validation_tested(self) -> "Split":
+        """The same division with the validation part in the place of the test part, whose names are left out.
+
+        For choosing between models: what is chosen on validation images has not seen the test images.
+
+        Raises:
+            ConfigError: There is no validation part.
+        """
+        if not self.parts["val"]:
+            raise ConfigError(
+                f"data.test_on=val: the split {self.method!r} keeps no validation images; set data.val_fraction above 0"
+            )
+        parts: Mapping[Part, tuple[str, ...]] = {"train": self.parts["train"], "val": (), "test": self.parts["val"]}
+        return Split(f"{self.method}, its validation part tested", self.seed, self.unit, parts)
+
     def check_against(self, pairs: Iterable[Pair]) -> None:
         """Raise a DataError if the split names images or pairs the data set does not have."""
         known = {self._name(pair) for pair in pairs}

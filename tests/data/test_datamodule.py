@@ -61,6 +61,18 @@ def test_other_tasks_can_be_tested_than_are_trained_and_none_of_their_images_tra
     assert not images[0] & images[1]
 
 
+def test_testing_on_validation_images_touches_no_test_image(make: Make) -> None:
+    usual, choosing = make(), make(test_on="val")
+    assert choosing.indices("test") == usual.indices("val")
+    assert choosing.indices("train") == usual.indices("train")
+    served = {index for loader in (choosing.train_dataloader(), choosing.test_dataloader()) for batch in loader
+              for index in batch["index"].tolist()}  # fmt: skip
+    assert not served & set(usual.indices("test"))
+    assert choosing.val_dataloader() == []
+    with pytest.raises(ConfigError, match=r"data.test_on must be val or test, got 'train'"):
+        make(test_on="train")
+
+
 def test_several_training_seeds_share_one_test_part(make: Make) -> None:
     assert make(seed=1).split == make(seed=2).split
     assert make(split_seed=1).split != make(split_seed=2).split

@@ -48,6 +48,15 @@ def test_every_image_is_in_exactly_one_part() -> None:
         assert sorted(name for part in PARTS for name in split.parts[part]) == sorted(SETS)
 
 
+def test_testing_on_validation_images_leaves_the_test_images_out() -> None:
+    split = kfold(SETS, 5, 2, 0.25, 3)
+    chosen = split.validation_tested()
+    assert chosen.parts == {"train": split.parts["train"], "val": (), "test": split.parts["val"]}
+    assert "validation part tested" in chosen.method
+    with pytest.raises(ConfigError, match="val_fraction above 0"):
+        kfold(SETS, 5, 2, 0.0, 3).validation_tested()
+
+
 def test_splits_do_not_depend_on_the_order_of_input() -> None:
     shuffled = dict(random.Random(0).sample(list(SETS.items()), k=len(SETS)))
     assert eighty_twenty(shuffled, 0.1, 0) == eighty_twenty(SETS, 0.1, 0)

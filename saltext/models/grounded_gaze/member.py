@@ -1,4 +1,4 @@
-"""The part of GroundedGaze that is trained."""
+"""The parts of GroundedGaze that are trained."""
 
 from dataclasses import dataclass
 
@@ -46,6 +46,29 @@ class Seen:
     evidence: Tensor | None
 
 
+class Standard(nn.Module):
+    """Standardises each channel (BatchNorm without a scale of its own), since frozen parts give each a size of its own.
+
+    Args:
+        sizes: Of what is seen.
+    """
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        self.coarse = nn.BatchNorm2d(sizes.coarse, affine=False)
+        self.fine = nn.BatchNorm2d(sizes.fine, affine=False)
+        if sizes.evidence:
+            self.meanings = nn.BatchNorm2d(sizes.text, affine=False)
+            self.evidence = nn.BatchNorm2d(sizes.evidence, affine=False)
+
+    def forward(self, seen: Seen) -> Seen:
+        """The same, standardised."""
+        coarse, fine = self.coarse(seen.coarse), self.fine(seen.fine)
+        if seen.meanings is None or seen.evidence is None:
+            return Seen(coarse, fine, None, None)
+        return Seen(coarse, fine, self.meanings(seen.meanings), self.evidence(seen.evidence))
+
+
 class Member(nn.Module):
     """From what the frozen parts see and read to logits of a density.
 
@@ -54,27 +77,24 @@ class Member(nn.Module):
         width: Channels of the transformer.
         layers: Its rounds.
         heads: Attention heads.
-        dropout: Of what the transformer adds.
         grid: Rows and columns the position embedding is learned for.
     """
 
-    def __init__(
-        self, sizes: Sizes, width: int, layers: int, heads: int, dropout: float, grid: tuple[int, int]
-    ) -> None:
+    def __init__(self, sizes: Sizes, width: int, layers: int, heads: int, grid: tuple[int, int]) -> None:
         super().__init__()
         self.grid = grid
         self.places = Places(sizes, width)
         self.reader = Reader(sizes, width)
         self.position_embeddings = nn.Parameter(torch.empty(1, grid[0] * grid[1], width))
         nn.init.trunc_normal_(self.position_embeddings, std=0.02)
-        self.rounds = nn.ModuleList(Round(width, heads, dropout) for _ in range(layers))
+        self.rounds = nn.ModuleList(Round(width, heads) for _ in range(layers))
         self.head = DensityHead(sizes, width)
 
     def forward(self, seen: Seen, text: TextFeatures | None, told: Tensor, size: tuple[int, int]) -> Tensor:
         """Predict.
 
         Args:
-            seen: By the frozen parts.
+            seen: By the frozen parts, standardised.
             text: Features of the texts; None without text.
             told: Numbers of the conditions, int64, shape ``(batch,)``.
             size: Rows and columns that come out.
@@ -125,8 +145,6 @@ class Modulation(nn.Module):
 class Places(nn.Module):
     """Image features, and what the class names say, to one vector a place.
 
-    Inputs are standardised (BatchNorm without its own scale): a frozen encoder gives each channel a size of its own.
-
     Args:
         sizes: Of what it is given.
         width: Channels that come out.
@@ -134,10 +152,9 @@ class Places(nn.Module):
 
     def __init__(self, sizes: Sizes, width: int) -> None:
         super().__init__()
-        self.features = _standardised(sizes.coarse, width)
+        self.features = nn.Conv2d(sizes.coarse, width, kernel_size=1)
         if sizes.evidence:
-            self.meanings = _standardised(sizes.text, width)
-            self.evidence_norm = nn.BatchNorm2d(sizes.evidence, affine=False)
+            self.meanings = nn.Conv2d(sizes.text, width, kernel_size=1)
             self.by_evidence = Modulation(sizes.evidence, width)
 
     def forward(self, seen: Seen) -> Tensor:
@@ -145,13 +162,8 @@ class Places(nn.Module):
         x: Tensor = self.features(seen.coarse)
         if seen.evidence is not None:
             x = x + self.meanings(seen.meanings)
-            evidence = self.evidence_norm(seen.evidence).movedim(1, -1)
-            x = self.by_evidence(x.movedim(1, -1), evidence).movedim(-1, 1)
+            x = self.by_evidence(x.movedim(1, -1), seen.evidence.movedim(1, -1)).movedim(-1, 1)
         return F.gelu(x)
-
-
-def _standardised(channels: int, width: int) -> nn.Module:
-    return nn.Sequential(nn.BatchNorm2d(channels, affine=False), nn.Conv2d(channels, width, kernel_size=1))
 
 
 class Reader(nn.Module):
@@ -198,10 +210,9 @@ class Round(nn.Module):
     Args:
         width: Size of a place.
         heads: Attention heads.
-        dropout: Of each of the three answers.
     """
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
         self.by_gist = Modulation(width, width)
@@ -209,7 +220,6 @@ class Round(nn.Module):
         self.look = nn.MultiheadAttention(width, heads, batch_first=True)
         answer = nn.Linear(2 * width, width)
         self.think = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), answer)
-        self.dropout = nn.Dropout(dropout)
         for last in (self.ask.out_proj, self.look.out_proj, answer):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
@@ -226,11 +236,11 @@ class Round(nn.Module):
             Shape of ``x``.
         """
         asking = self.by_gist(self.norms[0](x), gist[:, None]) + places
-        x = x + self.dropout(self.ask(asking, words, words, key_padding_mask=~mask, need_weights=False)[0])
+        x = x + self.ask(asking, words, words, key_padding_mask=~mask, need_weights=False)[0]
         normed = self.norms[1](x)
         looking = normed + places
-        x = x + self.dropout(self.look(looking, looking, normed, need_weights=False)[0])
-        changed: Tensor = x + self.dropout(self.think(self.norms[2](x)))
+        x = x + self.look(looking, looking, normed, need_weights=False)[0]
+        changed: Tensor = x + self.think(self.norms[2](x))
         return changed
 
 
@@ -246,7 +256,7 @@ class DensityHead(nn.Module):
         super().__init__()
         half = width // 2
         self.narrow = nn.Conv2d(width, half, kernel_size=1)
-        self.fine = _standardised(sizes.fine, half)
+        self.fine = nn.Conv2d(sizes.fine, half, kernel_size=1)
         self.norm = nn.BatchNorm2d(half)
         self.by_gist = Modulation(width, half)
         self.refine = nn.Sequential(*(layer for _ in range(2) for layer in _refining(half)))

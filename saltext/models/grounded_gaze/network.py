@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from saltext.errors import ConfigError
 from saltext.models.freezing import rest_frozen_parts
-from saltext.models.grounded_gaze.member import Member, Seen, Sizes
+from saltext.models.grounded_gaze.member import Member, Seen, Sizes, Standard
 from saltext.models.grounded_gaze.views import TwoViews, Views, coarse, fine
 from saltext.models.network import SaliencyNetwork, check_inputs
 from saltext.models.text import TextEncoder, TextFeatures
@@ -33,7 +33,6 @@ class GroundedGaze(SaliencyNetwork):
         width: Channels of the transformer, a multiple of ``heads``.
         layers: Rounds of asking the words and looking around.
         heads: Attention heads.
-        dropout: Of what the transformer adds.
         grid: Rows and columns of places at the usual input size, which is 32 times as large.
         members: Networks that are trained side by side on what the frozen parts see, each by itself; predictions are
             the mean of their densities.
@@ -54,7 +53,6 @@ class GroundedGaze(SaliencyNetwork):
         width: int = 128,
         layers: int = 2,
         heads: int = 4,
-        dropout: float = 0.1,
         grid: Sequence[int] = (16, 20),
         members: int = 1,
     ) -> None:
@@ -76,9 +74,8 @@ class GroundedGaze(SaliencyNetwork):
             text=0 if text_encoder is None else text_encoder.dim,
             conditions=len(conditions),
         )
-        self.members = nn.ModuleList(
-            Member(sizes, width, layers, heads, dropout, (grid[0], grid[1])) for _ in range(members)
-        )
+        self.standard = Standard(sizes)
+        self.members = nn.ModuleList(Member(sizes, width, layers, heads, (grid[0], grid[1])) for _ in range(members))
         rest_frozen_parts(self)
 
     def forward(self, images: Tensor, texts: Sequence[str], conditions: Sequence[str] = ()) -> Tensor:
@@ -99,7 +96,7 @@ class GroundedGaze(SaliencyNetwork):
         told = self._numbers(conditions, len(images)).to(images.device)
         views = self._seen(images)
         meanings, evidence = self._grounding(views[-1], texts)
-        seen = Seen(coarse(views), fine(views), meanings, evidence)
+        seen = self.standard(Seen(coarse(views), fine(views), meanings, evidence))
         text = self._read(texts, images)
         rows, columns = (-(-side // self.output_stride) for side in images.shape[2:])
         logits = torch.cat([member(seen, text, told, (rows, columns)) for member in self.members], dim=1)
