@@ -6,7 +6,7 @@ their configuration. Other weights or inputs have other keys, so a result is nev
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 Features = tuple[Tensor, ...]
 
 _WAIT_S = 120.0  # for another process that is writing
+_AT_ONCE = 4  # samples
 
 
 class FeatureStore:
@@ -109,11 +110,8 @@ class Memory:
         known = self.store.get(keys)
         missing = {key: place for place, key in enumerate(keys) if key not in known}
         if missing:
-            rows = list(missing.values())
-            read = () if texts is None else ([texts[row] for row in rows],)
-            with torch.no_grad():
-                made = compute(inputs[rows], *read)
-            fresh = {key: tuple(t[row].cpu() for t in made) for row, key in enumerate(missing)}
+            made = _computed(compute, inputs, texts, list(missing.values()))
+            fresh = dict(zip(missing, made, strict=True))
             self.store.put(fresh)
             known |= fresh
         columns = zip(*(known[key] for key in keys), strict=True)
@@ -135,6 +133,18 @@ class Memory:
         if state not in self._digests:
             self._digests[state] = _digest_weights(module, self._salt)
         return self._digests[state]
+
+
+def _computed(
+    compute: Callable[..., Features], inputs: Tensor, texts: Sequence[str] | None, rows: Sequence[int]
+) -> Iterator[Features]:
+    """Results of some rows, a few at a time: what is computed once need not be fast, but has to fit into memory."""
+    for start in range(0, len(rows), _AT_ONCE):
+        few = list(rows[start : start + _AT_ONCE])
+        read = () if texts is None else ([texts[row] for row in few],)
+        with torch.no_grad():
+            made = compute(inputs[few], *read)
+        yield from zip(*(t.cpu().unbind() for t in made), strict=True)
 
 
 def _short(head: bytes) -> bytes:

@@ -127,3 +127,17 @@ def test_results_that_depend_on_a_text_are_told_apart_by_it(module: Two, store: 
     assert one == [1, 3, 0, 1]
     assert len(store) == 3
     assert len(memory.recall(module, x, module)) == 2  # no text is another thing than the empty one
+
+
+def test_a_large_batch_is_computed_a_few_samples_at_a_time(module: Two, store: FeatureStore) -> None:
+    sizes = []
+
+    def watched(inputs: Tensor) -> Features:
+        sizes.append(len(inputs))
+        return module(inputs)
+
+    x = images(11)
+    convolved, _ = Memory(store).recall(module, x, watched)
+    assert sum(sizes) == 11
+    assert max(sizes) <= 4
+    torch.testing.assert_close(convolved, module.conv(x))
