@@ -297,6 +297,8 @@ def _forget(folder: RunFolder) -> None:
         folder.table,
         folder.picture,
         folder.wandb_id,
+        folder.coverage,
+        folder.report,
     ):
         path.unlink(missing_ok=True)
 

@@ -74,6 +74,16 @@ class RunFolder:
         return self.root / "pairs.png"
 
     @property
+    def coverage(self) -> Path:
+        """One row a test pair: the share of its fixations where the model puts each share of its mass."""
+        return self.root / "calibration.csv"
+
+    @property
+    def report(self) -> Path:
+        """The page for readers; of a sweep, too."""
+        return self.root / "report.html"
+
+    @property
     def finished_stage(self) -> Path:
         """What a finished stage trained on; there only when it has finished."""
         return self.root / "stage.json"

@@ -103,9 +103,7 @@ def summarise(folder: Path, found: Sequence[Job]) -> None:
         found: Its jobs, at least one.
     """
     table = job_table(found)
-    names = _model_names(found)
-    scores = _renamed(pooled(list(names)), names) if names else pd.DataFrame()
-    models = list(dict.fromkeys(names.values()))
+    scores, models = sweep_scores(found)
     remarks = [*_failures(found), *_best(found)]
     table.to_csv(folder / "summary.csv", index=False, float_format="%.17g")
     (folder / "summary.md").write_text(_markdown(table, remarks, _spread(scores, models)), encoding="utf-8")
@@ -114,6 +112,18 @@ def summarise(folder: Path, found: Sequence[Job]) -> None:
         show_pooled(scores, models)
     for remark in remarks:
         print(remark)
+
+
+def sweep_scores(found: Sequence[Job]) -> tuple[pd.DataFrame, list[str]]:
+    """The scores of a sweep's finished jobs.
+
+    Returns:
+        As :func:`saltext.reporting.collect.pooled` gives them (without rows if no job has finished), the jobs' models
+        under names that tell experiments apart and repetitions not; and these names, in the sweep's order.
+    """
+    names = _model_names(found)
+    scores = _renamed(pooled(list(names)), names) if names else pd.DataFrame()
+    return scores, list(dict.fromkeys(names.values()))
 
 
 def job_table(found: Sequence[Job]) -> pd.DataFrame:

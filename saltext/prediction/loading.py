@@ -18,6 +18,7 @@ from saltext.prediction.model import Model
 from saltext.run import config_folder
 from saltext.run_folder import RunFolder
 from saltext.stages import Stage, stages, weights_of
+from saltext.training import SupervisedModule
 
 SHIPPED: WeightPackage | None = None
 """The model used where none is named: the files of a run's folder (``config.yaml``, ``checkpoints/best.ckpt``) inside a
@@ -48,23 +49,40 @@ def load(run: str | Path | None = None, *, stage: str | None = None, device: str
         CheckpointError: The weights are missing, damaged, of another network, or hold more than tensors.
     """
     folder = shipped_run() if run is None else RunFolder.existing(run)
-    chosen = _stage(_read(folder), folder, stage)
-    path = weights_of(chosen)
+    # No memory of frozen parts: it would write files where somebody only wants to look.
+    cfg = trusted_configuration(folder, OmegaConf.create({"cache_features": False}))
+    chosen = _stage(cfg, folder, stage)
+    return Model(module_of(chosen, folder, device), build.datamodule(chosen.cfg).settings, str(folder.root))
+
+
+def module_of(stage: Stage, run: RunFolder, device: str | torch.device | None = None) -> SupervisedModule:
+    """The model of a stage, with the weights it tested, in evaluation mode.
+
+    Args:
+        stage: Of the run; its configuration has to be a trusted one.
+        run: Named in messages.
+        device: As for :func:`load`.
+
+    Raises:
+        ConfigError: The run has no network, or the device is not there.
+        CheckpointError: The weights are missing, damaged, of another network, or hold more than tensors.
+    """
+    path = weights_of(stage)
+    module = build.module(stage.cfg)
+    if module is None:
+        raise ConfigError(f"{run.root} is a run of model=baselines, which has no network. Give a trained model's.")
     if not path.is_file():
         raise CheckpointError(
-            f"{chosen.folder.root} has no weights in checkpoints/: it has not finished an epoch. Continue it with "
-            f"python -m saltext.run resume={folder.root}, or give the folder of another run."
+            f"{stage.folder.root} has no weights in checkpoints/: it has not finished an epoch. Continue it with "
+            f"python -m saltext.run resume={run.root}, or give the folder of another run."
         )
-    module = build.module(chosen.cfg)
-    if module is None:
-        raise ConfigError(f"{folder.root} is a run of model=baselines, which has no network. Give a trained model's.")
     load_weights(module.network, path)
     module.eval()
     try:
         module.to(_device(device))
     except (RuntimeError, AssertionError) as error:  # torch built without it asserts
         raise ConfigError(f"device={device} cannot be used here: {str(error).splitlines()[0]}") from error
-    return Model(module, build.datamodule(chosen.cfg).settings, str(folder.root))
+    return module
 
 
 def shipped_run() -> RunFolder:
@@ -84,11 +102,14 @@ def shipped_run() -> RunFolder:
     return RunFolder(next(file.parent for file in files if file.name == _CONFIG))
 
 
-def _read(folder: RunFolder) -> DictConfig:
-    """The configuration, once it is known to build nothing but what this version has."""
+def trusted_configuration(folder: RunFolder, changes: DictConfig) -> DictConfig:
+    """A run's configuration with some values changed, once it is known to build nothing but what this version has.
+
+    Raises:
+        ConfigError: It cannot be read, lacks what this version needs, or names something else.
+    """
     try:
-        # No memory of frozen parts: it would write files where somebody only wants to look.
-        cfg = configuration(folder, OmegaConf.create({"cache_features": False}))
+        cfg = configuration(folder, changes)
         values = OmegaConf.to_container(cfg, resolve=True)
     except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, OSError, TypeError) as error:
         raise ConfigError(f"{folder.config} cannot be read as a configuration: {error}") from error

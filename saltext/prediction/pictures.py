@@ -63,10 +63,29 @@ def _colours(name: str) -> _Pixels:
     return table
 
 
-def small(pixels: _Pixels) -> _Pixels:
-    """An image as a panel shows it: not larger than ``PANEL_SIDE``."""
+def change_overlay(pixels: _Pixels, change: Density, highest: float) -> _Pixels:
+    """What another text changes, over the image in grey: red where there is more, blue where there is less.
+
+    Args:
+        pixels: RGB, uint8 (h,w,3).
+        change: Difference of two densities, (h,w).
+        highest: The change of the strongest colour; where little changes, the image shows through.
+
+    Returns:
+        RGB, uint8 (h,w,3).
+    """
+    strength = np.clip(change / max(highest, 1e-30), -1, 1)
+    colours = _colours(_CHANGE)[((strength + 1) * 127.5).round().astype(np.uint8)]
+    grey = np.asarray(Image.fromarray(pixels).convert("L"))[..., None]
+    cover = np.sqrt(np.abs(strength))[..., None]
+    mixed: _Pixels = (cover * colours + (1 - cover) * grey).round().astype(np.uint8)
+    return mixed
+
+
+def small(pixels: _Pixels, side: int = PANEL_SIDE) -> _Pixels:
+    """An image whose longer side is at most ``side``."""
     picture = Image.fromarray(pixels)
-    picture.thumbnail((PANEL_SIDE, PANEL_SIDE))
+    picture.thumbnail((side, side))
     return np.asarray(picture)
 
 
@@ -108,18 +127,11 @@ def draw_panel(pixels: _Pixels, readings: Sequence[TextMap], path: Path) -> None
         for axes, reading in ((before, first), (after, other)):
             axes.imshow(overlay(pixels, reading.density, highest))
             _title(axes, reading.text)
-        _draw_change(change, pixels, other.density - first.density, highest)
+        change.imshow(change_overlay(pixels, other.density - first.density, highest))
         change.set_title(f"{moved(first.density, other.density):.0%} of the density moves", fontsize=9)
     for axes in grid.flat:
         axes.set_axis_off()
     figure.savefig(path, dpi=90)
-
-
-def _draw_change(axes: Any, pixels: _Pixels, change: Density, highest: float) -> None:
-    strength = change / max(highest, 1e-30)
-    axes.imshow(Image.fromarray(pixels).convert("L"), cmap="gray", vmin=0, vmax=255)
-    # Where little changes, the image shows through.
-    axes.imshow(strength, cmap=_CHANGE, vmin=-1, vmax=1, alpha=np.sqrt(np.abs(strength).clip(0, 1)))
 
 
 def _title(axes: Any, text: str) -> None:

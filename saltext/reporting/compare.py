@@ -46,6 +46,9 @@ class Difference:
         """Whether the interval lies on one side of zero."""
         return self.low > 0 or self.high < 0
 
+    def __str__(self) -> str:
+        return f"{self.mean:+.3f} ({self.low:+.3f}..{self.high:+.3f})"
+
 
 def bootstrap_means(
     values: NDArray[np.float64], groups: NDArray[np.object_], draws: int = _DRAWS, seed: int = 0
@@ -70,6 +73,12 @@ def bootstrap_means(
     times = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=draws)
     means: NDArray[np.float64] = (times @ sums) / (times @ sizes)
     return means
+
+
+def interval(values: NDArray[np.float64], images: NDArray[np.object_]) -> tuple[float, float]:
+    """Ends of the 95 % interval of a mean over pairs: bootstrap over images, see :func:`bootstrap_means`."""
+    low, high = np.quantile(bootstrap_means(values, images), [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
+    return float(low), float(high)
 
 
 def model_scores(root: Path) -> pd.DataFrame:
@@ -118,8 +127,7 @@ def _by_task(scores: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 def _difference(part: pd.DataFrame, task: str, name: str) -> Difference:
     gaps = (part[name] - part[f"{name}_other"]).to_numpy(np.float64)
     images = part["image_id"].to_numpy()
-    low, high = np.quantile(bootstrap_means(gaps, images), [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
-    return Difference(task, name, float(gaps.mean()), float(low), float(high), len(set(images)))
+    return Difference(task, name, float(gaps.mean()), *interval(gaps, images), len(set(images)))
 
 
 def show(differences: list[Difference], title: str) -> None:
@@ -141,18 +149,14 @@ def markdown(differences: list[Difference]) -> str:
     lines = [f"| task | images | {titles} |", "|---|---:|" + "---:|" * len(names)]
     for task in dict.fromkeys(d.task for d in differences):
         cells = {d.metric: d for d in differences if d.task == task}
-        texts = (_text(cells[n]) for n in names)
+        texts = (str(cells[n]) for n in names)
         bold = (f"**{t}**" if cells[n].excludes_zero else t for n, t in zip(names, texts, strict=True))
         lines.append(f"| {task} | {cells[names[0]].images} | " + " | ".join(bold) + " |")
     return "\n".join([*lines, ""])
 
 
-def _text(difference: Difference) -> str:
-    return f"{difference.mean:+.3f} ({difference.low:+.3f}..{difference.high:+.3f})"
-
-
 def _cell(difference: Difference) -> str:
-    text = _text(difference)
+    text = str(difference)
     return f"[bold]{text}[/bold]" if difference.excludes_zero else text
 
 

@@ -28,6 +28,9 @@ from saltext.run_folder import RunFolder
 
 COLUMNS = ("stage", "epoch", "name", "value")
 
+MEAN = "mean of tasks"
+"""Label of the curve that a metric's curves by task are summed up in."""
+
 # Okabe and Ito's colours, told apart by colour-blind readers, too, without yellow, which is faint on white.
 _OURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _PUBLISHED = ("#4a4a4a", "#8c8c8c", "#6b6b6b", "#a8a8a8")
@@ -153,8 +156,8 @@ def _scores(logged: Sequence[str], name: str, staged: bool) -> dict[str, str]:
     own = [entry for entry in logged if entry.startswith(f"{name}_") and _metric(entry) == _metric(name)]
     tasks = {f"{name}_{task}": task for task in in_order(entry.removeprefix(f"{name}_") for entry in own)}
     if staged or not tasks:
-        return {name: "mean of tasks"}
-    return tasks if len(tasks) == 1 else {name: "mean of tasks", **tasks}
+        return {name: MEAN}
+    return tasks if len(tasks) == 1 else {name: MEAN, **tasks}
 
 
 def _metric(logged: str) -> str:

@@ -1,15 +1,26 @@
 """A report written once and read as Markdown or as one HTML file that needs nothing else."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import groupby
 from pathlib import Path
+
+from saltext.reporting import charts
+from saltext.reporting.charts import Chart
 
 
 @dataclass(frozen=True)
 class Heading:
     """The title of a section."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Subheading:
+    """The title of a part of a section."""
 
     text: str
 
@@ -44,6 +55,8 @@ class Grid:
         rows: Each as long as ``headings``.
         numbers: Columns that are aligned to the right.
         marked: Column whose texts are shown as labels, coloured by what they say; None for none.
+        strong: (row, column) of texts that stand out.
+        grouped: Whether a line separates rows whose first texts differ.
 
     Raises:
         ValueError: A row of another length.
@@ -53,6 +66,8 @@ class Grid:
     rows: Sequence[Sequence[str]]
     numbers: frozenset[int] = frozenset()
     marked: int | None = None
+    strong: frozenset[tuple[int, int]] = frozenset()
+    grouped: bool = False
 
     def __post_init__(self) -> None:
         wrong = [row for row in self.rows if len(row) != len(self.headings)]
@@ -68,19 +83,70 @@ class Picture:
     caption: str
 
 
-Block = Heading | Paragraph | Points | Command | Grid | Picture
+@dataclass(frozen=True)
+class Shot:
+    """A small picture that only the HTML file has.
+
+    Attributes:
+        jpeg: Its bytes.
+        caption: Below it.
+        alt: What it shows, for those who cannot see it.
+    """
+
+    jpeg: bytes
+    caption: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Small pictures that belong together.
+
+    Attributes:
+        title: Above them.
+        text: A text by a stranger, such as what was read; empty for none.
+        shots: The pictures.
+    """
+
+    title: str
+    text: str
+    shots: Sequence[Shot]
+
+
+@dataclass(frozen=True)
+class Strips:
+    """Small pictures in groups, beside each other as far as there is room; only in the HTML file."""
+
+    strips: Sequence[Strip]
+
+
+@dataclass(frozen=True)
+class Charts:
+    """Charts beside each other, as far as there is room; only in the HTML file."""
+
+    charts: Sequence[Chart]
+
+
+Block = Heading | Subheading | Paragraph | Points | Command | Grid | Picture | Strips | Charts
 
 
 @dataclass(frozen=True)
 class Report:
-    """A title and what follows it."""
+    """A title and what follows it.
+
+    Attributes:
+        title: Of the page.
+        blocks: In order.
+        contents: Whether the HTML file begins with links to its sections.
+    """
 
     title: str
     blocks: Sequence[Block]
+    contents: bool = False
 
 
 def markdown(report: Report) -> str:
-    """The report as GitHub Markdown; pictures are linked by their names, beside it."""
+    """The report as GitHub Markdown; pictures are linked by their names, beside it, what only HTML has is named."""
     return "\n\n".join([f"# {report.title}", *(_markdown(block) for block in report.blocks)]) + "\n"
 
 
@@ -88,6 +154,8 @@ def _markdown(block: Block) -> str:
     match block:
         case Heading(text):
             return f"## {text}"
+        case Subheading(text):
+            return f"### {text}"
         case Paragraph(text):
             return text
         case Points(texts):
@@ -101,27 +169,16 @@ def _markdown(block: Block) -> str:
             return "\n".join([texts[0], "|" + "|".join(rules) + "|", *texts[1:]])
         case Picture(path, caption):
             return f"![{caption}]({path.name})"
+        case Strips(strips):
+            return "\n".join(f"*{strip.title}: pictures in the HTML file*" for strip in strips)
+        case Charts(shown):
+            return "\n".join(f"*{chart.summary}: in the HTML file*" for chart in shown)
 
 
-_STYLE = """
-:root { color-scheme: light dark; --text: #1d2126; --page: #ffffff; --rule: #d5d9de; --quiet: #5c6570;
-        --good: #0b6b3a; --fair: #7a5b00; --bad: #a3261d; }
-@media (prefers-color-scheme: dark) {
-  :root { --text: #e6e9ec; --page: #15181c; --rule: #3a4149; --quiet: #9aa4af;
-          --good: #67cf97; --fair: #e2bd57; --bad: #f28b82; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--text); background: var(--page);
-       max-width: 75rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
-pre { overflow-x: auto; padding: .6rem .8rem; border: 1px solid var(--rule); border-radius: 6px; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--rule); text-align: left; vertical-align: top; }
-th { color: var(--quiet); font-weight: 600; } .number { text-align: right; white-space: nowrap; }
-.mark { font-weight: 600; white-space: nowrap; } .mark-within { color: var(--good); }
-.mark-covered, .mark-above { color: var(--fair); } .mark-below { color: var(--bad); }
-figure { margin: 1.2rem 0; } figcaption { color: var(--quiet); }
-img { max-width: 100%; background: #ffffff; border-radius: 6px; }
-""".strip()
+_SHORT = 4  # pictures of a group that leaves room for another one beside it
+_LONG = 20  # characters of a row's name that may take more room
+
+_STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8").strip()
 
 
 def html(report: Report) -> str:
@@ -130,7 +187,11 @@ def html(report: Report) -> str:
     Raises:
         OSError: A picture cannot be read.
     """
-    body = "\n".join([f"<h1>{escape(report.title)}</h1>", *(_html(block) for block in report.blocks)])
+    named = {f"section-{place}": block for place, block in enumerate(report.blocks)}
+    sections = {name: block.text for name, block in named.items() if isinstance(block, Heading)}
+    contents = _contents(sections) if report.contents else ""
+    blocks = (_html(block, name) for name, block in named.items())
+    body = "\n".join([f"<h1>{escape(report.title)}</h1>{contents}", *blocks])
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -138,10 +199,17 @@ def html(report: Report) -> str:
     )
 
 
-def _html(block: Block) -> str:
+def _contents(sections: Mapping[str, str]) -> str:
+    links = "".join(f'<li><a href="#{name}">{escape(text)}</a></li>' for name, text in sections.items())
+    return f'\n<nav aria-label="Contents"><ol>{links}</ol></nav>'
+
+
+def _html(block: Block, name: str) -> str:
     match block:
         case Heading(text):
-            return f"<h2>{escape(text)}</h2>"
+            return f'<h2 id="{name}">{escape(text)}</h2>'
+        case Subheading(text):
+            return f"<h3>{escape(text)}</h3>"
         case Paragraph(text):
             return f"<p>{escape(text)}</p>"
         case Points(texts):
@@ -151,24 +219,59 @@ def _html(block: Block) -> str:
         case Grid():
             return _table(block)
         case Picture(path, caption):
-            data = base64.b64encode(path.read_bytes()).decode("ascii")
-            image = f'<img alt="{escape(caption)}" src="data:image/png;base64,{data}">'
-            return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
+            return _figure("png", path.read_bytes(), caption, caption)
+        case Strips(strips):
+            return f'<div class="strips">{"".join(_strip(strip) for strip in strips)}</div>'
+        case Charts(shown):
+            return f'<div class="charts">{"".join(_chart(chart) for chart in shown)}</div>'
+
+
+def _figure(kind: str, data: bytes, caption: str, alt: str) -> str:
+    image = f'<img alt="{escape(alt)}" src="data:image/{kind};base64,{base64.b64encode(data).decode("ascii")}">'
+    return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _strip(strip: Strip) -> str:
+    # bdi: a stranger's text must not turn the direction of what stands around it.
+    text = f"<blockquote><bdi>{escape(strip.text)}</bdi></blockquote>" if strip.text else ""
+    shots = "".join(_figure("jpeg", shot.jpeg, shot.caption, shot.alt) for shot in strip.shots)
+    kind = "strip long" if len(strip.shots) > _SHORT else "strip"
+    return f'<section class="{kind}"><h4>{escape(strip.title)}</h4>{text}<div class="shots">{shots}</div></section>'
+
+
+def _chart(chart: Chart) -> str:
+    labels = [f'<li class="{charts.style(n)}">{escape(curve.label)}</li>' for n, curve in enumerate(chart.curves)]
+    legend = f'<ol class="legend">{"".join(labels)}</ol>' if len(labels) > 1 else ""
+    return f"<figure><figcaption>{escape(chart.title)}</figcaption>{charts.svg(chart)}{legend}</figure>"
 
 
 def _table(grid: Grid) -> str:
-    def cell(tag: str, column: int, text: str) -> str:
-        kind = ' class="number"' if column in grid.numbers else ""
-        shown = escape(text)
-        if tag == "td" and column == grid.marked:
-            shown = f'<span class="mark mark-{escape(text.split(" ")[0])}">{shown}</span>'
-        return f"<{tag}{kind}>{shown}</{tag}>"
-
-    def line(tag: str, texts: Sequence[str]) -> str:
-        return "<tr>" + "".join(cell(tag, column, text) for column, text in enumerate(texts)) + "</tr>"
-
-    rows = "\n".join(line("td", row) for row in grid.rows)
-    return (
-        f'<div class="wide"><table>\n<thead>{line("th", grid.headings)}</thead>\n<tbody>\n{rows}\n</tbody>\n'
-        "</table></div>"
+    groups = groupby(enumerate(grid.rows), key=lambda line: line[1][0] if grid.grouped else "")
+    bodies = ["\n".join(_row(grid, row, texts) for row, texts in lines) for _, lines in groups]
+    headings = "".join(
+        f'<th scope="col"{_aligned(grid, n)}>{escape(text)}</th>' for n, text in enumerate(grid.headings)
     )
+    rows = "\n".join(f"<tbody>\n{body}\n</tbody>" for body in bodies)
+    kinds = ["grouped"] * grid.grouped + ["named"] * any(len(row[0]) > _LONG for row in grid.rows)
+    # A wide table scrolls by itself; with the keyboard, too.
+    return (
+        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(" ".join(grid.headings[:2]))}">'
+        f'<table class="{" ".join(kinds)}">\n<thead><tr>{headings}</tr></thead>\n{rows}\n</table></div>'
+    )
+
+
+def _row(grid: Grid, row: int, texts: Sequence[str]) -> str:
+    cells = []
+    for column, text in enumerate(texts):
+        shown = escape(text)
+        if column == grid.marked:
+            shown = f'<span class="mark mark-{escape(text.split(" ")[0])}">{shown}</span>'
+        if (row, column) in grid.strong:
+            shown = f"<strong>{shown}</strong>"
+        tag, kind = ('th scope="row"', "th") if column == 0 else ("td", "td")
+        cells.append(f"<{tag}{_aligned(grid, column)}>{shown}</{kind}>")
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _aligned(grid: Grid, column: int) -> str:
+    return ' class="number"' if column in grid.numbers else ""

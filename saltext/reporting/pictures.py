@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,12 @@ class Swap:
     title: str
     salient: Reading
     non_salient: Reading
+
+
+def read_pixels(path: Path) -> NDArray[np.uint8]:
+    """A picture of the data set, RGB, uint8 (h,w,3)."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def _overlay(axes: Axes, image: NDArray[np.uint8], saliency: NDArray[np.float32], title: str) -> None:

@@ -7,14 +7,13 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig
-from PIL import Image
 
 from saltext.data import SJTUTIS, Pair, SaliencyDataModule, Split, collate
 from saltext.data.splits import Part
 from saltext.evaluation.groups import Batch, native_groups
 from saltext.evaluation.protocols import STANDARD
 from saltext.reporting import curves, tables, text_effect, text_swap
-from saltext.reporting.pictures import Panel, Reading, Swap, draw, draw_swaps
+from saltext.reporting.pictures import Panel, Reading, Swap, draw, draw_swaps, read_pixels
 from saltext.reporting.scores import of_protocol
 from saltext.run_folder import RunFolder
 from saltext.scoring import RunScores, write_run_scores
@@ -43,16 +42,11 @@ def _maps(module: ScoredModule, sample: Batch) -> tuple[NDArray[np.float32], NDA
     return group.density[0, 0].cpu().numpy(), saliency[0, 0].cpu().numpy()
 
 
-def _pixels(pair: Pair) -> NDArray[np.uint8]:
-    with Image.open(pair.image) as image:
-        return np.asarray(image.convert("RGB"))
-
-
 def _panel(pair: Pair, module: ScoredModule, sample: Batch, scores: pd.DataFrame) -> Panel:
     truth, prediction = _maps(module, sample)
     score = scores[(scores["image_id"] == pair.image_id) & (scores["task"] == pair.task)].iloc[0]
     return Panel(
-        image=_pixels(pair),
+        image=read_pixels(pair.image),
         truth=truth,
         prediction=prediction,
         title=f"{pair.image_id}, {pair.task}",
@@ -135,7 +129,7 @@ def write_swap_picture(folder: RunFolder, module: ScoredModule, data: SaliencyDa
         salient, non_salient = (places[chosen.image_id, task] for task in text_swap.TASKS)
         swaps.append(
             Swap(
-                image=_pixels(tested.pairs[tested.indices[salient]]),
+                image=read_pixels(tested.pairs[tested.indices[salient]].image),
                 title=str(chosen),
                 salient=_reading(module, tested, salient, right["salient"], other["non_salient"]),
                 non_salient=_reading(module, tested, non_salient, right["non_salient"], other["salient"]),

@@ -5,7 +5,6 @@
 Writes the study experiments/NAME/expected.yaml describes from all runs below the folders, into the folder NAME here.
 """
 
-import json
 import math
 import re
 import shutil
@@ -19,12 +18,11 @@ import pandas as pd
 from saltext.errors import ConfigError, SaltextError
 from saltext.evaluation.protocols import PAPERS
 from saltext.metrics import METRICS
-from saltext.reporting import curves, page, study_cells, study_curves
+from saltext.reporting import curves, origin, page, study_cells, study_curves
 from saltext.reporting.compare import compare
 from saltext.reporting.study_cells import Cell, Job, Verdict
 from saltext.reporting.study_expected import DATA_SET, Line, Study, read_study, studies, studies_folder
 from saltext.run_folder import RunFolder
-from saltext.stages import stages
 
 _ARROWS = {True: "↑", False: "↓"}
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9.-]+")  # of files, so that links to them need no escapes
@@ -92,20 +90,16 @@ def _runs(found: Mapping[str, Sequence[Job]]) -> page.Grid:
 
 
 def _run(job: Job) -> list[str]:
-    cfg, starts = job.cfg, job.folder.provenance
-    epochs = [(stage.name, stage.cfg.trainer.max_epochs) for stage in stages(cfg, job.folder)]
-    done = json.loads(job.folder.result.read_text()) if job.folder.result.is_file() else {}
-    machine = json.loads(starts.read_text())[-1] if starts.is_file() else {}
-    commit = str(machine.get("commit") or "–")[:7] + ("+" if machine.get("uncommitted_changes") else "")
+    cfg, took = job.cfg, origin.minutes(job.folder)
+    last = (origin.starts(job.folder) or [{}])[-1]
     return [
         f"{cfg.name}: {cfg.label}",
-        "x".join(str(side) for side in cfg.data.image_size),
-        ", ".join(f"{name} {count}".strip() for name, count in epochs),
+        origin.input_size(cfg),
+        origin.epochs(cfg, job.folder),
         str(cfg.seed),
-        f"{done['seconds'] / 60:.0f}" if done else "not finished",
-        commit,
-        f"{machine.get('cores', '–')} cores, {machine.get('cpu', '–')}"
-        + "".join(f", {gpu}" for gpu in machine.get("gpus") or ()),
+        "not finished" if took is None else f"{took:.0f}",
+        origin.commit(last),
+        origin.machine(last),
     ]
 
 

@@ -10,13 +10,12 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from saltext.data import Split
-from saltext.reporting.compare import bootstrap_means
+from saltext.reporting.compare import interval
 from saltext.reporting.run_report import circumstances
 from saltext.reporting.scores import averaged_over_seeds, metric_names, of_protocol, read_scores
 from saltext.reporting.study_expected import Line, Study
 from saltext.run_folder import RunFolder
 
-_INTERVAL = (0.025, 0.975)
 _GENERATED = "saltext.data.SyntheticDataModule"
 
 
@@ -164,8 +163,7 @@ def _cell(study: Study, line: Line, row: str, metric: str, table: pd.DataFrame, 
 
 def _estimate(part: pd.DataFrame, metric: str) -> tuple[float, float, float]:
     values = part[metric].to_numpy(np.float64)
-    low, high = np.quantile(bootstrap_means(values, part["image_id"].to_numpy()), _INTERVAL)
-    return float(values.mean()), float(low), float(high)
+    return float(values.mean()), *interval(values, part["image_id"].to_numpy())
 
 
 def _verdict(published: float, mean: float, interval: tuple[float, float], within: float, generated: bool) -> Verdict:

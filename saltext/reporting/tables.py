@@ -154,7 +154,8 @@ def rows(scores: pd.DataFrame, references: Published) -> list[Row]:
     return out
 
 
-def _headings(names: Sequence[str]) -> list[str]:
+def headings(names: Sequence[str]) -> list[str]:
+    """The metrics' titles with the direction in which they are better."""
     arrows = {True: "↑", False: "↓", None: ""}
     return [f"{METRICS[name].title} {arrows[METRICS[name].higher_is_better]}" for name in names]
 
@@ -165,7 +166,7 @@ def markdown(table: TaskTable) -> str:
     lines = [
         f"**{table.title}**",
         "",
-        "| task | model | pairs | " + " | ".join(_headings(names)) + " |",
+        "| task | model | pairs | " + " | ".join(headings(names)) + " |",
         "|---|---|---:|" + "---:|" * len(names),
     ]
     for row in table.rows:
@@ -178,7 +179,7 @@ def show(table: TaskTable, console: Console | None = None) -> None:
     """Print a table; the best measured mean of each task and metric is bold on a terminal."""
     names = list(table.rows[0].cells)
     view = Table("task", "model", "pairs", title=table.title)
-    for heading in _headings(names):
+    for heading in headings(names):
         view.add_column(heading, justify="right", no_wrap=True)
     tasks = dict.fromkeys(row.task for row in table.rows)
     leading = {(task, name): best(table.rows, task, name) for task in tasks for name in names}

@@ -209,19 +209,19 @@ def frame(found: Sequence[Share]) -> pd.DataFrame:
     return pd.DataFrame([asdict(share) for share in found])
 
 
-def _lines(found: Sequence[Share], variant: str) -> list[list[str]]:
-    """Metric, images, then a cell each direction."""
+def table_rows(found: Sequence[Share], variant: str) -> list[list[str]]:
+    """The rows of a table below :data:`HEADINGS`: metric, images, then a cell each direction."""
     of_variant = [share for share in found if share.variant == variant]
-    lines = []
+    rows = []
     for metric in dict.fromkeys(share.metric for share in of_variant):
         cells = {share.direction: share for share in of_variant if share.metric == metric}
         directions = (*TASKS, "both", "texts")
-        lines.append([METRICS[metric].title, str(cells["both"].images), *(str(cells[name]) for name in directions)])
-    return lines
+        rows.append([METRICS[metric].title, str(cells["both"].images), *(str(cells[name]) for name in directions)])
+    return rows
 
 
-_HEADINGS = ("nearer by", "images", "to salient", "to non_salient", "both", "of all texts")
-_NOTE = (
+HEADINGS = ("nearer by", "images", "to salient", "to non_salient", "both", "of all texts")
+NOTE = (
     "Share of the test images with both texts whose map under the right text is nearer to the truth of that text than "
     "the map under the other text is: for the salient truth, for the non_salient truth, for both. In brackets, the "
     "95 % interval: exact (Clopper-Pearson) over images; of all texts, two an image, bootstrap over images. A map that "
@@ -234,23 +234,23 @@ def document(found: Sequence[Share]) -> str:
     lines = []
     for variant in dict.fromkeys(share.variant for share in found):
         lines += [f"**Does the map follow the text?** ({VARIANTS[variant]})", ""]
-        lines += ["| " + " | ".join(_HEADINGS) + " |", "|---|" + "---:|" * (len(_HEADINGS) - 1)]
-        lines += ["| " + " | ".join(line) + " |" for line in _lines(found, variant)]
+        lines += ["| " + " | ".join(HEADINGS) + " |", "|---|" + "---:|" * (len(HEADINGS) - 1)]
+        lines += ["| " + " | ".join(line) + " |" for line in table_rows(found, variant)]
         lines.append("")
-    return "\n".join([*lines, _NOTE, ""])
+    return "\n".join([*lines, NOTE, ""])
 
 
 def show(found: Sequence[Share]) -> None:
     """Print the shares."""
     console = Console(width=None if Console().is_terminal else PRINT_WIDTH)
     for variant in dict.fromkeys(share.variant for share in found):
-        view = Table(_HEADINGS[0], title=f"Does the map follow the text? ({VARIANTS[variant]})")
-        for heading in _HEADINGS[1:]:
+        view = Table(HEADINGS[0], title=f"Does the map follow the text? ({VARIANTS[variant]})")
+        for heading in HEADINGS[1:]:
             view.add_column(heading, justify="right", no_wrap=True)
-        for line in _lines(found, variant):
+        for line in table_rows(found, variant):
             view.add_row(*line)
         console.print(view)
-    console.print(_NOTE, style="italic")
+    console.print(NOTE, style="italic")
 
 
 def own_scores(pairs: pd.DataFrame, variants: pd.DataFrame) -> pd.DataFrame:

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saltext.prediction.pictures import PANEL_SIDE, TextMap, draw_panel, moved, overlay, reduced, small
+from saltext.prediction.pictures import (
+    PANEL_SIDE,
+    TextMap,
+    change_overlay,
+    draw_panel,
+    moved,
+    overlay,
+    reduced,
+    small,
+)
 
 
 def density(height: int, width: int, column: int) -> np.ndarray:
@@ -40,6 +49,15 @@ def test_a_map_without_a_maximum_can_be_shown() -> None:
     assert overlay(np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.float32)).shape == (2, 2, 3)
 
 
+def test_a_change_is_red_where_there_is_more_blue_where_less_and_grey_where_none() -> None:
+    shown = change_overlay(np.full((1, 3, 3), 120, np.uint8), np.array([[0.5, -0.5, 0.0]], np.float32), 0.5)
+    more, less, same = shown[0].astype(int)
+    assert more[0] > more[2] + 60
+    assert less[2] > less[0] + 60
+    assert same.tolist() == [120, 120, 120]
+    assert change_overlay(np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.float32), 0.0).shape == (2, 2, 3)
+
+
 def test_what_moves_is_half_the_sum_of_differences() -> None:
     one, other = (np.array([row], np.float32) for row in ([0.5, 0.5, 0.0], [0.5, 0.25, 0.25]))
     assert moved(one, other) == pytest.approx(0.25)
@@ -59,6 +77,7 @@ def test_a_reduced_density_still_sums_to_one_and_keeps_its_place() -> None:
 def test_a_small_image_stays_as_it_is() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     np.testing.assert_array_equal(small(pixels), pixels)
+    assert small(pixels, 15).shape == (10, 15, 3)
 
 
 def test_a_panel_has_a_row_for_each_further_text_and_shows_the_change(tmp_path: Path) -> None:

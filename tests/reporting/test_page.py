@@ -4,7 +4,23 @@ from pathlib import Path
 
 import pytest
 
-from saltext.reporting.page import Command, Grid, Heading, Paragraph, Picture, Points, Report, html, markdown
+from saltext.reporting.charts import Chart, Curve
+from saltext.reporting.page import (
+    Charts,
+    Command,
+    Grid,
+    Heading,
+    Paragraph,
+    Picture,
+    Points,
+    Report,
+    Shot,
+    Strip,
+    Strips,
+    Subheading,
+    html,
+    markdown,
+)
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\x01\x02"
 
@@ -75,3 +91,69 @@ def test_verdicts_are_marked_by_what_they_say_and_other_columns_are_not(report: 
 def test_a_row_of_another_length_is_refused() -> None:
     with pytest.raises(ValueError, match="rows of 2 texts"):
         Grid(["a", "b"], [["1"]])
+
+
+@pytest.fixture
+def rich() -> Report:
+    """What only a page can show."""
+    strip = Strip("worst <1>", 'a "text" & more', [Shot(b"\xff\xd8", "image <2>", 'what "it" shows')])
+    drawn = Chart("CC <by> epoch", "epoch", "CC", [Curve("<a>", [0, 1], [0, 1]), Curve("b", [0, 1], [1, 0])])
+    grid = Grid(["task", "model", "CC"], [["pure", "a", "1"], ["pure", "b", "2"], ["whole", "a", "3"]],
+                strong=frozenset({(1, 2)}), grouped=True)  # fmt: skip
+    return Report(
+        "Rich", [Heading("One & all"), Subheading("<part>"), Strips([strip]), Charts([drawn]), grid], contents=True
+    )
+
+
+def test_small_pictures_stand_under_their_title_with_a_text_for_those_who_cannot_see_them(rich: Report) -> None:
+    text = html(rich)
+    assert '<img alt="what &quot;it&quot; shows" src="data:image/jpeg;base64,/9g=">' in text
+    assert "<h4>worst &lt;1&gt;</h4>" in text
+    assert "<bdi>a &quot;text&quot; &amp; more</bdi>" in text
+    assert "<figcaption>image &lt;2&gt;</figcaption>" in text
+
+
+def test_several_curves_have_a_legend_in_their_colours(rich: Report) -> None:
+    text = html(rich)
+    assert '<ol class="legend"><li class="s0">&lt;a&gt;</li><li class="s1">b</li></ol>' in text
+    assert "CC &lt;by&gt; epoch" in text
+
+
+def test_rows_of_one_first_text_are_a_group_and_what_leads_is_strong(rich: Report) -> None:
+    text = html(rich)
+    assert text.count("<tbody>") == 2
+    assert "<strong>2</strong>" in text
+    assert text.count("<strong>") == 1
+
+
+def test_tables_say_which_cells_are_headings(rich: Report) -> None:
+    text = html(rich)
+    assert text.count('scope="col"') == 3
+    assert text.count('scope="row"') == 3
+
+
+def test_the_contents_lead_to_the_sections_and_nowhere_else(rich: Report, report: Report) -> None:
+    text = html(rich)
+    ((target, name),) = re.findall(r'href="#([^"]+)">([^<]+)<', text)
+    assert name == "One &amp; all"
+    assert f'<h2 id="{target}">One &amp; all</h2>' in text
+    assert "<nav" not in html(report)
+
+
+def test_a_page_of_everything_is_well_formed(rich: Report) -> None:
+    tags = Tags()
+    tags.feed(html(rich))
+    assert not tags.open
+
+
+def test_markdown_names_what_only_the_page_has(rich: Report) -> None:
+    lines = markdown(rich).splitlines()
+    assert "### <part>" in lines
+    assert "*worst <1>: pictures in the HTML file*" in lines
+    assert "*CC <by> epoch: CC against epoch, 2 curves: in the HTML file*" in lines
+
+
+def test_paper_is_printed_in_light_colours_and_nothing_is_cut_off(report: Report) -> None:
+    text = html(report)
+    assert "@media screen and (prefers-color-scheme: dark)" in text
+    assert "@media print" in text

@@ -1,0 +1,172 @@
+"""Do the predicted densities mean what they say? The share of fixations where they put each share of their mass.
+
+The densest pixels that together hold a share *a* of an image's predicted mass should receive a share *a* of its
+fixations (:func:`saltext.metrics.calibration.coverage`). Shares are averaged over the test pairs of a task, each pair
+with the same weight, for masses of 5 % to 95 %. Two numbers sum the curve up:
+
+* the **calibration error**, the mean distance of the curve from the diagonal: 0 (calibrated) to .5. It is the expected
+  calibration error of Naeini et al. (2015), which averages |share observed - share promised|, for regions of
+  prescribed mass, as Kuleshov et al. (2018) look at the regions of a regression.
+* the **lean**, the mean of the curve minus the diagonal: above 0 the maps are too spread out, below 0 too sure.
+
+Pairs without a fixation have no coverage and are left out; a task without any other pair has no row.
+
+References:
+    Naeini, Cooper and Hauskrecht, Obtaining well calibrated probabilities using Bayesian binning, AAAI 2015.
+    Kuleshov, Fenner and Ermon, Accurate uncertainties for deep learning using calibrated regression, ICML 2018.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from saltext.data.tasks import TASK_BY_NAME
+from saltext.reporting.charts import Chart, Curve
+from saltext.reporting.compare import bootstrap_means
+from saltext.run_folder import RunFolder
+
+LEVELS = tuple(round(0.05 * step, 2) for step in range(1, 20))
+"""Shares of the predicted mass."""
+
+_NAMES = [f"mass_{level:.2f}" for level in LEVELS]
+
+COLUMNS = ("image_id", "task", "maps", "fixations", *_NAMES)
+"""Of a table of coverages, one row a test pair and kind of map: the last columns hold the share of the pair's fixations
+inside the region of each mass."""
+
+MODEL, PEOPLE = "model", "people"
+"""Kinds of map: what the model predicts, and the data set's own, which are blurred fixations. A model that predicted
+these exactly would be calibrated as they are: their distance from the diagonal is that of the blur."""
+
+_DRAWS = 2000
+_INTERVAL = (0.025, 0.975)
+
+NOTE = (
+    "For each share of the predicted mass: the share of the fixations that fall into the densest pixels holding it, "
+    "mean over test pairs with its 95 % interval (bootstrap over images). On the diagonal the predicted density means "
+    "what it says; above it the maps are more spread out than people's fixations, below it they are too sure. The "
+    "calibration error is the mean distance from the diagonal (0 to .5), the lean the mean of the curve minus the "
+    "diagonal. People's maps are blurred fixations, which spreads them out: a model that predicted them exactly would "
+    "have their curve. A uniform map is on the diagonal: calibration does not say how much a map knows."
+)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How a task's maps are calibrated.
+
+    Attributes:
+        task: The task.
+        pairs: With at least one fixation.
+        images: They belong to.
+        covered: Share of the fixations inside the region of each of :data:`LEVELS`, mean over pairs, shape (levels,).
+        low: Lower ends of the 95 % intervals, bootstrap over images, likewise.
+        high: Upper ends.
+        lean_low: Lower end of the interval of :attr:`lean`.
+        lean_high: Upper end.
+    """
+
+    task: str
+    pairs: int
+    images: int
+    covered: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    lean_low: float
+    lean_high: float
+
+    @property
+    def error(self) -> float:
+        """Mean distance of the curve from the diagonal, 0 to .5."""
+        return float(np.abs(self.covered - LEVELS).mean())
+
+    @property
+    def lean(self) -> float:
+        """Mean of the curve minus the diagonal, -.5 to .5."""
+        return float((self.covered - LEVELS).mean())
+
+
+def calibrations(coverage: pd.DataFrame, maps: str = MODEL) -> list[Calibration]:
+    """Calibration by task, tasks in their usual order.
+
+    Args:
+        coverage: Columns :data:`COLUMNS`.
+        maps: The kind that is looked at.
+    """
+    known = coverage[coverage["maps"] == maps].dropna(subset=_NAMES)
+    by_task = ((task, known[known["task"] == task]) for task in TASK_BY_NAME)
+    return [_calibration(task, part) for task, part in by_task if len(part)]
+
+
+def _calibration(task: str, part: pd.DataFrame) -> Calibration:
+    shares = part[_NAMES].to_numpy(np.float64)
+    images = part["image_id"].to_numpy()
+    # The same resamples for every level, since the seed is the same.
+    means = np.stack([bootstrap_means(column, images, _DRAWS) for column in shares.T], axis=1)
+    low, high = np.quantile(means, _INTERVAL, axis=0)
+    lean = np.quantile((means - LEVELS).mean(axis=1), _INTERVAL)
+    count = len(set(images))
+    return Calibration(task, len(part), count, shares.mean(axis=0), low, high, float(lean[0]), float(lean[1]))
+
+
+def chart(task: str, found: Sequence[tuple[str, Calibration]]) -> Chart:
+    """A task's curves, one for each (model, calibration), with the diagonal."""
+    return Chart(
+        task,
+        "predicted mass of the densest pixels",
+        "share of fixations there",
+        curves=[_curve(label, calibration) for label, calibration in found],
+        square=True,
+        limits=(0.0, 1.0),
+    )
+
+
+def _curve(label: str, found: Calibration) -> Curve:
+    def whole(values: NDArray[np.float64]) -> list[float]:
+        return [0.0, *values.tolist(), 1.0]  # nothing holds nothing, and the image everything
+
+    xs = [0.0, *LEVELS, 1.0]
+    return Curve(f"{label}, error {found.error:.3f}", xs, whole(found.covered), whole(found.low), whole(found.high))
+
+
+def table_rows(task: str, found: Sequence[tuple[str, Calibration]]) -> list[list[str]]:
+    """A task's rows of a table below :data:`HEADINGS`, one for each (model, calibration)."""
+    return [
+        [
+            task,
+            name,
+            str(one.pairs),
+            f"{one.error:.3f}",
+            f"{one.lean:+.3f} ({one.lean_low:+.3f} to {one.lean_high:+.3f})",
+            *(f"{share:.3f}" for share in one.covered[_SHOWN]),
+        ]
+        for name, one in found
+    ]
+
+
+_SHOWN = [place for place, level in enumerate(LEVELS) if level in (0.1, 0.25, 0.5, 0.75, 0.9)]
+HEADINGS = (
+    "task",
+    "maps",
+    "pairs",
+    "calibration error",
+    "lean (95 % interval)",
+    *(f"in {LEVELS[place]:.0%} of the mass" for place in _SHOWN),
+)
+
+
+def read(folder: RunFolder, fingerprint: str) -> pd.DataFrame | None:
+    """The coverages a run's folder holds; None if there are none, or of other maps than the fingerprint stands for."""
+    if not folder.coverage.is_file():
+        return None
+    table = pd.read_csv(folder.coverage, dtype={"image_id": str})
+    current = set(COLUMNS) < set(table) and (table["of"] == fingerprint).all()
+    return table[list(COLUMNS)] if current else None
+
+
+def write(folder: RunFolder, coverage: pd.DataFrame, fingerprint: str) -> None:
+    """Keep coverages in a run's folder, with what stands for the maps they were computed from."""
+    coverage.assign(of=fingerprint).to_csv(folder.coverage, index=False, float_format="%.17g")

@@ -1,0 +1,49 @@
+"""What the words of a report mean, for readers who do not know the suite."""
+
+import inspect
+import re
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from saltext.metrics import METRICS
+from saltext.models.baselines import BASELINES
+
+_MARKUP = re.compile(r":\w+:(?=`)|[`*]")
+
+TASKS: Mapping[str, str] = MappingProxyType(
+    {
+        "pure": "people looked at the image freely, nothing was read before",
+        "whole": "they had read a text about the whole scene",
+        "general": "they had read a text about salient and non-salient objects in it",
+        "salient": "they had read a text about its salient objects",
+        "non_salient": "they had read a text about objects that are not salient",
+    }
+)
+"""What people did, by task."""
+
+INTRODUCTION = (
+    "Where do people look in an image after reading a sentence about it? The data set has images that people looked at "
+    "under several conditions (tasks), each with the points they fixated, and a density map of these. A model predicts "
+    "that map from image and text, and is scored on test images; the split below says whether it had seen them before."
+)
+
+
+def sentences(tasks: Iterable[str], metrics: Iterable[str], models: Iterable[str]) -> list[list[str]]:
+    """A row (kind, word, meaning) for each task, metric and baseline that a report shows, in their usual order."""
+    shown_tasks, shown_metrics, shown_models = set(tasks), set(metrics), set(models)
+    rows = [["task", name, meaning] for name, meaning in TASKS.items() if name in shown_tasks]
+    rows += [["metric", METRICS[name].title, _metric(name)] for name in METRICS if name in shown_metrics]
+    rows += [["model", one.title, _first_line(one)] for one in BASELINES.values() if one.title in shown_models]
+    return rows
+
+
+def _metric(name: str) -> str:
+    function = METRICS[name].function
+    better = "more" if METRICS[name].higher_is_better else "less"
+    return f"{_first_line(getattr(function, 'func', function))} Better: {better}."
+
+
+def _first_line(thing: object) -> str:
+    """The first paragraph of a docstring, without its markup."""
+    text = (inspect.getdoc(thing) or "").partition("\n\n")[0]
+    return " ".join(_MARKUP.sub("", text).replace(", one score per image", "").split())

@@ -1,0 +1,99 @@
+"""Where a run's numbers come from, in words: commit, machine, date, data, and which epoch was chosen."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from omegaconf import DictConfig
+
+from saltext.data import Split
+from saltext.data.splits import PARTS
+from saltext.reporting.curves import read_curves
+from saltext.run_folder import RunFolder
+from saltext.stages import stages
+
+UNKNOWN = "–"
+_PACKAGES = ("saltext", "torch", "lightning")
+
+
+def starts(folder: RunFolder) -> list[dict[str, Any]]:
+    """The records of a run's starts, see :func:`saltext.provenance.describe`; empty if there are none."""
+    found: list[dict[str, Any]] = json.loads(folder.provenance.read_text()) if folder.provenance.is_file() else []
+    return found
+
+
+def commit(start: Mapping[str, Any]) -> str:
+    """Seven digits of a start's commit, with a + where files were changed since."""
+    return str(start.get("commit") or UNKNOWN)[:7] + ("+" if start.get("uncommitted_changes") else "")
+
+
+def machine(start: Mapping[str, Any]) -> str:
+    """Cores, processor and GPUs of a start."""
+    gpus = "".join(f", {gpu}" for gpu in start.get("gpus") or ())
+    return f"{start.get('cores', UNKNOWN)} cores, {start.get('cpu', UNKNOWN)}{gpus}"
+
+
+def minutes(folder: RunFolder) -> float | None:
+    """How long the last start of a finished run took; None for others."""
+    return json.loads(folder.result.read_text())["seconds"] / 60 if folder.result.is_file() else None
+
+
+def epochs(cfg: DictConfig, folder: RunFolder) -> str:
+    """Epochs of each training."""
+    counts = [(stage.name, stage.cfg.trainer.max_epochs) for stage in stages(cfg, folder)]
+    return ", ".join(f"{name} {count}".strip() for name, count in counts)
+
+
+def input_size(cfg: DictConfig) -> str:
+    """Height and width of the network's input."""
+    return "x".join(str(side) for side in cfg.data.image_size)
+
+
+def chosen_epochs(cfg: DictConfig, folder: RunFolder) -> str:
+    """Which epoch of each tested training the monitored metric chose, as logged; where nothing chose, nothing."""
+    logged = read_curves(folder)
+    values = logged[logged["name"] == cfg.evaluation.monitor]
+    found = []
+    for stage in (stage for stage in stages(cfg, folder) if stage.tests):
+        part = values[values["stage"] == stage.name].sort_values("epoch").reset_index(drop=True)
+        if len(part):
+            best = part.loc[part["value"].idxmax() if cfg.evaluation.mode == "max" else part["value"].idxmin()]
+            found.append(f"{stage.name} {best['epoch']} ({cfg.evaluation.monitor} {best['value']:.3f})".strip())
+    return ", ".join(found) or UNKNOWN
+
+
+def facts(cfg: DictConfig, folder: RunFolder, how: str, scores: pd.DataFrame) -> dict[str, str]:
+    """What a reader has to know of a run to judge its numbers.
+
+    Args:
+        cfg: Its configuration.
+        folder: Its files.
+        how: Split and choice of the epoch, see :func:`saltext.reporting.run_report.circumstances`.
+        scores: Of its own model, one row a test pair; may be empty.
+    """
+    begun = starts(folder)
+    first, last = (begun[0], begun[-1]) if begun else ({}, {})
+    took = minutes(folder)
+    split = Split.load(folder.split)
+    time = str(first.get("time", UNKNOWN)).replace("T", " ").replace("+00:00", " UTC")
+    tested: Mapping[Any, int] = dict(scores["task"].value_counts(sort=False)) if len(scores) else {}
+    packages = last.get("packages", {})
+    return {
+        "run": f"{cfg.name}: {cfg.label}",
+        "folder": folder.root.resolve().name,
+        "state": "not finished" if took is None else f"finished, {took:.1f} min in its last start",
+        "started": time + (f", {len(begun)} times" if begun[1:] else ""),
+        "commit": commit(last) + (" (with uncommitted changes)" if last.get("uncommitted_changes") else ""),
+        "machine": machine(last),
+        "versions": ", ".join(f"{name} {packages.get(name, UNKNOWN)}" for name in _PACKAGES),
+        "model": str(cfg.model.name),
+        "tasks": ", ".join(cfg.data.tasks),
+        "split and epoch": how,
+        "in its parts": ", ".join(f"{part} {len(split.parts[part])}" for part in PARTS) + f" {split.unit}s",
+        "test pairs": ", ".join(f"{task} {count}" for task, count in tested.items()) or UNKNOWN,
+        "seed": f"{cfg.seed} (of the split: {cfg.data.split_seed})",
+        "input": f"{input_size(cfg)} pixels (height x width)",
+        "epochs": epochs(cfg, folder),
+        "epoch chosen (from 0)": chosen_epochs(cfg, folder),
+    }
