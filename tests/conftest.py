@@ -50,12 +50,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> SyntheticDataModule:
 
 
 @pytest.fixture(autouse=True)
-def _the_suites_logger_is_left_as_it_was() -> Iterator[None]:
-    logger = logging.getLogger("saltext")
-    level, propagate, handlers = logger.level, logger.propagate, list(logger.handlers)
+def _the_suites_logger_is_as_it_comes() -> Iterator[None]:
+    # Before the test as well: what a fixture of a whole module ran may have changed it.
+    _reset_logger()
     yield
-    logger.setLevel(level)
-    logger.propagate, logger.handlers = propagate, handlers
+    _reset_logger()
+
+
+def _reset_logger() -> None:
+    logger = logging.getLogger("saltext")
+    logger.setLevel(logging.NOTSET)
+    logger.propagate, logger.handlers = True, []
 
 
 @pytest.fixture(scope="session")
