@@ -23,12 +23,7 @@ def make_scheduler(
     """A schedule, told ``total_steps`` and ``max_lr`` (the optimizer's rates) if it asks for them and has not been."""
     known = {"total_steps": total_steps, "max_lr": [group["lr"] for group in optimizer.param_groups]}
     wanted = set(inspect.signature(factory).parameters) - set(getattr(factory, "keywords", {}))
-    told = {name: value for name, value in known.items() if name in wanted}
-    try:
-        return factory(optimizer, **told)
-    except ZeroDivisionError:
-        # OneCycleLR cannot rise within exactly one step; in fewer it does not rise, either.
-        return factory(optimizer, **told, pct_start=0.0)
+    return factory(optimizer, **{name: value for name, value in known.items() if name in wanted})
 
 
 def _checked_prompt(prompt: str) -> str:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from saltext.training.schedules import step_down
+from saltext.training.schedules import one_cycle, step_down
 
 
 def rates(total_steps: int, phases: int, gamma: float) -> list[float]:
@@ -27,3 +27,16 @@ def test_parts_of_unequal_length_leave_the_last_one_short() -> None:
 def test_no_part_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         rates(3, phases=0, gamma=0.5)
+
+
+@pytest.mark.parametrize("steps", [5, 9, 10, 11, 20])
+def test_a_one_cycle_schedule_rises_and_falls_to_nothing_also_when_its_rise_is_one_step(steps: int) -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+    scheduler = one_cycle(optimizer, max_lr=0.5, total_steps=steps)
+    rates = [optimizer.param_groups[0]["lr"]]
+    for _ in range(steps - 1):
+        optimizer.step()
+        scheduler.step()
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert 0.48 < max(rates) <= 0.5
+    assert rates[-1] < 1e-4

@@ -14,7 +14,6 @@ from saltext.models.freezing import KeepsFrozenParts, freeze
 from saltext.models.network import SaliencyNetwork
 from saltext.models.normalize import Normalize
 from saltext.training import SupervisedModule
-from saltext.training.supervised import make_scheduler
 from tests.training.quick_trainer import trainer
 
 
@@ -153,19 +152,6 @@ def test_a_mirrored_prediction_is_symmetric_and_swaps_the_sides_of_the_text(data
     with torch.no_grad():
         torch.testing.assert_close(model.predict_saliency(batch), model.predict_saliency(flipped).flip(-1))
     assert set(seen) == {"the dog on the left", "the dog on the right"}
-
-
-@pytest.mark.parametrize("steps", [5, 9, 10, 11, 20])
-def test_a_one_cycle_schedule_rises_and_falls_to_nothing_also_when_its_rise_is_one_step(steps: int) -> None:
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
-    scheduler = make_scheduler(partial(torch.optim.lr_scheduler.OneCycleLR, pct_start=0.1), optimizer, steps)
-    rates = [optimizer.param_groups[0]["lr"]]
-    for _ in range(steps - 1):
-        optimizer.step()
-        scheduler.step()
-        rates.append(optimizer.param_groups[0]["lr"])
-    assert 0.48 < max(rates) <= 0.5
-    assert rates[-1] < 1e-4
 
 
 def _told_batch() -> dict[str, Any]:
