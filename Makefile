@@ -1,13 +1,14 @@
 # make quickstart   install, then train and score TranBlend with and without text on a generated data set
 # make test         install, then run every test
 # make lint         style and types
+# make demo         install, then a page in your browser: RUN=folder of a trained run, ARGS=any argument of saltext.demo
 # make reproduce-table2   the papers' tables and figures beside ours: -table2, -fig2 ... -fig7, -salgan, -all. Says what is missing,
 #                      runs or resumes what it needs, and writes outputs/reproduce/.
 #                      PRESET=smoke|embedded|paper (embedded), DATA=folder of SJTU-TIS, ARGS=any override, as in
 #                      make reproduce-fig6 DATA=/data/sjtu-tis ARGS="protocol=standard seed=0,1,2"
 # make bench-metrics   speed of the metrics next to pysaliency and scikit-learn (ARGS=--quick: shorter)
 # make bench-train     speed of training next to the authors' way of it (ARGS=--quick: tiny networks)
-.PHONY: install oracle quickstart test lint lock bench-metrics bench-train
+.PHONY: install oracle quickstart test lint demo lock bench-metrics bench-train
 
 PYTHON ?= python3.11
 VENV   := .venv
@@ -47,6 +48,9 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+demo: install
+	$(BIN)/python -m saltext.demo $(if $(RUN),"run=$(RUN)") $(ARGS)
 
 # A name that is no study is answered with those that are.
 reproduce-%: install

@@ -31,8 +31,8 @@ KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "M
 
 
 @contextmanager
-def _termination_raises() -> Iterator[None]:
-    """Let SIGTERM unwind the stack, so that the worker is ended before this process is."""
+def termination_raises() -> Iterator[None]:
+    """Let SIGTERM unwind the stack, so that what this process started or wrote is ended or removed before it is."""
 
     def leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
@@ -167,7 +167,7 @@ def launch(
     given = {**KEEP_MEMORY, **threads, **inherited, **(environment or {}), _WATCHED: "1"}
     # Leaving the block closes the pipe, which ends ranks that torchrun left behind.
     with (
-        _termination_raises(),
+        termination_raises(),
         subprocess.Popen(command, stdin=subprocess.PIPE, env=given, start_new_session=True) as process,
     ):
         try:

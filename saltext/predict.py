@@ -28,7 +28,6 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from saltext.console import quiet_libraries
@@ -40,7 +39,7 @@ from saltext.prediction.inputs import Request, requests, usable
 from saltext.prediction.loading import load
 from saltext.prediction.model import Density, Model
 from saltext.prediction.photos import Photo, open_photo
-from saltext.prediction.pictures import TextMap, draw_panel, overlay, reduced, small
+from saltext.prediction.pictures import TextMap, draw_panel, overlay, reduced, small, write_density
 from saltext.score import progress
 
 _log = logging.getLogger("saltext.predict")  # by name: run as a program, the module is called __main__
@@ -48,8 +47,6 @@ _log = logging.getLogger("saltext.predict")  # by name: run as a program, the mo
 KINDS = ("density", "overlay", "panel")
 PANEL_TEXTS = 8
 """Texts of a picture that its panel shows."""
-
-_HIGHEST = 65535  # of 16 bits
 
 
 @dataclass(frozen=True)
@@ -180,15 +177,6 @@ def _write(output: Output, request: Request, photo: Photo, densities: Iterator[D
     if panel is not None:
         draw_panel(thumbnail, shown, panel)
     return rows
-
-
-def write_density(path: Path, density: Density) -> None:
-    """Write a map: NPY as it is, PNG in 16 bits with a maximum of 65535."""
-    if path.suffix == ".npy":
-        np.save(path, density, allow_pickle=False)
-        return
-    scaled = density.astype(np.float64) * (_HIGHEST / float(density.max()))  # a density has a value above 0
-    Image.fromarray(scaled.round().astype(np.uint16)).save(path)
 
 
 def _arguments() -> argparse.ArgumentParser:

@@ -24,6 +24,11 @@ def test_models_metrics_and_losses_know_neither_lightning_nor_hydra(path: Path) 
     assert not imported(path) & {"lightning", "pytorch_lightning", "hydra", "omegaconf", "wandb"}
 
 
+def test_the_page_alone_knows_gradio() -> None:
+    knowing = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if "gradio" in imported(path)}
+    assert knowing == {"demo/page.py", "demo/server.py"}
+
+
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_user_mistakes_are_not_caught_by_assert(path: Path) -> None:
     asserts = [n.lineno for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Assert)]

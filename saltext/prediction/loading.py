@@ -152,8 +152,8 @@ def _stage(cfg: DictConfig, folder: RunFolder, name: str | None) -> Stage:
     names = ", ".join(stage.name for stage in trained)
     if name is None:
         raise ConfigError(
-            f"{folder.root} trained in stages, each with weights of its own: {names}. Choose one: --stage NAME, or "
-            "saltext.load(..., stage=NAME)."
+            f"{folder.root} trained in stages, each with weights of its own: {names}. Choose one: --stage NAME "
+            "(stage=NAME of saltext.demo), or saltext.load(..., stage=NAME)."
         )
     raise ConfigError(f"{folder.root} has no stage {name!r}; it has {names or 'no stages: leave it out'}.")
 

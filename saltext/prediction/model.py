@@ -54,6 +54,11 @@ class Model:
         return self._module.reads_text
 
     @property
+    def reads_condition(self) -> bool:
+        """Whether it is told the condition in words besides the text."""
+        return self._module.reads_condition
+
+    @property
     def device(self) -> torch.device:
         """Where it computes."""
         return self._module.device
@@ -138,21 +143,30 @@ class Model:
         values: Density = density.cpu().numpy()
         return values
 
+    def remarks(self, text: str, task: str | None = None) -> list[str]:
+        """What a user should know about what is read of a text; often nothing.
+
+        Args:
+            text: Checked, see :func:`saltext.prediction.texts.checked`.
+            task: As for :meth:`predict`.
+        """
+        if not text or not self.reads_text:
+            return []
+        read = self._characters_read(text, task)
+        if not means_something(text[read:]):
+            return []
+        return [f"only {read} of {len(text)} characters are read of the text {_shown(text)}"]
+
     def _heed(self, texts: Iterable[str], task: str | None) -> None:
         """Say, once for each, what is not read of texts."""
         for text in dict.fromkeys(texts):
             if not text or text in self._heeded:
                 continue
-            if self.reads_text:
-                self._say_what_is_read(text, task)
-            elif not self._heeded:
+            if not self.reads_text and not self._heeded:
                 _log.warning("%s reads no text: every text gives the same map", self.name)
+            for remark in self.remarks(text, task):
+                _log.warning("%s", remark)
             self._heeded.add(text)
-
-    def _say_what_is_read(self, text: str, task: str | None) -> None:
-        read = self._characters_read(text, task)
-        if means_something(text[read:]):
-            _log.warning("only %d of %d characters are read of the text %s", read, len(text), _shown(text))
 
     @torch.inference_mode()
     def _characters_read(self, text: str, task: str | None) -> int:

@@ -48,7 +48,7 @@ class Photo:
         return self.pixels.shape[0], self.pixels.shape[1]
 
 
-def open_photo(image: ImageLike) -> Photo:
+def open_photo(image: ImageLike, max_pixels: int = MAX_PIXELS) -> Photo:
     """Read a picture.
 
     * EXIF orientation is applied. Transparent pixels lie on white. Grey, palette and CMYK pictures become RGB.
@@ -59,30 +59,31 @@ def open_photo(image: ImageLike) -> Photo:
     Args:
         image: A file, a Pillow picture (which is not changed), or an array: RGB, RGBA or grey, ``(height, width)`` or
             ``(height, width, channels)``; uint8 in 0..255, uint16 in 0..65535, or floats in 0..1.
+        max_pixels: More are refused.
 
     Raises:
-        UnusableError: Anything else: no file, no picture, damaged or cut short, more than ``MAX_PIXELS`` pixels, 32
+        UnusableError: Anything else: no file, no picture, damaged or cut short, more than ``max_pixels`` pixels, 32
             bits a pixel, or an array of another kind.
     """
     if isinstance(image, np.ndarray):
-        return _of_picture(_of_array(image))
+        return _of_picture(_of_array(image, max_pixels), max_pixels)
     if isinstance(image, Image.Image):
-        return _of_picture(image)
+        return _of_picture(image, max_pixels)
     if isinstance(image, str | Path):
-        with _opened(Path(image)) as picture:
-            return _of_picture(picture)
+        with _opened(Path(image), max_pixels) as picture:
+            return _of_picture(picture, max_pixels)
     raise UnusableError("objects that are neither file name, Pillow picture nor numpy array", type(image).__name__)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
     _check_file(path)
     try:
         picture = Image.open(path, formats=_readable_formats())
     except UnidentifiedImageError as error:
         raise UnusableError("files that are no pictures", _NAMED_FORMATS) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large() from error
+        raise _too_large(max_pixels) from error
     except PermissionError as error:
         raise UnusableError("files that may not be read") from error
     except Exception as error:
@@ -114,9 +115,9 @@ def _readable_formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _of_picture(picture: Image.Image) -> Photo:
-    if picture.width * picture.height > MAX_PIXELS:
-        raise _too_large(f"{picture.width}x{picture.height}")
+def _of_picture(picture: Image.Image, max_pixels: int) -> Photo:
+    if picture.width * picture.height > max_pixels:
+        raise _too_large(max_pixels, f"{picture.width}x{picture.height}")
     if not picture.width or not picture.height:
         raise UnusableError("pictures without a pixel")
     remarks = []
@@ -171,15 +172,15 @@ def _eight_bits(values: npt.NDArray[Any]) -> _Pixels:
     return scaled.astype(np.uint8)
 
 
-def _of_array(array: npt.NDArray[Any]) -> Image.Image:
+def _of_array(array: npt.NDArray[Any], max_pixels: int) -> Image.Image:
     kind = "arrays that are no picture"
     found = f"shape {array.shape}, dtype {array.dtype}"
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))) or not array.size:
         raise UnusableError(kind, f"{found}; (height, width) or (height, width, 3 or 4) expected")
-    if array.shape[0] * array.shape[1] > MAX_PIXELS:
-        raise _too_large(f"{array.shape[1]}x{array.shape[0]}")
+    if array.shape[0] * array.shape[1] > max_pixels:
+        raise _too_large(max_pixels, f"{array.shape[1]}x{array.shape[0]}")
     if array.dtype == np.uint16:
         array = _eight_bits(array)
     elif array.dtype.kind == "f":
@@ -191,8 +192,8 @@ def _of_array(array: npt.NDArray[Any]) -> Image.Image:
     return Image.fromarray(array)
 
 
-def _too_large(detail: str = "") -> UnusableError:
-    return UnusableError(f"pictures with more than {MAX_PIXELS} pixels", detail)
+def _too_large(max_pixels: int, detail: str = "") -> UnusableError:
+    return UnusableError(f"pictures with more than {max_pixels} pixels", detail)
 
 
 def _damaged(error: BaseException) -> UnusableError:

@@ -1,4 +1,4 @@
-"""Predicted maps as pictures: over the image, and under several texts side by side."""
+"""Predicted maps as pictures: alone, over the image, and under several texts side by side."""
 
 import textwrap
 from collections.abc import Sequence
@@ -21,10 +21,13 @@ _Pixels = npt.NDArray[np.uint8]
 PANEL_SIDE = 640
 """Longest side of an image in a panel, in pixels."""
 
-_HEAT, _CHANGE = "inferno", "RdBu_r"
+HEAT, CHANGE = "inferno", "RdBu_r"
+"""Colour maps of densities and of their differences."""
+
 _COVER = 0.6  # how far the colours cover the image
 _FONT = "DejaVu Sans"  # comes with matplotlib
 _UNKNOWN = "\N{WHITE SQUARE}"
+_HIGHEST = 65535  # of 16 bits
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,19 @@ class TextMap:
     density: Density
 
 
-def overlay(pixels: _Pixels, density: Density, highest: float | None = None) -> _Pixels:
-    """A heat map over the image in grey.
+def write_density(path: Path, density: Density) -> None:
+    """Write a map: NPY as it is, PNG in 16 bits with a maximum of 65535."""
+    if path.suffix == ".npy":
+        np.save(path, density, allow_pickle=False)
+        return
+    scaled = density.astype(np.float64) * (_HIGHEST / float(density.max()))  # a density has a value above 0
+    Image.fromarray(scaled.round().astype(np.uint16)).save(path)
+
+
+def heat(density: Density, highest: float | None = None) -> _Pixels:
+    """A heat map alone.
 
     Args:
-        pixels: RGB, uint8 (h,w,3).
         density: Not negative, (h,w).
         highest: The density of the brightest colour, by default the largest.
 
@@ -53,33 +64,51 @@ def overlay(pixels: _Pixels, density: Density, highest: float | None = None) -> 
     """
     top = float(density.max()) if highest is None else highest
     level = np.clip(density * (255 / top), 0, 255).astype(np.uint8) if top > 0 else np.zeros(density.shape, np.uint8)
-    grey = Image.fromarray(pixels).convert("L").convert("RGB")
-    return np.asarray(Image.blend(grey, Image.fromarray(_colours(_HEAT)[level]), _COVER))
+    coloured: _Pixels = colours(HEAT)[level]
+    return coloured
 
 
-@cache
-def _colours(name: str) -> _Pixels:
-    table: _Pixels = (colormaps[name](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
-    return table
+def overlay(pixels: _Pixels, density: Density, highest: float | None = None) -> _Pixels:
+    """A heat map over the image in grey.
+
+    Args:
+        pixels: RGB, uint8 (h,w,3).
+        density: As of :func:`heat`.
+        highest: As of :func:`heat`.
+
+    Returns:
+        RGB, uint8 (h,w,3).
+    """
+    return np.asarray(Image.blend(_grey(pixels), Image.fromarray(heat(density, highest)), _COVER))
 
 
 def change_overlay(pixels: _Pixels, change: Density, highest: float) -> _Pixels:
-    """What another text changes, over the image in grey: red where there is more, blue where there is less.
+    """What is gained and lost over the image in grey, which shows through where little changes.
 
     Args:
         pixels: RGB, uint8 (h,w,3).
         change: Difference of two densities, (h,w).
-        highest: The change of the strongest colour; where little changes, the image shows through.
+        highest: The change of the strongest colours, red for a gain and blue for a loss.
 
     Returns:
         RGB, uint8 (h,w,3).
     """
     strength = np.clip(change / max(highest, 1e-30), -1, 1)
-    colours = _colours(_CHANGE)[((strength + 1) * 127.5).round().astype(np.uint8)]
-    grey = np.asarray(Image.fromarray(pixels).convert("L"))[..., None]
+    colour = colours(CHANGE)[((strength + 1) * 127.5).round().astype(np.uint8)]
     cover = np.sqrt(np.abs(strength))[..., None]
-    mixed: _Pixels = (cover * colours + (1 - cover) * grey).round().astype(np.uint8)
+    mixed: _Pixels = (np.asarray(_grey(pixels)) * (1 - cover) + colour * cover).round().astype(np.uint8)
     return mixed
+
+
+def _grey(pixels: _Pixels) -> Image.Image:
+    return Image.fromarray(pixels).convert("L").convert("RGB")
+
+
+@cache
+def colours(name: str) -> _Pixels:
+    """A colour map: RGB, uint8 (256,3)."""
+    table: _Pixels = (colormaps[name](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
+    return table
 
 
 def small(pixels: _Pixels, side: int = PANEL_SIDE) -> _Pixels:

@@ -145,6 +145,8 @@ def test_what_is_cut_of_a_long_text_is_said_once(
         model.predict(photo, "the red circle.")
     (message,) = caplog.messages
     assert "only 153 of 10004 characters are read of the text 'the red" in message  # 31 words and a start token
+    assert model.remarks(text.strip()) == [message]  # whoever asks is told each time
+    assert model.remarks("the red circle.") == []
     np.testing.assert_array_equal(model.predict(photo, text[:153]), whole)
 
 
@@ -152,6 +154,8 @@ def test_a_prompt_with_the_condition_is_told_the_task(smoke_run: RunFolder, tmp_
     run = changed(smoke_run, tmp_path / "run", prompt="{condition}: {text}")
     model = saltext.load(run.root, device="cpu")
     plain = saltext.load(smoke_run.root, device="cpu")
+    assert model.reads_condition
+    assert not plain.reads_condition
     np.testing.assert_array_equal(model.predict(photo, "x"), plain.predict(photo, "general: x"))
     np.testing.assert_array_equal(model.predict(photo), plain.predict(photo, "pure:"))
     np.testing.assert_array_equal(model.predict(photo, "x", task="non_salient"), plain.predict(photo, "non salient: x"))

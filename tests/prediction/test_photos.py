@@ -268,3 +268,11 @@ def test_a_pillow_picture_is_not_changed() -> None:
     np.testing.assert_array_equal(open_photo(picture).pixels, UPRIGHT[6])
     assert picture.size == (3, 2)
     assert picture.getexif()[0x0112] == 6
+
+
+def test_a_caller_may_take_fewer_pixels(tmp_path: Path) -> None:
+    Image.fromarray(noise(10, 11)).save(tmp_path / "photo.png")
+    assert open_photo(tmp_path / "photo.png", max_pixels=110).size == (10, 11)
+    for image in (tmp_path / "photo.png", Image.fromarray(noise(10, 11)), noise(10, 11)):
+        with pytest.raises(UnusableError, match="more than 109 pixels: 11x10"):
+            open_photo(image, max_pixels=109)

@@ -9,6 +9,7 @@ from saltext.prediction.pictures import (
     TextMap,
     change_overlay,
     draw_panel,
+    heat,
     moved,
     overlay,
     reduced,
@@ -49,13 +50,21 @@ def test_a_map_without_a_maximum_can_be_shown() -> None:
     assert overlay(np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.float32)).shape == (2, 2, 3)
 
 
-def test_a_change_is_red_where_there_is_more_blue_where_less_and_grey_where_none() -> None:
-    shown = change_overlay(np.full((1, 3, 3), 120, np.uint8), np.array([[0.5, -0.5, 0.0]], np.float32), 0.5)
-    more, less, same = shown[0].astype(int)
-    assert more[0] > more[2] + 60
-    assert less[2] > less[0] + 60
-    assert same.tolist() == [120, 120, 120]
-    assert change_overlay(np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.float32), 0.0).shape == (2, 2, 3)
+def test_a_map_alone_goes_from_black_to_the_brightest_colour() -> None:
+    shown = heat(density(4, 5, 2)).astype(int).sum(axis=2)
+    assert shown.shape == (4, 5)
+    assert (shown[:, 0] < 10).all()
+    assert (shown[:, 2] > 600).all()
+
+
+def test_a_change_is_red_for_a_gain_blue_for_a_loss_and_else_the_grey_image() -> None:
+    image = np.full((1, 3, 3), (200, 100, 0), np.uint8)
+    gain, loss, none = change_overlay(image, np.array([[0.2, -0.2, 0]], np.float32), highest=0.2)[0].astype(int)
+    assert gain[0] > gain[2] + 60
+    assert loss[2] > loss[0] + 60
+    assert none[0] == none[1] == none[2]
+    flat = np.zeros((1, 3), np.float32)
+    assert (change_overlay(image, flat, highest=0.0) == none).all()
 
 
 def test_what_moves_is_half_the_sum_of_differences() -> None:

@@ -1,0 +1,199 @@
+"""What is done in the process that predicts: everything the page shows of an image and two texts."""
+
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from saltext.console import quiet_libraries
+from saltext.demo.comparison import Comparison
+from saltext.errors import DataError
+from saltext.evaluation.files import UnusableError
+from saltext.prediction.loading import load
+from saltext.prediction.model import Density, Model
+from saltext.prediction.photos import Photo, open_photo
+from saltext.prediction.pictures import (
+    TextMap,
+    change_overlay,
+    draw_panel,
+    heat,
+    overlay,
+    reduced,
+    small,
+    write_density,
+)
+from saltext.prediction.texts import MAX_CHARACTERS, checked
+
+_Pixels = npt.NDArray[np.uint8]
+
+_LONGEST_NAME = 60
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A text, and the condition it is read under; see :meth:`saltext.prediction.model.Model.predict`."""
+
+    text: str
+    task: str | None = None
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a visitor of the page asks.
+
+    Attributes:
+        image: A file that anybody may have made.
+        max_pixels: A larger image is refused before it is decoded.
+        readings: The two texts to compare.
+        folder: An empty one, for the files to download.
+    """
+
+    image: Path
+    max_pixels: int
+    readings: tuple[Reading, Reading]
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The map of a text, as it is shown and downloaded.
+
+    Attributes:
+        text: Without outer white space.
+        overlay: Heat map over the image; RGB, uint8 (h,w,3).
+        heat: Heat map alone; as above.
+        npy: File of the density as it is predicted, float32 at the image's own size.
+        png: The same in 16 bits, with a maximum of 65535.
+    """
+
+    text: str
+    overlay: _Pixels
+    heat: _Pixels
+    npy: Path
+    png: Path
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the page shows; the same colours mean the same density in all pictures.
+
+    Attributes:
+        first: The map of the first text.
+        second: The map of the second text.
+        change: Gains and losses over the image; RGB, uint8 (h,w,3).
+        panel: PNG of everything side by side.
+        brightest: The density of the brightest colour, in multiples of the map's mean.
+        comparison: Of the two maps.
+        remarks: What was decided on the way and should be said; often nothing.
+    """
+
+    first: Shown
+    second: Shown
+    change: _Pixels
+    panel: Path
+    brightest: float
+    comparison: Comparison
+    remarks: tuple[str, ...]
+
+
+def load_model(run: str | None, stage: str | None, device: str | None) -> Model:
+    """As :func:`saltext.prediction.loading.load`, without notices that help nobody."""
+    quiet_libraries()
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # its bound is above ours
+    return load(run, stage=stage, device=device)
+
+
+def answer(model: Model, question: Question) -> Answer:
+    """Predict, compare, and write the files to download.
+
+    Args:
+        model: What predicts.
+        question: See there.
+
+    Raises:
+        DataError: The image or a text cannot be used; says everything that is wrong.
+        SaltextError: As :meth:`saltext.prediction.model.Model.densities` raises.
+        OSError: A file cannot be written.
+    """
+    photo, readings = _usable(question)
+    densities = [next(model.densities([(photo, reading.text)], task=reading.task)) for reading in readings]
+    thumbnail = small(photo.pixels)
+    maps = [TextMap(r.text, reduced(density, thumbnail)) for r, density in zip(readings, densities, strict=True)]
+    highest = max(float(shown.density.max()) for shown in maps)
+    name = _name(question.image)
+    panel = question.folder / f"{name}_panel.png"
+    draw_panel(thumbnail, maps, panel)
+    files = [_written(question.folder / f"{name}_text{n}", density) for n, density in enumerate(densities, start=1)]
+    first, second = (
+        Shown(shown.text, overlay(thumbnail, shown.density, highest), heat(shown.density, highest), *paths)
+        for shown, paths in zip(maps, files, strict=True)
+    )
+    return Answer(
+        first=first,
+        second=second,
+        change=change_overlay(thumbnail, maps[1].density - maps[0].density, highest),
+        panel=panel,
+        brightest=highest * maps[0].density.size,
+        comparison=Comparison.of(*densities),
+        remarks=_remarks(model, photo, readings),
+    )
+
+
+def _written(path: Path, density: Density) -> list[Path]:
+    """The files of a map, NPY and PNG."""
+    files = [path.with_suffix(ending) for ending in (".npy", ".png")]  # a name made here has no dot
+    for file in files:
+        write_density(file, density)
+    return files
+
+
+def check_image(model: Model, image: Path, max_pixels: int) -> None:
+    """Find out whether an image can be used, as a question to the process that holds the model.
+
+    Raises:
+        DataError: It cannot.
+    """
+    _opened(image, max_pixels)
+
+
+def _opened(image: Path, max_pixels: int) -> Photo:
+    try:
+        return open_photo(image, max_pixels)
+    except UnusableError as error:
+        raise DataError(f"The image cannot be used ({error}).") from error
+
+
+def _usable(question: Question) -> tuple[Photo, list[Reading]]:
+    problems = []
+    photo = None
+    try:
+        photo = _opened(question.image, question.max_pixels)
+    except DataError as error:
+        problems.append(str(error))
+    readings = []
+    for number, reading in enumerate(question.readings, start=1):
+        try:
+            text = checked(reading.text)
+        except UnusableError as error:
+            problems.append(f"Text {number} cannot be used ({error}).")
+            continue
+        if len(text) > MAX_CHARACTERS:
+            problems.append(f"Text {number} has {len(text)} characters; up to {MAX_CHARACTERS} are taken.")
+        readings.append(Reading(text, reading.task))
+    if photo is None or problems:
+        raise DataError("\n".join(problems))
+    return photo, readings
+
+
+def _remarks(model: Model, photo: Photo, readings: list[Reading]) -> tuple[str, ...]:
+    of_texts = [remark for reading in readings for remark in model.remarks(reading.text, reading.task)]
+    return *(f"the image {remark}" for remark in photo.remarks), *dict.fromkeys(of_texts)
+
+
+def _name(image: Path) -> str:
+    """What files made from an image are called, whatever it was called where it comes from."""
+    return re.sub(r"[^\w-]+", "_", image.stem)[:_LONGEST_NAME]

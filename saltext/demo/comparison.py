@@ -1,0 +1,69 @@
+"""How the maps of one image under two texts differ, in numbers and in words."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from saltext.metrics.functional import cc
+from saltext.prediction.model import Density
+from saltext.prediction.pictures import moved
+
+_PLACES = (
+    ("in the upper left", "at the top", "in the upper right"),
+    ("on the left", "in the middle", "on the right"),
+    ("in the lower left", "at the bottom", "in the lower right"),
+)
+_SAME = 5e-4  # of the density: what is printed as 0.0 %
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a second text changes.
+
+    Attributes:
+        cc: Pearson correlation of the maps; NaN where one of them is flat.
+        moved: Share of the density that lies elsewhere, 0 to 1.
+        gained: Where the largest gain is, in words: one ninth of the image.
+        lost: Where the largest loss is, likewise.
+    """
+
+    cc: float
+    moved: float
+    gained: str
+    lost: str
+
+    @classmethod
+    def of(cls, one: Density, other: Density) -> "Comparison":
+        """Compare two densities of the same (height, width)."""
+        change = other - one
+        return cls(_cc(one, other), moved(one, other), _place(change), _place(-change))
+
+    @property
+    def words(self) -> str:
+        """Two sentences, in Markdown."""
+        if self.moved < _SAME:
+            return "Both texts give **the same map**."
+        said = (
+            f"With text 2, **{_percent(self.moved)} of the attention lies elsewhere** than with text 1: it gains most "
+            f"{self.gained} and loses most {self.lost}."
+        )
+        if math.isnan(self.cc):
+            return f"{said} One of the maps is flat, so they have no correlation."
+        return f"{said} The two maps correlate with **CC {self.cc:.2f}** (1: the same, 0: unrelated)."
+
+
+def _cc(one: Density, other: Density) -> float:
+    return float(cc(*(torch.from_numpy(density)[None, None] for density in (one, other))))
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.01 else "less than 1%"
+
+
+def _place(gain: Density) -> str:
+    """Where the largest value is."""
+    place = np.unravel_index(int(gain.argmax()), gain.shape)
+    row, column = (3 * int(where) // length for where, length in zip(place, gain.shape, strict=True))
+    return _PLACES[row][column]

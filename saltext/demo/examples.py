@@ -1,0 +1,74 @@
+"""Pictures to choose from, for who has none at hand."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from saltext.data.sjtu_tis import read_index
+from saltext.data.synthetic import generate
+from saltext.evaluation.faults import Faults
+from saltext.prediction.inputs import requests, usable
+from saltext.score import progress
+
+_log = logging.getLogger(__name__)
+
+MOST = 24
+"""Examples that are offered."""
+
+_IMAGES = 12  # to generate; half of them have the two texts
+_SIDES = (480, 640)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture, and two texts that may be read before it (empty for free viewing) if it has some."""
+
+    image: Path
+    texts: tuple[str, str] | None = None
+
+
+def generated(folder: Path) -> list[Example]:
+    """Pictures of the suite's own generator, each with a text about a large object and one about a small one.
+
+    Args:
+        folder: Where to write them; a new one.
+    """
+    pairs = read_index(generate(folder, images=_IMAGES, size_range=_SIDES))
+    found = []
+    for _, of_image in groupby(pairs, key=lambda pair: pair.image_id):
+        by_task = {pair.task: pair for pair in of_image}
+        if {"salient", "non_salient"} <= by_task.keys():
+            salient, other = by_task["salient"], by_task["non_salient"]
+            found.append(Example(salient.image, (salient.text, other.text)))
+    return found
+
+
+def own(path: Path) -> list[Example]:
+    """Pictures of the user's own.
+
+    Args:
+        path: A folder of pictures, or a table as ``python -m saltext.predict --texts`` reads it, of which each picture
+            gets its first two texts.
+
+    Returns:
+        The first ``MOST`` of them.
+
+    Raises:
+        DataError: Something among them cannot be used; says everything that is wrong.
+    """
+    faults = Faults()
+    folders, table = ([str(path)], None) if path.is_dir() else ([], path)
+    wanted = requests(folders, [""], table, faults)
+    offered = usable(wanted[:MOST], faults, progress)
+    faults.refuse(f"examples={path}", "Mend or take out what is named.")
+    if len(wanted) > MOST:
+        _log.warning("the first %d of %d pictures are offered as examples", MOST, len(wanted))
+    return [Example(request.image, None if path.is_dir() else _two(request.texts)) for request in offered]
+
+
+def _two(texts: Sequence[str]) -> tuple[str, str]:
+    """Free viewing stands in where there is no second text."""
+    first, second = [*texts, ""][:2]
+    return first, second

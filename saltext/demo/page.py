@@ -1,0 +1,265 @@
+"""The page: an image, two texts, and what becomes of them."""
+
+import html
+import shutil
+import uuid
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import gradio as gr
+import numpy as np
+import numpy.typing as npt
+
+from saltext.data.tasks import TASKS
+from saltext.demo.answer import Answer, Question, Reading, Shown, answer, check_image
+from saltext.demo.examples import Example
+from saltext.demo.predictor import About, Predictor
+from saltext.demo.settings import Settings
+from saltext.errors import SaltextError
+from saltext.prediction.model import Model
+from saltext.prediction.pictures import CHANGE, HEAT, colours
+from saltext.prediction.texts import MAX_CHARACTERS
+
+_Result = TypeVar("_Result")
+_Updates = dict[Any, Any]  # component -> its new value
+
+_SWEEP, _AGE = 600, 3600  # seconds: how often uploads are looked through, and how old they become
+_STEPS = 16  # colours of a legend
+
+
+class Downloads:
+    """Folders for the files of answers, of which the newest are kept.
+
+    Args:
+        root: Where they are.
+        kept: How many.
+    """
+
+    def __init__(self, root: Path, kept: int = 20) -> None:
+        self._root = root
+        self._kept = kept
+        self._folders: deque[Path] = deque()
+
+    def new(self) -> Path:
+        """An empty folder; the oldest one is removed where there are too many."""
+        folder = self._root / uuid.uuid4().hex
+        folder.mkdir(parents=True)
+        self._folders.append(folder)
+        if len(self._folders) > self._kept:
+            shutil.rmtree(self._folders.popleft(), ignore_errors=True)
+        return folder
+
+
+class _Column:
+    """The map of a text, over the image and alone, and its files."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        with gr.Column():
+            self._caption = gr.Markdown(elem_id=f"caption{number}")
+            self._overlay = _picture(f"overlay{number}")
+            self._heat = _picture(f"heat{number}")
+            with gr.Row():
+                self._npy = gr.DownloadButton("Map (NPY)", size="sm", elem_id=f"npy{number}")
+                self._png = gr.DownloadButton("Map (PNG, 16 bits)", size="sm", elem_id=f"png{number}")
+
+    @property
+    def components(self) -> list[Any]:
+        """What :meth:`updates` updates."""
+        return [self._caption, self._overlay, self._heat, self._npy, self._png]
+
+    def updates(self, shown: Shown) -> _Updates:
+        """What a map changes."""
+        said = f"“{shown.text}”" if shown.text else "no text"
+        return {
+            self._caption: f"**Text {self._number}:** {_plain(said)}",
+            self._overlay: gr.update(value=shown.overlay, alt_text=f"Map over the image: {said}"),
+            self._heat: gr.update(value=shown.heat, alt_text=f"Map alone: {said}"),
+            self._npy: str(shown.npy),
+            self._png: str(shown.png),
+        }
+
+
+class Page:
+    """The page, before it is served.
+
+    Args:
+        predictor: Is asked.
+        settings: Limits.
+        examples: To choose from.
+        downloads: For files.
+
+    Attributes:
+        blocks: For :func:`saltext.demo.server.served`.
+    """
+
+    def __init__(
+        self, predictor: Predictor, settings: Settings, examples: Sequence[Example], downloads: Downloads
+    ) -> None:
+        self._predictor = predictor
+        self._settings = settings
+        self._downloads = downloads
+        with gr.Blocks(title="saltext", analytics_enabled=False, delete_cache=(_SWEEP, _AGE)) as self.blocks:
+            gr.Markdown(_introduction(predictor.about, settings))
+            with gr.Row():
+                image = gr.Image(
+                    label="Image", sources=["upload", "clipboard"], height=330, buttons=["fullscreen"], elem_id="image"
+                )
+                with gr.Column():
+                    with gr.Row():
+                        texts = [_text_box(number) for number in (1, 2)]
+                    with gr.Row(visible=predictor.about.reads_condition):
+                        tasks = [_task_choice(number) for number in (1, 2)]
+                    button = gr.Button("Show where people look", variant="primary", elem_id="ask")
+                    _offer(examples, image, texts)
+            self._said = gr.Markdown(elem_id="said")
+            with gr.Row(visible=False, elem_id="results") as self._results:
+                self._columns = [_Column(number) for number in (1, 2)]
+                with gr.Column():
+                    gr.Markdown("**What text 2 changes:** red is more, blue is less")
+                    self._change = _picture("change")
+                    self._scale = gr.HTML(elem_id="scale")
+                    self._panel = gr.DownloadButton("All side by side (PNG)", size="sm", elem_id="panel")
+            # Raw: Gradio would decode the image, of any size, to look at it.
+            image.upload(self._check, image, preprocess=False, show_progress="hidden", api_name="check").failure(
+                lambda: None, outputs=image, show_progress="hidden", api_visibility="private"
+            )
+            gr.on(
+                [button.click, *(text.submit for text in texts)],
+                self._compare,
+                [image, *texts, *tasks],
+                self._shown,
+                preprocess=False,
+                show_progress_on=self._said,
+                api_name="compare",
+            )
+
+    @property
+    def _shown(self) -> list[Any]:
+        of_texts = [component for column in self._columns for component in column.components]
+        return [self._said, self._results, self._change, self._scale, self._panel, *of_texts]
+
+    def _check(self, image: Any) -> None:
+        """An image was uploaded: say at once if it is none."""
+        self._ask(partial(check_image, image=_path(image), max_pixels=self._settings.max_pixels))
+
+    def _compare(self, image: Any, text1: Any, text2: Any, task1: Any, task2: Any) -> _Updates:
+        readings = _reading(text1, task1), _reading(text2, task2)
+        question = Question(_path(image), self._settings.max_pixels, readings, self._downloads.new())
+        found = self._ask(partial(answer, question=question))
+        updates = {
+            self._said: _words(found),
+            self._results: gr.update(visible=True),
+            self._change: gr.update(value=found.change, alt_text="Where attention is gained and lost"),
+            self._scale: _scale(found.brightest),
+            self._panel: str(found.panel),
+        }
+        for column, shown in zip(self._columns, (found.first, found.second), strict=True):
+            updates |= column.updates(shown)
+        return updates
+
+    def _ask(self, question: Callable[[Model], _Result]) -> _Result:
+        try:
+            return self._predictor.ask(question)
+        except (SaltextError, OSError) as error:
+            raise _refusal(str(error)) from error
+
+
+def _refusal(words: str) -> gr.Error:
+    # Shown as HTML, and a message may repeat what a visitor typed.
+    safe = html.escape(words).replace("\n", "<br>")
+    return gr.Error(safe, duration=None, print_exception=False)
+
+
+def _path(image: Any) -> Path:
+    """The file of an image as the browser sent it, which Gradio made sure was uploaded or offered here."""
+    path = image.get("path") if isinstance(image, dict) else None
+    if not path:
+        raise _refusal("Choose an image first: drop a file, paste a picture, or click an example.")
+    return Path(path)
+
+
+def _reading(text: Any, task: Any) -> Reading:
+    """A text as the browser sent it, which may be anything, and a choice of its condition."""
+    return Reading("" if text is None else text, str(task) if task else None)
+
+
+def _introduction(about: About, settings: Settings) -> str:
+    model = "/".join(Path(about.name).parts[-2:]).replace("`", "")
+    stage = f", stage `{settings.stage}`" if settings.stage else ""
+    lines = [
+        "# Where do people look after reading a sentence?",
+        "Choose an image and type two texts: the maps show where the model expects people to look in the image after "
+        "reading each of them, and what the second text changes. A text that is left empty means free viewing.",
+        f"Model: `{model}`{stage} on {about.device}. Images up to {settings.max_mib:g} MiB and "
+        f"{settings.max_pixels / 1e6:g} million pixels; they stay on the machine that serves this page.",
+    ]
+    if not about.reads_text:
+        lines.append("**This model reads no text: every text gives the same map.**")
+    return "\n\n".join(lines)
+
+
+def _text_box(number: int) -> gr.Textbox:
+    return gr.Textbox(
+        label=f"Text {number}",
+        placeholder=("the white lamps", "(free viewing)")[number - 1],
+        lines=1,
+        max_lines=4,
+        max_length=MAX_CHARACTERS,
+        elem_id=f"text{number}",
+    )
+
+
+def _task_choice(number: int) -> gr.Dropdown:
+    named = [(task.name.replace("_", " "), task.name) for task in TASKS]
+    return gr.Dropdown(
+        [("general; pure without a text", ""), *named],
+        value="",
+        label=f"Condition of text {number}",
+        info="What the model is told about the text.",
+        elem_id=f"task{number}",
+    )
+
+
+def _picture(name: str) -> gr.Image:
+    return gr.Image(
+        show_label=False, interactive=False, format="png", buttons=["download", "fullscreen"], height=300, elem_id=name
+    )
+
+
+def _offer(examples: Sequence[Example], image: gr.Image, texts: Sequence[gr.Textbox]) -> None:
+    if examples:
+        rows = [[str(example.image), *(example.texts or (None, None))] for example in examples]
+        gr.Examples(
+            rows,
+            [image, *texts],
+            visible_columns=[0],
+            label="Examples",
+            examples_per_page=12,
+            cache_examples=False,
+            elem_id="examples",
+        )
+
+
+def _scale(brightest: float) -> str:
+    mean = f"{brightest:.3g} × the mean of a map"
+    return _legend("0", HEAT, mean) + _legend(f"−{brightest:.3g}", CHANGE, f"+{mean}")
+
+
+def _legend(low: str, colour_map: str, high: str) -> str:
+    table: npt.NDArray[np.uint8] = colours(colour_map)[np.linspace(0, 255, _STEPS).astype(int)]
+    steps = ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in table)
+    return f'<div class="legend">{low} <i style="background: linear-gradient(to right, {steps})"></i> {high}</div>'
+
+
+def _words(found: Answer) -> str:
+    # Messages may repeat what a visitor typed; as HTML entities they are neither HTML nor Markdown.
+    remarks = [f"- Note: {_plain(remark)}." for remark in found.remarks]
+    return "\n".join([found.comparison.words, "", *remarks])
+
+
+def _plain(words: str) -> str:
+    return "".join(letter if letter.isalnum() or letter == " " else f"&#{ord(letter)};" for letter in words)

@@ -1,0 +1,170 @@
+"""A process that holds the model for the page, and is ended when it takes too long."""
+
+import multiprocessing
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from saltext.errors import SaltextError
+
+if TYPE_CHECKING:  # brings torch, which takes seconds
+    from saltext.prediction.model import Model
+
+_Answer = TypeVar("_Answer")
+
+_LOADING = 600.0  # seconds: a cold disk and a large model take their time
+_ENDING = 10.0  # seconds until the system has taken back what an ended process held
+
+_processes = multiprocessing.get_context("spawn")  # a fork of a process with threads, as a web server is, may hang
+
+
+class PredictionError(SaltextError):
+    """A question took too long, or brought the process down."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What the page says about the model.
+
+    Attributes:
+        name: As in messages.
+        device: Where it computes.
+        reads_text: Whether a text can change its maps.
+        reads_condition: Whether it is told the condition besides the text.
+    """
+
+    name: str
+    device: str
+    reads_text: bool
+    reads_condition: bool
+
+
+class Predictor:
+    """Holds the model in a process of its own and asks it one question at a time.
+
+    A thread cannot be ended. A process can: one that computes for too long, or that an image brought down, is replaced
+    by a new one, which loads the model while the page goes on.
+
+    A context: leaving it ends the process.
+
+    Args:
+        load: Gives the model. Called in the process, so it can be pickled.
+        timeout: Seconds that a question may take, once the model is loaded.
+
+    Attributes:
+        about: The model.
+
+    Raises:
+        SaltextError: The model cannot be loaded.
+    """
+
+    def __init__(self, load: Callable[[], "Model"], timeout: float) -> None:
+        self._load = load
+        self._timeout = timeout
+        self._turn = threading.Lock()
+        self._over = False
+        self._start()
+        try:
+            self.about: About = self._receive(_LOADING)
+        except BaseException:
+            self._end()
+            raise
+        self._loaded = True
+
+    def __enter__(self) -> "Predictor":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._over = True
+        self._end()
+
+    def ask(self, question: Callable[["Model"], _Answer]) -> _Answer:
+        """The answer to a question; waits for those asked before.
+
+        Args:
+            question: Called with the model in the process, so it and its answer can be pickled.
+
+        Raises:
+            PredictionError: There is none; the next question gets a new process.
+            SaltextError: As the question raises.
+            OSError: As above. What else it raises ends the process.
+        """
+        with self._turn:
+            try:
+                if not self._loaded:
+                    self._receive(_LOADING)
+                    self._loaded = True
+                return self._exchange(question)
+            finally:
+                if not self._loaded and not self._over:
+                    self._start()
+
+    def _exchange(self, question: Callable[["Model"], _Answer]) -> _Answer:
+        with suppress(ConnectionError):  # it has ended, as receiving will tell
+            self._connection.send(question)
+        try:
+            answer: _Answer = self._receive(self._timeout)
+        except PredictionError:
+            self._loaded = False
+            raise
+        return answer
+
+    def _receive(self, seconds: float) -> Any:
+        try:
+            if not self._connection.poll(seconds):
+                self._end()
+                raise PredictionError(
+                    f"This took longer than {seconds:g} s and was stopped. Try a smaller image, or start the demo with "
+                    "a larger timeout=SECONDS."
+                )
+            reply = self._connection.recv()
+        except (EOFError, ConnectionError) as error:
+            self._process.join(_ENDING)  # its own status, not that of being ended here
+            self._end()
+            raise PredictionError(
+                f"The process that predicts broke down (status {self._process.exitcode}; -9 may be a lack of memory). "
+                "The terminal of the demo may say more; a smaller image may work."
+            ) from error
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    def _start(self) -> None:
+        self._loaded = False
+        self._connection, theirs = _processes.Pipe()
+        self._process = _processes.Process(target=_serve, args=(self._load, theirs), daemon=True)
+        self._process.start()
+        theirs.close()  # so that the end of the process is noticed here
+
+    def _end(self) -> None:
+        self._process.kill()
+        self._process.join(_ENDING)
+
+
+def _serve(load: Callable[[], "Model"], connection: Connection) -> None:
+    """What the process does until nobody asks any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the page as well, which then ends this process
+    try:
+        model = load()
+    except (SaltextError, OSError) as error:
+        connection.send(error)
+        return
+    connection.send(About(model.name, str(model.device), model.reads_text, model.reads_condition))
+    while True:
+        try:
+            question = connection.recv()
+        except EOFError:
+            return
+        connection.send(_reply(question, model))
+
+
+def _reply(question: Callable[["Model"], _Answer], model: "Model") -> _Answer | Exception:
+    try:
+        return question(model)
+    except (SaltextError, OSError) as error:
+        return error

@@ -1,0 +1,138 @@
+"""Serving the page to this machine, and to nobody else unless told so."""
+
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import gradio as gr
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from saltext.demo import examples
+from saltext.demo.answer import load_model
+from saltext.demo.page import Downloads, Page
+from saltext.demo.predictor import Predictor
+from saltext.demo.settings import LOCALHOST, Settings
+from saltext.errors import ConfigError
+
+_WAITING = 8  # questions in the queue; whoever asks more is told to come back
+_MIB = 2**20
+
+# Gradio's page brings what it needs, but parts of it know addresses elsewhere: the browser asks none of them.
+_POLICY = "; ".join(
+    [
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",  # the page runs scripts that it holds or makes
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "worker-src 'self' blob:",
+        "frame-ancestors 'none'",
+        "form-action 'self'",
+        "base-uri 'self'",
+    ]
+)
+
+_CSS = """
+.legend {display: flex; gap: .6em; align-items: center; font-size: .85em}
+.legend i {flex: 1; height: .7em; border-radius: .35em}
+#results .image-container img, #results .image-frame img {width: 100%; height: 100%; object-fit: contain}
+"""
+
+
+class NothingFromElsewhere:
+    """Middleware that tells browsers to load nothing from other hosts.
+
+    Args:
+        app: What it stands before.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI says."""
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                policy = (b"content-security-policy", _POLICY.encode())
+                message["headers"] = [*message.get("headers", []), policy]
+            await send(message)
+
+        await self._app(scope, receive, sent)
+
+
+def serve(settings: Settings, folder: Path) -> None:
+    """Serve the page until the process is told to end.
+
+    Args:
+        settings: See there.
+        folder: For everything that is written; see :func:`saltext.demo.__main__.confine`.
+
+    Raises:
+        SaltextError: The model, an example, the address or the port cannot be used.
+    """
+    offered = examples.own(settings.examples) if settings.examples else examples.generated(folder / "examples")
+    load = partial(load_model, settings.run, settings.stage, settings.device)
+    with Predictor(load, settings.timeout) as predictor:
+        page = Page(predictor, settings, offered, Downloads(folder / "gradio" / "answers"))
+        with served(page.blocks, settings) as address:
+            if settings.host != LOCALHOST:
+                print(f"warning: whoever reaches {settings.host} can use the page; it has no password", file=sys.stderr)
+            print(f"{predictor.about.name} on {predictor.about.device}: {address} (Ctrl-C ends it)", flush=True)
+            threading.Event().wait()
+
+
+@contextmanager
+def served(page: gr.Blocks, settings: Settings) -> Iterator[str]:
+    """Serve a page.
+
+    Yields:
+        Its address.
+
+    Raises:
+        ConfigError: The port is taken, or the address is not one of this machine's.
+    """
+    port = settings.port or _free_port()
+    middleware = [Middleware(NothingFromElsewhere)]
+    if settings.host == LOCALHOST:  # otherwise a page elsewhere could reach this one under a name of its own
+        middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=[LOCALHOST, "localhost"]))
+    try:
+        _, address, _ = page.queue(max_size=_WAITING, default_concurrency_limit=1).launch(
+            server_name=settings.host,
+            server_port=port,
+            max_file_size=int(settings.max_mib * _MIB),
+            app_kwargs={"middleware": middleware},
+            theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
+            css=_CSS,
+            footer_links=[],
+            run_history=False,
+            share=False,
+            enable_monitoring=False,
+            ssr_mode=False,
+            pwa=False,
+            mcp_server=False,
+            inline=False,
+            prevent_thread_lock=True,
+            quiet=True,
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"The page cannot be served at {settings.host}:{port}: the port may be taken. Choose another with port=N "
+            "(0: any that is free)."
+        ) from error
+    try:
+        yield address
+    finally:
+        page.close(verbose=False)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOCALHOST, 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,96 @@
+"""What the demo is told on its command line."""
+
+import difflib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from saltext.errors import ConfigError
+from saltext.evaluation.files import MAX_PIXELS
+
+LOCALHOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """See the help of ``python -m saltext.demo``.
+
+    Attributes:
+        run: Folder of a run; None: the shipped model.
+        stage: Which training of a run with a schedule.
+        device: Where to compute, as torch names it; None: an accelerator if there is one.
+        examples: Folder of pictures or table of pictures and texts; None: generated ones.
+        host: Address to listen at.
+        port: 0: any that is free.
+        max_mib: Largest file that is taken, in MiB.
+        max_pixels: Largest image that is taken.
+        timeout: Seconds a prediction may take.
+    """
+
+    run: str | None = None
+    stage: str | None = None
+    device: str | None = None
+    examples: Path | None = None
+    host: str = LOCALHOST
+    port: int = 7860
+    max_mib: float = 20.0
+    max_pixels: int = 16_000_000
+    timeout: float = 60.0
+
+
+_READ: Mapping[str, Callable[[str], Any]] = MappingProxyType(
+    {
+        "run": str,
+        "stage": str,
+        "device": str,
+        "examples": Path,
+        "host": str,
+        "port": int,
+        "max_mib": float,
+        "max_pixels": int,
+        "timeout": float,
+    }
+)
+
+
+def parse(arguments: Sequence[str]) -> Settings:
+    """Settings from ``key=value`` words.
+
+    Raises:
+        ConfigError: Everything that is wrong with them, at once.
+    """
+    given: dict[str, Any] = {}
+    problems = []
+    for argument in arguments:
+        key, equals, word = argument.partition("=")
+        if not equals or not word or key not in _READ:
+            problems.append(f"{argument!r}: key=value expected{_meant(key)}")
+            continue
+        try:
+            given[key] = _READ[key](word)
+        except ValueError:
+            problems.append(f"{argument!r}: {'a whole number' if _READ[key] is int else 'a number'} expected")
+    settings = Settings(**given)
+    problems += _out_of_range(settings)
+    if problems:
+        listed = "\n".join(f"  {problem}" for problem in problems)
+        raise ConfigError(f"The command line cannot be used:\n{listed}\nSee python -m saltext.demo --help.")
+    return settings
+
+
+def _meant(key: str) -> str:
+    close = difflib.get_close_matches(key.lstrip("-"), _READ, n=1)
+    return f", did you mean {close[0]}=...?" if close else f" with one of the keys {', '.join(_READ)}"
+
+
+def _out_of_range(settings: Settings) -> list[str]:
+    bounds = {
+        "port": (0 <= settings.port <= 65535, "0 to 65535"),
+        "max_mib": (0 < settings.max_mib < math.inf, "more than 0"),
+        "max_pixels": (1 <= settings.max_pixels <= MAX_PIXELS, f"1 to {MAX_PIXELS}"),
+        "timeout": (0 < settings.timeout < math.inf, "more than 0 seconds"),
+    }
+    return [f"{key}={getattr(settings, key)}: {said} expected" for key, (fits, said) in bounds.items() if not fits]

@@ -1,0 +1,111 @@
+"""A page in a process of its own: Gradio leaves sockets and event loops behind, and pandas 3 warns about it.
+
+As a program, ``python -m tests.demo.serving FOLDER [PORT]`` serves one whose model is a stub.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from saltext.demo.__main__ import confine
+from saltext.demo.predictor import About, PredictionError
+from saltext.demo.settings import Settings
+from tests.conftest import ROOT
+from tests.demo.stub import Stub, photo
+
+if TYPE_CHECKING:
+    from saltext.prediction.model import Model
+
+_Answer = TypeVar("_Answer")
+
+PATIENCE = 300.0
+"""Seconds a page may take to be there; other programs may keep the machine busy."""
+
+SETTINGS = Settings(max_mib=0.25, max_pixels=10_000)
+"""Of the page with a stub."""
+
+KEPT = 2
+"""Answers whose files the page with a stub keeps."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A running page.
+
+    Attributes:
+        address: Without a slash at its end.
+        process: The server.
+    """
+
+    address: str
+    process: "subprocess.Popen[str]"
+
+    def end(self) -> str:
+        """End it, if it has not ended; what it said meanwhile."""
+        self.process.terminate()
+        try:
+            return self.process.communicate(timeout=60)[0]
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+            raise
+
+
+def started(line: Sequence[str], environment: Mapping[str, str], here: Path) -> Demo:
+    """A command that serves a page, once the page is there."""
+    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    given = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": paths, **environment}
+    process = subprocess.Popen(
+        [sys.executable, *line], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=given, cwd=here
+    )
+    guard = threading.Timer(PATIENCE, process.kill)
+    guard.start()
+    assert process.stdout is not None
+    said = []
+    for text in process.stdout:
+        said.append(text)
+        if found := re.search(r"http://127\.0\.0\.1:\d+", text):
+            guard.cancel()
+            return Demo(found[0], process)
+    guard.cancel()
+    process.communicate()
+    raise AssertionError("".join(said))
+
+
+class InProcess:
+    """Stands in for :class:`saltext.demo.predictor.Predictor`; answers without a process, or is too late."""
+
+    about = About("outputs/run/stub", "cpu", reads_text=True, reads_condition=True)
+
+    def ask(self, question: Callable[["Model"], _Answer]) -> _Answer:
+        asked = getattr(question, "keywords", {}).get("question")
+        if asked is not None and asked.readings[0].text == "<b>slow</b>":
+            raise PredictionError("The text <b>slow</b> took too long.\nTry another.")
+        model: Any = Stub()
+        return question(model)
+
+
+def serve_stub(folder: Path, port: int = 0) -> None:
+    """Serve a page with a stub until the process is ended."""
+    confine(folder)
+    from saltext.demo.examples import Example
+    from saltext.demo.page import Downloads, Page
+    from saltext.demo.server import served
+
+    example = Example(photo(folder / "example.png"), ("left", "right"))
+    predictor: Any = InProcess()
+    settings = replace(SETTINGS, port=port)
+    page = Page(predictor, settings, [example], Downloads(folder / "gradio" / "answers", KEPT))
+    with served(page.blocks, settings) as address:
+        print(address, flush=True)
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    serve_stub(Path(sys.argv[1]), *map(int, sys.argv[2:]))

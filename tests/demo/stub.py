@@ -1,0 +1,74 @@
+"""A model that looks where it is told, and questions to a process that holds it; neither needs a run or torch."""
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from saltext.errors import ConfigError
+
+if TYPE_CHECKING:
+    from saltext.prediction.model import Density, Model
+    from saltext.prediction.photos import Photo
+
+
+class Stub:
+    """Stands in for :class:`saltext.prediction.model.Model`."""
+
+    name = "stub"
+    device = "cpu"
+    reads_text = True
+    reads_condition = True
+
+    def densities(self, readings: Iterable[tuple["Photo", str]], *, task: str | None = None) -> Iterator["Density"]:
+        for photo, text in readings:
+            yield self._density(photo, text, task)
+
+    def remarks(self, text: str, task: str | None = None) -> list[str]:
+        return ["only 9 characters are read of the text 'too long a text'"] if text == "too long a text" else []
+
+    def _density(self, photo: "Photo", text: str, task: str | None) -> "Density":
+        density = np.full(photo.size, 1e-3, np.float32)
+        height, width = photo.size
+        side = "right" if task == "salient" else text
+        density[height // 3 : -height // 3, slice(2 * width // 3, None) if side == "right" else slice(width // 3)] = 1
+        return density / density.sum()
+
+
+def load() -> Stub:
+    return Stub()
+
+
+def load_nothing() -> Stub:
+    raise ConfigError("there is no such run")
+
+
+def name(model: "Model") -> str:
+    return model.name
+
+
+def process(model: "Model") -> int:
+    return os.getpid()
+
+
+def refuse(model: "Model", error: Exception) -> None:
+    raise error
+
+
+def sleep(model: "Model") -> None:
+    time.sleep(600)
+
+
+def crash(model: "Model") -> None:
+    os._exit(3)
+
+
+def photo(path: Path, width: int = 60, height: int = 40) -> Path:
+    """A picture of noise."""
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    return path

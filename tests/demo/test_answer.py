@@ -1,0 +1,118 @@
+"""What the page gets to show, from pictures and texts of all kinds."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from saltext.demo.answer import Answer, Question, Reading, answer
+from saltext.errors import ConfigError, DataError
+from tests.demo.stub import Stub, photo
+
+LIMIT = 10_000
+LEFT, RIGHT = Reading("left"), Reading("right")
+
+
+def ask(image: Path, first: Reading = LEFT, second: Reading = RIGHT, max_pixels: int = LIMIT) -> Answer:
+    folder = image.parent / "results"
+    folder.mkdir(exist_ok=True)
+    model: Any = Stub()
+    return answer(model, Question(image, max_pixels, (first, second), folder))
+
+
+def refusal(*arguments: Any, **settings: Any) -> str:
+    with pytest.raises(DataError) as raised:
+        ask(*arguments, **settings)
+    return str(raised.value)
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    return photo(tmp_path / "street.png")
+
+
+def test_maps_overlays_and_the_change_have_the_images_shape(image: Path) -> None:
+    found = ask(image)
+    for picture in (found.first.overlay, found.first.heat, found.second.overlay, found.second.heat, found.change):
+        assert picture.shape == (40, 60, 3)
+        assert picture.dtype == np.uint8
+    assert found.remarks == ()
+
+
+def test_the_files_hold_the_density_at_the_images_own_size(tmp_path: Path) -> None:
+    image = photo(tmp_path / "wide photo.v2.png", width=1200, height=500)
+    found = ask(image, max_pixels=1200 * 500)
+    assert found.first.heat.shape == (267, 640, 3)
+    density = np.load(found.second.npy)
+    assert density.shape == (500, 1200)
+    assert density.dtype == np.float32
+    assert density.sum(dtype=np.float64) == pytest.approx(1, abs=1e-5)
+    with Image.open(found.second.png) as png:
+        levels = np.asarray(png)
+    assert levels.dtype == np.uint16
+    np.testing.assert_allclose(levels, density / density.max() * 65535, atol=0.51)
+    written = {path.name for path in (tmp_path / "results").iterdir()}
+    assert written == {f"wide_photo_v2_{what}" for what in (
+        "text1.npy", "text1.png", "text2.npy", "text2.png", "panel.png")}  # fmt: skip
+
+
+def test_red_is_where_the_second_text_looks_and_blue_where_the_first_did(image: Path) -> None:
+    change = ask(image).change.astype(int)
+    left, right = change[15:25, :18].mean(axis=(0, 1)), change[15:25, 42:].mean(axis=(0, 1))
+    assert left[2] > left[0] + 60
+    assert right[0] > right[2] + 60
+
+
+def test_the_brightest_colour_is_told_in_multiples_of_the_mean(image: Path) -> None:
+    found = ask(image)
+    density = np.load(found.first.npy)
+    assert found.brightest == pytest.approx(float(density.max()) * density.size, rel=1e-5)
+
+
+def test_the_condition_reaches_the_model(image: Path) -> None:
+    found = ask(image, Reading("left", "salient"), RIGHT)
+    assert found.comparison.moved == 0
+
+
+def test_texts_lose_outer_white_space_and_may_be_empty(image: Path) -> None:
+    found = ask(image, Reading("  left\n"), Reading(""))
+    assert found.first.text == "left"
+    assert found.second.text == ""
+
+
+def test_what_was_decided_on_the_way_is_told_once(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (30, 30), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    long = Reading("too long a text")
+    assert ask(tmp_path / "moving.gif", long, long).remarks == (
+        "the image holds several frames or pages; the first one is taken",
+        "only 9 characters are read of the text 'too long a text'",
+    )
+
+
+def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
+    (tmp_path / "notes.png").write_text("not a picture")
+    said = refusal(tmp_path / "notes.png", Reading("\ud800"), Reading("x" * 2001))
+    assert "The image cannot be used (files that are no pictures" in said
+    assert "Text 1 cannot be used (texts that are no valid Unicode" in said
+    assert "Text 2 has 2001 characters; up to 2000 are taken" in said
+
+
+def test_an_image_with_too_many_pixels_is_refused(tmp_path: Path) -> None:
+    image = photo(tmp_path / "large.png", width=101, height=100)
+    assert "more than 10000 pixels: 101x100" in refusal(image)
+
+
+def test_an_image_that_would_fill_the_memory_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
+    assert (tmp_path / "bomb.png").stat().st_size < 1_000_000
+    assert "more than 10000 pixels" in refusal(tmp_path / "bomb.png")
+
+
+def test_an_unknown_condition_is_named(image: Path) -> None:
+    model: Any = Stub()
+    model.densities = lambda readings, task: (_ for _ in ()).throw(ConfigError(f"unknown task {task}"))
+    with pytest.raises(ConfigError, match="unknown task silent"):
+        answer(model, Question(image, LIMIT, (Reading("a", "silent"), RIGHT), image.parent))

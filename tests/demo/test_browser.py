@@ -1,0 +1,267 @@
+"""The command's page in a real browser; screenshots are kept under test-output/demo (or $TEST_OUTPUT/demo)."""
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from saltext.run_folder import RunFolder
+from tests.conftest import ROOT
+from tests.demo.serving import Demo, started
+from tests.demo.stub import photo
+
+pytest.importorskip("gradio", reason="the extra demo is not installed")
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright, of the extra dev, is not installed")
+
+pytestmark = pytest.mark.slow
+
+SCREENSHOTS = Path(os.environ.get("TEST_OUTPUT", ROOT / "test-output")) / "demo"
+PATIENCE = 120_000  # milliseconds; other programs may keep the machine busy
+PICTURES = ("overlay1", "overlay2", "heat1", "heat2", "change")
+TIMEOUT = 15  # seconds that a prediction may take
+
+# As root, and so that nobody but this machine can be asked.
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync",
+         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]  # fmt: skip
+
+
+def predicting(demo: Demo) -> int:
+    """The process that predicts for a page."""
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (path / "cmdline").read_text()
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:  # ended meanwhile
+            continue
+        if "spawn_main" in line and parent == demo.process.pid:
+            return int(path.name)
+    raise LookupError("no process predicts")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium is installed (Debian: apt-get install chromium); the page was not looked at")
+    with sync_api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the command is started, and where it may write."""
+    found = tmp_path_factory.mktemp("demo")
+    (found / "here").mkdir()
+    (found / "temporary").mkdir()
+    return found
+
+
+@pytest.fixture(scope="module")
+def demo(browser: Any, smoke_run: RunFolder, folder: Path) -> Iterator[Demo]:
+    line = ["-m", "saltext.demo", f"run={smoke_run.root}", "device=cpu", "port=0", "max_mib=0.5", "max_pixels=350000",
+            f"timeout={TIMEOUT}"]  # fmt: skip
+    running = started(line, {"TMPDIR": str(folder / "temporary")}, folder / "here")
+    yield running
+    if running.process.poll() is None:
+        running.end()
+
+
+@pytest.fixture(scope="module")
+def stub(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """A page whose model looks where it is told, and reads conditions."""
+    folder = tmp_path_factory.mktemp("stub")
+    running = started(["-m", "tests.demo.serving", str(folder)], {}, folder)
+    yield running
+    running.end()
+
+
+@pytest.fixture
+def page(browser: Any, demo: Demo) -> Iterator[Any]:
+    with opened(browser, demo) as found:
+        yield found
+
+
+@contextmanager
+def opened(browser: Any, demo: Demo) -> Iterator[Any]:
+    """A page just opened, which has asked nobody but the demo when it is closed."""
+    context = browser.new_context(viewport={"width": 1280, "height": 1000}, accept_downloads=True)
+    context.set_default_timeout(PATIENCE)
+    asked: list[str] = []
+    context.on("request", lambda request: asked.append(request.url))
+    found = context.new_page()
+    found.goto(demo.address)
+    found.locator("#ask").wait_for()
+    yield found
+    context.close()
+    assert not [url for url in asked if not url.startswith((demo.address, "data:", "blob:"))]
+
+
+def keep(page: Any, name: str) -> None:
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True, animations="disabled")
+
+
+def upload(page: Any, path: Path) -> None:
+    page.locator("#image input[type=file]").set_input_files(path)
+
+
+def type_texts(page: Any, first: str, second: str) -> None:
+    page.locator("#text1 textarea").fill(first)
+    page.locator("#text2 textarea").fill(second)
+
+
+def show(page: Any) -> None:
+    page.locator("#ask").click()
+
+
+def shown(page: Any, first: str) -> None:
+    """Wait for the result of a first text, and look at all of it."""
+    page.locator("#caption1").get_by_text(first).wait_for()
+    for name in PICTURES:  # fetched once they are in sight
+        page.locator(f"#{name}").scroll_into_view_if_needed()
+        page.locator(f"#{name} img").wait_for()
+        assert page.locator(f"#{name} img").evaluate("image => image.decode().then(() => image.naturalWidth)") > 50
+
+
+def error(page: Any) -> str:
+    said = page.locator(".toast-body.error").first
+    said.wait_for()
+    page.wait_for_timeout(500)  # it fades in
+    return str(said.inner_text())
+
+
+def downloaded(page: Any, name: str, to: Path) -> Path:
+    with page.expect_download() as download:
+        page.locator(f"#{name}").click()
+    path = to / download.value.suggested_filename
+    download.value.save_as(path)
+    return path
+
+
+def test_an_example_and_two_texts_become_maps_to_look_at_and_to_keep(page: Any, tmp_path: Path) -> None:
+    keep(page, "01_start")
+    page.locator("#examples button").first.click()
+    page.locator("#image img").wait_for()
+    first = page.locator("#text1 textarea").input_value()
+    assert first
+    assert page.locator("#text2 textarea").input_value() not in ("", first)
+    show(page)
+    shown(page, first)
+    assert "text" in page.locator("#said").inner_text()
+    keep(page, "02_example")
+    npy, png, panel = (downloaded(page, name, tmp_path) for name in ("npy1", "png2", "panel"))
+    density = np.load(npy)
+    assert density.sum(dtype=np.float64) == pytest.approx(1, abs=1e-5)
+    with Image.open(png) as levels, Image.open(panel) as drawn:
+        assert levels.size == density.shape[::-1]
+        assert levels.mode.startswith("I;16")
+        assert drawn.width > 1000
+
+
+def test_a_picture_of_ones_own_is_uploaded_and_another_text_moves_the_map(page: Any, tmp_path: Path) -> None:
+    upload(page, photo(tmp_path / "street & <b>lamps<b>.png", 240, 180))
+    page.locator("#image img").wait_for()
+    type_texts(page, "the white lamps", "")
+    show(page)
+    shown(page, "the white lamps")
+    before = page.locator("#heat2 img").get_attribute("src")
+    page.locator("#text2 textarea").fill("the people")
+    page.locator("#text2 textarea").press("Enter")
+    page.locator("#caption2").get_by_text("the people").wait_for()
+    assert page.locator("#heat2 img").get_attribute("src") != before
+    keep(page, "03_upload")
+    assert downloaded(page, "npy1", tmp_path).name == "street_blampsb_text1.npy"
+
+
+def test_what_another_text_changes_is_shown_and_said(browser: Any, stub: Demo, tmp_path: Path) -> None:
+    with opened(browser, stub) as page:
+        upload(page, photo(tmp_path / "street.png", 120, 80))
+        page.locator("#image img").wait_for()
+        type_texts(page, "left", "<b>right</b>")
+        show(page)
+        shown(page, "left")
+        same = "Both texts give the same map"
+        assert same in page.locator("#said").inner_text()
+        type_texts(page, "too long a text", "right")
+        show(page)
+        shown(page, "too long a text")
+        said = page.locator("#said").inner_text()
+        assert "99% of the attention lies elsewhere" in said
+        assert "gains most in the upper right and loses most in the upper left" in said
+        assert "Note: only 9 characters are read of the text 'too long a text'." in said
+        keep(page, "04_moved")
+        page.locator("#task1 input").click()
+        page.get_by_role("option", name="salient", exact=True).click()
+        show(page)
+        page.locator("#said").get_by_text(same).wait_for()
+        keep(page, "05_condition")
+
+
+def test_without_an_image_it_is_said_what_to_do(page: Any) -> None:
+    type_texts(page, "the white lamps", "")
+    show(page)
+    assert "Choose an image first" in error(page)
+    keep(page, "06_no_image")
+
+
+def test_what_is_no_image_is_refused_when_it_is_uploaded(page: Any, tmp_path: Path) -> None:
+    (tmp_path / "notes.png").write_text("not a picture")
+    upload(page, tmp_path / "notes.png")
+    assert "files that are no pictures" in error(page)
+    page.locator("#image img").wait_for(state="detached")
+    keep(page, "07_no_picture")
+
+
+def test_an_image_with_too_many_pixels_is_refused(page: Any, tmp_path: Path) -> None:
+    Image.new("RGB", (700, 501), "grey").save(tmp_path / "large.png")
+    upload(page, tmp_path / "large.png")
+    assert "more than 350000 pixels: 700x501" in error(page)
+
+
+def test_a_file_that_is_too_large_is_refused(page: Any, tmp_path: Path) -> None:
+    upload(page, photo(tmp_path / "heavy.png", 580, 400))
+    assert "512" in error(page)
+    keep(page, "08_too_large")
+
+
+def test_what_takes_too_long_is_said_and_the_next_prediction_works(page: Any, demo: Demo, tmp_path: Path) -> None:
+    upload(page, photo(tmp_path / "street.png", 120, 90))
+    page.locator("#image img").wait_for()
+    type_texts(page, "the white lamps", "the people")
+    os.kill(predicting(demo), signal.SIGSTOP)
+    show(page)
+    assert f"longer than {TIMEOUT} s and was stopped" in error(page)
+    keep(page, "09_too_long")
+    show(page)
+    shown(page, "the white lamps")
+
+
+def test_a_narrow_window_shows_everything_below_each_other(page: Any, tmp_path: Path) -> None:
+    page.set_viewport_size({"width": 420, "height": 900})
+    upload(page, photo(tmp_path / "street.png", 240, 180))
+    page.locator("#image img").wait_for()
+    type_texts(page, "the white lamps", "the people")
+    show(page)
+    shown(page, "the white lamps")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    keep(page, "10_narrow")
+
+
+def test_when_it_ends_nothing_is_left(demo: Demo, folder: Path) -> None:
+    (own,) = (folder / "temporary").iterdir()
+    assert own.name.startswith("saltext-demo-")
+    said = demo.end()
+    assert demo.process.returncode == 128 + signal.SIGTERM
+    assert "Traceback" not in said
+    assert not list((folder / "temporary").iterdir())
+    assert not list((folder / "here").iterdir())

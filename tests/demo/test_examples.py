@@ -1,0 +1,63 @@
+import logging
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from saltext.demo import examples
+from saltext.errors import DataError
+from tests.demo.stub import photo
+
+
+def test_generated_pictures_come_with_a_text_about_each_kind_of_object(tmp_path: Path) -> None:
+    offered = examples.generated(tmp_path / "examples")
+    assert len(offered) == 6
+    for example in offered:
+        assert example.texts is not None
+        assert all(example.texts)
+        assert example.texts[0] != example.texts[1]
+        with Image.open(example.image) as picture:
+            assert max(picture.size) >= 480
+    assert len({example.image for example in offered}) == 6
+    assert {path.name for path in tmp_path.iterdir()} == {"examples"}
+
+
+def test_a_folder_of_pictures_is_offered_without_texts(tmp_path: Path) -> None:
+    photo(tmp_path / "b.png")
+    photo(tmp_path / "a.jpg")
+    (tmp_path / "notes.txt").touch()
+    offered = examples.own(tmp_path)
+    assert [(example.image.name, example.texts) for example in offered] == [("a.jpg", None), ("b.png", None)]
+
+
+def test_a_table_gives_each_picture_its_first_two_texts(tmp_path: Path) -> None:
+    photo(tmp_path / "a.png")
+    photo(tmp_path / "b.png")
+    (tmp_path / "texts.csv").write_text("image,text\na.png,one\nb.png,alone\na.png,two\na.png,three\n")
+    assert [example.texts for example in examples.own(tmp_path / "texts.csv")] == [("one", "two"), ("alone", "")]
+
+
+def test_everything_wrong_with_them_is_said_at_once(tmp_path: Path) -> None:
+    photo(tmp_path / "good.png")
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "notes.png").write_text("not a picture")
+    with pytest.raises(DataError) as raised:
+        examples.own(tmp_path)
+    for expected in ("examples=", "empty files", "no pictures"):
+        assert expected in str(raised.value)
+
+
+@pytest.mark.parametrize(("name", "said"), [("nowhere", "cannot be read"), (".", "folders without a picture")])
+def test_nothing_to_offer_is_said(tmp_path: Path, name: str, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        examples.own(tmp_path / name)
+
+
+def test_of_many_pictures_the_first_are_offered_and_it_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(examples.MOST + 1):
+        photo(tmp_path / f"{number:02d}.png", 4, 4)
+    with caplog.at_level(logging.WARNING):
+        assert len(examples.own(tmp_path)) == examples.MOST
+    assert f"the first {examples.MOST} of {examples.MOST + 1}" in caplog.text

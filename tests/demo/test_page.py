@@ -1,0 +1,221 @@
+"""The page as a program sees it: what it takes, what it refuses, and what it says then."""
+
+import html
+import io
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.demo.serving import KEPT, SETTINGS, Demo, started
+from tests.demo.stub import photo
+
+pytest.importorskip("gradio", reason="the extra demo is not installed")
+import httpx
+
+API = "/gradio_api"
+
+
+class Visitor:
+    """Asks over HTTP, as Gradio's clients do."""
+
+    def __init__(self, http: httpx.Client) -> None:
+        self.http = http
+
+    def upload(self, file: Path, name: str | None = None) -> httpx.Response:
+        with file.open("rb") as stream:
+            return self.http.post(f"{API}/upload", files={"files": (name or file.name, stream)})
+
+    def call(self, name: str, *values: Any) -> tuple[str, Any]:
+        """How it ended, ``complete`` or ``error``, and what came."""
+        asked = self.http.post(f"{API}/call/{name}", json={"data": list(values)})
+        assert asked.status_code == 200, asked.text
+        lines = self.http.get(f"{API}/call/{name}/{asked.json()['event_id']}").text.splitlines()
+        event, data = next(pair for pair in itertools.pairwise(lines) if pair[0] in ENDS)
+        return event.removeprefix("event: "), json.loads(data.removeprefix("data: "))
+
+    def compare(self, image: Any, *texts: str, tasks: tuple[str, str] = ("", "")) -> tuple[str, Any]:
+        return self.call("compare", image, *(texts or ("left", "right")), *tasks)
+
+    def get(self, file: dict[str, Any]) -> bytes:
+        return self.http.get(f"{API}/file={file['path']}").raise_for_status().content
+
+
+ENDS = ("event: complete", "event: error")
+
+
+def uploaded(path: str) -> dict[str, Any]:
+    return {"path": path, "meta": {"_type": "gradio.FileData"}}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="module")
+def demo(folder: Path) -> Iterator[Demo]:
+    running = started(["-m", "tests.demo.serving", str(folder)], {}, folder)
+    yield running
+    running.end()
+
+
+@pytest.fixture(scope="module")
+def visitor(demo: Demo) -> Iterator[Visitor]:
+    with httpx.Client(base_url=demo.address, timeout=120, trust_env=False) as http:
+        yield Visitor(http)
+
+
+@pytest.fixture
+def image(visitor: Visitor, tmp_path: Path) -> dict[str, Any]:
+    """An uploaded picture."""
+    return uploaded(visitor.upload(photo(tmp_path / "street.png")).json()[0])
+
+
+def refusal(ended: tuple[str, Any]) -> str:
+    event, data = ended
+    assert event == "error", data
+    return str(data["error"])
+
+
+def test_a_comparison_says_shows_and_offers_everything(visitor: Visitor, image: dict[str, Any]) -> None:
+    event, data = visitor.compare(image)
+    assert event == "complete"
+    words, _, change, scale, panel, *columns = data
+    assert "99% of the attention lies elsewhere" in words
+    assert "× the mean" in scale
+    for shown in (change, *columns[1:3], *columns[6:8]):
+        with Image.open(io.BytesIO(visitor.get(shown["value"]))) as picture:
+            assert picture.size == (60, 40)
+            assert picture.format == "PNG"  # without loss
+    assert [html.unescape(columns[place]) for place in (0, 5)] == ["**Text 1:** “left”", "**Text 2:** “right”"]
+    assert panel["orig_name"] == "street_panel.png"
+    left, right = (np.load(io.BytesIO(visitor.get(columns[place]))) for place in (3, 8))
+    assert left[:, :20].sum() > 0.99
+    assert right[:, 40:].sum() > 0.99
+    assert columns[4]["orig_name"] == "street_text1.png"
+
+
+def test_no_text_is_free_viewing_and_a_condition_reaches_the_model(visitor: Visitor, image: dict[str, Any]) -> None:
+    _, data = visitor.compare(image, "", "right", tasks=("salient", ""))
+    assert data[5] == "**Text 1:** no text"
+    assert np.load(io.BytesIO(visitor.get(data[8])))[:, 40:].sum() > 0.99
+
+
+def test_texts_are_repeated_without_markup(visitor: Visitor, image: dict[str, Any]) -> None:
+    _, data = visitor.compare(image, "<b>a</b> [b](http://c) *d* 🐈", "right")
+    assert html.unescape(data[5]) == "**Text 1:** “<b>a</b> [b](http://c) *d* 🐈”"
+    assert not set("<[(") & set(data[5])
+
+
+def test_what_should_be_known_is_said_without_markup(visitor: Visitor, image: dict[str, Any]) -> None:
+    _, data = visitor.compare(image, "too long a text", "right")
+    assert (
+        html.unescape(data[0]).splitlines()[-1] == "- Note: only 9 characters are read of the text 'too long a text'."
+    )
+    assert "'" not in data[0]
+
+
+def test_only_the_files_of_the_newest_answers_are_kept(visitor: Visitor, image: dict[str, Any]) -> None:
+    files = [visitor.compare(image)[1][4] for _ in range(KEPT + 1)]
+    there = [visitor.http.get(f"{API}/file={file['path']}").status_code for file in files]
+    assert there == [403, *[200] * KEPT]
+
+
+def test_an_image_is_asked_for_where_there_is_none(visitor: Visitor) -> None:
+    assert "Choose an image first" in refusal(visitor.compare(None))
+
+
+def test_what_is_no_picture_is_refused_at_once_and_when_it_is_asked_about(visitor: Visitor, tmp_path: Path) -> None:
+    (tmp_path / "notes.png").write_text("not a picture")
+    image = uploaded(visitor.upload(tmp_path / "notes.png").json()[0])
+    assert visitor.call("check", image)[0] == "error"
+    assert "files that are no pictures" in refusal(visitor.call("check", image))
+    assert "files that are no pictures" in refusal(visitor.compare(image))
+
+
+def test_a_picture_that_can_be_used_is_not_commented(visitor: Visitor, image: dict[str, Any]) -> None:
+    assert visitor.call("check", image)[0] == "complete"
+
+
+def test_a_picture_with_too_many_pixels_is_refused_before_it_is_decoded(visitor: Visitor, tmp_path: Path) -> None:
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
+    said = refusal(visitor.compare(uploaded(visitor.upload(tmp_path / "bomb.png").json()[0])))
+    assert f"more than {SETTINGS.max_pixels} pixels" in said
+
+
+def test_a_file_that_is_too_large_is_refused_while_it_comes(visitor: Visitor, tmp_path: Path) -> None:
+    answer = visitor.upload(photo(tmp_path / "heavy.png", 400, 400))
+    assert answer.status_code == 413
+    assert "maximum allowed size of 262144 bytes" in answer.text
+
+
+def test_a_text_without_end_is_refused(visitor: Visitor, image: dict[str, Any]) -> None:
+    assert "Text 2 has 2001 characters; up to 2000 are taken" in refusal(visitor.compare(image, "", "x" * 2001))
+
+
+def test_what_is_no_text_is_refused(visitor: Visitor, image: dict[str, Any]) -> None:
+    said = html.unescape(refusal(visitor.call("compare", image, 5, ["left"], None, None)))
+    assert "Text 1 cannot be used (texts that are no string: 5)" in said
+    assert "Text 2 cannot be used (texts that are no string: ['left'])" in said
+    assert visitor.call("compare", image, None, None, None, None)[0] == "complete"
+
+
+def test_an_error_is_said_without_markup(visitor: Visitor, image: dict[str, Any]) -> None:
+    said = refusal(visitor.compare(image, "<b>slow</b>", ""))
+    assert said == "The text &lt;b&gt;slow&lt;/b&gt; took too long.<br>Try another."
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        uploaded("/etc/hostname"),
+        uploaded("{folder}/example.png"),
+        uploaded("{folder}/gradio/../example.png"),
+        {"path": None, "url": "data:image/png;base64,iVBORw0KGgo=", "meta": {"_type": "gradio.FileData"}},
+        {"url": "file:///etc/hostname", "meta": {"_type": "gradio.FileData"}},
+        "/etc/hostname",
+        ["/etc/hostname"],
+    ],
+    ids=["system", "outside", "climbing", "data", "address", "name", "list"],
+)
+def test_only_what_was_uploaded_is_opened(visitor: Visitor, folder: Path, forged: Any) -> None:
+    given = json.loads(json.dumps(forged).replace("{folder}", str(folder)))
+    assert visitor.compare(given)[0] == "error"
+
+
+def test_files_outside_are_not_served(visitor: Visitor, folder: Path) -> None:
+    assert visitor.http.get(f"{API}/file={folder / 'example.png'}").status_code == 403
+    assert visitor.http.get(f"{API}/file=/etc/hostname").status_code == 403
+
+
+def test_browsers_are_told_to_load_nothing_from_elsewhere(visitor: Visitor) -> None:
+    for path in ("/", "/theme.css", f"{API}/file=/etc/hostname"):
+        policy = visitor.http.get(path).headers["content-security-policy"]
+        assert "default-src 'self'" in policy
+        assert "http" not in policy
+    assert "googleapis" not in visitor.http.get("/").text
+    assert "@import" not in visitor.http.get("/theme.css").text
+
+
+def test_a_page_elsewhere_cannot_reach_it_under_a_name_of_its_own(visitor: Visitor) -> None:
+    assert visitor.http.get("/", headers={"host": "elsewhere.example"}).status_code == 400
+    stranger = visitor.http.get("/config", headers={"origin": "http://elsewhere.example"})
+    assert "access-control-allow-origin" not in stranger.headers
+
+
+def test_nothing_is_counted_or_shared(visitor: Visitor) -> None:
+    config = visitor.http.get("/config").json()
+    assert config["analytics_enabled"] is False
+    assert visitor.http.get("/monitoring").status_code in (403, 404)
+
+
+def test_a_port_that_is_taken_is_said(demo: Demo, tmp_path: Path) -> None:
+    port = demo.address.rpartition(":")[2]
+    with pytest.raises(AssertionError, match=f"cannot be served at 127.0.0.1:{port}: the port may be taken"):
+        started(["-m", "tests.demo.serving", str(tmp_path), port], {}, tmp_path)
