@@ -29,7 +29,7 @@ from saltext.data.sjtu_tis import read_index
 from saltext.errors import ConfigError, SaltextError
 from saltext.jobs import Job, latest_jobs
 from saltext.launch import launch
-from saltext.models.packaged import EFFICIENTNET_LITE0, MINILM, WeightPackage, packaged_file
+from saltext.models.packaged import EFFICIENTNET_LITE0, EFFICIENTNET_LITE2, MINILM, WeightPackage, packaged_file
 from saltext.reporting.study import write_study
 from saltext.reporting.study_expected import Study, studies
 from saltext.run import config_folder
@@ -40,7 +40,9 @@ EVERYTHING = "all"
 _PACKAGES: Mapping[str, WeightPackage] = MappingProxyType(
     {
         "saltext.models.packaged.efficientnet_lite0": EFFICIENTNET_LITE0,
+        "saltext.models.packaged.efficientnet_lite2": EFFICIENTNET_LITE2,
         "saltext.models.tranblend.bridge.lite0_bridge": EFFICIENTNET_LITE0,
+        "saltext.models.tranblend.bridge.lite2_bridge": EFFICIENTNET_LITE2,
         "saltext.models.text.minilm.MiniLM": MINILM,
     }
 )

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from saltext.data.faults import Faults
 from saltext.data.sjtu_tis import read_index
 from saltext.data.synthetic import generate
-from saltext.evaluation.faults import Faults
 from saltext.prediction.inputs import requests, usable
 from saltext.score import progress
 

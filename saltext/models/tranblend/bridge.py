@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from saltext.errors import ConfigError
 from saltext.models.freezing import freeze, leave_out_of_state_dict
-from saltext.models.packaged import efficientnet_lite0_weights
+from saltext.models.packaged import LITE0, LITE2, Lite, lite_weights
 from saltext.models.text import TextEncoder, TextFeatures
 from saltext.models.tranblend.blending import Blend
 
@@ -115,8 +115,17 @@ def lite0_bridge(sharpness: float = 20.0) -> ClassNameBridge:
     Raises:
         CheckpointError: The packaged weights are not installed, or not the expected ones.
     """
-    model: Any = create_model("tf_efficientnet_lite0", pretrained=False)
-    model.load_state_dict(efficientnet_lite0_weights())
+    return _lite_bridge(LITE0, sharpness)
+
+
+def lite2_bridge(sharpness: float = 20.0) -> ClassNameBridge:
+    """The same of EfficientNet-Lite2."""
+    return _lite_bridge(LITE2, sharpness)
+
+
+def _lite_bridge(lite: Lite, sharpness: float) -> ClassNameBridge:
+    model: Any = create_model(lite.architecture, pretrained=False)
+    model.load_state_dict(lite_weights(lite))
     classifier = nn.Conv2d(model.classifier.in_features, model.classifier.out_features, kernel_size=1)
     classifier.weight.data = model.classifier.weight.data[:, :, None, None]
     classifier.bias = model.classifier.bias

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 
 import pytest
@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from saltext.errors import ConfigError
-from saltext.models.packaged import EFFICIENTNET_LITE0, efficientnet_lite0_weights
+from saltext.models.packaged import EFFICIENTNET_LITE0, EFFICIENTNET_LITE2, LITE0, LITE2, Lite, lite_weights
 from saltext.models.text import TextEncoder, TextFeatures
-from saltext.models.tranblend.bridge import EVIDENCE, ClassNameBridge, Grounded, lite0_bridge
+from saltext.models.tranblend.bridge import EVIDENCE, ClassNameBridge, Grounded, lite0_bridge, lite2_bridge
 
 NAMES = ("dog", "lamp", "boat")
 
@@ -84,12 +84,18 @@ def test_a_grounded_blend_starts_as_its_blend_and_learns_from_the_evidence() -> 
     assert blend.film.weight.grad.abs().sum() > 0
 
 
-@pytest.mark.skipif(find_spec(EFFICIENTNET_LITE0.module) is None, reason="the extra `embedded` is not installed")
-def test_the_packaged_head_is_the_classifier_at_every_position() -> None:
-    grounding = lite0_bridge()
-    model = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
-    model.load_state_dict(efficientnet_lite0_weights())
-    x32 = torch.randn(2, 320, 1, 1)
+@pytest.mark.skipif(
+    any(find_spec(package.module) is None for package in (EFFICIENTNET_LITE0, EFFICIENTNET_LITE2)),
+    reason="the extra `embedded` is not installed",
+)
+@pytest.mark.parametrize(("bridge", "lite", "channels"), [(lite0_bridge, LITE0, 320), (lite2_bridge, LITE2, 352)])
+def test_the_packaged_head_is_the_classifier_at_every_position(
+    bridge: Callable[[], ClassNameBridge], lite: Lite, channels: int
+) -> None:
+    grounding = bridge()
+    model = timm.create_model(lite.architecture, pretrained=False).eval()
+    model.load_state_dict(lite_weights(lite))
+    x32 = torch.randn(2, channels, 1, 1)
     with torch.no_grad():
         wanted = model.forward_head(model.bn2(model.conv_head(x32)))
         torch.testing.assert_close(grounding.head(x32)[:, :, 0, 0], wanted)
