@@ -14,7 +14,7 @@ before a colon.
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -125,10 +125,18 @@ def missing(cfg: DictConfig) -> list[str]:
     if cfg.checkpoint is not None and not Path(cfg.checkpoint).is_file():
         found.append(f"There is no weight file {cfg.checkpoint} (checkpoint)")
     reads_text = cfg.model.get("blend", True) is not None  # without it the text encoder is dropped
-    for name, part in cfg.model.items():
-        if isinstance(part, DictConfig) and (reads_text or name not in ("text_encoder", "bridge")):
+    for name, part in _parts(cfg.model):
+        if reads_text or name not in ("text_encoder", "bridge"):
             found += _weights_missing(part, started=cfg.checkpoint is not None)
     return found
+
+
+def _parts(node: DictConfig) -> Iterator[tuple[str, DictConfig]]:
+    """The parts of a model by their names, parts of parts included."""
+    for name, part in node.items():
+        if isinstance(part, DictConfig):
+            yield str(name), part
+            yield from _parts(part)
 
 
 def _weights_missing(part: DictConfig, started: bool) -> list[str]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from saltext.models.clip_salgan import Concat, InnerProduct, PyramidGenerator, SmallGenerator
 from saltext.models.freezing import FixRates
-from saltext.models.grounded_gaze import GroundedGaze
+from saltext.models.grounded_gaze import Eye, GroundedGaze
 from saltext.models.network import SaliencyNetwork
 from saltext.models.text import TinyText
 from saltext.models.tranblend import (
@@ -55,7 +55,13 @@ def grounded_gaze(text: bool = True, bridge: bool = True, frozen: bool = False) 
     nn.init.zeros_(head.bias.data)
     names = ClassNameBridge(head, ["dog", "star", "circle"]) if bridge else None
     return ToldOneCondition(
-        encoder, TinyText(dim=12) if text else None, names, ["pure", "whole"], width=16, layers=1, heads=2, grid=(2, 3)
+        {"one": Eye(encoder, names)},
+        TinyText(dim=12) if text else None,
+        ["pure", "whole"],
+        width=16,
+        layers=1,
+        heads=2,
+        grid=(2, 3),
     )
 
 

@@ -30,6 +30,23 @@ class Sizes:
 
 
 @dataclass(frozen=True)
+class Shape:
+    """How large a member is.
+
+    Attributes:
+        width: Channels of the transformer.
+        layers: Its rounds.
+        heads: Attention heads.
+        grid: Rows and columns the position embedding is learned for.
+    """
+
+    width: int
+    layers: int
+    heads: int
+    grid: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class Seen:
     """What the frozen parts see in a batch of images, float, shapes ``(batch, channels, rows, columns)``.
 
@@ -69,20 +86,38 @@ class Standard(nn.Module):
         return Seen(coarse, fine, self.meanings(seen.meanings), self.evidence(seen.evidence))
 
 
+class Members(nn.Module):
+    """Those that train on what one eye sees.
+
+    Args:
+        sizes: Of what they are given.
+        shape: Of each.
+        count: How many there are.
+    """
+
+    def __init__(self, sizes: Sizes, shape: Shape, count: int) -> None:
+        super().__init__()
+        self.standard = Standard(sizes)
+        self.each = nn.ModuleList(Member(sizes, shape) for _ in range(count))
+
+    def forward(self, seen: Seen, text: TextFeatures | None, told: Tensor, size: tuple[int, int]) -> Tensor:
+        """The logits of each, shape ``(batch, members, *size)``; arguments as of :class:`Member`, not standardised."""
+        standard = self.standard(seen)
+        return torch.cat([member(standard, text, told, size) for member in self.each], dim=1)
+
+
 class Member(nn.Module):
     """From what the frozen parts see and read to logits of a density.
 
     Args:
         sizes: Of what it is given.
-        width: Channels of the transformer.
-        layers: Its rounds.
-        heads: Attention heads.
-        grid: Rows and columns the position embedding is learned for.
+        shape: Of itself.
     """
 
-    def __init__(self, sizes: Sizes, width: int, layers: int, heads: int, grid: tuple[int, int]) -> None:
+    def __init__(self, sizes: Sizes, shape: Shape) -> None:
         super().__init__()
-        self.grid = grid
+        self.grid = shape.grid
+        grid, width, layers, heads = shape.grid, shape.width, shape.layers, shape.heads
         self.places = Places(sizes, width)
         self.reader = Reader(sizes, width)
         self.position_embeddings = nn.Parameter(torch.empty(1, grid[0] * grid[1], width))

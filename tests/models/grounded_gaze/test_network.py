@@ -2,13 +2,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from saltext.errors import ConfigError
 from saltext.models.freezing import freeze, is_frozen
-from saltext.models.grounded_gaze import GroundedGaze
+from saltext.models.grounded_gaze import Eye, GroundedGaze
+from saltext.models.grounded_gaze.member import Members
 from saltext.models.memory import FeatureStore, Memory
 from saltext.models.text import TinyText
 from saltext.models.tranblend.bridge import ClassNameBridge
@@ -18,19 +20,23 @@ CONDITIONS = ("pure", "salient")
 NAMES = ("dog", "lamp", "boat")
 
 
+def eye() -> Eye:
+    encoder = TimmEncoder("test_efficientnet", frozen=True)
+    return Eye(encoder, ClassNameBridge(nn.Conv2d(encoder.channels[2], len(NAMES), 1), NAMES))
+
+
 def network(**changes: Any) -> GroundedGaze:
     torch.manual_seed(0)
-    encoder = TimmEncoder("test_efficientnet", frozen=True)
     parts: dict[str, Any] = {
+        "eyes": {"one": eye()},
         "text_encoder": freeze(TinyText(dim=12)),
-        "bridge": ClassNameBridge(nn.Conv2d(encoder.channels[2], len(NAMES), 1), NAMES),
         "conditions": CONDITIONS,
         "width": 16,
         "layers": 1,
         "heads": 2,
         "grid": (2, 3),
     }
-    built = GroundedGaze(encoder, **{**parts, **changes})
+    built = GroundedGaze(**{**parts, **changes})
     with torch.no_grad():
         for parameter in built.members.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
@@ -47,8 +53,9 @@ TOLD = ("salient", "pure", "salient")
 
 
 def test_frozen_parts_rest_from_the_beginning() -> None:
-    fresh = network()
-    assert all(is_frozen(part) and not part.training for part in (fresh.views, fresh.bridge))
+    one = sole_eye(network())
+    assert one.bridge is not None
+    assert all(is_frozen(part) and not part.training for part in (one.views, one.bridge))
 
 
 def test_the_condition_changes_the_map(images: Tensor) -> None:
@@ -72,23 +79,58 @@ def test_maps_are_the_density_over_its_largest_value(images: Tensor) -> None:
     torch.testing.assert_close(maps.flatten(1) / maps.flatten(1).sum(1, keepdim=True), density)
 
 
-def test_several_members_train_side_by_side_and_predict_the_mean_of_their_densities(images: Tensor) -> None:
-    three = network(members=3)
-    alone = three.train()(images, TEXTS, TOLD)
-    assert alone.shape == (3, 3, 8, 12)
-    three.eval()
-    mean = torch.stack([one.flatten(2).softmax(2) for one in _each(three, images)]).mean(0)
-    torch.testing.assert_close(three(images, TEXTS, TOLD).flatten(2).softmax(2), mean)
+@pytest.mark.parametrize(("eyes", "members"), [(1, 3), (2, 1), (2, 2)])
+def test_all_members_train_side_by_side_and_predict_the_mean_of_their_densities(
+    images: Tensor, eyes: int, members: int
+) -> None:
+    several = network(eyes={f"eye {number}": eye() for number in range(eyes)}, members=members)
+    alone = several.train()(images, TEXTS, TOLD)
+    assert alone.shape == (3, eyes * members, 8, 12)
+    several.eval()
+    mean = torch.stack([one.flatten(2).softmax(2) for one in _each(several, images)]).mean(0)
+    torch.testing.assert_close(several(images, TEXTS, TOLD).flatten(2).softmax(2), mean)
 
 
 def _each(several: GroundedGaze, images: Tensor) -> list[Tensor]:
-    members = list(several.members)
+    eyes, groups = several.eyes, several.members
     found = []
-    for member in members:
-        several.members = nn.ModuleList([member])
-        found.append(several(images, TEXTS, TOLD))
-    several.members = nn.ModuleList(members)
+    for name, group in groups.items():
+        assert isinstance(group, Members)
+        members = group.each
+        several.eyes, several.members = nn.ModuleDict({name: eyes[name]}), nn.ModuleDict({name: group})
+        for member in members:
+            group.each = nn.ModuleList([member])
+            found.append(several(images, TEXTS, TOLD))
+        group.each = members
+    several.eyes, several.members = eyes, groups
     return found
+
+
+def sole_eye(network: GroundedGaze) -> Eye:
+    (one,) = network.eyes.values()
+    assert isinstance(one, Eye)
+    return one
+
+
+def test_each_cell_of_a_prediction_is_the_mean_around_it(images: Tensor) -> None:
+    sharp, smooth = network().eval(), network(smoothing=0.1).eval()
+    one, other = (net(images, TEXTS, TOLD)[:, 0].exp().detach().numpy() for net in (sharp, smooth))
+    sigma = 0.1 * 12  # cells
+    around = np.exp(-((np.arange(12)[:, None] - np.arange(12)) ** 2) / (2 * sigma**2))
+    weights = around[4][:, None][:8] * around[5][None]  # in the mean of the cell in row 4, column 5
+    for image in range(3):
+        np.testing.assert_allclose(other[image, 4, 5], np.average(one[image], weights=weights), rtol=1e-4)
+
+
+def test_what_is_trained_is_not_smoothed(images: Tensor) -> None:
+    sharp, smooth = network().train(), network(smoothing=0.2).train()
+    assert torch.equal(sharp(images, TEXTS, TOLD), smooth(images, TEXTS, TOLD))
+
+
+def test_without_text_nothing_is_asked_of_the_class_names(images: Tensor) -> None:
+    blind = network(text_encoder=None).eval()
+    assert sole_eye(blind).bridge is None
+    assert torch.equal(blind(images, TEXTS, TOLD), blind(images, TEXTS[::-1], TOLD))
 
 
 def test_what_is_remembered_gives_the_very_numbers_that_are_computed(images: Tensor, tmp_path: Path) -> None:
@@ -105,7 +147,7 @@ def test_what_is_remembered_gives_the_very_numbers_that_are_computed(images: Ten
 def test_an_image_is_looked_at_once_whatever_is_read_about_it(images: Tensor, tmp_path: Path) -> None:
     some, looks = network().train(), []
     some.remember(Memory(FeatureStore(tmp_path / "features.sqlite")))
-    some.views.encoder.register_forward_hook(lambda module, given, made: looks.append(len(given[0])))
+    sole_eye(some).views.encoder.register_forward_hook(lambda module, given, made: looks.append(len(given[0])))
     for text in ("a dog", "the lamp", "a dog"):
         some(images, [text] * 3, TOLD)
     assert looks == [3, 3]  # the small view and the full one
@@ -114,7 +156,8 @@ def test_an_image_is_looked_at_once_whatever_is_read_about_it(images: Tensor, tm
 def test_evidence_reaches_the_map(images: Tensor) -> None:
     some = network().eval()
     some(images, TEXTS, TOLD).square().sum().backward()
-    gradient = some.members[0].places.by_evidence.affine.weight.grad
+    (group,) = some.members.values()
+    gradient = group.each[0].places.by_evidence.affine.weight.grad
     assert gradient is not None
     assert gradient.abs().sum() > 0
 
@@ -124,3 +167,12 @@ def test_wrong_sizes_are_named(images: Tensor) -> None:
         network(width=15)
     with pytest.raises(ConfigError, match="at least one condition"):
         network(conditions=())
+    with pytest.raises(ConfigError, match="0 eyes"):
+        network(eyes={})
+
+
+def test_eyes_that_want_images_normalised_in_different_ways_are_refused() -> None:
+    other = eye()
+    other.mean = (0.1, 0.2, 0.3)
+    with pytest.raises(ConfigError, match=r"normalised alike.*\(0\.1, 0\.2, 0\.3\)"):
+        network(eyes={"one": eye(), "other": other})
