@@ -51,7 +51,7 @@ def load(run: str | Path | None = None, *, stage: str | None = None, device: str
     folder = shipped_run() if run is None else RunFolder.existing(run)
     # No memory of frozen parts: it would write files where somebody only wants to look.
     cfg = trusted_configuration(folder, OmegaConf.create({"cache_features": False}))
-    chosen = _stage(cfg, folder, stage)
+    chosen = chosen_stage(cfg, folder, stage)
     return Model(module_of(chosen, folder, device), build.datamodule(chosen.cfg).settings, str(folder.root))
 
 
@@ -144,7 +144,12 @@ def _known_targets() -> set[str]:
     return {name for content in files for name in _targets(content)}
 
 
-def _stage(cfg: DictConfig, folder: RunFolder, name: str | None) -> Stage:
+def chosen_stage(cfg: DictConfig, folder: RunFolder, name: str | None) -> Stage:
+    """The training of a run that is named, or its only tested one.
+
+    Raises:
+        ConfigError: There is no such one, or there are several.
+    """
     trained = stages(cfg, folder)
     fitting = [stage for stage in trained if (stage.tests if name is None else stage.name == name)]
     if len(fitting) == 1:

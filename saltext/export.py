@@ -1,0 +1,104 @@
+"""Pass a trained model on: what it needs to predict and to be scored, and no more.
+
+    python -m saltext.export outputs/run/FOLDER my_model
+    python -m saltext.export outputs/run/FOLDER my_model --stage salient   one training of a run with a schedule
+    python -m saltext.export outputs/run/FOLDER my_model --single          weights in single precision, twice as large
+
+Writes the configuration (without paths of this machine), the split (so that nobody takes a training image for a test
+image), and the tested weights: no optimizer, no record. The folder can be given wherever a run's can: saltext.predict,
+saltext.load, saltext.evaluate, saltext.demo. Prints the files' SHA-256.
+"""
+
+import argparse
+import hashlib
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from saltext.errors import ConfigError, SaltextError
+from saltext.models.checkpoints import read_weights
+from saltext.prediction.loading import chosen_stage, trusted_configuration
+from saltext.run_folder import RunFolder
+from saltext.stages import weights_of
+
+
+def export(run: str | Path, to: str | Path, stage: str | None = None, half: bool = True) -> RunFolder:
+    """Write what a trained model needs to predict into a folder of its own.
+
+    Args:
+        run: Folder of a run that has trained at least an epoch.
+        to: Folder to make; it must not be there.
+        stage: Which of the trainings of a run with a schedule.
+        half: Whether matrices and kernels become half precision, which halves the file. They are computed with in
+            single precision all the same; measure what the rounding does with ``saltext.evaluate``.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: No such run, a configuration that cannot be trusted, or ``to`` is there.
+        CheckpointError: The weights are missing, damaged, or hold more than tensors.
+    """
+    source, target = RunFolder.existing(run), RunFolder(Path(to))
+    if target.root.exists():
+        raise ConfigError(f"{target.root} is there already; name a folder to make")
+    chosen = chosen_stage(trusted_configuration(source, OmegaConf.create({})), source, stage)
+    weights = read_weights(weights_of(chosen))
+    target.checkpoints.mkdir(parents=True)
+    OmegaConf.save(_without_paths(chosen.cfg), target.config)
+    shutil.copyfile(source.split, target.split)
+    torch.save(_rounded(weights) if half else dict(weights), target.best)
+    return target
+
+
+def _without_paths(cfg: DictConfig) -> DictConfig:
+    """A single training's configuration, its places the usual ones."""
+    here: dict[str, Any] = {
+        "output_dir": "outputs",
+        "checkpoint": None,
+        "schedule": {"stages": {}},
+        "data": {"root": f"data/{Path(cfg.data.root).name}", "cache_dir": "outputs/cache", "split": "split.json"},
+    }
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    plain["schedule"] = {}  # type: ignore[index,call-overload]
+    merged: DictConfig = OmegaConf.merge(plain, here)  # type: ignore[assignment]
+    return merged
+
+
+def _rounded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    # Statistics of BatchNorm and other vectors are small, and may exceed what half precision can hold.
+    return {
+        name: value.half() if value.is_floating_point() and value.ndim > 1 else value for name, value in weights.items()
+    }
+
+
+def main() -> None:
+    """Entry point; see the module's help."""
+    description, _, details = (__doc__ or "").partition("\n")
+    parser = argparse.ArgumentParser(
+        "python -m saltext.export",
+        description=description,
+        epilog=details,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", help="folder of a run")
+    parser.add_argument("to", help="folder to make")
+    parser.add_argument("--stage", metavar="NAME", help="which training of a run with a schedule")
+    parser.add_argument("--single", action="store_true", help="keep weights in single precision")
+    given = parser.parse_args()
+    try:
+        made = export(given.run, given.to, given.stage, half=not given.single)
+    except SaltextError as error:
+        sys.exit(f"error: {error}")
+    for file in (made.config, made.split, made.best):
+        print(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file}  {file.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
