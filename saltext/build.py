@@ -1,7 +1,7 @@
 """From a resolved configuration to the objects of a run. The only place that instantiates."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,17 @@ def check_evaluation(cfg: DictConfig) -> None:
     """Raise a ConfigError for anything that would be refused only when the test pairs are scored."""
     protocols(cfg)
     baselines(cfg)
+
+
+def check_conditions(cfg: DictConfig, tasks: Collection[str]) -> None:
+    """Raise a ConfigError where a network that is told the condition knows no word for some of the data's tasks."""
+    known = cfg.model.get("conditions")
+    strange = [] if known is None else [task for task in tasks if task not in known]
+    if strange:
+        raise ConfigError(
+            f"The data have tasks {strange}, but {cfg.model.name} is told conditions {list(known)} alone. Name the "
+            f"data's own: model.conditions=[{','.join(tasks)}]"
+        )
 
 
 def memory(cfg: DictConfig) -> Memory | None:

@@ -139,6 +139,7 @@ def train_and_test(cfg: DictConfig, folder: RunFolder) -> None:
         provenance.write(folder.provenance)
     build.check_evaluation(cfg)
     data = build.datamodule(cfg)
+    build.check_conditions(cfg, data.conditions)
     schedule = stages(cfg, folder, data.conditions)
     scores = combined([found for stage in schedule if (found := run_stage(stage, folder)) is not None])
     if not is_first():
