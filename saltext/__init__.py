@@ -1,7 +1,7 @@
 """saltext: where do people look in an image after reading a sentence about it?
 
 import saltext
-model = saltext.load("outputs/run/FOLDER")
+model = saltext.load()  # the shipped model; a run of your own: saltext.load("outputs/run/FOLDER")
 density = model.predict("street.jpg", "the white lamps")  # float32 (height, width), sums to 1
 """
 

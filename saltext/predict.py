@@ -1,10 +1,11 @@
 """Predict where people look in pictures of your own after reading a text.
 
-    python -m saltext.predict street.jpg --text "the white lamps" --run outputs/run/FOLDER
-    python -m saltext.predict street.jpg --text "the white lamps" --text "the people" --run DIR   # also side by side
-    python -m saltext.predict photos/ 'more/**/*.png' --text "" --run DIR          # free viewing, many pictures
-    python -m saltext.predict --texts texts.csv --run DIR                          # columns image,text
-    python -m saltext.predict photos/ --text "a cat" --only density --density png --out maps --skip-bad --run DIR
+    python -m saltext.predict street.jpg --text "the white lamps"
+    python -m saltext.predict street.jpg --text "the white lamps" --text "the people"              # also side by side
+    python -m saltext.predict photos/ 'more/**/*.png' --text ""              # free viewing, many pictures
+    python -m saltext.predict --texts texts.csv                              # columns image,text
+    python -m saltext.predict photos/ --text "a cat" --only density --density png --out maps --skip-bad
+    python -m saltext.predict street.jpg --text "the white lamps" --run outputs/run/FOLDER        # a model of your own
 
 Writes, for each picture and text, at the picture's own size (turned as its EXIF data say):
     OUT/density/NAME.npy     float32 (height, width), sums to 1; NAME_text1, NAME_text2 ... for a picture with
@@ -14,7 +15,7 @@ Writes, for each picture and text, at the picture's own size (turned as its EXIF
     OUT/predictions.csv      which files belong to which picture and text
 
 All inputs are checked first: what is wrong with them is said at once, and nothing is predicted.
-The same in Python: saltext.load(DIR).predict("street.jpg", "the white lamps")
+The same in Python: saltext.load().predict("street.jpg", "the white lamps")
 """
 
 import argparse

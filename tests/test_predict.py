@@ -188,7 +188,7 @@ def test_a_panel_shows_the_first_texts_of_many(photos: Path, run: list[str], tmp
         ([], "name a picture"),
         (["a.png"], '--text "" is free viewing'),
         (["--text", "x", "--texts", "t.csv"], "go together"),
-        (["a.png", "--text", "x"], "No model is shipped"),
+        (["a.png", "--text", "x"], "a.png"),
         (["a.png", "--text", "x", "--run", "nowhere"], "nowhere"),
         (["a.png", "--text", "x", "--batch-size", "0"], "at least 1 expected"),
         (["a.png", "--text", "x", "--batch-size", "many"], "batch-size"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -20,9 +21,18 @@ from saltext.run_folder import RunFolder
 from saltext.stages import Stage, stages, weights_of
 from saltext.training import SupervisedModule
 
-SHIPPED: WeightPackage | None = None
-"""The model used where none is named: the files of a run's folder (``config.yaml``, ``checkpoints/best.ckpt``) inside a
-package, with their digests. None is shipped yet."""
+SHIPPED = WeightPackage(
+    module="saltext.shipped",
+    requirement="saltext",
+    digests=MappingProxyType(
+        {
+            "config.yaml": "39ba5c901248939439fe802471b688b4501e152fd41ce6f1091af030f3ac7e93",
+            "split.json": "c15d950d7d68687ffcf3b45d383e93cfd4804301daaafad4b20fe32b0aa7eb39",
+            "checkpoints/best.ckpt": "b43a5889a2aded5b3c2ef28c8e8774ed9c0b95fe6cf191ae7e2e72cf920de011",
+        }
+    ),
+)
+"""The model used where none is named: what ``saltext.export`` made of a run, described in saltext/shipped/README.md."""
 
 _CONFIG = "config.yaml"
 _BUILT = ("data", "model", "normalize", "loss", "optimizer", "scheduler", "training")
@@ -89,15 +99,8 @@ def shipped_run() -> RunFolder:
     """The shipped model's files, after a check of their digests.
 
     Raises:
-        ConfigError: None is shipped.
-        CheckpointError: The package is not installed, or a file is not the shipped one.
+        CheckpointError: A file is missing, or is not the shipped one.
     """
-    if SHIPPED is None:
-        raise ConfigError(
-            "No model is shipped with saltext yet. Train one - python -m saltext.run data.root=data/sjtu-tis (about 15 "
-            "min on 2 CPU cores), or without a data set python -m saltext.run data=synthetic - and name its folder: "
-            "--run outputs/run/FOLDER, or saltext.load('outputs/run/FOLDER')."
-        )
     files = [packaged_file(SHIPPED, path) for path in SHIPPED.digests]
     return RunFolder(next(file.parent for file in files if file.name == _CONFIG))
 

@@ -47,7 +47,6 @@ def test_without_the_extra_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "No model is shipped"),
         (["run=nowhere"], "nowhere is not there"),
         (["examples=nowhere"], "examples=nowhere cannot be used"),
     ],

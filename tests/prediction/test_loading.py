@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,14 @@ from omegaconf import OmegaConf
 
 import saltext
 from saltext.errors import CheckpointError, ConfigError
-from saltext.models.packaged import WeightPackage
+from saltext.models.packaged import EFFICIENTNET_LITE0, EFFICIENTNET_LITE2, MINILM, WeightPackage
 from saltext.prediction import loading
 from saltext.run_folder import RunFolder
+
+needs_packages = pytest.mark.skipif(
+    any(find_spec(package.module) is None for package in (EFFICIENTNET_LITE0, EFFICIENTNET_LITE2, MINILM)),
+    reason="the extra `embedded` is not installed",
+)
 
 GREY = np.full((20, 30, 3), 128, np.uint8)
 
@@ -182,12 +188,23 @@ def test_a_run_without_stages_has_none_to_choose(smoke_run: RunFolder) -> None:
     assert "no stages: leave it out" in refusal(smoke_run, stage="salient")
 
 
-def test_without_a_shipped_model_it_is_said_how_to_train_one() -> None:
-    assert loading.SHIPPED is None
-    said = refusal(None)
-    assert "No model is shipped" in said
-    assert "python -m saltext.run" in said
-    assert "--run" in said
+@needs_packages
+def test_the_shipped_model_reads_texts_and_conditions() -> None:
+    shipped = saltext.load()
+    assert shipped.reads_text
+    assert shipped.reads_condition
+    photo = np.zeros((90, 120, 3), np.uint8)
+    photo[20:70, 30:60], photo[50:80, 80:110] = (200, 60, 30), (40, 120, 220)
+    one, other = (shipped.predict(photo, text) for text in ("the orange box", "the blue water"))
+    assert one.shape == (90, 120)
+    assert one.sum() == pytest.approx(1, abs=1e-4)
+    assert np.abs(one - other).sum() > 0.01
+
+
+def test_the_shipped_files_are_small_and_hold_no_place_of_the_machine_that_made_them() -> None:
+    folder = loading.shipped_run()
+    assert sum(path.stat().st_size for path in folder.root.rglob("*") if path.is_file()) < 25e6
+    assert not [line for line in folder.config.read_text().splitlines() if ": /" in line]
 
 
 @pytest.mark.slow
