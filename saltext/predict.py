@@ -3,7 +3,7 @@
     python -m saltext.predict street.jpg --text "the white lamps"
     python -m saltext.predict street.jpg --text "the white lamps" --text "the people"              # also side by side
     python -m saltext.predict photos/ 'more/**/*.png' --text ""              # free viewing, many pictures
-    python -m saltext.predict --texts texts.csv                              # columns image,text
+    python -m saltext.predict --texts texts.csv                              # columns image,text (and task)
     python -m saltext.predict photos/ --text "a cat" --only density --density png --out maps --skip-bad
     python -m saltext.predict street.jpg --text "the white lamps" --run outputs/run/FOLDER        # a model of your own
 
@@ -41,6 +41,7 @@ from saltext.prediction.loading import load
 from saltext.prediction.model import Density, Model
 from saltext.prediction.photos import Photo, open_photo
 from saltext.prediction.pictures import TextMap, draw_panel, overlay, reduced, small, write_density
+from saltext.prediction.texts import Reading
 from saltext.score import progress
 
 _log = logging.getLogger("saltext.predict")  # by name: run as a program, the module is called __main__
@@ -70,7 +71,7 @@ class Output:
 
     def panel(self, request: Request) -> Path | None:
         """The file of a picture's panel, if it gets one."""
-        return self.path("panel", request.name) if "panel" in self.kinds and len(request.texts) > 1 else None
+        return self.path("panel", request.name) if "panel" in self.kinds and len(request.readings) > 1 else None
 
     def of_text(self, name: str) -> dict[str, Path]:
         """The files of a picture and one of its texts, by kind."""
@@ -83,16 +84,13 @@ class Output:
         return of_texts if panel is None else [*of_texts, panel]
 
 
-def predict(
-    model: Model, wanted: Sequence[Request], output: Output, *, task: str | None = None, batch_size: int = 8
-) -> None:
+def predict(model: Model, wanted: Sequence[Request], output: Output, *, batch_size: int = 8) -> None:
     """Predict and write everything.
 
     Args:
         model: What predicts.
         wanted: Usable requests, see :mod:`saltext.prediction.inputs`.
         output: Where to.
-        task: See :meth:`saltext.prediction.model.Model.predict`.
         batch_size: Pictures with a text that go through the network together.
 
     Raises:
@@ -101,8 +99,8 @@ def predict(
     _prepare(output, wanted)
     with _table(output).open("w", encoding="utf-8", newline="") as stream:
         table = csv.writer(stream)
-        table.writerow(["image", "text", *KINDS])
-        for request, photo, densities in _predictions(model, wanted, task, batch_size):
+        table.writerow(["image", "text", "task", *KINDS])
+        for request, photo, densities in _predictions(model, wanted, batch_size):
             table.writerows(_write(output, request, photo, densities))
             stream.flush()
 
@@ -112,20 +110,20 @@ def _table(output: Output) -> Path:
 
 
 def _predictions(
-    model: Model, wanted: Sequence[Request], task: str | None, batch_size: int
+    model: Model, wanted: Sequence[Request], batch_size: int
 ) -> Iterator[tuple[Request, Photo, Iterator[Density]]]:
     """Each picture with the densities of its texts, which have to be taken before the next one."""
     opened: deque[Photo] = deque()  # a batch ahead of what is written
 
-    def readings() -> Iterator[tuple[Photo, str]]:
+    def readings() -> Iterator[tuple[Photo, Reading]]:
         for request in wanted:
             photo = _photo(request)
             opened.append(photo)
-            yield from ((photo, text) for text in request.texts)
+            yield from ((photo, reading) for reading in request.readings)
 
-    densities = model.densities(readings(), task=task, batch_size=batch_size)
+    densities = model.densities(readings(), batch_size=batch_size)
     for request in progress(wanted, "predicting", len(wanted)):
-        of_request = islice(densities, len(request.texts))
+        of_request = islice(densities, len(request.readings))
         first = next(of_request)  # opens the picture
         yield request, opened.popleft(), _chained(first, of_request)
 
@@ -164,7 +162,7 @@ def _write(output: Output, request: Request, photo: Photo, densities: Iterator[D
     thumbnail = small(photo.pixels)
     shown: list[TextMap] = []
     rows = []
-    for text, name, density in zip(request.texts, request.results, densities, strict=True):
+    for reading, name, density in zip(request.readings, request.results, densities, strict=True):
         files = output.of_text(name)
         if "density" in files:
             write_density(files["density"], density)
@@ -172,12 +170,16 @@ def _write(output: Output, request: Request, photo: Photo, densities: Iterator[D
             Image.fromarray(overlay(photo.pixels, density)).save(files["overlay"])
         if panel is not None:
             files["panel"] = panel
-            shown += [TextMap(text, reduced(density, thumbnail))] if len(shown) < PANEL_TEXTS else []
+            shown += [TextMap(_title(reading), reduced(density, thumbnail))] if len(shown) < PANEL_TEXTS else []
         named = [files[kind].relative_to(output.folder).as_posix() if kind in files else "" for kind in KINDS]
-        rows.append([str(request.image), text, *named])
+        rows.append([str(request.image), reading.text, reading.task or "", *named])
     if panel is not None:
         draw_panel(thumbnail, shown, panel)
     return rows
+
+
+def _title(reading: Reading) -> str:
+    return reading.text if reading.task is None else f"{reading.text} ({reading.task})"
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -191,11 +193,17 @@ def _arguments() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("images", metavar="IMAGE", nargs="*", help="file, folder, or pattern in quotes")
     add("--text", action="append", default=[], metavar="TEXT", help='what is read before; several allowed; "" for none')
-    add("--texts", type=Path, metavar="CSV", help="columns image (from the table's folder) and text")
+    add("--texts", type=Path, metavar="CSV", help="columns image (from the table's folder) and text, optionally task")
     add("--run", metavar="DIR", help="folder of a trained run (default: the shipped model)")
     add("--stage", metavar="NAME", help="which training of a run with a schedule")
     add(
-        "--task", choices=tuple(TASK_BY_NAME), help="condition told to models that read it (general; without text pure)"
+        "--task",
+        action="append",
+        default=[],
+        choices=tuple(TASK_BY_NAME),
+        metavar="NAME",
+        help=f"condition told to models that read it ({', '.join(TASK_BY_NAME)}; default: general, without text pure): "
+        "once, or once for each --text",
     )
     add("--out", type=Path, default=Path("predictions"), metavar="DIR", help="default: predictions")
     add("--only", action="append", choices=KINDS, help="write this alone; may be given twice (default: everything)")
@@ -215,7 +223,7 @@ def _positive(word: str) -> int:
 
 def _wanted(given: argparse.Namespace) -> list[Request]:
     faults = Faults()
-    found = usable(requests(given.images, given.text, given.texts, faults), faults, progress)
+    found = usable(requests(given.images, given.text, given.texts, faults, given.task), faults, progress)
     try:
         faults.refuse("Some of the input", "Mend or leave out what is named; --skip-bad predicts the others.")
     except DataError as error:
@@ -230,8 +238,8 @@ def _run(given: argparse.Namespace) -> None:
     model = load(given.run, stage=given.stage, device=given.device)
     wanted = _wanted(given)
     output = Output(given.out, tuple(given.only or KINDS), given.density)
-    predict(model, wanted, output, task=given.task, batch_size=given.batch_size)
-    count = sum(len(request.texts) for request in wanted)
+    predict(model, wanted, output, batch_size=given.batch_size)
+    count = sum(len(request.readings) for request in wanted)
     print(f"{count} maps of {len(wanted)} pictures are in {output.folder}; predictions.csv there says which is which")
 
 
@@ -243,6 +251,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("name a picture, a folder or a pattern, or --texts CSV")
     if bool(given.images) != bool(given.text):
         parser.error('pictures and --text go together; --text "" is free viewing')
+    if len(given.task) not in (0, 1, len(given.text)):
+        parser.error(f"--task once, or once for each of {len(given.text)} --text; it came {len(given.task)} times")
     quiet_libraries()
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # its bound is above ours
     try:

@@ -26,19 +26,11 @@ from saltext.prediction.pictures import (
     small,
     write_density,
 )
-from saltext.prediction.texts import MAX_CHARACTERS, checked
+from saltext.prediction.texts import MAX_CHARACTERS, Reading, checked
 
 _Pixels = npt.NDArray[np.uint8]
 
 _LONGEST_NAME = 60
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A text, and the condition it is read under; see :meth:`saltext.prediction.model.Model.predict`."""
-
-    text: str
-    task: str | None = None
 
 
 @dataclass(frozen=True)
@@ -120,7 +112,7 @@ def answer(model: Model, question: Question) -> Answer:
         OSError: A file cannot be written.
     """
     photo, readings = _usable(question)
-    densities = [next(model.densities([(photo, reading.text)], task=reading.task)) for reading in readings]
+    densities = [next(model.densities([(photo, reading)])) for reading in readings]
     thumbnail = small(photo.pixels)
     maps = [TextMap(r.text, reduced(density, thumbnail)) for r, density in zip(readings, densities, strict=True)]
     highest = max(float(shown.density.max()) for shown in maps)
@@ -190,7 +182,7 @@ def _usable(question: Question) -> tuple[Photo, list[Reading]]:
 
 
 def _remarks(model: Model, photo: Photo, readings: list[Reading]) -> tuple[str, ...]:
-    of_texts = [remark for reading in readings for remark in model.remarks(reading.text, reading.task)]
+    of_texts = [remark for reading in readings for remark in model.remarks(reading)]
     return *(f"the image {remark}" for remark in photo.remarks), *dict.fromkeys(of_texts)
 
 

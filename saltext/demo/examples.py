@@ -10,6 +10,7 @@ from saltext.data.faults import Faults
 from saltext.data.sjtu_tis import read_index
 from saltext.data.synthetic import generate
 from saltext.prediction.inputs import requests, usable
+from saltext.prediction.texts import Reading
 from saltext.score import progress
 
 _log = logging.getLogger(__name__)
@@ -65,10 +66,10 @@ def own(path: Path) -> list[Example]:
     faults.refuse(f"examples={path}", "Mend or take out what is named.")
     if len(wanted) > MOST:
         _log.warning("the first %d of %d pictures are offered as examples", MOST, len(wanted))
-    return [Example(request.image, None if path.is_dir() else _two(request.texts)) for request in offered]
+    return [Example(request.image, None if path.is_dir() else _two(request.readings)) for request in offered]
 
 
-def _two(texts: Sequence[str]) -> tuple[str, str]:
+def _two(readings: Sequence[Reading]) -> tuple[str, str]:
     """Free viewing stands in where there is no second text."""
-    first, second = [*texts, ""][:2]
+    first, second = [*(reading.text for reading in readings), ""][:2]
     return first, second

@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from saltext.data.tasks import TASKS
-from saltext.demo.answer import Answer, Question, Reading, Shown, answer, check_image
+from saltext.demo.answer import Answer, Question, Shown, answer, check_image
 from saltext.demo.examples import Example
 from saltext.demo.predictor import About, Predictor
 from saltext.demo.settings import Settings
 from saltext.errors import SaltextError
 from saltext.prediction.model import Model
 from saltext.prediction.pictures import CHANGE, HEAT, colours
-from saltext.prediction.texts import MAX_CHARACTERS
+from saltext.prediction.texts import MAX_CHARACTERS, Reading
 
 _Result = TypeVar("_Result")
 _Updates = dict[Any, Any]  # component -> its new value

@@ -11,11 +11,15 @@ from pathlib import Path
 
 from saltext.data.faults import Fault, Faults, Track, in_threads
 from saltext.data.files import LITTER, UnusableError
+from saltext.data.tasks import TASK_BY_NAME
 from saltext.prediction.photos import ENDINGS, open_photo
-from saltext.prediction.texts import checked
+from saltext.prediction.texts import Reading, checked
 
 COLUMNS = ("image", "text")
-"""Of a table of texts."""
+"""That a table of texts needs."""
+
+TASK = "task"
+"""Its column of conditions, if it has one."""
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
@@ -26,39 +30,46 @@ class Request:
 
     Attributes:
         image: Its file.
-        texts: Without outer white space, none twice, at least one.
+        readings: None twice, at least one.
         name: What its results are called.
     """
 
     image: Path
-    texts: tuple[str, ...]
+    readings: tuple[Reading, ...]
     name: str
 
     @property
     def results(self) -> list[str]:
         """What the result of each text is called; unique among the requests, whatever case means on a disk."""
-        several = len(self.texts) > 1
-        return [f"{self.name}_text{number}" if several else self.name for number in range(1, len(self.texts) + 1)]
+        count = len(self.readings)
+        return [f"{self.name}_text{number}" if count > 1 else self.name for number in range(1, count + 1)]
 
 
-def requests(images: Sequence[str], texts: Sequence[str], table: Path | None, faults: Faults) -> list[Request]:
+def requests(
+    images: Sequence[str], texts: Sequence[str], table: Path | None, faults: Faults, tasks: Sequence[str] = ()
+) -> list[Request]:
     """Everything to predict, in the order it was named; a picture that is named twice has all its texts together.
 
     Args:
         images: Files, folders (their pictures, not those of folders inside) or patterns (``**`` for any folders).
         texts: Read before each of ``images``.
-        table: CSV in UTF-8 with the columns ``image`` (a file, from the table's own folder) and ``text``.
+        table: CSV in UTF-8 with the columns ``image`` (a file, from the table's own folder) and ``text``, and ``task``
+            for their conditions if they are known.
         faults: Is told of everything that cannot be used.
+        tasks: Conditions of ``texts``: one for each, one for all (those of the table, too, where it names none), or
+            none.
     """
-    said = [text for text in (_text(text, "--text", faults) for text in texts) if text is not None]
-    pairs = [(path, text) for image in images for path in _expanded(image, faults) for text in said]
+    for_all = tasks[0] if len(tasks) == 1 else None
+    told = tasks if len(tasks) > 1 else [for_all] * len(texts)
+    said = [_reading(text, task, "--text", faults) for text, task in zip(texts, told, strict=True)]
+    pairs = [(path, reading) for image in images for path in _expanded(image, faults) for reading in said if reading]
     if table is not None:
-        pairs += _rows(table, faults)
-    found: dict[str, tuple[Path, dict[str, None]]] = {}
-    for path, text in pairs:
+        pairs += _rows(table, for_all, faults)
+    found: dict[str, tuple[Path, dict[Reading, None]]] = {}
+    for path, reading in pairs:
         # Path.resolve raises where links go in circles; what is wrong with files is found out later.
-        found.setdefault(os.path.realpath(path), (path, {}))[1][text] = None
-    return _named([(path, tuple(texts)) for path, texts in found.values()])
+        found.setdefault(os.path.realpath(path), (path, {}))[1][reading] = None
+    return _named([(path, tuple(readings)) for path, readings in found.values()])
 
 
 def usable(wanted: Sequence[Request], faults: Faults, track: Track) -> list[Request]:
@@ -78,9 +89,12 @@ def _fault(request: Request) -> Fault | None:
     return None
 
 
-def _text(text: str, where: str, faults: Faults) -> str | None:
+def _reading(text: str, task: str | None, where: str, faults: Faults) -> Reading | None:
+    if task is not None and task not in TASK_BY_NAME:
+        faults.add(f"conditions other than {', '.join(TASK_BY_NAME)}", f"{where} ({task!r})")
+        return None
     try:
-        return checked(text)
+        return Reading(checked(text), task)
     except UnusableError as error:
         faults.add(error.kind, f"{where} ({error.detail})")
     return None
@@ -122,7 +136,7 @@ def _counts(path: Path) -> bool:
     return path.suffix.lower() in ENDINGS and not path.name.startswith(".") and path.name not in LITTER
 
 
-def _rows(table: Path, faults: Faults) -> Iterator[tuple[Path, str]]:
+def _rows(table: Path, task: str | None, faults: Faults) -> Iterator[tuple[Path, Reading]]:
     try:
         # newline="" as csv asks for: line breaks inside quotes belong to the text.
         with table.open(encoding="utf-8-sig", newline="") as stream:
@@ -139,17 +153,17 @@ def _rows(table: Path, faults: Faults) -> Iterator[tuple[Path, str]]:
         image, text = (line[name] for name in COLUMNS)
         if not image or text is None or "\0" in image:
             faults.add("rows of a table without image or text", f"{table.name} row {number}")
-        elif (said := _text(text, f"{table.name} row {number}", faults)) is not None:
-            yield table.parent / image, said
+        elif reading := _reading(text, line.get(TASK) or task, f"{table.name} row {number}", faults):
+            yield table.parent / image, reading
 
 
-def _named(pairs: Sequence[tuple[Path, tuple[str, ...]]]) -> list[Request]:
+def _named(pairs: Sequence[tuple[Path, tuple[Reading, ...]]]) -> list[Request]:
     """Requests called like their files; with a number where results would overwrite each other."""
     taken: set[str] = set()
     named = []
-    for path, texts in pairs:
+    for path, readings in pairs:
         numbered = (path.stem if number == 1 else f"{path.stem}_{number}" for number in itertools.count(1))
-        for request in (Request(path, texts, name) for name in numbered):
+        for request in (Request(path, readings, name) for name in numbered):
             results = {result.casefold() for result in (request.name, *request.results)}
             if not results & taken:
                 break

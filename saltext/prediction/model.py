@@ -22,7 +22,7 @@ from saltext.errors import CheckpointError, DataError
 from saltext.evaluation.groups import resample
 from saltext.models.text import TextEncoder, TextFeatures
 from saltext.prediction.photos import ImageLike, Photo, open_photo
-from saltext.prediction.texts import characters_read, checked, means_something
+from saltext.prediction.texts import Reading, characters_read, checked, means_something
 from saltext.training import SupervisedModule
 
 _log = logging.getLogger(__name__)
@@ -91,16 +91,13 @@ class Model:
             raise DataError(f"{what} with the text {_shown(text)} cannot be used: {error}") from error
         for remark in photo.remarks:
             _log.warning("%s %s", image if isinstance(image, str | Path) else "the image", remark)
-        return next(self.densities([(photo, text)], task=task))
+        return next(self.densities([(photo, Reading(text, task))]))
 
-    def densities(
-        self, readings: Iterable[tuple[Photo, str]], *, task: str | None = None, batch_size: int = 8
-    ) -> Iterator[Density]:
+    def densities(self, wanted: Iterable[tuple[Photo, Reading]], *, batch_size: int = 8) -> Iterator[Density]:
         """Densities of many pictures and texts, in order.
 
         Args:
-            readings: Opened pictures and checked texts, taken as they are needed, a batch ahead.
-            task: As for :meth:`predict`, the same for all.
+            wanted: Opened pictures and checked texts, taken as they are needed, a batch ahead.
             batch_size: Pictures with a text that go through the network together, at least 1.
 
         Yields:
@@ -110,17 +107,17 @@ class Model:
             ConfigError: An unknown task.
             CheckpointError: The network's output is no number.
         """
-        if task is not None:
-            parse_tasks(task)
-        remaining = iter(readings)
+        remaining = iter(wanted)
         while batch := list(islice(remaining, batch_size)):
-            self._heed([text for _, text in batch], task)
-            saliency, boxes = self._saliency(batch, task)
+            for task in dict.fromkeys(reading.task for _, reading in batch if reading.task is not None):
+                parse_tasks(task)
+            self._heed(reading for _, reading in batch)
+            saliency, boxes = self._saliency(batch)
             for (photo, _), row, box in zip(batch, saliency, boxes, strict=True):
                 yield self._density(row[None], box, photo.size)
 
     @torch.inference_mode()
-    def _saliency(self, batch: Sequence[tuple[Photo, str]], task: str | None) -> tuple[Tensor, list[Box]]:
+    def _saliency(self, batch: Sequence[tuple[Photo, Reading]]) -> tuple[Tensor, list[Box]]:
         settings = self._settings
         # Neighbours often are one picture under several texts.
         inputs = {
@@ -128,8 +125,11 @@ class Model:
         }
         pixels, boxes = zip(*(inputs[id(photo)] for photo, _ in batch), strict=True)
         images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
-        texts = [text for _, text in batch]
-        given = {"image": images.to(self.device), "text": texts, "task": [_task(text, task) for text in texts]}
+        given = {
+            "image": images.to(self.device),
+            "text": [reading.text for _, reading in batch],
+            "task": [_task(reading) for _, reading in batch],
+        }
         return self._module.predict_saliency(given).float(), list(boxes)
 
     @torch.inference_mode()
@@ -143,50 +143,47 @@ class Model:
         values: Density = density.cpu().numpy()
         return values
 
-    def remarks(self, text: str, task: str | None = None) -> list[str]:
-        """What a user should know about what is read of a text; often nothing.
-
-        Args:
-            text: Checked, see :func:`saltext.prediction.texts.checked`.
-            task: As for :meth:`predict`.
-        """
+    def remarks(self, reading: Reading) -> list[str]:
+        """What a user should know about what is read of a checked text; often nothing."""
+        text = reading.text
         if not text or not self.reads_text:
             return []
-        read = self._characters_read(text, task)
+        read = self._characters_read(reading)
         if not means_something(text[read:]):
             return []
         return [f"only {read} of {len(text)} characters are read of the text {_shown(text)}"]
 
-    def _heed(self, texts: Iterable[str], task: str | None) -> None:
+    def _heed(self, readings: Iterable[Reading]) -> None:
         """Say, once for each, what is not read of texts."""
-        for text in dict.fromkeys(texts):
+        for reading in readings:
+            text = reading.text
             if not text or text in self._heeded:
                 continue
             if not self.reads_text and not self._heeded:
                 _log.warning("%s reads no text: every text gives the same map", self.name)
-            for remark in self.remarks(text, task):
+            for remark in self.remarks(reading):
                 _log.warning("%s", remark)
             self._heeded.add(text)
 
     @torch.inference_mode()
-    def _characters_read(self, text: str, task: str | None) -> int:
+    def _characters_read(self, reading: Reading) -> int:
         encoder: Any = getattr(self._module.network, "text_encoder", None)
         if not isinstance(encoder, TextEncoder):
-            return len(text)
+            return len(reading.text)
         images = None
         if encoder.reads_image:
             images = self._module.normalize(torch.zeros(_PROBE, dtype=torch.uint8, device=self.device))
 
         def encode(part: str) -> TextFeatures:
-            read = self._module.read({"text": [part], "task": [_task(text, task)]})
+            read = self._module.read({"text": [part], "task": [_task(reading)]})
             features: TextFeatures = encoder(read, images)
             return features
 
-        return characters_read(encode, text)
+        return characters_read(encode, reading.text)
 
 
-def _task(text: str, task: str | None) -> str:
-    return task or ("general" if text else "pure")
+def _task(reading: Reading) -> str:
+    return reading.task or ("general" if reading.text else "pure")
 
 
 def _shown(text: object) -> str:

@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
@@ -13,6 +14,20 @@ MAX_CHARACTERS = 2000
 long word."""
 
 Encode = Callable[[str], TextFeatures]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is read before a picture is looked at.
+
+    Attributes:
+        text: Without outer white space; empty for free viewing.
+        task: The condition told to models that read it, a name of :data:`saltext.data.tasks.TASKS`; None: ``general``
+            with a text, ``pure`` without.
+    """
+
+    text: str
+    task: str | None = None
 
 
 def checked(text: object) -> str:

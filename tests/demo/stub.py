@@ -14,6 +14,7 @@ from saltext.errors import ConfigError
 if TYPE_CHECKING:
     from saltext.prediction.model import Density, Model
     from saltext.prediction.photos import Photo
+    from saltext.prediction.texts import Reading
 
 
 class Stub:
@@ -24,17 +25,17 @@ class Stub:
     reads_text = True
     reads_condition = True
 
-    def densities(self, readings: Iterable[tuple["Photo", str]], *, task: str | None = None) -> Iterator["Density"]:
-        for photo, text in readings:
-            yield self._density(photo, text, task)
+    def densities(self, wanted: Iterable[tuple["Photo", "Reading"]]) -> Iterator["Density"]:
+        for photo, reading in wanted:
+            yield self._density(photo, reading)
 
-    def remarks(self, text: str, task: str | None = None) -> list[str]:
-        return ["only 9 characters are read of the text 'too long a text'"] if text == "too long a text" else []
+    def remarks(self, reading: "Reading") -> list[str]:
+        return ["only 9 characters are read of the text 'too long a text'"] if reading.text == "too long a text" else []
 
-    def _density(self, photo: "Photo", text: str, task: str | None) -> "Density":
+    def _density(self, photo: "Photo", reading: "Reading") -> "Density":
         density = np.full(photo.size, 1e-3, np.float32)
         height, width = photo.size
-        side = "right" if task == "salient" else text
+        side = "right" if reading.task == "salient" else reading.text
         density[height // 3 : -height // 3, slice(2 * width // 3, None) if side == "right" else slice(width // 3)] = 1
         return density / density.sum()
 

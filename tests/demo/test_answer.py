@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saltext.demo.answer import Answer, Question, Reading, answer
+from saltext.demo.answer import Answer, Question, answer
 from saltext.errors import ConfigError, DataError
+from saltext.prediction.texts import Reading
 from tests.demo.stub import Stub, photo
 
 LIMIT = 10_000
@@ -113,6 +114,6 @@ def test_an_image_that_would_fill_the_memory_is_refused_before_it_is_decoded(tmp
 
 def test_an_unknown_condition_is_named(image: Path) -> None:
     model: Any = Stub()
-    model.densities = lambda readings, task: (_ for _ in ()).throw(ConfigError(f"unknown task {task}"))
+    model.densities = lambda wanted: (_ for _ in ()).throw(ConfigError(f"unknown task {wanted[0][1].task}"))
     with pytest.raises(ConfigError, match="unknown task silent"):
         answer(model, Question(image, LIMIT, (Reading("a", "silent"), RIGHT), image.parent))

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from saltext.demo.answer import Question, Reading, answer
+from saltext.demo.answer import Question, answer
 from saltext.demo.predictor import About, PredictionError, Predictor
 from saltext.errors import CheckpointError, ConfigError, DataError
+from saltext.prediction.texts import Reading
 from tests.demo import stub
 
 TIMEOUT = 5.0

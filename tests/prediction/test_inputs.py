@@ -7,7 +7,8 @@ from PIL import Image
 
 from saltext.data.faults import Faults
 from saltext.errors import DataError
-from saltext.prediction.inputs import requests, usable
+from saltext.prediction.inputs import Request, requests, usable
+from saltext.prediction.texts import Reading
 
 
 def track(things: Iterable[Any], what: str, total: int) -> Iterable[Any]:
@@ -29,7 +30,7 @@ def found(images: list[str], texts: list[str] | None = None, table: Path | None 
     faults = Faults()
     wanted = requests(images, ["x"] if texts is None else texts, table, faults)
     faults.refuse("input", "")
-    return [(request.image.name, list(request.texts)) for request in wanted]
+    return [(request.image.name, [reading.text for reading in request.readings]) for request in wanted]
 
 
 def wrong(*images: str, table: Path | None = None) -> str:
@@ -69,6 +70,32 @@ def test_a_table_gives_pictures_from_its_own_folder(photos: Path) -> None:
 def test_a_table_adds_to_what_is_named(photos: Path) -> None:
     (photos / "texts.csv").write_text("image,text\nb.jpg,cat\n")
     assert found([str(photos / "b.jpg")], ["lamp"], photos / "texts.csv") == [("b.jpg", ["lamp", "cat"])]
+
+
+def readings(requested: list[Request]) -> list[Reading]:
+    return [reading for request in requested for reading in request.readings]
+
+
+def test_each_text_may_have_its_condition_or_all_the_same(photos: Path) -> None:
+    (photos / "texts.csv").write_text("image,text,task\nb.jpg,cat,salient\nb.jpg,dog,\n")
+    table, picture = photos / "texts.csv", str(photos / "b.jpg")
+    assert readings(requests([picture], ["x", "y"], None, Faults(), ["salient", "whole"])) == [
+        Reading("x", "salient"), Reading("y", "whole")
+    ]  # fmt: skip
+    assert readings(requests([picture], ["x"], table, Faults(), ["whole"])) == [
+        Reading("x", "whole"), Reading("cat", "salient"), Reading("dog", "whole")
+    ]  # fmt: skip
+    assert readings(requests([], [], table, Faults())) == [Reading("cat", "salient"), Reading("dog", None)]
+
+
+def test_one_text_under_two_conditions_is_read_twice(photos: Path) -> None:
+    wanted = requests([str(photos / "b.jpg")], ["x", "x"], None, Faults(), ["salient", "non_salient"])
+    assert readings(wanted) == [Reading("x", "salient"), Reading("x", "non_salient")]
+
+
+def test_a_condition_that_is_none_is_named(photos: Path) -> None:
+    (photos / "texts.csv").write_text("image,text,task\nb.jpg,cat,silent\n")
+    assert "texts.csv row 2 ('silent')" in wrong(table=photos / "texts.csv")
 
 
 def test_results_never_share_a_name(photos: Path) -> None:

@@ -19,6 +19,7 @@ from saltext.evaluation.groups import native_groups
 from saltext.models.checkpoints import load_weights
 from saltext.prediction.model import Model
 from saltext.prediction.photos import open_photo
+from saltext.prediction.texts import Reading
 from saltext.run_folder import RunFolder
 from saltext.training import ModelPredictor
 
@@ -108,11 +109,11 @@ def test_pictures_of_any_shape_are_predicted(model: Model, size: tuple[int, int]
 
 def test_batches_give_each_picture_its_own_map(model: Model, photo: Path) -> None:
     photos = [open_photo(photo), open_photo(np.zeros((20, 30, 3), np.uint8))]
-    readings = [(photo, text) for photo in photos for text in ("a", "b", "")]
+    readings = [(photo, Reading(text)) for photo in photos for text in ("a", "b", "")]
     together = list(model.densities(readings, batch_size=4))
     assert len(together) == 6
-    for (picture, text), density in zip(readings, together, strict=True):
-        np.testing.assert_allclose(density, model.predict(picture.pixels, text), rtol=1e-4)
+    for (picture, reading), density in zip(readings, together, strict=True):
+        np.testing.assert_allclose(density, model.predict(picture.pixels, reading.text), rtol=1e-4)
 
 
 def test_no_more_than_a_batch_is_read_ahead(model: Model) -> None:
@@ -122,7 +123,7 @@ def test_no_more_than_a_batch_is_read_ahead(model: Model) -> None:
         nonlocal read
         for _ in range(10):
             read += 1
-            yield open_photo(np.zeros((4, 4, 3), np.uint8)), ""
+            yield open_photo(np.zeros((4, 4, 3), np.uint8)), Reading("")
 
     next(model.densities(readings(), batch_size=3))
     assert read == 3
