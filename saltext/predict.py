@@ -170,16 +170,13 @@ def _write(output: Output, request: Request, photo: Photo, densities: Iterator[D
             Image.fromarray(overlay(photo.pixels, density)).save(files["overlay"])
         if panel is not None:
             files["panel"] = panel
-            shown += [TextMap(_title(reading), reduced(density, thumbnail))] if len(shown) < PANEL_TEXTS else []
+            if len(shown) < PANEL_TEXTS:
+                shown.append(TextMap(reading.text, reduced(density, thumbnail), reading.task))
         named = [files[kind].relative_to(output.folder).as_posix() if kind in files else "" for kind in KINDS]
         rows.append([str(request.image), reading.text, reading.task or "", *named])
     if panel is not None:
         draw_panel(thumbnail, shown, panel)
     return rows
-
-
-def _title(reading: Reading) -> str:
-    return reading.text if reading.task is None else f"{reading.text} ({reading.task})"
 
 
 def _arguments() -> argparse.ArgumentParser:

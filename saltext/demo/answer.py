@@ -114,7 +114,9 @@ def answer(model: Model, question: Question) -> Answer:
     photo, readings = _usable(question)
     densities = [next(model.densities([(photo, reading)])) for reading in readings]
     thumbnail = small(photo.pixels)
-    maps = [TextMap(r.text, reduced(density, thumbnail)) for r, density in zip(readings, densities, strict=True)]
+    maps = [
+        TextMap(r.text, reduced(density, thumbnail), r.task) for r, density in zip(readings, densities, strict=True)
+    ]
     highest = max(float(shown.density.max()) for shown in maps)
     name = _name(question.image)
     panel = question.folder / f"{name}_panel.png"

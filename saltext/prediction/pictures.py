@@ -37,10 +37,12 @@ class TextMap:
     Attributes:
         text: Empty for free viewing.
         density: Sums to 1, float32 (h,w), at the size of the image it is shown with.
+        task: The condition that was told, if one was.
     """
 
     text: str
     density: Density
+    task: str | None = None
 
 
 def write_density(path: Path, density: Density) -> None:
@@ -155,17 +157,18 @@ def draw_panel(pixels: _Pixels, readings: Sequence[TextMap], path: Path) -> None
         left.imshow(pixels)
         for axes, reading in ((before, first), (after, other)):
             axes.imshow(overlay(pixels, reading.density, highest))
-            _title(axes, reading.text)
+            _title(axes, reading)
         change.imshow(change_overlay(pixels, other.density - first.density, highest))
         change.set_title(f"{moved(first.density, other.density):.0%} of the density moves", fontsize=9)
     for axes in grid.flat:
         axes.set_axis_off()
-    figure.savefig(path, dpi=90)
+    figure.savefig(path, dpi=90, bbox_inches="tight", pad_inches=0.05)  # titles of several lines reach out of it
 
 
-def _title(axes: Any, text: str) -> None:
-    words = f"“{_printable(text)}”" if text else "(no text)"
+def _title(axes: Any, shown: TextMap) -> None:
+    words = f"“{_printable(shown.text)}”" if shown.text else "(no text)"
     lines = textwrap.wrap(words, 38, max_lines=4, placeholder=" …")
+    lines += [shown.task.replace("_", " ")] if shown.task else []
     axes.set_title("\n".join(lines), fontsize=9, parse_math=False)  # a $ is a $
 
 
