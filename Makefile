@@ -2,13 +2,14 @@
 # make test         install, then run every test
 # make lint         style and types
 # make demo         install, then a page in your browser: RUN=folder of a trained run, ARGS=any argument of saltext.demo
+# make notebooks    install, then JupyterLab (which it installs besides) in your browser, at notebooks/
 # make reproduce-table2   the papers' tables and figures beside ours: -table2, -fig2 ... -fig7, -salgan, -all. Says what is missing,
 #                      runs or resumes what it needs, and writes outputs/reproduce/.
 #                      PRESET=smoke|embedded|paper (embedded), DATA=folder of SJTU-TIS, ARGS=any override, as in
 #                      make reproduce-fig6 DATA=/data/sjtu-tis ARGS="protocol=standard seed=0,1,2"
 # make bench-metrics   speed of the metrics next to pysaliency and scikit-learn (ARGS=--quick: shorter)
 # make bench-train     speed of training next to the authors' way of it (ARGS=--quick: tiny networks)
-.PHONY: install oracle quickstart test lint demo lock bench-metrics bench-train
+.PHONY: install oracle quickstart test lint demo notebooks lock bench-metrics bench-train
 
 PYTHON ?= python3.11
 VENV   := .venv
@@ -51,6 +52,12 @@ lint: install
 
 demo: install
 	$(BIN)/python -m saltext.demo $(if $(RUN),"run=$(RUN)") $(ARGS)
+
+# JupyterLab is not in the lock file: the suite does without, and any version opens notebooks.
+notebooks: install
+	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python jupyterlab \
+	  || $(BIN)/python -m pip install --quiet jupyterlab
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks
 
 # A name that is no study is answered with those that are.
 reproduce-%: install

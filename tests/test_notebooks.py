@@ -1,0 +1,84 @@
+"""The notebooks are stored as they were written, without results, and run from top to bottom on generated data."""
+
+import os
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+from tests.conftest import ROOT
+
+FILES = sorted((ROOT / "notebooks").glob("*.ipynb"))
+_CELL_SECONDS = 600  # on a machine that does other things as well; a whole notebook takes a minute of one core
+each_notebook = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+
+
+def read(file: Path) -> NotebookNode:
+    return nbformat.read(file, as_version=nbformat.NO_CONVERT)
+
+
+@each_notebook
+def test_a_notebook_is_valid_and_written_as_the_format_writes_it(file: Path) -> None:
+    notebook = read(file)
+    nbformat.validate(notebook)
+    assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
+    assert file.read_text(encoding="utf-8") == nbformat.writes(notebook) + "\n"
+
+
+@each_notebook
+def test_a_notebook_is_stored_without_results_and_traces_of_who_ran_it(file: Path) -> None:
+    notebook = read(file)
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    assert notebook.metadata.language_info == {"name": "python"}
+    for cell in notebook.cells:
+        assert not cell.metadata
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+
+
+@each_notebook
+def test_the_cells_of_a_notebook_are_called_what_they_show(file: Path) -> None:
+    # Editors give random names to new cells.
+    names = [cell.id for cell in read(file).cells]
+    assert all(name.replace("-", "").isalpha() and name.islower() for name in names)
+    assert len(set(names)) == len(names)
+
+
+def test_the_page_about_the_notebooks_lists_them_all() -> None:
+    page = (ROOT / "notebooks" / "README.md").read_text(encoding="utf-8")
+    assert [file.name for file in FILES if f"]({file.name})" not in page] == []
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """One thread, no GPU, this checkout, and nothing of Jupyter's outside the test's folder."""
+    jupyter = {f"JUPYTER_{kind}_DIR": str(tmp_path / "jupyter" / kind) for kind in ("CONFIG", "DATA", "RUNTIME")}
+    kept = {name: value for name, value in os.environ.items() if name != "SALTEXT_DATA"}
+    return {
+        **kept,
+        **jupyter,
+        "IPYTHONDIR": str(tmp_path / "ipython"),
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+
+
+@pytest.mark.slow
+@each_notebook
+def test_a_notebook_runs_from_top_to_bottom_and_writes_below_outputs_alone(
+    file: Path, environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)  # the client writes files of its own
+    folder = tmp_path / "notebook"
+    folder.mkdir()
+    notebook = read(file)
+    NotebookClient(notebook, timeout=_CELL_SECONDS, resources={"metadata": {"path": str(folder)}}).execute(
+        env=environment
+    )
+    assert [path.name for path in folder.iterdir()] == ["outputs"]
+    said = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert not [output.text for output in said if output.output_type == "stream" and "Traceback" in output.text]
