@@ -10,9 +10,11 @@ from PIL import Image
 
 from saltext.data.described import find_described
 from saltext.data.description import read_description
+from saltext.reporting.marked_tables import filled
 from tests.conftest import ROOT
 
 PAGE = ROOT / "docs" / "own-data.md"
+MARKDOWN = [ROOT / "README.md", *sorted((ROOT / "experiments").rglob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 _BLOCK = re.compile(r'^```\w+ title="(?P<name>[^"]+)"\n(?P<content>.*?)^```$', re.MULTILINE | re.DOTALL)
 EXPECTED = {
     "my_data.yaml": {("kitchen", "free"), ("kitchen", "described"), ("street", "free"), ("street", "described")},
@@ -57,3 +59,9 @@ def test_the_points_of_the_example_are_where_it_says(shown: Path) -> None:
         rows = [row for row in csv.DictReader(stream) if (row["image"], row["condition"]) == ("kitchen.jpg", "free")]
     pair = next(p for p in find_described(read_description(shown / "my_data.yaml"), 10**6).pairs if not p.text)
     assert pair.fixations.places.tolist() == [[int(float(row["y"])), int(float(row["x"]))] for row in rows]
+
+
+@pytest.mark.parametrize("file", MARKDOWN, ids=lambda file: str(file.relative_to(ROOT)))
+def test_marked_tables_are_what_the_kept_scores_give(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert filled(text) == text, f"write them again: python -m saltext.reporting.marked_tables {file.relative_to(ROOT)}"

@@ -7,8 +7,9 @@ tasks. The papers' own per-row split is here too, by name, because only with it 
 import hashlib
 import json
 import math
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +23,8 @@ from saltext.errors import ConfigError, DataError
 Part = Literal["train", "val", "test"]
 Unit = Literal["image", "pair"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
+
+_FOLD = re.compile(r"fold \d+ of (\d+)")  # what `kfold` calls its splits
 
 
 @dataclass(frozen=True)
@@ -199,6 +202,30 @@ def kfold(image_sets: Mapping[str, str], folds: int, fold: int, val_fraction: fl
         parts["train"] += rest[vals:]
         offset += len(ids)
     return _split(f"fold {fold} of {folds}, validation {val_fraction:g}", seed, "image", parts)
+
+
+def fold_in(text: str) -> str:
+    """The fold in a split's method, or in a text that holds it: ``fold 0 of 5``; empty for a method of another kind."""
+    found = _FOLD.search(text)
+    return found[0] if found else ""
+
+
+def any_fold(text: str) -> str:
+    """A split's method, or a text that holds it, without the number of the fold: the same for all folds that differ in
+    nothing else. A method of another kind stays as it is."""
+    return _FOLD.sub(r"folds of \1", text)
+
+
+def pooled_folds(text: str, came: Collection[int]) -> str:
+    """A fold's method, or a text that holds it, for several folds pooled: ``5 folds``, or ``3 of 5 folds``.
+
+    Args:
+        text: That of any of the folds. A method of another kind stays as it is.
+        came: How many folds there are of each thing that was pooled, at least one number.
+    """
+    least, most = min(came), max(came)
+    some = f"{least}" if least == most else f"{least} to {most}"
+    return _FOLD.sub(lambda found: f"{'' if least == int(found[1]) else f'{some} of '}{found[1]} folds", text)
 
 
 def eighty_twenty(image_sets: Mapping[str, str], val_fraction: float, seed: int) -> Split:

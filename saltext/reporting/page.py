@@ -147,10 +147,11 @@ class Report:
 
 def markdown(report: Report) -> str:
     """The report as GitHub Markdown; pictures are linked by their names, beside it, what only HTML has is named."""
-    return "\n\n".join([f"# {report.title}", *(_markdown(block) for block in report.blocks)]) + "\n"
+    return "\n\n".join([f"# {report.title}", *(block_markdown(block) for block in report.blocks)]) + "\n"
 
 
-def _markdown(block: Block) -> str:
+def block_markdown(block: Block) -> str:
+    """One block as GitHub Markdown, without a line break at its end."""
     match block:
         case Heading(text):
             return f"## {text}"
@@ -164,7 +165,7 @@ def _markdown(block: Block) -> str:
             return "\n".join(f"    {line}" for line in text.splitlines())
         case Grid(headings, rows, numbers):
             rules = ["---:" if column in numbers else "---" for column in range(len(headings))]
-            lines = [headings, *rows]
+            lines = [headings, *(_emphasised(block, place) for place in range(len(rows)))]
             texts = ["| " + " | ".join(text.replace("|", "\\|") for text in line) + " |" for line in lines]
             return "\n".join([texts[0], "|" + "|".join(rules) + "|", *texts[1:]])
         case Picture(path, caption):
@@ -173,6 +174,11 @@ def _markdown(block: Block) -> str:
             return "\n".join(f"*{strip.title}: pictures in the HTML file*" for strip in strips)
         case Charts(shown):
             return "\n".join(f"*{chart.summary}: in the HTML file*" for chart in shown)
+
+
+def _emphasised(grid: Grid, row: int) -> list[str]:
+    """The texts of a row; those that stand out are bold."""
+    return [f"**{text}**" if (row, column) in grid.strong else text for column, text in enumerate(grid.rows[row])]
 
 
 _SHORT = 4  # pictures of a group that leaves room for another one beside it

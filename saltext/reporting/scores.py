@@ -27,14 +27,18 @@ def read_scores(path: Path) -> pd.DataFrame:
 
 def of_protocol(scores: pd.DataFrame, protocol: str) -> pd.DataFrame:
     """The rows measured with one protocol, with the metrics it has."""
-    part = scores[scores["protocol"] == protocol]
-    absent = [name for name in metric_names(part) if part[name].isna().all()]
-    return part.drop(columns=absent)
+    return without_absent(scores[scores["protocol"] == protocol])
+
+
+def without_absent(scores: pd.DataFrame) -> pd.DataFrame:
+    """A score table without the metrics that none of its rows has."""
+    return scores.drop(columns=[name for name in metric_names(scores) if scores[name].isna().all()])
 
 
 def averaged_over_seeds(scores: pd.DataFrame) -> pd.DataFrame:
-    """One row a pair and model: runs that differ in the seed alone are no further evidence about other images."""
-    keys = ["image_id", "task", "model"]
+    """One row a pair and model (and variant of the text, where there is a column for it): runs that differ in the seed
+    alone are no further evidence about other images."""
+    keys = [key for key in ("image_id", "task", "model", "variant") if key in scores]
     return scores.groupby(keys, sort=False)[metric_names(scores)].mean().reset_index()
 
 

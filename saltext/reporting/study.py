@@ -1,8 +1,10 @@
 """What a study found, beside what was published: tables, figure and one page.
 
     python -m saltext.reporting.study NAME FOLDER [FOLDER ...]
+    python -m saltext.reporting.study NAME experiments/NAME
 
-Writes the study experiments/NAME/expected.yaml describes from all runs below the folders, into the folder NAME here.
+Writes the study experiments/NAME/expected.yaml describes from all runs below the folders, into the folder NAME here;
+or, without any run, the same tables from the scores of single pairs that an earlier time kept there (scores.csv.gz).
 """
 
 import math
@@ -15,13 +17,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from saltext.data.splits import fold_in
 from saltext.errors import ConfigError, SaltextError
 from saltext.evaluation.protocols import PAPERS
 from saltext.metrics import METRICS
-from saltext.reporting import curves, origin, page, study_cells, study_curves
-from saltext.reporting.compare import compare
+from saltext.reporting import curves, origin, page, study_cells, study_curves, study_differences, study_scores
 from saltext.reporting.study_cells import Cell, Job, Verdict
-from saltext.reporting.study_expected import DATA_SET, Line, Study, read_study, studies, studies_folder
+from saltext.reporting.study_expected import Study, known_study, studies
+from saltext.reporting.study_scores import StudyScores
 from saltext.run_folder import RunFolder
 
 _ARROWS = {True: "↑", False: "↓"}
@@ -30,6 +33,7 @@ _GENERATED = (
     "These runs read a generated data set: they show that the command works. Their scores say nothing about the "
     "published ones, and get no verdict."
 )
+_KEPT = f"Made again from the scores of single pairs kept in {study_scores.OWN_FILE}, without the runs."
 
 
 def write(experiment: str, jobs: Sequence[RunFolder], to: Path) -> None:
@@ -49,7 +53,8 @@ def write(experiment: str, jobs: Sequence[RunFolder], to: Path) -> None:
 
 
 def write_study(study: Study, jobs: Sequence[RunFolder], to: Path) -> Path | None:
-    """Write ``results.md``, ``.csv`` and ``.html``, and ``curves.png`` and ``.csv`` where the study has a figure.
+    """Write ``results.md``, ``.csv`` and ``.html``, the scores they are made from (``scores.csv.gz`` and, where the
+    study shows what the text is worth, ``text_effect.csv.gz``), and ``curves.png`` and ``.csv`` where it has a figure.
 
     Args:
         study: What is compared.
@@ -63,24 +68,51 @@ def write_study(study: Study, jobs: Sequence[RunFolder], to: Path) -> Path | Non
     if not found:
         return None
     to.mkdir(parents=True, exist_ok=True)
-    cells = {how: study_cells.cells(study, part) for how, part in found.items()}
+    study_scores.write(to, study_scores.pooled(study, found))
+    return _write(study, study_scores.read(study, to / study_scores.OWN_FILE), found, to)
+
+
+def write_again(study: Study, kept: Path, to: Path) -> Path:
+    """Write ``results.md``, ``.csv`` and ``.html`` from scores that :func:`write_study` kept: the same tables, without
+    what only the runs tell (who ran when and where, curves, pictures).
+
+    Args:
+        study: What is compared.
+        kept: The file ``scores.csv.gz``; ``text_effect.csv.gz`` is read if it lies beside it.
+        to: Folder of the files; made if it is not there.
+
+    Returns:
+        The page.
+
+    Raises:
+        ConfigError: A file that does not hold scores of the study.
+    """
+    scores = study_scores.read(study, kept)
+    to.mkdir(parents=True, exist_ok=True)
+    return _write(study, scores, {}, to)
+
+
+def _write(study: Study, scores: StudyScores, found: Mapping[str, Sequence[Job]], to: Path) -> Path:
+    parts = {how: scores.of(how) for how in found or scores.ways}
+    cells = {how: study_cells.cells(study, part.own) for how, part in parts.items()}
     study_cells.frame(cells, study).to_csv(to / "results.csv", index=False)
-    report = page.Report(study.title, [*_opening(study, found), *_results(study, found, cells, to)])
+    generated = bool(scores.own["generated"].any())
+    blocks = [*_opening(study, found, generated), *_results(study, parts, cells), *_of_runs(study, found, to)]
+    report = page.Report(study.title, [*blocks, page.Heading("How to read this"), page.Points(_notes(study))])
     (to / "results.md").write_text(page.markdown(report), encoding="utf-8")
     written = to / "results.html"
     written.write_text(page.html(report), encoding="utf-8")
     return written
 
 
-def _opening(study: Study, found: Mapping[str, Sequence[Job]]) -> list[page.Block]:
+def _opening(study: Study, found: Mapping[str, Sequence[Job]], generated: bool) -> list[page.Block]:
     commands = "\n".join(f"python -m saltext.run +experiment={name} -m" for name in study.experiments)
     again = "\n".join(f"make reproduce-{target}" for target in study.targets)
-    generated = any(job.generated for part in found.values() for job in part)
     blocks: list[page.Block] = [page.Paragraph(f"Published: {study.source}")]
     blocks += [page.Heading("What the paper says"), page.Points(study.claims)] if study.claims else []
     blocks += [page.Paragraph(_GENERATED)] if generated else []
-    blocks += [page.Heading("How this was made"), page.Command(again or commands), _runs(found)]
-    return blocks
+    blocks += [page.Heading("How this was made"), page.Command(again or commands)]
+    return [*blocks, _runs(found) if found else page.Paragraph(_KEPT)]
 
 
 def _runs(found: Mapping[str, Sequence[Job]]) -> page.Grid:
@@ -93,7 +125,7 @@ def _run(job: Job) -> list[str]:
     cfg, took = job.cfg, origin.minutes(job.folder)
     last = (origin.starts(job.folder) or [{}])[-1]
     return [
-        f"{cfg.name}: {cfg.label}",
+        ", ".join(filter(None, (f"{cfg.name}: {cfg.label}", fold_in(job.how)))),
         origin.input_size(cfg),
         origin.epochs(cfg, job.folder),
         str(cfg.seed),
@@ -103,28 +135,44 @@ def _run(job: Job) -> list[str]:
     ]
 
 
-def _results(
-    study: Study, found: Mapping[str, Sequence[Job]], cells: Mapping[str, Sequence[Cell]], to: Path
-) -> list[page.Block]:
+def _results(study: Study, parts: Mapping[str, StudyScores], cells: Mapping[str, Sequence[Cell]]) -> list[page.Block]:
     blocks: list[page.Block] = []
-    for how, part in cells.items():
-        number = study_curves.numbered(how, list(cells)).strip()
-        blocks += [page.Heading(f"{number} Ours: {how}".strip()), *_tables(study, part)]
-        blocks += _differences(study, found[how])
-    blocks += _figure(study, found, to)
+    for how, part in parts.items():
+        number = study_curves.numbered(how, list(parts)).strip()
+        blocks += [page.Heading(f"{number} Ours: {how}".strip()), *_tables(study, cells[how])]
+        blocks += [*study_differences.differences(study, part), *study_differences.effects(study, part)]
+    return blocks
+
+
+def _of_runs(study: Study, found: Mapping[str, Sequence[Job]], to: Path) -> list[page.Block]:
+    """What scores do not tell: curves and pictures."""
+    blocks = _figure(study, found, to) if found else []
     for how, jobs in found.items():
-        blocks += _pictures(study, jobs, to, study_curves.numbered(how, list(cells)))
-    return [*blocks, page.Heading("How to read this"), page.Points(_notes(study))]
+        blocks += _pictures(study, jobs, to, study_curves.numbered(how, list(found)))
+    return blocks
 
 
 def _tables(study: Study, cells: Sequence[Cell]) -> list[page.Block]:
     counts = Counter(str(cell.verdict) for cell in cells if cell.verdict is not Verdict.UNPUBLISHED)
     said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in map(str, Verdict) if counts[verdict])
     blocks: list[page.Block] = [page.Paragraph(f"Of {counts.total()} published values: {said}.")] if counts else []
+    blocks += _passed(study, cells)
     for metric in study.metrics:
         part = [cell for cell in cells if cell.metric == metric]
         blocks += [_compared(metric, part) if counts else _measured(metric, part)] if part else []
     return blocks
+
+
+def _passed(study: Study, cells: Sequence[Cell]) -> list[page.Block]:
+    """How many published values each line passes; nothing where none can be compared."""
+    texts = []
+    for line in study.lines:
+        own = [cell for cell in cells if cell.line == line.name and not math.isnan(cell.published)]
+        if any(cell.passed is not None for cell in own):
+            whose = f" ({line.published})" if line.published else ""
+            texts.append(f"{line.name} {sum(cell.passed is True for cell in own)} of {len(own)}{whose}")
+    said = "Passed, which is ours being better by however little; the difference is bold: "
+    return [page.Paragraph(f"{said}{', '.join(texts)}.")] if texts else []
 
 
 def _heading(metric: str) -> str:
@@ -133,54 +181,24 @@ def _heading(metric: str) -> str:
 
 def _measured(metric: str, cells: Sequence[Cell]) -> page.Grid:
     """Ours alone, where nothing was published."""
-    rows = [[cell.row, cell.line, _interval(cell), str(cell.pairs)] for cell in cells]
+    rows = [[cell.row, cell.line, str(cell), str(cell.pairs)] for cell in cells]
     return page.Grid([_heading(metric), "line", "ours (95 % interval)", "pairs"], rows, numbers=frozenset({2, 3}))
 
 
 def _compared(metric: str, cells: Sequence[Cell]) -> page.Grid:
     headings = [_heading(metric), "line", "published", "ours (95 % interval)", "difference", "verdict", "pairs"]
-    return page.Grid(headings, [_row(cell) for cell in cells], numbers=frozenset({2, 3, 4, 6}), marked=5)
+    passed = frozenset((place, 4) for place, cell in enumerate(cells) if cell.passed)
+    return page.Grid(headings, [_row(cell) for cell in cells], frozenset({2, 3, 4, 6}), marked=5, strong=passed)
 
 
 def _row(cell: Cell) -> list[str]:
     difference = "–" if math.isnan(cell.difference) else f"{cell.difference:+.3f}"
-    measured = [_number(cell.published), _interval(cell), difference, str(cell.verdict), str(cell.pairs)]
+    measured = [_number(cell.published), str(cell), difference, str(cell.verdict), str(cell.pairs)]
     return [cell.row, cell.line, *measured]
-
-
-def _interval(cell: Cell) -> str:
-    return _number(cell.mean) + (f" ({cell.low:.3f} to {cell.high:.3f})" if cell.pairs else "")
 
 
 def _number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.3f}"
-
-
-def _differences(study: Study, jobs: Sequence[Job]) -> list[page.Block]:
-    """Every model minus the one named in ``against``, on the pairs both have."""
-    if not study.against:
-        return []
-    (base,) = (study_cells.scores(study, line, jobs) for line in study.lines if line.name == study.against)
-    models = [line for line in study.lines if line.name != study.against and not line.model]
-    rows = [row for line in models for row in _against(study, line, jobs, base)]
-    if not rows:
-        return []
-    said = f"Minus {study.against}, on the same test pairs: mean and 95 % interval (paired bootstrap over images)."
-    headings = ["line", "task", "images", *(METRICS[metric].title for metric in study.metrics)]
-    return [page.Paragraph(said), page.Grid(headings, rows, numbers=frozenset(range(2, len(headings))))]
-
-
-def _against(study: Study, line: Line, jobs: Sequence[Job], base: pd.DataFrame) -> list[list[str]]:
-    own = study_cells.scores(study, line, jobs)
-    if own.merge(base, on=["image_id", "task"]).empty:
-        return []
-    found = {(d.task, d.metric): d for d in compare(own, base)}
-    texts = {key: f"{d.mean:+.3f} ({d.low:+.3f} to {d.high:+.3f})" for key, d in found.items()}
-    images = {d.task: d.images for d in found.values()}
-    return [
-        [line.name, task, str(count), *(texts.get((task, metric), "–") for metric in study.metrics)]
-        for task, count in images.items()
-    ]
 
 
 def _figure(study: Study, found: Mapping[str, Sequence[Job]], to: Path) -> list[page.Block]:
@@ -245,6 +263,20 @@ def _notes(study: Study) -> list[str]:
     return [*notes, *study.notes]
 
 
+def _written(study: Study, places: Sequence[Path], to: Path) -> Path:
+    kept = [file for file in map(study_scores.kept_file, places) if file is not None]
+    listed = ", ".join(map(str, places))
+    if kept and len(places) > 1:
+        raise ConfigError(f"Expected folders of runs, or one place where scores are kept; got {listed}")
+    if kept:
+        return write_again(study, kept[0], to)
+    jobs = [RunFolder(config.parent) for folder in places for config in sorted(folder.rglob("config.yaml"))]
+    written = write_study(study, jobs, to)
+    if written is None:
+        raise ConfigError(f"No run of this study below {listed}. Start: make reproduce-...")
+    return written
+
+
 def main() -> None:
     """Entry point; see the module's help."""
     if {"-h", "--help"} & set(sys.argv) or len(sys.argv) < 3:
@@ -252,14 +284,7 @@ def main() -> None:
         sys.exit(len(sys.argv) < 3)
     name, folders = sys.argv[1], [Path(path) for path in sys.argv[2:]]
     try:
-        file = studies_folder() / name / "expected.yaml"
-        if not file.is_file():
-            known = ", ".join(study.name for study in studies())
-            raise ConfigError(f"No study {name!r} is compared with published values ({DATA_SET}). Known: {known}")
-        jobs = [RunFolder(config.parent) for folder in folders for config in sorted(folder.rglob("config.yaml"))]
-        written = write_study(read_study(file), jobs, Path(name))
-        if written is None:
-            raise ConfigError(f"No run of this study below {', '.join(map(str, folders))}. Start: make reproduce-...")
+        written = _written(known_study(name), folders, Path(name))
     except SaltextError as error:
         sys.exit(f"error: {error}")
     print(written)

@@ -10,9 +10,10 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from saltext.data import Split
+from saltext.data.splits import any_fold, pooled_folds
+from saltext.metrics import METRICS
 from saltext.reporting.compare import interval
 from saltext.reporting.run_report import circumstances
-from saltext.reporting.scores import averaged_over_seeds, metric_names, of_protocol, read_scores
 from saltext.reporting.study_expected import Line, Study
 from saltext.run_folder import RunFolder
 
@@ -38,7 +39,7 @@ class Job:
     Attributes:
         folder: Its files.
         cfg: Its resolved configuration.
-        how: The split, and what chose the epoch; runs for which it differs share no table.
+        how: The split, and what chose the epoch; runs for which more of it differs than the fold share no table.
     """
 
     folder: RunFolder
@@ -63,7 +64,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Cell:
-    """The mean of one metric over the pairs of a row.
+    """The mean of one metric over the pairs of a row; as text, with its interval.
 
     Attributes:
         row: Of the study's table.
@@ -87,10 +88,20 @@ class Cell:
     pairs: int
     verdict: Verdict
 
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})" if self.pairs else "–"
+
     @property
     def difference(self) -> float:
         """Ours minus the published value; NaN where either is missing."""
         return self.mean - self.published
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether ours is better than the published value, by however little; None where they cannot be compared."""
+        if self.verdict in (Verdict.UNPUBLISHED, Verdict.MISSING, Verdict.GENERATED):
+            return None
+        return self.difference > 0 if METRICS[self.metric].higher_is_better else self.difference < 0
 
 
 def read_jobs(folders: Iterable[RunFolder]) -> list[Job]:
@@ -104,40 +115,32 @@ def _job(folder: RunFolder) -> Job:
 
 
 def by_circumstances(jobs: Sequence[Job], lines: Sequence[Line]) -> dict[str, list[Job]]:
-    """The jobs that lines are made from, apart by split and choice of the epoch."""
+    """The jobs that lines are made from, apart by split and choice of the epoch; folds of one cross-validation are
+    together, and how many of them were scored is said."""
     found: dict[str, list[Job]] = {}
     for job in jobs:
         if any(job.is_of(line) for line in lines):
-            found.setdefault(job.how, []).append(job)
-    return found
+            found.setdefault(any_fold(job.how), []).append(job)
+    return dict(sorted((_in_common(part, lines), part) for part in found.values()))
 
 
-def scores(study: Study, line: Line, jobs: Sequence[Job]) -> pd.DataFrame:
-    """A line's scores of single pairs: folds pooled, seeds averaged pair by pair.
-
-    Returns:
-        One row a pair, with ``image_id``, ``task`` and the study's metrics; empty where nothing was scored yet.
-    """
-    tables = [
-        table[table["model"] == (line.model or job.cfg.label)]
-        for job in jobs
-        if job.is_of(line) and job.part(line).scores.is_file()
-        for table in [of_protocol(read_scores(job.part(line).scores), study.protocol)]
-    ]
-    if not tables:
-        return pd.DataFrame(columns=["image_id", "task", *study.metrics])
-    return averaged_over_seeds(pd.concat(tables, ignore_index=True).assign(model=line.name))
+def _in_common(jobs: Sequence[Job], lines: Sequence[Line]) -> str:
+    """What jobs that share a table are said to be."""
+    by_line = [(line, [job for job in jobs if job.is_of(line)]) for line in lines]
+    scored = {len({job.how for job in own if job.part(line).scores.is_file()}) for line, own in by_line if own}
+    return pooled_folds(jobs[0].how, scored)
 
 
-def cells(study: Study, jobs: Sequence[Job]) -> list[Cell]:
+def cells(study: Study, scores: pd.DataFrame) -> list[Cell]:
     """Every cell of a study's tables; those that were neither measured nor published are left out.
 
     Args:
         study: What is compared.
-        jobs: Its jobs, of one kind of split and choice of the epoch.
+        scores: Of single pairs, see :class:`saltext.reporting.study_scores.StudyScores`; of one kind of split and
+            choice of the epoch.
     """
-    generated = any(job.generated for job in jobs)
-    measured = {line.name: scores(study, line, jobs) for line in study.lines}
+    generated = bool(scores["generated"].any())
+    measured = {line.name: scores[scores["line"] == line.name] for line in study.lines}
     found = [
         _cell(study, line, row, metric, measured[line.name], generated)
         for row in study.rows
@@ -151,7 +154,7 @@ def cells(study: Study, jobs: Sequence[Job]) -> list[Cell]:
 def _cell(study: Study, line: Line, row: str, metric: str, table: pd.DataFrame, generated: bool) -> Cell:
     expected = study.expected(line, row, metric)
     part = table[table["task"].isin(study.rows[row])]
-    known = part[part[metric].notna()] if metric in metric_names(part) else part[:0]
+    known = part[part[metric].notna()]
     # A baseline that has not all tasks pooled in a row would stand beside models that do.
     known = known if set(known["task"]) == set(study.rows[row]) else known[:0]
     mean, low, high = _estimate(known, metric) if len(known) else (math.nan,) * 3
@@ -200,6 +203,7 @@ def frame(found: Mapping[str, Sequence[Cell]], study: Study) -> pd.DataFrame:
             "difference": cell.difference,
             "tolerance": study.tolerance[cell.metric].within if cell.metric in study.tolerance else math.nan,
             "verdict": str(cell.verdict),
+            "passed": cell.passed,
             "pairs": cell.pairs,
             "how": how,
         }

@@ -14,7 +14,8 @@ Keys of the file, those marked * needed:
     lines *        what is compared, by name; see :class:`Line`
     tolerance      metric: {within, why}; experiments/tolerance.yaml by default
     panels         panels of the figure: what is logged (cc, train/loss): title
-    against        a line from which the others' paired differences are shown
+    against        line or lines, baselines included, from which the models' paired differences are shown
+    text_effects   line or lines whose effect of the text is shown: own text minus others; protocol standard only
     starts         experiment: {experiment, stage} whose chosen weights its runs start from
 
 Published curves stand beside it in ``published.csv`` (line, epoch, metric, value; epochs from 0).
@@ -104,7 +105,8 @@ class Study:
     rows: Mapping[str, Sequence[str]] = field(default_factory=dict)
     tolerance: Mapping[str, Tolerance] = field(default_factory=dict)
     panels: Mapping[str, str] = field(default_factory=dict)
-    against: str = ""
+    against: Sequence[str] = ()
+    text_effects: Sequence[str] = ()
     starts: Mapping[str, Start] = field(default_factory=dict)
     curves: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CURVE_COLUMNS)))
 
@@ -145,6 +147,19 @@ def studies(folder: Path | None = None) -> list[Study]:
     """
     files = sorted((folder or studies_folder()).glob("*/expected.yaml"))
     return [read_study(file) for file in files]
+
+
+def known_study(name: str, folder: Path | None = None) -> Study:
+    """The study of a name.
+
+    Raises:
+        ConfigError: There is none, or its file does not say what is needed.
+    """
+    file = (folder or studies_folder()) / name / "expected.yaml"
+    if not file.is_file():
+        known = ", ".join(study.name for study in studies(folder))
+        raise ConfigError(f"No study {name!r} is compared with published values ({DATA_SET}). Known: {known}")
+    return read_study(file)
 
 
 def read_study(file: Path) -> Study:
@@ -188,11 +203,18 @@ def _built(file: Path, given: dict[str, Any]) -> Study:
         "metrics": tuple(metrics),
         "rows": given.get("rows") or {task: [task] for task in TASK_BY_NAME},
         "tolerance": {metric: value for metric, value in {**shared, **own}.items() if metric in metrics},
+        "against": _names(given.get("against")),
+        "text_effects": _names(given.get("text_effects")),
         "starts": {name: Start(**values) for name, values in (given.get("starts") or {}).items()},
     }
     if curves.is_file():
         read["curves"] = pd.read_csv(curves, dtype={"line": str, "metric": str})
     return Study(file.parent.name, **{**given, **read})
+
+
+def _names(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    """One name or several."""
+    return (given,) if isinstance(given, str) else tuple(given or ())
 
 
 def _tolerances(file: Path) -> Mapping[str, Mapping[str, Tolerance]]:
@@ -212,7 +234,15 @@ def _problems(study: Study) -> list[str]:
     own += [f"unknown metric {name!r}" for name in study.metrics if name not in METRICS]
     own += [] if study.metrics else ["metrics are needed with protocol: standard"]
     own += [f"unknown task {name!r} in rows" for name in sorted(tasks - set(TASK_BY_NAME))]
-    own += [f"against: {study.against!r} is none of the lines"] if study.against not in ("", *names) else []
+    for key, named in {"against": study.against, "text_effects": study.text_effects}.items():
+        own += [f"{key}: {name!r} is none of the lines" for name in named if name not in names]
+    own += [
+        f"text_effects: {line.name!r} is a baseline, which reads no text"
+        for line in study.lines
+        if line.model and line.name in study.text_effects
+    ]
+    if study.text_effects and study.protocol != STANDARD:
+        own.append("text_effects are scored with protocol: standard alone")
     missing = [c for c in CURVE_COLUMNS if c not in study.curves]
     own += [f"published.csv lacks the columns {', '.join(missing)}"] if missing else []
     starting = {name for name, start in study.starts.items() for name in (name, start.experiment)}

@@ -11,10 +11,13 @@ from saltext.data.sjtu_tis import Pair, read_index
 from saltext.data.splits import (
     PARTS,
     Split,
+    any_fold,
     eighty_twenty,
+    fold_in,
     given,
     holdout,
     kfold,
+    pooled_folds,
     published_tranblend,
     seventy_fifteen_fifteen,
 )
@@ -99,6 +102,24 @@ def test_folds_have_the_properties_of_scikit_learns_stratified_folds(images: int
 def test_folds_outside_their_range_are_refused(folds: int, fold: int, fraction: float) -> None:
     with pytest.raises(ConfigError, match=r"data\.(folds|fold|val_fraction)"):
         kfold(SETS, folds, fold, fraction, 0)
+
+
+def test_folds_of_one_cross_validation_are_told_to_belong_together_by_their_methods() -> None:
+    first, second, other = (kfold(SETS, folds, fold, 0.1, 0).method for folds, fold in ((5, 0), (5, 3), (4, 0)))
+    assert any_fold(first) == any_fold(second) != any_fold(other)
+    assert (fold_in(second), fold_in(eighty_twenty(SETS, 0.1, 0).method)) == ("fold 3 of 5", "")
+
+
+@pytest.mark.parametrize(
+    ("came", "said"), [({5}, "5 folds"), ({3}, "3 of 5 folds"), ({2, 5}, "2 to 5 of 5 folds"), ({0}, "0 of 5 folds")]
+)
+def test_pooled_folds_say_how_many_came(came: set[int], said: str) -> None:
+    assert pooled_folds(kfold(SETS, 5, 2, 0.1, 0).method, came) == f"{said}, validation 0.1"
+
+
+def test_a_split_that_is_no_fold_keeps_its_method() -> None:
+    method = eighty_twenty(SETS, 0.1, 0).method
+    assert any_fold(method) == pooled_folds(method, {1}) == method
 
 
 def test_fractions_must_sum_to_one() -> None:

@@ -10,7 +10,9 @@ import pandas as pd
 import yaml
 
 from saltext.data import Split
+from saltext.reporting.study_cells import Job
 from saltext.reporting.study_expected import Line, Study, Tolerance
+from saltext.reporting.study_scores import pooled
 from saltext.run_folder import RunFolder
 
 PUBLISHED = "Theirs"
@@ -29,8 +31,18 @@ def run(
     seed: int = 42,
     curve: Mapping[str, Sequence[float]] | None = None,
     baseline: Mapping[str, Sequence[float]] | None = None,
+    variants: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
+    method: str = "by hand",
+    first: int = 0,
 ) -> RunFolder:
-    """A run folder. ``scores``: task -> CC of images 0, 1, ...; with ``stage``, they and the curves are the stage's."""
+    """A run folder.
+
+    Args:
+        root: Where.
+        scores: Task -> CC of the images, numbered from ``first``; with ``stage``, they and the curves are the stage's.
+        variants: Variant of the text -> the same.
+        method: Of its split.
+    """
     folder = RunFolder(root)
     part = folder.stage(stage) if stage else folder
     part.root.mkdir(parents=True)
@@ -44,11 +56,15 @@ def run(
         "schedule": {"stages": stages or {}},
     }
     folder.config.write_text(yaml.safe_dump(cfg, sort_keys=False))
-    Split("by hand", 0, "image", {"train": ("1",), "val": ("2",), "test": ("3",)}).save(folder.split)
+    Split(method, 0, "image", {"train": ("1",), "val": ("2",), "test": ("3",)}).save(folder.split)
     if scores is not None:
-        rows = [table(scores, label, seed), *([table(baseline, "centre prior", seed)] if baseline else [])]
+        rows = [table(scores, label, seed, first)]
+        rows += [table(baseline, "centre prior", seed, first)] if baseline else []
         pd.concat(rows).to_csv(part.scores, index=False)
         folder.result.write_text(json.dumps({"label": label, "seconds": 120}))
+    if variants:
+        others = [table(of, label, seed, first).assign(variant=name) for name, of in variants.items()]
+        pd.concat(others).query("protocol == 'standard'").to_csv(part.text_effect_scores, index=False)
     if curve:
         log = part.root / "metrics" / "version_0" / "metrics.csv"
         log.parent.mkdir(parents=True)
@@ -57,15 +73,20 @@ def run(
     return folder
 
 
-def table(scores: Mapping[str, Sequence[float]], model: str, seed: int) -> pd.DataFrame:
+def table(scores: Mapping[str, Sequence[float]], model: str, seed: int, first: int = 0) -> pd.DataFrame:
     rows = [
         {"image_id": f"{place:010d}", "task": task, "text": "", "split": "test", "model": model, "seed": seed,
          "protocol": protocol, "cc": value if protocol == "tranblend" else value + 1}
         for protocol in ("standard", "tranblend")
         for task, values in scores.items()
-        for place, value in enumerate(values)
+        for place, value in enumerate(values, first)
     ]  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def measured(study: Study, jobs: Sequence[Job]) -> pd.DataFrame:
+    """What runs of one kind of split scored."""
+    return pooled(study, {"one way": jobs}).own
 
 
 def spread(mean: float, half: float, pairs: int = 50) -> list[float]:

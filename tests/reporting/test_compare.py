@@ -20,6 +20,14 @@ def test_the_interval_has_the_width_theory_gives() -> None:
     assert means.std() == pytest.approx(values.std() / 20, rel=0.05)  # sigma / sqrt(400)
 
 
+def test_every_mean_is_of_the_same_draws_however_often_they_are_asked_for() -> None:
+    values, images = np.array([0.0, 1.0, 5.0]), np.array(["a", "a", "b"], dtype=object)
+    first, again = bootstrap_means(values, images, draws=50), bootstrap_means(values, images, draws=50)
+    assert first.tolist() == again.tolist()
+    assert set(first.round(6)) <= {0.5, 2.0, 5.0}  # both images a, one of each, both b
+    assert first.tolist() != bootstrap_means(values, images, draws=50, seed=1).tolist()
+
+
 def test_copies_of_an_image_do_not_narrow_the_interval() -> None:
     values = np.random.default_rng(1).normal(size=100)
     alone = bootstrap_means(values, np.arange(100).astype(object)).std()

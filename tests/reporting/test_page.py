@@ -18,6 +18,7 @@ from saltext.reporting.page import (
     Strip,
     Strips,
     Subheading,
+    block_markdown,
     html,
     markdown,
 )
@@ -58,6 +59,11 @@ def test_markdown_has_every_block_and_a_table_that_bars_in_texts_do_not_break(re
                      "|---|---:|---|", "| a < b | 0.5 | within tolerance |", r"| c\|d | 0.1 | below |",
                      "![by epoch](curves.png)"):  # fmt: skip
         assert expected in lines
+
+
+def test_texts_of_a_table_that_stand_out_are_bold() -> None:
+    grid = Grid(["task", "CC"], [["pure", "0.5"], ["whole", "0.6"]], strong=frozenset({(1, 1)}))
+    assert block_markdown(grid).splitlines()[2:] == ["| pure | 0.5 |", "| whole | **0.6** |"]
 
 
 def test_the_page_carries_its_pictures_and_asks_for_nothing(report: Report) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from saltext.reporting.scores import means, metric_names, of_protocol, read_scores, write_scores
+from saltext.reporting.scores import averaged_over_seeds, means, metric_names, of_protocol, read_scores, write_scores
 
 
 @pytest.fixture
@@ -41,3 +41,12 @@ def test_a_protocol_s_rows_have_its_own_metrics_only(scores: pd.DataFrame) -> No
     assert metric_names(of_protocol(both, "paper")) == ["cc"]
     assert metric_names(of_protocol(both, "standard")) == ["nss", "cc"]
     assert len(of_protocol(both, "paper")) == 2
+
+
+def test_seeds_are_averaged_for_each_variant_of_the_text_by_itself(scores: pd.DataFrame) -> None:
+    variants = pd.concat(
+        [scores.assign(variant=name, cc=cc) for name, cc in (("empty", 0.1), ("empty", 0.3), ("x", 1))]
+    )
+    found = averaged_over_seeds(variants).set_index(["image_id", "variant"])["cc"].to_dict()
+    expected = {(image, name): cc for image in ("007", "008") for name, cc in (("empty", 0.2), ("x", 1.0))}
+    assert found == pytest.approx(expected)

@@ -9,7 +9,7 @@ import yaml
 
 from saltext.reporting import study as module
 from saltext.reporting.study import write, write_study
-from saltext.reporting.study_expected import Line
+from saltext.reporting.study_expected import Line, read_study
 from saltext.run_folder import RunFolder
 from tests.reporting.made_up import curves, run, spread, study
 
@@ -28,7 +28,7 @@ WANTED = study(
     *LINES,
     curves=curves(a=[0.5, 0.4], b=[0.2]),
     panels={"cc": "CC by epoch"},
-    against="a",
+    against=("a",),
     claims=["b reads better"],
     notes=["Mind the gap."],
     targets=["fig9"],
@@ -44,7 +44,7 @@ def written(tmp_path: Path) -> Path:
 
 def test_a_study_is_a_table_a_figure_and_a_page(written: Path) -> None:
     assert {path.name for path in written.iterdir()} == {
-        "results.md", "results.csv", "results.html", "curves.png", "curves.csv"
+        "results.md", "results.csv", "results.html", "scores.csv.gz", "curves.png", "curves.csv"
     }  # fmt: skip
     assert (written / "curves.png").read_bytes().startswith(PNG)
     assert pd.read_csv(written / "results.csv")["verdict"].tolist() == ["within tolerance", "above"]
@@ -56,9 +56,12 @@ def test_ours_stand_beside_the_published_values_with_difference_interval_and_ver
     assert re.search(
         r"\| pure \| a \| 0\.500 \| 0\.500 \(0\.4\d\d to 0\.5\d\d\) \| [+-]0\.000 \| within tolerance \| 50 \|", text
     )
-    assert re.search(r"\| pure \| b \| 0\.200 \| 0\.700 \(0\.6\d\d to 0\.7\d\d\) \| \+0\.500 \| above \| 50 \|", text)
+    assert re.search(
+        r"\| pure \| b \| 0\.200 \| 0\.700 \(0\.6\d\d to 0\.7\d\d\) \| \*\*\+0\.500\*\* \| above \| 50 \|", text
+    )
     assert "Of 2 published values: 1 within tolerance, 1 above." in text
-    assert "b | pure | 50 | +0.200 (+0.200 to +0.200)" in text  # minus a, pair by pair
+    assert re.search(r"Passed, .*: a \d of 1, b 1 of 1\.", text)
+    assert "b | pure | 50 | **+0.200 (+0.200 to +0.200)**" in text  # minus a, pair by pair
     assert "| CC | b | ours | 0.700 | 1 | 0.700 | 0.000 |" in text
 
 
@@ -134,7 +137,7 @@ def described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                  "lines": {"ours": {"experiment": experiment}}}  # fmt: skip
         (folder / name).mkdir(parents=True)
         (folder / name / "expected.yaml").write_text(yaml.safe_dump(given))
-    monkeypatch.setattr(module, "studies", lambda: [module.read_study(f) for f in folder.glob("*/expected.yaml")])
+    monkeypatch.setattr(module, "studies", lambda: [read_study(f) for f in folder.glob("*/expected.yaml")])
     return folder
 
 

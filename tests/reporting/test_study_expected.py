@@ -9,7 +9,7 @@ import yaml
 
 from saltext.errors import ConfigError
 from saltext.metrics import METRICS
-from saltext.reporting.study_expected import Study, read_study, studies, studies_folder
+from saltext.reporting.study_expected import Study, known_study, read_study, studies, studies_folder
 from saltext.reporting.tables import published
 from saltext.run import config_folder
 
@@ -79,6 +79,12 @@ def test_table_2_has_every_published_value_of_the_paper_and_no_other() -> None:
     assert len(known) == 2 * 5 * 4
 
 
+def test_our_network_stands_beside_every_published_value_of_table_2() -> None:
+    ours, theirs = (known_study(name) for name in ("embedded_published", "table2"))
+    assert {line.published for line in ours.lines} == {line.published for line in theirs.lines}
+    assert (ours.rows, ours.metrics, ours.tolerance) == (theirs.rows, theirs.metrics, theirs.tolerance)
+
+
 def test_figure_4_and_figure_5_share_the_published_curve_of_transalnet_on_non_salient() -> None:
     curves = {
         name: read_study(studies_folder() / name / "expected.yaml").curves
@@ -125,6 +131,15 @@ def test_a_paper_s_metrics_and_all_tasks_are_the_default(tmp_path: Path) -> None
     assert set(study.metrics) <= set(METRICS)
 
 
+def test_one_line_or_several_can_be_named(tmp_path: Path) -> None:
+    given = {"protocol": "standard", "metrics": ["cc"]}
+    study = read_study(written(tmp_path, **given, against="ours", text_effects="ours"))
+    assert (study.against, study.text_effects) == (("ours",), ("ours",))
+    lines = {"ours": {"experiment": "one"}, "prior": {"experiment": "one", "model": "centre prior"}}
+    assert read_study(written(tmp_path, against=["ours", "prior"], lines=lines)).against == ("ours", "prior")
+    assert read_study(written(tmp_path)).against == ()
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -135,7 +150,10 @@ def test_a_paper_s_metrics_and_all_tasks_are_the_default(tmp_path: Path) -> None
         ({"protocol": "standard"}, ["metrics are needed"]),
         ({"metrics": ["cc", "ccc"]}, ["ccc"]),
         ({"rows": {"both": ["pure", "salientt"]}}, ["salientt"]),
-        ({"against": "theirs"}, ["theirs"]),
+        ({"against": "theirs"}, ["against: 'theirs' is none"]),
+        ({"against": ["ours", "theirs"]}, ["against: 'theirs' is none"]),
+        ({"text_effects": ["prior", "theirs"], "lines": {"prior": {"experiment": "one", "model": "centre prior"}}},
+         ["'theirs' is none of the lines", "'prior' is a baseline", "protocol: standard alone"]),
         ({"starts": {"one": {"experiment": "two", "stage": "warmup"}}}, ["starts: two"]),
         ({"lines": {"a": {"experiment": "two", "rows": ["pur"], "published": "Nobody", "curve": "c"}}},
          ["experiment 'two'", "pur", "Nobody", "no curve 'c'"]),

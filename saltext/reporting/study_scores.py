@@ -1,0 +1,132 @@
+"""The scores of single pairs that a study's tables are made from, pooled and kept as two small files.
+
+``scores.csv.gz`` has every line with each pair's own text, ``text_effect.csv.gz`` the lines of ``text_effects`` with
+other texts. They are written beside the results and read back before anything is computed, so that the same tables
+come out of the files alone, without any run.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from saltext.errors import ConfigError
+from saltext.reporting.scores import averaged_over_seeds, of_protocol, read_scores
+from saltext.reporting.study_cells import Job
+from saltext.reporting.study_expected import Line, Study
+from saltext.run_folder import RunFolder
+
+OWN_FILE, VARIANTS_FILE = "scores.csv.gz", "text_effect.csv.gz"
+
+_OWN = ("how", "generated", "line", "task", "image_id")
+_VARIANTS = ("how", "line", "variant", "task", "image_id")
+_DIGITS = "%.5g"  # a score's error by rounding is far below what a table shows of a mean
+
+
+@dataclass(frozen=True)
+class StudyScores:
+    """Scores of single pairs, folds pooled and seeds averaged pair by pair; one row a pair and line.
+
+    Attributes:
+        own: With the pairs' own texts: ``how`` (split and choice of the epoch), ``generated`` (whether the data set
+            is), ``line``, ``task``, ``image_id`` and the study's metrics.
+        variants: With other texts, named in ``variant``; no rows where the study shows no effect of the text.
+    """
+
+    own: pd.DataFrame
+    variants: pd.DataFrame
+
+    @property
+    def ways(self) -> list[str]:
+        """Every split and choice of the epoch, each of which has tables of its own."""
+        return sorted(set(self.own["how"]))
+
+    def of(self, how: str) -> "StudyScores":
+        """Those of one split and choice of the epoch."""
+        return StudyScores(self.own[self.own["how"] == how], self.variants[self.variants["how"] == how])
+
+
+def pooled(study: Study, jobs: Mapping[str, Sequence[Job]]) -> StudyScores:
+    """The scores of a study's runs, as far as they are there.
+
+    Args:
+        study: Whose lines, protocol and metrics.
+        jobs: See :func:`saltext.reporting.study_cells.by_circumstances`.
+    """
+    effects = [line for line in study.lines if line.name in study.text_effects]
+    own = [
+        _of_line(study, line, part, lambda folder: folder.scores).assign(
+            how=how, generated=any(job.generated for job in part)
+        )
+        for how, part in jobs.items()
+        for line in study.lines
+    ]
+    variants = [
+        _of_line(study, line, part, lambda folder: folder.text_effect_scores).assign(how=how)
+        for how, part in jobs.items()
+        for line in effects
+    ]
+    return StudyScores(_joined(own, _OWN, study), _joined(variants, _VARIANTS, study))
+
+
+def _of_line(study: Study, line: Line, jobs: Sequence[Job], file: Callable[[RunFolder], Path]) -> pd.DataFrame:
+    tables = [
+        table[table["model"] == (line.model or job.cfg.label)]
+        for job in jobs
+        if job.is_of(line) and file(job.part(line)).is_file()
+        for table in [of_protocol(read_scores(file(job.part(line))), study.protocol)]
+    ]
+    if not tables:
+        return pd.DataFrame()
+    return averaged_over_seeds(pd.concat(tables, ignore_index=True).assign(model=line.name)).assign(line=line.name)
+
+
+def _joined(tables: Iterable[pd.DataFrame], keys: Sequence[str], study: Study) -> pd.DataFrame:
+    columns = [*keys, *study.metrics]
+    parts = [table.reindex(columns=columns) for table in tables if len(table)]
+    return pd.concat(parts).sort_values(list(keys), ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+def write(to: Path, scores: StudyScores) -> None:
+    """Write the two files into a folder, each the same bytes whenever the scores are the same; the second one only
+    where there is something in it."""
+    for name, table in ((OWN_FILE, scores.own), (VARIANTS_FILE, scores.variants)):
+        (to / name).unlink(missing_ok=True)
+        if name == OWN_FILE or len(table):
+            packed = {"method": "gzip", "mtime": 0}
+            table.to_csv(to / name, index=False, float_format=_DIGITS, lineterminator="\n", compression=packed)
+
+
+def kept_file(place: Path) -> Path | None:
+    """The scores kept at a place, which is that file itself or the folder that holds it; None where there are none."""
+    return next((file for file in (place, place / OWN_FILE) if file.is_file()), None)
+
+
+def read(study: Study, file: Path) -> StudyScores:
+    """Read what :func:`write` wrote: ``scores.csv.gz``, and ``text_effect.csv.gz`` if it lies beside it.
+
+    Raises:
+        ConfigError: A file is no score table, or not one of this study.
+    """
+    other = file.with_name(VARIANTS_FILE)
+    variants = _read(study, other, _VARIANTS) if other.is_file() else _joined([], _VARIANTS, study)
+    return StudyScores(_read(study, file, _OWN), variants)
+
+
+def _read(study: Study, file: Path, keys: Sequence[str]) -> pd.DataFrame:
+    try:
+        table = read_scores(file)
+    except (OSError, EOFError, ValueError) as error:
+        raise ConfigError(f"{file} is no score table ({error}). Expected what a study writes: {OWN_FILE}") from error
+    missing = [column for column in (*keys, *study.metrics) if column not in table]
+    names = {line.name for line in study.lines}
+    strangers = sorted(set(table["line"]) - names) if "line" in table else []
+    problems = [f"it lacks the columns {', '.join(missing)}"] if missing else []
+    problems += [f"it has the lines {', '.join(strangers)} (known: {', '.join(sorted(names))})"] if strangers else []
+    if problems:
+        raise ConfigError(
+            f"{file} does not hold scores of the study {study.name!r}: {'; '.join(problems)}. Write it again from the "
+            f"runs: python -m saltext.reporting.study {study.name} FOLDER"
+        )
+    return table
