@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
@@ -83,6 +84,7 @@ class TaskTable:
     rows: Sequence[Row]
 
 
+@cache
 def published(data_set: str) -> Mapping[str, Published]:
     """Published values of a data set: protocol -> model -> task -> metric -> value; empty if there are none."""
     known = OmegaConf.to_container(OmegaConf.load(Path(__file__).with_name("published.yaml")))

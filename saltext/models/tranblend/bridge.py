@@ -94,7 +94,8 @@ class ClassNameBridge(nn.Module):
     def learned_names(self, encoder: TextEncoder) -> Tensor:
         """Sentence features of the classes' names, made when they are first needed, shape ``(classes, dim)``."""
         if self.names_features is None:
-            self.names_features = encoder(self.names).pooled
+            with torch.inference_mode(False):  # a tensor of that mode has no version, by which a memory knows it
+                self.names_features = encoder(self.names).pooled.clone()
         return self.names_features
 
     def extra_repr(self) -> str:

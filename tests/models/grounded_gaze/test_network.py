@@ -144,6 +144,14 @@ def test_what_is_remembered_gives_the_very_numbers_that_are_computed(images: Ten
     assert len(some.memory.store) == 9  # of each image views and meanings, and evidence for its text
 
 
+def test_what_is_first_seen_in_inference_is_remembered_as_well(images: Tensor, tmp_path: Path) -> None:
+    some = network().eval()
+    some.remember(Memory(FeatureStore(tmp_path / "features.sqlite")))
+    with torch.inference_mode():
+        first = some(images, TEXTS, TOLD)
+    assert torch.equal(some(images, TEXTS, TOLD), first)
+
+
 def test_an_image_is_looked_at_once_whatever_is_read_about_it(images: Tensor, tmp_path: Path) -> None:
     some, looks = network().train(), []
     some.remember(Memory(FeatureStore(tmp_path / "features.sqlite")))
