@@ -3,7 +3,7 @@
 # make lint         style and types
 # make demo         install, then a page in your browser: RUN=folder of a trained run, ARGS=any argument of saltext.demo
 # make notebooks    install, then JupyterLab (which it installs besides) in your browser, at notebooks/
-# make reproduce-table2   the papers' tables and figures beside ours: -table2, -fig2 ... -fig7, -salgan, -all. Says what is missing,
+# make reproduce-table2   the papers' tables and figures beside ours: -table2, -fig2 ... -fig7, -salgan; our own: -embedded; -all. Says what is missing,
 #                      runs or resumes what it needs, and writes outputs/reproduce/.
 #                      PRESET=smoke|embedded|paper (embedded), DATA=folder of SJTU-TIS, ARGS=any override, as in
 #                      make reproduce-fig6 DATA=/data/sjtu-tis ARGS="protocol=standard seed=0,1,2"
