@@ -1,6 +1,7 @@
 # make quickstart   install, then train and score TranBlend with and without text on a generated data set
 # make test         install, then run every test
 # make lint         style and types
+# make docs         the documentation, into build/docs: open build/docs/index.html, no server is needed
 # make demo         install, then a page in your browser: RUN=folder of a trained run, ARGS=any argument of saltext.demo
 # make notebooks    install, then JupyterLab (which it installs besides) in your browser, at notebooks/
 # make reproduce-table2   the papers' tables and figures beside ours: -table2, -fig2 ... -fig7, -salgan; our own: -embedded; -all. Says what is missing,
@@ -9,7 +10,7 @@
 #                      make reproduce-fig6 DATA=/data/sjtu-tis ARGS="protocol=standard seed=0,1,2"
 # make bench-metrics   speed of the metrics next to pysaliency and scikit-learn (ARGS=--quick: shorter)
 # make bench-train     speed of training next to the authors' way of it (ARGS=--quick: tiny networks)
-.PHONY: install oracle quickstart test lint demo notebooks lock bench-metrics bench-train
+.PHONY: install oracle quickstart test lint docs demo notebooks lock bench-metrics bench-train
 
 PYTHON ?= python3.11
 VENV   := .venv
@@ -49,6 +50,10 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: install
+	$(BIN)/python -m sphinx --builder html --fresh-env --fail-on-warning --keep-going --quiet docs build/docs
+	@echo "build/docs/index.html"
 
 demo: install
 	$(BIN)/python -m saltext.demo $(if $(RUN),"run=$(RUN)") $(ARGS)

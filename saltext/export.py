@@ -13,7 +13,7 @@ import argparse
 import hashlib
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ def _rounded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point; see the module's help."""
     description, _, details = (__doc__ or "").partition("\n")
     parser = argparse.ArgumentParser(
@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("to", help="folder to make")
     parser.add_argument("--stage", metavar="NAME", help="which training of a run with a schedule")
     parser.add_argument("--single", action="store_true", help="keep weights in single precision")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     try:
         made = export(given.run, given.to, given.stage, half=not given.single)
     except SaltextError as error:

@@ -61,7 +61,7 @@ def read_map(path: Path, max_pixels: int | None = None) -> _Array:
         max_pixels: A larger map is refused; ``MAX_PIXELS`` by default.
 
     Returns:
-        Shape (height, width): uint8 of an 8-bit picture, float32 of other pictures and of arrays of at most that
+        Shape ``(height, width)``; uint8 of an 8-bit picture, float32 of other pictures and of arrays of at most that
         precision, else float64.
 
     Raises:

@@ -35,7 +35,7 @@ class Split:
         method: How it was made, in words that allow making it again.
         seed: The seed of that method.
         unit: What the names are: ``"image"`` (image IDs, the whole image is in one part) or ``"pair"``
-            (:attr:`saltext.data.pairs.Pair.name`, so the same image may be in several parts).
+            (:class:`saltext.data.pairs.Pair`, so the same image may be in several parts).
         parts: ``train``, ``val`` and ``test``, each a sorted tuple of names; ``val`` may be empty.
 
     Raises:

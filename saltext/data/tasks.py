@@ -43,6 +43,8 @@ TASKS: tuple[Task, ...] = (
     Task("salient", "_3", PART_SHEET, "显著", "B", ("type 2",)),
     Task("non_salient", "_2", PART_SHEET, "非显著", "B", ("type 3",)),
 )
+"""The tasks of SJTU-TIS, in the order of tables."""
+
 TASK_BY_NAME: Mapping[str, Task] = {task.name: task for task in TASKS}
 TASK_BY_SUFFIX: Mapping[str, Task] = {task.suffix: task for task in TASKS}
 TASK_ORDER: Mapping[str, int] = {task.name: place for place, task in enumerate(TASKS)}

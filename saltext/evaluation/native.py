@@ -26,7 +26,7 @@ class NativePredictor(Protocol):
         """Whether it has a prediction for a pair."""
 
     def maps(self, indices: Sequence[int], size: Size) -> Tensor:
-        """Predictions of covered pairs, (n, 1, *size)."""
+        """Predictions of covered pairs, ``(n, 1, *size)``."""
 
     def truth(self, indices: Sequence[int], size: Size) -> tuple[Tensor, Fixations] | None:
         """Density and fixations to score against, or None for the pairs' own."""

@@ -37,7 +37,7 @@ class FolderOfMaps:
         return index in self._files
 
     def maps(self, indices: Sequence[int], size: Size) -> Tensor:
-        """The predictions, float32 or float64 (len(indices), 1, *size); of another size they are resized."""
+        """The predictions, float32 or float64 ``(len(indices), 1, *size)``; of another size they are resized."""
         read = [_tensor(read_map(self._files[index])) for index in indices]
         return torch.cat([resized(values, size) for values in read])
 

@@ -34,7 +34,7 @@ class Reference:
         return self._pool.others(images, [self._groups[index] for index in indices], size)
 
     def baseline(self, indices: Sequence[int], size: Size) -> Tensor:
-        """For each pair, the centre prior of its group without its image, float32 (n, 1, *size).
+        """For each pair, the centre prior of its group without its image, float32 ``(n, 1, *size)``.
 
         See :class:`saltext.models.baselines.centre_prior.LeaveOneImageOut`.
         """

@@ -81,8 +81,8 @@ class GeneratorLoss(nn.Module):
             verdicts: The discriminator's logits for the predictions; None leaves the adversarial term out.
 
         Returns:
-            The loss, a scalar, and the unweighted parts: ``bce``, ``adversarial`` if there are verdicts, and the
-            further terms by their names. ``bce`` is there even where its weight is 0.
+            The loss, a scalar, and its unweighted parts by name. These are ``bce``, even where its weight is 0,
+            ``adversarial`` if there are verdicts, and the further terms.
 
         Raises:
             ValueError: Shapes differ.

@@ -94,7 +94,10 @@ def sim(pred: Tensor | Maps, density: Tensor | Maps) -> Tensor:
 
 
 def sim_minmax(pred: Tensor | Maps, density: Tensor | Maps, *, min_mean: float = 0.0) -> Tensor:
-    """Histogram intersection after both maps were min-max scaled, then divided by their sums, one score per image.
+    r"""Histogram intersection after both maps were min-max scaled, then divided by their sums, one score per image.
+
+    .. math:: \mathrm{SIM}_{mm}(P, G) = \sum_j \min(p_j, g_j), \quad
+        p = \frac{P - \min P}{\sum_j (P_j - \min P)}, \; g = \frac{G - \min G}{\sum_j (G_j - \min G)}
 
     The variant of the MIT benchmark's ``similarity.m`` and of TranBlend's loss. The scaling lowers the smallest
     value of each map to 0, so an offset of the prediction does not matter here.
@@ -116,6 +119,9 @@ def sim_minmax(pred: Tensor | Maps, density: Tensor | Maps, *, min_mean: float =
         >>> pred = torch.tensor([[[[5.0, 6.0], [6.0, 7.0]]]])  # becomes 0, 1/4, 1/4, 1/2
         >>> sim_minmax(pred, torch.tensor([[[[0.0, 0.0], [0.0, 7.0]]]]))
         tensor([0.5000], dtype=torch.float64)
+
+    References:
+        Judd et al., A benchmark of computational models of saliency to predict human fixations, MIT 2012.
     """
     p, g = paired(pred, density)
     score = torch.minimum(_from_zero(p, min_mean), _from_zero(g, min_mean)).sum(1)
@@ -229,7 +235,12 @@ def auc_judd(pred: Tensor | Maps, fixations: Tensor | Fixations, negatives: Nega
 
 
 def auc_borji(pred: Tensor | Maps, fixations: Tensor | Fixations, draws: int = 100, seed: int = 0) -> Tensor:
-    """Area under the ROC curve of fixations against as many random pixels, mean over draws, one score per image.
+    r"""Area under the ROC curve of fixations against as many random pixels, mean over draws, one score per image.
+
+    .. math:: \mathrm{AUC}_B(P, F) = \frac{1}{D |F|^2} \sum_{d=1}^{D} \sum_{x \in F} \sum_{y \in R_d}
+        \bigl( [P(x) > P(y)] + \tfrac12 [P(x) = P(y)] \bigr)
+
+    :math:`R_d` is the d-th draw, as many pixels as there are fixations.
 
     A sampled estimate; its expectation is :func:`auc_judd` with all pixels as negatives, which is exact and should be
     preferred. Uniform pixels are drawn with replacement, as many as the image has fixations. All images use the same
@@ -265,6 +276,9 @@ def auc_borji(pred: Tensor | Maps, fixations: Tensor | Fixations, draws: int = 1
 
 def auc_shuffled(pred: Tensor | Maps, fixations: Tensor | Fixations, others: Tensor | Fixations) -> Tensor:
     r"""Area under the ROC curve of fixations against fixations of other images (sAUC), one score per image, exact.
+
+    .. math:: \mathrm{sAUC}(P, F, O) = \frac{1}{|F| |O|} \sum_{x \in F} \sum_{y \in O}
+        \bigl( [P(x) > P(y)] + \tfrac12 [P(x) = P(y)] \bigr)
 
     A prediction that knows only the centre bias is at chance. As :func:`auc_judd`, the negatives being the fixations in
     ``others``, all of them and as often as they occur: nothing is sampled.

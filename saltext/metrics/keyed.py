@@ -2,7 +2,7 @@
 
 A repeated sample (a distributed sampler that pads), an uneven last batch, the order of the samples, the number of
 processes: none of them changes a result, because samples are told apart by number and sorted before anything is
-    averaged.
+averaged.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ batch."""
 class KeyedScores(TorchMetric):
     """Scores of samples, each kept with the sample's number; the base of the classes below.
 
-    States are gathered from all processes by :meth:`compute` and :meth:`per_sample`; a process that saw no sample
+    States are gathered from all processes by ``compute`` and :meth:`per_sample`; a process that saw no sample
     takes part. In a ``MetricCollection`` pass keywords, ``collection.update(pred=..., density=..., fixations=...,
     ids=...)``: each metric takes what it needs.
 

@@ -38,6 +38,9 @@ def top20_auc(pred: Tensor | Maps, density: Tensor | Maps) -> Tensor:
         >>> pred = torch.arange(10.0).view(1, 1, 2, 5)  # its salient fifth is the last pixel: 9 > sorted[8]
         >>> top20_auc(pred, pred)
         tensor([1.], dtype=torch.float64)
+
+    References:
+        The scripts of the TranBlend and CLIP-SalGAN papers, 2023.
     """
     p, g = paired(pred, density)
     hits = _count(p.salient_fifth & g.salient_fifth)
@@ -48,20 +51,35 @@ def top20_auc(pred: Tensor | Maps, density: Tensor | Maps) -> Tensor:
 
 
 def top20_sauc(pred: Tensor | Maps, density: Tensor | Maps) -> Tensor:
-    """Expectation of both papers' "sAUC", exact: ``0.25 + top20_auc / 2``.
+    r"""Expectation of both papers' "sAUC", exact: ``0.25 + top20_auc / 2``.
+
+    .. math:: \mathrm{E}[\mathrm{sAUC}]
+        = \tfrac12 \Bigl( \frac{\mathrm{TPR} + \mathrm{FPR}}{2} + 1 - \mathrm{FPR} \Bigr)
+        = \tfrac14 + \tfrac12 \mathrm{AUC}
 
     It carries no information of its own and is no shuffled AUC in the literature's sense
     (:func:`saltext.metrics.functional.auc_shuffled`). The scripts also label as positive as many randomly chosen
     negatives as there are positives, then take the AUC of the binary prediction against these labels. On average the
     chosen negatives are predicted at the false positive rate, so TPR' = (TPR + FPR) / 2 and FPR' = FPR.
 
-    Args, returns and errors are those of :func:`top20_auc`.
+    Args and errors are those of :func:`top20_auc`.
+
+    Returns:
+        Scores in 0.25..0.75, shape ``(batch,)``; 0.5 is chance. A constant ground truth scores NaN.
+
+    References:
+        The scripts of the TranBlend and CLIP-SalGAN papers, 2023.
     """
     return 0.25 + top20_auc(pred, density) / 2
 
 
 def top20_sauc_sampled(pred: Tensor | Maps, density: Tensor | Maps, seed: int = 0) -> Tensor:
-    """One draw of both papers' "sAUC", as their scripts compute it; :func:`top20_sauc` is its expectation.
+    r"""One draw of both papers' "sAUC", as their scripts compute it; :func:`top20_sauc` is its expectation.
+
+    .. math:: \mathrm{sAUC} = \tfrac12 (\mathrm{TPR}' + 1 - \mathrm{FPR}')
+
+    The rates are those of the prediction's salient fifth against labels in which as many negatives as there are
+    positives, drawn at random, count as positive, too.
 
     Draws as the scripts do under ``numpy.random.seed(seed)``: the ascending numbers of the negative pixels are
     shuffled and the first become positives. Every image starts from ``seed``, so its score does not depend on its
@@ -78,6 +96,9 @@ def top20_sauc_sampled(pred: Tensor | Maps, density: Tensor | Maps, seed: int = 
 
     Raises:
         ValueError: Shapes differ, or a map has NaN or infinite values.
+
+    References:
+        The scripts of the TranBlend and CLIP-SalGAN papers, 2023.
     """
     p, g = paired(pred, density)
     chosen, positives = (maps.salient_fifth.cpu().numpy() for maps in (p, g))
@@ -93,7 +114,10 @@ def top20_sauc_sampled(pred: Tensor | Maps, density: Tensor | Maps, seed: int = 
 
 
 def nss_unbiased(pred: Tensor | Maps, fixations: Tensor | Maps | Fixations, *, min_std: float = 0.0) -> Tensor:
-    """TranBlend's NSS, as metric and in its loss: sample deviation, and a mask instead of counts. Differentiable.
+    r"""TranBlend's NSS, as metric and in its loss: sample deviation, and a mask instead of counts. Differentiable.
+
+    .. math:: \mathrm{NSS}(P, M) = \frac{1}{|M|} \sum_{x \in M} \frac{P(x) - \mu_P}{s_P}, \quad
+        s_P^2 = \frac{1}{N - 1} \sum_j (P_j - \mu_P)^2, \quad M = \{x : F(x) > 0\}
 
     Differs from :func:`saltext.metrics.functional.nss` by the factor sqrt((N-1)/N), and in that every pixel above 0
     counts once. The scripts pass a bilinearly resized fixation image, whose fixations cover several pixels each.
@@ -110,6 +134,9 @@ def nss_unbiased(pred: Tensor | Maps, fixations: Tensor | Maps | Fixations, *, m
 
     Raises:
         ValueError: Shapes differ, or a map has NaN or infinite values.
+
+    References:
+        The script of the TranBlend paper, 2023.
     """
     p = Maps.of(pred, "pred")
     f = fixations if isinstance(fixations, Fixations) else Maps.of(fixations, "fixations")
@@ -120,7 +147,10 @@ def nss_unbiased(pred: Tensor | Maps, fixations: Tensor | Maps | Fixations, *, m
 
 
 def nss_of_map(pred: Tensor | Maps, density: Tensor | Maps) -> Tensor:
-    """CLIP-SalGAN's "NSS": :func:`nss_unbiased` over all pixels where the ground-truth *map* is above 0.
+    r"""CLIP-SalGAN's "NSS": :func:`nss_unbiased` over all pixels where the ground-truth *map* is above 0.
+
+    .. math:: \mathrm{NSS}(P, G) = \frac{1}{|M|} \sum_{x \in M} \frac{P(x) - \mu_P}{s_P}, \quad
+        M = \{x : G(x) > 0\}
 
     The map covers most of the image, so even a perfect prediction scores 0.25 to 0.34 on SJTU-TIS.
 
@@ -133,12 +163,21 @@ def nss_of_map(pred: Tensor | Maps, density: Tensor | Maps) -> Tensor:
 
     Raises:
         ValueError: Shapes differ, or a map has NaN or infinite values.
+
+    References:
+        The script of the CLIP-SalGAN paper, 2023.
     """
     return nss_unbiased(*paired(pred, density))
 
 
 def auc_judd_mit(pred: Tensor | Maps, fixations: Tensor | Fixations, negatives: Negatives = "unfixated") -> Tensor:
-    """Area under the ROC curve through the fixated values alone, as the MIT benchmark's ``AUC_Judd.m`` computes it.
+    r"""Area under the ROC curve through the fixated values alone, as the MIT benchmark's ``AUC_Judd.m`` computes it.
+
+    .. math:: \mathrm{AUC} = \sum_k (u_k - u_{k+1}) \frac{v_k + v_{k+1}}{2}, \quad
+        v_k = \frac{|\{x \in F : P(x) \ge t_k\}|}{|F|}, \;
+        u_k = \frac{|\{y \in N : P(y) \ge t_k\}|}{|N|}
+
+    The thresholds :math:`t_k` are the values at the fixations, ascending, between the corners (1, 1) and (0, 0).
 
     Only the values at the fixations are thresholds, and straight lines join the curve's points, which raises the
     score above the exact one, :func:`saltext.metrics.functional.auc_judd`, by up to 1 / (2 * number of fixations).

@@ -67,7 +67,7 @@ class Model:
         """Where people look in a picture after reading a text.
 
         Logs a warning where a text is longer than the model reads, or is not read at all, and where a decision about
-        the picture should be known (:attr:`saltext.prediction.photos.Photo.remarks`).
+        the picture should be known (remarks of :class:`saltext.prediction.photos.Photo`).
 
         Args:
             image: A file, a Pillow picture, or an array; see :func:`saltext.prediction.photos.open_photo`.

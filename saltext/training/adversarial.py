@@ -47,11 +47,11 @@ class AdversarialModule(SupervisedModule):
         L_D = BCE(D(I, S), 1 - label_smoothing) + BCE(D(I, S^), 0)
         L_G = :class:`saltext.losses.GeneratorLoss`
 
-    Logs once an epoch, besides what :class:`ScoredModule` logs: ``train/loss`` and ``train/PART`` of the generator's
-    loss (parts unweighted), ``train/discriminator`` and its halves ``train/discriminator_real`` and
-    ``train/discriminator_generated``, the fractions of maps it told rightly, ``train/accuracy_real`` and
-    ``train/accuracy_generated``, and the learning rates ``lr`` and ``lr_discriminator``. In a warm start, what is of
-    the discriminator is left out.
+    Logs once an epoch, besides what :class:`~saltext.training.scored.ScoredModule` logs: ``train/loss`` and
+    ``train/PART`` of the generator's loss (parts unweighted), ``train/discriminator`` and its halves
+    ``train/discriminator_real`` and ``train/discriminator_generated``, the fractions of maps it told rightly,
+    ``train/accuracy_real`` and ``train/accuracy_generated``, and the learning rates ``lr`` and ``lr_discriminator``. In
+    a warm start, what is of the discriminator is left out.
 
     ``Trainer(gradient_clip_val=None, accumulate_grad_batches=1)`` is needed: both are done here, for each player. On
     several processes DDP has to look for unused parameters, since each step leaves the other player out:
@@ -74,8 +74,8 @@ class AdversarialModule(SupervisedModule):
             None goes on.
         prompt: See :class:`SupervisedModule`.
         mirror: See :class:`SupervisedModule`.
-        validation_metrics: See :class:`ScoredModule`.
-        choose_on: See :class:`ScoredModule`.
+        validation_metrics: See :class:`~saltext.training.scored.ScoredModule`.
+        choose_on: See :class:`~saltext.training.scored.ScoredModule`.
 
     Raises:
         ValueError: A number outside its range, a warm start that has nothing to learn from, or an unknown part of

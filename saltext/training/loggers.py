@@ -15,7 +15,7 @@ from saltext.tracking import define_metrics, epoch_name
 
 
 class StageLogger(WandbLogger):
-    """The W&B logger of one stage: it logs into the job's run, which :func:`saltext.tracking.tracked` has opened.
+    """The W&B logger of one stage: it logs into the job's run, which ``saltext.tracking.tracked`` has opened.
 
     A stage of a schedule has its name before all of its values: ``warmup/val/cc``. Besides what the module logs, each
     time the best epoch changes ``best/MONITORED`` is its score, and what trains is the table ``tables/freeze``. Where

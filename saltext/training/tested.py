@@ -54,7 +54,7 @@ class ScoreboardModule(L.LightningModule):
         model: The module whose predictions are on it, if any; it moves to the device along with this one.
 
     Attributes:
-        scores: See :meth:`Scoreboard.frame`; the same on all processes.
+        scores: See :meth:`~saltext.evaluation.scoreboard.Scoreboard.frame`; the same on all processes.
     """
 
     def __init__(self, scoreboard: Scoreboard, model: "ScoredModule | None") -> None:

@@ -112,10 +112,11 @@ def test_the_place_of_kept_scores_is_the_file_or_its_folder(tmp_path: Path) -> N
     [
         (b"no gzip", ["scores.csv.gz is no score table"]),
         (
-            gzip.compress(b"how,line,task\nx,Theirs,pure\n"),
+            gzip.compress(b"how,line,task\nx,Theirs,pure\n", mtime=0),
             ["generated, image_id, cc", "has the lines Theirs", "no text"],
         ),
     ],
+    ids=["no table", "another study's"],
 )
 def test_a_file_that_holds_no_scores_of_the_study_is_refused(tmp_path: Path, content: bytes, said: list[str]) -> None:
     file = tmp_path / "scores.csv.gz"

@@ -47,14 +47,15 @@ class Baseline(ABC):
             size: Height and width of the maps, usually the pairs' native size.
 
         Returns:
-            Maps that are not negative, float32 (len(indices), 1, *size), on the CPU.
+            Maps that are not negative, float32 ``(len(indices), 1, *size)``, on the CPU.
         """
 
     def truth(self, indices: Sequence[int], size: Size) -> tuple[Tensor, Fixations] | None:
         """What the predictions are scored against where that is not the pairs' own truth.
 
         Returns:
-            None for the pairs' own truth; else density maps float32 (len(indices), 1, *size) and fixations at ``size``.
+            None for the pairs' own truth; else density maps float32 ``(len(indices), 1, *size)`` and fixations at
+            ``size``.
         """
         return None
 
@@ -75,7 +76,7 @@ def native_maps(
         truth: Knows the native sizes.
         indices: Places of the pairs.
         size: Height and width to return.
-        make: Gives the maps (n, 1, *size) of pairs of one native size.
+        make: Gives the maps ``(n, 1, *size)`` of pairs of one native size.
     """
     native = [truth.native_size(index) for index in indices]
     if set(native) == {tuple(size)}:

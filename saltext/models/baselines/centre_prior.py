@@ -25,7 +25,7 @@ a grid twice as fine changes no score of the centre prior by 0.0002."""
 
 
 def share(truth: Truth, index: int) -> Tensor:
-    """A pair's published map on ``GRID``, divided by its sum, float64 (1, *GRID).
+    """A pair's published map on ``GRID``, divided by its sum, float64 ``(1, *GRID)``.
 
     Raises:
         DataError: The map is zero everywhere.
@@ -98,7 +98,7 @@ class LeaveOneImageOut:
             size: Height and width to return.
 
         Returns:
-            float32 (len(indices), 1, *size), each sums to 1 on ``GRID``; zero where the group has no other image.
+            float32 ``(len(indices), 1, *size)``, each sums to 1 on ``GRID``; zero where the group has no other image.
         """
         return torch.cat([resized(self._left(index).float()[None], size) for index in indices])
 
@@ -136,7 +136,7 @@ def prior_of_others(truth: Truth) -> LeaveOneImageOut:
 
 
 def _sum(truth: Truth, indices: Sequence[int]) -> Tensor:
-    """Sum of the shares of pairs, float64 (1, *GRID)."""
+    """Sum of the shares of pairs, float64 ``(1, *GRID)``."""
     total = torch.zeros(1, *GRID, dtype=torch.float64)
     for index in indices:
         total += share(truth, index)

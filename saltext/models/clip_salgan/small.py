@@ -14,9 +14,9 @@ from saltext.models.tranblend.blending import BlendFactory
 class SmallGenerator(Generator):
     """Eight convolutions at full and half resolution, then the text, then the map.
 
-    With a text encoder of 512 features (CLIP ViT-B/32), the fusion :class:`Concat` and the other arguments at their
-    defaults, the state dict has the published keys and shapes (and the text encoder's), and the logits are those of the
-    authors' code::
+    With a text encoder of 512 features (CLIP ViT-B/32), the fusion :class:`~saltext.models.clip_salgan.Concat` and the
+    other arguments at their defaults, the state dict has the published keys and shapes (and the text encoder's), and
+    the logits are those of the authors' code::
 
         y = block(3 convolutions, 64);  y = maxpool(y);  y = block(3, 128);  y = bilinear x2;  y = block(2, 64)
         y = fusion(y, conv1x1(text));  logits = conv(y)

@@ -21,9 +21,9 @@ class GroundedGaze(SaliencyNetwork):
 
     Image classifiers and a sentence encoder, all frozen, are brought together by the names of the classes: where the
     image shows what the text names (evidence), and what each place is called, in the space of the sentences (meanings);
-    see :class:`ClassNameBridge`. A small transformer over the places reads these two, the image's features and the
-    words, and is told the condition under which people looked. Its logits are those of a density: the logarithm of the
-    probability that a fixation falls there, up to a constant.
+    see :class:`saltext.models.tranblend.bridge.ClassNameBridge`. A small transformer over the places reads these two,
+    the image's features and the words, and is told the condition under which people looked. Its logits are those of a
+    density: the logarithm of the probability that a fixation falls there, up to a constant.
 
     Args:
         eyes: Classifiers by name, each with members of its own: what two of them see differs more than what two members

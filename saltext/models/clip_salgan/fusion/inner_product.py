@@ -12,7 +12,7 @@ from saltext.models.tranblend.blending import Blend
 class InnerProduct(Blend):
     r"""Cosines of the text and every position's feature, beside the image feature, through a 3x3 convolution.
 
-    .. math:: c_h(p) = \cos(W_h x_p, V_h t), \quad y = \mathrm{conv}([x, c_1, \dots, c_H])
+    .. math:: c_h(p) = \cos(W_h x_p, V_h t), \quad y = \mathrm{conv}([x, c_1, \ldots, c_H])
 
     Unlike in a concatenation, what a text does to a position depends on what is there.
 

@@ -1,0 +1,24 @@
+"""The pages that people read, as they read them."""
+
+from functools import cache
+
+import pages
+
+from tests.conftest import ROOT
+
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")),
+]
+
+
+@cache
+def written(name: str) -> str:
+    """A page with what it takes from the package filled in, as on the site.
+
+    Not with the comments of conf/, whose commands would have to be composed one by one.
+    """
+    text = (ROOT / name).read_text(encoding="utf-8")
+    path, _, _ = name.removeprefix("docs/").rpartition(".")
+    return text if path == "configuration" else pages.filled(path, text)

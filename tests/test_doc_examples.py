@@ -1,0 +1,226 @@
+"""Every example of README, CONTRIBUTING and docs/ works: Python runs, programs take their commands."""
+
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from PIL import Image
+
+from saltext import export, predict, report, score
+from saltext.demo.settings import parse
+from saltext.errors import ConfigError
+from saltext.metrics import METRICS
+from saltext.reporting import collect, compare
+from saltext.reproduce import targets
+from saltext.run import config_folder
+from saltext.run_folder import RunFolder
+from tests.conftest import ROOT
+from tests.doc_pages import PAGES, written
+
+_FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[^\n`]*)\n(?P<code>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
+_COMMAND = re.compile(r"python -m (?P<module>saltext[\w.]*)(?P<rest>[^`]*)")
+_MAKE = re.compile(r"^make (?P<target>[\w-]+)", re.MULTILINE)
+_SHELL = {"", "text", "console", "bash", "sh"}
+_FLAGS = {"-m", "--multirun", "--help", "--cfg", "job"}  # of Hydra; the rest are overrides
+
+
+def blocks(name: str) -> Iterator[re.Match[str]]:
+    """Fenced blocks of a page, as the site shows it."""
+    return _FENCE.finditer(written(name))
+
+
+def python(name: str) -> list[str]:
+    return [block["code"] for block in blocks(name) if block["language"].strip() == "python"]
+
+
+def shell_lines(name: str) -> list[str]:
+    """Lines of blocks that are no Python and no file; those of commands that the page took from docstrings, too."""
+    shown = [
+        block["code"] for block in blocks(name) if block["language"].strip() in ("", "text", "console", "bash", "sh")
+    ]
+    return [line.strip() for code in shown for line in code.replace("\\\n", " ").splitlines()]
+
+
+def commands() -> dict[tuple[str, ...], str]:
+    """Module and arguments of every command -> the page that shows it first."""
+    found: dict[tuple[str, ...], str] = {}
+    for name in PAGES:
+        for line in shell_lines(name):
+            if command := _COMMAND.search(line):
+                # What a column of explanations or a comment adds is no argument.
+                rest = re.split(r"\s{3,}|\s#\s|; ", command["rest"])[0]
+                found.setdefault((command["module"], *shlex.split(rest)), name)
+    return found
+
+
+COMMANDS = commands()
+
+
+def overrides(words: list[str]) -> list[Override]:
+    return OverridesParser.create().parse_overrides([word for word in words if word not in _FLAGS])
+
+
+def composes(words: list[str]) -> None:
+    """Composes the first job of a command, and its last one if it sweeps."""
+    if resumed := [word for word in words if word.startswith("resume=")]:
+        assert all(word.startswith(("resume=", "output_dir=")) for word in words), resumed
+        return
+    given = overrides(words)
+    sweeps = {o.get_key_element(): list(o.sweep_string_iterator()) for o in given if o.is_discrete_sweep()}
+    for place in (0, -1) if sweeps else (0,):
+        chosen = [
+            f"{o.get_key_element()}={sweeps[o.get_key_element()][place]}" if o.is_discrete_sweep() else o.input_line
+            for o in given
+            if o.is_discrete_sweep() or not o.is_sweep_override()  # a range to search in has no single values
+        ]
+        with initialize_config_dir(str(config_folder()), version_base="1.3"):
+            compose("config", [word for word in chosen if word], return_hydra_config=True)
+
+
+def is_read(main: Callable[[list[str]], None], words: list[str]) -> None:
+    """The parser takes it: what stops it is what the arguments name, which is not here."""
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    assert str(left.value.code).startswith("error:"), left.value.code
+
+
+def reproduces(words: list[str]) -> None:
+    assert words[0] in targets()
+    assert all("=" in word for word in words[1:])
+
+
+def has_folders(number: int) -> Callable[[list[str]], None]:
+    def check(words: list[str]) -> None:
+        assert len(words) == number
+
+    return check
+
+
+def names_a_run(words: list[str]) -> None:
+    given = OmegaConf.from_cli(words)
+    assert "run" in given
+
+
+CHECKS: Mapping[str, Callable[[list[str]], object]] = {
+    "saltext.run": composes,
+    "saltext.evaluate": names_a_run,
+    "saltext.predict": lambda words: is_read(predict.main, [*words, "--run", "nowhere"]),
+    "saltext.export": lambda words: is_read(export.main, words),
+    "saltext.score": lambda words: is_read(score.main, words),
+    "saltext.report": report.requested,
+    "saltext.demo": parse,
+    "saltext.reproduce": reproduces,
+    "saltext.reporting.collect": has_folders(1),
+    "saltext.reporting.compare": has_folders(2),
+    "saltext.reporting.study": lambda words: None,  # a study's name and folders
+    "saltext.reporting.marked_tables": lambda words: None,  # files
+}
+
+
+def test_there_are_commands() -> None:
+    assert {"saltext.run", "saltext.predict", "saltext.report"} <= {module for module, *_ in COMMANDS}
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command)[:80])
+def test_a_command_that_is_shown_is_one_that_its_program_takes(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, *words = command
+    monkeypatch.chdir(tmp_path)
+    assert module in CHECKS, f"{COMMANDS[command]}: no check for {module}; add one"
+    if not words or "--help" in words:
+        return
+    try:
+        CHECKS[module](words)
+    except (ConfigError, HydraException) as error:
+        pytest.fail(f"{COMMANDS[command]}: {' '.join(command)}: {error}")
+
+
+@pytest.mark.parametrize("words", [["model/blend=no_such_one"], ["trainer.max_epoch=1"]])
+def test_a_command_with_an_argument_that_does_not_exist_is_found(words: list[str]) -> None:
+    with pytest.raises(HydraException):
+        composes(words)
+
+
+def test_every_make_target_that_is_shown_is_there() -> None:
+    rules = re.findall(r"^([\w%-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    known = {rule.removesuffix("%") for rule in rules}
+    for name in PAGES:
+        for target in _MAKE.findall("\n".join(shell_lines(name))):
+            assert target in known or re.sub(r"-\w+$", "-", target) in known, f"{name}: make {target}"
+
+
+@pytest.fixture(scope="module")
+def workplace(smoke_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the examples speak of: a run, a picture, pictures and texts."""
+    here = tmp_path_factory.mktemp("workplace")
+    for name in ("FOLDER", "A", "B"):
+        shutil.copytree(smoke_run.root, here / "outputs" / "run" / name)
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    for name in ("street.jpg", "photo.jpg", "photos/hall.png", "more/deep/down.png"):
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(here / name)
+    (here / "texts.csv").write_text("image,text\nstreet.jpg,the white lamps\nphoto.jpg,a dog\n", encoding="utf-8")
+    return here
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in PAGES if python(name)])
+def test_the_python_of_a_page_runs(name: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    torch.manual_seed(0)
+    known = {"__name__": "example", **_truths()} if name.startswith("docs/metrics/") else {"__name__": "example"}
+    for code in python(name):
+        exec(compile(code, name, "exec"), known)  # the project's own pages
+
+
+def _truths() -> dict[str, torch.Tensor]:
+    """What the call on the page of a metric is given."""
+    counts = torch.zeros(2, 1, 12, 16)
+    counts[:, 0, 3, 4:9] = 1
+    return {
+        "pred": torch.rand(2, 1, 12, 16),
+        "density": torch.rand(2, 1, 12, 16),
+        "fixations": counts,
+        "others": counts.flip(2),
+        "baseline": torch.ones(2, 1, 12, 16),
+    }
+
+
+CHEAP = [
+    command
+    for command in COMMANDS
+    if command[0] in ("saltext.predict", "saltext.reporting.collect", "saltext.reporting.compare")
+    and any("outputs/run/" in word for word in command)
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", CHEAP, ids=lambda command: " ".join(command)[:80])
+def test_a_cheap_command_that_is_shown_runs(
+    command: tuple[str, ...], workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(workplace)
+    module, *words = command
+    if module == "saltext.predict":
+        predict.main([*words, "--device", "cpu"])
+    else:
+        program = {"saltext.reporting.collect": collect, "saltext.reporting.compare": compare}[module]
+        monkeypatch.setattr(sys, "argv", [module, *words])
+        program.main()
+    assert capsys.readouterr().out
+
+
+def test_the_pages_of_metrics_are_those_of_the_metrics() -> None:
+    assert {Path(name).stem for name in PAGES if name.startswith("docs/metrics/")} == {"index", *METRICS}

@@ -1,0 +1,111 @@
+"""What the documentation takes from package and conf/, and the files beside it."""
+
+from pathlib import Path
+
+import configuration
+import pages
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from saltext.metrics import METRICS
+from saltext.run import config_folder
+from tests.conftest import ROOT
+from tests.doc_pages import written
+
+CONF = config_folder()
+CHOICES = {choice.name: choice for group in configuration.choices(CONF).values() for choice in group}
+
+
+def leaves(node: object, path: str = "") -> set[str]:
+    if not isinstance(node, dict) or not node:
+        return {path}
+    return {leaf for key, child in node.items() for leaf in leaves(child, f"{path}.{key}" if path else str(key))}
+
+
+def starts(key: str) -> list[str]:
+    """.a.b.c, .a.b, .a."""
+    parts = key.split(".")
+    return ["." + ".".join(parts[:stop]) for stop in range(len(parts), 0, -1)]
+
+
+@pytest.mark.parametrize("file", sorted(CONF.rglob("*.yaml")), ids=lambda file: str(file.relative_to(CONF)))
+def test_every_key_of_every_file_is_in_the_reference(file: Path) -> None:
+    content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    expected = {key for key in leaves({k: v for k, v in content.items() if k != "defaults"}) if key}
+    found = {f".{key.path}" for key in configuration.read_choice(CONF, file).keys if key.value}
+    # A mapping written on one line is one entry.
+    missing = [key for key in expected if not any(path.endswith(tuple(starts(key))) for path in found)]
+    assert not missing
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        ("config.yaml", []),
+        ("model/freeze=half", ["model/freeze=half"]),
+        ("model/blend=film", ["model/blend=film"]),
+        ("data=own", ["data=own"]),
+        ("schedule/epochs=paper", ["schedule=tranblend/every_task", "preset=paper"]),
+        ("training=adversarial", ["training=adversarial"]),
+        ("preset=smoke", ["preset=smoke"]),
+    ],
+)
+def test_keys_are_written_as_on_the_command_line(name: str, overrides: list[str]) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = OmegaConf.to_container(compose("config", overrides))
+    composed = leaves(cfg)
+    shown = {key.path for key in CHOICES[name].keys if key.value and not key.path.startswith("hydra.")}
+    assert shown
+    assert {key for key in shown if not any(leaf == key or leaf.startswith(f"{key}.") for leaf in composed)} == set()
+
+
+def test_a_key_comes_with_its_value_and_the_comment_beside_or_above_it(tmp_path: Path) -> None:
+    (tmp_path / "part").mkdir()
+    file = tmp_path / "part" / "one.yaml"
+    file.write_text(
+        "# What it is.\n#\n#   python -m saltext.run part=one\ndefaults:\n  - other   # first\n  - /group@_here_: x\n"
+        'a: 1   # beside\ngroup:   # of several\n  # above,\n  # in two lines\n  b: [1, 2]\n  c: "#no comment"\n'
+    )
+    choice = configuration.read_choice(tmp_path, file)
+    assert choice.name == "part=one"
+    assert list(choice.opening) == ["What it is.", "", "  python -m saltext.run part=one"]
+    assert list(choice.parts) == ["other", "/group@_here_: x"]
+    assert [(key.path, key.value, key.comment) for key in choice.keys] == [
+        ("part.a", "1", "beside"),
+        ("part.group", "", "of several"),
+        ("part.group.b", "[1, 2]", "above, in two lines"),
+        ("part.group.c", '"#no comment"', ""),
+    ]
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_the_page_of_a_metric_says_how_it_is_called_where_it_comes_from_and_what_it_does_not_see(name: str) -> None:
+    page = written(f"docs/metrics/{name}.md")
+    for said in (f"`{name}`", METRICS[name].title, "autofunction", "score(pred", "## What it does not see"):
+        assert said in page
+    function = METRICS[name].function
+    described = getattr(function, "func", function).__doc__ or ""
+    for said in (".. math::", "Returns:", "References:"):
+        assert said in described, said
+
+
+def test_no_page_leaves_a_gap() -> None:
+    assert "<!-- " not in pages.filled("x", "<!-- metrics --> <!-- commands --> <!-- configuration -->")
+
+
+def test_a_titled_block_gets_its_title_as_caption() -> None:
+    assert (
+        pages.filled("x", '```yaml title="a.yaml"\nb: 1\n```') == "```{code-block} yaml\n:caption: a.yaml\n\nb: 1\n```"
+    )
+
+
+def test_the_citation_has_what_its_format_needs() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["cff-version"] == "1.2.0"
+    assert {"message", "title", "authors"} <= set(citation)
+    assert citation["authors"] == [{"name": "saltext maintainers"}]
+    for reference in citation["references"]:
+        assert {"type", "title", "authors"} <= set(reference)
+    assert {"TranBlend", "CLIP-SalGAN", "TranSalNet"} == {one["title"] for one in citation["references"]}
