@@ -136,8 +136,8 @@ def _section(choice: Choice) -> list[str]:
     if choice.parts:
         lines += ["Starts from " + ", ".join(f"`{part}`" for part in choice.parts) + ".", ""]
     if choice.keys:
-        rows = [f"| `{key.path}` | {_code(key.value)} | {_cell(key.comment)} |" for key in choice.keys]
-        lines += ["| key | value | what |", "|---|---|---|", *rows, ""]
+        rows = [f"| `{key.path}`{_code(key.value)} | {_cell(key.comment)} |" for key in choice.keys]
+        lines += ["| key and value | what |", "|---|---|", *rows, ""]
     return lines
 
 
@@ -154,7 +154,7 @@ def _prose(opening: Sequence[str]) -> list[str]:
 
 
 def _code(value: str) -> str:
-    return f"`{_cell(value)}`" if value else ""
+    return f" = `{_cell(value)}`" if value else ""
 
 
 def _cell(text: str) -> str:

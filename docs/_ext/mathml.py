@@ -14,7 +14,7 @@ def _inline(self: HTML5Translator, node: nodes.math) -> None:
 
 def _block(self: HTML5Translator, node: nodes.math_block) -> None:
     formula = tex2mathml(node.astext(), as_block=True)
-    self.body.append(self.starttag(node, "div", CLASS="math") + formula + "</div>\n")
+    self.body.append(self.starttag(node, "div", CLASS="formula", STYLE="overflow: auto hidden") + formula + "</div>\n")
     raise nodes.SkipNode
 
 
