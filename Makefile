@@ -22,12 +22,12 @@ ORACLE := $(VENV)/.oracle
 
 install: $(STAMP)
 
-# Hashes of the lock file are checked; uv is the fast way, pip the way that is always there.
+# The lock file is complete, and its hashes are checked; uv is the fast way, pip the way that is always there.
 $(STAMP): pyproject.toml requirements.lock
 	test -x $(BIN)/python || $$(command -v $(PYTHON) || command -v python3) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv || true
-	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock \
-	  || $(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements.lock \
+	  || $(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps -e . \
 	  || $(BIN)/python -m pip install --quiet --no-deps -e .
 	touch $(STAMP)
@@ -35,8 +35,8 @@ $(STAMP): pyproject.toml requirements.lock
 # Built from source: where that fails, its tests are skipped and say so.
 oracle: $(ORACLE)
 $(ORACLE): $(STAMP) requirements-oracle.lock
-	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-oracle.lock \
-	  || $(BIN)/python -m pip install --quiet --require-hashes -r requirements-oracle.lock \
+	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements-oracle.lock \
+	  || $(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements-oracle.lock \
 	  || echo "pysaliency could not be built (it needs a C compiler); tests against it will be skipped"
 	touch $(ORACLE)
 
