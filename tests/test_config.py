@@ -54,6 +54,7 @@ GROUPS = sorted(
 BROUGHT_BY = {
     "model/generator": "model=clip_salgan",
     "model/fusion": "model=clip_salgan",
+    "model/eyes": "model=grounded_gaze",
     "model/text_encoder/clip_salgan": "model=clip_salgan",
     "training/discriminator": "training=adversarial",
     "schedule/epochs": "schedule=tranblend/every_task",
