@@ -51,7 +51,7 @@ def export(run: str | Path, to: str | Path, stage: str | None = None, half: bool
     chosen = chosen_stage(trusted_configuration(source, OmegaConf.create({})), source, stage)
     weights = read_weights(weights_of(chosen))
     target.checkpoints.mkdir(parents=True)
-    OmegaConf.save(_without_paths(chosen.cfg), target.config)
+    OmegaConf.save(_without_paths(chosen.cfg), target.config, resolve=True)
     shutil.copyfile(source.split, target.split)
     torch.save(_rounded(weights) if half else dict(weights), target.best)
     return target
@@ -62,13 +62,11 @@ def _without_paths(cfg: DictConfig) -> DictConfig:
     here: dict[str, Any] = {
         "output_dir": "outputs",
         "checkpoint": None,
-        "schedule": {"stages": {}},
         "data": {"root": f"data/{Path(cfg.data.root).name}", "cache_dir": "outputs/cache", "split": "split.json"},
     }
-    plain = OmegaConf.to_container(cfg, resolve=True)
-    plain["schedule"] = {}  # type: ignore[index,call-overload]
-    merged: DictConfig = OmegaConf.merge(plain, here)  # type: ignore[assignment]
-    return merged
+    made: DictConfig = OmegaConf.merge(cfg, here)  # type: ignore[assignment]
+    made.schedule = {"stages": {}}  # merged, it would keep the run's
+    return made
 
 
 def _rounded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

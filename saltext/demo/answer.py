@@ -112,7 +112,7 @@ def answer(model: Model, question: Question) -> Answer:
         OSError: A file cannot be written.
     """
     photo, readings = _usable(question)
-    densities = [next(model.densities([(photo, reading)])) for reading in readings]
+    densities = list(model.densities([(photo, reading) for reading in readings]))
     thumbnail = small(photo.pixels)
     maps = [
         TextMap(r.text, reduced(density, thumbnail), r.task) for r, density in zip(readings, densities, strict=True)
