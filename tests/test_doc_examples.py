@@ -17,16 +17,20 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from PIL import Image
 
-from saltext import export, predict, report, score
+from saltext import evaluate, export, predict, report, score
+from saltext.data.sjtu_tis import read_index
+from saltext.data.synthetic import generate
 from saltext.demo.settings import parse
 from saltext.errors import ConfigError
 from saltext.metrics import METRICS
 from saltext.reporting import collect, compare
+from saltext.reporting.scores import read_scores
 from saltext.reproduce import targets
 from saltext.run import config_folder
 from saltext.run_folder import RunFolder
 from tests.conftest import ROOT
 from tests.doc_pages import PAGES, written
+from tests.small_runs import QUICK, ran
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[^\n`]*)\n(?P<code>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"python -m (?P<module>saltext[\w.]*)(?P<rest>[^`]*)")
@@ -163,7 +167,7 @@ def test_every_make_target_that_is_shown_is_there() -> None:
 
 @pytest.fixture(scope="module")
 def workplace(smoke_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the examples speak of: a run, a picture, pictures and texts."""
+    """A folder with what the examples speak of: a run, a picture, pictures and texts, a data set and maps of it."""
     here = tmp_path_factory.mktemp("workplace")
     for name in ("FOLDER", "A", "B"):
         shutil.copytree(smoke_run.root, here / "outputs" / "run" / name)
@@ -171,6 +175,9 @@ def workplace(smoke_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) ->
     for name in ("street.jpg", "photo.jpg", "photos/hall.png", "more/deep/down.png"):
         (here / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(here / name)
+    for pair in read_index(generate(here / "data" / "sjtu-tis", images=6, size_range=(96, 128))):
+        (here / "PRED_DIR").mkdir(exist_ok=True)
+        shutil.copyfile(pair.density, here / "PRED_DIR" / f"{pair.name}.png")
     (here / "texts.csv").write_text("image,text\nstreet.jpg,the white lamps\nphoto.jpg,a dog\n", encoding="utf-8")
     return here
 
@@ -198,28 +205,84 @@ def _truths() -> dict[str, torch.Tensor]:
     }
 
 
-CHEAP = [
-    command
-    for command in COMMANDS
-    if command[0] in ("saltext.predict", "saltext.reporting.collect", "saltext.reporting.compare")
-    and any("outputs/run/" in word for word in command)
-]
+_ELSEWHERE = (
+    "+experiment=", "data=own", "checkpoint=",         # test_experiments.py, test_own_data.py
+    "trainer.devices=", "resume=", "hydra", "logger",  # test_run.py, test_jobs.py, test_sweep.py, test_tracking.py
+)  # fmt: skip
+_OF_PLACE_AND_SIZE = ("data.root=", "preset=", "data=")  # here they are those of the smoke preset
+
+
+def small_runs() -> dict[tuple[str, ...], str]:
+    """Overrides of the single runs that the pages show, of a sweep its last job -> the page that shows it first."""
+    found: dict[tuple[str, ...], str] = {}
+    for (module, *words), name in COMMANDS.items():
+        if module == "saltext.run" and not {"--help", "--cfg"} & {*words}:
+            chosen = [word for word in words if word not in _FLAGS and not word.startswith(_OF_PLACE_AND_SIZE)]
+            if not any(word.startswith(_ELSEWHERE) for word in words):
+                found.setdefault(tuple(chosen), name)
+    return found
+
+
+RUNS = small_runs()
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("outputs")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", CHEAP, ids=lambda command: " ".join(command)[:80])
-def test_a_cheap_command_that_is_shown_runs(
+@pytest.mark.parametrize("words", RUNS, ids=" ".join)
+def test_a_run_that_is_shown_runs_at_smoke_size(words: tuple[str, ...], outputs: Path) -> None:
+    given = {o.get_key_element(): o for o in overrides([*words])}
+    last = [
+        f"{key}={list(o.sweep_string_iterator())[-1]}" if o.is_discrete_sweep() else str(o.input_line)
+        for key, o in given.items()
+    ]
+    small = [word for word in (*QUICK, "data.images=24") if word.partition("=")[0] not in given]
+    folder = ran(RunFolder(outputs / "_".join(["run", *words])), *small, f"output_dir={outputs}", *last)
+    assert folder.result.stat().st_size > 0
+    assert len(read_scores(folder.scores)) > 0
+
+
+def called(main: Callable[[], None], words: list[str]) -> None:
+    """A program that reads its arguments from the command line alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["saltext", *words])
+        main()
+
+
+PROGRAMS: Mapping[str, Callable[[list[str]], object]] = {
+    "saltext.predict": lambda words: predict.main([*words, "--device", "cpu"]),
+    "saltext.export": export.main,
+    "saltext.score": score.main,
+    "saltext.evaluate": lambda words: called(evaluate.main, words),
+    "saltext.report": lambda words: called(report.main, words),
+    "saltext.reporting.collect": lambda words: called(collect.main, words),
+    "saltext.reporting.compare": lambda words: called(compare.main, words),
+}
+_IN_THE_WORKPLACE = ("outputs/run/", "data/sjtu-tis")
+_NOT_THERE = ("image_1800/", "--stage", "/elsewhere/", "trainer.devices=2")  # its run has one stage and one process
+
+
+def on_the_workplace(module: str, words: list[str]) -> bool:
+    text = " ".join(words)
+    return module in PROGRAMS and any(p in text for p in _IN_THE_WORKPLACE) and not any(p in text for p in _NOT_THERE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command", [c for c in COMMANDS if on_the_workplace(c[0], [*c[1:]])], ids=lambda command: " ".join(command)[:80]
+)
+def test_a_command_that_is_shown_runs(
     command: tuple[str, ...], workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(workplace)
     module, *words = command
-    if module == "saltext.predict":
-        predict.main([*words, "--device", "cpu"])
-    else:
-        program = {"saltext.reporting.collect": collect, "saltext.reporting.compare": compare}[module]
-        monkeypatch.setattr(sys, "argv", [module, *words])
-        program.main()
-    assert capsys.readouterr().out
+    shutil.rmtree("my_model", ignore_errors=True)  # of an example before this one
+    PROGRAMS[module](words)
+    shown = capsys.readouterr()
+    assert shown.out + shown.err
 
 
 def test_the_pages_of_metrics_are_those_of_the_metrics() -> None:

@@ -1,7 +1,4 @@
-"""Somebody's own data from a description to tables and predictions, and SALICON as the start of other studies.
-
-In this process: what starts jobs is tested elsewhere.
-"""
+"""Somebody's own data from a description to tables and predictions, and SALICON as the start of other studies."""
 
 from pathlib import Path
 
@@ -9,45 +6,26 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 import saltext
-from saltext import build, worker
-from saltext.console import quiet_libraries
+from saltext import build
 from saltext.errors import ConfigError
 from saltext.evaluate import configuration, evaluate
 from saltext.models.checkpoints import read_weights
 from saltext.reporting.scores import of_protocol, read_scores
-from saltext.run import config_folder
 from saltext.run_folder import RunFolder
 from tests.data.made_up_layouts import own_copy, write_salicon
+from tests.small_runs import SMALL, composed, ran
 
 pytestmark = pytest.mark.slow
 
-SMALL = (
-    "preset=smoke", "data.batch_size=4", "data.image_size=[64,96]", "data.map_size=[16,24]", "trainer.max_epochs=1",
-    "evaluation.pictures=1",
-)  # fmt: skip
 LABEL = "tranblend-token_cross_attention"
 NAMES = {"pure": "free", "whole": "scene", "general": "both", "salient": "large", "non_salient": "small"}
 
 
-def composed(outputs: Path, *overrides: str) -> DictConfig:
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        cfg = compose("config", [*SMALL, f"output_dir={outputs}", *overrides])
-    OmegaConf.resolve(cfg)
-    return cfg
-
-
-def ran(folder: Path, *overrides: str) -> RunFolder:
-    run = RunFolder(folder / "run")
-    run.root.mkdir(parents=True)
-    cfg = composed(folder, *overrides)
-    OmegaConf.save(cfg, run.config)
-    quiet_libraries()
-    worker.train_and_test(cfg, run)
-    return run
+def small_run(folder: Path, *overrides: str) -> RunFolder:
+    return ran(RunFolder(folder / "run"), *SMALL, f"output_dir={folder}", *overrides)
 
 
 @pytest.fixture(scope="module")
@@ -67,14 +45,14 @@ def description(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(description: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    return ran(tmp_path_factory.mktemp("finished"), "data=own", f"data.description={description}")
+    return small_run(tmp_path_factory.mktemp("finished"), "data=own", f"data.description={description}")
 
 
 @pytest.fixture(scope="module")
 def pretrained(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     folder = tmp_path_factory.mktemp("pretrained")
     write_salicon(folder / "salicon")
-    return ran(folder, "+experiment=pretrain_salicon", f"data.root={folder / 'salicon'}", *SMALL)
+    return small_run(folder, "+experiment=pretrain_salicon", f"data.root={folder / 'salicon'}")
 
 
 def test_every_condition_is_scored_beside_what_people_and_the_centre_reach(finished: RunFolder) -> None:
@@ -117,10 +95,13 @@ def test_its_model_predicts_where_the_data_are_not(
 def test_a_schedule_may_name_the_conditions(description: Path, tmp_path: Path) -> None:
     stages = "schedule.stages={look:{tasks:[free],test:false},read:{tasks:[large,small],start:look}}"
     none = ("evaluation.baselines=[]", "evaluation.text_effect=false", "evaluation.paper=null")
-    run = ran(tmp_path, "data=own", f"data.description={description}", f"+{stages}", *none)
+    own = ("data=own", f"data.description={description}", f"output_dir={tmp_path}")
+    run = ran(RunFolder(tmp_path / "run"), *SMALL, *own, f"+{stages}", *none)
     assert set(read_scores(run.scores)["task"]) == {"large", "small"}
     with pytest.raises(ConfigError, match="unknown tasks in"):
-        ran(tmp_path / "wrong", "data=own", f"data.description={description}", "+schedule.stages={a:{tasks:[lage]}}")
+        small_run(
+            tmp_path / "wrong", "data=own", f"data.description={description}", "+schedule.stages={a:{tasks:[lage]}}"
+        )
 
 
 def test_salicon_trains_to_weights_and_a_table(pretrained: RunFolder) -> None:
@@ -135,9 +116,8 @@ def test_salicon_trains_to_weights_and_a_table(pretrained: RunFolder) -> None:
 def test_what_salicon_taught_is_the_start_of_other_studies(
     pretrained: RunFolder, description: Path, tmp_path: Path, model: str
 ) -> None:
-    cfg = composed(
-        tmp_path, f"model={model}", "data=own", f"data.description={description}", f"checkpoint={pretrained.best}"
-    )
+    own = ("data=own", f"data.description={description}", f"output_dir={tmp_path}")
+    cfg = composed(*SMALL, *own, f"model={model}", f"checkpoint={pretrained.best}")
     state = build.network(cfg).state_dict()
     taught = read_weights(pretrained.best)
     assert taught.keys() <= state.keys()
