@@ -56,6 +56,11 @@ def read_index(root: Path | str) -> list[FilePair]:
     return sorted(pairs, key=lambda pair: (pair.image_id, TASK_ORDER[pair.task]))
 
 
+def is_published_layout(root: Path) -> bool:
+    """Whether a folder is meant to be SJTU-TIS: it has the folders, complete or not."""
+    return all(any((root / name).is_dir() for name in names) for names in FOLDERS.values())
+
+
 def image_sets(pairs: Iterable[Pair]) -> dict[str, ImageSet]:
     """The half of the data set each image belongs to: A has whole and pure texts, B the other four tasks.
 

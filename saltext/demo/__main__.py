@@ -4,13 +4,14 @@
     python -m saltext.demo                                        the shipped model
     python -m saltext.demo run=DIR examples=photos/               your own pictures to choose from
     python -m saltext.demo run=DIR examples=texts.csv             ... with texts: columns image,text
+    python -m saltext.demo examples=data/sjtu-tis                 images of SJTU-TIS that the model has not trained on
     python -m saltext.demo run=DIR port=0 device=cpu timeout=20   any free port
 
 Arguments:
     run=DIR          folder of a trained run (default: the shipped model)
     stage=NAME       which training of a run with a schedule
     device=NAME      cpu, cuda, cuda:1 ... (default: an accelerator if there is one)
-    examples=PATH    folder of pictures, or CSV (default: generated pictures)
+    examples=PATH    folder of pictures, CSV, or SJTU-TIS (default: generated pictures)
     port=N           where the page is (default: 7860); 0: any that is free
     max_mib=N        largest file that can be uploaded, in MiB (default: 20)
     max_pixels=N     largest image, in pixels (default: 16000000)

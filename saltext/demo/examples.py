@@ -1,12 +1,14 @@
 """Pictures to choose from, for who has none at hand."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from saltext.data import Split
 from saltext.data.faults import Faults
+from saltext.data.pairs import Pair
 from saltext.data.sjtu_tis import read_index
 from saltext.data.synthetic import generate
 from saltext.prediction.inputs import requests, usable
@@ -36,7 +38,31 @@ def generated(folder: Path) -> list[Example]:
     Args:
         folder: Where to write them; a new one.
     """
-    pairs = read_index(generate(folder, images=_IMAGES, size_range=_SIDES))
+    return _with_two_texts(read_index(generate(folder, images=_IMAGES, size_range=_SIDES)))
+
+
+def of_data_set(root: Path, split: Split | None) -> list[Example]:
+    """Images of SJTU-TIS with their text about the salient objects and the one about the others.
+
+    Args:
+        root: Its folder.
+        split: Of the model: images that it trained on, or that chose its epoch, are not offered. None: all are.
+
+    Returns:
+        At most ``MOST``, evenly taken from all.
+
+    Raises:
+        DataError: The data set is not complete.
+    """
+    pairs = read_index(root)
+    if split is not None:
+        seen = {*split.parts["train"], *split.parts["val"]}
+        pairs = [pair for pair in pairs if not {pair.image_id, pair.name} & seen]
+    found = _with_two_texts(pairs)
+    return found[:: -(-len(found) // MOST)] if found else []
+
+
+def _with_two_texts(pairs: Iterable[Pair]) -> list[Example]:
     found = []
     for _, of_image in groupby(pairs, key=lambda pair: pair.image_id):
         by_task = {pair.task: pair for pair in of_image}

@@ -13,12 +13,17 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from saltext.data import Split
+from saltext.data.sjtu_tis import is_published_layout
 from saltext.demo import examples
 from saltext.demo.answer import load_model
+from saltext.demo.examples import Example
 from saltext.demo.page import Downloads, Page
 from saltext.demo.predictor import Predictor
 from saltext.demo.settings import LOCALHOST, Settings
 from saltext.errors import ConfigError
+from saltext.prediction.loading import shipped_run
+from saltext.run_folder import RunFolder
 
 _WAITING = 8  # questions in the queue; whoever asks more is told to come back
 _MIB = 2**20
@@ -77,7 +82,7 @@ def serve(settings: Settings, folder: Path) -> None:
     Raises:
         SaltextError: The model, an example, the address or the port cannot be used.
     """
-    offered = examples.own(settings.examples) if settings.examples else examples.generated(folder / "examples")
+    offered = _examples(settings, folder / "examples")
     load = partial(load_model, settings.run, settings.stage, settings.device)
     with Predictor(load, settings.timeout) as predictor:
         page = Page(predictor, settings, offered, Downloads(folder / "gradio" / "answers"))
@@ -86,6 +91,15 @@ def serve(settings: Settings, folder: Path) -> None:
                 print(f"warning: whoever reaches {settings.host} can use the page; it has no password", file=sys.stderr)
             print(f"{predictor.about.name} on {predictor.about.device}: {address} (Ctrl-C ends it)", flush=True)
             threading.Event().wait()
+
+
+def _examples(settings: Settings, folder: Path) -> list[Example]:
+    if settings.examples is None:
+        return examples.generated(folder)
+    if not is_published_layout(settings.examples):
+        return examples.own(settings.examples)
+    run = shipped_run() if settings.run is None else RunFolder.existing(settings.run)
+    return examples.of_data_set(settings.examples, Split.load(run.split) if run.split.is_file() else None)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from saltext.data import SyntheticDataModule
 from saltext.demo import examples
 from saltext.errors import DataError
 from tests.demo.stub import photo
@@ -20,6 +21,26 @@ def test_generated_pictures_come_with_a_text_about_each_kind_of_object(tmp_path:
             assert max(picture.size) >= 480
     assert len({example.image for example in offered}) == 6
     assert {path.name for path in tmp_path.iterdir()} == {"examples"}
+
+
+def test_of_a_data_set_images_with_two_texts_are_offered_that_the_model_has_not_seen(data: SyntheticDataModule) -> None:
+    everything = examples.of_data_set(data.root, None)
+    described = {pair.image_id for pair in data.pairs if pair.task == "salient"}
+    shown = {example.image.stem.split("_")[0]: example.texts for example in everything}
+    assert shown.keys() == described
+    assert all(texts is not None and all(texts) for texts in shown.values())
+    unseen = examples.of_data_set(data.root, data.split)
+    assert {example.image.stem.split("_")[0] for example in unseen} == described & {*data.split.parts["test"]}
+    assert 0 < len(unseen) < len(everything)
+
+
+def test_of_a_large_data_set_a_few_from_everywhere_are_offered(
+    data: SyntheticDataModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = [example.image for example in examples.of_data_set(data.root, None)]
+    monkeypatch.setattr(examples, "MOST", 3)
+    step = -(-len(every) // 3)
+    assert [example.image for example in examples.of_data_set(data.root, None)] == every[::step]
 
 
 def test_a_folder_of_pictures_is_offered_without_texts(tmp_path: Path) -> None:
