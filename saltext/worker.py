@@ -12,6 +12,7 @@ from typing import Any
 
 import lightning as L
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from saltext import build, provenance
 from saltext.console import log_to, quiet_libraries
@@ -20,6 +21,7 @@ from saltext.errors import DataError, SaltextError
 from saltext.launch import is_first, watch_parent
 from saltext.models.checkpoints import load_weights
 from saltext.models.freezing import freeze_table
+from saltext.models.memory import FeatureStore, Memory
 from saltext.models.network import SaliencyNetwork
 from saltext.models.transalnet import TranSalNet
 from saltext.reporting import freeze, run_report
@@ -68,18 +70,26 @@ def _say_what_trains(module: SupervisedModule) -> None:
     network = module.network
     if isinstance(network, TranSalNet):
         freeze.show(freeze_table(network))
-    if not isinstance(network, SaliencyNetwork) or network.memory is None:
-        return
-    if not all(parameter.requires_grad for parameter in network.parameters()):
-        when = "" if network.memory.in_training else " in evaluation (data.augment=flip or none: in training, too)"
-        _log.info("what frozen parts make of an image is remembered%s in %s", when, network.memory.store.path)
+    memory, store = _kept(network)
+    if (
+        memory is not None
+        and store is not None
+        and not all(parameter.requires_grad for parameter in network.parameters())
+    ):
+        when = "" if memory.in_training else " in evaluation (data.augment=flip or none: in training, too)"
+        _log.info("what frozen parts make of an image is remembered%s in %s", when, store.path)
 
 
 def _say_what_is_remembered(module: SupervisedModule) -> None:
-    memory = module.network.memory if isinstance(module.network, SaliencyNetwork) else None
-    if memory is not None and len(memory.store):
-        size = memory.store.disk_bytes / 2**20
-        _log.info("%d results of frozen parts take %.0f MiB in %s", len(memory.store), size, memory.store.path)
+    _, store = _kept(module.network)
+    if store is not None and len(store):
+        _log.info("%d results of frozen parts take %.0f MiB in %s", len(store), store.disk_bytes / 2**20, store.path)
+
+
+def _kept(network: nn.Module) -> tuple[Memory | None, FeatureStore | None]:
+    """A network's memory, and where it keeps results for later runs."""
+    memory = network.memory if isinstance(network, SaliencyNetwork) else None
+    return memory, memory.store if memory is not None and isinstance(memory.store, FeatureStore) else None
 
 
 def _record_stage(stage: Stage, data: SaliencyDataModule, seconds: float) -> None:

@@ -1,4 +1,6 @@
-"""Results of frozen computation, computed once and read back afterwards: on disk, shared by processes and runs.
+"""Results of frozen computation, computed once and read back afterwards.
+
+On disk, shared by processes and runs; or in this process alone, where only the last few come back.
 
 Everything is found by content: the key of a result is a digest of what came in, of the weights that made it and of
 their configuration. Other weights or inputs have other keys, so a result is never stale.
@@ -6,8 +8,10 @@ their configuration. Other weights or inputs have other keys, so a result is nev
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from safetensors.torch import load, save
@@ -17,6 +21,41 @@ Features = tuple[Tensor, ...]
 
 _WAIT_S = 120.0  # for another process that is writing
 _AT_ONCE = 4  # samples
+
+
+class Store(Protocol):
+    """Tuples of tensors by key."""
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, Features]:
+        """What is known of some keys, on the CPU."""
+
+    def put(self, items: Mapping[bytes, Features]) -> None:
+        """Keep results."""
+
+
+class RecentFeatures:
+    """Tuples of tensors by key in memory, those that were used last. For one thread.
+
+    Args:
+        most: How many are kept.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: OrderedDict[bytes, Features] = OrderedDict()
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, Features]:
+        """What is kept of some keys, on the CPU."""
+        found = {key: self._kept[key] for key in keys if key in self._kept}
+        for key in found:
+            self._kept.move_to_end(key)
+        return found
+
+    def put(self, items: Mapping[bytes, Features]) -> None:
+        """Keep results in the place of those that were not asked for the longest."""
+        self._kept.update(items)
+        while len(self._kept) > self._most:
+            self._kept.popitem(last=False)
 
 
 class FeatureStore:
@@ -53,7 +92,7 @@ class FeatureStore:
                 found[key] = tuple(tensors[str(place)] for place in range(len(tensors)))
         return found
 
-    def put(self, items: dict[bytes, Features]) -> None:
+    def put(self, items: Mapping[bytes, Features]) -> None:
         """Keep results; of a key that is known already, the first one stays."""
         rows = [(key, save({str(i): t.contiguous() for i, t in enumerate(value)})) for key, value in items.items()]
         with self._open() as connection:
@@ -81,7 +120,7 @@ class Memory:
         salt: Whatever else results depend on, besides weights and input.
     """
 
-    def __init__(self, store: FeatureStore, in_training: bool = True, salt: str = "") -> None:
+    def __init__(self, store: Store, in_training: bool = True, salt: str = "") -> None:
         self.store = store
         self.in_training = in_training
         self._salt = salt.encode()

@@ -14,6 +14,8 @@ from saltext import build
 from saltext.errors import CheckpointError, ConfigError
 from saltext.evaluate import configuration
 from saltext.models.checkpoints import load_weights
+from saltext.models.memory import Memory, RecentFeatures
+from saltext.models.network import SaliencyNetwork
 from saltext.models.packaged import WeightPackage, packaged_file
 from saltext.prediction.model import Model
 from saltext.run import config_folder
@@ -35,6 +37,7 @@ SHIPPED = WeightPackage(
 """The model used where none is named: what ``saltext.export`` made of a run, described in saltext/shipped/README.md."""
 
 _CONFIG = "config.yaml"
+_REMEMBERED = 64  # results of frozen parts, up to about 2 MiB each; an image has one of each encoder and size
 _BUILT = ("data", "model", "normalize", "loss", "optimizer", "scheduler", "training")
 _NEEDED = (*_BUILT, "prompt", "evaluation", "schedule", "label")
 
@@ -59,10 +62,13 @@ def load(run: str | Path | None = None, *, stage: str | None = None, device: str
         CheckpointError: The weights are missing, damaged, of another network, or hold more than tensors.
     """
     folder = shipped_run() if run is None else RunFolder.existing(run)
-    # No memory of frozen parts: it would write files where somebody only wants to look.
+    # What frozen parts make of an image is not kept on disk: nothing is written where somebody only wants to look.
     cfg = trusted_configuration(folder, OmegaConf.create({"cache_features": False}))
     chosen = chosen_stage(cfg, folder, stage)
-    return Model(module_of(chosen, folder, device), build.datamodule(chosen.cfg).settings, str(folder.root))
+    module = module_of(chosen, folder, device).requires_grad_(False)
+    if isinstance(module.network, SaliencyNetwork):
+        module.network.remember(Memory(RecentFeatures(_REMEMBERED)))
+    return Model(module, build.datamodule(chosen.cfg).settings, str(folder.root))
 
 
 def module_of(stage: Stage, run: RunFolder, device: str | torch.device | None = None) -> SupervisedModule:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from saltext.models.freezing import freeze
-from saltext.models.memory import Features, FeatureStore, Memory
+from saltext.models.memory import Features, FeatureStore, Memory, RecentFeatures
 
 
 class Two(nn.Module):
@@ -140,4 +140,31 @@ def test_a_large_batch_is_computed_a_few_samples_at_a_time(module: Two, store: F
     convolved, _ = Memory(store).recall(module, x, watched)
     assert sum(sizes) == 11
     assert max(sizes) <= 4
+    torch.testing.assert_close(convolved, module.conv(x))
+
+
+def test_what_is_kept_in_the_process_equals_what_is_computed(module: Two) -> None:
+    memory, x = Memory(RecentFeatures(4)), images(3)
+    for _ in range(2):
+        convolved, mean = memory.recall(module, x, module)
+        torch.testing.assert_close(convolved, module.conv(x))
+        torch.testing.assert_close(mean, x.mean((1, 2, 3)))
+    assert module.seen == 3
+
+
+def test_what_was_not_asked_for_the_longest_goes_first(module: Two) -> None:
+    memory, x = Memory(RecentFeatures(2)), images(3)
+    memory.recall(module, x[:2], module)
+    memory.recall(module, x[:1], module)  # now the second one is the oldest
+    memory.recall(module, x[2:], module)
+    assert module.seen == 3
+    memory.recall(module, x[[0, 2]], module)
+    assert module.seen == 3
+    memory.recall(module, x[1:2], module)
+    assert module.seen == 4
+
+
+def test_a_batch_larger_than_what_is_kept_is_computed_whole(module: Two) -> None:
+    x = images(5)
+    (convolved, _) = Memory(RecentFeatures(2)).recall(module, x, module)
     torch.testing.assert_close(convolved, module.conv(x))

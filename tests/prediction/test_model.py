@@ -100,6 +100,19 @@ def test_the_text_changes_the_map(model: Model, photo: Path) -> None:
     np.testing.assert_array_equal(one, model.predict(photo, "the red circle"))
 
 
+def test_an_image_is_encoded_once_whatever_the_texts(smoke_run: RunFolder, photo: Path) -> None:
+    model = saltext.load(smoke_run.root, device="cpu")
+    encoder = model._module.network.get_submodule("encoder")
+    seen: list[int] = []
+    encoder.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    alone = [saltext.load(smoke_run.root, device="cpu").predict(photo, text) for text in ("a lamp", "the dog")]
+    opened = open_photo(photo)
+    together = model.densities([(opened, Reading("a lamp", None)), (opened, Reading("the dog", None))])
+    np.testing.assert_allclose(list(together), alone, rtol=1e-4)
+    assert np.array_equal(model.predict(photo, "the dog"), model.predict(photo, "the dog"))
+    assert seen == [1]
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 400), (400, 1), (700, 3)], ids=str)
 def test_pictures_of_any_shape_are_predicted(model: Model, size: tuple[int, int]) -> None:
     density = model.predict(np.zeros((*size, 3), np.uint8), "x")
