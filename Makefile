@@ -3,7 +3,7 @@
 # make lint         style and types
 # make docs         the documentation, into build/docs: open build/docs/index.html, no server is needed
 # make demo         install, then a page in your browser: RUN=folder of a trained run, ARGS=any argument of saltext.demo
-# make notebooks    install, then JupyterLab (which it installs besides) in your browser, at notebooks/
+# make notebooks    install, then JupyterLab (which it installs besides) in your browser, at notebooks/ (ARGS=--no-browser)
 # make reproduce-table2   the papers' tables and figures beside ours: -table2, -fig2 ... -fig7, -salgan; our own: -embedded; -all. Says what is missing,
 #                      runs or resumes what it needs, and writes outputs/reproduce/.
 #                      PRESET=smoke|embedded|paper (embedded), DATA=folder of SJTU-TIS, ARGS=any override, as in
@@ -62,7 +62,7 @@ demo: install
 notebooks: install
 	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python jupyterlab \
 	  || $(BIN)/python -m pip install --quiet jupyterlab
-	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks $(ARGS)
 
 # A name that is no study is answered with those that are.
 reproduce-%: install
