@@ -26,10 +26,10 @@ _SIDES = (480, 640)
 
 @dataclass(frozen=True)
 class Example:
-    """A picture, and two texts that may be read before it (empty for free viewing) if it has some."""
+    """A picture and, if it has some, two texts that may be read before it (empty for free viewing)."""
 
     image: Path
-    texts: tuple[str, str] | None = None
+    readings: tuple[Reading, Reading] | None = None
 
 
 def generated(folder: Path) -> list[Example]:
@@ -68,7 +68,8 @@ def _with_two_texts(pairs: Iterable[Pair]) -> list[Example]:
         by_task = {pair.task: pair for pair in of_image}
         if {"salient", "non_salient"} <= by_task.keys():
             salient, other = by_task["salient"], by_task["non_salient"]
-            found.append(Example(salient.image, (salient.text, other.text)))
+            readings = Reading(salient.text, salient.task), Reading(other.text, other.task)
+            found.append(Example(salient.image, readings))
     return found
 
 
@@ -95,7 +96,7 @@ def own(path: Path) -> list[Example]:
     return [Example(request.image, None if path.is_dir() else _two(request.readings)) for request in offered]
 
 
-def _two(readings: Sequence[Reading]) -> tuple[str, str]:
+def _two(readings: Sequence[Reading]) -> tuple[Reading, Reading]:
     """Free viewing stands in where there is no second text."""
-    first, second = [*(reading.text for reading in readings), ""][:2]
+    first, second = [*readings, Reading("")][:2]
     return first, second

@@ -114,7 +114,7 @@ class Page:
                     with gr.Row(visible=predictor.about.reads_condition):
                         tasks = [_task_choice(number) for number in (1, 2)]
                     button = gr.Button("Show where people look", variant="primary", elem_id="ask")
-                    _offer(examples, image, texts)
+                    _offer(examples, image, texts, tasks)
             self._said = gr.Markdown(elem_id="said")
             with gr.Row(visible=False, elem_id="results") as self._results:
                 self._columns = [_Column(number) for number in (1, 2)]
@@ -230,18 +230,26 @@ def _picture(name: str) -> gr.Image:
     )
 
 
-def _offer(examples: Sequence[Example], image: gr.Image, texts: Sequence[gr.Textbox]) -> None:
+def _offer(
+    examples: Sequence[Example], image: gr.Image, texts: Sequence[gr.Textbox], tasks: Sequence[gr.Dropdown]
+) -> None:
     if examples:
-        rows = [[str(example.image), *(example.texts or (None, None))] for example in examples]
         gr.Examples(
-            rows,
-            [image, *texts],
+            [_row(example) for example in examples],
+            [image, *texts, *tasks],
             visible_columns=[0],
             label="Examples",
             examples_per_page=12,
             cache_examples=False,
             elem_id="examples",
         )
+
+
+def _row(example: Example) -> list[str | None]:
+    if example.readings is None:
+        return [str(example.image), None, None, "", ""]
+    texts, tasks = zip(*((reading.text, reading.task or "") for reading in example.readings), strict=True)
+    return [str(example.image), *texts, *tasks]
 
 
 def _scale(brightest: float) -> str:

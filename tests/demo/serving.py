@@ -97,8 +97,9 @@ def serve_stub(folder: Path, port: int = 0) -> None:
     from saltext.demo.examples import Example
     from saltext.demo.page import Downloads, Page
     from saltext.demo.server import served
+    from saltext.prediction.texts import Reading
 
-    example = Example(photo(folder / "example.png"), ("left", "right"))
+    example = Example(photo(folder / "example.png"), (Reading("left", "salient"), Reading("right", "non_salient")))
     predictor: Any = InProcess()
     settings = replace(SETTINGS, port=port)
     page = Page(predictor, settings, [example], Downloads(folder / "gradio" / "answers", KEPT))

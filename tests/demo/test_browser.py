@@ -207,6 +207,15 @@ def test_what_another_text_changes_is_shown_and_said(browser: Any, stub: Demo, t
         keep(page, "05_condition")
 
 
+def test_an_example_brings_the_conditions_of_its_texts(browser: Any, stub: Demo) -> None:
+    with opened(browser, stub) as page:
+        page.locator("#examples button").first.click()
+        page.locator("#image img").wait_for()
+        assert page.locator("#text1 textarea").input_value() == "left"
+        assert page.locator("#task1 input").input_value() == "salient"
+        assert page.locator("#task2 input").input_value() == "non salient"
+
+
 def test_without_an_image_it_is_said_what_to_do(page: Any) -> None:
     type_texts(page, "the white lamps", "")
     show(page)

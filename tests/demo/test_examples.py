@@ -7,6 +7,7 @@ from PIL import Image
 from saltext.data import SyntheticDataModule
 from saltext.demo import examples
 from saltext.errors import DataError
+from saltext.prediction.texts import Reading
 from tests.demo.stub import photo
 
 
@@ -14,9 +15,11 @@ def test_generated_pictures_come_with_a_text_about_each_kind_of_object(tmp_path:
     offered = examples.generated(tmp_path / "examples")
     assert len(offered) == 6
     for example in offered:
-        assert example.texts is not None
-        assert all(example.texts)
-        assert example.texts[0] != example.texts[1]
+        assert example.readings is not None
+        large, small = example.readings
+        assert large.text
+        assert small.text not in ("", large.text)
+        assert (large.task, small.task) == ("salient", "non_salient")
         with Image.open(example.image) as picture:
             assert max(picture.size) >= 480
     assert len({example.image for example in offered}) == 6
@@ -26,9 +29,9 @@ def test_generated_pictures_come_with_a_text_about_each_kind_of_object(tmp_path:
 def test_of_a_data_set_images_with_two_texts_are_offered_that_the_model_has_not_seen(data: SyntheticDataModule) -> None:
     everything = examples.of_data_set(data.root, None)
     described = {pair.image_id for pair in data.pairs if pair.task == "salient"}
-    shown = {example.image.stem.split("_")[0]: example.texts for example in everything}
-    assert shown.keys() == described
-    assert all(texts is not None and all(texts) for texts in shown.values())
+    assert {example.image.stem.split("_")[0] for example in everything} == described
+    texts = {(pair.task, pair.text) for pair in data.pairs}
+    assert all({(reading.task, reading.text) for reading in example.readings or ()} < texts for example in everything)
     unseen = examples.of_data_set(data.root, data.split)
     assert {example.image.stem.split("_")[0] for example in unseen} == described & {*data.split.parts["test"]}
     assert 0 < len(unseen) < len(everything)
@@ -48,14 +51,18 @@ def test_a_folder_of_pictures_is_offered_without_texts(tmp_path: Path) -> None:
     photo(tmp_path / "a.jpg")
     (tmp_path / "notes.txt").touch()
     offered = examples.own(tmp_path)
-    assert [(example.image.name, example.texts) for example in offered] == [("a.jpg", None), ("b.png", None)]
+    assert [(example.image.name, example.readings) for example in offered] == [("a.jpg", None), ("b.png", None)]
 
 
 def test_a_table_gives_each_picture_its_first_two_texts(tmp_path: Path) -> None:
     photo(tmp_path / "a.png")
     photo(tmp_path / "b.png")
-    (tmp_path / "texts.csv").write_text("image,text\na.png,one\nb.png,alone\na.png,two\na.png,three\n")
-    assert [example.texts for example in examples.own(tmp_path / "texts.csv")] == [("one", "two"), ("alone", "")]
+    rows = ["image,text,task", "a.png,one,salient", "b.png,alone,", "a.png,two,", "a.png,three,whole"]
+    (tmp_path / "texts.csv").write_text("\n".join(rows))
+    assert [example.readings for example in examples.own(tmp_path / "texts.csv")] == [
+        (Reading("one", "salient"), Reading("two")),
+        (Reading("alone"), Reading("")),
+    ]
 
 
 def test_everything_wrong_with_them_is_said_at_once(tmp_path: Path) -> None:
