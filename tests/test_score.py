@@ -16,6 +16,7 @@ from saltext import score as command
 from saltext.data import SyntheticDataModule
 from saltext.data.density import density_from_points
 from saltext.errors import ConfigError, DataError
+from saltext.evaluation.folders import open_data
 from saltext.metrics import Fixations, auc_judd, cc, kl, nss
 from saltext.models.baselines import BASELINES
 from saltext.reporting.scores import read_scores
@@ -103,6 +104,15 @@ def test_baselines_alone_need_no_predictions(data: SyntheticDataModule) -> None:
     means = scores.groupby("model")[["cc", "ig"]].mean()
     assert means.loc["uniform map", "cc"] == 0
     assert means.loc["centre prior (other images)", "ig"] == pytest.approx(0, abs=1e-12)
+
+
+def test_fixations_of_generated_data_are_blurred_as_its_maps_were(data: SyntheticDataModule) -> None:
+    truth = open_data(data.root, "auto", command.progress).truth
+    for place in (0, 20):
+        points = torch.from_numpy(truth.points(place).astype(np.int64))
+        (blurred,) = truth.blurred([points], truth.native_size(place))
+        (published,) = truth.density([place])
+        assert float((blurred - published).abs().max()) < 0.02
 
 
 @pytest.mark.parametrize("fixations", ["mat", "csv"])

@@ -18,7 +18,7 @@ from saltext.data.pairs import Pair
 from saltext.data.samplers import EvaluationBatches, TrainingOrder
 from saltext.data.sjtu_tis import image_sets, read_index
 from saltext.data.splits import Part, Split
-from saltext.data.synthetic import BLUR, generate
+from saltext.data.synthetic import generate, generated_sigma
 from saltext.data.tasks import TASK_BY_NAME, chosen
 from saltext.data.transforms import Augment, single_threaded_worker
 from saltext.errors import ConfigError
@@ -327,7 +327,7 @@ class SyntheticDataModule(SaliencyDataModule):
 
     def sigma(self, size: Size) -> float:
         """The generator's own."""
-        return BLUR * max(size)
+        return generated_sigma(size)
 
     def _read_pairs(self) -> list[Pair]:
         generate(self.root, images=self.images, seed=self.data_seed)

@@ -22,6 +22,7 @@ import numpy.typing as npt
 import openpyxl
 from PIL import Image, ImageDraw
 
+from saltext.data.geometry import Size
 from saltext.data.sjtu_tis import FOLDERS
 from saltext.data.tasks import PART_SHEET, TASK_BY_NAME, TASKS, WHOLE_SHEET
 from saltext.errors import ConfigError, DataError
@@ -43,7 +44,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 }
 SHAPES = ("circle", "square", "triangle", "star")
 
-BLUR = 32 / 640  # of the longer side: the published maps' sigma is 32 px at 640 px
+_BLUR = 32 / 640  # of the longer side: the published maps' sigma is 32 px at 640 px
 _NAMED_SHARE = 0.8  # of the fixations lie on what the text names
 _FIXATIONS = (40, 200)
 _SALIENT_RADIUS = (0.105, 0.13)  # of the longer side
@@ -148,6 +149,16 @@ def generate(root: Path | str, images: int = 240, seed: int = 0, size_range: tup
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return root
+
+
+def is_generated(root: Path) -> bool:
+    """Whether :func:`generate` wrote the data set under a folder."""
+    return _written_settings(root) is not None
+
+
+def generated_sigma(size: Size) -> float:
+    """The deviation, in pixels, with which maps of an image of this height and width are blurred."""
+    return _BLUR * max(size)
 
 
 def _written_settings(root: Path) -> dict[str, Any] | None:
@@ -333,7 +344,7 @@ def _fixate(
 
 
 def _blur(fixations: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    sigma = BLUR * max(fixations.shape)
+    sigma = generated_sigma((fixations.shape[0], fixations.shape[1]))
     blurred = _gaussian(fixations.shape[0], sigma) @ fixations @ _gaussian(fixations.shape[1], sigma)
     blurred = (blurred - blurred.min()) / (blurred.max() - blurred.min())
     scaled: npt.NDArray[np.uint8] = (255 * blurred).round().astype(np.uint8)

@@ -10,11 +10,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from saltext.data.density import sigma_for
 from saltext.data.faults import Fault, Faults, Track, files_by_stem, in_threads
 from saltext.data.files import FIXATION_ENDINGS, MAP_ENDINGS, UnusableError, read_fixations, read_map
 from saltext.data.geometry import Size
 from saltext.data.pairs import FilePair
 from saltext.data.sjtu_tis import FOLDERS, read_index
+from saltext.data.synthetic import generated_sigma, is_generated
 from saltext.data.truth import Truth, fitted_blur
 from saltext.errors import DataError
 
@@ -113,7 +115,8 @@ def open_data(root: Path, layout: Layout, track: Track) -> DataSet:
         layout = _detected(root)
     if layout == "sjtu-tis":
         pairs = read_index(root)
-        return DataSet(Truth(pairs, _records(root, pairs, track)), [""] * len(pairs))
+        sigma = generated_sigma if is_generated(root) else sigma_for
+        return DataSet(Truth(pairs, _records(root, pairs, track), sigma), [""] * len(pairs))
     items = _items(root)
     records = _records(root, items, track)
     return DataSet(Truth(items, records, fitted_blur(records)), [item.part for item in items])

@@ -13,11 +13,11 @@ from PIL import Image
 
 from saltext.data import generate, read_index
 from saltext.data.density import density_from_points
-from saltext.data.synthetic import BLUR
+from saltext.data.synthetic import generated_sigma
 from tests.data.test_files import write_mat
 
 LONGER_SIDE = 160
-SIGMA = BLUR * LONGER_SIDE
+SIGMA = generated_sigma((LONGER_SIDE, LONGER_SIDE))
 CONDITIONS = {"pure": "without text", "whole": "with text", "general": "with text", "salient": "with text",
               "non_salient": "with text"}  # fmt: skip
 
