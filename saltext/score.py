@@ -3,6 +3,7 @@
     python -m saltext.score PRED_DIR DATA_ROOT            # PRED_DIR/ID.png, ID_3.png, ... or .npy, named like the pairs
     python -m saltext.score PRED_DIR DATA_ROOT --tasks salient non_salient --out scores --name "my model"
     python -m saltext.score PRED_DIR salicon/val          # maps/ and fixations/ (.mat, .npy, .csv or .png)
+    python -m saltext.score PRED_DIR my_data.yaml         # data of your own (docs/own-data.md): CONDITION/IMAGE.png
     python -m saltext.score --baselines DATA_ROOT         # no predictions: what the bars are
 
 Maps are scored at the images' own resolution against the original fixation points. Predictions may lie in sub-folders
@@ -14,7 +15,7 @@ import argparse
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 from rich.console import Console
@@ -63,7 +64,7 @@ def score_folder(
     Args:
         predictions: Folder of maps, see :func:`saltext.evaluation.predictions.open_predictions`; None: baselines only.
         root: The data set, see :func:`saltext.evaluation.folders.open_data`.
-        layout: ``auto``, ``sjtu-tis`` or ``salicon``.
+        layout: ``auto``, ``sjtu-tis``, ``salicon`` or ``own``.
         metrics: Names of ``saltext.metrics.METRICS``.
         name: Label of the predictions; their folder's name by default.
         tasks: Score these only; all by default. Other images of the data set count as such, scored or not.
@@ -79,7 +80,8 @@ def score_folder(
         DataError: Predictions or data set cannot be used, with everything that is wrong with them.
         ConfigError: An unknown metric, task or baseline, or a task the data set does not have.
     """
-    _check_names(metrics, tasks, baselines)
+    # A description's own conditions are known when it is read.
+    _check_names(metrics, () if root.is_file() else tasks, baselines)
     data = open_data(root, layout, progress)
     places = _places(data, tasks)
     predictors: dict[str, NativePredictor] = {}
@@ -141,9 +143,14 @@ def _arguments() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("predictions", metavar="PRED_DIR", type=Path, nargs="?", help="folder of prediction maps")
-    parser.add_argument("root", metavar="DATA_ROOT", type=Path, help="SJTU-TIS, or a folder of maps/ and fixations/")
+    parser.add_argument(
+        "root",
+        metavar="DATA_ROOT",
+        type=Path,
+        help="SJTU-TIS, a folder of maps/ and fixations/, or a YAML file that describes data of your own",
+    )
     parser.add_argument("--baselines", action="store_true", help="score the baselines alone, without PRED_DIR")
-    parser.add_argument("--layout", choices=("auto", "sjtu-tis", "salicon"), default="auto", help="of DATA_ROOT")
+    parser.add_argument("--layout", choices=get_args(Layout), default="auto", help="of DATA_ROOT")
     parser.add_argument("--metrics", nargs="+", default=list(DEFAULT_METRICS), metavar="NAME", help=", ".join(METRICS))
     parser.add_argument("--tasks", nargs="+", default=[], metavar="TASK", help=", ".join(TASK_BY_NAME))
     parser.add_argument(

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from saltext import score as command
-from saltext.data import SyntheticDataModule
+from saltext.data import SyntheticDataModule, read_index
 from saltext.data.density import density_from_points
 from saltext.errors import ConfigError, DataError
 from saltext.evaluation.folders import open_data
@@ -21,6 +21,7 @@ from saltext.metrics import Fixations, auc_judd, cc, kl, nss
 from saltext.models.baselines import BASELINES
 from saltext.reporting.scores import read_scores
 from saltext.score import DEFAULT_METRICS, score_folder
+from tests.data.made_up_layouts import own_copy
 from tests.data.test_files import write_mat
 
 SIZE = (60, 80)
@@ -113,6 +114,67 @@ def test_fixations_of_generated_data_are_blurred_as_its_maps_were(data: Syntheti
         (blurred,) = truth.blurred([points], truth.native_size(place))
         (published,) = truth.density([place])
         assert float((blurred - published).abs().max()) < 0.02
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """A data set as published, the same one described as somebody's own, and a folder of predictions of both."""
+    folder = tmp_path_factory.mktemp("described")
+    published, description = own_copy(folder, images=6)
+    for number, pair in enumerate(read_index(published)):
+        with Image.open(pair.image) as picture:
+            values = np.random.default_rng(number).random((picture.height, picture.width))
+        for path in (folder / "maps" / pair.name, folder / "own maps" / pair.task / pair.image_id):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path.with_suffix(".npy"), values)
+    return published, description, folder
+
+
+def test_data_of_ones_own_are_scored_as_the_same_ones_published(described: tuple[Path, Path, Path]) -> None:
+    published, description, folder = described
+    settings = {"metrics": ["nss", "auc_judd", "auc_shuffled", "cc"], "baselines": ["human_pure"], "name": "mine"}
+    one = score_folder(folder / "maps", published, **settings)
+    own = score_folder(folder / "own maps", description, **settings)
+    both = one.merge(own, on=["image_id", "task", "text", "model"], suffixes=("", "_own"))
+    assert len(both) == len(one) == len(own) > 20
+    mine = both[both["model"] == "mine"]
+    for metric in ("nss", "auc_judd", "auc_shuffled"):
+        np.testing.assert_allclose(mine[metric], mine[f"{metric}_own"], atol=1e-9)
+    np.testing.assert_allclose(both["cc"], both["cc_own"], atol=5e-3)  # the generator's maps are rounded otherwise
+
+
+def test_a_missing_prediction_of_data_of_ones_own_is_named_as_a_file(
+    described: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    _, description, folder = described
+    shutil.copytree(folder / "own maps", tmp_path / "maps")
+    gone = next((tmp_path / "maps" / "salient").iterdir())
+    gone.unlink()
+    with pytest.raises(DataError, match=f"missing predictions.*salient/{gone.stem}.png"):
+        score_folder(tmp_path / "maps", description)
+
+
+def test_images_in_folders_have_predictions_in_folders(described: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    _, description, folder = described
+    shutil.copytree(description.parent, tmp_path / "own")
+    inner = tmp_path / "own" / "images" / "inner"
+    inner.mkdir()
+    image = next(path for path in sorted((tmp_path / "own" / "images").iterdir()) if path.is_file())
+    image.rename(inner / image.name)
+    for table in ("texts.csv", "fixations.csv"):
+        path = tmp_path / "own" / table
+        path.write_text(path.read_text().replace(f"\n{image.stem}", f"\ninner/{image.stem}"))
+    shutil.copytree(folder / "own maps", tmp_path / "maps")
+    for path in [*(tmp_path / "maps").glob(f"*/{image.stem}.npy")]:
+        (path.parent / "inner").mkdir()
+        path.rename(path.parent / "inner" / path.name)
+    scores = score_folder(tmp_path / "maps", tmp_path / "own" / description.name, metrics=["nss"], baselines=[])
+    assert f"inner/{image.stem}" in set(scores["image_id"])
+
+
+def test_a_condition_that_a_description_does_not_have_is_named(described: tuple[Path, Path, Path]) -> None:
+    with pytest.raises(ConfigError, match="no pairs of silent; it has pure, whole, general, salient, non_salient"):
+        score_folder(None, described[1], tasks=["silent"])
 
 
 @pytest.mark.parametrize("fixations", ["mat", "csv"])

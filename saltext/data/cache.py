@@ -21,10 +21,9 @@ from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 
-from saltext.data.density import density_from_points
+from saltext.data.density import grey_map, in_8_bits
 from saltext.data.faults import Fault, Faults
 from saltext.data.files import UnusableError, read_fixations, read_map, wrong_size
 from saltext.data.fitting import fit
@@ -400,8 +399,7 @@ class _Builder:
     def _density(self, pair: Pair, size: Size, points: npt.NDArray[np.int32]) -> Image.Image | None:
         """A pair's map with 8 bits, or None after noting a problem."""
         if not isinstance(pair.density, Path):
-            blurred = density_from_points([torch.from_numpy(points).long()], size, pair.density)[0, 0]
-            return _in_8_bits(blurred.numpy())
+            return Image.fromarray(grey_map(points, size, pair.density))
         try:
             density = read_map(pair.density, self.settings.max_pixels)
             if density.shape != size:
@@ -411,7 +409,7 @@ class _Builder:
         except UnusableError as error:
             self.problems.add(*Fault.of(pair.density, error))
             return None
-        return Image.fromarray(density) if density.dtype == np.uint8 else _in_8_bits(density / density.max())
+        return Image.fromarray(density if density.dtype == np.uint8 else in_8_bits(density / density.max()))
 
     def _fit(self, picture: Image.Image, target: Size) -> _UInt8:
         return fit(picture, target, self.settings.resize)[0]
@@ -433,11 +431,6 @@ class _Builder:
 
 def _is_picture(source: Path | Points | float) -> TypeGuard[Path]:
     return isinstance(source, Path) and source.suffix.lower() not in _OTHER_THAN_PICTURES
-
-
-def _in_8_bits(density: npt.NDArray[np.floating]) -> Image.Image:
-    """A map whose maximum is 1, as published maps are: grey, maximum 255."""
-    return Image.fromarray((255 * density).round().astype(np.uint8))
 
 
 def _one_line(error: BaseException, path: Path) -> str:

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]
 from torch import Tensor
@@ -62,6 +64,18 @@ def density_from_points(
     maps = down.transpose(1, 2) @ across
     high = maps.amax(dim=(1, 2), keepdim=True)
     return (maps / torch.where(high > 0, high, 1.0)).float()[:, None]
+
+
+def grey_map(points: npt.NDArray[np.integer], size: Size, sigma: float) -> npt.NDArray[np.uint8]:
+    """A map of fixations (y, x), shape (n, 2), as published ones are: 8 bits, maximum 255, shape ``size``."""
+    (density,) = density_from_points([torch.from_numpy(points).long()], size, sigma)
+    return in_8_bits(density[0].numpy())
+
+
+def in_8_bits(density: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
+    """A map whose maximum is 1 with a maximum of 255."""
+    levels: npt.NDArray[np.uint8] = (255 * density).round().astype(np.uint8)
+    return levels
 
 
 def _profiles(centres: Tensor, length: int, sigma: Tensor, cut: float | None) -> Tensor:

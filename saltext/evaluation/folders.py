@@ -3,24 +3,27 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-from saltext.data.density import sigma_for
+from saltext.data.density import grey_map, sigma_for
+from saltext.data.described import find_described
+from saltext.data.description import read_description
 from saltext.data.faults import Fault, Faults, Track, files_by_stem, in_threads
-from saltext.data.files import FIXATION_ENDINGS, MAP_ENDINGS, UnusableError, read_fixations, read_map
+from saltext.data.files import FIXATION_ENDINGS, MAP_ENDINGS, MAX_PIXELS, UnusableError, read_fixations, read_map
 from saltext.data.geometry import Size
-from saltext.data.pairs import FilePair
+from saltext.data.pairs import Pair, Points
 from saltext.data.sjtu_tis import FOLDERS, read_index
 from saltext.data.synthetic import generated_sigma, is_generated
 from saltext.data.truth import Truth, fitted_blur
 from saltext.errors import DataError
 
-Layout = Literal["auto", "sjtu-tis", "salicon"]
+Layout = Literal["auto", "sjtu-tis", "salicon", "own"]
 LEVELS = ("train", "val", "test")
 """Sub-folders of a data set in SALICON-style layout; of a flat one the level is empty."""
 
@@ -52,20 +55,26 @@ class Item:
 
 
 class FileRecords:
-    """Recordings that are read when asked for; only sizes and points are held.
+    """Recordings whose maps are read, or made, when asked for; only sizes and points are held.
 
     Args:
-        maps: File of each pair's map.
+        maps: Of each pair, the file of its map, or the deviation in pixels of the Gaussian that makes it.
         sizes: Height and width of each.
         points: (y, x) of the fixations of each, shape (n, 2).
     """
 
-    def __init__(self, maps: Sequence[Path], sizes: Sequence[Size], points: Sequence[npt.NDArray[np.int32]]) -> None:
+    def __init__(
+        self, maps: Sequence[Path | float], sizes: Sequence[Size], points: Sequence[npt.NDArray[np.int32]]
+    ) -> None:
         self._maps = maps
         self._sizes = sizes
         self._points = points
         largest = max((height * width for height, width in sizes), default=1)
-        self._read = lru_cache(max(1, _KEPT_PIXELS // largest))(read_map)
+        self._kept = lru_cache(max(1, _KEPT_PIXELS // largest))(self._made)
+
+    def _made(self, pair: int) -> npt.NDArray[Any]:
+        source = self._maps[pair]
+        return read_map(source) if isinstance(source, Path) else grey_map(self._points[pair], self._sizes[pair], source)
 
     def __len__(self) -> int:
         return len(self._maps)
@@ -75,8 +84,8 @@ class FileRecords:
         return self._sizes[pair]
 
     def native_density(self, pair: int) -> npt.NDArray[Any]:
-        """The map as published, see :func:`saltext.data.files.read_map`."""
-        return self._read(self._maps[pair])
+        """The map as published, see :func:`saltext.data.files.read_map`, or with 8 bits as it is made."""
+        return self._kept(pair)
 
     def points(self, pair: int) -> npt.NDArray[np.int32]:
         """(y, x) of the fixations, shape (n, 2)."""
@@ -100,19 +109,24 @@ def open_data(root: Path, layout: Layout, track: Track) -> DataSet:
     """The ground truth under ``root``.
 
     Args:
-        root: Folder of the data set.
+        root: Folder of the data set, or the file that describes it.
         layout: ``sjtu-tis``: as published. ``salicon``: ``maps/`` and ``fixations/`` with files of equal stems
             (:mod:`saltext.data.files` says which), or these below or above a level ``train``, ``val``, ``test``.
-            ``auto`` looks.
+            ``own``: as a YAML file describes it (docs/own-data.md). ``auto`` looks.
         track: Shows how far the check of all files is.
 
     Raises:
         DataError: Not there, empty, or files that cannot be used, all in one error.
     """
-    if not root.is_dir():
-        raise DataError(f"Expected a data set under {root}, but there is no such folder. Give the folder it lies in.")
+    if not root.exists():
+        raise DataError(
+            f"Expected a data set under {root}, but there is no such folder. Give the folder it lies in, or the YAML "
+            "file that describes it (docs/own-data.md)."
+        )
     if layout == "auto":
         layout = _detected(root)
+    if layout == "own":
+        return _described(root, track)
     if layout == "sjtu-tis":
         pairs = read_index(root)
         sigma = generated_sigma if is_generated(root) else sigma_for
@@ -122,7 +136,21 @@ def open_data(root: Path, layout: Layout, track: Track) -> DataSet:
     return DataSet(Truth(items, records, fitted_blur(records)), [item.part for item in items])
 
 
+def _described(path: Path, track: Track) -> DataSet:
+    found = find_described(read_description(path), MAX_PIXELS)
+    records = _records(path, found.pairs, track)
+    levels = {image_id: part for part, ids in (found.parts or {}).items() for image_id in ids}
+    sigma = fitted_blur(records) if found.sigma is None else partial(_constant, found.sigma)
+    return DataSet(Truth(found.pairs, records, sigma), [levels.get(pair.image_id, "") for pair in found.pairs])
+
+
+def _constant(sigma: float, size: Size) -> float:
+    return sigma
+
+
 def _detected(root: Path) -> Layout:
+    if root.is_file():
+        return "own"
     if any((root / name).is_dir() for name in (*FOLDERS["map"], *FOLDERS["fixation"])):
         return "sjtu-tis"
     if any(maps.is_dir() for maps, _ in _levels(root).values()):
@@ -167,7 +195,7 @@ def _items(root: Path) -> list[Item]:
     return sorted(items, key=lambda item: item.name)
 
 
-def _records(root: Path, pairs: Sequence[FilePair | Item], track: Track) -> FileRecords:
+def _records(root: Path, pairs: Sequence[Pair | Item], track: Track) -> FileRecords:
     """Recordings after every file was read once."""
     faults = Faults()
     sizes: list[Size] = []
@@ -182,14 +210,31 @@ def _records(root: Path, pairs: Sequence[FilePair | Item], track: Track) -> File
     return FileRecords([pair.density for pair in pairs], sizes, points)
 
 
-def _recorded(pair: FilePair | Item) -> tuple[Size, npt.NDArray[np.int32]] | Fault:
-    path = pair.density
+def _recorded(pair: Pair | Item) -> tuple[Size, npt.NDArray[np.int32]] | Fault:
+    path = pair.density if isinstance(pair.density, Path) else _of_equal_size(pair)
     try:
-        density = read_map(path)
-        if density.min() == density.max():
-            raise UnusableError("maps with one value everywhere")
-        size = density.shape[0], density.shape[1]
+        size = _map_size(path) if isinstance(pair.density, Path) else _image_size(path)
+        if isinstance(pair.fixations, Points):
+            return size, pair.fixations.places
         path = pair.fixations
-        return size, read_fixations(path, size)
+        return size, read_fixations(path, size, drop_outside=isinstance(pair, Pair) and pair.drop_outside)
     except UnusableError as error:
         return Fault.of(path, error)
+
+
+def _of_equal_size(pair: Pair | Item) -> Path:
+    """A file whose size is that of the map."""
+    return pair.image if isinstance(pair, Pair) else pair.density
+
+
+def _map_size(path: Path) -> Size:
+    density = read_map(path)
+    if density.min() == density.max():
+        raise UnusableError("maps with one value everywhere")
+    return density.shape[0], density.shape[1]
+
+
+def _image_size(path: Path) -> Size:
+    """Of an image whose head was found to be good."""
+    with Image.open(path) as picture:
+        return picture.height, picture.width

@@ -11,6 +11,7 @@ from torch import Tensor
 from saltext.data.faults import Fault, Faults, Track, in_threads
 from saltext.data.files import LITTER, MAP_ENDINGS, UnusableError, read_map, wrong_size
 from saltext.data.geometry import Size
+from saltext.data.truth import Viewing
 from saltext.errors import DataError
 from saltext.evaluation.folders import DataSet
 from saltext.metrics import Fixations
@@ -57,7 +58,8 @@ def open_predictions(
     """The predictions in a folder, each read once to see that it can be scored.
 
     A file is named like its pair (``ID.png``, ``ID_3.npy``; the stem of the map in a SALICON-style data set), and lies
-    in the folder itself or in a sub-folder named like the pair's task or level.
+    in the folder itself or in a sub-folder named like the pair's task or level. In that of its task, it may be named
+    like its image instead.
 
     Args:
         folder: Holds 8- or 16-bit grey pictures or ``.npy`` arrays.
@@ -76,8 +78,8 @@ def open_predictions(
     found = _find(folder, data, faults)
     files = {place: found[place] for place in places if place in found}
     if not allow_missing or not files:
-        truth = data.truth
-        faults.add("missing predictions", *(f"{truth.pairs[place].name}.png" for place in places if place not in found))
+        missing = (data.truth.pairs[place] for place in places if place not in found)
+        faults.add("missing predictions", *(f"{_file_name(pair)}.png" for pair in missing))
 
     def check(place: int) -> Fault | None:
         try:
@@ -105,20 +107,26 @@ def _check(path: Path, size: Size, resize: bool) -> None:
 
 def _find(folder: Path, data: DataSet, faults: Faults) -> dict[int, Path]:
     """Place of a pair -> file, of all pairs of the data set."""
-    by_name = {pair.name: place for place, pair in enumerate(data.truth.pairs)}
+    pairs = list(enumerate(zip(data.truth.pairs, data.parts, strict=True)))
+    expected = {(pair.task, pair.image_id): place for place, (pair, _) in pairs}
+    expected |= {(within, pair.name): place for place, (pair, part) in pairs for within in ("", pair.task, part)}
     found: dict[int, Path] = {}
     for within, path in _files(folder, data, faults):
-        place = by_name.get(path.stem)
-        strays = place is None or (within and within not in (data.truth.pairs[place].task, data.parts[place]))
+        place = expected.get((within, path.relative_to(folder / within).with_suffix("").as_posix()))
         if path.suffix.lower() not in MAP_ENDINGS:
             faults.add(f"entries that are no {', '.join(MAP_ENDINGS)} files", str(path.relative_to(folder)))
-        elif strays or place is None:
+        elif place is None:
             faults.add("files that match no pair of the data set", str(path.relative_to(folder)))
         elif place in found:
             faults.add("pairs with two predictions", f"{found[place].name} and {path.relative_to(folder)}")
         else:
             found[place] = path
     return found
+
+
+def _file_name(pair: Viewing) -> str:
+    """Without its ending; names of pairs of own data are no names of files."""
+    return f"{pair.task}/{pair.image_id}" if "/" in pair.name else pair.name
 
 
 def _files(folder: Path, data: DataSet, faults: Faults) -> list[tuple[str, Path]]:
@@ -129,7 +137,7 @@ def _files(folder: Path, data: DataSet, faults: Faults) -> list[tuple[str, Path]
         if not path.is_dir():
             files.append(("", path))
         elif path.name in known:
-            files += [(path.name, inner) for inner in sorted(path.iterdir())]
+            files += [(path.name, inner) for inner in sorted(path.rglob("*")) if not inner.is_dir()]
         elif not path.name.startswith("."):
             faults.add("folders that are no task or level of the data set", f"{path.name}/")
     return [(within, path) for within, path in files if not path.name.startswith(".") and path.name not in LITTER]
