@@ -71,13 +71,10 @@ def _say_what_trains(module: SupervisedModule) -> None:
     if isinstance(network, TranSalNet):
         freeze.show(freeze_table(network))
     memory, store = _kept(network)
-    if (
-        memory is not None
-        and store is not None
-        and not all(parameter.requires_grad for parameter in network.parameters())
-    ):
-        when = "" if memory.in_training else " in evaluation (data.augment=flip or none: in training, too)"
-        _log.info("what frozen parts make of an image is remembered%s in %s", when, store.path)
+    if memory is None or store is None or all(parameter.requires_grad for parameter in network.parameters()):
+        return
+    when = "" if memory.in_training else " in evaluation (data.augment=flip or none: in training, too)"
+    _log.info("what frozen parts make of an image is remembered%s in %s", when, store.path)
 
 
 def _say_what_is_remembered(module: SupervisedModule) -> None:

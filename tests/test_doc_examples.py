@@ -281,8 +281,7 @@ def test_a_command_that_is_shown_runs(
     module, *words = command
     shutil.rmtree("my_model", ignore_errors=True)  # of an example before this one
     PROGRAMS[module](words)
-    shown = capsys.readouterr()
-    assert shown.out + shown.err
+    assert capsys.readouterr().out
 
 
 def test_the_pages_of_metrics_are_those_of_the_metrics() -> None:

@@ -57,8 +57,8 @@ def read_index(root: Path | str) -> list[FilePair]:
 
 
 def is_published_layout(root: Path) -> bool:
-    """Whether a folder is meant to be SJTU-TIS: it has the folders, complete or not."""
-    return all(any((root / name).is_dir() for name in names) for names in FOLDERS.values())
+    """Whether a folder is meant to be SJTU-TIS, complete or not."""
+    return any((root / name).is_dir() for name in (*FOLDERS["map"], *FOLDERS["fixation"]))
 
 
 def image_sets(pairs: Iterable[Pair]) -> dict[str, ImageSet]:

@@ -59,7 +59,7 @@ def of_data_set(root: Path, split: Split | None) -> list[Example]:
         seen = {*split.parts["train"], *split.parts["val"]}
         pairs = [pair for pair in pairs if not {pair.image_id, pair.name} & seen]
     found = _with_two_texts(pairs)
-    return found[:: -(-len(found) // MOST)] if found else []
+    return found[:: max(1, -(-len(found) // MOST))]
 
 
 def _with_two_texts(pairs: Iterable[Pair]) -> list[Example]:

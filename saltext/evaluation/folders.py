@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from saltext.data.faults import Fault, Faults, Track, files_by_stem, in_threads
 from saltext.data.files import FIXATION_ENDINGS, MAP_ENDINGS, MAX_PIXELS, UnusableError, read_fixations, read_map
 from saltext.data.geometry import Size
 from saltext.data.pairs import Pair, Points
-from saltext.data.sjtu_tis import FOLDERS, read_index
+from saltext.data.sjtu_tis import is_published_layout, read_index
 from saltext.data.synthetic import generated_sigma, is_generated
 from saltext.data.truth import Truth, fitted_blur
 from saltext.errors import DataError
@@ -140,18 +140,15 @@ def _described(path: Path, track: Track) -> DataSet:
     found = find_described(read_description(path), MAX_PIXELS)
     records = _records(path, found.pairs, track)
     levels = {image_id: part for part, ids in (found.parts or {}).items() for image_id in ids}
-    sigma = fitted_blur(records) if found.sigma is None else partial(_constant, found.sigma)
-    return DataSet(Truth(found.pairs, records, sigma), [levels.get(pair.image_id, "") for pair in found.pairs])
-
-
-def _constant(sigma: float, size: Size) -> float:
-    return sigma
+    sigma = found.sigma
+    blur = fitted_blur(records) if sigma is None else lambda _: sigma
+    return DataSet(Truth(found.pairs, records, blur), [levels.get(pair.image_id, "") for pair in found.pairs])
 
 
 def _detected(root: Path) -> Layout:
     if root.is_file():
         return "own"
-    if any((root / name).is_dir() for name in (*FOLDERS["map"], *FOLDERS["fixation"])):
+    if is_published_layout(root):
         return "sjtu-tis"
     if any(maps.is_dir() for maps, _ in _levels(root).values()):
         return "salicon"

@@ -37,11 +37,12 @@ class RecentFeatures:
     """Tuples of tensors by key in memory, those that were used last. For one thread.
 
     Args:
-        most: How many are kept.
+        most_bytes: Bound of what they take together.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._bytes = 0
         self._kept: OrderedDict[bytes, Features] = OrderedDict()
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Features]:
@@ -53,9 +54,16 @@ class RecentFeatures:
 
     def put(self, items: Mapping[bytes, Features]) -> None:
         """Keep results in the place of those that were not asked for the longest."""
-        self._kept.update(items)
-        while len(self._kept) > self._most:
-            self._kept.popitem(last=False)
+        for key in [key for key in items if key not in self._kept]:
+            # A copy: rows of a batch would keep all of it alive.
+            self._kept[key] = tuple(tensor.clone() for tensor in items[key])
+            self._bytes += _size(items[key])
+        while self._bytes > self._most_bytes:
+            self._bytes -= _size(self._kept.popitem(last=False)[1])
+
+
+def _size(value: Features) -> int:
+    return sum(tensor.nbytes for tensor in value)
 
 
 class FeatureStore:

@@ -37,7 +37,7 @@ SHIPPED = WeightPackage(
 """The model used where none is named: what ``saltext.export`` made of a run, described in saltext/shipped/README.md."""
 
 _CONFIG = "config.yaml"
-_REMEMBERED = 64  # results of frozen parts, up to about 2 MiB each; an image has one of each encoder and size
+_REMEMBERED = 256 * 2**20  # bytes of results of frozen parts: those of a few dozen images
 _BUILT = ("data", "model", "normalize", "loss", "optimizer", "scheduler", "training")
 _NEEDED = (*_BUILT, "prompt", "evaluation", "schedule", "label")
 

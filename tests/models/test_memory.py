@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from saltext.models.freezing import freeze
 from saltext.models.memory import Features, FeatureStore, Memory, RecentFeatures
 
+RESULT = 4 * (4 * 6 * 6 + 1)
+"""Bytes of what :class:`Two` makes of one of :func:`images`."""
+
 
 class Two(nn.Module):
     """Two results a sample; counts the samples it was run on."""
@@ -144,7 +147,7 @@ def test_a_large_batch_is_computed_a_few_samples_at_a_time(module: Two, store: F
 
 
 def test_what_is_kept_in_the_process_equals_what_is_computed(module: Two) -> None:
-    memory, x = Memory(RecentFeatures(4)), images(3)
+    memory, x = Memory(RecentFeatures(4 * RESULT)), images(3)
     for _ in range(2):
         convolved, mean = memory.recall(module, x, module)
         torch.testing.assert_close(convolved, module.conv(x))
@@ -153,7 +156,7 @@ def test_what_is_kept_in_the_process_equals_what_is_computed(module: Two) -> Non
 
 
 def test_what_was_not_asked_for_the_longest_goes_first(module: Two) -> None:
-    memory, x = Memory(RecentFeatures(2)), images(3)
+    memory, x = Memory(RecentFeatures(2 * RESULT)), images(3)
     memory.recall(module, x[:2], module)
     memory.recall(module, x[:1], module)  # now the second one is the oldest
     memory.recall(module, x[2:], module)
@@ -166,5 +169,14 @@ def test_what_was_not_asked_for_the_longest_goes_first(module: Two) -> None:
 
 def test_a_batch_larger_than_what_is_kept_is_computed_whole(module: Two) -> None:
     x = images(5)
-    (convolved, _) = Memory(RecentFeatures(2)).recall(module, x, module)
+    (convolved, _) = Memory(RecentFeatures(2 * RESULT)).recall(module, x, module)
     torch.testing.assert_close(convolved, module.conv(x))
+
+
+def test_no_more_is_kept_than_the_bound_allows(module: Two) -> None:
+    memory, x = Memory(RecentFeatures(2 * RESULT - 1)), images(2)
+    memory.recall(module, x, module)
+    memory.recall(module, x[1:], module)
+    assert module.seen == 2
+    memory.recall(module, x[:1], module)
+    assert module.seen == 3
