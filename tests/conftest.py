@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -61,6 +62,15 @@ def _reset_logger() -> None:
     logger = logging.getLogger("saltext")
     logger.setLevel(logging.NOTSET)
     logger.propagate, logger.handlers = True, []
+
+
+@pytest.fixture(scope="module")
+def outputs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for the runs that a module's tests share; kept only after a failure, for a run is some 80 MB."""
+    folder = tmp_path_factory.mktemp("outputs")
+    yield folder
+    if not request.session.testsfailed:
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

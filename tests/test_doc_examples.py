@@ -226,11 +226,6 @@ def small_runs() -> dict[tuple[str, ...], str]:
 RUNS = small_runs()
 
 
-@pytest.fixture(scope="module")
-def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("outputs")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("words", RUNS, ids=" ".join)
 def test_a_run_that_is_shown_runs_at_smoke_size(words: tuple[str, ...], outputs: Path) -> None:
@@ -243,6 +238,7 @@ def test_a_run_that_is_shown_runs_at_smoke_size(words: tuple[str, ...], outputs:
     folder = ran(RunFolder(outputs / "_".join(["run", *words])), *small, f"output_dir={outputs}", *last)
     assert folder.result.stat().st_size > 0
     assert len(read_scores(folder.scores)) > 0
+    shutil.rmtree(folder.checkpoints)  # of some fifty runs, gigabytes
 
 
 def called(main: Callable[[], None], words: list[str]) -> None:

@@ -1,5 +1,6 @@
 """One job of every experiment runs from composing to its tables, at smoke size."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,6 @@ from tests.small_runs import QUICK, ran
 from tests.test_config import choices
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("outputs")
 
 
 def small_data(experiment: str, outputs: Path) -> list[str]:
@@ -39,3 +35,4 @@ def test_an_experiment_runs_to_its_tables(experiment: str, outputs: Path) -> Non
     folder = ran(RunFolder(outputs / experiment), *last_job(experiment, outputs))
     for written in (folder.result, folder.scores, folder.table):
         assert written.stat().st_size > 0
+    shutil.rmtree(folder.checkpoints)  # of all experiments, gigabytes

@@ -34,11 +34,6 @@ def saltext(*arguments: str, module: str = "saltext.run") -> "subprocess.Complet
     )
 
 
-@pytest.fixture(scope="module")
-def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("outputs")
-
-
 def smoke(outputs: Path, name: str, *more: str) -> list[str]:
     return ["preset=smoke", f"output_dir={outputs}", f"hydra.run.dir={outputs / name}", *more]
 

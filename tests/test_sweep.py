@@ -167,11 +167,6 @@ def test_a_killed_sweep_started_again_ends_as_if_nothing_had_happened(tmp_path: 
     pd.testing.assert_frame_equal(summary(tmp_path / "killed" / "study"), expected, rtol=0, atol=1e-12)
 
 
-@pytest.fixture(scope="module")
-def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("outputs")
-
-
 LAUNCHERS = {"basic": None, "local": "hydra_plugins.hydra_joblib_launcher",
              "submitit_local": "hydra_plugins.hydra_submitit_launcher"}  # fmt: skip
 

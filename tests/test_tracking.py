@@ -71,11 +71,6 @@ SMALL = ("preset=smoke", "trainer.max_epochs=2", "evaluation.baselines=[uniform]
 
 
 @pytest.fixture(scope="module")
-def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("outputs")
-
-
-@pytest.fixture(scope="module")
 def swept(outputs: Path) -> "tuple[RunFolder, subprocess.CompletedProcess[str]]":
     """A job of a W&B sweep, as its agent starts it, that finds no key."""
     (file,) = (path for path in SWEEPS if path.stem == "blend_variants")
