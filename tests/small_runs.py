@@ -48,3 +48,9 @@ def ran(folder: RunFolder, *overrides: str) -> RunFolder:
     quiet_libraries()
     worker.train_and_test(cfg, folder)
     return folder
+
+
+def drop_weights(folder: RunFolder) -> None:
+    """Of dozens of runs in one folder they are gigabytes."""
+    for path in folder.root.rglob("*.ckpt"):
+        path.unlink()

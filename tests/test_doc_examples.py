@@ -30,7 +30,7 @@ from saltext.run import config_folder
 from saltext.run_folder import RunFolder
 from tests.conftest import ROOT
 from tests.doc_pages import PAGES, written
-from tests.small_runs import QUICK, ran
+from tests.small_runs import QUICK, drop_weights, ran
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[^\n`]*)\n(?P<code>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"python -m (?P<module>saltext[\w.]*)(?P<rest>[^`]*)")
@@ -238,7 +238,7 @@ def test_a_run_that_is_shown_runs_at_smoke_size(words: tuple[str, ...], outputs:
     folder = ran(RunFolder(outputs / "_".join(["run", *words])), *small, f"output_dir={outputs}", *last)
     assert folder.result.stat().st_size > 0
     assert len(read_scores(folder.scores)) > 0
-    shutil.rmtree(folder.checkpoints)  # of some fifty runs, gigabytes
+    drop_weights(folder)
 
 
 def called(main: Callable[[], None], words: list[str]) -> None:

@@ -1,6 +1,5 @@
 """One job of every experiment runs from composing to its tables, at smoke size."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from saltext.run import config_folder
 from saltext.run_folder import RunFolder
 from tests.data.made_up_layouts import write_salicon
-from tests.small_runs import QUICK, ran
+from tests.small_runs import QUICK, drop_weights, ran
 from tests.test_config import choices
 
 pytestmark = pytest.mark.slow
@@ -35,4 +34,4 @@ def test_an_experiment_runs_to_its_tables(experiment: str, outputs: Path) -> Non
     folder = ran(RunFolder(outputs / experiment), *last_job(experiment, outputs))
     for written in (folder.result, folder.scores, folder.table):
         assert written.stat().st_size > 0
-    shutil.rmtree(folder.checkpoints)  # of all experiments, gigabytes
+    drop_weights(folder)
