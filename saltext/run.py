@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import hydra
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from saltext import jobs, sweep
@@ -23,6 +25,35 @@ def config_folder() -> Path:
     package = Path(__file__).resolve().parent
     checkout = package.parent / "conf"
     return checkout if checkout.is_dir() else package / "_conf"
+
+
+def _parts(overrides: list[str]) -> dict[str, str]:
+    """The chosen model, and the choice of each of its parts."""
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        choices = compose("config", overrides, return_hydra_config=True).hydra.runtime.choices
+    return {group: choice for group, choice in choices.items() if group.partition("/")[0] == "model"}
+
+
+def _check_parts(arguments: list[str]) -> None:
+    """Names the models that have the part asked for, where the chosen one has none: Hydra would advise to append it."""
+    asked = {argument.partition("=")[0] for argument in arguments if argument.startswith("model/")}
+    firsts = [a.partition(",")[0] for a in arguments if a.startswith(("model=", "preset=", "+experiment="))]
+    try:
+        chosen = _parts(firsts) if asked else {}
+    except HydraException:  # of another mistake, which Hydra names
+        return
+    for part in sorted(asked - chosen.keys()):
+        models = sorted(path.stem for path in (config_folder() / "model").glob("*.yaml"))
+        having = [model for model in models if part in _parts([*firsts, f"model={model}"])]
+        parts = sorted(group for group in chosen if group.startswith("model/") and "@" not in group)
+        raise ConfigError(
+            f"{part} is not a part of model={chosen['model']}, which has {', '.join(parts) or 'none'}. "
+            + (
+                f"It is one of {' and '.join(f'model={model}' for model in having)}: add that."
+                if having
+                else "No model has it."
+            )
+        )
 
 
 def _resume(arguments: list[str]) -> int:
@@ -51,6 +82,7 @@ def main() -> None:
     try:
         if any(a.startswith("resume=") for a in arguments):
             sys.exit(_resume(arguments))
+        _check_parts(arguments)
         with sweep.summarised():
             hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(jobs.run)()
     except SaltextError as error:

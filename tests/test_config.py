@@ -52,6 +52,7 @@ GROUPS = sorted(
 
 # Groups that only one choice of another group brings in, and folders of choices inside a group.
 BROUGHT_BY = {
+    **{f"model/{part}": "model=tranblend" for part in ("blend", "bridge", "decoder", "encoder", "freeze")},
     "model/generator": "model=clip_salgan",
     "model/fusion": "model=clip_salgan",
     "model/eyes": "model=grounded_gaze",
@@ -156,6 +157,29 @@ def test_a_choice_on_the_command_line_beats_the_preset() -> None:
     assert list(cfg.model.channels) == [768, 512, 256, 128, 64, 32]
 
 
+def test_the_default_is_grounded_gaze_by_its_recipe() -> None:
+    cfg = composed()
+    assert cfg == composed("preset=embedded", "model=grounded_gaze")
+    assert cfg.model._target_ == "saltext.models.grounded_gaze.GroundedGaze"
+    assert set(cfg.model.eyes) == {"lite0", "lite2"}
+    assert cfg.loss == composed("loss=density").loss != composed("loss=paper").loss
+    assert cfg.data.augment == composed("data/augment=flip").data.augment
+    assert (list(cfg.data.image_size), cfg.trainer.max_epochs, cfg.evaluation.mirror) == ([512, 640], 5, True)
+
+
+def test_no_recipe_reaches_a_network_that_has_none() -> None:
+    cfg = composed("model=tranblend")
+    assert cfg.loss == composed("loss=paper").loss
+    assert (list(cfg.data.image_size), cfg.trainer.max_epochs, cfg.evaluation.mirror) == ([256, 320], 10, False)
+
+
+def test_a_choice_on_the_command_line_beats_the_recipe() -> None:
+    cfg = composed("loss=paper", "data/augment=none", "trainer.max_epochs=7")
+    assert cfg.loss == composed("model=tranblend").loss
+    assert cfg.data.augment is None
+    assert cfg.trainer.max_epochs == 7
+
+
 def leaves(node: object, path: str = "") -> dict[str, object]:
     if not isinstance(node, dict):
         return {path: node}
@@ -163,14 +187,15 @@ def leaves(node: object, path: str = "") -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    ("group", "choice"), [(g, c) for g in ("preset", "protocol", "experiment") for c in choices(g)]
+    ("group", "choice"), [(g, c) for g in ("preset", "protocol", "experiment", "recipe") for c in choices(g)]
 )
-def test_what_a_preset_protocol_or_experiment_sets_is_what_a_run_gets(group: str, choice: str) -> None:
+def test_what_a_preset_protocol_experiment_or_recipe_sets_is_what_a_run_gets(group: str, choice: str) -> None:
     given = yaml.safe_load((CONF / group / f"{choice}.yaml").read_text(encoding="utf-8"))
     for key in ("defaults", "hydra"):
         given.pop(key, None)
     override = f"{'+' if group == 'experiment' else ''}{group}={choice}"
-    cfg = OmegaConf.to_container(composed(override))
+    of_no_recipe = ["model=tranblend"] if group == "preset" else []
+    cfg = OmegaConf.to_container(composed(override, *of_no_recipe))
     found = leaves(cfg)
     for key, value in leaves(given).items():
         assert found[key] == value, key

@@ -226,10 +226,17 @@ def small_runs() -> dict[tuple[str, ...], str]:
 RUNS = small_runs()
 
 
+def default_model() -> str:
+    """The model of a command that names none; the smoke preset has another."""
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        return str(compose("config", return_hydra_config=True).hydra.runtime.choices.model)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("words", RUNS, ids=" ".join)
 def test_a_run_that_is_shown_runs_at_smoke_size(words: tuple[str, ...], outputs: Path) -> None:
     given = {o.get_key_element(): o for o in overrides([*words])}
+    given.setdefault("model", overrides([f"model={default_model()}"])[0])
     last = [
         f"{key}={list(o.sweep_string_iterator())[-1]}" if o.is_discrete_sweep() else str(o.input_line)
         for key, o in given.items()
