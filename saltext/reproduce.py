@@ -20,7 +20,6 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
@@ -32,7 +31,7 @@ from saltext.launch import launch
 from saltext.models.packaged import EFFICIENTNET_LITE0, EFFICIENTNET_LITE2, MINILM, WeightPackage, packaged_file
 from saltext.reporting.study import write_study
 from saltext.reporting.study_expected import Study, studies
-from saltext.run import config_folder
+from saltext.run import compose_run
 from saltext.run_folder import RunFolder
 
 EVERYTHING = "all"
@@ -111,8 +110,7 @@ def composed(experiment: str, overrides: Sequence[str]) -> DictConfig:
             else str(override.input_line)
             for override in given
         ]
-        with initialize_config_dir(str(config_folder()), version_base="1.3"):
-            return compose("config", [f"+experiment={experiment}", *single], return_hydra_config=True)
+        return compose_run([f"+experiment={experiment}", *single])
     except HydraException as error:
         raise ConfigError(f"{experiment}: {error}") from error
 

@@ -5,12 +5,13 @@ sweep cannot leak state from one job into the next, and every launcher starts th
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from saltext import jobs, sweep
 from saltext.errors import ConfigError, SaltextError
@@ -27,15 +28,24 @@ def config_folder() -> Path:
     return checkout if checkout.is_dir() else package / "_conf"
 
 
+def compose_run(overrides: Sequence[str]) -> DictConfig:
+    """The configuration of one run, Hydra's own included.
+
+    Raises:
+        HydraException: Overrides that do not fit it.
+    """
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        return compose("config", list(overrides), return_hydra_config=True)
+
+
 def _parts(overrides: list[str]) -> dict[str, str]:
     """The chosen model, and the choice of each of its parts."""
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        choices = compose("config", overrides, return_hydra_config=True).hydra.runtime.choices
+    choices = compose_run(overrides).hydra.runtime.choices
     return {group: choice for group, choice in choices.items() if group.partition("/")[0] == "model"}
 
 
 def _check_parts(arguments: list[str]) -> None:
-    """Names the models that have the part asked for, where the chosen one has none: Hydra would advise to append it."""
+    """Name the models that have the part asked for, where the chosen one has none: Hydra would advise to append it."""
     asked = {argument.partition("=")[0] for argument in arguments if argument.startswith("model/")}
     firsts = [a.partition(",")[0] for a in arguments if a.startswith(("model=", "preset=", "+experiment="))]
     try:

@@ -17,7 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from PIL import Image
 
-from saltext import evaluate, export, predict, report, score
+from saltext import build, evaluate, export, predict, report, score
 from saltext.data.sjtu_tis import read_index
 from saltext.data.synthetic import generate
 from saltext.demo.settings import parse
@@ -26,7 +26,7 @@ from saltext.metrics import METRICS
 from saltext.reporting import collect, compare
 from saltext.reporting.scores import read_scores
 from saltext.reproduce import targets
-from saltext.run import config_folder
+from saltext.run import compose_run, config_folder
 from saltext.run_folder import RunFolder
 from tests.conftest import ROOT
 from tests.doc_pages import PAGES, written
@@ -226,23 +226,26 @@ def small_runs() -> dict[tuple[str, ...], str]:
 RUNS = small_runs()
 
 
-def default_model() -> str:
-    """The model of a command that names none; the smoke preset has another."""
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return str(compose("config", return_hydra_config=True).hydra.runtime.choices.model)
+DEFAULT_MODEL = compose_run([]).hydra.runtime.choices.model
+"""The model of a command that names none; the smoke preset has another."""
+
+
+@pytest.mark.parametrize("words", [words for module, *words in COMMANDS if "data=own" in words], ids=" ".join)
+def test_a_command_for_own_data_takes_conditions_of_any_name(words: list[str]) -> None:
+    build.check_conditions(compose_run(words), ["free", "described"])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", RUNS, ids=" ".join)
 def test_a_run_that_is_shown_runs_at_smoke_size(words: tuple[str, ...], outputs: Path) -> None:
     given = {o.get_key_element(): o for o in overrides([*words])}
-    given.setdefault("model", overrides([f"model={default_model()}"])[0])
+    model = [] if "model" in given else [f"model={DEFAULT_MODEL}"]
     last = [
         f"{key}={list(o.sweep_string_iterator())[-1]}" if o.is_discrete_sweep() else str(o.input_line)
         for key, o in given.items()
     ]
     small = [word for word in (*QUICK, "data.images=24") if word.partition("=")[0] not in given]
-    folder = ran(RunFolder(outputs / "_".join(["run", *words])), *small, f"output_dir={outputs}", *last)
+    folder = ran(RunFolder(outputs / "_".join(["run", *words])), *small, f"output_dir={outputs}", *model, *last)
     assert folder.result.stat().st_size > 0
     assert len(read_scores(folder.scores)) > 0
     drop_weights(folder)

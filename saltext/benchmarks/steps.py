@@ -15,7 +15,6 @@ from multiprocessing import get_context
 from typing import Literal, TypeVar
 
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -36,7 +35,7 @@ from saltext.losses import PAPER_WEIGHTS, SaliencyLoss
 from saltext.models.freezing import FixRates
 from saltext.models.text import TextEncoder, TextFeatures
 from saltext.models.transalnet import TranSalNet
-from saltext.run import config_folder
+from saltext.run import compose_run
 
 Precision = Literal["float64", "float32", "bfloat16"]
 
@@ -110,8 +109,7 @@ class Model:
     def compose(self) -> DictConfig:
         """Its configuration."""
         GlobalHydra.instance().clear()
-        with initialize_config_dir(str(config_folder()), version_base="1.3"):
-            cfg = compose("config", [f"preset={self.preset}", f"model={self.name}", *self.overrides])
+        cfg = compose_run([f"preset={self.preset}", f"model={self.name}", *self.overrides])
         if self.name == "tranblend" and not self.reads:
             given = {"_target_": f"{GivenText.__module__}.{GivenText.__name__}"}
             OmegaConf.update(cfg, "model.text_encoder", given, merge=False, force_add=True)
