@@ -92,6 +92,19 @@ def test_its_model_predicts_where_the_data_are_not(
     assert density.sum() == pytest.approx(1, abs=1e-4)
 
 
+def test_a_network_that_is_told_the_condition_is_told_those_of_the_data(description: Path, tmp_path: Path) -> None:
+    told = ("model=grounded_gaze", f"model.conditions=[{','.join(NAMES.values())}]", "evaluation.text_effect=false")
+    run = small_run(tmp_path, "data=own", f"data.description={description}", *told)
+    assert set(read_scores(run.scores)["task"]) == set(NAMES.values())
+
+    model, image = saltext.load(run.root, device="cpu"), np.zeros((30, 40, 3), np.uint8)
+    free, large = (model.predict(image, "a circle", task=task) for task in ("free", "large"))
+    assert not np.array_equal(free, large)
+    for task in (None, "pure", "lage"):
+        with pytest.raises(ConfigError, match=r"free, scene, both, large, small, but .* came"):
+            model.predict(image, "a circle", task=task)
+
+
 def test_a_schedule_may_name_the_conditions(description: Path, tmp_path: Path) -> None:
     stages = "schedule.stages={look:{tasks:[free],test:false},read:{tasks:[large,small],start:look}}"
     none = ("evaluation.baselines=[]", "evaluation.text_effect=false", "evaluation.paper=null")

@@ -18,7 +18,7 @@ from saltext.data.files import UnusableError
 from saltext.data.fitting import fit
 from saltext.data.geometry import Box, Size
 from saltext.data.tasks import parse_tasks
-from saltext.errors import CheckpointError, DataError
+from saltext.errors import CheckpointError, ConfigError, DataError
 from saltext.evaluation.groups import resample
 from saltext.models.text import TextEncoder, TextFeatures
 from saltext.prediction.photos import ImageLike, Photo, open_photo
@@ -72,8 +72,9 @@ class Model:
         Args:
             image: A file, a Pillow picture, or an array; see :func:`saltext.prediction.photos.open_photo`.
             text: The sentence; empty for free viewing.
-            task: The condition told to models that are trained to know it (``prompt`` with ``{condition}``): a name of
-                :data:`saltext.data.tasks.TASKS`. Default: ``general`` with a text, ``pure`` without.
+            task: The condition told to models that are trained to know it: a name of
+                :data:`saltext.data.tasks.TASKS`, or of the model's own conditions. Default: ``general`` with a text,
+                ``pure`` without.
 
         Returns:
             Density of fixations, float32 of the picture's own (height, width) as a person sees it, that is after
@@ -109,12 +110,22 @@ class Model:
         """
         remaining = iter(wanted)
         while batch := list(islice(remaining, batch_size)):
-            for task in dict.fromkeys(reading.task for _, reading in batch if reading.task is not None):
-                parse_tasks(task)
+            self._check_tasks([reading for _, reading in batch])
             self._heed(reading for _, reading in batch)
             saliency, boxes = self._saliency(batch)
             for (photo, _), row, box in zip(batch, saliency, boxes, strict=True):
                 yield self._density(row[None], box, photo.size)
+
+    def _check_tasks(self, readings: Sequence[Reading]) -> None:
+        known = self._module.conditions
+        if not known:
+            for task in dict.fromkeys(reading.task for reading in readings if reading.task is not None):
+                parse_tasks(task)
+        elif unknown := sorted({_task(reading) for reading in readings} - set(known)):
+            raise ConfigError(
+                f"{self.name} is told one of the conditions {', '.join(known)}, but {', '.join(unknown)} came. Say "
+                f"which with predict(..., task={known[0]!r}); without it a text is read as 'general', none as 'pure'."
+            )
 
     @torch.inference_mode()
     def _saliency(self, batch: Sequence[tuple[Photo, Reading]]) -> tuple[Tensor, list[Box]]:

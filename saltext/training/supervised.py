@@ -79,14 +79,14 @@ class SupervisedModule(ScoredModule):
         self._scheduler = scheduler
         self._prompt = _checked_prompt(prompt)
         self.reads_text = bool(getattr(network, "reads_text", False))
-        self._conditions = tuple(getattr(network, "conditions", ()))
+        self.conditions = tuple(getattr(network, "conditions", ()))
         in_prompt = self.reads_text and prompt.format(text="", condition="x") != prompt.format(text="", condition="")
-        self.reads_condition = in_prompt or bool(self._conditions)
+        self.reads_condition = in_prompt or bool(self.conditions)
         self._mirror = mirror
 
     def saliency(self, batch: Mapping[str, Any]) -> Tensor:
         """The network's maps, float32 whatever its precision."""
-        told = (batch["task"],) if self._conditions else ()
+        told = (batch["task"],) if self.conditions else ()
         logits = self.network(self.normalize(batch["image"]), self.read(batch), *told).float()
         maps: Tensor = self.network.maps(logits) if isinstance(self.network, SaliencyNetwork) else logits.sigmoid()
         return maps
