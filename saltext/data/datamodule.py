@@ -59,6 +59,8 @@ class SaliencyDataModule(LightningDataModule):
         pair_pure: Whether, of the pairs without a text, only images are taken that also have another of ``tasks``.
         test_tasks: Tasks of the test part; ``tasks`` by default. Others tell how a model does on what it was not
             trained for, and have no part in choosing the epoch unless ``choose_on`` is ``"test"``.
+        images_together: Whether the training pairs of an image follow each other, so that a batch holds several texts
+            for it. Otherwise pairs are shuffled.
         test_on: ``"val"`` scores the validation images at the end and leaves the test images alone; no image chooses
             the epoch then. For choosing between models.
 
@@ -94,12 +96,14 @@ class SaliencyDataModule(LightningDataModule):
         pair_pure: bool = False,
         test_tasks: str | Sequence[str] | None = None,
         test_on: Part = "test",
+        images_together: bool = False,
     ) -> None:
         super().__init__()
         self.root = Path(root)
         self._tasks = tasks
         self._test_tasks = tasks if test_tasks is None else test_tasks
         self.pair_pure = pair_pure
+        self.images_together = images_together
         self.split_name = split
         self.folds = folds
         self.fold = fold
@@ -215,7 +219,8 @@ class SaliencyDataModule(LightningDataModule):
     def train_dataloader(self) -> "DataLoader[Batch]":
         """Augmented samples in the order of (seed, epoch)."""
         dataset = self.dataset("train", augment=self.augment)
-        sampler = TrainingOrder(len(dataset), self.seed, *self._process())
+        images = [self.pairs[index].image_id for index in dataset.indices] if self.images_together else None
+        sampler = TrainingOrder(len(dataset), self.seed, *self._process(), together=images)
         lonely_last = len(sampler) > 1 and len(sampler) % self.batch_size == 1 and self.batch_size > 1
         keys: Any = sampler  # (epoch, place), which torch's annotations do not know of
         return self._loader(dataset, BatchSampler(keys, self.batch_size, drop_last=lonely_last))

@@ -20,13 +20,18 @@ class TrainingOrder(Sampler[tuple[int, int]]):
         seed: Of the order.
         rank: This process.
         world_size: Number of processes.
+        together: A name for each sample; those of one name follow each other, and the names are shuffled. Each process
+            then deals a piece of the order, so that few neighbours are parted. None: the samples are shuffled.
     """
 
-    def __init__(self, length: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self, length: int, seed: int, rank: int = 0, world_size: int = 1, together: Sequence[str] | None = None
+    ) -> None:
         self.length = length
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
+        self.together = together
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -38,9 +43,20 @@ class TrainingOrder(Sampler[tuple[int, int]]):
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         epoch = self.epoch
-        order = np.random.default_rng((self.seed, epoch)).permutation(self.length)
-        mine = order[: len(self) * self.world_size][self.rank :: self.world_size]
-        return iter([(epoch, place) for place in mine.tolist()])
+        order = np.random.default_rng((self.seed, epoch)).permutation(self.length).tolist()
+        if self.together is None:
+            mine = order[: len(self) * self.world_size][self.rank :: self.world_size]
+        else:
+            mine = _side_by_side(order, self.together)[self.rank * len(self) :][: len(self)]
+        return iter([(epoch, place) for place in mine])
+
+
+def _side_by_side(order: Sequence[int], names: Sequence[str]) -> list[int]:
+    """Each sample moved up to the first of its name."""
+    by_name: dict[str, list[int]] = {}
+    for sample in order:
+        by_name.setdefault(names[sample], []).append(sample)
+    return [sample for samples in by_name.values() for sample in samples]
 
 
 class EvaluationBatches(Sampler[list[int]]):

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from saltext.metrics import functional, published
 from saltext.metrics.maps import Maps
@@ -32,6 +33,10 @@ class SaliencyLoss(nn.Module):
       (:func:`~saltext.metrics.published.nss_unbiased`). Images without fixations contribute nothing and are not
       averaged in; the term of a batch without any fixation is 0.
     * ``mse``: mean squared difference
+    * ``contrast``: how well the predictions of the batch are told apart by the truths. The cross-entropy, in nats, of
+      a softmax over them of minus their divergences from a truth, with the prediction that was made for it. Of few
+      unrelated images it soon vanishes; it is meant for batches that hold several texts for an image
+      (``data.images_together``). The papers have no such term.
 
     Terms are computed in float64 whatever the maps' dtype; nothing synchronises with the device, and NaN passes
     through. A ground-truth map without content has no divergence: it makes the loss NaN rather than a number nobody
@@ -104,7 +109,13 @@ def _mse(p: Maps, g: Maps, f: Maps) -> Tensor:
     return (p.wide - g.wide).square().mean()
 
 
-_TERMS = {"cc": _cc, "nss": _nss, "sim": _sim, "kl": _kl, "mse": _mse}
+def _contrast(p: Maps, g: Maps, f: Maps) -> Tensor:
+    # A divergence without the entropy of the truth, which is the same for all predictions.
+    agreement = g.distribution @ (p.distribution + functional.EPS).log().T
+    return F.cross_entropy(agreement, torch.arange(len(agreement), device=agreement.device))
+
+
+_TERMS = {"cc": _cc, "nss": _nss, "sim": _sim, "kl": _kl, "mse": _mse, "contrast": _contrast}
 
 
 def _checked(weights: Mapping[str, float]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import pytest
 
@@ -35,6 +35,29 @@ def test_processes_deal_the_order_of_one_process_without_repeats(world_size: int
 def test_what_does_not_divide_is_another_sample_in_each_epoch() -> None:
     left_out = {tuple(set(range(23)) - {p for r in (0, 1) for _, p in _epoch(0, e, r, 2)}) for e in range(10)}
     assert len(left_out) > 3
+
+
+NAMES = [f"image {place // 3 % 7}" for place in range(23)]  # two or three neighbours each, and again further down
+
+
+def _side_by_side(epoch: int, rank: int = 0, world_size: int = 1) -> list[int]:
+    order = TrainingOrder(23, 5, rank, world_size, together=NAMES)
+    order.set_epoch(epoch)
+    return [place for _, place in order]
+
+
+def test_samples_of_one_name_can_be_kept_together_in_a_new_order_each_epoch() -> None:
+    orders = [_side_by_side(epoch) for epoch in range(3)]
+    assert all(sorted(order) == list(range(23)) for order in orders)
+    assert all(len(list(groupby(NAMES[place] for place in order))) == 7 for order in orders)
+    assert len({tuple(NAMES[place] for place in order) for order in orders}) == 3
+    assert len({tuple(place for place in order if NAMES[place] == "image 0") for order in orders}) > 1
+
+
+def test_processes_share_neighbours_without_repeats_and_part_few() -> None:
+    dealt = [_side_by_side(2, rank, 2) for rank in range(2)]
+    assert [len(part) for part in dealt] == [11, 11]
+    assert dealt[0] + dealt[1] == _side_by_side(2)[:22]
 
 
 SIZES = [(480, 640), (640, 480), (427, 640)] * 7

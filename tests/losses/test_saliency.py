@@ -109,7 +109,7 @@ def test_gradients_reach_saturated_logits_without_overflow(logit, batch) -> None
     assert logits.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("name", TERMS)
+@pytest.mark.parametrize("name", [*TERMS, "contrast"])
 def test_gradients_are_those_of_the_formula(name, batch) -> None:
     saliency, density, fixations = (maps[:2] for maps in batch)
     loss = SaliencyLoss({name: 1.0})
@@ -148,6 +148,23 @@ def test_a_shape_mismatch_says_what_to_resize(batch) -> None:
         SaliencyLoss(PAPER_WEIGHTS)(saliency[..., :5], density, fixations)
     with pytest.raises(ValueError, match="saliency is 9 x 7 pixels and fixations 9 x 5"):
         SaliencyLoss(PAPER_WEIGHTS)(saliency, density, fixations[..., :5])
+
+
+def test_the_contrast_is_the_cross_entropy_of_a_softmax_over_divergences(batch) -> None:
+    saliency, density, _ = (maps[:, 0].numpy() for maps in batch)
+    found = []
+    for own, truth in enumerate(density):
+        likeness = np.exp([-reference.kl(other, truth) for other in saliency])
+        found.append(-np.log(likeness[own] / likeness.sum()))
+    _, terms = SaliencyLoss({"contrast": 1})(*batch)
+    assert float(terms["contrast"]) == pytest.approx(np.mean(found), rel=1e-12)
+
+
+def test_predictions_that_are_all_alike_have_the_contrast_of_chance_and_the_truths_less(batch) -> None:
+    _, density, fixations = batch
+    loss = SaliencyLoss({"contrast": 1})
+    assert float(loss(density[:1].expand(4, -1, -1, -1), density, fixations)[0]) == pytest.approx(math.log(4))
+    assert loss(density, density, fixations)[0] < math.log(4) < loss(density.flip(0), density, fixations)[0]
 
 
 def test_unknown_terms_and_bad_weights_are_named_all_at_once() -> None:
