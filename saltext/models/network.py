@@ -58,10 +58,9 @@ class SaliencyNetwork(KeepsFrozenParts):
             texts: One a sample, where the result depends on them.
             compute: What is computed with the part's weights; by default, the part itself is run.
         """
-        compute = compute or part
         if self.memory is None or part.training or not is_frozen(part) or not self.memory.serves(self):
-            return compute(inputs) if texts is None else compute(inputs, texts)
-        return self.memory.recall(part, inputs, compute, texts)
+            return afresh(part, inputs, texts, compute)
+        return self.memory.recall(part, inputs, compute or part, texts)
 
     def images_come_as(self, normalize: Normalize) -> None:
         """Say how the images given to ``forward`` are normalised, for text encoders that read them."""
@@ -90,6 +89,17 @@ class SaliencyNetwork(KeepsFrozenParts):
             ValueError: Images of another shape or type, or not as many texts as images.
         """
         raise NotImplementedError
+
+
+def afresh(
+    part: nn.Module,
+    inputs: Tensor,
+    texts: Sequence[str] | None = None,
+    compute: Callable[..., tuple[Tensor, ...]] | None = None,
+) -> tuple[Tensor, ...]:
+    """What a part makes of its inputs, computed; see :meth:`SaliencyNetwork.recalled`."""
+    compute = compute or part
+    return compute(inputs) if texts is None else compute(inputs, texts)
 
 
 def check_inputs(images: Tensor, texts: Sequence[str], smallest: int = 32) -> None:

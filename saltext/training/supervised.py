@@ -13,7 +13,7 @@ from saltext.data.splits import Part
 from saltext.models.network import SaliencyNetwork
 from saltext.training.scored import ScoredModule
 
-OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+OptimizerFactory = Callable[[Iterable[nn.Parameter] | Iterable[dict[str, Any]]], torch.optim.Optimizer]
 SchedulerFactory = Callable[..., torch.optim.lr_scheduler.LRScheduler]
 
 
@@ -54,9 +54,11 @@ class SupervisedModule(ScoredModule):
             places in its text.
         validation_metrics: See :class:`ScoredModule`.
         choose_on: See :class:`ScoredModule`.
+        part_rates: Shares of the optimizer's rate that parts of the network learn at, by the beginning of their
+            parameters' names; of several that fit, the first.
 
     Raises:
-        ValueError: ``prompt`` names something else.
+        ValueError: ``prompt`` names something else, or no parameter of a part of ``part_rates`` trains.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class SupervisedModule(ScoredModule):
         mirror: bool = False,
         validation_metrics: Sequence[str] = ("cc", "kl", "nss"),
         choose_on: Part = "val",
+        part_rates: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(validation_metrics, choose_on)
         self.network = network
@@ -77,6 +80,8 @@ class SupervisedModule(ScoredModule):
         self.loss = loss
         self._optimizer = optimizer
         self._scheduler = scheduler
+        self._part_rates = dict(part_rates or {})
+        self._parts()
         self._prompt = _checked_prompt(prompt)
         self.reads_text = bool(getattr(network, "reads_text", False))
         self.conditions = tuple(getattr(network, "conditions", ()))
@@ -126,8 +131,27 @@ class SupervisedModule(ScoredModule):
         optimizer = self.optimizers()
         self.log("lr", float(optimizer.param_groups[0]["lr"]))  # type: ignore[union-attr]
 
+    def _parts(self) -> list[tuple[list[nn.Parameter], float]]:
+        """Parameters that train, with the share of the rate they learn at; those that no part has come first."""
+        rates = {"": 1.0, **self._part_rates}
+        by_part: dict[str, list[nn.Parameter]] = {part: [] for part in rates}
+        for name, parameter in self.network.named_parameters():
+            if parameter.requires_grad:
+                by_part[next((part for part in self._part_rates if name.startswith(part)), "")].append(parameter)
+        idle = [part for part in self._part_rates if not by_part[part]]
+        if idle:
+            trained = {name.split(".")[0]: None for name, p in self.network.named_parameters() if p.requires_grad}
+            raise ValueError(
+                f"training.part_rates: no parameter that trains begins with {' or '.join(map(repr, idle))}, only with "
+                f"{', '.join(trained)}. Let the part train, or leave its rate out"
+            )
+        return [(parameters, rates[part]) for part, parameters in by_part.items() if parameters]
+
     def configure_optimizers(self) -> Any:
-        """Only what trains reaches the optimizer."""
-        optimizer = self._optimizer([p for p in self.network.parameters() if p.requires_grad])
+        """Only what trains reaches the optimizer, each part with its share of the rate."""
+        parts = self._parts()
+        optimizer = self._optimizer([{"params": parameters} for parameters, _ in parts])
+        for group, (_, share) in zip(optimizer.param_groups, parts, strict=True):
+            group["lr"] *= share
         scheduler = make_scheduler(self._scheduler, optimizer, int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -182,3 +182,29 @@ def test_members_learn_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
         total, _ = model.loss(maps, batch["density"], batch["fixations"])
         (total / 2).backward()  # one of two
         torch.testing.assert_close(member.grad, alone.grad)
+
+
+class Two(Tiny):
+    """Nothing of it is frozen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder.requires_grad_(True)
+
+
+def test_parts_learn_at_their_share_of_the_rate(data: SyntheticDataModule, tmp_path: Path) -> None:
+    constant = partial(torch.optim.lr_scheduler.LambdaLR, lr_lambda=lambda step: 1.0)
+    model = module(network=Two(), part_rates={"encoder.0": 0.1, "encoder": 0.5}, scheduler=constant)
+    fitted = trainer(tmp_path)
+    fitted.fit(model, datamodule=data)
+    groups = fitted.optimizers[0].param_groups
+    rates = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
+    expected = {"head": 0.02, "encoder.0": 0.002, "encoder.1": 0.01}
+    for name, parameter in model.network.named_parameters():
+        part = name.rpartition(".")[0]
+        assert rates[id(parameter)] == pytest.approx(expected[part]), name
+
+
+def test_a_rate_of_a_part_that_does_not_train_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"begins with 'encoder' or 'tail', only with head\. Let the part train"):
+        module(part_rates={"encoder": 0.1, "head": 0.5, "tail": 1.0})

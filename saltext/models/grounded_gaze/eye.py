@@ -1,12 +1,13 @@
-"""A frozen image classifier, and what it says about an image and a text."""
+"""An image classifier, and what it says about an image and a text."""
 
 from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from saltext.models.freezing import KeepsFrozenParts
+from saltext.models.freezing import KeepsFrozenParts, is_frozen
 from saltext.models.grounded_gaze.member import Seen
 from saltext.models.grounded_gaze.views import TwoViews, coarse, fine
+from saltext.models.network import afresh
 from saltext.models.text import TextEncoder
 from saltext.models.tranblend.bridge import ClassNameBridge
 from saltext.models.transalnet.encoders import Encoder
@@ -19,7 +20,8 @@ class Eye(KeepsFrozenParts):
     """Sees the features of an image, and by its classes what a text names there.
 
     Args:
-        encoder: Of images; frozen, it is run once an image.
+        encoder: Of images; frozen, it is run once an image, which is how GroundedGaze is meant. One that trains is run
+            every time, and ``bridge`` reads it without training it.
         bridge: Through the names of its classes; None: it knows none.
 
     Attributes:
@@ -42,9 +44,11 @@ class Eye(KeepsFrozenParts):
             encoder: Of texts and of the classes' names; needed with a bridge.
             recalled: Runs a frozen part, or reads what it made before.
         """
+        if not is_frozen(self.views):
+            recalled = afresh  # of inputs that come from what trains, nothing comes back
         x8, x16, x32, y16, y32 = recalled(self.views, images)
         views = (x8, x16, x32, y16, y32)
-        return Seen(coarse(views), fine(views), *self._grounding(y32, texts, encoder, recalled))
+        return Seen(coarse(views), fine(views), *self._grounding(y32.detach(), texts, encoder, recalled))
 
     def _grounding(
         self, y32: Tensor, texts: Sequence[str], encoder: TextEncoder | None, recalled: Recalled

@@ -1,10 +1,12 @@
 """What a frozen image encoder sees of an image: all of it at once, and its parts from close by."""
 
+from typing import Self
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saltext.models.freezing import KeepsFrozenParts
+from saltext.models.freezing import KeepsFrozenParts, is_frozen
 from saltext.models.transalnet.encoders import Encoder
 
 Views = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -16,6 +18,8 @@ class TwoViews(KeepsFrozenParts):
 
     A classifier was trained on one object that fills the picture. The small view shows it the scene so; in the full
     view a lamp in the corner is large enough to be told.
+
+    BatchNorm keeps the statistics the encoder came with even if it trains, since the two views differ in theirs.
 
     Args:
         encoder: Run on both.
@@ -32,6 +36,14 @@ class TwoViews(KeepsFrozenParts):
         self.coarse_channels = c8 + c16 + c32 + c16 + c32
         self.fine_channels = c8 + c16
 
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode, except for BatchNorm and frozen parts."""
+        super().train(mode)
+        for part in self.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                part.eval()
+        return self
+
     def forward(self, images: Tensor) -> Views:
         """Encode both views.
 
@@ -39,12 +51,14 @@ class TwoViews(KeepsFrozenParts):
             images: Normalised, float, shape ``(batch, 3, height, width)``.
 
         Returns:
-            See :data:`Views`. Half precision: what is remembered of them takes half the disk, and is equal whether
-            computed or read back.
+            See :data:`Views`. Half precision if the encoder is frozen: what is remembered of them takes half the disk,
+            and is equal whether computed or read back.
         """
         small = F.avg_pool2d(images, 2, ceil_mode=True)
         x8, x16, x32 = self.encoder(small)
         _, y16, y32 = self.encoder(images)
+        if not is_frozen(self):
+            return x8, x16, x32, y16, y32
         return x8.half(), x16.half(), x32.half(), y16.half(), y32.half()
 
 

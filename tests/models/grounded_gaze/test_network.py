@@ -161,6 +161,19 @@ def test_an_image_is_looked_at_once_whatever_is_read_about_it(images: Tensor, tm
     assert looks == [3, 3]  # the small view and the full one
 
 
+def test_an_eye_that_trains_is_run_every_time_and_reached_by_the_gradient(images: Tensor, tmp_path: Path) -> None:
+    learning = eye()
+    learning.views.requires_grad_(True)
+    some = network(eyes={"one": learning}).train()
+    some.remember(Memory(FeatureStore(tmp_path / "features.sqlite")))
+    statistics = {name: value.clone() for name, value in learning.views.named_buffers()}
+    some(images, TEXTS, TOLD).square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in learning.views.parameters())
+    assert all(torch.equal(value, statistics[name]) for name, value in learning.views.named_buffers())
+    assert some.memory is not None
+    assert len(some.memory.store) == 0
+
+
 def test_evidence_reaches_the_map(images: Tensor) -> None:
     some = network().eval()
     some(images, TEXTS, TOLD).square().sum().backward()

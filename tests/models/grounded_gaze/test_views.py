@@ -9,7 +9,7 @@ from saltext.models.transalnet import TimmEncoder
 @pytest.fixture
 def views() -> TwoViews:
     torch.manual_seed(0)
-    return TwoViews(TimmEncoder("test_efficientnet")).eval()
+    return TwoViews(TimmEncoder("test_efficientnet", frozen=True)).eval()
 
 
 def test_the_small_view_is_the_image_at_half_its_size(views: TwoViews) -> None:
