@@ -59,6 +59,8 @@ def _train(stage: Stage, module: SupervisedModule, data: SaliencyDataModule) -> 
             load_weights(module.network, stage.start.chosen)
         if is_first():
             _say_what_trains(module)
+        if isinstance(module.network, SaliencyNetwork):
+            module.network.complete()
         trainer = build.trainer(stage.cfg, folder, validates=bool(data.split.parts[data.choose_on]))
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
         if is_first():

@@ -43,6 +43,9 @@ class SaliencyNetwork(KeepsFrozenParts):
         if text_encoder is not None:
             text_encoder.memory = memory
 
+    def complete(self) -> None:
+        """Make now what the first forward pass would add to the network, so that a copy of it has that, too."""
+
     def recalled(
         self,
         part: nn.Module,

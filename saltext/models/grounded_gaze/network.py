@@ -89,6 +89,12 @@ class GroundedGaze(SaliencyNetwork):
             conditions=len(self.conditions),
         )
 
+    def complete(self) -> None:
+        """See :meth:`SaliencyNetwork.complete`."""
+        for eye in self.eyes.values():
+            if isinstance(eye, Eye) and eye.bridge is not None and self.text_encoder is not None:
+                eye.bridge.learned_names(self.text_encoder)
+
     def forward(self, images: Tensor, texts: Sequence[str], conditions: Sequence[str] = ()) -> Tensor:
         """Predict the logarithm of the density, see :class:`SaliencyNetwork`.
 

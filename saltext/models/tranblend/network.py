@@ -58,6 +58,11 @@ class TranBlend(TranSalNet):
         if freeze is not None:
             freeze.apply(self)
 
+    def complete(self) -> None:
+        """See :meth:`saltext.models.network.SaliencyNetwork.complete`."""
+        if self.bridge is not None and self.text_encoder is not None:
+            self.bridge.learned_names(self.text_encoder)
+
     def forward(self, images: Tensor, texts: Sequence[str]) -> Tensor:
         """Predict saliency, see :class:`saltext.models.network.SaliencyNetwork`."""
         check_inputs(images, texts)

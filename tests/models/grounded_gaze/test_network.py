@@ -58,6 +58,15 @@ def test_frozen_parts_rest_from_the_beginning() -> None:
     assert all(is_frozen(part) and not part.training for part in (one.views, one.bridge))
 
 
+def test_a_completed_network_gains_nothing_in_its_first_pass(images: Tensor) -> None:
+    some = network()
+    some.complete()
+    before = [name for name, _ in some.named_buffers()]
+    some(images, TEXTS, TOLD)
+    assert [name for name, _ in some.named_buffers()] == before
+    assert "eyes.one.bridge.names_features" in before
+
+
 def test_the_condition_changes_the_map(images: Tensor) -> None:
     told = network().eval()
     one, other = (told(images, TEXTS, [name] * 3) for name in CONDITIONS)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from saltext.errors import CheckpointError, ConfigError
 from saltext.models.memory import FeatureStore, Memory
@@ -23,6 +23,7 @@ from saltext.models.tranblend import (
     load_published,
 )
 from saltext.models.tranblend.blending import cross_attention
+from saltext.models.tranblend.bridge import ClassNameBridge
 from saltext.models.transalnet import DenseNet161, TimmEncoder, TranSalNet
 from tests.models.transalnet.training_step import gradient_norm, loss_terms
 from tests.reference import formula
@@ -58,6 +59,17 @@ def published(golden: Path) -> dict[str, Tensor]:
         f"miniUpsamplingNetwork.upsample.{last}": shape for last, shape in (("weight", (1, 1, 18, 24)), ("bias", (1,)))
     }
     return state | {f"decoder.blendnet.{name}": value for name, value in formula.weights(outside).items()}
+
+
+def test_a_completed_network_gains_nothing_in_its_first_pass() -> None:
+    encoder = TimmEncoder("test_efficientnet")
+    bridge = ClassNameBridge(nn.Conv2d(encoder.channels[2], 3, 1), ("dog", "lamp", "boat"))
+    some = TranBlend(encoder, TinyText(dim=12), TokenCrossAttention, bridge, **SIZES)  # type: ignore[arg-type]
+    some.complete()
+    before = [name for name, _ in some.named_buffers()]
+    some(torch.randn(2, 3, 64, 96), ["a dog", ""])
+    assert [name for name, _ in some.named_buffers()] == before
+    assert "bridge.names_features" in before
 
 
 @pytest.mark.golden
