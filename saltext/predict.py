@@ -197,10 +197,9 @@ def _arguments() -> argparse.ArgumentParser:
         "--task",
         action="append",
         default=[],
-        choices=tuple(TASK_BY_NAME),
         metavar="NAME",
-        help=f"condition told to models that read it ({', '.join(TASK_BY_NAME)}; default: general, without text pure): "
-        "once, or once for each --text",
+        help=f"condition told to models that read it ({', '.join(TASK_BY_NAME)}, or the model's own; default: general, "
+        "without text pure): once, or once for each --text",
     )
     add("--out", type=Path, default=Path("predictions"), metavar="DIR", help="default: predictions")
     add("--only", action="append", choices=KINDS, help="write this alone; may be given twice (default: everything)")
@@ -218,9 +217,9 @@ def _positive(word: str) -> int:
     return number
 
 
-def _wanted(given: argparse.Namespace) -> list[Request]:
+def _wanted(given: argparse.Namespace, known: Sequence[str]) -> list[Request]:
     faults = Faults()
-    found = usable(requests(given.images, given.text, given.texts, faults, given.task), faults, progress)
+    found = usable(requests(given.images, given.text, given.texts, faults, given.task, known), faults, progress)
     try:
         faults.refuse("Some of the input", "Mend or leave out what is named; --skip-bad predicts the others.")
     except DataError as error:
@@ -233,7 +232,7 @@ def _wanted(given: argparse.Namespace) -> list[Request]:
 def _run(given: argparse.Namespace) -> None:
     # Both say quickly what is wrong with them, and the model more quickly than many pictures.
     model = load(given.run, stage=given.stage, device=given.device)
-    wanted = _wanted(given)
+    wanted = _wanted(given, model.conditions)
     output = Output(given.out, tuple(given.only or KINDS), given.density)
     predict(model, wanted, output, batch_size=given.batch_size)
     count = sum(len(request.readings) for request in wanted)

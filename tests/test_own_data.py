@@ -7,9 +7,10 @@ import pytest
 import torch
 import yaml
 from omegaconf import OmegaConf
+from PIL import Image
 
 import saltext
-from saltext import build
+from saltext import build, predict
 from saltext.errors import ConfigError
 from saltext.evaluate import configuration, evaluate
 from saltext.models.checkpoints import read_weights
@@ -100,6 +101,13 @@ def test_a_network_that_is_told_the_condition_is_told_those_of_the_data(descript
     model, image = saltext.load(run.root, device="cpu"), np.zeros((30, 40, 3), np.uint8)
     free, large = (model.predict(image, "a circle", task=task) for task in ("free", "large"))
     assert not np.array_equal(free, large)
+    Image.fromarray(image).save(tmp_path / "black.png")
+    asked = [str(tmp_path / "black.png"), "--text", "a circle", "--run", str(run.root), "--out", str(tmp_path / "out")]
+    predict.main([*asked, "--task", "large"])
+    np.testing.assert_allclose(np.load(tmp_path / "out" / "density" / "black.npy"), large, rtol=1e-4)
+    with pytest.raises(SystemExit, match=r"other than free, scene, both, large, small.*'general', since no condition"):
+        predict.main(asked)
+
     for task in (None, "pure", "lage"):
         with pytest.raises(ConfigError, match=r"free, scene, both, large, small, but .* came"):
             model.predict(image, "a circle", task=task)

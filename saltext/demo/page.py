@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 import gradio as gr
 import numpy as np
 import numpy.typing as npt
+from gradio.components import Component
 
-from saltext.data.tasks import TASKS
+from saltext.data.tasks import TASK_BY_NAME
 from saltext.demo.answer import Answer, Question, Shown, answer, check_image
 from saltext.demo.examples import Example
 from saltext.demo.predictor import About, Predictor
@@ -112,9 +113,10 @@ class Page:
                     with gr.Row():
                         texts = [_text_box(number) for number in (1, 2)]
                     with gr.Row(visible=predictor.about.reads_condition):
-                        tasks = [_task_choice(number) for number in (1, 2)]
+                        tasks = [_task_choice(number, predictor.about.conditions) for number in (1, 2)]
                     button = gr.Button("Show where people look", variant="primary", elem_id="ask")
-                    _offer(examples, image, texts, tasks)
+                    told = tasks if _usual(predictor.about.conditions) else []
+                    _offer(examples, [image, *texts, *told])
             self._said = gr.Markdown(elem_id="said")
             with gr.Row(visible=False, elem_id="results") as self._results:
                 self._columns = [_Column(number) for number in (1, 2)]
@@ -213,15 +215,21 @@ def _text_box(number: int) -> gr.Textbox:
     )
 
 
-def _task_choice(number: int) -> gr.Dropdown:
-    named = [(task.name.replace("_", " "), task.name) for task in TASKS]
+def _task_choice(number: int, conditions: Sequence[str]) -> gr.Dropdown:
+    named = [(condition.replace("_", " "), condition) for condition in conditions]
+    usual = [("general; pure without a text", "")] if _usual(conditions) else []
     return gr.Dropdown(
-        [("general; pure without a text", ""), *named],
-        value="",
+        [*usual, *named],
+        value="" if usual else conditions[0],
         label=f"Condition of text {number}",
         info="What the model is told about the text.",
         elem_id=f"task{number}",
     )
+
+
+def _usual(conditions: Sequence[str]) -> bool:
+    """Whether they are the data set's, of which one is meant if none is named, and which examples name."""
+    return set(TASK_BY_NAME) <= set(conditions)
 
 
 def _picture(name: str) -> gr.Image:
@@ -230,13 +238,11 @@ def _picture(name: str) -> gr.Image:
     )
 
 
-def _offer(
-    examples: Sequence[Example], image: gr.Image, texts: Sequence[gr.Textbox], tasks: Sequence[gr.Dropdown]
-) -> None:
+def _offer(examples: Sequence[Example], components: Sequence[Component]) -> None:
     if examples:
         gr.Examples(
-            [_row(example) for example in examples],
-            [image, *texts, *tasks],
+            [_row(example)[: len(components)] for example in examples],
+            [*components],
             visible_columns=[0],
             label="Examples",
             examples_per_page=12,

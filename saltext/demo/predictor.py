@@ -36,12 +36,14 @@ class About:
         device: Where it computes.
         reads_text: Whether a text can change its maps.
         reads_condition: Whether it is told the condition besides the text.
+        conditions: Those it can be told.
     """
 
     name: str
     device: str
     reads_text: bool
     reads_condition: bool
+    conditions: tuple[str, ...]
 
 
 class Predictor:
@@ -154,7 +156,7 @@ def _serve(load: Callable[[], "Model"], connection: Connection) -> None:
     except (SaltextError, OSError) as error:
         connection.send(error)
         return
-    connection.send(About(model.name, str(model.device), model.reads_text, model.reads_condition))
+    connection.send(About(model.name, str(model.device), model.reads_text, model.reads_condition, model.conditions))
     while True:
         try:
             question = connection.recv()

@@ -46,7 +46,12 @@ class Request:
 
 
 def requests(
-    images: Sequence[str], texts: Sequence[str], table: Path | None, faults: Faults, tasks: Sequence[str] = ()
+    images: Sequence[str],
+    texts: Sequence[str],
+    table: Path | None,
+    faults: Faults,
+    tasks: Sequence[str] = (),
+    known: Sequence[str] = tuple(TASK_BY_NAME),
 ) -> list[Request]:
     """Everything to predict, in the order it was named; a picture that is named twice has all its texts together.
 
@@ -58,13 +63,14 @@ def requests(
         faults: Is told of everything that cannot be used.
         tasks: Conditions of ``texts``: one for each, one for all (those of the table, too, where it names none), or
             none.
+        known: Conditions there are.
     """
     for_all = tasks[0] if len(tasks) == 1 else None
     told = tasks if len(tasks) > 1 else [for_all] * len(texts)
-    said = [_reading(text, task, "--text", faults) for text, task in zip(texts, told, strict=True)]
+    said = [_reading(text, task, known, "--text", faults) for text, task in zip(texts, told, strict=True)]
     pairs = [(path, reading) for image in images for path in _expanded(image, faults) for reading in said if reading]
     if table is not None:
-        pairs += _rows(table, for_all, faults)
+        pairs += _rows(table, for_all, known, faults)
     found: dict[str, tuple[Path, dict[Reading, None]]] = {}
     for path, reading in pairs:
         # Path.resolve raises where links go in circles; what is wrong with files is found out later.
@@ -89,14 +95,16 @@ def _fault(request: Request) -> Fault | None:
     return None
 
 
-def _reading(text: str, task: str | None, where: str, faults: Faults) -> Reading | None:
-    if task is not None and task not in TASK_BY_NAME:
-        faults.add(f"conditions other than {', '.join(TASK_BY_NAME)}", f"{where} ({task!r})")
-        return None
+def _reading(text: str, task: str | None, known: Sequence[str], where: str, faults: Faults) -> Reading | None:
     try:
-        return Reading(checked(text), task)
+        reading = Reading(checked(text), task)
     except UnusableError as error:
         faults.add(error.kind, f"{where} ({error.detail})")
+        return None
+    if reading.condition in known:
+        return reading
+    meant = "" if task else ", since no condition is named"
+    faults.add(f"conditions other than {', '.join(known)}", f"{where} ({reading.condition!r}{meant})")
     return None
 
 
@@ -136,7 +144,7 @@ def _counts(path: Path) -> bool:
     return path.suffix.lower() in ENDINGS and not path.name.startswith(".") and path.name not in LITTER
 
 
-def _rows(table: Path, task: str | None, faults: Faults) -> Iterator[tuple[Path, Reading]]:
+def _rows(table: Path, task: str | None, known: Sequence[str], faults: Faults) -> Iterator[tuple[Path, Reading]]:
     try:
         # newline="" as csv asks for: line breaks inside quotes belong to the text.
         with table.open(encoding="utf-8-sig", newline="") as stream:
@@ -153,7 +161,7 @@ def _rows(table: Path, task: str | None, faults: Faults) -> Iterator[tuple[Path,
         image, text = (line[name] for name in COLUMNS)
         if not image or text is None or "\0" in image:
             faults.add("rows of a table without image or text", f"{table.name} row {number}")
-        elif reading := _reading(text, line.get(TASK) or task, f"{table.name} row {number}", faults):
+        elif reading := _reading(text, line.get(TASK) or task, known, f"{table.name} row {number}", faults):
             yield table.parent / image, reading
 
 

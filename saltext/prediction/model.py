@@ -17,7 +17,7 @@ from saltext.data.cache import CacheSettings
 from saltext.data.files import UnusableError
 from saltext.data.fitting import fit
 from saltext.data.geometry import Box, Size
-from saltext.data.tasks import parse_tasks
+from saltext.data.tasks import TASK_BY_NAME, parse_tasks
 from saltext.errors import CheckpointError, ConfigError, DataError
 from saltext.evaluation.groups import resample
 from saltext.models.text import TextEncoder, TextFeatures
@@ -57,6 +57,11 @@ class Model:
     def reads_condition(self) -> bool:
         """Whether it is told the condition in words besides the text."""
         return self._module.reads_condition
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """What it can be told, whether or not it heeds that: conditions of its own, or SJTU-TIS's."""
+        return self._module.conditions or tuple(TASK_BY_NAME)
 
     @property
     def device(self) -> torch.device:
@@ -121,7 +126,7 @@ class Model:
         if not known:
             for task in dict.fromkeys(reading.task for reading in readings if reading.task is not None):
                 parse_tasks(task)
-        elif unknown := sorted({_task(reading) for reading in readings} - set(known)):
+        elif unknown := sorted({reading.condition for reading in readings} - set(known)):
             raise ConfigError(
                 f"{self.name} is told one of the conditions {', '.join(known)}, but {', '.join(unknown)} came. Say "
                 f"which with predict(..., task={known[0]!r}); without it a text is read as 'general', none as 'pure'."
@@ -139,7 +144,7 @@ class Model:
         given = {
             "image": images.to(self.device),
             "text": [reading.text for _, reading in batch],
-            "task": [_task(reading) for _, reading in batch],
+            "task": [reading.condition for _, reading in batch],
         }
         return self._module.predict_saliency(given).float(), list(boxes)
 
@@ -186,15 +191,11 @@ class Model:
             images = self._module.normalize(torch.zeros(_PROBE, dtype=torch.uint8, device=self.device))
 
         def encode(part: str) -> TextFeatures:
-            read = self._module.read({"text": [part], "task": [_task(reading)]})
+            read = self._module.read({"text": [part], "task": [reading.condition]})
             features: TextFeatures = encoder(read, images)
             return features
 
         return characters_read(encode, reading.text)
-
-
-def _task(reading: Reading) -> str:
-    return reading.task or ("general" if reading.text else "pure")
 
 
 def _shown(text: object) -> str:

@@ -22,12 +22,17 @@ class Reading:
 
     Attributes:
         text: Without outer white space; empty for free viewing.
-        task: The condition told to models that read it, a name of :data:`saltext.data.tasks.TASKS`; None: ``general``
-            with a text, ``pure`` without.
+        task: The condition told to models that read it, a name of :data:`saltext.data.tasks.TASKS` or one of the
+            model's own; None: ``general`` with a text, ``pure`` without.
     """
 
     text: str
     task: str | None = None
+
+    @property
+    def condition(self) -> str:
+        """What is told: ``task``, or what stands for None."""
+        return self.task or ("general" if self.text else "pure")
 
 
 def checked(text: object) -> str:

@@ -1,6 +1,6 @@
 """A page in a process of its own: Gradio leaves sockets and event loops behind, and pandas 3 warns about it.
 
-As a program, ``python -m tests.demo.serving FOLDER [PORT]`` serves one whose model is a stub.
+As a program, ``python -m tests.demo.serving FOLDER [PORT [CONDITION ...]]`` serves one whose model is a stub.
 """
 
 import os
@@ -81,7 +81,7 @@ def started(line: Sequence[str], environment: Mapping[str, str], here: Path) -> 
 class InProcess:
     """Stands in for :class:`saltext.demo.predictor.Predictor`; answers without a process, or is too late."""
 
-    about = About("outputs/run/stub", "cpu", reads_text=True, reads_condition=True)
+    about = About("outputs/run/stub", "cpu", reads_text=True, reads_condition=True, conditions=Stub.conditions)
 
     def ask(self, question: Callable[["Model"], _Answer]) -> _Answer:
         asked = getattr(question, "keywords", {}).get("question")
@@ -91,8 +91,8 @@ class InProcess:
         return question(model)
 
 
-def serve_stub(folder: Path, port: int = 0) -> None:
-    """Serve a page with a stub until the process is ended."""
+def serve_stub(folder: Path, port: int = 0, *conditions: str) -> None:
+    """Serve a page with a stub until the process is ended; the stub has the conditions, if any are named."""
     confine(folder)
     from saltext.demo.examples import Example
     from saltext.demo.page import Downloads, Page
@@ -101,6 +101,7 @@ def serve_stub(folder: Path, port: int = 0) -> None:
 
     example = Example(photo(folder / "example.png"), (Reading("left", "salient"), Reading("right", "non_salient")))
     predictor: Any = InProcess()
+    predictor.about = replace(predictor.about, conditions=conditions or Stub.conditions)
     settings = replace(SETTINGS, port=port)
     page = Page(predictor, settings, [example], Downloads(folder / "gradio" / "answers", KEPT))
     with served(page.blocks, settings) as address:
@@ -109,4 +110,4 @@ def serve_stub(folder: Path, port: int = 0) -> None:
 
 
 if __name__ == "__main__":
-    serve_stub(Path(sys.argv[1]), *map(int, sys.argv[2:]))
+    serve_stub(Path(sys.argv[1]), *map(int, sys.argv[2:3]), *sys.argv[3:])

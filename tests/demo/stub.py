@@ -24,6 +24,7 @@ class Stub:
     device = "cpu"
     reads_text = True
     reads_condition = True
+    conditions = ("pure", "whole", "general", "salient", "non_salient")
 
     def densities(self, wanted: Iterable[tuple["Photo", "Reading"]]) -> Iterator["Density"]:
         for photo, reading in wanted:

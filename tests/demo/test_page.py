@@ -107,6 +107,25 @@ def test_no_text_is_free_viewing_and_a_condition_reaches_the_model(visitor: Visi
     assert np.load(io.BytesIO(visitor.get(data[8])))[:, 40:].sum() > 0.99
 
 
+def dropdowns(visitor: Visitor) -> list[dict[str, Any]]:
+    components = visitor.http.get("/config").raise_for_status().json()["components"]
+    return [component["props"] for component in components if component["type"] == "dropdown"]
+
+
+def test_the_conditions_are_those_of_the_model(visitor: Visitor, tmp_path: Path) -> None:
+    for choice in dropdowns(visitor):
+        assert [value for _, value in choice["choices"]] == ["", "pure", "whole", "general", "salient", "non_salient"]
+        assert choice["value"] == ""
+    running = started(["-m", "tests.demo.serving", str(tmp_path), "0", "free", "told"], {}, tmp_path)
+    with httpx.Client(base_url=running.address, timeout=120, trust_env=False) as http:
+        own = dropdowns(Visitor(http))
+    running.end()
+    assert len(own) == 2
+    for choice in own:
+        assert [value for _, value in choice["choices"]] == ["free", "told"]
+        assert choice["value"] == "free"
+
+
 def test_texts_are_repeated_without_markup(visitor: Visitor, image: dict[str, Any]) -> None:
     _, data = visitor.compare(image, "<b>a</b> [b](http://c) *d* 🐈", "right")
     assert html.unescape(data[5]) == "**Text 1:** “<b>a</b> [b](http://c) *d* 🐈”"

@@ -27,7 +27,8 @@ def predictor() -> Iterator[Predictor]:
 
 
 def test_it_says_which_model_it_holds(predictor: Predictor) -> None:
-    assert predictor.about == About("stub", "cpu", reads_text=True, reads_condition=True)
+    told = ("pure", "whole", "general", "salient", "non_salient")
+    assert predictor.about == About("stub", "cpu", reads_text=True, reads_condition=True, conditions=told)
 
 
 def test_questions_are_answered_by_one_other_process(predictor: Predictor) -> None:

@@ -72,6 +72,18 @@ def test_a_table_adds_to_what_is_named(photos: Path) -> None:
     assert found([str(photos / "b.jpg")], ["lamp"], photos / "texts.csv") == [("b.jpg", ["lamp", "cat"])]
 
 
+def test_conditions_are_those_the_model_knows_also_where_none_is_named(photos: Path) -> None:
+    picture, faults = str(photos / "b.jpg"), Faults()
+    assert readings(requests([picture], ["x"], None, faults, ["free"], ("free", "told"))) == [Reading("x", "free")]
+    faults.refuse("input", "")
+    requests([picture], ["x", ""], None, faults, known=("free", "told"))
+    requests([picture], ["x"], None, faults, ["salient"], ("free", "told"))
+    with pytest.raises(DataError) as raised:
+        faults.refuse("input", "")
+    for said in ("3 conditions other than free, told", "'general', since no condition is named", "'salient'"):
+        assert said in str(raised.value)
+
+
 def readings(requested: list[Request]) -> list[Reading]:
     return [reading for request in requested for reading in request.readings]
 
