@@ -90,7 +90,7 @@ class GroundedGaze(SaliencyNetwork):
         )
 
     def complete(self) -> None:
-        """See :meth:`SaliencyNetwork.complete`."""
+        """See :meth:`saltext.models.network.SaliencyNetwork.complete`."""
         for eye in self.eyes.values():
             if isinstance(eye, Eye) and eye.bridge is not None and self.text_encoder is not None:
                 eye.bridge.learned_names(self.text_encoder)
