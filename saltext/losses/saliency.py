@@ -22,7 +22,7 @@ FLOOR = 1e-4
 
 
 class SaliencyLoss(nn.Module):
-    r"""Weighted sum of the papers' terms, each averaged over the images of the batch.
+    r"""Weighted sum of the papers' terms and one more, each averaged over the images of the batch.
 
     .. math:: L = \sum_i w_i \, \mathrm{score}_i
 
@@ -36,7 +36,8 @@ class SaliencyLoss(nn.Module):
     * ``contrast``: how well the predictions of the batch are told apart by the truths. The cross-entropy, in nats, of
       a softmax over them of minus their divergences from a truth, with the prediction that was made for it. Of few
       unrelated images it soon vanishes; it is meant for batches that hold several texts for an image
-      (``data.images_together``). The papers have no such term.
+      (``data.images_together``). Members of one network, which share a truth, cannot be told apart: the term has the
+      logarithm of their number as its floor. The papers have no such term.
 
     Terms are computed in float64 whatever the maps' dtype; nothing synchronises with the device, and NaN passes
     through. A ground-truth map without content has no divergence: it makes the loss NaN rather than a number nobody
