@@ -1,6 +1,7 @@
 """Training against the ground-truth map: TranSalNet and TranBlend."""
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -58,7 +59,8 @@ class SupervisedModule(ScoredModule):
             parameters' names; of several that fit, the first.
 
     Raises:
-        ValueError: ``prompt`` names something else, or no parameter of a part of ``part_rates`` trains.
+        ValueError: ``prompt`` names something else, or a part of ``part_rates`` has no parameter that trains or no
+            share above 0.
     """
 
     def __init__(
@@ -138,6 +140,11 @@ class SupervisedModule(ScoredModule):
         for name, parameter in self.network.named_parameters():
             if parameter.requires_grad:
                 by_part[next((part for part in self._part_rates if name.startswith(part)), "")].append(parameter)
+        wrong = [f"{part}: {share!r}" for part, share in self._part_rates.items() if not 0 < share < math.inf]
+        if wrong:
+            raise ValueError(
+                f"training.part_rates: shares above 0 expected, {', '.join(wrong)} came; freeze what shall not train"
+            )
         idle = [part for part in self._part_rates if not by_part[part]]
         if idle:
             trained = {name.split(".")[0]: None for name, p in self.network.named_parameters() if p.requires_grad}

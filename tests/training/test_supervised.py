@@ -205,6 +205,12 @@ def test_parts_learn_at_their_share_of_the_rate(data: SyntheticDataModule, tmp_p
         assert rates[id(parameter)] == pytest.approx(expected[part]), name
 
 
+@pytest.mark.parametrize("share", [0.0, -0.1, float("nan"), float("inf")])
+def test_a_share_of_the_rate_that_is_none_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match=r"shares above 0 expected, head: .* came"):
+        module(part_rates={"head": share})
+
+
 def test_a_rate_of_a_part_that_does_not_train_is_refused() -> None:
     with pytest.raises(ValueError, match=r"begins with 'encoder' or 'tail', only with head\. Let the part train"):
         module(part_rates={"encoder": 0.1, "head": 0.5, "tail": 1.0})
