@@ -13,8 +13,11 @@ Conventions shared by all functions:
 * ``fixations`` counts the fixations at each pixel; a pixel fixated twice counts twice.
 * ``cc``, ``sim``, ``sim_minmax``, ``kl``, ``nss`` and ``ig`` are differentiable in the prediction.
 
-The sources of the definitions are the MIT/Tuebingen saliency benchmark's code and the references of each function. All
-agree with pysaliency (tests/metrics).
+The sources of the definitions are the MIT/Tuebingen saliency benchmark's code and the references of each function. On
+non-negative maps with content they agree with pysaliency (tests/metrics). It differs on the others: it shifts a map with
+negative values to 0 and takes an all-zero one as uniform, where these functions refuse the first, place the mass of an
+all-zero prediction nowhere, and leave an all-zero ground truth undefined. Where the MIT benchmark's MATLAB code gives
+another number, the page of the metric says so.
 """
 
 from typing import Literal
@@ -167,7 +170,8 @@ def nss(pred: Tensor | Maps, fixations: Tensor | Fixations) -> Tensor:
 
     .. math:: \mathrm{NSS}(P, F) = \frac{1}{|F|} \sum_{x \in F} \frac{P(x) - \mu_P}{\sigma_P}
 
-    sigma_P is the population deviation, as in the MIT/Tuebingen benchmark code.
+    sigma_P is the population deviation, as in pysaliency. The MIT benchmark's ``NSS.m`` divides by the sample deviation
+    (N - 1) and counts a pixel once however often it was fixated.
 
     Args:
         pred: Predicted saliency, any finite scale. Shape ``(batch, 1, height, width)``.

@@ -28,9 +28,10 @@ metric notices; KL on salient would be .856 without it and .577 with the Gaussia
 
 
 class HumanPure(Baseline):
-    """The image's human free-viewing map: the best a model that ignores the text can do by predicting free viewing.
+    """The image's human free-viewing map.
 
-    For every pair whose image was also viewed without a text (``pure``), that pair itself excepted. The published map,
+    One noisy recording, and no bound for a model that ignores the text: a network trained without text that knows the
+    condition passes it on SJTU-TIS (experiments/baselines/README.md). For every pair whose image was also viewed without a text (``pure``), that pair itself excepted. The published map,
     with ``FLOOR``.
     """
 
