@@ -25,6 +25,7 @@ from saltext.models.transalnet import TranSalNet
 from saltext.run_folder import RunFolder
 from saltext.training import SupervisedModule
 from saltext.training.callbacks import EpochLines
+from saltext.training.checkpoint_io import ReplacingCheckpointIO
 
 
 def _instantiate(node: Any, **extra: Any) -> Any:
@@ -165,6 +166,7 @@ def trainer(cfg: DictConfig, folder: RunFolder, validates: bool) -> L.Trainer:
         cfg.trainer,
         callbacks=callbacks,
         logger=[_instantiate(logger, save_dir=str(folder.root)) for logger in cfg.logger.values()],
+        plugins=[*(_instantiate(plugin) for plugin in cfg.trainer.get("plugins") or ()), ReplacingCheckpointIO()],
         default_root_dir=str(folder.root),
         enable_progress_bar=sys.stdout.isatty(),
         **({} if validates else {"limit_val_batches": 0}),
