@@ -26,6 +26,7 @@ from saltext.run_folder import RunFolder
 from saltext.training import SupervisedModule
 from saltext.training.callbacks import EpochLines
 from saltext.training.checkpoint_io import ReplacingCheckpointIO
+from saltext.training.epoch_log import KeepsLoggedEpoch
 
 
 def _instantiate(node: Any, **extra: Any) -> Any:
@@ -161,7 +162,7 @@ def trainer(cfg: DictConfig, folder: RunFolder, validates: bool) -> L.Trainer:
         if isinstance(callback, ModelCheckpoint):
             callback.dirpath = str(folder.checkpoints)
     # A bar is for a terminal; in a log file it is noise.
-    callbacks += [EpochLines(), *([RichProgressBar()] if sys.stdout.isatty() else [])]
+    callbacks += [EpochLines(), KeepsLoggedEpoch(), *([RichProgressBar()] if sys.stdout.isatty() else [])]
     built: L.Trainer = _instantiate(
         cfg.trainer,
         callbacks=callbacks,

@@ -77,18 +77,18 @@ def set_up_streams() -> None:
         stream = getattr(sys, name)
         if stream is None:  # closed before the start
             setattr(sys, name, io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
-        elif isinstance(stream, io.TextIOWrapper):
+        elif isinstance(stream, io.TextIOWrapper) and stream is getattr(sys, f"__{name}__"):
             tolerant = _tolerant(stream)
-            if getattr(sys, f"__{name}__") is stream:
-                setattr(sys, f"__{name}__", tolerant)
             setattr(sys, name, tolerant)
+            setattr(sys, f"__{name}__", tolerant)
+        elif isinstance(stream, io.TextIOWrapper):  # somebody else's, who looks at what is written
+            stream.reconfigure(errors=_REPLACES)
 
 
 def _tolerant(stream: io.TextIOWrapper) -> TextIO:
     is_buffered = isinstance(stream.buffer, io.BufferedWriter)
     raw = stream.buffer.raw if isinstance(stream.buffer, io.BufferedWriter) else stream.buffer
-    if not isinstance(raw, io.FileIO):  # no terminal, pipe or file, or set up before
-        stream.reconfigure(errors=_REPLACES)
+    if not isinstance(raw, io.FileIO):  # set up before
         return stream
     stream.flush()
     encoding, line_buffering, write_through = stream.encoding, stream.line_buffering, stream.write_through

@@ -137,8 +137,8 @@ class RunFolder:
 
     def _without_config(self, got: str) -> DamagedFileError:
         return DamagedFileError(
-            f"{self.config} is damaged: expected the configuration of a run, got {got}. Restore it from a copy, or run the "
-            "command that started the run again with rerun=true."
+            f"{self.config} is damaged: expected the configuration of a run, got {got}. Restore it from a copy, or run "
+            "the command that started the run again with rerun=true."
         )
 
     def read_result(self) -> dict[str, Any]:
