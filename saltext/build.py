@@ -25,6 +25,8 @@ from saltext.models.transalnet import TranSalNet
 from saltext.run_folder import RunFolder
 from saltext.training import SupervisedModule
 from saltext.training.callbacks import EpochLines
+from saltext.training.checkpoint_io import ReplacingCheckpointIO
+from saltext.training.epoch_log import KeepsLoggedEpoch
 
 
 def _instantiate(node: Any, **extra: Any) -> Any:
@@ -160,11 +162,12 @@ def trainer(cfg: DictConfig, folder: RunFolder, validates: bool) -> L.Trainer:
         if isinstance(callback, ModelCheckpoint):
             callback.dirpath = str(folder.checkpoints)
     # A bar is for a terminal; in a log file it is noise.
-    callbacks += [EpochLines(), *([RichProgressBar()] if sys.stdout.isatty() else [])]
+    callbacks += [EpochLines(), KeepsLoggedEpoch(), *([RichProgressBar()] if sys.stdout.isatty() else [])]
     built: L.Trainer = _instantiate(
         cfg.trainer,
         callbacks=callbacks,
         logger=[_instantiate(logger, save_dir=str(folder.root)) for logger in cfg.logger.values()],
+        plugins=[*(_instantiate(plugin) for plugin in cfg.trainer.get("plugins") or ()), ReplacingCheckpointIO()],
         default_root_dir=str(folder.root),
         enable_progress_bar=sys.stdout.isatty(),
         **({} if validates else {"limit_val_batches": 0}),

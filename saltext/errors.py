@@ -15,3 +15,7 @@ class ConfigError(SaltextError):
 
 class CheckpointError(SaltextError):
     """A weight file is missing, changed, or made for another network."""
+
+
+class DamagedFileError(SaltextError):
+    """A file that a run or a command left is missing, empty, cut, or not what was written."""

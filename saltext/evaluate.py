@@ -21,7 +21,7 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from saltext import build
-from saltext.console import log_to, quiet_libraries
+from saltext.console import log_to, not_essential, quiet_libraries, set_up_streams
 from saltext.data import Split
 from saltext.errors import ConfigError, SaltextError
 from saltext.launch import is_first, is_launched, launch, processes, watch_parent
@@ -29,7 +29,7 @@ from saltext.models.checkpoints import load_weights
 from saltext.reporting import run_report
 from saltext.reporting.scores import metric_names, read_scores
 from saltext.run_folder import RunFolder
-from saltext.scoring import RunScores, combined, score_test
+from saltext.scoring import RunScores, combined, score_test, write_run_scores
 from saltext.stages import stages, weights_of
 
 _log = logging.getLogger("saltext.evaluate")  # by name: run as a program, the module is called __main__
@@ -54,7 +54,7 @@ def configuration(folder: RunFolder, changes: DictConfig) -> DictConfig:
     # The split file says what was tested; what training started from is not needed again.
     own = {"data": {"split": str(folder.split), "test_on": "test"}, "checkpoint": None}
     here = {"trainer": {"num_nodes": 1}}  # one machine is enough to score what several trained
-    cfg: DictConfig = OmegaConf.merge(OmegaConf.load(folder.config), here, changes, own)  # type: ignore[assignment]
+    cfg: DictConfig = OmegaConf.merge(folder.read_config(), here, changes, own)  # type: ignore[assignment]
     return cfg
 
 
@@ -97,19 +97,24 @@ def _arguments(arguments: list[str]) -> tuple[RunFolder, str, DictConfig]:
 def _write(folder: RunFolder, scores: RunScores, cfg: DictConfig) -> None:
     target = RunFolder(folder.root / "evaluation")
     target.root.mkdir(exist_ok=True)
-    how = run_report.circumstances(Split.load(folder.split), cfg.data.choose_on)
-    run_report.write_tables(target, scores, how, build.datamodule(cfg).published)
+    write_run_scores(target, scores)
+    with not_essential("the tables"):
+        how = run_report.circumstances(Split.load(folder.split), cfg.data.choose_on)
+        run_report.write_tables(target, scores, how, build.datamodule(cfg).published)
     if not folder.scores.is_file():
         return
     try:
         difference = largest_difference(read_scores(folder.scores), scores.pairs)
         _log.info("largest difference from the run's own scores: %.2g", difference)
-    except ConfigError as error:  # other baselines, tasks or metrics were asked for than the run had
+    except (
+        SaltextError
+    ) as error:  # a damaged table, or other baselines, tasks or metrics were asked for than the run had
         _log.info("not compared with the run's own scores: %s", error)
 
 
 def main() -> None:
     """Entry point; see the module's help."""
+    set_up_streams()
     watch_parent()
     arguments = sys.argv[1:]
     if not arguments or {"-h", "--help"} & set(arguments):

@@ -11,7 +11,6 @@ saltext.load, saltext.evaluate, saltext.demo. Prints the files' SHA-256.
 
 import argparse
 import hashlib
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from saltext import storage
+from saltext.console import set_up_streams
 from saltext.errors import ConfigError, SaltextError
 from saltext.models.checkpoints import read_weights
 from saltext.prediction.loading import chosen_stage, trusted_configuration
@@ -51,9 +52,10 @@ def export(run: str | Path, to: str | Path, stage: str | None = None, half: bool
     chosen = chosen_stage(trusted_configuration(source, OmegaConf.create({})), source, stage)
     weights = read_weights(weights_of(chosen))
     target.checkpoints.mkdir(parents=True)
-    OmegaConf.save(_without_paths(chosen.cfg), target.config, resolve=True)
-    shutil.copyfile(source.split, target.split)
-    torch.save(_rounded(weights) if half else dict(weights), target.best)
+    storage.write_text(target.config, OmegaConf.to_yaml(_without_paths(chosen.cfg), resolve=True))
+    storage.write_bytes(target.split, source.split.read_bytes())
+    with storage.replacing(target.best, durable=True) as part:
+        torch.save(_rounded(weights) if half else dict(weights), part)
     return target
 
 
@@ -78,6 +80,7 @@ def _rounded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point; see the module's help."""
+    set_up_streams()
     description, _, details = (__doc__ or "").partition("\n")
     parser = argparse.ArgumentParser(
         "python -m saltext.export",
@@ -92,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     try:
         made = export(given.run, given.to, given.stage, half=not given.single)
-    except SaltextError as error:
+    except (SaltextError, OSError, RuntimeError) as error:  # a full disk, as torch says it
         sys.exit(f"error: {error}")
     for file in (made.config, made.split, made.best):
         print(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file}  {file.stat().st_size / 1e6:.1f} MB")

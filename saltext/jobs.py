@@ -6,6 +6,7 @@ command started again therefore finds its jobs: what is finished is left alone, 
 
 import hashlib
 import json
+import logging
 import re
 import shutil
 import signal
@@ -22,9 +23,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from saltext.errors import ConfigError, SaltextError
+from saltext import storage
+from saltext.errors import ConfigError, DamagedFileError, SaltextError
 from saltext.launch import gpus_from_pool, launch, node_rank, nodes, parallel_jobs, processes
 from saltext.run_folder import RunFolder
+
+_log = logging.getLogger(__name__)
 
 Status = Literal["finished", "failed", "running", "interrupted"]
 
@@ -102,28 +106,45 @@ class Job:
     def write(self) -> None:
         """Record it in its folder."""
         record = {"sweep": self.sweep, "number": self.number, "overrides": self.overrides}
-        self._file(self.folder).write_text(json.dumps(record, indent=1) + "\n")
+        storage.write_json(self._file(self.folder), record, durable=True)
 
     @classmethod
     def read(cls, folder: RunFolder) -> "Job | None":
-        """The record in a folder; None for a run that no sweep started."""
+        """The record in a folder; None for a run that no sweep started.
+
+        Raises:
+            DamagedFileError: It is empty, cut, or no such record.
+        """
         path = cls._file(folder)
         if not path.is_file():
             return None
-        record = json.loads(path.read_text())
-        return cls(folder, record["sweep"], record["number"], tuple(record["overrides"]))
+        record = storage.read_json(path, dict, ("sweep", "number", "overrides"))
+        try:
+            return cls(folder, str(record["sweep"]), int(record["number"]), tuple(map(str, record["overrides"])))
+        except (TypeError, ValueError) as error:
+            raise DamagedFileError(f"{path} is damaged: expected a job's record, got {record}") from error
 
 
 def latest_jobs(sweep_folder: Path) -> list[Job]:
-    """The jobs that the latest sweep started in a folder has begun, in sweep order; empty if there was none."""
-    found = [job for path in sweep_folder.glob("*/job.json") if (job := Job.read(RunFolder(path.parent)))]
+    """The jobs that the latest sweep started in a folder has begun, in sweep order; empty if there was none.
+
+    A job whose record is damaged is named in the log and left out.
+    """
+    found = []
+    for path in sorted(sweep_folder.glob("*/job.json")):
+        try:
+            job = Job.read(RunFolder(path.parent))
+        except DamagedFileError as error:
+            _log.warning("left out: %s. Starting the sweep's command again writes it anew.", error)
+            continue
+        found += [job] if job is not None else []
     latest = max((job.sweep for job in found), default=None)
     return sorted((job for job in found if job.sweep == latest), key=lambda job: job.number)
 
 
 def status(folder: RunFolder) -> Status:
     """How far a run is; ``interrupted`` runs go on when they are started again, and so do failed ones."""
-    if folder.result.is_file():
+    if folder.is_finished:
         return "finished"
     lock = _lock(folder)
     try:
@@ -137,7 +158,7 @@ def status(folder: RunFolder) -> Status:
 def failure(folder: RunFolder) -> str:
     """Why a failed run failed, in a line; empty for others."""
     path = _failure(folder)
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+    return path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
 
 
 def _failure(folder: RunFolder) -> Path:
@@ -150,7 +171,7 @@ def _lock(folder: RunFolder) -> FileLock:
 
 @contextmanager
 def held(folder: RunFolder, wait: bool) -> Iterator[None]:
-    """Keep other processes from running in a folder.
+    """Keep other processes from running in a folder, and remove what killed ones were writing there.
 
     Args:
         folder: Of a run.
@@ -167,6 +188,7 @@ def held(folder: RunFolder, wait: bool) -> Iterator[None]:
             f"Another process is running in {folder.root}. Wait until it has ended, or choose another folder."
         ) from None
     try:
+        storage.remove_parts(folder.root)
         yield
     finally:
         lock.release()
@@ -174,7 +196,7 @@ def held(folder: RunFolder, wait: bool) -> Iterator[None]:
 
 def trained(folder: RunFolder) -> bool:
     """Whether a folder holds what a training or a scoring left there."""
-    checkpoints = [folder.last, *folder.root.glob("stages/*/checkpoints/last.ckpt")]
+    checkpoints = [*folder.root.glob("checkpoints/last*.ckpt"), *folder.root.glob("stages/*/checkpoints/last*.ckpt")]
     return folder.result.is_file() or any(path.is_file() for path in checkpoints)
 
 
@@ -202,7 +224,7 @@ def run(cfg: DictConfig) -> float | None:
 
 def _assist(cfg: DictConfig, folder: RunFolder) -> None:
     """On another machine than the first, which decides and writes: lend it processes if it is going to run."""
-    if cfg.rerun or not folder.result.is_file():
+    if cfg.rerun or not folder.is_finished:
         start(folder, cfg)
 
 
@@ -223,7 +245,7 @@ def _of_sweep(cfg: DictConfig, job: Job) -> float | None:
         job.write()
         reason = _reason(cfg, folder)
         if reason:
-            _failure(folder).write_text(reason + "\n", encoding="utf-8")
+            storage.write_text(_failure(folder), reason + "\n")
             print(f"job {job.number} failed ({' '.join(job.overrides)}): {reason}; see {folder.log}", file=sys.stderr)
             return None
     return monitored(folder)
@@ -267,16 +289,21 @@ def _is_due(cfg: DictConfig, folder: RunFolder) -> bool:
         _forget(folder)
     elif trained(folder):
         _check_same(cfg, folder)
-        if folder.result.is_file():
+        if folder.is_finished:
             print(f"{folder.root} finished before and is not run again (rerun=true does).")
             return False
-    OmegaConf.save(cfg, folder.config, resolve=True)
+        if damage := folder.damage():
+            print(f"{damage}. The run goes on from what is left.")
+    storage.write_text(folder.config, OmegaConf.to_yaml(cfg, resolve=True), durable=True)
     return True
 
 
 def _check_same(cfg: DictConfig, folder: RunFolder) -> None:
-    earlier = OmegaConf.load(folder.config)
-    if digest(earlier) != digest(cfg):  # type: ignore[arg-type]
+    own = digest(cfg)
+    # The folder of a sweep's job has the digest in its name, and needs no other record of it.
+    if folder.root.name.endswith(f"_{own}"):
+        return
+    if digest(folder.read_config()) != own:
         raise ConfigError(
             f"{folder.root} holds a run of another configuration (its config.yaml). Choose another folder, or replace "
             "that run with rerun=true."
@@ -299,6 +326,7 @@ def _forget(folder: RunFolder) -> None:
         folder.wandb_id,
         folder.coverage,
         folder.report,
+        folder.root / "rows.json",
     ):
         path.unlink(missing_ok=True)
 
@@ -331,7 +359,7 @@ def monitored(folder: RunFolder) -> float | None:
     """
     from saltext.reporting.curves import read_curves  # imports Matplotlib, which the start of a command does not need
 
-    cfg = OmegaConf.load(folder.config)
+    cfg = folder.read_config()
     curves = read_curves(folder)
     stages: dict[str, Any] = OmegaConf.to_container(cfg.schedule.stages)  # type: ignore[assignment]
     tested = [name for name, values in stages.items() if values.get("test", True)] or [""]
@@ -347,7 +375,7 @@ def latest_unfinished(output_dir: Path) -> RunFolder:
         ConfigError: There is none.
     """
     begun = [RunFolder(path.parent) for path in output_dir.rglob("split.json")]
-    single = [folder for folder in begun if folder.config.is_file() and Job.read(folder) is None]
+    single = [folder for folder in begun if folder.config.is_file() and not (folder.root / "job.json").exists()]
     states = {folder: status(folder) for folder in single}
     waiting = [folder for folder, state in states.items() if state in ("interrupted", "failed")]
     if not waiting:

@@ -11,9 +11,10 @@ from pathlib import Path
 import hydra
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from saltext import jobs, sweep
+from saltext.console import set_up_streams
 from saltext.errors import ConfigError, SaltextError
 from saltext.run_folder import RunFolder
 
@@ -81,13 +82,14 @@ def _resume(arguments: list[str]) -> int:
         )
     else:
         folder = RunFolder.existing(name)
-    cfg = OmegaConf.load(folder.config)
+    cfg = folder.read_config()
     with jobs.held(folder, wait=False):
-        return jobs.start(folder, cfg)  # type: ignore[arg-type]
+        return jobs.start(folder, cfg)
 
 
 def main() -> None:
     """Entry point; see the module's help."""
+    set_up_streams()
     arguments = sys.argv[1:]
     try:
         if any(a.startswith("resume=") for a in arguments):

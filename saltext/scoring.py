@@ -86,7 +86,11 @@ def write_run_scores(folder: RunFolder, scores: RunScores) -> None:
 
 
 def read_run_scores(folder: RunFolder) -> RunScores:
-    """What :func:`write_run_scores` wrote."""
+    """What :func:`write_run_scores` wrote.
+
+    Raises:
+        DamagedFileError: A table is missing, empty or cut.
+    """
     effect = folder.text_effect_scores
     return RunScores(read_scores(folder.scores), read_scores(effect) if effect.is_file() else pd.DataFrame())
 

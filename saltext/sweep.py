@@ -6,7 +6,6 @@ Shows the latest sweep started in a folder, finished or not: a row for each job,
 seeds and folds, and the best by the metric that chooses the epoch. Writes ``summary.md`` and ``summary.csv`` there.
 """
 
-import json
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,11 +16,12 @@ from typing import Any
 
 import pandas as pd
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from saltext.console import PRINT_WIDTH
+from saltext import storage
+from saltext.console import PRINT_WIDTH, not_essential, set_up_streams
 from saltext.errors import ConfigError, SaltextError
 from saltext.evaluation.protocols import STANDARD
 from saltext.jobs import Job, failure, latest_jobs, monitored, status
@@ -81,12 +81,14 @@ def _finish(complete: bool) -> bool:
     folder = Path(cfg.hydra.sweep.dir)
     found = [job for job in latest_jobs(folder) if job.sweep == cfg.hydra.callbacks.summary.started]
     if found:
-        summarise(folder, found)
+        with not_essential("the summary of the jobs"):
+            summarise(folder, found)
     if complete:
         # What it imports, Lightning among it, takes seconds that the start of a command need not take.
         from saltext.reporting import study
 
-        study.write(cfg.name, [job.folder for job in found], folder)
+        with not_essential(f"the tables of the study {cfg.name}"):
+            study.write(cfg.name, [job.folder for job in found], folder)
     return all(status(job.folder) == "finished" for job in found)
 
 
@@ -105,8 +107,8 @@ def summarise(folder: Path, found: Sequence[Job]) -> None:
     table = job_table(found)
     scores, models = sweep_scores(found)
     remarks = [*_failures(found), *_best(found)]
-    table.to_csv(folder / "summary.csv", index=False, float_format="%.17g")
-    (folder / "summary.md").write_text(_markdown(table, remarks, _spread(scores, models)), encoding="utf-8")
+    storage.write_csv(folder / "summary.csv", table)
+    storage.write_text(folder / "summary.md", _markdown(table, remarks, _spread(scores, models)))
     _show(table, folder)
     if models:
         show_pooled(scores, models)
@@ -149,8 +151,8 @@ def job_table(found: Sequence[Job]) -> pd.DataFrame:
 
 
 def _outcome(folder: RunFolder) -> dict[str, float]:
-    cfg = OmegaConf.load(folder.config)
-    result = json.loads(folder.result.read_text())
+    cfg = folder.read_config()
+    result = folder.read_result()
     by_task = pd.DataFrame.from_dict(result["test"].get(STANDARD, {}).get(result["label"], {}), orient="index")
     value = monitored(folder)
     return {
@@ -219,7 +221,7 @@ def _best(found: Sequence[Job]) -> list[str]:
             values.setdefault(experiment, []).append(value)
     if len(values) < 2:
         return []
-    evaluation = OmegaConf.load(next(job.folder.config for job in found if job.folder.result.is_file())).evaluation
+    evaluation = next(job.folder for job in found if job.folder.is_finished).read_config().evaluation
     means = {experiment: fmean(several) for experiment, several in values.items()}
     winner = {"max": max, "min": min}[evaluation.mode](means, key=means.__getitem__)
     of_jobs = "1 job" if len(values[winner]) == 1 else f"mean of {len(values[winner])} jobs"
@@ -267,6 +269,7 @@ def _show(table: pd.DataFrame, folder: Path) -> None:
 
 def main() -> None:
     """Entry point; see the module's help."""
+    set_up_streams()
     if len(sys.argv) != 2 or {"-h", "--help"} & set(sys.argv):
         print(__doc__)
         sys.exit(len(sys.argv) != 2)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
+from saltext import storage
 from saltext.data import Split
 from saltext.errors import ConfigError
 from saltext.evaluation.protocols import STANDARD
@@ -84,7 +85,7 @@ def _opened(cfg: DictConfig, folder: RunFolder) -> "Run":
         ) from error
     if not run.disabled:
         known.parent.mkdir(parents=True, exist_ok=True)
-        known.write_text(f"{run.id}\n")  # what it came to be: under `wandb agent`, W&B chooses
+        storage.write_text(known, f"{run.id}\n", durable=True)  # what it came to be: under `wandb agent`, W&B chooses
     _log.info("W&B: %s", f"offline; `wandb sync {home}` uploads it" if run.offline else run.url or "disabled")
     return run
 

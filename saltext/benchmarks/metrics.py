@@ -29,6 +29,7 @@ from torch.nn import functional as F
 
 from saltext.benchmarks import harness
 from saltext.benchmarks.oracles import Image, PapersLoop, Points, PySaliency
+from saltext.console import set_up_streams
 from saltext.errors import SaltextError
 from saltext.metrics import METRICS, Fixations, score
 
@@ -362,6 +363,7 @@ def _shortened(plan: Plan) -> Plan:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the benchmark; the exit status."""
+    set_up_streams()
     plan = _plan(arguments)
     console = harness.output()
     try:

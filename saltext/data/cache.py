@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from saltext import storage
 from saltext.data.density import grey_map, in_8_bits
 from saltext.data.faults import Fault, Faults
 from saltext.data.files import UnusableError, read_fixations, read_map, wrong_size
@@ -224,7 +225,7 @@ def _digest_files(pairs: Sequence[Pair], cache_dir: Path) -> _Digests:
         digests[path] = seen[inode] = digest
         remembered[name] = [*stamp, digest]
     if remembered != known:
-        _write_atomically(memory, json.dumps(remembered))
+        storage.write_text(memory, json.dumps(remembered))
     return digests
 
 
@@ -239,12 +240,6 @@ def _read_json(path: Path) -> dict[str, list[Any]]:
     except (OSError, ValueError):
         return {}
     return content
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    part.write_text(text)
-    part.replace(path)
 
 
 def _remove_abandoned(cache_dir: Path) -> None:

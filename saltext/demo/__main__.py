@@ -28,7 +28,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from saltext.console import quiet_libraries
+from saltext.console import quiet_libraries, set_up_streams
 from saltext.demo.settings import Settings, parse
 from saltext.errors import ConfigError, SaltextError
 from saltext.launch import termination_raises
@@ -60,6 +60,7 @@ def _serve(settings: Settings, folder: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point; see the module's help."""
+    set_up_streams()
     given = sys.argv[1:] if arguments is None else arguments
     if {"-h", "--help"} & set(given):
         print(__doc__)

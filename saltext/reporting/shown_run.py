@@ -14,7 +14,7 @@ from saltext.prediction.loading import trusted_configuration
 from saltext.reporting import calibration
 from saltext.reporting.predicted import Key, Predicted, fingerprint, predict
 from saltext.reporting.scores import of_protocol
-from saltext.reporting.study_cells import Job, read_jobs
+from saltext.reporting.study_cells import Job, read_job
 from saltext.run_folder import RunFolder
 from saltext.scoring import RunScores, read_run_scores
 
@@ -73,15 +73,16 @@ def read_run(folder: RunFolder) -> ShownRun:
 
     Raises:
         ConfigError: It did not get as far as dividing its data, or another version of saltext left it.
+        SaltextError: A file that it left is damaged.
     """
     if not folder.split.is_file():
         raise ConfigError(
             f"Expected a run that has begun to train, but {folder.root} holds no split.json. Its run.log says how far "
             f"it came; python -m saltext.run resume={folder.root} goes on."
         )
-    if OmegaConf.select(OmegaConf.load(folder.config), "data.choose_on") is None:
+    if OmegaConf.select(folder.read_config(), "data.choose_on") is None:
         raise _of_another_version(folder)
-    (job,) = read_jobs([folder])
+    job = read_job(folder)
     scores = read_run_scores(folder) if folder.scores.is_file() else _NOTHING
     if "protocol" not in scores.pairs:
         raise _of_another_version(folder)
