@@ -19,6 +19,11 @@ class RunFolder:
         return self.root / "config.yaml"
 
     @property
+    def trust(self) -> Path:
+        """Facts that bind :attr:`config` to who started the run here, see :mod:`saltext.trust`."""
+        return self.root / "trust.json"
+
+    @property
     def provenance(self) -> Path:
         """Package versions, git commit, hardware and times."""
         return self.root / "provenance.json"

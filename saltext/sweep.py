@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
@@ -31,9 +31,11 @@ from saltext.reporting import spread
 from saltext.reporting.collect import pooled, show_pooled
 from saltext.reporting.scores import of_protocol
 from saltext.run_folder import RunFolder, label
+from saltext.trust import record
 
 # Jobs that differ in these alone are repetitions of one experiment.
 _REPEATS = frozenset(("seed", "data.fold", "data.split_seed"))
+_CHOICE = ("evaluation.monitor", "evaluation.mode")
 _ARROWS = {True: " ↑", False: " ↓", None: ""}
 
 
@@ -149,7 +151,7 @@ def job_table(found: Sequence[Job]) -> pd.DataFrame:
 
 
 def _outcome(folder: RunFolder) -> dict[str, float]:
-    cfg = OmegaConf.load(folder.config)
+    cfg = record(folder, ("evaluation.validation_metrics",))
     result = json.loads(folder.result.read_text())
     by_task = pd.DataFrame.from_dict(result["test"].get(STANDARD, {}).get(result["label"], {}), orient="index")
     value = monitored(folder)
@@ -219,7 +221,7 @@ def _best(found: Sequence[Job]) -> list[str]:
             values.setdefault(experiment, []).append(value)
     if len(values) < 2:
         return []
-    evaluation = OmegaConf.load(next(job.folder.config for job in found if job.folder.result.is_file())).evaluation
+    evaluation = record(next(job.folder for job in found if job.folder.result.is_file()), _CHOICE).evaluation
     means = {experiment: fmean(several) for experiment, several in values.items()}
     winner = {"max": max, "min": min}[evaluation.mode](means, key=means.__getitem__)
     of_jobs = "1 job" if len(values[winner]) == 1 else f"mean of {len(values[winner])} jobs"

@@ -7,11 +7,12 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
 from saltext import build, provenance
@@ -31,6 +32,7 @@ from saltext.scoring import RunScores, combined, read_run_scores, score_test, wr
 from saltext.stages import Stage, stages
 from saltext.tracking import tracked
 from saltext.training import SupervisedModule
+from saltext.trust import started
 
 _log = logging.getLogger("saltext.worker")  # by name: run as a program, the module is called __main__
 
@@ -47,7 +49,7 @@ def _record_split(folder: RunFolder, data: SaliencyDataModule) -> None:
         data.split.save(folder.split)
 
 
-def _train(stage: Stage, module: SupervisedModule, data: SaliencyDataModule) -> None:
+def _train(stage: Stage, module: SupervisedModule, data: SaliencyDataModule, own: Collection[str]) -> None:
     """Train a stage, or what is left of it, and leave the module with the weights to test."""
     folder = stage.folder
     if not folder.finished_stage.is_file():
@@ -61,7 +63,7 @@ def _train(stage: Stage, module: SupervisedModule, data: SaliencyDataModule) -> 
             _say_what_trains(module)
         if isinstance(module.network, SaliencyNetwork):
             module.network.complete()
-        trainer = build.trainer(stage.cfg, folder, validates=bool(data.split.parts[data.choose_on]))
+        trainer = build.trainer(stage.cfg, folder, validates=bool(data.split.parts[data.choose_on]), own=own)
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
         if is_first():
             _record_stage(stage, data, time.monotonic() - start)
@@ -98,8 +100,13 @@ def _record_stage(stage: Stage, data: SaliencyDataModule, seconds: float) -> Non
     stage.folder.finished_stage.write_text(json.dumps({**record, "trained_on": trained}) + "\n")
 
 
-def run_stage(stage: Stage, run: RunFolder) -> RunScores | None:
+def run_stage(stage: Stage, run: RunFolder, own: Collection[str] = ()) -> RunScores | None:
     """Train a stage, if that was not done before, and score its test pairs.
+
+    Args:
+        stage: The stage.
+        run: Folder of the run it belongs to.
+        own: What may be built besides what ``conf/`` names, see :mod:`saltext.trust`.
 
     Returns:
         Scores, or None for a stage that is not tested.
@@ -112,13 +119,13 @@ def run_stage(stage: Stage, run: RunFolder) -> RunScores | None:
     if stage.name:
         _log.info("stage %s: %s", stage.name, ", ".join(cfg.data.tasks or ["all tasks"]))
     L.seed_everything(cfg.seed, workers=True, verbose=False)
-    module = build.module(cfg)
-    data = build.datamodule(cfg)
+    module = build.module(cfg, own)
+    data = build.datamodule(cfg, own)
     data.prepare_data()
     data.setup()
     _record_split(run, data)
     if module is not None:
-        _train(stage, module, data)
+        _train(stage, module, data, own)
     if not stage.tests:
         return None
     scores = score_test(cfg, module, data)
@@ -137,8 +144,13 @@ def _result(cfg: DictConfig, scores: RunScores, seconds: int) -> dict[str, Any]:
     return {"label": cfg.label, "seed": cfg.seed, "seconds": seconds, "test": tested}
 
 
-def train_and_test(cfg: DictConfig, folder: RunFolder) -> None:
+def train_and_test(cfg: DictConfig, folder: RunFolder, own: Collection[str] = ()) -> None:
     """Everything a run does, from a resolved configuration to the files in its folder.
+
+    Args:
+        cfg: The configuration.
+        folder: The folder.
+        own: What may be built besides what ``conf/`` names, see :mod:`saltext.trust`.
 
     Raises:
         SaltextError: Something a user can mend, before training starts.
@@ -147,10 +159,10 @@ def train_and_test(cfg: DictConfig, folder: RunFolder) -> None:
     if is_first():
         provenance.write(folder.provenance)
     build.check_evaluation(cfg)
-    data = build.datamodule(cfg)
+    data = build.datamodule(cfg, own)
     build.check_conditions(cfg, data.conditions)
     schedule = stages(cfg, folder, data.conditions)
-    scores = combined([found for stage in schedule if (found := run_stage(stage, folder)) is not None])
+    scores = combined([found for stage in schedule if (found := run_stage(stage, folder, own)) is not None])
     if not is_first():
         return
     how = run_report.circumstances(Split.load(folder.split), cfg.data.choose_on)
@@ -166,10 +178,10 @@ def main() -> None:
     folder = RunFolder(Path(sys.argv[1]))
     log_to(folder.log)
     quiet_libraries()
-    cfg = OmegaConf.load(folder.config)
     try:
-        with tracked(cfg, folder):  # type: ignore[arg-type]
-            train_and_test(cfg, folder)  # type: ignore[arg-type]
+        configured = started(folder)
+        with tracked(configured.cfg, folder):
+            train_and_test(configured.cfg, folder, configured.own)
     except SaltextError as error:
         _log.error("error: %s", error)
         sys.exit(2)

@@ -25,6 +25,7 @@ from saltext.data.tasks import in_order
 from saltext.errors import ConfigError, SaltextError
 from saltext.metrics import METRICS
 from saltext.run_folder import RunFolder
+from saltext.trust import record
 
 COLUMNS = ("stage", "epoch", "name", "value")
 
@@ -111,7 +112,7 @@ def read_curves(folder: RunFolder) -> pd.DataFrame:
 
 def _trainings(folder: RunFolder) -> list[tuple[str, RunFolder]]:
     names = [path.name for path in (folder.root / "stages").glob("*") if path.is_dir()]
-    cfg = OmegaConf.load(folder.config) if folder.config.is_file() else OmegaConf.create()
+    cfg = record(folder) if folder.config.is_file() else OmegaConf.create()
     order = list(OmegaConf.select(cfg, "schedule.stages") or {})
     names.sort(key=lambda name: (order.index(name) if name in order else len(order), name))
     return [("", folder), *((name, folder.stage(name)) for name in names)]

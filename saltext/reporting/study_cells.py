@@ -16,8 +16,10 @@ from saltext.reporting.compare import interval
 from saltext.reporting.run_report import circumstances
 from saltext.reporting.study_expected import Line, Study
 from saltext.run_folder import RunFolder
+from saltext.trust import record
 
 _GENERATED = "saltext.data.SyntheticDataModule"
+_SHOWN = ("name", "label", "seed", "data._target_", "data.choose_on", "schedule.stages")
 
 
 class Verdict(StrEnum):
@@ -110,7 +112,7 @@ def read_jobs(folders: Iterable[RunFolder]) -> list[Job]:
 
 
 def _job(folder: RunFolder) -> Job:
-    cfg: DictConfig = OmegaConf.load(folder.config)  # type: ignore[assignment]
+    cfg = record(folder, _SHOWN)
     return Job(folder, cfg, circumstances(Split.load(folder.split), cfg.data.choose_on))
 
 
