@@ -167,7 +167,7 @@ def module(cfg: DictConfig, own: Collection[str] = ()) -> SupervisedModule | Non
     if remembered is not None:
         built.remember(remembered)
     parts = {
-        "loss": _instantiate(cfg.loss, "loss", None, own),
+        "loss": _instantiate(cfg.loss, "loss", nn.Module, own),
         "optimizer": _instantiate(cfg.optimizer, "optimizer", None, own),
         "scheduler": _instantiate(cfg.scheduler, "scheduler", None, own),
     }

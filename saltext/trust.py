@@ -41,6 +41,7 @@ BUILT = ("data", "model", "loss", "optimizer", "scheduler", "training", "trainer
 """Groups of a configuration of which something is built."""
 
 _BYTES, _DEPTH, _NODES = 2**20, 50, 50_000  # of a config.yaml; one of ours has 4 kB, 7 levels and 200 nodes
+_EVENTS: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ENV = re.compile(r"\$\{\s*oc\.env\s*:[^${}]*\}")
 _NESTED_ENV = re.compile(r"\$\{[^{}]*\$\{\s*oc\.env\s*:")
 _STAGE = re.compile(r"[A-Za-z0-9_-]+")
@@ -57,6 +58,7 @@ _FIRST_WEIGHTS = {
     "saltext.models.clip_salgan.SalGANVGG": "weights",
 }
 _NAMES_OF_FILES = ("weights", "checkpoint", "vocabulary", "revision")
+_OUTPUTS = "outputs"  # conf/config.yaml's output_dir
 _GENERATED = "saltext.data.SyntheticDataModule"
 _TRAINER_TEXTS = ("_target_", "accelerator", "precision", "strategy", "gradient_clip_algorithm")
 _DRAWN = ("80/20", "70/15/15", "kfold", "published", "given", None)
@@ -105,11 +107,13 @@ class _Packaged:
         targets: (group, whether it is the group's own target or one inside) -> names.
         texts: Every text.
         roots: Data module -> where its data lie by default.
+        generated: Where data are generated, by default.
     """
 
     targets: Mapping[tuple[str, bool], frozenset[str]]
     texts: frozenset[str]
     roots: Mapping[str, str | None]
+    generated: frozenset[str]
 
 
 @cache
@@ -117,6 +121,7 @@ def _packaged() -> _Packaged:
     targets: dict[tuple[str, bool], set[str]] = {}
     texts: set[str] = set()
     roots: dict[str, str | None] = {}
+    generated: set[str] = set()
     folder = config_folder()
     for file in sorted(folder.rglob("*.yaml")):
         text = file.read_text(encoding="utf-8")
@@ -129,11 +134,15 @@ def _packaged() -> _Packaged:
         texts |= {value for _, value in _leaves(content, ()) if isinstance(value, str)}
         if start == ("data",) and "_target_" in content and "root" in content:
             roots[content["_target_"]] = content["root"]
+        if start == ("data",) and str(content.get("root")).startswith("${output_dir}/"):
+            generated.add(content["root"].replace("${output_dir}", _OUTPUTS))
     for position, names in targets.items():
         for name in [name for name in names if name.startswith("${")]:  # ${optimizer._target_}
             names.remove(name)
             targets[position] = names | targets[name.strip("${}").removesuffix("._target_"), True]
-    return _Packaged({key: frozenset(names) for key, names in targets.items()}, frozenset(texts), roots)
+    return _Packaged(
+        {key: frozenset(names) for key, names in targets.items()}, frozenset(texts), roots, frozenset(generated)
+    )
 
 
 def _position(place: Sequence[str]) -> tuple[str, bool]:
@@ -233,7 +242,7 @@ def parsed(text: str, source: Path) -> Any:
     """
     try:
         depth = 0
-        for number, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
+        for number, event in enumerate(yaml.parse(text, Loader=_EVENTS)):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if isinstance(event, yaml.AliasEvent) or depth > _DEPTH or number > _NODES:
                 raise ConfigError(
@@ -373,7 +382,7 @@ def _without_interpolations(values: dict[str, Any], source: Path, trusted: bool)
             return node
         if trusted:
             return _resolved(whole)
-        if not _ENV.search(node) or "${" in _ENV.sub("", node):
+        if "oc.env" not in node:
             strange.append(f"{place}={node!r:.80}")
         return None
 
@@ -414,9 +423,9 @@ def _confined(values: dict[str, Any], folder: RunFolder, resumes: bool) -> dict[
             changed[key] = node[name]
         node[name] = value
 
-    take("output_dir", "outputs")
+    take("output_dir", _OUTPUTS)
     take("checkpoint", None)
-    take("data.cache_dir", "outputs/cache")
+    take("data.cache_dir", f"{_OUTPUTS}/cache")
     take("data.root", _usual_root(values["data"]))
     if values["data"].get("num_workers", 0) > 1:
         take("data.num_workers", 1)
@@ -467,9 +476,11 @@ def _confined(values: dict[str, Any], folder: RunFolder, resumes: bool) -> dict[
 def _usual_root(data: Mapping[str, Any]) -> str | None:
     """Where data of a kind lie unless told otherwise; generated ones with what makes them different."""
     target = data["_target_"]
-    known: Any = OmegaConf.create({"output_dir": "outputs", "root": _packaged().roots.get(target)}).root
-    if known is None or target != _GENERATED:
+    known: Any = OmegaConf.create({"output_dir": _OUTPUTS, "root": _packaged().roots.get(target)}).root
+    if target != _GENERATED:
         return known  # type: ignore[no-any-return]
+    if data.get("root") in _packaged().generated:
+        return data["root"]  # type: ignore[no-any-return]
     return f"{known}-{data.get('images', 240)}-{data.get('data_seed', 0)}"
 
 
