@@ -8,6 +8,8 @@
 Arguments:
     run=DIR          folder of the run
     weights=NAME     chosen (default: what the run itself tested) or last
+    --trust          the folder is yours or of somebody you trust: build classes that it names and conf/ does not, and
+                     follow its paths even where it was copied
     any other key=value changes the run's configuration, for example where the data lies now
 
 Writes scores and tables to DIR/evaluation, prints the tables, and says how far the scores are from the run's own.
@@ -15,6 +17,9 @@ Writes scores and tables to DIR/evaluation, prints the tables, and says how far 
 
 import logging
 import sys
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
 
 import lightning as L
 import pandas as pd
@@ -31,6 +36,7 @@ from saltext.reporting.scores import metric_names, read_scores
 from saltext.run_folder import RunFolder
 from saltext.scoring import RunScores, combined, score_test, write_run_scores
 from saltext.stages import stages, weights_of
+from saltext.trust import TRUST, Configuration, literal, read, refuse_links
 
 _log = logging.getLogger("saltext.evaluate")  # by name: run as a program, the module is called __main__
 
@@ -49,22 +55,34 @@ def largest_difference(one: pd.DataFrame, other: pd.DataFrame) -> float:
     return float(max((merged[n] - merged[f"{n}_other"]).abs().max() for n in names))
 
 
-def configuration(folder: RunFolder, changes: DictConfig) -> DictConfig:
-    """The run's own configuration and split, with some values changed."""
+def configuration(folder: RunFolder, changes: DictConfig, trust: bool = False) -> Configuration:
+    """The run's own configuration and split, with some values changed.
+
+    Args:
+        folder: The run's.
+        changes: Of the one who runs the command.
+        trust: Whether the folder is trusted, see :mod:`saltext.trust`.
+
+    Raises:
+        ConfigError: See :func:`saltext.trust.read`.
+    """
+    found = read(folder, changes, trust=trust)
     # The split file says what was tested; what training started from is not needed again.
-    own = {"data": {"split": str(folder.split), "test_on": "test"}, "checkpoint": None}
-    here = {"trainer": {"num_nodes": 1}}  # one machine is enough to score what several trained
-    cfg: DictConfig = OmegaConf.merge(folder.read_config(), here, changes, own)  # type: ignore[assignment]
-    return cfg
+    own: dict[str, Any] = {"data": {"split": literal(str(folder.split)), "test_on": "test"}, "checkpoint": None}
+    # One machine is enough to score what several trained.
+    here = {"trainer": {"num_nodes": OmegaConf.select(changes, "trainer.num_nodes", default=1)}}
+    cfg: DictConfig = OmegaConf.merge(found.cfg, here, own)  # type: ignore[assignment]
+    return replace(found, cfg=cfg)
 
 
-def evaluate(cfg: DictConfig, folder: RunFolder, weights: str = "chosen") -> RunScores:
+def evaluate(cfg: DictConfig, folder: RunFolder, weights: str = "chosen", own: Collection[str] = ()) -> RunScores:
     """Rebuild a run and score its test pairs.
 
     Args:
         cfg: See :func:`configuration`.
         folder: The run.
         weights: Which checkpoint to load, see :func:`saltext.stages.weights_of`.
+        own: What may be built besides what ``conf/`` names, see :mod:`saltext.trust`.
 
     Returns:
         See :func:`saltext.scoring.score_test`.
@@ -73,34 +91,35 @@ def evaluate(cfg: DictConfig, folder: RunFolder, weights: str = "chosen") -> Run
     parts = []
     for stage in (stage for stage in stages(cfg, folder) if stage.tests):
         L.seed_everything(cfg.seed, verbose=False)
-        module = build.module(stage.cfg)
+        module = build.module(stage.cfg, own)
         if module is not None:
             load_weights(module.network, weights_of(stage, weights))
-        data = build.datamodule(stage.cfg)
+        data = build.datamodule(stage.cfg, own)
         data.prepare_data()
         data.setup("test")
         parts.append(score_test(stage.cfg, module, data))
     return combined(parts)
 
 
-def _arguments(arguments: list[str]) -> tuple[RunFolder, str, DictConfig]:
-    given = OmegaConf.from_cli(arguments)
+def _arguments(arguments: list[str]) -> tuple[RunFolder, str, Configuration]:
+    trusts = TRUST in arguments
+    given = OmegaConf.from_cli([word for word in arguments if word != TRUST])
     if "run" not in given:
         raise ConfigError("Expected run=DIR, the folder of a finished run. See python -m saltext.evaluate --help.")
-    folder = RunFolder.existing(given.pop("run"))
+    folder = RunFolder.existing(str(given.pop("run")))
     name = given.pop("weights", "chosen")
     if name not in ("chosen", "last"):
         raise ConfigError(f"Expected weights=chosen or weights=last, but weights={name} came.")
-    return folder, name, configuration(folder, given)
+    return folder, name, configuration(folder, given, trusts)
 
 
-def _write(folder: RunFolder, scores: RunScores, cfg: DictConfig) -> None:
+def _write(folder: RunFolder, scores: RunScores, cfg: DictConfig, published: str | None) -> None:
     target = RunFolder(folder.root / "evaluation")
     target.root.mkdir(exist_ok=True)
     write_run_scores(target, scores)
     with not_essential("the tables"):
         how = run_report.circumstances(Split.load(folder.split), cfg.data.choose_on)
-        run_report.write_tables(target, scores, how, build.datamodule(cfg).published)
+        run_report.write_tables(target, scores, how, published)
     if not folder.scores.is_file():
         return
     try:
@@ -121,15 +140,19 @@ def main() -> None:
         print(__doc__)
         return
     try:
-        folder, weights, cfg = _arguments(arguments)
+        folder, weights, found = _arguments(arguments)
+        cfg = found.cfg
         ranks = processes(cfg)
         if ranks > 1 and not is_launched():
             sys.exit(launch("saltext.evaluate", arguments, ranks))
+        refuse_links(folder)
         log_to(folder.root / "evaluation.log")
         quiet_libraries()
-        scores = evaluate(cfg, folder, weights)
+        if found.remark():
+            _log.info("%s", found.remark())
+        scores = evaluate(cfg, folder, weights, found.own)
         if is_first():
-            _write(folder, scores, cfg)
+            _write(folder, scores, cfg, build.datamodule(cfg, found.own).published)
     except SaltextError as error:
         sys.exit(f"error: {error}")
 

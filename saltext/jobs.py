@@ -23,7 +23,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from saltext import storage
+from saltext import storage, trust
 from saltext.errors import ConfigError, DamagedFileError, SaltextError
 from saltext.launch import gpus_from_pool, launch, node_rank, nodes, parallel_jobs, processes
 from saltext.run_folder import RunFolder
@@ -51,7 +51,10 @@ def digest(cfg: DictConfig) -> str:
         cfg: A run's configuration, composed or read back from its folder.
     """
     own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-    values: dict[str, Any] = OmegaConf.to_container(own, resolve=True)  # type: ignore[assignment]
+    return _digits(OmegaConf.to_container(own, resolve=True))
+
+
+def _digits(values: Any) -> str:
     below = f"{values.get('output_dir')}/"
     for name in _WITHOUT_EFFECT:
         *groups, key = name.split(".")
@@ -225,13 +228,13 @@ def run(cfg: DictConfig) -> float | None:
 def _assist(cfg: DictConfig, folder: RunFolder) -> None:
     """On another machine than the first, which decides and writes: lend it processes if it is going to run."""
     if cfg.rerun or not folder.is_finished:
-        start(folder, cfg)
+        start(folder, cfg, trust.recorded(cfg))
 
 
 def _single(cfg: DictConfig, folder: RunFolder) -> float | None:
     try:
         with held(folder, wait=False):
-            code = start(folder, cfg) if _is_due(cfg, folder) else 0
+            code = start(folder, cfg, trust.recorded(cfg)) if _is_due(cfg, folder) else 0
     except SaltextError as error:
         sys.exit(f"error: {error}")
     if code:
@@ -255,7 +258,7 @@ def _reason(cfg: DictConfig, folder: RunFolder) -> str:
     """Run a job of a sweep and say why it failed; empty if it did not."""
     said_before = folder.log.stat().st_size if folder.log.is_file() else 0
     try:
-        code = start(folder, cfg) if _is_due(cfg, folder) else 0
+        code = start(folder, cfg, trust.recorded(cfg)) if _is_due(cfg, folder) else 0
     except SaltextError as error:
         return f"error: {error}"
     except Exception as error:  # whatever it is, the sweep's other jobs are not concerned
@@ -294,16 +297,17 @@ def _is_due(cfg: DictConfig, folder: RunFolder) -> bool:
             return False
         if damage := folder.damage():
             print(f"{damage}. The run goes on from what is left.")
-    storage.write_text(folder.config, OmegaConf.to_yaml(cfg, resolve=True), durable=True)
+    trust.write(cfg, folder)
     return True
 
 
 def _check_same(cfg: DictConfig, folder: RunFolder) -> None:
-    own = digest(cfg)
     # The folder of a sweep's job has the digest in its name, and needs no other record of it.
-    if folder.root.name.endswith(f"_{own}"):
+    if folder.root.name.endswith(f"_{digest(cfg)}"):
         return
-    if digest(folder.read_config()) != own:
+    # As recorded: neither is told what the environment says.
+    earlier, now = trust.read_text(folder.config), trust.recorded(cfg)
+    if _digits(trust.mapping(earlier, folder.config)) != _digits(trust.mapping(now, folder.config)):
         raise ConfigError(
             f"{folder.root} holds a run of another configuration (its config.yaml). Choose another folder, or replace "
             "that run with rerun=true."
@@ -331,16 +335,23 @@ def _forget(folder: RunFolder) -> None:
         path.unlink(missing_ok=True)
 
 
-def start(folder: RunFolder, cfg: DictConfig) -> int:
+def start(folder: RunFolder, cfg: DictConfig, trusted: str | None) -> int:
     """Run a folder's configuration in processes of its own; see :func:`saltext.launch.launch`.
+
+    Args:
+        folder: The run's.
+        cfg: Its configuration.
+        trusted: The text of its config.yaml, whose own classes the processes may build and whose paths they follow;
+            None where the folder is not trusted. Told to them outside the folder.
 
     Returns:
         The exit status.
     """
     ranks = processes(cfg)
     shared = cfg.trainer.accelerator != "cpu" and _beside_others()
+    told = {} if trusted is None else {trust.STARTED_WITH: trust.digest_of(trusted)}
     with gpus_from_pool(ranks if shared else 0) as environment:
-        return launch("saltext.worker", [str(folder.root)], ranks, nodes(cfg), environment)
+        return launch("saltext.worker", [str(folder.root)], ranks, nodes(cfg), {**environment, **told})
 
 
 def _beside_others() -> bool:
@@ -359,7 +370,7 @@ def monitored(folder: RunFolder) -> float | None:
     """
     from saltext.reporting.curves import read_curves  # imports Matplotlib, which the start of a command does not need
 
-    cfg = folder.read_config()
+    cfg = trust.record(folder, ("evaluation.monitor", "evaluation.mode", "schedule.stages"))
     curves = read_curves(folder)
     stages: dict[str, Any] = OmegaConf.to_container(cfg.schedule.stages)  # type: ignore[assignment]
     tested = [name for name, values in stages.items() if values.get("test", True)] or [""]

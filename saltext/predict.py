@@ -197,6 +197,7 @@ def _arguments() -> argparse.ArgumentParser:
     add("--text", action="append", default=[], metavar="TEXT", help='what is read before; several allowed; "" for none')
     add("--texts", type=Path, metavar="CSV", help="columns image (from the table's folder) and text, optionally task")
     add("--run", metavar="DIR", help="folder of a trained run (default: the shipped model)")
+    add("--trust", action="store_true", help="build classes that the run names and conf/ does not: it is yours")
     add("--stage", metavar="NAME", help="which training of a run with a schedule")
     add(
         "--task",
@@ -236,7 +237,7 @@ def _wanted(given: argparse.Namespace, known: Sequence[str]) -> list[Request]:
 
 def _run(given: argparse.Namespace) -> None:
     # Both say quickly what is wrong with them, and the model more quickly than many pictures.
-    model = load(given.run, stage=given.stage, device=given.device)
+    model = load(given.run, stage=given.stage, device=given.device, trust=given.trust)
     wanted = _wanted(given, model.conditions)
     output = Output(given.out, tuple(given.only or KINDS), given.density)
     predict(model, wanted, output, batch_size=given.batch_size)

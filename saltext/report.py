@@ -9,6 +9,8 @@ Arguments:
     run=DIR          folder of a run or of several; a path alone does, too
     other=DIR        folder of another run, shown beside it; or a second path
     predict=false    leave out what the networks would have to predict again
+    --trust          the folders are yours or of somebody you trust: build classes that they name and conf/ does not,
+                     and follow their paths even where they were copied
     any other key=value changes the runs' configurations, for example where the data lies now
 
 Writes DIR/report.html: tables, curves, best and worst pairs, one image under other texts, calibration of the density,
@@ -38,6 +40,7 @@ from saltext.reporting.sweep_page import SweepRuns
 from saltext.run_folder import RunFolder, label
 from saltext.score import progress
 from saltext.sweep import sweep_scores
+from saltext.trust import TRUST
 
 _log = logging.getLogger("saltext.report")  # by name: run as a program, the module is called __main__
 
@@ -54,12 +57,14 @@ class Request:
         other: Folder of another run; None for none.
         predicts: Whether networks may predict.
         changes: Of the runs' configurations.
+        trust: Whether the folders are trusted, see :mod:`saltext.trust`.
     """
 
     run: Path
     other: Path | None
     predicts: bool
     changes: DictConfig
+    trust: bool = False
 
 
 def requested(arguments: Sequence[str]) -> Request:
@@ -68,7 +73,7 @@ def requested(arguments: Sequence[str]) -> Request:
     Raises:
         ConfigError: No folder is named, or too many, or ``predict`` is neither true nor false.
     """
-    paths = [word for word in arguments if not _KEY.match(word)]
+    paths = [word for word in arguments if word != TRUST and not _KEY.match(word)]
     given = OmegaConf.from_cli([word for word in arguments if _KEY.match(word)])
     named = [str(given.pop(key)) for key in ("run", "other") if key in given] + paths
     predicts = given.pop("predict", True)
@@ -79,7 +84,7 @@ def requested(arguments: Sequence[str]) -> Request:
         problems.append(f"predict=true or predict=false expected, predict={predicts} came")
     if problems:
         raise ConfigError(f"{'; '.join(problems)}. See python -m saltext.report --help.")
-    return Request(Path(named[0]), Path(named[1]) if named[1:] else None, predicts, given)
+    return Request(Path(named[0]), Path(named[1]) if named[1:] else None, predicts, given, TRUST in arguments)
 
 
 def write(request: Request) -> Path:
@@ -123,7 +128,8 @@ def _seen(run: ShownRun, chosen: Chosen, request: Request) -> ShownRun:
     """The run with its maps."""
     tested = set(run.own["image_id"])
     swaps = [image for image in chosen.swaps if image in tested]
-    return with_predictions(run, chosen.keys, swaps, request.changes, progress if request.predicts else None)
+    track = progress if request.predicts else None
+    return with_predictions(run, chosen.keys, swaps, request.changes, track, request.trust)
 
 
 def read_sweep(root: Path) -> SweepRuns:

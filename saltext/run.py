@@ -13,20 +13,14 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from saltext import jobs, sweep
+from saltext import jobs, sweep, trust
 from saltext.console import set_up_streams
 from saltext.errors import ConfigError, SaltextError
 from saltext.run_folder import RunFolder
+from saltext.trust import config_folder
 
 _OUTPUT_DIR = "outputs"  # conf/config.yaml's; resuming composes nothing
 _INTERRUPTED = 130  # what a shell makes of Ctrl-C
-
-
-def config_folder() -> Path:
-    """Folder of the configuration files: ``conf/`` of a checkout, or the copy an installed package carries."""
-    package = Path(__file__).resolve().parent
-    checkout = package.parent / "conf"
-    return checkout if checkout.is_dir() else package / "_conf"
 
 
 def compose_run(overrides: Sequence[str]) -> DictConfig:
@@ -69,7 +63,8 @@ def _check_parts(arguments: list[str]) -> None:
 
 def _resume(arguments: list[str]) -> int:
     target = next(a for a in arguments if a.startswith("resume="))
-    others = [a for a in arguments if a != target]
+    trusts = trust.TRUST in arguments
+    others = [a for a in arguments if a not in (target, trust.TRUST)]
     name = target.removeprefix("resume=")
     if name == "latest" and len(others) < 2 and all(a.startswith("output_dir=") for a in others):
         below = others[0].removeprefix("output_dir=") if others else _OUTPUT_DIR
@@ -82,9 +77,13 @@ def _resume(arguments: list[str]) -> int:
         )
     else:
         folder = RunFolder.existing(name)
-    cfg = folder.read_config()
+    text = trust.read_text(folder.config)
+    resumed = trust.read(folder, trust=trusts, resumes=True)
+    if resumed.remark():
+        print(resumed.remark(), flush=True)
+    trust.refuse_links(folder)
     with jobs.held(folder, wait=False):
-        return jobs.start(folder, cfg)
+        return jobs.start(folder, resumed.cfg, text if trusts or trust.is_own(folder, text) else None)
 
 
 def main() -> None:

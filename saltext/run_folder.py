@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
 from saltext.errors import ConfigError, DamagedFileError
 from saltext.storage import check_csv, read_json
 
@@ -26,6 +24,11 @@ class RunFolder:
     def config(self) -> Path:
         """The composed configuration, fully resolved: the record a run is rebuilt from."""
         return self.root / "config.yaml"
+
+    @property
+    def trust(self) -> Path:
+        """Facts that bind :attr:`config` to who started the run here, see :mod:`saltext.trust`."""
+        return self.root / "trust.json"
 
     @property
     def provenance(self) -> Path:
@@ -120,26 +123,6 @@ class RunFolder:
     def result(self) -> Path:
         """Mean test scores; there only when the run has finished."""
         return self.root / "result.json"
-
-    def read_config(self) -> DictConfig:
-        """The composed configuration.
-
-        Raises:
-            DamagedFileError: It is missing, empty, cut, or no configuration.
-        """
-        try:
-            found = OmegaConf.load(self.config)
-        except Exception as error:  # of three libraries, by the way in which it is no YAML
-            raise self._without_config(f"a file that cannot be read ({' '.join(str(error).split())[:200]})") from error
-        if not isinstance(found, DictConfig) or not found:
-            raise self._without_config("an empty file" if not found else f"a {type(found).__name__}")
-        return found
-
-    def _without_config(self, got: str) -> DamagedFileError:
-        return DamagedFileError(
-            f"{self.config} is damaged: expected the configuration of a run, got {got}. Restore it from a copy, or run "
-            "the command that started the run again with rerun=true."
-        )
 
     def read_result(self) -> dict[str, Any]:
         """Mean test scores, label and duration of a finished run, whose tables are complete.

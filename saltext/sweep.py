@@ -31,9 +31,11 @@ from saltext.reporting import spread
 from saltext.reporting.collect import pooled, show_pooled
 from saltext.reporting.scores import of_protocol
 from saltext.run_folder import RunFolder, label
+from saltext.trust import record
 
 # Jobs that differ in these alone are repetitions of one experiment.
 _REPEATS = frozenset(("seed", "data.fold", "data.split_seed"))
+_CHOICE = ("evaluation.monitor", "evaluation.mode")
 _ARROWS = {True: " ↑", False: " ↓", None: ""}
 
 
@@ -151,7 +153,7 @@ def job_table(found: Sequence[Job]) -> pd.DataFrame:
 
 
 def _outcome(folder: RunFolder) -> dict[str, float]:
-    cfg = folder.read_config()
+    cfg = record(folder, ("evaluation.validation_metrics",))
     result = folder.read_result()
     by_task = pd.DataFrame.from_dict(result["test"].get(STANDARD, {}).get(result["label"], {}), orient="index")
     value = monitored(folder)
@@ -221,7 +223,7 @@ def _best(found: Sequence[Job]) -> list[str]:
             values.setdefault(experiment, []).append(value)
     if len(values) < 2:
         return []
-    evaluation = next(job.folder for job in found if job.folder.is_finished).read_config().evaluation
+    evaluation = record(next(job.folder for job in found if job.folder.is_finished), _CHOICE).evaluation
     means = {experiment: fmean(several) for experiment, several in values.items()}
     winner = {"max": max, "min": min}[evaluation.mode](means, key=means.__getitem__)
     of_jobs = "1 job" if len(values[winner]) == 1 else f"mean of {len(values[winner])} jobs"

@@ -29,6 +29,7 @@ from saltext.reporting.scores import means, of_protocol
 from saltext.reporting.text_effect import text_effects
 from saltext.run_folder import RunFolder
 from saltext.scoring import RunScores, read_run_scores
+from saltext.trust import mapping, read_text
 
 if TYPE_CHECKING:
     from wandb import Run
@@ -108,7 +109,8 @@ def _arguments(cfg: DictConfig, folder: RunFolder) -> dict[str, Any]:
 
 
 def _config(cfg: DictConfig, folder: RunFolder, origin: Mapping[str, Any]) -> dict[str, Any]:
-    content: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    # Unresolved: what is left to resolve is what the environment is asked for, perhaps a password.
+    content: dict[str, Any] = OmegaConf.to_container(cfg, resolve=False, throw_on_missing=True)  # type: ignore[assignment]
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     return content | {"provenance": {**describe(), **origin, "processes": processes, "folder": str(folder.root)}}
 
@@ -118,14 +120,14 @@ def _composition(folder: RunFolder) -> dict[str, Any]:
     record = folder.root / ".hydra" / "hydra.yaml"
     if not record.is_file():
         return {}
-    hydra = OmegaConf.load(record).hydra
+    hydra = mapping(read_text(record), record)["hydra"]
     choices = {
         # "training@_global_.training" is the group "training"
         str(group).partition("@")[0]: choice
-        for group, choice in hydra.runtime.choices.items()
+        for group, choice in hydra["runtime"]["choices"].items()
         if not str(group).startswith("hydra/")
     }
-    return {"choices": choices, "overrides": list(hydra.overrides.task)}
+    return {"choices": choices, "overrides": list(hydra["overrides"]["task"])}
 
 
 def epoch_name(key: str) -> str:

@@ -7,6 +7,7 @@ import errno
 import logging
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from saltext.stages import Stage, stages
 from saltext.tracking import tracked
 from saltext.training import SupervisedModule
 from saltext.training.checkpoint_io import newest_whole
+from saltext.trust import started
 
 _log = logging.getLogger("saltext.worker")  # by name: run as a program, the module is called __main__
 
@@ -48,7 +50,7 @@ def _record_split(folder: RunFolder, data: SaliencyDataModule) -> None:
         data.split.save(folder.split)
 
 
-def _train(stage: Stage, module: SupervisedModule, data: SaliencyDataModule) -> None:
+def _train(stage: Stage, module: SupervisedModule, data: SaliencyDataModule, own: Collection[str]) -> None:
     """Train a stage, or what is left of it, and leave the module with the weights to test."""
     folder = stage.folder
     if not folder.has_trained:
@@ -62,7 +64,7 @@ def _train(stage: Stage, module: SupervisedModule, data: SaliencyDataModule) -> 
             _say_what_trains(module)
         if isinstance(module.network, SaliencyNetwork):
             module.network.complete()
-        trainer = build.trainer(stage.cfg, folder, validates=bool(data.split.parts[data.choose_on]))
+        trainer = build.trainer(stage.cfg, folder, validates=bool(data.split.parts[data.choose_on]), own=own)
         trainer.fit(module, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
         if is_first():
             _record_stage(stage, data, time.monotonic() - start)
@@ -111,8 +113,13 @@ def _record_stage(stage: Stage, data: SaliencyDataModule, seconds: float) -> Non
     storage.write_json(stage.folder.finished_stage, {**record, "trained_on": trained}, durable=True)
 
 
-def run_stage(stage: Stage, run: RunFolder) -> RunScores | None:
+def run_stage(stage: Stage, run: RunFolder, own: Collection[str] = ()) -> RunScores | None:
     """Train a stage, if that was not done before, and score its test pairs.
+
+    Args:
+        stage: The stage.
+        run: Folder of the run it belongs to.
+        own: What may be built besides what ``conf/`` names, see :mod:`saltext.trust`.
 
     Returns:
         Scores, or None for a stage that is not tested.
@@ -129,13 +136,13 @@ def run_stage(stage: Stage, run: RunFolder) -> RunScores | None:
     if stage.name:
         _log.info("stage %s: %s", stage.name, ", ".join(cfg.data.tasks or ["all tasks"]))
     L.seed_everything(cfg.seed, workers=True, verbose=False)
-    module = build.module(cfg)
-    data = build.datamodule(cfg)
+    module = build.module(cfg, own)
+    data = build.datamodule(cfg, own)
     data.prepare_data()
     data.setup()
     _record_split(run, data)
     if module is not None:
-        _train(stage, module, data)
+        _train(stage, module, data, own)
     if not stage.tests:
         return None
     scores = score_test(cfg, module, data)
@@ -155,8 +162,13 @@ def _result(cfg: DictConfig, scores: RunScores, seconds: int) -> dict[str, Any]:
     return {"label": cfg.label, "seed": cfg.seed, "seconds": seconds, "test": tested}
 
 
-def train_and_test(cfg: DictConfig, folder: RunFolder) -> None:
+def train_and_test(cfg: DictConfig, folder: RunFolder, own: Collection[str] = ()) -> None:
     """Everything a run does, from a resolved configuration to the files in its folder.
+
+    Args:
+        cfg: The configuration.
+        folder: The folder.
+        own: What may be built besides what ``conf/`` names, see :mod:`saltext.trust`.
 
     Raises:
         SaltextError: Something a user can mend, before training starts.
@@ -165,10 +177,10 @@ def train_and_test(cfg: DictConfig, folder: RunFolder) -> None:
     if is_first():
         provenance.write(folder.provenance)
     build.check_evaluation(cfg)
-    data = build.datamodule(cfg)
+    data = build.datamodule(cfg, own)
     build.check_conditions(cfg, data.conditions)
     schedule = stages(cfg, folder, data.conditions)
-    scores = combined([found for stage in schedule if (found := run_stage(stage, folder)) is not None])
+    scores = combined([found for stage in schedule if (found := run_stage(stage, folder, own)) is not None])
     if not is_first():
         return
     # First what was found, then what shows it: that may fail, by a terminal, a picture or a full disk.
@@ -204,9 +216,9 @@ def main() -> None:
     log_to(folder.log)
     quiet_libraries()
     try:
-        cfg = folder.read_config()
-        with tracked(cfg, folder):
-            train_and_test(cfg, folder)
+        configured = started(folder)
+        with tracked(configured.cfg, folder):
+            train_and_test(configured.cfg, folder, configured.own)
     except SaltextError as error:
         _log.error("error: %s", error)
         sys.exit(2)

@@ -119,6 +119,8 @@ class Split:
             DataError: The file is missing or not such a file, its names do not fit its digest, or parts overlap.
         """
         path = Path(path)
+        if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+            raise DataError(f"{path} is no split file: a regular file was expected")
         try:
             content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             parts = {part: tuple(str(name) for name in names) for part, names in content["parts"].items()}
@@ -126,7 +128,7 @@ class Split:
             digest = content["digest"]
         except DataError:
             raise
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(
                 f"{path} is not a readable split file ({type(error).__name__}: {error}). Expected the JSON a run "
                 "writes beside its checkpoint: method, seed, unit, digest, parts. Restore it from a copy; a run whose "

@@ -16,6 +16,7 @@ Arguments:
     max_mib=N        largest file that can be uploaded, in MiB (default: 20)
     max_pixels=N     largest image, in pixels (default: 16000000)
     timeout=SECONDS  longest prediction (default: 60)
+    --trust          build classes that the run names and conf/ does not: it is yours, or of somebody you trust
     host=ADDRESS     default 127.0.0.1: this machine alone. Anything else lets others in, without a password
 
 Needs the extra `demo`: pip install "saltext[demo]". Works without a network, sends nothing anywhere, and writes into a

@@ -92,11 +92,11 @@ class Answer:
     remarks: tuple[str, ...]
 
 
-def load_model(run: str | None, stage: str | None, device: str | None) -> Model:
+def load_model(run: str | None, stage: str | None, device: str | None, trust: bool = False) -> Model:
     """As :func:`saltext.prediction.loading.load`, without notices that help nobody."""
     quiet_libraries()
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # its bound is above ours
-    return load(run, stage=stage, device=device)
+    return load(run, stage=stage, device=device, trust=trust)
 
 
 def answer(model: Model, question: Question) -> Answer:

@@ -83,7 +83,7 @@ def serve(settings: Settings, folder: Path) -> None:
         SaltextError: The model, an example, the address or the port cannot be used.
     """
     offered = _examples(settings, folder / "examples")
-    load = partial(load_model, settings.run, settings.stage, settings.device)
+    load = partial(load_model, settings.run, settings.stage, settings.device, settings.trust)
     with Predictor(load, settings.timeout) as predictor:
         page = Page(predictor, settings, offered, Downloads(folder / "gradio" / "answers"))
         with served(page.blocks, settings) as address:

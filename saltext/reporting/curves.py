@@ -24,9 +24,10 @@ from omegaconf import OmegaConf
 from saltext import storage
 from saltext.console import set_up_streams
 from saltext.data.tasks import in_order
-from saltext.errors import ConfigError, DamagedFileError, SaltextError
+from saltext.errors import ConfigError, SaltextError
 from saltext.metrics import METRICS
 from saltext.run_folder import RunFolder
+from saltext.trust import record
 
 COLUMNS = ("stage", "epoch", "name", "value")
 
@@ -114,8 +115,8 @@ def read_curves(folder: RunFolder) -> pd.DataFrame:
 def _trainings(folder: RunFolder) -> list[tuple[str, RunFolder]]:
     names = [path.name for path in (folder.root / "stages").glob("*") if path.is_dir()]
     try:
-        cfg = folder.read_config()
-    except DamagedFileError:  # it is asked for the order of the stages alone
+        cfg = record(folder)
+    except SaltextError:  # it is asked for the order of the stages alone
         cfg = OmegaConf.create()
     order = list(OmegaConf.select(cfg, "schedule.stages") or {})
     names.sort(key=lambda name: (order.index(name) if name in order else len(order), name))

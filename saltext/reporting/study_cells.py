@@ -18,10 +18,12 @@ from saltext.reporting.compare import interval
 from saltext.reporting.run_report import circumstances
 from saltext.reporting.study_expected import Line, Study
 from saltext.run_folder import RunFolder
+from saltext.trust import record
 
 _log = logging.getLogger(__name__)
 
 _GENERATED = "saltext.data.SyntheticDataModule"
+_SHOWN = ("name", "label", "seed", "data._target_", "data.choose_on", "schedule.stages")
 
 
 class Verdict(StrEnum):
@@ -126,7 +128,7 @@ def read_job(folder: RunFolder) -> Job:
     Raises:
         SaltextError: Its configuration or its split is damaged.
     """
-    cfg = folder.read_config()
+    cfg = record(folder, _SHOWN)
     return Job(folder, cfg, circumstances(Split.load(folder.split), cfg.data.choose_on))
 
 

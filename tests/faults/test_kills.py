@@ -81,9 +81,7 @@ def _places() -> list[Kill]:
     ]  # fmt: skip
     conditions = ("plain", "tmpdir", "full")
     # Three times over, so that each write meets each condition.
-    return [
-        Kill(*write, conditions[(place + turn) % 3]) for turn in range(3) for place, write in enumerate(writes)
-    ]
+    return [Kill(*write, conditions[(place + turn) % 3]) for turn in range(3) for place, write in enumerate(writes)]
 
 
 SHORT = [
@@ -99,7 +97,7 @@ SHORT = [
 
 def _chosen(count: int) -> list[Kill]:
     """That many faults: places in a fixed random order, and one of six at a random time."""
-    dice = random.Random(0)  # noqa: S311
+    dice = random.Random(0)
     places = _places()
     dice.shuffle(places)
     at_random = [
@@ -170,7 +168,8 @@ class Faults:
     def said(self, folder: Path) -> str:
         """The end of what a run said."""
         return "\n".join(
-            str(self.zygote.ask("read", path=str(folder / name))["text"])[-3000:] for name in ("run.log", "terminal.log")
+            str(self.zygote.ask("read", path=str(folder / name))["text"])[-3000:]
+            for name in ("run.log", "terminal.log")
         )
 
     def check(self, kill: Kill) -> None:

@@ -30,6 +30,7 @@ from saltext import jobs, storage, worker
 from saltext.reporting.curves import read_curves
 from saltext.run_folder import RunFolder
 from saltext.training import checkpoint_io
+from saltext.trust import record
 from tests.small_runs import composed
 
 _REAL = storage.replacing
@@ -115,7 +116,7 @@ def _work(request: dict[str, Any]) -> None:
     if request["tmpdir"]:
         os.environ["TMPDIR"], tempfile.tempdir = request["tmpdir"], None
     if request["fault"]:
-        Fault(**request["fault"], cache=str(folder.read_config().data.cache_dir)).install()
+        Fault(**request["fault"], cache=str(record(folder).data.cache_dir)).install()
     sys.argv = ["worker", str(folder.root)]
     with jobs.held(folder, wait=False):
         worker.main()
