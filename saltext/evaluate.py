@@ -24,13 +24,14 @@ from saltext import build
 from saltext.console import log_to, quiet_libraries
 from saltext.data import Split
 from saltext.errors import ConfigError, SaltextError
-from saltext.launch import is_first, is_launched, launch, processes, watch_parent
+from saltext.launch import INTERRUPTED, is_first, launch, processes
 from saltext.models.checkpoints import load_weights
 from saltext.reporting import run_report
 from saltext.reporting.scores import metric_names, read_scores
 from saltext.run_folder import RunFolder
 from saltext.scoring import RunScores, combined, score_test
 from saltext.stages import stages, weights_of
+from saltext.watched import is_launched
 
 _log = logging.getLogger("saltext.evaluate")  # by name: run as a program, the module is called __main__
 
@@ -110,7 +111,6 @@ def _write(folder: RunFolder, scores: RunScores, cfg: DictConfig) -> None:
 
 def main() -> None:
     """Entry point; see the module's help."""
-    watch_parent()
     arguments = sys.argv[1:]
     if not arguments or {"-h", "--help"} & set(arguments):
         print(__doc__)
@@ -127,6 +127,9 @@ def main() -> None:
             _write(folder, scores, cfg)
     except SaltextError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

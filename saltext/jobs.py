@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from saltext.errors import ConfigError, SaltextError
 from saltext.launch import gpus_from_pool, launch, node_rank, nodes, parallel_jobs, processes
 from saltext.run_folder import RunFolder
+from saltext.watched import watch_front
 
 Status = Literal["finished", "failed", "running", "interrupted"]
 
@@ -188,6 +189,8 @@ def run(cfg: DictConfig) -> float | None:
         See :func:`monitored`; None for a failed job of a sweep, so that the others go on. A failed single run ends
         the process.
     """
+    if _beside_others():
+        watch_front()
     hydra = HydraConfig.get()
     folder = RunFolder(Path(hydra.runtime.output_dir))
     if node_rank(nodes(cfg)):

@@ -2,10 +2,10 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,10 +16,14 @@ import torch
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 
+from saltext import watched
 from saltext.errors import ConfigError
 
-_GRACE = 30.0  # seconds a worker gets to end after it was asked to
-_WATCHED = "SALTEXT_PARENT_WATCHED"
+INTERRUPTED = 130
+"""Exit status of a command that was ended by Ctrl-C, as shells have it."""
+
+_GRACE = 5.0  # seconds a worker gets to end after it was asked to: whoever presses Ctrl-C waits for it
+_LOOPBACK = "127.0.0.1"
 _DEFAULT_PORT = "29500"
 _RANKS = frozenset(
     ("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -45,12 +49,16 @@ def termination_raises() -> Iterator[None]:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End a process that leads a session: in order if it does so in time and nobody loses patience meanwhile."""
     process.terminate()
     try:
         process.wait(_GRACE)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        pass
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def processes(cfg: DictConfig) -> int:
@@ -131,12 +139,19 @@ def rendezvous(machines: int) -> tuple[str, str]:
 def _torchrun(ranks: int, machines: int) -> list[str]:
     if ranks * machines == 1:
         return []
-    command = ["-m", "torch.distributed.run", f"--nproc_per_node={ranks}"]
+    command = [*watched.COMMAND, "torch.distributed.run", f"--nproc_per_node={ranks}"]
     if machines == 1:
-        return [*command, "--standalone"]
+        # Otherwise the ranks are told to meet at this machine's name, which perhaps nobody can resolve.
+        return [*command, "--standalone", f"--local-addr={_LOOPBACK}"]
     address, port = rendezvous(machines)
     place = [f"--nnodes={machines}", f"--node_rank={node_rank(machines)}"]
     return [*command, *place, f"--master_addr={address}", f"--master_port={port}"]
+
+
+def _meeting(ranks: int, machines: int) -> dict[str, str]:
+    """Variables for ranks of this machine alone: gloo would look for the interface by the machine's name."""
+    loopback = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")]
+    return {"GLOO_SOCKET_IFNAME": loopback[0]} if loopback and ranks > 1 and machines == 1 else {}
 
 
 def launch(
@@ -148,7 +163,8 @@ def launch(
 ) -> int:
     """Run a module of the suite as a process, or as several that work together (torchrun), and wait for it.
 
-    Interrupting or terminating this process ends them; so does killing it, since they watch the pipe.
+    Interrupting or terminating this process ends them, within seconds; so does killing it, since they watch the pipe
+    (:mod:`saltext.watched`). The ranks of one machine meet at its loopback address, whatever it is called.
 
     Args:
         module: Its dotted name.
@@ -160,11 +176,12 @@ def launch(
     Returns:
         The exit status; not 0 if any process failed.
     """
-    command = [sys.executable, *_torchrun(ranks, machines), "-m", module, *arguments]
+    command = [sys.executable, *_torchrun(ranks, machines), *watched.COMMAND, module, *arguments]
     # What another launcher left in the environment is not about the processes started here.
     inherited = {key: value for key, value in os.environ.items() if key not in _RANKS}
     threads = {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // ranks))} if ranks > 1 else {}
-    given = {**KEEP_MEMORY, **threads, **inherited, **(environment or {}), _WATCHED: "1"}
+    defaults = {**KEEP_MEMORY, **threads, **_meeting(ranks, machines)}
+    given = {**defaults, **inherited, **(environment or {}), **watched.ENVIRONMENT}
     # Leaving the block closes the pipe, which ends ranks that torchrun left behind.
     with (
         termination_raises(),
@@ -229,23 +246,6 @@ def _take(count: int, gpus: Sequence[str], folder: Path, held: ExitStack) -> lis
     return mine
 
 
-def is_launched() -> bool:
-    """Whether this process was started by :func:`launch`."""
-    return bool(os.environ.get(_WATCHED))
-
-
 def is_first() -> bool:
     """Whether this process is the one of its job that writes."""
     return int(os.environ.get("RANK", "0")) == 0
-
-
-def watch_parent() -> None:
-    """In a worker: end as soon as the process that launched it is gone, however it went."""
-    if not is_launched():
-        return
-
-    def wait_for_end_of_pipe() -> None:
-        os.read(0, 1)
-        os._exit(1)
-
-    threading.Thread(target=wait_for_end_of_pipe, daemon=True).start()

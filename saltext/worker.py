@@ -18,7 +18,7 @@ from saltext import build, provenance
 from saltext.console import log_to, quiet_libraries
 from saltext.data import SaliencyDataModule, Split
 from saltext.errors import DataError, SaltextError
-from saltext.launch import is_first, watch_parent
+from saltext.launch import is_first
 from saltext.models.checkpoints import load_weights
 from saltext.models.freezing import freeze_table
 from saltext.models.memory import FeatureStore, Memory
@@ -162,7 +162,6 @@ def train_and_test(cfg: DictConfig, folder: RunFolder) -> None:
 
 def main() -> None:
     """Entry point; the only argument is a run's folder."""
-    watch_parent()
     folder = RunFolder(Path(sys.argv[1]))
     log_to(folder.log)
     quiet_libraries()

@@ -1,6 +1,7 @@
 """A process that holds the model for the page, and is ended when it takes too long."""
 
 import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -56,7 +57,7 @@ class Predictor:
 
     Args:
         load: Gives the model. Called in the process, so it can be pickled.
-        timeout: Seconds that a question may take, once the model is loaded.
+        timeout: Seconds that a question may take, once the model is loaded and what the question needs is imported.
 
     Attributes:
         about: The model.
@@ -110,6 +111,7 @@ class Predictor:
         with suppress(ConnectionError):  # it has ended, as receiving will tell
             self._connection.send(question)
         try:
+            self._receive(_LOADING)  # it has the question: what that needs was imported
             answer: _Answer = self._receive(self._timeout)
         except PredictionError:
             self._loaded = False
@@ -151,6 +153,7 @@ class Predictor:
 def _serve(load: Callable[[], "Model"], connection: Connection) -> None:
     """What the process does until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the page as well, which then ends this process
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         model = load()
     except (SaltextError, OSError) as error:
@@ -162,7 +165,16 @@ def _serve(load: Callable[[], "Model"], connection: Connection) -> None:
             question = connection.recv()
         except EOFError:
             return
+        connection.send(None)
         connection.send(_reply(question, model))
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as the page's is gone, also while it computes."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _reply(question: Callable[["Model"], _Answer], model: "Model") -> _Answer | Exception:
