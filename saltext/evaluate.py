@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from saltext import build
 from saltext.console import log_to, quiet_libraries
 from saltext.data import Split
+from saltext.data.loading import lost_workers_said
 from saltext.errors import ConfigError, SaltextError
 from saltext.launch import INTERRUPTED, is_first, launch, processes
 from saltext.models.checkpoints import load_weights
@@ -122,7 +123,8 @@ def main() -> None:
             sys.exit(launch("saltext.evaluate", arguments, ranks))
         log_to(folder.root / "evaluation.log")
         quiet_libraries()
-        scores = evaluate(cfg, folder, weights)
+        with lost_workers_said():
+            scores = evaluate(cfg, folder, weights)
         if is_first():
             _write(folder, scores, cfg)
     except SaltextError as error:

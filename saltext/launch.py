@@ -22,7 +22,7 @@ from saltext.errors import ConfigError
 INTERRUPTED = 130
 """Exit status of a command that was ended by Ctrl-C, as shells have it."""
 
-_GRACE = 5.0  # seconds a worker gets to end after it was asked to: whoever presses Ctrl-C waits for it
+_GRACE = 3.0  # seconds a worker gets to end after it was asked to: whoever presses Ctrl-C waits for it
 _LOOPBACK = "127.0.0.1"
 _DEFAULT_PORT = "29500"
 _RANKS = frozenset(

@@ -17,6 +17,7 @@ from torch import nn
 from saltext import build, provenance
 from saltext.console import log_to, quiet_libraries
 from saltext.data import SaliencyDataModule, Split
+from saltext.data.loading import lost_workers_said
 from saltext.errors import DataError, SaltextError
 from saltext.launch import is_first
 from saltext.models.checkpoints import load_weights
@@ -167,7 +168,7 @@ def main() -> None:
     quiet_libraries()
     cfg = OmegaConf.load(folder.config)
     try:
-        with tracked(cfg, folder):  # type: ignore[arg-type]
+        with tracked(cfg, folder), lost_workers_said():  # type: ignore[arg-type]
             train_and_test(cfg, folder)  # type: ignore[arg-type]
     except SaltextError as error:
         _log.error("error: %s", error)
