@@ -8,7 +8,7 @@ from typing import Any
 import lightning as L
 from hydra.errors import HydraException
 from hydra.utils import instantiate
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
 
 from saltext.data import SaliencyDataModule
@@ -24,7 +24,7 @@ from saltext.models.tranblend import load_published
 from saltext.models.transalnet import TranSalNet
 from saltext.run_folder import RunFolder
 from saltext.training import SupervisedModule
-from saltext.training.callbacks import EpochLines
+from saltext.training.callbacks import Bar, EpochLines
 
 
 def _instantiate(node: Any, **extra: Any) -> Any:
@@ -160,7 +160,7 @@ def trainer(cfg: DictConfig, folder: RunFolder, validates: bool) -> L.Trainer:
         if isinstance(callback, ModelCheckpoint):
             callback.dirpath = str(folder.checkpoints)
     # A bar is for a terminal; in a log file it is noise.
-    callbacks += [EpochLines(), *([RichProgressBar()] if sys.stdout.isatty() else [])]
+    callbacks += [EpochLines(), *([Bar()] if sys.stdout.isatty() else [])]
     built: L.Trainer = _instantiate(
         cfg.trainer,
         callbacks=callbacks,
@@ -179,6 +179,7 @@ def tester(cfg: DictConfig) -> L.Trainer:
     built = L.Trainer(
         **{key: cfg.trainer[key] for key in keys if key in cfg.trainer},
         logger=False,
+        callbacks=[Bar()] if sys.stdout.isatty() else [],
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=sys.stdout.isatty(),

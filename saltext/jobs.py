@@ -12,18 +12,19 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from saltext.errors import ConfigError, SaltextError
 from saltext.launch import gpus_from_pool, launch, node_rank, nodes, parallel_jobs, processes
+from saltext.locks import locked
 from saltext.run_folder import RunFolder
 from saltext.watched import watch_front
 
@@ -126,12 +127,13 @@ def status(folder: RunFolder) -> Status:
     """How far a run is; ``interrupted`` runs go on when they are started again, and so do failed ones."""
     if folder.result.is_file():
         return "finished"
-    lock = _lock(folder)
     try:
-        lock.acquire(timeout=0)
+        with locked(_lock(folder), timeout=0):
+            pass
     except Timeout:
         return "running"
-    lock.release()
+    except OSError:  # a folder that cannot be written to: nothing runs there
+        pass
     return "failed" if _failure(folder).is_file() else "interrupted"
 
 
@@ -145,8 +147,8 @@ def _failure(folder: RunFolder) -> Path:
     return folder.root / "failure.txt"
 
 
-def _lock(folder: RunFolder) -> FileLock:
-    return FileLock(folder.root / ".lock")
+def _lock(folder: RunFolder) -> Path:
+    return folder.root / ".lock"
 
 
 @contextmanager
@@ -158,19 +160,21 @@ def held(folder: RunFolder, wait: bool) -> Iterator[None]:
         wait: Whether to wait for another process that has it.
 
     Raises:
-        ConfigError: Another process has it.
+        ConfigError: Another process has it, or the folder cannot be written to.
     """
-    lock = _lock(folder)
-    try:
-        lock.acquire(timeout=-1 if wait else 0)
-    except Timeout:
-        raise ConfigError(
-            f"Another process is running in {folder.root}. Wait until it has ended, or choose another folder."
-        ) from None
-    try:
+    with ExitStack() as lock:
+        try:
+            lock.enter_context(locked(_lock(folder), timeout=-1 if wait else 0))
+        except Timeout as error:
+            raise ConfigError(
+                f"Another process is running in {folder.root} (it holds {error.lock_file}). Wait until it has ended, "
+                "or choose another folder."
+            ) from None
+        except OSError as error:
+            raise ConfigError(
+                f"{folder.root} cannot be written to ({error.strerror}): choose another folder."
+            ) from error
         yield
-    finally:
-        lock.release()
 
 
 def trained(folder: RunFolder) -> bool:

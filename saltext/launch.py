@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,11 +12,13 @@ from pathlib import Path
 from types import FrameType
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from omegaconf import DictConfig
 
 from saltext import watched
 from saltext.errors import ConfigError
+from saltext.locks import locked
+from saltext.places import own_folder
 
 INTERRUPTED = 130
 """Exit status of a command that was ended by Ctrl-C, as shells have it."""
@@ -219,17 +220,25 @@ def gpus_from_pool(count: int, gpus: Sequence[str] | None = None) -> Iterator[di
 
     Yields:
         Variables for the job's processes; empty where there is nothing to share.
+
+    Raises:
+        ConfigError: The pool's folder, among temporary files, cannot be written to.
     """
     gpus = visible_gpus() if gpus is None else gpus
     if not 0 < count <= len(gpus):
         yield {}
         return
-    folder = Path(tempfile.gettempdir()) / f"saltext-gpus-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
     with ExitStack() as held:
-        while len(mine := _take(count, gpus, folder, held)) < count:
-            held.close()  # all or none: two jobs that wait for each other's would wait for ever
-            time.sleep(1)
+        try:
+            folder = own_folder("gpus")
+            while len(mine := _take(count, gpus, folder, held)) < count:
+                held.close()  # all or none: two jobs that wait for each other's would wait for ever
+                time.sleep(1)
+        except OSError as error:
+            raise ConfigError(
+                f"GPUs cannot be shared out among jobs: {error}. Set TMPDIR to a folder of your own, the same for all "
+                "jobs."
+            ) from error
         yield {"CUDA_VISIBLE_DEVICES": ",".join(mine)}
 
 
@@ -239,7 +248,7 @@ def _take(count: int, gpus: Sequence[str], folder: Path, held: ExitStack) -> lis
         if len(mine) == count:
             break
         try:
-            held.enter_context(FileLock(folder / f"{gpu}.lock", timeout=0))
+            held.enter_context(locked(folder / f"{gpu}.lock", timeout=0))
             mine.append(gpu)
         except Timeout:
             continue

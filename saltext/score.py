@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pandas as pd
-from rich.console import Console
-from rich.progress import track
 
+from saltext.console import bar
 from saltext.data.tasks import TASK_BY_NAME
 from saltext.errors import ConfigError, SaltextError
 from saltext.evaluation.folders import DataSet, Layout, open_data
@@ -38,7 +37,7 @@ DEFAULT_METRICS = ("cc", "sim", "kl", "nss", "auc_judd", "auc_shuffled", "ig", "
 def progress(things: Iterable[Any], what: str, total: int) -> Iterable[Any]:
     """The things, with a bar on a terminal and four lines elsewhere, both on standard error."""
     if sys.stderr.isatty():
-        yield from track(things, what, total=total, console=Console(stderr=True))
+        yield from bar(things, what, total)
         return
     step = max(1, total // 4)
     for done, thing in enumerate(things, start=1):

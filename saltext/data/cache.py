@@ -12,7 +12,6 @@ import logging
 import os
 import re
 import shutil
-import stat
 import sys
 import tempfile
 import time
@@ -30,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from saltext.console import bar
 from saltext.data import checksums
 from saltext.data.density import grey_map, in_8_bits
 from saltext.data.faults import Fault, Faults
@@ -38,6 +38,7 @@ from saltext.data.fitting import fit
 from saltext.data.geometry import Resize, Size
 from saltext.data.pairs import Pair, Points
 from saltext.errors import DataError
+from saltext.places import own_folder
 from saltext.storage import write_json
 
 _log = logging.getLogger(__name__)
@@ -212,24 +213,18 @@ def _can_write(folder: Path) -> bool:
 
 
 def _temporary_caches() -> Path:
-    """Where this user, and nobody else, writes decoded caches that have no place of their own.
+    """Where this user writes decoded caches that have no place of their own.
 
     Raises:
         DataError: There is no such place.
     """
     try:
-        folder = Path(tempfile.gettempdir()) / f"saltext-cache-{os.getuid()}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()  # others may have made it
-        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022:
-            return folder
-        reason = f"{folder} is another user's"
+        return own_folder("cache")
     except OSError as error:
-        reason = str(error)
-    raise DataError(
-        f"Expected data.cache_dir, or a folder for temporary files, that can be written to; neither can ({reason}). Point "
-        "data.cache_dir elsewhere."
-    )
+        raise DataError(
+            "Expected data.cache_dir, or a folder for temporary files, that can be written to, but neither can "
+            f"({error}). Point data.cache_dir elsewhere."
+        ) from error
 
 
 def _sources(pair: Pair) -> Iterator[tuple[str, Path | Points | float]]:
@@ -526,10 +521,7 @@ def _consume(pool: ThreadPoolExecutor, what: str, work: Callable[[int], None], p
     """Run ``work`` for all places, with a bar on a terminal and a few lines in a log file."""
     results: Iterable[None] = pool.map(work, places)
     if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import track
-
-        for _ in track(results, f"decoding {what}", total=len(places), console=Console(stderr=True)):
+        for _ in bar(results, f"decoding {what}", len(places)):
             pass
         return
     step = max(1, len(places) // 4)

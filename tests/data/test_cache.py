@@ -336,7 +336,7 @@ def test_without_a_place_for_it_a_cache_is_made_among_temporary_files(
     assert f"{tmp_path / 'cache'} cannot be written to" in caplog.text
     assert len(cache) == 60
     cache.folder.parent.chmod(0o777)  # somebody else may have put arrays there
-    with pytest.raises(DataError, match=r"is another user's.*Point data\.cache_dir elsewhere"):
+    with pytest.raises(DataError, match=r"is not a folder of this user's.*Point data\.cache_dir elsewhere"):
         open_cache(small_pairs, SETTINGS, tmp_path / "cache")
 
 
