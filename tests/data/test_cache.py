@@ -1,3 +1,4 @@
+import ctypes
 import errno
 import hashlib
 import json
@@ -291,53 +292,84 @@ def test_damaged_digests_are_found_again(small_pairs: list[Pair], tmp_path: Path
     assert open_cache(small_pairs, SETTINGS, tmp_path).folder == cache.folder
 
 
-class _ReadOnly:
-    """Lets nobody write into a folder, which root could in spite of its mode."""
+def _open_read_only(folder: Path, pairs: list[Pair], temporary: Path, told: Any) -> None:
+    """In a process of its own: open a cache in a folder that cannot be written to, not even by root."""
+    tempfile.tempdir = str(temporary)
+    if os.geteuid():
+        folder.chmod(0o555)
+    else:
+        libc, (own, private, bind, read_only) = ctypes.CDLL(None), (0x20000, 0x44000, 0x1000, 0x1021)
+        where = os.fsencode(folder)
+        calls = (
+            lambda: libc.unshare(own),
+            lambda: libc.mount(b"none", b"/", None, private, None),
+            lambda: libc.mount(where, where, None, bind, None),
+            lambda: libc.mount(where, where, None, read_only, None),
+        )
+        if any(call() for call in calls):
+            told.send(None)
+            return
+    logged: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: logged.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("saltext").addHandler(handler)
+    logging.getLogger("saltext").setLevel(logging.INFO)
+    try:
+        cache = open_cache(pairs, SETTINGS, folder)
+        told.send((str(cache.folder), len(cache), logged))
+    except DataError as error:
+        told.send((str(error), 0, logged))
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder = folder
-        for module, name in ((os, "mkdir"), (os, "open"), (os, "rename"), (os, "unlink"), (os, "replace")):
-            monkeypatch.setattr(module, name, self._refusing(getattr(module, name)))
 
-    def _refusing(self, call: Any) -> Any:
-        def refused(path: Any, *rest: Any, **named: Any) -> Any:
-            reads = call.__name__ == "open" and not rest[0] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-            if str(path).startswith(str(self.folder)) and not reads and not Path(path) == self.folder:
-                raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
-            if Path(path) == self.folder and call.__name__ == "open" and not reads:
-                raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
-            return call(path, *rest, **named)
+@pytest.fixture
+def opened_read_only(tmp_path: Path, small_pairs: list[Pair]) -> Callable[[Path], tuple[str, int, list[str]]]:
+    """Opens a cache in a read-only folder: where it was found or why not, its length, and what was logged."""
 
-        return refused
+    def opened(folder: Path) -> tuple[str, int, list[str]]:
+        (tmp_path / "temporary").mkdir(exist_ok=True)
+        processes = multiprocessing.get_context("fork")
+        here, there = processes.Pipe()
+        child = processes.Process(target=_open_read_only, args=(folder, small_pairs, tmp_path / "temporary", there))
+        child.start()
+        there.close()
+        found: tuple[str, int, list[str]] | None = here.recv()
+        child.join()
+        folder.chmod(0o755)
+        if found is None:
+            pytest.skip("root may not mount here, and can write to any other folder")
+        return found
+
+    return opened
 
 
 def test_a_complete_cache_that_cannot_be_written_to_is_used(
-    small_pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_pairs: list[Pair], tmp_path: Path, opened_read_only: Callable[[Path], tuple[str, int, list[str]]]
 ) -> None:
     cache = open_cache(small_pairs, SETTINGS, tmp_path / "cache")
     for memory in (tmp_path / "cache").glob("digests-*.json"):
         memory.unlink()
-    before = sorted(tmp_path.rglob("*"))
-    _ReadOnly(tmp_path / "cache", monkeypatch)
-    assert open_cache(small_pairs, SETTINGS, tmp_path / "cache").folder == cache.folder
-    assert sorted(tmp_path.rglob("*")) == before
+    assert opened_read_only(tmp_path / "cache") == (str(cache.folder), 60, [])
+    assert not list((tmp_path / "temporary").iterdir())
 
 
+@pytest.mark.parametrize("damaged", [False, True])
 def test_without_a_place_for_it_a_cache_is_made_among_temporary_files(
-    small_pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    small_pairs: list[Pair],
+    tmp_path: Path,
+    opened_read_only: Callable[[Path], tuple[str, int, list[str]]],
+    damaged: bool,
 ) -> None:
     (tmp_path / "cache").mkdir()
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    _ReadOnly(tmp_path / "cache", monkeypatch)
-    with caplog.at_level(logging.INFO, logger="saltext"):
-        cache = open_cache(small_pairs, SETTINGS, tmp_path / "cache")
-    assert cache.folder.parent == tmp_path / "temporary" / f"saltext-cache-{os.getuid()}"
-    assert f"{tmp_path / 'cache'} cannot be written to" in caplog.text
-    assert len(cache) == 60
-    cache.folder.parent.chmod(0o777)  # somebody else may have put arrays there
-    with pytest.raises(DataError, match=r"is not a folder of this user's.*Point data\.cache_dir elsewhere"):
-        open_cache(small_pairs, SETTINGS, tmp_path / "cache")
+    if damaged:
+        _cut(open_cache(small_pairs, SETTINGS, tmp_path / "cache"))
+    own = tmp_path / "temporary" / f"saltext-cache-{os.getuid()}"
+    found, count, logged = opened_read_only(tmp_path / "cache")
+    assert (Path(found).parent, count) == (own, 60)
+    assert sum(f"{tmp_path / 'cache'} cannot be written to" in line for line in logged) == 1
+    own.chmod(0o777)  # somebody else may have put arrays there
+    said, count, _ = opened_read_only(tmp_path / "cache")
+    assert count == 0
+    assert "is not a folder of this user's alone). Point data.cache_dir elsewhere" in said
 
 
 def test_a_disk_that_fills_while_decoding_is_said_and_leaves_nothing(
