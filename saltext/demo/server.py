@@ -21,7 +21,7 @@ from saltext.demo.gate import Gate
 from saltext.demo.page import Downloads, Page
 from saltext.demo.predictor import Predictor
 from saltext.demo.settings import LOCALHOST, Settings
-from saltext.errors import ConfigError
+from saltext.errors import ConfigError, printable
 from saltext.prediction.loading import shipped_run
 from saltext.run_folder import RunFolder
 
@@ -52,7 +52,9 @@ def serve(settings: Settings, folder: Path) -> None:
         with served(page.blocks, settings) as address:
             if settings.host != LOCALHOST:
                 print(f"warning: whoever reaches {settings.host} can use the page; it has no password", file=sys.stderr)
-            print(f"{predictor.about.name} on {predictor.about.device}: {address} (Ctrl-C ends it)", flush=True)
+            print(
+                f"{printable(predictor.about.name)} on {predictor.about.device}: {address} (Ctrl-C ends it)", flush=True
+            )
             threading.Event().wait()
 
 
