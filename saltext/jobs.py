@@ -219,6 +219,10 @@ def _single(cfg: DictConfig, folder: RunFolder) -> float | None:
             code = start(folder, cfg) if _is_due(cfg, folder) else 0
     except SaltextError as error:
         sys.exit(f"error: {error}")
+    if code < 0:
+        name = signal.Signals(-code).name
+        print(f"error: the run was ended by {name} (the system does that where memory is short)", file=sys.stderr)
+        sys.exit(128 - code)
     if code:
         sys.exit(code)
     return monitored(folder)

@@ -27,7 +27,13 @@ _HELD = 2  # batches that the training holds besides: the one in work, and the n
 _USABLE = 0.9  # of what is free: other programs use it, too
 _PAGE = 4096
 # How torch says that a loader process is gone or stuck, or has no room.
-_LOST = ("DataLoader timed out", "DataLoader worker (pid", "unable to write to file </torch_", "shared memory")
+_LOST = (
+    "DataLoader timed out",
+    "DataLoader worker (pid",
+    "Pin memory thread exited",
+    "unable to write to file </torch_",
+    "shared memory",
+)
 
 _T_co = TypeVar("_T_co", covariant=True)
 
