@@ -4,6 +4,7 @@ What is started here imports for many seconds before its own first line; it is w
 Nothing but the standard library is imported before that.
 """
 
+import multiprocessing
 import os
 import runpy
 import select
@@ -38,6 +39,19 @@ def watch_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=wait_for_end_of_pipe, daemon=True).start()
+
+
+def watch_parent_process() -> None:
+    """In a process of ``multiprocessing``: end it as soon as its parent is gone, also while it computes or waits."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait_for_parent() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait_for_parent, daemon=True).start()
 
 
 def announce_front() -> None:

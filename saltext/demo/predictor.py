@@ -1,7 +1,6 @@
 """A process that holds the model for the page, and is ended when it takes too long."""
 
 import multiprocessing
-import os
 import signal
 import threading
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from saltext.errors import SaltextError
+from saltext.watched import watch_parent_process
 
 if TYPE_CHECKING:  # brings torch, which takes seconds
     from saltext.prediction.model import Model
@@ -153,7 +153,7 @@ class Predictor:
 def _serve(load: Callable[[], "Model"], connection: Connection) -> None:
     """What the process does until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the page as well, which then ends this process
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    watch_parent_process()
     try:
         model = load()
     except (SaltextError, OSError) as error:
@@ -167,14 +167,6 @@ def _serve(load: Callable[[], "Model"], connection: Connection) -> None:
             return
         connection.send(None)
         connection.send(_reply(question, model))
-
-
-def _end_with_parent() -> None:
-    """End this process as soon as the page's is gone, also while it computes."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _reply(question: Callable[["Model"], _Answer], model: "Model") -> _Answer | Exception:

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from torch.utils.data import Dataset
 
 from saltext.data import SyntheticDataModule, loading
 from saltext.data.loading import PatientLoader, batch_bytes, free_shared_memory, lost_workers_said, workers_that_fit
+from saltext.data.transforms import single_threaded_worker
 from saltext.errors import DataError
 
 MIB = 2**20
@@ -105,7 +107,7 @@ def killed() -> None:
 
 
 def stuck() -> None:
-    time.sleep(600)
+    time.sleep(20)
 
 
 def full() -> None:
@@ -134,6 +136,49 @@ def test_a_loader_process_that_sends_nothing_more_ends_in_words(fail: Callable[[
     there.close()
     assert re.search(r"stopped sending.*Set data\.num_workers=0", here.recv())
     process.join()
+
+
+def hand_over(told: "Connection[Any, Any]") -> None:
+    loader = PatientLoader(Stuck(told), num_workers=1, timeout=60, worker_init_fn=single_threaded_worker)
+    next(iter(loader))
+
+
+class Stuck(Dataset[Tensor]):
+    """Says which process serves it, and never does."""
+
+    def __init__(self, told: "Connection[Any, Any]") -> None:
+        self.told = told
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, place: int) -> Tensor:
+        self.told.send(os.getpid())
+        time.sleep(60)
+        raise LookupError
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes under /proc")
+def test_a_stuck_loader_process_ends_with_the_training() -> None:
+    processes = multiprocessing.get_context("fork")
+    here, there = processes.Pipe()
+    training = processes.Process(target=hand_over, args=(there,))
+    training.start()
+    worker = here.recv()
+    training.kill()
+    training.join()
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and runs(worker):
+        time.sleep(0.05)
+    assert not runs(worker)
+
+
+def runs(process: int) -> bool:
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
 
 
 def test_other_mistakes_of_a_data_set_stay_as_they_are() -> None:
