@@ -65,7 +65,7 @@ def watch_front() -> None:
     The processes of a launcher (joblib's, submitit's) outlive a command that is killed, and hold the pipes of what they
     started. Those end with them. Nothing happens in the command itself.
     """
-    front = int(os.environ.get(_FRONT, "0"))
+    front = int(os.environ.get(_FRONT) or 0)
     known = any(thread.name == _THREAD for thread in threading.enumerate())  # a launcher's process does several jobs
     if front in (0, os.getpid()) or known:
         return

@@ -78,12 +78,13 @@ def test_a_launchers_process_ends_with_the_command_that_began_it(tmp_path: Path,
     line = "import os; from saltext import watched; watched.watch_front(); import slow_worker"
     if not waits:
         line = f"import os; vars(os).pop('pidfd_open', None); {line}"
-    front = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    front = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     job = start(tmp_path, "-c", line, SALTEXT_FRONT=str(front.pid))
     assert job.poll() is None
     front.kill()
     front.wait()
     assert reap(job) == 1
+    hang_up(job)
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes under /proc")
@@ -206,7 +207,7 @@ def test_ranks_of_a_machine_whose_name_nobody_can_resolve_meet(
     if shutil.which("unshare") is None or subprocess.run(alone, capture_output=True).returncode:
         pytest.skip("only root can give a process a host name of its own")
     front = launched("meet", 2, before=("unshare", "--uts"), HOST="nosuchhost")
-    assert front.wait(120) == 0
+    assert front.wait(300) == 0
     assert sorted(path.read_text() for path in tmp_path.glob("*.met")) == ["2.0", "2.0"]
 
 
