@@ -9,7 +9,7 @@ import lightning as L
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -29,7 +29,7 @@ from saltext.models.tranblend import load_published
 from saltext.models.transalnet import TranSalNet
 from saltext.run_folder import RunFolder
 from saltext.training import SupervisedModule
-from saltext.training.callbacks import EpochLines
+from saltext.training.callbacks import Bar, EpochLines
 from saltext.training.checkpoint_io import ReplacingCheckpointIO
 from saltext.training.epoch_log import KeepsLoggedEpoch
 
@@ -208,7 +208,7 @@ def trainer(cfg: DictConfig, folder: RunFolder, validates: bool, own: Collection
         if isinstance(callback, ModelCheckpoint):
             callback.dirpath = str(folder.checkpoints)
     # A bar is for a terminal; in a log file it is noise.
-    callbacks += [EpochLines(), KeepsLoggedEpoch(), *([RichProgressBar()] if sys.stdout.isatty() else [])]
+    callbacks += [EpochLines(), KeepsLoggedEpoch(), *([Bar()] if sys.stdout.isatty() else [])]
     built: L.Trainer = _instantiate(
         cfg.trainer,
         "trainer",
@@ -235,6 +235,7 @@ def tester(cfg: DictConfig) -> L.Trainer:
         built = L.Trainer(
             **{key: cfg.trainer[key] for key in keys if key in cfg.trainer},
             logger=False,
+            callbacks=[Bar()] if sys.stdout.isatty() else [],
             enable_checkpointing=False,
             enable_model_summary=False,
             enable_progress_bar=sys.stdout.isatty(),

@@ -6,12 +6,15 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 from saltext.launch import is_first
+
+_Thing = TypeVar("_Thing")
 
 PRINT_WIDTH = 260
 """Columns of a printed table where there is no terminal: a log file has no width, and a folded table is unreadable."""
@@ -131,6 +134,40 @@ def log_to(path: Path) -> None:
         root.addHandler(handler)
     logging.captureWarnings(True)
     logging.getLogger("py.warnings").addHandler(lines)
+
+
+def bar(things: Iterable[_Thing], what: str, total: int) -> Iterator[_Thing]:
+    """The things, with a bar on standard error; a terminal that fails ends the bar and nothing else.
+
+    Args:
+        things: See above.
+        what: Is done with them.
+        total: How many there are.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with ExitStack() as shown:
+        advance: Callable[[], None] | None = None
+        with suppress(Exception):  # a terminal that is gone, without columns, or of another encoding
+            progress = Progress(console=Console(stderr=True))
+            task = progress.add_task(what, total=total)
+            progress.start()
+            shown.callback(_quietly, progress.stop)
+            advance = partial(progress.advance, task)
+        for thing in things:
+            yield thing
+            if advance is not None and not _quietly(advance):
+                advance = None
+
+
+def _quietly(call: Callable[[], None]) -> bool:
+    """Call what shows something; whether it could."""
+    try:
+        call()
+    except Exception:
+        return False
+    return True
 
 
 def quiet_libraries() -> None:

@@ -28,8 +28,9 @@ from omegaconf import DictConfig, OmegaConf
 from saltext import build
 from saltext.console import log_to, not_essential, quiet_libraries, set_up_streams
 from saltext.data import Split
+from saltext.data.loading import lost_workers_said
 from saltext.errors import ConfigError, SaltextError
-from saltext.launch import is_first, is_launched, launch, processes, watch_parent
+from saltext.launch import INTERRUPTED, is_first, launch, processes
 from saltext.models.checkpoints import load_weights
 from saltext.reporting import run_report
 from saltext.reporting.scores import metric_names, read_scores
@@ -37,6 +38,7 @@ from saltext.run_folder import RunFolder
 from saltext.scoring import RunScores, combined, score_test, write_run_scores
 from saltext.stages import stages, weights_of
 from saltext.trust import TRUST, Configuration, literal, read, refuse_links
+from saltext.watched import is_launched
 
 _log = logging.getLogger("saltext.evaluate")  # by name: run as a program, the module is called __main__
 
@@ -134,7 +136,6 @@ def _write(folder: RunFolder, scores: RunScores, cfg: DictConfig, published: str
 def main() -> None:
     """Entry point; see the module's help."""
     set_up_streams()
-    watch_parent()
     arguments = sys.argv[1:]
     if not arguments or {"-h", "--help"} & set(arguments):
         print(__doc__)
@@ -150,11 +151,15 @@ def main() -> None:
         quiet_libraries()
         if found.remark():
             _log.info("%s", found.remark())
-        scores = evaluate(cfg, folder, weights, found.own)
+        with lost_workers_said():
+            scores = evaluate(cfg, folder, weights, found.own)
         if is_first():
             _write(folder, scores, cfg, build.datamodule(cfg, found.own).published)
     except SaltextError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,12 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -26,7 +26,9 @@ from omegaconf import DictConfig, OmegaConf
 from saltext import storage, trust
 from saltext.errors import ConfigError, DamagedFileError, SaltextError
 from saltext.launch import gpus_from_pool, launch, node_rank, nodes, parallel_jobs, processes
+from saltext.locks import locked
 from saltext.run_folder import RunFolder
+from saltext.watched import watch_front
 
 _log = logging.getLogger(__name__)
 
@@ -149,12 +151,13 @@ def status(folder: RunFolder) -> Status:
     """How far a run is; ``interrupted`` runs go on when they are started again, and so do failed ones."""
     if folder.is_finished:
         return "finished"
-    lock = _lock(folder)
     try:
-        lock.acquire(timeout=0)
+        with locked(_lock(folder), timeout=0):
+            pass
     except Timeout:
         return "running"
-    lock.release()
+    except OSError:  # a folder that cannot be written to: nothing runs there
+        pass
     return "failed" if _failure(folder).is_file() else "interrupted"
 
 
@@ -168,8 +171,8 @@ def _failure(folder: RunFolder) -> Path:
     return folder.root / "failure.txt"
 
 
-def _lock(folder: RunFolder) -> FileLock:
-    return FileLock(folder.root / ".lock")
+def _lock(folder: RunFolder) -> Path:
+    return folder.root / ".lock"
 
 
 @contextmanager
@@ -181,20 +184,22 @@ def held(folder: RunFolder, wait: bool) -> Iterator[None]:
         wait: Whether to wait for another process that has it.
 
     Raises:
-        ConfigError: Another process has it.
+        ConfigError: Another process has it, or the folder cannot be written to.
     """
-    lock = _lock(folder)
-    try:
-        lock.acquire(timeout=-1 if wait else 0)
-    except Timeout:
-        raise ConfigError(
-            f"Another process is running in {folder.root}. Wait until it has ended, or choose another folder."
-        ) from None
-    try:
+    with ExitStack() as lock:
+        try:
+            lock.enter_context(locked(_lock(folder), timeout=-1 if wait else 0))
+        except Timeout as error:
+            raise ConfigError(
+                f"Another process is running in {folder.root} (it holds {error.lock_file}). Wait until it has ended, "
+                "or choose another folder."
+            ) from None
+        except OSError as error:
+            raise ConfigError(
+                f"{folder.root} cannot be written to ({error.strerror}): choose another folder."
+            ) from error
         storage.remove_parts(folder.root)
         yield
-    finally:
-        lock.release()
 
 
 def trained(folder: RunFolder) -> bool:
@@ -213,6 +218,8 @@ def run(cfg: DictConfig) -> float | None:
         See :func:`monitored`; None for a failed job of a sweep, so that the others go on. A failed single run ends
         the process.
     """
+    if _beside_others():
+        watch_front()
     hydra = HydraConfig.get()
     folder = RunFolder(Path(hydra.runtime.output_dir))
     if node_rank(nodes(cfg)):
@@ -237,6 +244,10 @@ def _single(cfg: DictConfig, folder: RunFolder) -> float | None:
             code = start(folder, cfg, trust.recorded(cfg)) if _is_due(cfg, folder) else 0
     except SaltextError as error:
         sys.exit(f"error: {error}")
+    if code < 0:
+        name = signal.Signals(-code).name
+        print(f"error: the run was ended by {name} (the system does that where memory is short)", file=sys.stderr)
+        sys.exit(128 - code)
     if code:
         sys.exit(code)
     return monitored(folder)

@@ -37,7 +37,7 @@ from saltext.console import quiet_libraries, set_up_streams
 from saltext.data.faults import Faults
 from saltext.data.files import UnusableError
 from saltext.data.tasks import TASK_BY_NAME
-from saltext.errors import ConfigError, DataError, SaltextError
+from saltext.errors import ConfigError, DataError, SaltextError, printable
 from saltext.prediction.inputs import Request, requests, usable
 from saltext.prediction.loading import load
 from saltext.prediction.model import Density, Model
@@ -143,7 +143,7 @@ def _photo(request: Request) -> Photo:
     except UnusableError as error:
         raise DataError(f"{request.image} changed after it was checked: {error}") from error
     for remark in photo.remarks:
-        _log.warning("%s %s", request.image, remark)
+        _log.warning("%s %s", printable(str(request.image)), remark)
     return photo
 
 

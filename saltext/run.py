@@ -16,11 +16,12 @@ from omegaconf import DictConfig
 from saltext import jobs, sweep, trust
 from saltext.console import set_up_streams
 from saltext.errors import ConfigError, SaltextError
+from saltext.launch import INTERRUPTED, termination_raises
 from saltext.run_folder import RunFolder
 from saltext.trust import config_folder
+from saltext.watched import announce_front
 
 _OUTPUT_DIR = "outputs"  # conf/config.yaml's; resuming composes nothing
-_INTERRUPTED = 130  # what a shell makes of Ctrl-C
 
 
 def compose_run(overrides: Sequence[str]) -> DictConfig:
@@ -94,13 +95,14 @@ def main() -> None:
         if any(a.startswith("resume=") for a in arguments):
             sys.exit(_resume(arguments))
         _check_parts(arguments)
-        with sweep.summarised():
+        announce_front()
+        with termination_raises(), sweep.summarised():
             hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(jobs.run)()
     except SaltextError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print("interrupted; a sweep's command goes on where it stopped, a run with resume=latest", file=sys.stderr)
-        sys.exit(_INTERRUPTED)
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

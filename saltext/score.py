@@ -18,11 +18,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pandas as pd
-from rich.console import Console
-from rich.progress import track
 
 from saltext import storage
-from saltext.console import set_up_streams
+from saltext.console import bar, set_up_streams
 from saltext.data.tasks import TASK_BY_NAME
 from saltext.errors import ConfigError, SaltextError
 from saltext.evaluation.folders import DataSet, Layout, open_data
@@ -40,7 +38,7 @@ DEFAULT_METRICS = ("cc", "sim", "kl", "nss", "auc_judd", "auc_shuffled", "ig", "
 def progress(things: Iterable[Any], what: str, total: int) -> Iterable[Any]:
     """The things, with a bar on a terminal and four lines elsewhere, both on standard error."""
     if sys.stderr.isatty():
-        yield from track(things, what, total=total, console=Console(stderr=True))
+        yield from bar(things, what, total)
         return
     step = max(1, total // 4)
     for done, thing in enumerate(things, start=1):

@@ -10,6 +10,7 @@ import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -32,6 +33,7 @@ from saltext.reporting.collect import pooled, show_pooled
 from saltext.reporting.scores import of_protocol
 from saltext.run_folder import RunFolder, label
 from saltext.trust import record
+from saltext.watched import watch_front
 
 # Jobs that differ in these alone are repetitions of one experiment.
 _REPEATS = frozenset(("seed", "data.fold", "data.split_seed"))
@@ -58,6 +60,16 @@ class Summary(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Hydra calls this before the first job."""
         _Sweep.config = config
+        if str(config.hydra.launcher.get("_target_")).endswith(".JoblibLauncher"):
+            _watch_from_the_start()
+
+
+def _watch_from_the_start() -> None:
+    """Have joblib's processes end with this one, also those that get no job; its launcher has no setting for that."""
+    from hydra_plugins.hydra_joblib_launcher import _core
+    from joblib import Parallel
+
+    _core.Parallel = partial(Parallel, initializer=watch_front)
 
 
 @contextmanager

@@ -18,8 +18,9 @@ from torch import nn
 from saltext import build, provenance, storage
 from saltext.console import log_to, not_essential, quiet_libraries, set_up_streams
 from saltext.data import SaliencyDataModule, Split
+from saltext.data.loading import lost_workers_said
 from saltext.errors import CheckpointError, DamagedFileError, DataError, SaltextError
-from saltext.launch import is_first, watch_parent
+from saltext.launch import is_first
 from saltext.models.checkpoints import load_weights
 from saltext.models.freezing import freeze_table
 from saltext.models.memory import FeatureStore, Memory
@@ -210,14 +211,13 @@ def no_room(error: OSError, folder: RunFolder) -> str:
 
 def main() -> None:
     """Entry point; the only argument is a run's folder."""
-    watch_parent()
     set_up_streams()
     folder = RunFolder(Path(sys.argv[1]))
     log_to(folder.log)
     quiet_libraries()
     try:
         configured = started(folder)
-        with tracked(configured.cfg, folder):
+        with tracked(configured.cfg, folder), lost_workers_said():
             train_and_test(configured.cfg, folder, configured.own)
     except SaltextError as error:
         _log.error("error: %s", error)

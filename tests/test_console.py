@@ -1,6 +1,11 @@
+import io
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from saltext.console import bar
 
 SAYS = """
 import logging, sys, warnings
@@ -23,3 +28,28 @@ def test_messages_reach_terminal_and_log_and_warnings_the_log_alone(tmp_path: Pa
     assert "epoch 1/2" in text
     assert "the learning rate looks odd" in text
     assert "eval mode" not in text
+
+
+class _GoneTerminal(io.StringIO):
+    """Can be written to a few times."""
+
+    def __init__(self, left: int) -> None:
+        super().__init__()
+        self.left = left
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self.left -= 1
+        if self.left < 0:
+            raise OSError(5, "Input/output error")
+        return super().write(text)
+
+
+@pytest.mark.parametrize("left", [0, 3, 1000])
+def test_a_bar_on_a_terminal_that_is_gone_ends_and_nothing_else_does(
+    monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    monkeypatch.setattr(sys, "stderr", _GoneTerminal(left))
+    assert list(bar(range(100), "counting", 100)) == list(range(100))

@@ -117,6 +117,14 @@ def test_a_single_run_has_a_folder_of_its_own_each_time(saltext: Session) -> Non
     assert not (saltext.outputs / "one" / "job.json").exists()
 
 
+def test_a_run_that_the_system_ended_says_so(
+    saltext: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(jobs, "launch", lambda *_: -9)
+    assert saltext("hydra.run.dir=${output_dir}/one") == 137
+    assert "error: the run was ended by SIGKILL" in capsys.readouterr().err
+
+
 def test_jobs_that_finished_are_not_run_again_by_the_same_command(
     saltext: Session, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,7 +18,7 @@ from saltext.data.files import UnusableError
 from saltext.data.fitting import fit
 from saltext.data.geometry import Box, Size
 from saltext.data.tasks import TASK_BY_NAME, parse_tasks
-from saltext.errors import CheckpointError, ConfigError, DataError
+from saltext.errors import CheckpointError, ConfigError, DataError, printable
 from saltext.evaluation.groups import resample
 from saltext.models.text import TextEncoder, TextFeatures
 from saltext.prediction.photos import ImageLike, Photo, open_photo
@@ -96,7 +96,7 @@ class Model:
             what = str(image) if isinstance(image, str | Path) else "the image"
             raise DataError(f"{what} with the text {_shown(text)} cannot be used: {error}") from error
         for remark in photo.remarks:
-            _log.warning("%s %s", image if isinstance(image, str | Path) else "the image", remark)
+            _log.warning("%s %s", printable(str(image)) if isinstance(image, str | Path) else "the image", remark)
         return next(self.densities([(photo, Reading(text, task))]))
 
     def densities(self, wanted: Iterable[tuple[Photo, Reading]], *, batch_size: int = 8) -> Iterator[Density]:
