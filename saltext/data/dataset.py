@@ -60,6 +60,10 @@ class Batch(TypedDict):
     native_points: NotRequired[list[Tensor]]
 
 
+KEPT_ON_CPU = ("index", "box", "size", "native_density", "native_points")
+"""Fields of a batch that no network reads: they stay on the CPU, and the evaluator decides where truth is scored."""
+
+
 class SJTUTIS(Dataset[Sample]):
     """Some of the data set's image-text pairs.
 

@@ -234,9 +234,10 @@ def _small(tester: _Tester, found: _Map) -> PairMaps:
 
 def _density(values: Tensor) -> Density:
     """A map (1,1,h,w) divided by its sum, float32 (h,w); one that is zero everywhere says nothing, and is uniform."""
+    values = values.cpu()  # not every device has float64
     total = values.sum(dtype=torch.float64)
     density = values / total if total > 0 else torch.full_like(values, 1 / values.numel())
-    found: Density = density[0, 0].float().cpu().numpy()
+    found: Density = density[0, 0].float().numpy()
     return found
 
 

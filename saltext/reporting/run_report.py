@@ -37,6 +37,7 @@ def chosen_pairs(pairs: Sequence[Pair], count: int) -> list[int]:
 
 def _maps(module: ScoredModule, sample: Batch) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Truth and prediction of a batch of one, (h,w) at the image's own resolution."""
+    sample = module.transfer_batch_to_device(sample, module.device, 0)
     with torch.inference_mode():
         (group,) = native_groups(sample, module.device)
         saliency = ModelPredictor(module, model="").at(sample)(group)

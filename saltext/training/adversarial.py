@@ -214,7 +214,7 @@ class AdversarialModule(SupervisedModule):
     def _count(self, values: Mapping[str, Tensor]) -> None:
         """Count steps, those with a loss that is not finite, and those in which the discriminator was never wrong."""
         with torch.no_grad():
-            finite = torch.stack([value.double() for value in values.values()]).isfinite().all()
+            finite = torch.stack([value.isfinite() for value in values.values()]).all()
             told = [values[name] for name in ("accuracy_real", "accuracy_generated") if name in values]
             won = torch.stack(told).eq(1).all() if told else torch.zeros_like(finite)
             self._counts += torch.stack([torch.ones_like(finite), ~finite, won]).to(self._counts)

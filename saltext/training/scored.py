@@ -3,17 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import lightning as L
 import pandas as pd
 from torch import Tensor
 
 from saltext.data.splits import Part
 from saltext.evaluation.protocols import standard
 from saltext.evaluation.scoreboard import Scoreboard
-from saltext.training.tested import ModelPredictor
+from saltext.training.tested import BatchModule, ModelPredictor
 
 
-class ScoredModule(L.LightningModule):
+class ScoredModule(BatchModule):
     """A model that predicts saliency for batches, scored after every epoch.
 
     Logs, for each validation metric, ``PART/METRIC`` (mean of the tasks' means, so that a task with more pairs does not
@@ -49,6 +48,7 @@ class ScoredModule(L.LightningModule):
         """Start with an empty table."""
         self.scoreboard = Scoreboard(self.trainer.datamodule.pairs)  # type: ignore[attr-defined]
         self.scoreboard.add(ModelPredictor(self, type(self).__name__), self._validation)
+        self.scoreboard.to(self.device)  # Lightning moved this module before; what is gathered has to be with it
 
     def validation_step(self, batch: Mapping[str, Any], batch_index: int) -> None:
         """Score a batch for the choice of the epoch."""
