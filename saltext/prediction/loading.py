@@ -14,7 +14,7 @@ from saltext import build
 from saltext.errors import CheckpointError, ConfigError
 from saltext.evaluate import configuration
 from saltext.models.checkpoints import load_weights
-from saltext.models.memory import Memory, RecentFeatures
+from saltext.models.feature_cache import FeatureCache
 from saltext.models.network import SaliencyNetwork
 from saltext.models.packaged import WeightPackage, packaged_file
 from saltext.prediction.model import Model
@@ -37,7 +37,6 @@ SHIPPED = WeightPackage(
 """The model used where none is named: what ``saltext.export`` made of a run, described in saltext/shipped/README.md."""
 
 _CONFIG = "config.yaml"
-_REMEMBERED = 256 * 2**20  # bytes of results of frozen parts: those of a few dozen images
 _BUILT = ("data", "model", "normalize", "loss", "optimizer", "scheduler", "training")
 _NEEDED = (*_BUILT, "prompt", "evaluation", "schedule", "label")
 
@@ -62,12 +61,12 @@ def load(run: str | Path | None = None, *, stage: str | None = None, device: str
         CheckpointError: The weights are missing, damaged, of another network, or hold more than tensors.
     """
     folder = shipped_run() if run is None else RunFolder.existing(run)
-    # What frozen parts make of an image is not kept on disk: nothing is written where somebody only wants to look.
+    # Features are not kept on disk: nothing is written where somebody only wants to look.
     cfg = trusted_configuration(folder, OmegaConf.create({"cache_features": False}))
     chosen = chosen_stage(cfg, folder, stage)
     module = module_of(chosen, folder, device).requires_grad_(False)
     if isinstance(module.network, SaliencyNetwork):
-        module.network.remember(Memory(RecentFeatures(_REMEMBERED)))
+        module.network.feature_cache = FeatureCache()
     return Model(module, build.datamodule(chosen.cfg).settings, str(folder.root))
 
 
