@@ -20,7 +20,7 @@ from saltext.models.freezing import freeze
 SOURCE = ImageSource("data", 8)
 PREPROCESSING = nn.Identity()
 HEAD, RECORD = 4096, 640
-"""Bytes of a file before its first record, and of a record: a head of 32, 4 * (4 * 6 * 6 + 1) of what :class:`Two` makes of
+"""Bytes of a file before its first record, and of a record: 32 and 4 * (4 * 6 * 6 + 1) of what :class:`Two` makes of
 an image, rounded up to 64."""
 
 
