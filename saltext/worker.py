@@ -75,7 +75,7 @@ def _say_what_trains(module: SupervisedModule, data: SaliencyDataModule) -> None
     cache = _feature_cache(network)
     if cache is None or all(parameter.requires_grad for parameter in network.parameters()):
         return
-    repeats = data.augment is None or data.augment.images_come_back
+    repeats = data.augment is None or getattr(data.augment, "images_come_back", False)
     when = "" if repeats else " in evaluation (data.augment=flip or none: in training, too)"
     _log.info("Caching features of frozen modules%s in %s", when, cache.folder)
 

@@ -87,6 +87,7 @@ class FeatureCache:
         self._recent = _Recent(_PHOTOS)
         self._digests: dict[object, tuple[str, object]] = {}
         self._tags: dict[str, bytes] = {"": _digest16(b"")}
+        self._budgets: dict[torch.device, int] = {}
         self._said = False
 
     def __deepcopy__(self, memo: object) -> "FeatureCache":
@@ -191,8 +192,17 @@ class FeatureCache:
             if self.folder is None:
                 raise RuntimeError("expected a folder for a table of features, got none")
             path = self.folder / f"{digest}.features"
-            self._tables[digest] = _Table(path, digest, 2 * source.images, ways, self.resident, self._say)
+            file = _RecordFile(path, digest, 2 * source.images, ways, self._say)
+            self._tables[digest] = _Table(file, 2 * source.images * ways, self.resident, self._grant)
         return self._tables[digest]
+
+    def _grant(self, device: torch.device, wanted: int, unit: int) -> int:
+        """How many of some features a table may keep on a device, each of ``unit`` bytes."""
+        if device not in self._budgets:
+            self._budgets[device] = int(RESIDENT_SHARE * free_memory(device))
+        granted = min(wanted, self._budgets[device] // max(1, unit))
+        self._budgets[device] -= granted * unit
+        return granted
 
     def _say(self, problem: str) -> None:
         if not self._said:
@@ -325,7 +335,8 @@ def _kernels(device: torch.device) -> list[str]:
     """What else decides the bits of a computation: libraries, precision and how work is divided."""
     kind = device.type
     found = [torch.__version__, kind, torch.get_float32_matmul_precision()]
-    found.append(str(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else "no autocast")
+    autocast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    found.append(str(torch.get_autocast_dtype(kind)) if autocast else "no autocast")
     found.append(f"deterministic {torch.are_deterministic_algorithms_enabled()}")
     if kind == "cpu":
         threads = f"{torch.get_num_threads()} threads"
@@ -427,20 +438,23 @@ class _Table:
     """Features of one setting: a file with a record for each image and mirror image, and what of it is on the device.
 
     Args:
-        path: The file.
-        digest: Of the setting.
-        slots: Images and mirror images.
-        ways: Records a slot, for features under different texts.
+        file: All of them.
+        most: How many records it has.
         resident: See :class:`FeatureCache`.
-        say: Told once what cannot be used.
+        grant: Says how many of some features may be kept on a device, given how many there are and their bytes.
     """
 
     def __init__(
-        self, path: Path, digest: str, slots: int, ways: int, resident: bool | None, say: Callable[[str], None]
+        self,
+        file: "_RecordFile",
+        most: int,
+        resident: bool | None,
+        grant: Callable[[torch.device, int, int], int],
     ) -> None:
-        self._file = _RecordFile(path, digest, slots, ways, say)
-        self._slots = slots * ways
+        self._file = file
+        self._most = most
         self._wanted = resident
+        self._grant = grant
         self._layout = self._file.layout
         self._resident: _Resident | None = None
 
@@ -503,7 +517,7 @@ class _Table:
 
     def _on(self, device: torch.device, layout: _Layout) -> "_Resident":
         if self._resident is None or self._resident.device != device or self._resident.layout != layout:
-            self._resident = _Resident(layout, self._slots, device)
+            self._resident = _Resident(layout, self._grant(device, self._most, layout.nbytes), device)
         return self._resident
 
 
@@ -512,15 +526,15 @@ class _Resident:
 
     Args:
         layout: Of those of an image.
-        most: Of how many images there are any.
+        capacity: Of how many images.
         device: Where.
     """
 
-    def __init__(self, layout: _Layout, most: int, device: torch.device) -> None:
+    def __init__(self, layout: _Layout, capacity: int, device: torch.device) -> None:
         self.layout = layout
         self.device = device
         self.index: dict[_Address, int] = {}
-        self._capacity = min(most, int(RESIDENT_SHARE * free_memory(device)) // max(1, layout.nbytes))
+        self._capacity = capacity
         try:
             self._tensors = layout.empty(max(1, self._capacity), device)
         except RuntimeError:  # out of memory

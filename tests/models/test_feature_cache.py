@@ -540,7 +540,7 @@ def test_features_stay_on_the_device_and_are_not_read_again(
 def test_what_does_not_fit_on_the_device_is_read_from_the_file(
     module: Two, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feature_cache, "free_memory", lambda device: 4 * 2 * 600)  # of two images
+    monkeypatch.setattr(feature_cache, "free_memory", lambda device: 4 * 2 * 600)  # a quarter is for two images
     cache = FeatureCache(tmp_path, resident=True)
     for rows in ([0, 1, 2, 3], [3, 2, 1, 0], [2, 2, 5]):
         check(features(module, cache, rows), module, rows)
