@@ -16,13 +16,13 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from saltext import trust
-from saltext.data import Augment, SaliencyDataModule
+from saltext.data import SaliencyDataModule
 from saltext.errors import ConfigError, SaltextError
 from saltext.evaluation.protocols import PAPERS, Protocol, standard
 from saltext.launch import check_world
 from saltext.models.baselines import BASELINES
 from saltext.models.checkpoints import load_weights
-from saltext.models.memory import FeatureStore, Memory
+from saltext.models.feature_cache import FeatureCache
 from saltext.models.network import SaliencyNetwork
 from saltext.models.normalize import Normalize
 from saltext.models.tranblend import load_published
@@ -147,13 +147,9 @@ def check_conditions(cfg: DictConfig, tasks: Collection[str]) -> None:
         )
 
 
-def memory(cfg: DictConfig, own: Collection[str] = ()) -> Memory | None:
-    """What remembers frozen computation; None where the configuration does without."""
-    if not cfg.cache_features:
-        return None
-    augment = _instantiate(cfg.data.augment, "data.augment", Augment, own)
-    repeats = augment is None or augment.images_come_back
-    return Memory(FeatureStore(Path(cfg.data.cache_dir) / "features.sqlite"), in_training=repeats)
+def feature_cache(cfg: DictConfig) -> FeatureCache | None:
+    """Where features of frozen modules are kept; None where the configuration does without."""
+    return FeatureCache(Path(cfg.data.cache_dir) / "features") if cfg.cache_features else None
 
 
 def module(cfg: DictConfig, own: Collection[str] = ()) -> SupervisedModule | None:
@@ -165,9 +161,7 @@ def module(cfg: DictConfig, own: Collection[str] = ()) -> SupervisedModule | Non
         mean=cfg.normalize.mean or built.mean, std=cfg.normalize.std or built.std, order=cfg.normalize.order
     )
     built.images_come_as(normalize)
-    remembered = memory(cfg, own)
-    if remembered is not None:
-        built.remember(remembered)
+    built.feature_cache = feature_cache(cfg)
     parts = {
         "loss": _instantiate(cfg.loss, "loss", nn.Module, own),
         "optimizer": _instantiate(cfg.optimizer, "optimizer", None, own),

@@ -22,8 +22,8 @@ from saltext.data.loading import lost_workers_said
 from saltext.errors import CheckpointError, DamagedFileError, DataError, SaltextError
 from saltext.launch import is_first
 from saltext.models.checkpoints import load_weights
+from saltext.models.feature_cache import FeatureCache
 from saltext.models.freezing import freeze_table
-from saltext.models.memory import FeatureStore, Memory
 from saltext.models.network import SaliencyNetwork
 from saltext.models.transalnet import TranSalNet
 from saltext.reporting import freeze, run_report
@@ -62,7 +62,7 @@ def _train(stage: Stage, module: SupervisedModule, data: SaliencyDataModule, own
         elif stage.start:
             _load_trained(module, stage.start)
         if is_first():
-            _say_what_trains(module)
+            _say_what_trains(module, data)
         if isinstance(module.network, SaliencyNetwork):
             module.network.complete()
         trainer = build.trainer(stage.cfg, folder, validates=bool(data.split.parts[data.choose_on]), own=own)
@@ -84,27 +84,26 @@ def _load_trained(module: SupervisedModule, folder: RunFolder) -> None:
         ) from error
 
 
-def _say_what_trains(module: SupervisedModule) -> None:
+def _say_what_trains(module: SupervisedModule, data: SaliencyDataModule) -> None:
     network = module.network
     if isinstance(network, TranSalNet):
         freeze.show(freeze_table(network))
-    memory, store = _kept(network)
-    if memory is None or store is None or all(parameter.requires_grad for parameter in network.parameters()):
+    cache = _feature_cache(network)
+    if cache is None or all(parameter.requires_grad for parameter in network.parameters()):
         return
-    when = "" if memory.in_training else " in evaluation (data.augment=flip or none: in training, too)"
-    _log.info("what frozen parts make of an image is remembered%s in %s", when, store.path)
+    repeats = data.augment is None or getattr(data.augment, "images_come_back", False)
+    when = "" if repeats else " in evaluation (data.augment=flip or none: in training, too)"
+    _log.info("Caching features of frozen modules%s in %s", when, cache.folder)
 
 
-def _say_what_is_remembered(module: SupervisedModule) -> None:
-    _, store = _kept(module.network)
-    if store is not None and len(store):
-        _log.info("%d results of frozen parts take %.0f MiB in %s", len(store), store.disk_bytes / 2**20, store.path)
+def _say_what_is_cached(module: SupervisedModule) -> None:
+    cache = _feature_cache(module.network)
+    if cache is not None and len(cache):
+        _log.info("Feature cache: %d entries, %.0f MiB (%s)", len(cache), cache.disk_bytes / 2**20, cache.folder)
 
 
-def _kept(network: nn.Module) -> tuple[Memory | None, FeatureStore | None]:
-    """A network's memory, and where it keeps results for later runs."""
-    memory = network.memory if isinstance(network, SaliencyNetwork) else None
-    return memory, memory.store if memory is not None and isinstance(memory.store, FeatureStore) else None
+def _feature_cache(network: nn.Module) -> FeatureCache | None:
+    return network.feature_cache if isinstance(network, SaliencyNetwork) else None
 
 
 def _record_stage(stage: Stage, data: SaliencyDataModule, seconds: float) -> None:
@@ -150,7 +149,7 @@ def run_stage(stage: Stage, run: RunFolder, own: Collection[str] = ()) -> RunSco
     if is_first():
         write_run_scores(stage.folder, scores)
     if is_first() and module is not None:
-        _say_what_is_remembered(module)
+        _say_what_is_cached(module)
         with not_essential("the pictures of the test pairs"):
             run_report.write_picture(cfg, stage.folder, module, data, scores.pairs)
             run_report.write_swap_picture(stage.folder, module, data, scores)

@@ -153,7 +153,7 @@ def report(plan: Plan, console: Console) -> None:
         for table in _tables(plan, model, peaks):
             console.print(table)
     with tempfile.TemporaryDirectory() as folder:
-        cost = frozen_cost(plan.frozen, plan.frozen_batch, plan.rounds, plan.device, Path(folder) / "features.sqlite")
+        cost = frozen_cost(plan.frozen, plan.frozen_batch, plan.rounds, plan.device, Path(folder))
     console.print(_frozen_table(plan, cost))
 
 

@@ -11,7 +11,7 @@ from saltext import build
 from saltext.errors import CheckpointError, ConfigError
 from saltext.evaluate import configuration
 from saltext.models.checkpoints import load_weights
-from saltext.models.memory import Memory, RecentFeatures
+from saltext.models.feature_cache import FeatureCache
 from saltext.models.network import SaliencyNetwork
 from saltext.models.packaged import WeightPackage, packaged_file
 from saltext.prediction.model import Model
@@ -33,7 +33,6 @@ SHIPPED = WeightPackage(
 """The model used where none is named: what ``saltext.export`` made of a run, described in saltext/shipped/README.md."""
 
 _CONFIG = "config.yaml"
-_REMEMBERED = 256 * 2**20  # bytes of results of frozen parts: those of a few dozen images
 
 
 def load(
@@ -64,12 +63,12 @@ def load(
         CheckpointError: The weights are missing, damaged, of another network, or hold more than tensors.
     """
     folder = shipped_run() if run is None else RunFolder.existing(run)
-    # What frozen parts make of an image is not kept on disk: nothing is written where somebody only wants to look.
+    # Features are not kept on disk: nothing is written where somebody only wants to look.
     found = configuration(folder, OmegaConf.create({"cache_features": False}), trust)
     chosen = chosen_stage(found.cfg, folder, stage)
     module = module_of(chosen, folder, device, found.own).requires_grad_(False)
     if isinstance(module.network, SaliencyNetwork):
-        module.network.remember(Memory(RecentFeatures(_REMEMBERED)))
+        module.network.feature_cache = FeatureCache()
     return Model(module, build.datamodule(chosen.cfg, found.own).settings, str(folder.root))
 
 

@@ -17,6 +17,7 @@ from saltext.data.cache import CacheSettings
 from saltext.data.files import UnusableError
 from saltext.data.fitting import fit
 from saltext.data.geometry import Box, Size
+from saltext.data.keys import ImageKey, ImageSource
 from saltext.data.tasks import TASK_BY_NAME, parse_tasks
 from saltext.errors import CheckpointError, ConfigError, DataError, printable
 from saltext.evaluation.groups import resample
@@ -143,10 +144,16 @@ class Model:
         images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
         given = {
             "image": images.to(self.device),
+            "image_key": [self._key(photo) for photo, _ in batch],
             "text": [reading.text for _, reading in batch],
             "task": [reading.condition for _, reading in batch],
         }
         return self._module.predict_saliency(given).float(), list(boxes)
+
+    def _key(self, photo: Photo) -> ImageKey:
+        """Stands for what enters the network of a photo."""
+        height, width = self._settings.image_size
+        return ImageKey(ImageSource(f"{photo.digest} {self._settings.resize} {height}x{width}", 1), 0)
 
     @torch.inference_mode()
     def _density(self, saliency: Tensor, box: Box, size: Size) -> Density:
