@@ -363,7 +363,7 @@ def started(folder: RunFolder) -> Configuration:
 def _refuse(problems: Sequence[str], folder: RunFolder) -> None:
     if problems:
         raise ConfigError(
-            f"{folder.config} cannot be used by this version of saltext: {'; '.join(problems[:10])}. Train the model "
+            f"{folder.config} was not written by this version of saltext: {'; '.join(problems[:10])}. Train the model "
             "again, or use the version in its provenance.json."
         )
 
