@@ -44,6 +44,7 @@ _BYTES, _DEPTH, _NODES = 2**20, 50, 50_000  # of a config.yaml; one of ours has 
 _EVENTS: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ENV = re.compile(r"\$\{\s*oc\.env\s*:[^${}]*\}")
 _NESTED_ENV = re.compile(r"\$\{[^{}]*\$\{\s*oc\.env\s*:")
+_REFERENCE = re.compile(r"\$\{[\w.]+\}")
 _STAGE = re.compile(r"[A-Za-z0-9_-]+")
 _CHANNEL = re.compile(r"(val|test|train)/[\w/]+")  # what is logged has a slash in its name, and is no path
 _PLACES = re.compile(r"[/\\:~$\x00-\x1f]|\.\.")
@@ -202,12 +203,16 @@ def check_targets(values: Any, place: str, own: Collection[str]) -> None:
         if name not in own and name not in allowed.get(_position(where), ())
     ]
     if strange:
-        listed = ", ".join(f"{name!r:.100} (at {where[:100]})" for where, name in sorted(strange)[:10])
+        listed = ", ".join(f"{_shown(name)} (at {_shown(where)})" for where, name in sorted(strange)[:10])
         raise ConfigError(
             f"The configuration names {listed}, which no file in {config_folder()} names there. Nothing of it was "
             "run, since a configuration can name any program. If you trust whoever wrote it, say so: --trust "
             "(in Python: trust=True)."
         )
+
+
+def _shown(name: str) -> str:
+    return name[:100] if name.isprintable() else repr(name[:100])
 
 
 # Reading
@@ -263,6 +268,8 @@ def parsed(text: str, source: Path) -> Any:
 def mapping(text: str, source: Path) -> dict[str, Any]:
     """As :func:`parsed`, of a text that has to stand for names with values."""
     values = parsed(text, source)
+    if values is None or isinstance(values, str):  # of a text alone, a name without a value
+        values = {} if values is None else {values: None}
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in _keys(values)):
         raise ConfigError(f"{source} cannot be read as a configuration: names with values expected")
     return values
@@ -382,6 +389,8 @@ def _without_interpolations(values: dict[str, Any], source: Path, trusted: bool)
             return node
         if trusted:
             return _resolved(whole)
+        if _REFERENCE.fullmatch(node) and (referred := _referred(values, node)) is not None:
+            return referred
         if "oc.env" not in node:
             strange.append(f"{place}={node!r:.80}")
         return None
@@ -393,6 +402,15 @@ def _without_interpolations(values: dict[str, Any], source: Path, trusted: bool)
             f"{', '.join(strange[:5])} would have to be resolved, and was not"
         )
     return found
+
+
+def _referred(values: Any, text: str) -> str | int | float | None:
+    """The text or number that ``${key}`` stands for; None for anything else, such as another reference."""
+    node = values
+    for name in text[2:-1].split("."):
+        node = node.get(name) if isinstance(node, dict) else None
+    fits = isinstance(node, int | float) or (isinstance(node, str) and "${" not in node)
+    return node if fits else None
 
 
 def _resolved(place: Any) -> Any:
