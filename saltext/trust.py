@@ -364,7 +364,10 @@ def started(folder: RunFolder) -> Configuration:
     if digest_of(text) != wanted:
         raise ConfigError(f"{folder.config} was changed since the run was started. Start it again.")
     cfg = OmegaConf.create(mapping(text, folder.config))
-    return Configuration(cfg, own_targets(OmegaConf.to_container(cfg, resolve=True)))
+    try:
+        return Configuration(cfg, own_targets(OmegaConf.to_container(cfg, resolve=True)))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{folder.config} asks the environment for what is not there: {error}") from error
 
 
 def _refuse(problems: Sequence[str], folder: RunFolder) -> None:
