@@ -330,12 +330,12 @@ def read(
     text = read_text(folder.config)
     mine = is_own(folder, text)
     values = _without_interpolations(mapping(text, folder.config), folder.config, trust or mine)
-    _refuse(_problems(values, _NEEDED), folder)
     given = OmegaConf.create() if changes is None else changes
     own = own_targets(OmegaConf.to_container(given, resolve=False))
     if trust or (mine and resumes):
         own |= own_targets(values)
     check_targets(values, "", own)
+    _refuse(_problems(values, _NEEDED), folder)
     not_followed = {} if trust or mine else _confined(values, folder, resumes)
     try:
         merged: DictConfig = OmegaConf.merge(OmegaConf.create(values), given)  # type: ignore[assignment]
