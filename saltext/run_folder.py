@@ -22,7 +22,7 @@ class RunFolder:
 
     @property
     def config(self) -> Path:
-        """The composed configuration, fully resolved: the record a run is rebuilt from."""
+        """The composed configuration, resolved but for the environment: the record a run is rebuilt from."""
         return self.root / "config.yaml"
 
     @property

@@ -44,6 +44,7 @@ _BYTES, _DEPTH, _NODES = 2**20, 50, 50_000  # of a config.yaml; one of ours has 
 _EVENTS: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ENV = re.compile(r"\$\{\s*oc\.env\s*:[^${}]*\}")
 _NESTED_ENV = re.compile(r"\$\{[^{}]*\$\{\s*oc\.env\s*:")
+_REFERENCE = re.compile(r"\$\{[\w.]+\}")
 _STAGE = re.compile(r"[A-Za-z0-9_-]+")
 _CHANNEL = re.compile(r"(val|test|train)/[\w/]+")  # what is logged has a slash in its name, and is no path
 _PLACES = re.compile(r"[/\\:~$\x00-\x1f]|\.\.")
@@ -202,12 +203,16 @@ def check_targets(values: Any, place: str, own: Collection[str]) -> None:
         if name not in own and name not in allowed.get(_position(where), ())
     ]
     if strange:
-        listed = ", ".join(f"{name!r:.100} (at {where[:100]})" for where, name in sorted(strange)[:10])
+        listed = ", ".join(f"{_shown(name)} (at {_shown(where)})" for where, name in sorted(strange)[:10])
         raise ConfigError(
             f"The configuration names {listed}, which no file in {config_folder()} names there. Nothing of it was "
             "run, since a configuration can name any program. If you trust whoever wrote it, say so: --trust "
             "(in Python: trust=True)."
         )
+
+
+def _shown(name: str) -> str:
+    return name[:100] if name.isprintable() else repr(name[:100])
 
 
 # Reading
@@ -263,6 +268,8 @@ def parsed(text: str, source: Path) -> Any:
 def mapping(text: str, source: Path) -> dict[str, Any]:
     """As :func:`parsed`, of a text that has to stand for names with values."""
     values = parsed(text, source)
+    if values is None or isinstance(values, str):  # of a text alone, a name without a value
+        values = {} if values is None else {values: None}
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in _keys(values)):
         raise DamagedFileError(f"{source} cannot be read as a configuration: names with values expected")
     return values
@@ -323,12 +330,12 @@ def read(
     text = read_text(folder.config)
     mine = is_own(folder, text)
     values = _without_interpolations(mapping(text, folder.config), folder.config, trust or mine)
-    _refuse(_problems(values, _NEEDED), folder)
     given = OmegaConf.create() if changes is None else changes
     own = own_targets(OmegaConf.to_container(given, resolve=False))
     if trust or (mine and resumes):
         own |= own_targets(values)
     check_targets(values, "", own)
+    _refuse(_problems(values, _NEEDED), folder)
     not_followed = {} if trust or mine else _confined(values, folder, resumes)
     try:
         merged: DictConfig = OmegaConf.merge(OmegaConf.create(values), given)  # type: ignore[assignment]
@@ -357,13 +364,16 @@ def started(folder: RunFolder) -> Configuration:
     if digest_of(text) != wanted:
         raise ConfigError(f"{folder.config} was changed since the run was started. Start it again.")
     cfg = OmegaConf.create(mapping(text, folder.config))
-    return Configuration(cfg, own_targets(OmegaConf.to_container(cfg, resolve=True)))
+    try:
+        return Configuration(cfg, own_targets(OmegaConf.to_container(cfg, resolve=True)))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{folder.config} asks the environment for what is not there: {error}") from error
 
 
 def _refuse(problems: Sequence[str], folder: RunFolder) -> None:
     if problems:
         raise ConfigError(
-            f"{folder.config} cannot be used by this version of saltext: {'; '.join(problems[:10])}. Train the model "
+            f"{folder.config} was not written by this version of saltext: {'; '.join(problems[:10])}. Train the model "
             "again, or use the version in its provenance.json."
         )
 
@@ -382,6 +392,8 @@ def _without_interpolations(values: dict[str, Any], source: Path, trusted: bool)
             return node
         if trusted:
             return _resolved(whole)
+        if _REFERENCE.fullmatch(node) and (referred := _referred(values, node)) is not None:
+            return referred
         if "oc.env" not in node:
             strange.append(f"{place}={node!r:.80}")
         return None
@@ -393,6 +405,15 @@ def _without_interpolations(values: dict[str, Any], source: Path, trusted: bool)
             f"{', '.join(strange[:5])} would have to be resolved, and was not"
         )
     return found
+
+
+def _referred(values: Any, text: str) -> str | int | float | None:
+    """The text or number that ``${key}`` stands for; None for anything else, such as another reference."""
+    node = values
+    for name in text[2:-1].split("."):
+        node = node.get(name) if isinstance(node, dict) else None
+    fits = isinstance(node, int | float) or (isinstance(node, str) and "${" not in node)
+    return node if fits else None
 
 
 def _resolved(place: Any) -> Any:

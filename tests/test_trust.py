@@ -8,21 +8,25 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 import yaml
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from PIL import Image
 
 import saltext
 from saltext import build, evaluate, export, jobs, predict, report, run, sweep, trust
 from saltext.demo.answer import load_model
-from saltext.errors import ConfigError, SaltextError
+from saltext.errors import CheckpointError, ConfigError, SaltextError
 from saltext.reporting import compare, curves
 from saltext.run_folder import RunFolder
+from saltext.training.scored import ScoredModule
 from tests.small_runs import composed
 
 pytestmark = pytest.mark.slow
@@ -71,6 +75,7 @@ class Watch:
 
 
 WATCH = Watch()
+LAUNCHED: list[trust.Configuration] = []
 
 
 @pytest.fixture
@@ -98,6 +103,7 @@ def _launched(module: str, arguments: list[str], ranks: int, machines: int, envi
     finally:
         for name in environment:
             del os.environ[name]
+    LAUNCHED.append(found)
     build.module(found.cfg, found.own)
     build.datamodule(found.cfg, found.own)
     build.trainer(found.cfg, folder, True, found.own)
@@ -228,7 +234,7 @@ def test_no_form_of_a_node_is_a_way_in(stranger: RunFolder, command: str) -> Non
 
 
 RESOLVED = ("${oc.env:HOME}/x", "${oc.decode:'1'}", "${hydra:runtime.cwd}", "${job_digest:}", "${oc.create:{a:1}}",
-            "${now:%Y}", "${data.root}", "${oc.env:${label}}", "???")  # fmt: skip
+            "${now:%Y}", "${evaluation}", "${label}", "x ${name}", "${oc.env:${label}}", "???")  # fmt: skip
 
 
 @pytest.mark.parametrize("command", ["load", "evaluate", "resume"])
@@ -299,9 +305,11 @@ def test_no_place_that_a_stranger_names_is_written_to_or_read(stranger: RunFolde
     values = yaml.safe_load(stranger.config.read_text())
     del values["trainer"]["default_root_dir"]
     stranger.config.write_text(yaml.safe_dump(values))
+    assert trust.read(stranger).cfg.data.num_workers == 1
+    change(stranger, data__num_workers=0)
     found = trust.read(stranger)
     assert set(found.not_followed) == {"output_dir", "data.cache_dir", "data.root", "checkpoint", "trainer.devices",
-                                       "TimmEncoder.checkpoint", "data.num_workers", "logger"}  # fmt: skip
+                                       "TimmEncoder.checkpoint", "logger"}  # fmt: skip
     assert watched(stranger, COMMANDS["evaluate"]) == ""
     assert (stranger.root / "evaluation" / "scores.csv").is_file()
     assert "data.root=DIR" in (stranger.root / "evaluation.log").read_text()
@@ -381,7 +389,7 @@ def own(smoke_run: RunFolder, stranger: RunFolder, monkeypatch: pytest.MonkeyPat
 def test_own_classes_need_a_word_everywhere_but_to_go_on_with_a_run_that_was_started_here(own: RunFolder) -> None:
     for name in ("load", "predict", "export", "evaluate", "demo"):
         said = watched(own, COMMANDS[name])
-        assert "'mine.OwnLoss' (at loss)" in said, name
+        assert "mine.OwnLoss (at loss)" in said, name
         assert "--trust" in said
         assert "trust=True" in said
     assert watched(own, COMMANDS["resume"]) == ""
@@ -396,7 +404,7 @@ def test_a_copy_of_a_run_with_own_classes_goes_on_with_a_word_alone(own: RunFold
     shutil.copytree(own.root, tmp_path / "copy")
     copy = RunFolder(tmp_path / "copy")
     assert copy.trust.read_bytes() == own.trust.read_bytes()
-    assert "'mine.OwnLoss' (at loss)" in watched(copy, COMMANDS["resume"])
+    assert "mine.OwnLoss (at loss)" in watched(copy, COMMANDS["resume"])
     assert watched(copy, COMMANDS["resume"], "--trust") == ""
 
 
@@ -435,6 +443,47 @@ def test_a_process_trusts_the_very_text_it_was_started_with(own: RunFolder, monk
 def test_what_the_command_line_names_is_built(stranger: RunFolder, own: RunFolder) -> None:
     change(stranger, loss___target_="saltext.losses.SaliencyLoss")
     assert watched(stranger, COMMANDS["evaluate"], "loss._target_=mine.OwnLoss") == ""
+
+
+def test_what_a_folder_of_configurations_names_trains_alone_and_in_a_sweep_and_goes_on(
+    stranger: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    Path("mine.py").write_text(OWN)
+    Path("my_conf/loss").mkdir(parents=True)
+    Path("my_conf/loss/mine.yaml").write_text("_target_: mine.OwnLoss\nweights: {kl: 1}\n")
+    LAUNCHED.clear()
+
+    def train(*arguments: str) -> None:
+        GlobalHydra.instance().clear()
+        with suppress(SystemExit):  # a sweep whose jobs left no results
+            _program(run.main, *arguments)
+
+    start = ("--config-dir", "my_conf", "preset=smoke", "model=tranblend", "loss=mine")
+    train(*start, "hydra.run.dir=outputs/run/one")
+    train(*start, "seed=0,1", "-m")
+    assert [found.own for found in LAUNCHED] == [{"mine.OwnLoss"}] * 3
+    shutil.copyfile(stranger.split, "outputs/run/one/split.json")
+    LAUNCHED.clear()
+    train("resume=latest")
+    assert [(found.own, found.cfg.data.root) for found in LAUNCHED] == [({"mine.OwnLoss"}, "outputs/synthetic-smoke")]
+    shutil.move("outputs/run/one", "outputs/run/moved")
+    shutil.copytree("outputs/run/moved", "outputs/run/copied")
+    shutil.rmtree("outputs/run/moved")
+    train("resume=latest")
+    assert len(LAUNCHED) == 1
+
+
+def test_a_checkpoint_cannot_have_files_deleted_elsewhere() -> None:
+    def load(path: str) -> None:
+        trainer = SimpleNamespace(checkpoint_callbacks=[SimpleNamespace(dirpath="/a/checkpoints")])
+        state = {"callbacks": {"ModelCheckpoint": {"best_k_models": {path: 1.0}}}}
+        ScoredModule.on_load_checkpoint(SimpleNamespace(trainer=trainer), state)  # type: ignore[arg-type]
+
+    load("/a/checkpoints/best.ckpt")
+    load("/elsewhere/checkpoints/best.ckpt")  # of a folder that was moved: Lightning leaves it alone
+    with pytest.raises(CheckpointError, match="as a file of its own"):
+        load("/a/checkpoints/../../home/thesis.tex")
 
 
 # What the environment says

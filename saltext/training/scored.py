@@ -1,12 +1,14 @@
 """The half every trained model shares: predictions, and validation scores at original resolution."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from torch import Tensor
 
 from saltext.data.splits import Part
+from saltext.errors import CheckpointError
 from saltext.evaluation.protocols import standard
 from saltext.evaluation.scoreboard import Scoreboard
 from saltext.training.tested import BatchModule, ModelPredictor
@@ -44,6 +46,21 @@ class ScoredModule(BatchModule):
         """The maps to score, like :meth:`saliency`; a model may spend more on them than in training."""
         return self.saliency(batch)
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint that leads out of the folder of checkpoints.
+
+        Lightning deletes the file that the last best epoch is said to lie in, if that path begins with the folder's.
+
+        Raises:
+            CheckpointError: Such a path climbs out of the folder.
+        """
+        folders = [Path(str(callback.dirpath)).absolute() for callback in self.trainer.checkpoint_callbacks]  # type: ignore[attr-defined]
+        for path in (Path(text).absolute() for text in _texts(checkpoint.get("callbacks"))):
+            if any(folder in path.parents and ".." in path.relative_to(folder).parts for folder in folders):
+                raise CheckpointError(
+                    f"The checkpoint names {path} as a file of its own, which it is not. Do not use it."
+                )
+
     def on_validation_epoch_start(self) -> None:
         """Start with an empty table."""
         self.scoreboard = Scoreboard(self.trainer.datamodule.pairs)  # type: ignore[attr-defined]
@@ -66,3 +83,15 @@ class ScoredModule(BatchModule):
             self.log(f"{self._choose_on}/{name}", float(by_task[name].mean()), prog_bar=True, rank_zero_only=True)
             for task, value in by_task[name].items():
                 self.log(f"{self._choose_on}/{name}_{task}", float(value), rank_zero_only=True)
+
+
+def _texts(state: Any) -> Iterator[str]:
+    if isinstance(state, Mapping):
+        for key, value in state.items():
+            yield from _texts(key)
+            yield from _texts(value)
+    elif isinstance(state, list | tuple):
+        for value in state:
+            yield from _texts(value)
+    elif isinstance(state, str):
+        yield state
