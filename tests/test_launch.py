@@ -185,9 +185,9 @@ def test_stopping_the_front_leaves_no_rank_behind(
 
 @needs_proc
 @pytest.mark.slow
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize(("ranks", "seconds"), [(1, 30), (2, 10)])
 def test_interrupting_the_front_ends_ranks_that_do_not_listen_within_seconds(
-    launched: Callable[..., "subprocess.Popen[bytes]"], tmp_path: Path, ranks: int
+    launched: Callable[..., "subprocess.Popen[bytes]"], tmp_path: Path, ranks: int, seconds: float
 ) -> None:
     front = launched("stubborn", ranks)
     found = said(tmp_path, ranks)
@@ -195,7 +195,7 @@ def test_interrupting_the_front_ends_ranks_that_do_not_listen_within_seconds(
     began = time.monotonic()
     front.send_signal(signal.SIGINT)
     assert front.wait(60) == INTERRUPTED
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < seconds
     assert all(gone(words[0]) for words in found.values())
 
 

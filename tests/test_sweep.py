@@ -220,8 +220,8 @@ def test_every_process_of_joblib_watches_the_command_from_its_start(monkeypatch:
     monkeypatch.setenv("SALTEXT_FRONT", str(os.getpid()))
     monkeypatch.setattr(launcher, "Parallel", joblib.Parallel)
     target = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
-    Summary("now").on_multirun_start(OmegaConf.create({"hydra": {"launcher": {"_target_": target}}}))
     monkeypatch.setattr(_Sweep, "config", None)
+    Summary("now").on_multirun_start(OmegaConf.create({"hydra": {"launcher": {"_target_": target}}}))
     found = launcher.Parallel(n_jobs=2, backend="loky")(joblib.delayed(_watching)() for _ in range(2))
     assert all("saltext-front" in names for names in found)
     joblib.externals.loky.get_reusable_executor().shutdown(kill_workers=True)

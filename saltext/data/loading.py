@@ -26,8 +26,10 @@ _SHARED = Path("/dev/shm")  # noqa: S108  # where Linux has the memory that proc
 _HELD = 2  # batches that the training holds besides: the one in work, and the next one
 _USABLE = 0.9  # of what is free: other programs use it, too
 _PAGE = 4096
+_CONNECTION = "the connection to a loader process broke"
 # How torch says that a loader process is gone or stuck, or has no room.
 _LOST = (
+    _CONNECTION,
     "DataLoader timed out",
     "DataLoader worker (pid",
     "Pin memory thread exited",
@@ -49,12 +51,18 @@ class PatientLoader(DataLoader[_T_co]):
         """Batches; the processes start at once, as torch's do."""
         with lost_workers_said():
             batches = super().__iter__()
-        return _said(batches)
+        return _said(batches, handed_over=self.num_workers > 0)
 
 
-def _said(batches: Iterator[Any]) -> Iterator[Any]:
+def _said(batches: Iterator[Any], handed_over: bool) -> Iterator[Any]:
     with lost_workers_said():
-        yield from batches
+        try:
+            yield from batches
+        except (OSError, EOFError) as error:
+            # What a data set raises comes with "Caught"; other errors are those of the connection to a process.
+            if not handed_over or str(error).startswith("Caught "):
+                raise
+            raise RuntimeError(f"{_CONNECTION}: {error or type(error).__name__}") from error
 
 
 @contextmanager

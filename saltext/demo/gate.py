@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import gradio as gr
-from gradio.blocks import BlockFunction
+from gradio.block_function import BlockFunction
 from gradio.state_holder import SessionState
 from gradio.utils import get_upload_folder
 from starlette.datastructures import Headers

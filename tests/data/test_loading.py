@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from saltext.data import SyntheticDataModule, loading
 from saltext.data.loading import PatientLoader, batch_bytes, free_shared_memory, lost_workers_said, workers_that_fit
@@ -114,6 +114,10 @@ def full() -> None:
     raise RuntimeError("unable to write to file </torch_1_2_3>: No space left on device (28)")
 
 
+def reset() -> None:
+    raise ConnectionResetError("the data set's own server")
+
+
 def mistaken() -> None:
     raise RuntimeError("sizes of tensors must match")
 
@@ -183,6 +187,19 @@ def runs(process: int) -> bool:
 
 def test_other_mistakes_of_a_data_set_stay_as_they_are() -> None:
     with pytest.raises(RuntimeError, match="sizes of tensors must match"):
+        list(PatientLoader(Failing(mistaken), num_workers=1, timeout=60))
+    for workers in (0, 1):
+        with pytest.raises(ConnectionResetError, match="the data set's own server"):
+            list(PatientLoader(Failing(reset), num_workers=workers, timeout=60 if workers else 0))
+
+
+def test_a_connection_that_breaks_while_a_batch_is_handed_over_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: object) -> Iterator[Tensor]:
+        raise ConnectionResetError(104, "Connection reset by peer")
+        yield
+
+    monkeypatch.setattr(DataLoader, "__iter__", broken)
+    with pytest.raises(DataError, match=r"connection to a loader process broke.*Set data\.num_workers=0"):
         list(PatientLoader(Failing(mistaken), num_workers=1, timeout=60))
 
 
