@@ -175,7 +175,7 @@ def trainer(cfg: DictConfig, folder: RunFolder, validates: bool) -> L.Trainer:
 
 def tester(cfg: DictConfig) -> L.Trainer:
     """A trainer that only scores, on the same devices; it writes nothing."""
-    keys = ("accelerator", "devices", "strategy", "num_nodes", "precision")
+    keys = ("accelerator", "devices", "strategy", "num_nodes", "precision", "deterministic")
     built = L.Trainer(
         **{key: cfg.trainer[key] for key in keys if key in cfg.trainer},
         logger=False,
