@@ -31,6 +31,7 @@ from saltext.scoring import RunScores, combined, read_run_scores, score_test, wr
 from saltext.stages import Stage, stages
 from saltext.tracking import tracked
 from saltext.training import SupervisedModule
+from saltext.training.out_of_memory import out_of_memory_in_words
 
 _log = logging.getLogger("saltext.worker")  # by name: run as a program, the module is called __main__
 
@@ -62,7 +63,8 @@ def _train(stage: Stage, module: SupervisedModule, data: SaliencyDataModule) -> 
         if isinstance(module.network, SaliencyNetwork):
             module.network.complete()
         trainer = build.trainer(stage.cfg, folder, validates=bool(data.split.parts[data.choose_on]))
-        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+        with out_of_memory_in_words(trainer):
+            trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
         if is_first():
             _record_stage(stage, data, time.monotonic() - start)
     load_weights(module.network, folder.chosen)

@@ -109,7 +109,9 @@ class DeviceTensor(Tensor):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         copied = self.detach().clone().requires_grad_(self.requires_grad)
-        memo[id(self)] = copied = torch.nn.Parameter(copied, self.requires_grad) if isinstance(self, torch.nn.Parameter) else copied
+        memo[id(self)] = copied = (
+            torch.nn.Parameter(copied, self.requires_grad) if isinstance(self, torch.nn.Parameter) else copied
+        )
         return copied
 
     def __reduce_ex__(self, protocol: Any) -> Any:
