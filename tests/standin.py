@@ -94,8 +94,8 @@ class DeviceTensor(Tensor):
 
     def numpy(self, **kwargs: Any) -> Any:
         raise TypeError(
-            f"can't convert {self.place} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory"
-            " first."
+            f"can't convert {self.place} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
+            "memory first."
         )
 
     def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:

@@ -22,7 +22,7 @@ class OutOfMemoryError(SaltextError):
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that a device, or the machine, has no memory left."""
     known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
+    return known or (isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS))
 
 
 class _LastBatch(Callback):

@@ -3,16 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import lightning as L
 import pandas as pd
 from torch import Tensor
 
 from saltext.data.splits import Part
 from saltext.evaluation.protocols import standard
 from saltext.evaluation.scoreboard import Scoreboard
-from saltext.training.tested import BatchModule, ModelPredictor
+from saltext.training.tested import ModelPredictor
 
 
-class ScoredModule(BatchModule):
+class ScoredModule(L.LightningModule):
     """A model that predicts saliency for batches, scored after every epoch.
 
     Logs, for each validation metric, ``PART/METRIC`` (mean of the tasks' means, so that a task with more pairs does not

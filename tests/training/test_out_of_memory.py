@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from saltext.data import SyntheticDataModule
-from saltext.evaluation.scoreboard import Scoreboard
 from saltext.evaluation.protocols import standard
+from saltext.evaluation.scoreboard import Scoreboard
 from saltext.training import ModelPredictor, ScoreboardModule, ScoredModule
 from saltext.training.out_of_memory import OutOfMemoryError, is_out_of_memory, out_of_memory_in_words
 from tests.training.quick_trainer import trainer
@@ -43,13 +44,11 @@ CUDA = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\n
 
 def said(data: SyntheticDataModule, folder: Path, where: str, error: Exception = CUDA) -> str:
     model, used = Full(where, error), trainer(folder)
+    board = Scoreboard(data.pairs)
+    board.add(ModelPredictor(model, "model"), standard(["cc"]))
+    run = partial(used.test, ScoreboardModule(board, model)) if where == "test" else partial(used.fit, model)
     with pytest.raises(OutOfMemoryError) as raised, out_of_memory_in_words(used):
-        if where == "test":
-            board = Scoreboard(data.pairs)
-            board.add(ModelPredictor(model, "model"), standard(["cc"]))
-            used.test(ScoreboardModule(board, model), datamodule=data, verbose=False)
-        else:
-            used.fit(model, datamodule=data)
+        run(datamodule=data)
     assert raised.value.__cause__ is error
     return str(raised.value)
 
@@ -84,6 +83,6 @@ def test_every_library_s_way_of_saying_it_is_known(error: Exception) -> None:
 
 def test_other_errors_are_left_as_they_are(data: SyntheticDataModule, tmp_path: Path) -> None:
     used = trainer(tmp_path)
-    with pytest.raises(RuntimeError, match="^mat1 and mat2") as raised, out_of_memory_in_words(used):
+    with pytest.raises(RuntimeError, match="mat1 and mat2") as raised, out_of_memory_in_words(used):
         used.fit(Full("training", RuntimeError("mat1 and mat2 cannot be multiplied")), datamodule=data)
     assert not isinstance(raised.value, OutOfMemoryError)

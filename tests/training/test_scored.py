@@ -46,7 +46,7 @@ def validated(data: SyntheticDataModule, folder: Path, **device: Any) -> tuple[B
     return model, {name: float(value) for name, value in used.callback_metrics.items()}
 
 
-def tested(data: SyntheticDataModule, folder: Path, **device: Any) -> Any:
+def scores_of(data: SyntheticDataModule, folder: Path, **device: Any) -> Any:
     model = Brightness()
     board = Scoreboard(data.pairs)
     for protocol in (standard(["cc", "nss"]), PAPERS["tranblend"], PAPERS["clip_salgan"]):
@@ -61,20 +61,18 @@ def test_what_a_network_reads_is_moved_and_truth_stays_where_it_was_made(
 ) -> None:
     with standin.device("cuda"):
         model, _ = validated(data, tmp_path, **standin.TRAINER)
-    assert {name: model.seen[name] for name in ("image", "density", "fixations")} == dict.fromkeys(
-        ("image", "density", "fixations"), {"cuda"}
-    )
-    assert {name: model.seen[name] for name in KEPT_ON_CPU} == dict.fromkeys(KEPT_ON_CPU, {"cpu"})
+    assert all(model.seen[name] == {"cuda"} for name in ("image", "density", "fixations"))
+    assert all(model.seen[name] == {"cpu"} for name in KEPT_ON_CPU)
 
 
 @pytest.mark.parametrize("kind", ["cuda", "mps"])
 def test_a_device_s_validation_and_test_scores_are_the_cpu_s(
     data: SyntheticDataModule, tmp_path: Path, kind: str
 ) -> None:
-    expected, scores = validated(data, tmp_path)[1], tested(data, tmp_path)
+    expected, scores = validated(data, tmp_path)[1], scores_of(data, tmp_path)
     with standin.device(kind):
         assert validated(data, tmp_path, **standin.TRAINER)[1] == pytest.approx(expected, abs=1e-6)
-        found = tested(data, tmp_path, **standin.TRAINER)
+        found = scores_of(data, tmp_path, **standin.TRAINER)
     columns = list(scores.select_dtypes("number"))
     assert len(columns) >= 6
     for name in columns:
@@ -85,7 +83,7 @@ def test_states_that_processes_gather_lie_on_the_module_s_device(data: Synthetic
     expected = validated(data, tmp_path)[1]
     with standin.device("cuda"), standin.two_processes():
         assert validated(data, tmp_path, **standin.TRAINER)[1] == pytest.approx(expected, abs=1e-6)
-        assert len(tested(data, tmp_path, **standin.TRAINER)) == len(tested(data, tmp_path))
+        assert len(scores_of(data, tmp_path, **standin.TRAINER)) == len(scores_of(data, tmp_path))
 
 
 def test_scores_stay_float64_on_every_device() -> None:
