@@ -15,7 +15,8 @@ from tests.small_runs import SMALL, ran
 
 TINY = (
     *SMALL, "data.images=10", "data.val_fraction=0.3", "data.eval_batch_size=3",
-    "data.tasks=[pure,salient,non_salient]", "trainer.accelerator=standin", "trainer.strategy=standin", "evaluation.test_metrics=[cc,nss,auc_shuffled,ig]",
+    "data.tasks=[pure,salient,non_salient]", "trainer.accelerator=standin", "trainer.strategy=standin",
+    "evaluation.test_metrics=[cc,nss,auc_shuffled,ig]",
     "evaluation.baselines=[centre_prior,human_pure]",
 )  # fmt: skip
 FAMILIES = ("transalnet", "tranblend", "clip_salgan", "grounded_gaze", "baselines")
