@@ -125,7 +125,7 @@ def test_a_network_gives_trains_and_steps_as_on_the_cpu(gpu: torch.device) -> No
         assert all(value.device.type == torch.device(device).type for value in model.state_dict().values())
         with torch.inference_mode():
             results.append(model.eval()(maps().to(device)).cpu())
-    assert torch.equal(*results)
+    torch.testing.assert_close(*results)
 
 
 def test_a_module_goes_there_and_back_with_its_values(gpu: torch.device) -> None:
