@@ -224,7 +224,7 @@ def trainer(cfg: DictConfig, folder: RunFolder, validates: bool, own: Collection
 
 def tester(cfg: DictConfig) -> L.Trainer:
     """A trainer that only scores, on the same devices; it writes nothing."""
-    keys = ("accelerator", "devices", "strategy", "num_nodes", "precision")
+    keys = ("accelerator", "devices", "strategy", "num_nodes", "precision", "deterministic")
     try:
         built = L.Trainer(
             **{key: cfg.trainer[key] for key in keys if key in cfg.trainer},

@@ -64,6 +64,8 @@ def _digits(values: Any) -> str:
         for group in groups:
             node = node.get(group, {})
         node.pop(key, None)
+    if values.get("trainer", {}).get("deterministic") is False:
+        del values["trainer"]["deterministic"]  # runs from before the key was there did the same without it
     devices = values.get("trainer", {}).get("devices")
     if isinstance(devices, list):
         values["trainer"]["devices"] = len(devices)

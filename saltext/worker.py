@@ -34,6 +34,7 @@ from saltext.stages import Stage, stages
 from saltext.tracking import tracked
 from saltext.training import SupervisedModule
 from saltext.training.checkpoint_io import newest_whole
+from saltext.training.out_of_memory import out_of_memory_in_words
 from saltext.trust import started
 
 _log = logging.getLogger("saltext.worker")  # by name: run as a program, the module is called __main__
@@ -66,7 +67,8 @@ def _train(stage: Stage, module: SupervisedModule, data: SaliencyDataModule, own
         if isinstance(module.network, SaliencyNetwork):
             module.network.complete()
         trainer = build.trainer(stage.cfg, folder, validates=bool(data.split.parts[data.choose_on]), own=own)
-        trainer.fit(module, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
+        with out_of_memory_in_words(trainer):
+            trainer.fit(module, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
         if is_first():
             _record_stage(stage, data, time.monotonic() - start)
             folder.previous.unlink(missing_ok=True)  # last.ckpt is written no more

@@ -12,14 +12,17 @@ A tensor on it is a wrapper around one on the CPU, so results are the CPU's. Wha
 * collectives of ``torch.distributed`` on tensors of the CPU, as with NCCL;
 * float64 on ``"mps"``.
 
+Inference mode is ``torch.no_grad`` meanwhile: it brings operations here undivided, and views that are half its own.
+
 For torch's C++ half the wrapper lies on ``meta``: that needs no driver, and starts no thread for the gradient, after
 which no process could be forked. The name is put on and taken off where Python calls torch.
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -27,6 +30,7 @@ from lightning.pytorch.accelerators import Accelerator, AcceleratorRegistry
 from lightning.pytorch.strategies import SingleDeviceStrategy, StrategyRegistry
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
@@ -39,6 +43,7 @@ _aten = torch.ops.aten
 _BETWEEN_DEVICES = {_aten.copy_.default, _aten._foreach_copy_.default}
 _BY_INDEX = {_aten.index.Tensor, _aten.index_put.default, _aten.index_put_.default, _aten._index_put_impl_.default}
 _NO_NUMBERS = {_aten.stack.default, _aten.cat.default}
+_INDEXED = {Tensor.__getitem__, Tensor.__setitem__}
 _MADE_OF_DATA = {torch.tensor, torch.as_tensor, torch.asarray}
 
 
@@ -89,8 +94,8 @@ class DeviceTensor(Tensor):
 
     def numpy(self, **kwargs: Any) -> Any:
         raise TypeError(
-            f"can't convert {self.place} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory"
-            " first."
+            f"can't convert {self.place} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
+            "memory first."
         )
 
     def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
@@ -101,6 +106,13 @@ class DeviceTensor(Tensor):
 
     def data_ptr(self) -> int:
         return self.inner.data_ptr()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        copied = self.detach().clone().requires_grad_(self.requires_grad)
+        memo[id(self)] = copied = (
+            torch.nn.Parameter(copied, self.requires_grad) if isinstance(self, torch.nn.Parameter) else copied
+        )
+        return copied
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         # A file of a GPU's tensor is read back onto the CPU, as the suite does.
@@ -114,6 +126,13 @@ def _plain(value: Any) -> Any:
     return value.inner if isinstance(value, DeviceTensor) else value
 
 
+def _as_tensors(index: Any) -> Any:
+    """An index whose lists are tensors of the CPU: torch would make them on ``meta``, where they have no values."""
+    if isinstance(index, tuple):
+        return tuple(_as_tensors(part) for part in index)
+    return torch.tensor(index, dtype=None if index else torch.long) if isinstance(index, list) else index
+
+
 class _Names(TorchFunctionMode):
     """Where Python calls torch: the device's name becomes ``meta``."""
 
@@ -122,9 +141,13 @@ class _Names(TorchFunctionMode):
         self.name = name
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") == "_parse_to":  # by which Lightning's modules know where they are
+            return func(*args, **(kwargs or {}))
         args, kwargs = [self._meta(arg) for arg in args], {k: self._meta(v) for k, v in (kwargs or {}).items()}
         if func in _MADE_OF_DATA and kwargs.get("device") == _META:  # does not pass the dispatcher
             return func(*args, **{**kwargs, "device": "cpu"}).to(_META)
+        if func in _INDEXED and isinstance(args[0], DeviceTensor):
+            args[1] = _as_tensors(args[1])
         return func(*args, **kwargs)
 
     def _meta(self, value: Any) -> Any:
@@ -145,6 +168,8 @@ class _Kernels(TorchDispatchMode):
         tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
         ours = [tensor for tensor in tensors if isinstance(tensor, DeviceTensor)]
         here = bool(ours)
+        if any(tensor.device == _META for tensor in tensors):
+            raise NotImplementedError(f"{func} was given a tensor without values, which torch made past the stand-in")
         if func is _aten._has_compatible_shallow_copy_type.default and ours:
             return False  # Module.to() would put the wrapper's empty shell into the parameter that is there
         if func.namespace == "c10d":
@@ -231,6 +256,15 @@ class _StandIn(Accelerator):
         return "standin"
 
 
+def _without_gradient(mode: torch.inference_mode) -> None:
+    mode.before = torch.is_grad_enabled()
+    torch._C._set_grad_enabled(mode.before and not mode.mode)
+
+
+def _with_gradient_again(mode: torch.inference_mode, *raised: Any) -> None:
+    torch._C._set_grad_enabled(mode.before)
+
+
 @contextmanager
 def device(kind: str = "cuda") -> Iterator[torch.device]:
     """Have the stand-in device, and a trainer for it, for a while.
@@ -242,14 +276,24 @@ def device(kind: str = "cuda") -> Iterator[torch.device]:
     AcceleratorRegistry.register("standin", _StandIn, override=True)
     StrategyRegistry.register("standin", SingleDeviceStrategy, override=True, device=name)
     try:
-        with _Names(name), _Kernels(name):
+        with (
+            mock.patch.object(torch.inference_mode, "__enter__", _without_gradient),
+            mock.patch.object(torch.inference_mode, "__exit__", _with_gradient_again),
+            _Names(name),
+            _Kernels(name),
+        ):
             yield name
     finally:
         AcceleratorRegistry.remove("standin")
         StrategyRegistry.remove("standin")
 
 
-def on_it(call: Callable[[], Any], kind: str = "cuda") -> Any:
-    """The result of a function that works on the device."""
-    with device(kind):
-        return call()
+@contextmanager
+def two_processes() -> Iterator[None]:
+    """A process group in which the other process always says what this one says."""
+    store = FakeStore()
+    torch.distributed.init_process_group("fake", store=store, rank=0, world_size=2)
+    try:
+        yield
+    finally:
+        torch.distributed.destroy_process_group()

@@ -13,7 +13,7 @@ from torch.utils.data import BatchSampler, DataLoader, Sampler
 
 from saltext.data import splits
 from saltext.data.cache import CacheSettings, DecodedCache, open_cache
-from saltext.data.dataset import SJTUTIS, Batch, Sample, collate
+from saltext.data.dataset import KEPT_ON_CPU, SJTUTIS, Batch, Sample, collate
 from saltext.data.density import sigma_for
 from saltext.data.geometry import Resize, Size
 from saltext.data.loading import PREFETCHED, TIMEOUT, PatientLoader, batch_bytes, workers_that_fit
@@ -219,6 +219,12 @@ class SaliencyDataModule(LightningDataModule):
         """
         self._check_parts(stage)
         _ = self.cache
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> dict[str, Any]:
+        """A batch with what networks and losses read on ``device``, and the rest where it is: on the CPU."""
+        kept = {name: value for name, value in batch.items() if name in KEPT_ON_CPU}
+        read = {name: value for name, value in batch.items() if name not in kept}
+        return {**super().transfer_batch_to_device(read, device, dataloader_idx), **kept}
 
     def train_dataloader(self) -> "DataLoader[Batch]":
         """Augmented samples in the order of (seed, epoch)."""

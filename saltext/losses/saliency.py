@@ -39,9 +39,9 @@ class SaliencyLoss(nn.Module):
       (``data.images_together``). Members of one network, which share a truth, cannot be told apart: the term has the
       logarithm of their number as its floor. The papers have no such term.
 
-    Terms are computed in float64 whatever the maps' dtype, on the CPU where the device has none (mps); otherwise nothing
-    synchronises with the device. NaN passes through. A ground-truth map without content has no divergence: it makes the loss NaN rather than a number nobody
-    notices.
+    Terms are computed in float64 whatever the maps' dtype, on the CPU where the device has none (mps); otherwise
+    nothing synchronises with the device. NaN passes through. A ground-truth map without content has no divergence: it
+    makes the loss NaN rather than a number nobody notices.
 
     Args:
         weights: Weight of each term; a score to be raised needs a negative weight. Terms with weight 0 are not

@@ -26,8 +26,9 @@ class KeyedScores(TorchMetric):
 
     States are gathered from all processes by ``compute`` and :meth:`per_sample`; a process that saw no sample
     takes part. They lie on the metric's device, which has to be the one that the processes communicate by: NCCL gathers
-    nothing from the CPU. ``.to("mps")`` leaves them on the CPU, since scores are float64. In a ``MetricCollection`` pass keywords, ``collection.update(pred=..., density=..., fixations=...,
-    ids=...)``: each metric takes what it needs.
+    nothing from the CPU. ``.to("mps")`` leaves them on the CPU, since scores are float64. In a ``MetricCollection``
+    pass keywords, ``collection.update(pred=..., density=..., fixations=..., ids=...)``: each metric takes what it
+    needs.
 
     Args:
         names: One or more names of ``saltext.metrics.METRICS``.

@@ -21,7 +21,7 @@ _TINY, _HUGE = 1e-18, 1e18  # factors between these keep float32 products clear 
 
 
 def metric_device(device: torch.device) -> torch.device:
-    """Where metrics of tensors on a device are computed and kept: there, but for ``mps``, which has no float64, the CPU."""
+    """Where metrics of tensors on a device are computed and kept: there, or on the CPU for mps, which lacks float64."""
     return torch.device("cpu") if device.type == "mps" else device
 
 

@@ -25,6 +25,7 @@ from saltext.models.text import TextEncoder, TextFeatures
 from saltext.prediction.photos import ImageLike, Photo, open_photo
 from saltext.prediction.texts import Reading, characters_read, checked, means_something
 from saltext.training import SupervisedModule
+from saltext.training.out_of_memory import OutOfMemoryError, is_out_of_memory
 
 _log = logging.getLogger(__name__)
 
@@ -113,12 +114,22 @@ class Model:
         Raises:
             ConfigError: An unknown task.
             CheckpointError: The network's output is no number.
+            OutOfMemoryError: The device's memory does not hold a batch.
         """
         remaining = iter(wanted)
         while batch := list(islice(remaining, batch_size)):
             self._check_tasks([reading for _, reading in batch])
             self._heed(reading for _, reading in batch)
-            saliency, boxes = self._saliency(batch)
+            try:
+                saliency, boxes = self._saliency(batch)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                height, width = self._settings.image_size
+                raise OutOfMemoryError(
+                    f"{len(batch)} images at {height}x{width} do not fit into the memory of {self.device}. Predict "
+                    f"fewer at a time (--batch-size, batch_size=), or on another device (device=cpu)."
+                ) from error
             for (photo, _), row, box in zip(batch, saliency, boxes, strict=True):
                 yield self._density(row[None], box, photo.size)
 

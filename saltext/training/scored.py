@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import pandas as pd
 from torch import Tensor
 
@@ -11,10 +12,10 @@ from saltext.data.splits import Part
 from saltext.errors import CheckpointError
 from saltext.evaluation.protocols import standard
 from saltext.evaluation.scoreboard import Scoreboard
-from saltext.training.tested import BatchModule, ModelPredictor
+from saltext.training.tested import ModelPredictor
 
 
-class ScoredModule(BatchModule):
+class ScoredModule(L.LightningModule):
     """A model that predicts saliency for batches, scored after every epoch.
 
     Logs, for each validation metric, ``PART/METRIC`` (mean of the tasks' means, so that a task with more pairs does not

@@ -4,25 +4,13 @@ from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import pandas as pd
-import torch
 
-from saltext.data.dataset import KEPT_ON_CPU
 from saltext.evaluation.groups import Batch, Group, resample
 from saltext.evaluation.scoreboard import OWN, Maps, Predictor, Scoreboard
 from saltext.evaluation.text_variants import TextVariant
 
 if TYPE_CHECKING:
     from saltext.training.scored import ScoredModule
-
-
-class BatchModule(L.LightningModule):
-    """The base of all modules here: of a batch it moves to its device what a network reads, and nothing else."""
-
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> dict[str, Any]:
-        """A batch with the network's inputs and training targets on ``device``, and the rest where it was made."""
-        kept = {name: value for name, value in batch.items() if name in KEPT_ON_CPU}
-        read = {name: value for name, value in batch.items() if name not in kept}
-        return {**super().transfer_batch_to_device(read, device, dataloader_idx), **kept}
 
 
 class ModelPredictor(Predictor):
@@ -58,7 +46,7 @@ class ModelPredictor(Predictor):
         return maps
 
 
-class ScoreboardModule(BatchModule):
+class ScoreboardModule(L.LightningModule):
     """Fills a scoreboard by ``trainer.test``.
 
     Args:
