@@ -109,7 +109,7 @@ class Fault:
 def _work(request: dict[str, Any]) -> None:
     """In the child: a run, or what is left of it."""
     folder = RunFolder(Path(request["folder"]))
-    with open(folder.root / "terminal.log", "ab") as said:
+    with (folder.root / "terminal.log").open("ab") as said:
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
     if request["tmpdir"]:
