@@ -57,16 +57,12 @@ class KeepsLoggedEpoch(Callback):
     def __init__(self) -> None:
         self._kept: dict[str, Any] | None = None
 
-    def on_save_checkpoint(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Keep the values in the checkpoint."""
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         checkpoint[_KEY] = {"values": {**values, "epoch": trainer.current_epoch}, "step": trainer.global_step - 1}
 
-    def on_load_checkpoint(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Remember what it kept; checkpoints from before have nothing."""
         self._kept = checkpoint.get(_KEY)
 
