@@ -58,8 +58,7 @@ def damaged(whole: Path, to: Path, file: str, damage: str) -> RunFolder:
     return folder
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize(("file", "damage"), [(file, list(DAMAGES)[place % 3]) for place, file in enumerate(FILES)])
 def test_the_summary_the_page_and_the_tables_of_the_other_runs_are_made(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture,
     file: str, damage: str, monkeypatch: pytest.MonkeyPatch,
