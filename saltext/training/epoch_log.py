@@ -67,8 +67,8 @@ class KeepsLoggedEpoch(Callback):
         """Remember what it kept; checkpoints from before have nothing."""
         self._kept = checkpoint.get(_KEY)
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log it."""
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log it, also where no epoch is left to train."""
         if self._kept is not None:
             for logger in trainer.loggers:
                 if isinstance(logger, EpochLog):

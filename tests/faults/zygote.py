@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -174,7 +175,7 @@ def _findings(request: dict[str, Any]) -> dict[str, Any]:
     found["curves"] = [list(row) for row in curves.astype({"value": float}).itertuples(index=False)]
     return {
         "found": found,
-        "epochs": folder.log.read_text().count(" epoch "),
+        "epochs": len(re.findall(r" epoch \d+/", folder.log.read_text())),
         "left": [path.name for path in folder.root.rglob(".*.part")],
         "names": sorted(str(path.relative_to(folder.root)) for path in folder.root.rglob("*") if path.is_file()),
     }

@@ -63,3 +63,11 @@ def test_a_resumed_run_has_the_values_of_the_epoch_it_goes_on_after(tmp_path: Pa
     trained(tmp_path, epochs=3, resume=str(tmp_path / "last.ckpt"))
     assert logged(tmp_path, 1)[1] == first[1]
     assert list(logged(tmp_path, 1)) == [1, 2]
+
+
+def test_a_run_killed_after_its_last_epoch_lacks_no_value_either(tmp_path: Path) -> None:
+    trained(tmp_path, epochs=2)
+    first = logged(tmp_path, 0)
+    (tmp_path / "metrics" / "version_0" / "metrics.csv").unlink()
+    trained(tmp_path, epochs=2, resume=str(tmp_path / "last.ckpt"))
+    assert logged(tmp_path, 1) == {1: first[1]}
