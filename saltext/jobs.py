@@ -379,11 +379,16 @@ def monitored(folder: RunFolder) -> float | None:
         folder: Of a run, finished or not.
 
     Returns:
-        Of a run with a schedule, the mean over the stages that are tested. None where nothing was validated.
+        Of a run with a schedule, the mean over the stages that are tested. None where nothing was validated, or the
+        configuration is damaged, which the log says.
     """
     from saltext.reporting.curves import read_curves  # imports Matplotlib, which the start of a command does not need
 
-    cfg = trust.record(folder, ("evaluation.monitor", "evaluation.mode", "schedule.stages"))
+    try:
+        cfg = trust.record(folder, ("evaluation.monitor", "evaluation.mode", "schedule.stages"))
+    except SaltextError as error:
+        _log.warning("%s", error)
+        return None
     curves = read_curves(folder)
     stages: dict[str, Any] = OmegaConf.to_container(cfg.schedule.stages)  # type: ignore[assignment]
     tested = [name for name, values in stages.items() if values.get("test", True)] or [""]

@@ -139,14 +139,14 @@ def check_csv(path: Path | str) -> None:
     expected = _recorded_rows(path.with_name(_ROWS)).get(path.name)
     try:
         text = path.read_bytes().decode("utf-8")
+        if not text:
+            raise ValueError("empty")
         fields = _fields(text)
     except (OSError, ValueError, csv.Error) as error:
         raise DamagedFileError(f"{path} is damaged: expected a table, got {_gist(path, error)}") from error
     rows = len(fields) - 1
-    if not fields or not text.endswith("\n") or len(set(fields)) > 1:
-        raise DamagedFileError(
-            f"{path} is damaged: expected a whole table, got {max(rows, 0)} rows, the last of them cut"
-        )
+    if not text.endswith("\n") or len(set(fields)) > 1:
+        raise DamagedFileError(f"{path} is damaged: expected a whole table, got {rows} rows, the last of them cut")
     if isinstance(expected, int) and rows != expected:
         raise DamagedFileError(f"{path} is damaged: expected {expected} rows, got {rows}")
 

@@ -6,6 +6,7 @@ Shows the latest sweep started in a folder, finished or not: a row for each job,
 seeds and folds, and the best by the metric that chooses the epoch. Writes ``summary.md`` and ``summary.csv`` there.
 """
 
+import logging
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +35,8 @@ from saltext.reporting.scores import of_protocol
 from saltext.run_folder import RunFolder, label
 from saltext.trust import record
 from saltext.watched import watch_front
+
+_log = logging.getLogger("saltext.sweep")  # by name: run as a program, the module is called __main__
 
 # Jobs that differ in these alone are repetitions of one experiment.
 _REPEATS = frozenset(("seed", "data.fold", "data.split_seed"))
@@ -165,14 +168,19 @@ def job_table(found: Sequence[Job]) -> pd.DataFrame:
 
 
 def _outcome(folder: RunFolder) -> dict[str, float]:
-    cfg = record(folder, ("evaluation.validation_metrics",))
     result = folder.read_result()
     by_task = pd.DataFrame.from_dict(result["test"].get(STANDARD, {}).get(result["label"], {}), orient="index")
+    known: dict[str, float] = {"minutes": result["seconds"] / 60}
+    try:
+        evaluation = record(folder, ("evaluation.validation_metrics",)).evaluation
+    except SaltextError as error:
+        _log.warning("%s", error)
+        return known
     value = monitored(folder)
     return {
         "monitored": math.nan if value is None else value,
-        **{name: float(by_task[name].mean()) for name in cfg.evaluation.validation_metrics if name in by_task},
-        "minutes": result["seconds"] / 60,
+        **{name: float(by_task[name].mean()) for name in evaluation.validation_metrics if name in by_task},
+        **known,
     }
 
 
@@ -229,13 +237,15 @@ def _failures(found: Sequence[Job]) -> list[str]:
 def _best(found: Sequence[Job]) -> list[str]:
     """A line on the experiment whose finished jobs have the best mean of the monitored metric, if there are several."""
     values: dict[str, list[float]] = {}
+    readable = None
     for folder, experiment in _experiments(found).items():
         value = monitored(folder) if status(folder) == "finished" else None
         if value is not None:
+            readable = folder
             values.setdefault(experiment, []).append(value)
-    if len(values) < 2:
+    if readable is None or len(values) < 2:
         return []
-    evaluation = record(next(job.folder for job in found if job.folder.is_finished), _CHOICE).evaluation
+    evaluation = record(readable, _CHOICE).evaluation
     means = {experiment: fmean(several) for experiment, several in values.items()}
     winner = {"max": max, "min": min}[evaluation.mode](means, key=means.__getitem__)
     of_jobs = "1 job" if len(values[winner]) == 1 else f"mean of {len(values[winner])} jobs"

@@ -71,7 +71,8 @@ def _train(stage: Stage, module: SupervisedModule, data: SaliencyDataModule, own
             trainer.fit(module, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
         if is_first():
             _record_stage(stage, data, time.monotonic() - start)
-            folder.previous.unlink(missing_ok=True)  # last.ckpt is written no more
+    if is_first():
+        folder.previous.unlink(missing_ok=True)  # last.ckpt is written no more
     _load_trained(module, folder)
 
 

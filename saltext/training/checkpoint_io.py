@@ -57,9 +57,8 @@ class ReplacingCheckpointIO(TorchCheckpointIO):
         try:
             content: dict[str, Any] = torch.load(file, map_location=map_location or "cpu", weights_only=weights_only)
         except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-            raise CheckpointError(
-                f"{file} cannot be read as a checkpoint ({str(error).splitlines()[0]}). {_WAY_OUT}"
-            ) from error
+            said = " ".join(str(error).split())[:200] or type(error).__name__
+            raise CheckpointError(f"{file} cannot be read as a checkpoint ({said}). {_WAY_OUT}") from error
         self._last_is_damaged = file.name == PREVIOUS and file.with_name(LAST).exists()
         # Lightning forgets the best score so far where a folder was moved, or is named by another path.
         for state in content.get("callbacks", {}).values():

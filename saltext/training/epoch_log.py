@@ -5,10 +5,11 @@ import io
 from typing import Any
 
 import lightning as L
+from lightning.fabric.loggers.csv_logs import _ExperimentWriter
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
-from lightning.pytorch.loggers.logger import rank_zero_experiment
 
 from saltext import storage
 
@@ -40,12 +41,12 @@ class EpochLog(CSVLogger):
 
     @property
     @rank_zero_experiment
-    def experiment(self) -> ExperimentWriter:
+    def experiment(self) -> _ExperimentWriter:
         """What writes the file, made when it is first asked for."""
         if self._experiment is None:
             self._fs.makedirs(self.root_dir, exist_ok=True)
             self._experiment = _Writer(self.log_dir)
-        return self._experiment  # type: ignore[no-any-return]
+        return self._experiment
 
 
 class KeepsLoggedEpoch(Callback):
@@ -66,8 +67,8 @@ class KeepsLoggedEpoch(Callback):
         """Remember what it kept; checkpoints from before have nothing."""
         self._kept = checkpoint.get(_KEY)
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log it."""
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log it, also where no epoch is left to train."""
         if self._kept is not None:
             for logger in trainer.loggers:
                 if isinstance(logger, EpochLog):

@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -110,7 +111,7 @@ class Fault:
 def _work(request: dict[str, Any]) -> None:
     """In the child: a run, or what is left of it."""
     folder = RunFolder(Path(request["folder"]))
-    with open(folder.root / "terminal.log", "ab") as said:
+    with (folder.root / "terminal.log").open("ab") as said:
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
     if request["tmpdir"]:
@@ -175,7 +176,7 @@ def _findings(request: dict[str, Any]) -> dict[str, Any]:
     found["curves"] = [list(row) for row in curves.astype({"value": float}).itertuples(index=False)]
     return {
         "found": found,
-        "epochs": folder.log.read_text().count(" epoch "),
+        "epochs": len(re.findall(r" epoch \d+/", folder.log.read_text())),
         "left": [path.name for path in folder.root.rglob(".*.part")],
         "names": sorted(str(path.relative_to(folder.root)) for path in folder.root.rglob("*") if path.is_file()),
     }
