@@ -765,17 +765,12 @@ def _read_all(descriptor: int, into: list[memoryview], start: int) -> int:
     """Bytes read; fewer than asked for where the file ends."""
     wanted = sum(len(part) for part in into)
     read = os.preadv(descriptor, into, start)
-    if read == wanted or read == 0:
+    if read in (wanted, 0):
         return read
-    for part in into:  # a call may read less than there is
-        if read >= len(part):
-            read -= len(part)
-            continue
-        break
-    return _read_slowly(descriptor, into, start)
+    return _read_in_pieces(descriptor, into, start)  # a call may read less than there is
 
 
-def _read_slowly(descriptor: int, into: list[memoryview], start: int) -> int:
+def _read_in_pieces(descriptor: int, into: list[memoryview], start: int) -> int:
     done = 0
     for part in into:
         content = b""
