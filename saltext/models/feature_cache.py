@@ -346,7 +346,7 @@ def _kernels(device: torch.device) -> list[str]:
         found.append(f"mkldnn {torch.backends.mkldnn.enabled}")
     elif kind == "cuda":
         cudnn = torch.backends.cudnn
-        found += [torch.cuda.get_device_name(device), str(cudnn.version())]
+        found += [torch.cuda.get_device_name(device), str(cudnn.version())]  # type: ignore[no-untyped-call]
         found.append(f"cudnn {cudnn.enabled} {cudnn.benchmark} {cudnn.deterministic} {cudnn.allow_tf32}")
     return found
 
@@ -763,7 +763,8 @@ def _reason(error: OSError) -> str:
 
 
 def _view(tensor: Tensor) -> memoryview:
-    return memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
+    view: memoryview = tensor.reshape(-1).view(torch.uint8).numpy().data
+    return view
 
 
 def _read_all(descriptor: int, into: list[memoryview], start: int) -> int:
