@@ -131,9 +131,8 @@ def same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
 def check_that_caches_change_nothing(family: str, make: Callable[[], SyntheticDataModule], folder: Path) -> None:
     caches = {
         "none": None,
-        "fresh": FeatureCache(folder / "a"),
-        "filled": FeatureCache(folder / "a"),
-        "on the device": FeatureCache(folder / "b", resident=True),
+        "computed and read back": FeatureCache(folder),
+        "from the first on the device": FeatureCache(folder, resident=True),
     }
     found = {name: trained(module(family, cache), make(), folder) for name, cache in caches.items()}
     weights, scores = found.pop("none")
