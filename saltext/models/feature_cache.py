@@ -17,6 +17,7 @@ import math
 import os
 import platform
 import stat
+import weakref
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -51,6 +52,7 @@ _ALIGNED = 64  # bytes
 _NO_TEXT = bytes(16)
 _TEXTS_AN_IMAGE = 8
 _DISK_SHARE = 0.9  # of the free disk that a table may fill
+_CONTAINER = Path("/sys/fs/cgroup")
 _PHOTOS = 256 * 2**20  # bytes of features of the last photos: those of a few dozen
 
 _AT_ONCE = {"cpu": 1}  # images; the bits of a result may depend on how many there are, and on its neighbours' number
@@ -344,7 +346,7 @@ def _kernels(device: torch.device) -> list[str]:
         found.append(f"mkldnn {torch.backends.mkldnn.enabled}")
     elif kind == "cuda":
         cudnn = torch.backends.cudnn
-        found += [torch.cuda.get_device_name(device), str(cudnn.version())]
+        found += [torch.cuda.get_device_name(device), str(cudnn.version())]  # type: ignore[no-untyped-call]
         found.append(f"cudnn {cudnn.enabled} {cudnn.benchmark} {cudnn.deterministic} {cudnn.allow_tf32}")
     return found
 
@@ -577,9 +579,13 @@ def free_memory(device: torch.device) -> int:
     if device.type == "mps":
         return max(0, torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
     try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
         return 0
+    with suppress(OSError, ValueError):  # a container may have less than its machine; "max": it has not
+        most, used = (int((_CONTAINER / name).read_text()) for name in ("memory.max", "memory.current"))
+        free = min(free, max(0, most - used))
+    return free
 
 
 class _RecordFile:
@@ -621,13 +627,13 @@ class _RecordFile:
     def _open(self) -> None:
         """Open what is there; nothing is made before there is something to keep."""
         try:
-            self._descriptor = _open_regular(self._path, os.O_RDWR)
+            self._descriptor = self._opened(os.O_RDWR)
         except FileNotFoundError:
             return
         except OSError:
             self._writes = False
             try:
-                self._descriptor = _open_regular(self._path, os.O_RDONLY)
+                self._descriptor = self._opened(os.O_RDONLY)
             except OSError as error:
                 self._say(f"{self._path.name} cannot be read ({_reason(error)})")
                 return
@@ -637,6 +643,14 @@ class _RecordFile:
             self._fail(error)
             return
         self.layout = self._parsed(head)
+
+    def _opened(self, flags: int) -> int:
+        # Not waiting for the other end of a pipe that lies there.
+        descriptor = os.open(self._path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
+        weakref.finalize(self, os.close, descriptor)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "expected a regular file")
+        return descriptor
 
     def _head(self, layout: _Layout) -> bytes:
         described = json.dumps({"digest": self._digest, "layout": layout.json(), "format": _FORMAT}).encode()
@@ -717,7 +731,7 @@ class _RecordFile:
         """Make the file, or write a head over one that was damaged."""
         if self._descriptor is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor = _open_regular(self._path, os.O_RDWR | os.O_CREAT)
+            self._descriptor = self._opened(os.O_RDWR | os.O_CREAT)
         if self.layout == layout:
             return
         self.known.clear()
@@ -748,34 +762,21 @@ def _reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def _open_regular(path: Path, flags: int) -> int:
-    # Not waiting for the other end of a pipe that lies there.
-    descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "expected a regular file")
-    return descriptor
-
-
 def _view(tensor: Tensor) -> memoryview:
-    return memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
+    view: memoryview = tensor.reshape(-1).view(torch.uint8).numpy().data
+    return view
 
 
 def _read_all(descriptor: int, into: list[memoryview], start: int) -> int:
     """Bytes read; fewer than asked for where the file ends."""
     wanted = sum(len(part) for part in into)
     read = os.preadv(descriptor, into, start)
-    if read == wanted or read == 0:
+    if read in (wanted, 0):
         return read
-    for part in into:  # a call may read less than there is
-        if read >= len(part):
-            read -= len(part)
-            continue
-        break
-    return _read_slowly(descriptor, into, start)
+    return _read_in_pieces(descriptor, into, start)  # a call may read less than there is
 
 
-def _read_slowly(descriptor: int, into: list[memoryview], start: int) -> int:
+def _read_in_pieces(descriptor: int, into: list[memoryview], start: int) -> int:
     done = 0
     for part in into:
         content = b""

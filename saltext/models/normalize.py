@@ -88,7 +88,7 @@ class Deferred(Tensor):
         pixels: Its input, shape ``(batch, 3, height, width)``; not to be changed until then.
     """
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     _normalize: nn.Module
     _pixels: Tensor
@@ -97,9 +97,7 @@ class Deferred(Tensor):
     @staticmethod
     def __new__(cls, normalize: nn.Module, pixels: Tensor) -> "Deferred":
         """Without memory of its own."""
-        made: Deferred = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
-            cls, pixels.shape, dtype=torch.float32, device=pixels.device
-        )
+        made: Deferred = Tensor._make_wrapper_subclass(cls, pixels.shape, dtype=torch.float32, device=pixels.device)
         made._normalize, made._pixels, made._images = normalize, pixels, None
         return made
 
@@ -114,7 +112,9 @@ class Deferred(Tensor):
         return self._images
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         """Every operation is one on the normalised images."""
         args, kwargs = tree_map_only(cls, cls.normalized, (args, kwargs or {}))
         return func(*args, **kwargs)

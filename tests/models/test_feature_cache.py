@@ -327,13 +327,11 @@ def in_the_way_of_the_folder(folder: Path) -> None:
 
 
 def in_the_way_of_the_file(folder: Path) -> None:
-    module = freeze(Two())
     torch.manual_seed(0)
     features(freeze(Two()), FeatureCache(folder), [0])
     path = the_file(folder)
     path.unlink()
     path.mkdir()
-    del module
 
 
 def a_pipe(folder: Path) -> None:
@@ -567,6 +565,18 @@ def test_what_was_not_asked_for_the_longest_goes_first(module: Two, monkeypatch:
         check(features(module, cache, rows), module, rows)
         assert len(module.runs) == runs
     assert len(cache) == 2
+
+
+def test_a_container_has_no_more_memory_than_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feature_cache, "_CONTAINER", tmp_path)
+    cpu = torch.device("cpu")
+    assert feature_cache.free_memory(cpu) > 1000
+    for limit, free in (("5000", 1000), ("3000", 0)):
+        (tmp_path / "memory.max").write_text(f"{limit}\n")
+        (tmp_path / "memory.current").write_text("4000\n")
+        assert feature_cache.free_memory(cpu) == free
+    (tmp_path / "memory.max").write_text("max\n")
+    assert feature_cache.free_memory(cpu) > 1000
 
 
 # Other devices

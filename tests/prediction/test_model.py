@@ -1,6 +1,5 @@
 """What a rebuilt model predicts, next to what its run is scored with."""
 
-import hashlib
 import logging
 import shutil
 from pathlib import Path
@@ -222,23 +221,3 @@ def test_a_map_of_zeros_says_nothing(model: Model) -> None:
     box = (0, 0, *model._settings.image_size)
     density = model._density(torch.zeros(1, 1, 6, 8), box, (5, 7))  # type: ignore[arg-type]
     np.testing.assert_allclose(density, 1 / 35, rtol=1e-6)
-
-
-def test_a_photo_is_hashed_once_whatever_is_read_about_it(
-    model: Model, photo: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hashed: list[int] = []
-    real = hashlib.blake2b
-
-    def counting(content: bytes = b"", **settings: int) -> object:
-        hashed.append(len(content))
-        return real(content, **settings)
-
-    monkeypatch.setattr(hashlib, "blake2b", counting)
-    opened = open_photo(photo)
-    first, *others = model.densities([(opened, Reading(text)) for text in ("a", "b", "c", "a")], batch_size=2)
-    assert len([size for size in hashed if size >= 50 * 70 * 3]) == 1
-    np.testing.assert_array_equal(first, others[-1])
-    turned = open_photo(np.ascontiguousarray(opened.pixels[:, ::-1]))
-    assert turned.digest != opened.digest
-    assert open_photo(opened.pixels.copy()).digest == opened.digest

@@ -64,10 +64,11 @@ class Eye(KeepsFrozenParts):
         def evidence_of(places: list[int]) -> Features:
             return (bridge(y32[places].float(), [texts[place] for place in places], encoder).half(),)
 
-        if frozen:
-            (meanings,) = get_or_compute([views, bridge], images, meanings_of)
+        every = list(range(len(images)))
+        # Of modules that train, nothing comes back.
+        (meanings,) = get_or_compute([views, bridge], images, meanings_of) if frozen else meanings_of(every)
+        if frozen and is_frozen(encoder) and not encoder.training:
             (evidence,) = get_or_compute([views, bridge, encoder], images, evidence_of, texts)
-        else:  # of features that train, nothing comes back
-            every = list(range(len(images)))
-            (meanings,), (evidence,) = meanings_of(every), evidence_of(every)
+        else:
+            (evidence,) = evidence_of(every)
         return meanings.float(), evidence.float()
