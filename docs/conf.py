@@ -58,9 +58,9 @@ apidoc_modules = [
         "exclude_patterns": [
             f"../saltext/{name}"
             for name in (
-                "benchmarks", "demo", "reporting", "console.py", "evaluate.py", "export.py", "jobs.py", "launch.py", "locks.py",
-                "places.py", "predict.py", "provenance.py", "report.py", "reproduce.py", "run.py", "score.py", "sweep.py",
-                "tracking.py", "watched.py", "worker.py",
+                "benchmarks", "demo", "reporting", "console.py", "evaluate.py", "export.py", "jobs.py", "launch.py",
+                "locks.py", "places.py", "predict.py", "provenance.py", "report.py", "reproduce.py", "run.py", "score.py",
+                "sweep.py", "tracking.py", "watched.py", "worker.py",
             )
         ],
     }

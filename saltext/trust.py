@@ -266,12 +266,18 @@ def parsed(text: str, source: Path) -> Any:
 
 
 def mapping(text: str, source: Path) -> dict[str, Any]:
-    """As :func:`parsed`, of a text that has to stand for names with values."""
-    values = parsed(text, source)
-    if values is None or isinstance(values, str):  # of a text alone, a name without a value
-        values = {} if values is None else {values: None}
+    """The configuration that the text of a run's config.yaml stands for, with the way out where it is damaged.
+
+    Raises:
+        DamagedFileError: As :func:`parsed`, or the text stands for something else than names with values.
+    """
+    way_out = "Restore it from a copy, or run the command that started the run again with rerun=true."
+    try:
+        values = parsed(text, source)
+    except DamagedFileError as error:
+        raise DamagedFileError(f"{error}. {way_out}") from error
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in _keys(values)):
-        raise DamagedFileError(f"{source} cannot be read as a configuration: names with values expected")
+        raise DamagedFileError(f"{source} cannot be read as a configuration: names with values expected. {way_out}")
     return values
 
 

@@ -143,9 +143,9 @@ def test_a_provenance_that_is_damaged_is_kept_aside_and_begun_anew(tmp_path: Pat
 
 def test_a_damaged_configuration_is_said_in_words_and_a_sweeps_job_needs_none(whole: Path, tmp_path: Path) -> None:
     folder = damaged(whole, tmp_path / "study", "config.yaml", "zeros")
-    with pytest.raises(DamagedFileError, match=r"config\.yaml is damaged.*rerun=true"):
-        folder.read_config()
-    cfg = RunFolder(tmp_path / "study" / "job0").read_config()
+    with pytest.raises(DamagedFileError, match=r"config\.yaml cannot be read.*rerun=true"):
+        record(folder)
+    cfg = record(whole_job)
     with pytest.raises(DamagedFileError):
         jobs._check_same(cfg, folder)
     named = RunFolder(folder.root.rename(folder.root.with_name(f"a_{jobs.digest(cfg)}")))
