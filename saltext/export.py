@@ -75,7 +75,7 @@ def _without_paths(cfg: DictConfig, run: RunFolder) -> DictConfig:
     asked: Any = OmegaConf.to_container(OmegaConf.create(mapping(read_text(run.config), run.config)), resolve=False)
     made: dict[str, Any] = _passed_on(values, asked)
     made |= {"output_dir": "outputs", "checkpoint": None, "schedule": {"stages": {}}}
-    made["logger"] = {"csv": {"_target_": "lightning.pytorch.loggers.CSVLogger", "name": "metrics"}}
+    made["logger"] = {"csv": {"_target_": "saltext.training.epoch_log.EpochLog", "name": "metrics"}}
     data = made["data"]
     root = data.get("root")
     data |= {"root": root and f"data/{Path(root).name}", "cache_dir": "outputs/cache", "split": "split.json"}

@@ -62,6 +62,8 @@ _NAMES_OF_FILES = ("weights", "checkpoint", "vocabulary", "revision")
 _OUTPUTS = "outputs"  # conf/config.yaml's output_dir
 _GENERATED = "saltext.data.SyntheticDataModule"
 _TRAINER_TEXTS = ("_target_", "accelerator", "precision", "strategy", "gradient_clip_algorithm")
+# What conf/ named in earlier versions, whose runs and exports are read as ever.
+_FORMERLY = {("logger", False): frozenset(("lightning.pytorch.loggers.CSVLogger",))}
 _DRAWN = ("80/20", "70/15/15", "kfold", "published", "given", None)
 
 
@@ -141,6 +143,8 @@ def _packaged() -> _Packaged:
         for name in [name for name in names if name.startswith("${")]:  # ${optimizer._target_}
             names.remove(name)
             targets[position] = names | targets[name.strip("${}").removesuffix("._target_"), True]
+    for position, names in _FORMERLY.items():
+        targets[position] |= names
     return _Packaged(
         {key: frozenset(names) for key, names in targets.items()}, frozenset(texts), roots, frozenset(generated)
     )
@@ -276,6 +280,8 @@ def mapping(text: str, source: Path) -> dict[str, Any]:
         values = parsed(text, source)
     except DamagedFileError as error:
         raise DamagedFileError(f"{error}. {way_out}") from error
+    if values is None or isinstance(values, str):  # of a text alone, a name without a value
+        values = {} if values is None else {values: None}
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in _keys(values)):
         raise DamagedFileError(f"{source} cannot be read as a configuration: names with values expected. {way_out}")
     return values
@@ -466,7 +472,7 @@ def _confined(values: dict[str, Any], folder: RunFolder, resumes: bool) -> dict[
         problems.append(f"data.images: at most {_MOST_IMAGES} expected")
     for key, value in {"devices": 1, "num_nodes": 1, "strategy": "auto"}.items():
         take(f"trainer.{key}", value)
-    take("logger", {"csv": {"_target_": "lightning.pytorch.loggers.CSVLogger", "name": "metrics"}})
+    take("logger", {"csv": {"_target_": "saltext.training.epoch_log.EpochLog", "name": "metrics"}})
     for node in _nodes(values["model"]):
         weights = _FIRST_WEIGHTS.get(node.get("_target_", ""), "")
         if node.get(weights) is not None:

@@ -18,6 +18,7 @@ from saltext.reporting.scores import read_scores, write_scores
 from saltext.reporting.study_expected import Line, Study
 from saltext.run_folder import RunFolder, finished_runs
 from saltext.scoring import read_run_scores
+from saltext.trust import record
 from saltext.worker import _load_trained, no_room
 from tests.test_sweep import make_job
 
@@ -145,7 +146,7 @@ def test_a_damaged_configuration_is_said_in_words_and_a_sweeps_job_needs_none(wh
     folder = damaged(whole, tmp_path / "study", "config.yaml", "zeros")
     with pytest.raises(DamagedFileError, match=r"config\.yaml cannot be read.*rerun=true"):
         record(folder)
-    cfg = record(whole_job)
+    cfg = record(RunFolder(tmp_path / "study" / "job0"))
     with pytest.raises(DamagedFileError):
         jobs._check_same(cfg, folder)
     named = RunFolder(folder.root.rename(folder.root.with_name(f"a_{jobs.digest(cfg)}")))
