@@ -85,7 +85,8 @@ class FeatureCache:
     def __init__(self, folder: Path | str | None = None, resident: bool | None = None) -> None:
         self.folder = None if folder is None else Path(folder)
         self.resident = resident
-        self._tables: dict[str, _Table] = {}
+        self._tables: dict[tuple[str, "ImageSource", int], _Table] = {}
+        self._settings: dict[str, str] = {}
         self._recent = _Recent(_PHOTOS)
         self._digests: dict[object, tuple[str, object]] = {}
         self._tags: dict[str, bytes] = {"": _digest16(b"")}
@@ -170,7 +171,10 @@ class FeatureCache:
             "reads_text": reads_text,
             "kernels": _kernels(images.device),
         }
-        return _digest16(json.dumps(described, sort_keys=True).encode()).hex()
+        text = json.dumps(described, sort_keys=True)
+        if text not in self._settings:
+            self._settings[text] = _digest16(text.encode()).hex()
+        return self._settings[text]
 
     def _weights(self, part: nn.Module, samples: "Samples") -> str:
         """Digest of a module's weights and configuration, made again when one of its tensors was written to."""
@@ -189,14 +193,15 @@ class FeatureCache:
         return self._digests[state][0]
 
     def _table(self, setting: str, source: "ImageSource", ways: int) -> "_Table":
-        digest = _digest16(f"{setting} {source.digest} {source.images} {ways}".encode()).hex()
-        if digest not in self._tables:
+        key = setting, source, ways
+        if key not in self._tables:
+            digest = _digest16(f"{setting} {source.digest} {source.images} {ways}".encode()).hex()
             if self.folder is None:
                 raise RuntimeError("expected a folder for a table of features, got none")
             path = self.folder / f"{digest}.features"
             file = _RecordFile(path, digest, 2 * source.images, ways, self._say)
-            self._tables[digest] = _Table(file, 2 * source.images * ways, self.resident, self._grant)
-        return self._tables[digest]
+            self._tables[key] = _Table(file, 2 * source.images * ways, self.resident, self._grant)
+        return self._tables[key]
 
     def _grant(self, device: torch.device, wanted: int, unit: int) -> int:
         """How many of some features a table may keep on a device, each of ``unit`` bytes."""

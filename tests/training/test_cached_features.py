@@ -207,9 +207,9 @@ def test_no_pixel_is_hashed_in_a_training_step(
         monkeypatch.setattr(zlib, name, counting(getattr(zlib, name)))
     for batch in batches:
         model.saliency(batch)
-    assert sum(hashed) < 2000 * len(batches)  # digests of settings; an image has 18,432 bytes
+    assert sum(hashed) < 2000 * len(batches)  # words, by encoders that train; an image has 18,432 bytes
     assert 18_432 not in hashed
-    assert max(hashed) < 1000
+    assert max(hashed, default=0) < 1000
 
 
 @pytest.mark.parametrize("family", ["transalnet", "grounded_gaze"])
