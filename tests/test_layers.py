@@ -44,7 +44,8 @@ WRITES_ITSELF = {
     "jobs.py": "logs are appended to",
     "data/cache.py": "builds in a folder of its own, which it renames",
     "data/synthetic.py": "builds in a folder of its own, which it renames",
-    "models/memory.py": "the feature cache, which may be lost",
+    "models/feature_cache.py": "records with checksums in place; a lost one is computed again",
+    "demo/answer.py": "a picture for warming up, in a temporary folder",
     "reporting/extremes.py": "writes into memory",
     "benchmarks": "measures, and leaves nothing that is read",
 }
