@@ -1,5 +1,6 @@
 # make quickstart   install, then train and score TranBlend with and without text on a generated data set
 # make test         install, then run every test
+# make test-faults  200 runs that are killed, or whose disk is full, in the middle of every kind of write (FAULTS=60: fewer)
 # make lint         style and types
 # make docs         the documentation, into build/docs: open build/docs/index.html, no server is needed
 # make demo         install, then a page in your browser: RUN=folder of a trained run, ARGS=any argument of saltext.demo
@@ -10,12 +11,13 @@
 #                      make reproduce-fig6 DATA=/data/sjtu-tis ARGS="protocol=standard seed=0,1,2"
 # make bench-metrics   speed of the metrics next to pysaliency and scikit-learn (ARGS=--quick: shorter)
 # make bench-train     speed of training next to the authors' way of it (ARGS=--quick: tiny networks)
-.PHONY: install oracle quickstart test lint docs demo notebooks lock bench-metrics bench-train
+.PHONY: install oracle quickstart test test-faults lint docs demo notebooks lock bench-metrics bench-train
 
 PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 PRESET := embedded
+FAULTS := 200
 JOBS   := 2   # test processes, one thread each
 STAMP  := $(VENV)/.installed
 ORACLE := $(VENV)/.oracle
@@ -45,6 +47,9 @@ quickstart: install
 
 test: install oracle
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+test-faults: install
+	OMP_NUM_THREADS=1 SALTEXT_FAULTS=$(FAULTS) $(BIN)/python -m pytest tests/faults -k many
 
 lint: install
 	$(BIN)/ruff check .

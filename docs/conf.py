@@ -59,8 +59,8 @@ apidoc_modules = [
             f"../saltext/{name}"
             for name in (
                 "benchmarks", "demo", "reporting", "console.py", "evaluate.py", "export.py", "jobs.py", "launch.py",
-                "predict.py", "provenance.py", "report.py", "reproduce.py", "run.py", "score.py", "sweep.py",
-                "tracking.py", "worker.py",
+                "locks.py", "places.py", "predict.py", "provenance.py", "report.py", "reproduce.py", "run.py",
+                "score.py", "sweep.py", "tracking.py", "watched.py", "worker.py",
             )
         ],
     }

@@ -8,6 +8,9 @@ density = model.predict("street.jpg", "the white lamps")  # float32 (height, wid
 import os
 from typing import TYPE_CHECKING, Any
 
+from saltext.places import provide_home
+
+provide_home()
 # albumentations asks the package index for a newer version at each import; it must be told before that.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 

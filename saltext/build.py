@@ -8,46 +8,89 @@ from typing import Any
 import lightning as L
 from hydra.errors import HydraException
 from hydra.utils import instantiate
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
-from omegaconf import DictConfig
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from torch import nn
 
+from saltext import trust
 from saltext.data import SaliencyDataModule
 from saltext.errors import ConfigError, SaltextError
 from saltext.evaluation.protocols import PAPERS, Protocol, standard
 from saltext.launch import check_world
 from saltext.models.baselines import BASELINES
 from saltext.models.checkpoints import load_weights
-from saltext.models.memory import FeatureStore, Memory
+from saltext.models.feature_cache import FeatureCache
 from saltext.models.network import SaliencyNetwork
 from saltext.models.normalize import Normalize
 from saltext.models.tranblend import load_published
 from saltext.models.transalnet import TranSalNet
 from saltext.run_folder import RunFolder
 from saltext.training import SupervisedModule
-from saltext.training.callbacks import EpochLines
+from saltext.training.callbacks import Bar, EpochLines
+from saltext.training.checkpoint_io import ReplacingCheckpointIO
+from saltext.training.epoch_log import KeepsLoggedEpoch
 
 
-def _instantiate(node: Any, **extra: Any) -> Any:
-    """``hydra.utils.instantiate``, but a refused value comes out as a mistake of the configuration, not wrapped."""
+def _instantiate(
+    node: Any, place: str, expected: type | tuple[type, ...] | None, own: Collection[str], **extra: Any
+) -> Any:
+    """``hydra.utils.instantiate`` of what may be built, with mistakes of the configuration as such, not wrapped.
+
+    What is checked is what is built: plain values, of which nothing is left to resolve.
+
+    Args:
+        node: Of a configuration; None stays None.
+        place: Its key there.
+        expected: What it has to become; None: anything that can be called.
+        own: What may be built besides what ``conf/`` names, see :mod:`saltext.trust`.
+        extra: Arguments besides those in the node.
+
+    Raises:
+        ConfigError: It may not be built, refuses its arguments, or becomes something else.
+    """
     try:
-        return instantiate(node, _convert_="all", **extra)
+        values: Any = OmegaConf.to_container(OmegaConf.create({"node": node}), resolve=True)["node"]  # type: ignore[index,call-overload]
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{place}: {error}") from error
+    trust.check_targets(values, place, own)
+    if values is None:
+        return None
+    named = values.get("_target_") if isinstance(values, dict) else None
+    given = {key: trust.literal(value) if isinstance(value, str) else value for key, value in extra.items()}
+    try:
+        built = instantiate(trust.literal(values), _convert_="all", **given)
     except HydraException as error:
         cause = error.__cause__
         if isinstance(cause, SaltextError):
             raise cause from None
-        if isinstance(cause, ValueError):
-            raise ConfigError(f"{node['_target_']}: {cause}") from error
+        if cause is None or isinstance(cause, ValueError) or not trust.own_targets(values):
+            said = error if cause is None else cause
+            raise ConfigError(f"{place}: {named}: {str(said).partition(chr(10))[0]}") from error
         raise
+    if named not in own and not (callable(built) if expected is None else isinstance(built, expected)):
+        wanted = "something to call" if expected is None else getattr(expected, "__name__", str(expected))
+        raise ConfigError(f"{place}: expected {wanted}, got a {type(built).__name__}")
+    return built
 
 
-def datamodule(cfg: DictConfig) -> SaliencyDataModule:
-    """The data module; nothing is read yet."""
-    return _instantiate(cfg.data)  # type: ignore[no-any-return]
+def datamodule(cfg: DictConfig, own: Collection[str] = ()) -> SaliencyDataModule:
+    """The data module; nothing is read yet.
+
+    Args:
+        cfg: A run's configuration.
+        own: What may be built besides what ``conf/`` names, see :mod:`saltext.trust`; here and below.
+    """
+    built: SaliencyDataModule = _instantiate(cfg.data, "data", SaliencyDataModule, own)
+    return built
 
 
-def network(cfg: DictConfig) -> SaliencyNetwork:
+def network(cfg: DictConfig, own: Collection[str] = ()) -> SaliencyNetwork:
     """The network, with the weights of ``checkpoint`` if one is named."""
-    built: SaliencyNetwork = _instantiate({key: value for key, value in cfg.model.items() if key != "name"})
+    parts = OmegaConf.masked_copy(cfg.model, [str(key) for key in cfg.model if key != "name"])
+    built: SaliencyNetwork = _instantiate(parts, "model", nn.Module, own)
     if cfg.checkpoint is None:
         return built
     if isinstance(built, TranSalNet):
@@ -104,33 +147,27 @@ def check_conditions(cfg: DictConfig, tasks: Collection[str]) -> None:
         )
 
 
-def memory(cfg: DictConfig) -> Memory | None:
-    """What remembers frozen computation; None where the configuration does without."""
-    if not cfg.cache_features:
-        return None
-    augment = _instantiate(cfg.data.augment)
-    repeats = augment is None or augment.images_come_back
-    return Memory(FeatureStore(Path(cfg.data.cache_dir) / "features.sqlite"), in_training=repeats)
+def feature_cache(cfg: DictConfig) -> FeatureCache | None:
+    """Where features of frozen modules are kept; None where the configuration does without."""
+    return FeatureCache(Path(cfg.data.cache_dir) / "features") if cfg.cache_features else None
 
 
-def module(cfg: DictConfig) -> SupervisedModule | None:
+def module(cfg: DictConfig, own: Collection[str] = ()) -> SupervisedModule | None:
     """The Lightning module around the network; None for ``model=baselines``, which has none."""
     if "_target_" not in cfg.model:
         return None
-    built = network(cfg)
+    built = network(cfg, own)
     normalize = Normalize(
         mean=cfg.normalize.mean or built.mean, std=cfg.normalize.std or built.std, order=cfg.normalize.order
     )
     built.images_come_as(normalize)
-    remembered = memory(cfg)
-    if remembered is not None:
-        built.remember(remembered)
+    built.feature_cache = feature_cache(cfg)
     parts = {
-        "loss": _instantiate(cfg.loss),
-        "optimizer": _instantiate(cfg.optimizer),
-        "scheduler": _instantiate(cfg.scheduler),
+        "loss": _instantiate(cfg.loss, "loss", nn.Module, own),
+        "optimizer": _instantiate(cfg.optimizer, "optimizer", None, own),
+        "scheduler": _instantiate(cfg.scheduler, "scheduler", None, own),
     }
-    around: Callable[..., SupervisedModule] = _instantiate(cfg.training)
+    around: Callable[..., SupervisedModule] = _instantiate(cfg.training, "training", None, own)
     try:
         return around(
             network=built,
@@ -143,28 +180,40 @@ def module(cfg: DictConfig) -> SupervisedModule | None:
         )
     except ValueError as error:
         raise ConfigError(f"prompt, evaluation or training: {error}") from error
+    except (TypeError, AttributeError) as error:
+        if own:
+            raise
+        raise ConfigError(f"loss, optimizer, scheduler or training: {error}") from error
 
 
-def trainer(cfg: DictConfig, folder: RunFolder, validates: bool) -> L.Trainer:
+def trainer(cfg: DictConfig, folder: RunFolder, validates: bool, own: Collection[str] = ()) -> L.Trainer:
     """The trainer, which writes nothing outside the run's folder.
 
     Args:
         cfg: The run's configuration.
         folder: Where it writes.
         validates: Whether the split keeps images to choose the epoch; without them the last epoch is the choice.
+        own: See :func:`datamodule`.
     """
-    callbacks = [_instantiate(callback) for callback in cfg.callbacks.values()]
+    callbacks = [_instantiate(node, f"callbacks.{name}", Callback, own) for name, node in cfg.callbacks.items()]
     if not validates:
         callbacks = [c for c in callbacks if not (isinstance(c, ModelCheckpoint) and c.monitor)]
     for callback in callbacks:
         if isinstance(callback, ModelCheckpoint):
             callback.dirpath = str(folder.checkpoints)
     # A bar is for a terminal; in a log file it is noise.
-    callbacks += [EpochLines(), *([RichProgressBar()] if sys.stdout.isatty() else [])]
+    callbacks += [EpochLines(), KeepsLoggedEpoch(), *([Bar()] if sys.stdout.isatty() else [])]
     built: L.Trainer = _instantiate(
         cfg.trainer,
+        "trainer",
+        L.Trainer,
+        own,
         callbacks=callbacks,
-        logger=[_instantiate(logger, save_dir=str(folder.root)) for logger in cfg.logger.values()],
+        logger=[
+            _instantiate(node, f"logger.{name}", Logger, own, save_dir=str(folder.root))
+            for name, node in cfg.logger.items()
+        ],
+        plugins=[*_instantiate(cfg.trainer.get("plugins") or [], "trainer", list, own), ReplacingCheckpointIO()],
         default_root_dir=str(folder.root),
         enable_progress_bar=sys.stdout.isatty(),
         **({} if validates else {"limit_val_batches": 0}),
@@ -175,15 +224,19 @@ def trainer(cfg: DictConfig, folder: RunFolder, validates: bool) -> L.Trainer:
 
 def tester(cfg: DictConfig) -> L.Trainer:
     """A trainer that only scores, on the same devices; it writes nothing."""
-    keys = ("accelerator", "devices", "strategy", "num_nodes", "precision")
-    built = L.Trainer(
-        **{key: cfg.trainer[key] for key in keys if key in cfg.trainer},
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=sys.stdout.isatty(),
-        use_distributed_sampler=False,
-        inference_mode=True,
-    )
+    keys = ("accelerator", "devices", "strategy", "num_nodes", "precision", "deterministic")
+    try:
+        built = L.Trainer(
+            **{key: cfg.trainer[key] for key in keys if key in cfg.trainer},
+            logger=False,
+            callbacks=[Bar()] if sys.stdout.isatty() else [],
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=sys.stdout.isatty(),
+            use_distributed_sampler=False,
+            inference_mode=True,
+        )
+    except (ValueError, TypeError, MisconfigurationException) as error:
+        raise ConfigError(f"trainer: {error}") from error
     check_world(cfg, built.world_size)
     return built

@@ -1,12 +1,20 @@
 """What a run says, on the terminal and in its log file."""
 
+import codecs
+import io
 import logging
 import os
 import sys
 import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import Any, TextIO, TypeVar
 
 from saltext.launch import is_first
+
+_Thing = TypeVar("_Thing")
 
 PRINT_WIDTH = 260
 """Columns of a printed table where there is no terminal: a log file has no width, and a folded table is unreadable."""
@@ -22,6 +30,94 @@ _KNOWN = (
 )
 
 
+_log = logging.getLogger(__name__)
+
+_IN_ASCII = {"↑": "^", "↓": "v", "→": "->", "–": "-", "−": "-", "±": "+-", "×": "x", "…": "...", "“": '"', "”": '"'}
+_REPLACES = "saltext_replaces"
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    """What is written for characters that a terminal's encoding lacks: something like them, or ``?``."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(_IN_ASCII.get(character, "?") for character in lacking), error.end
+
+
+class _Tolerant(io.RawIOBase):
+    """A terminal, pipe or file that takes what it can: once it is gone or full, the rest is dropped without a word."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+        self._is_gone = False
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return bool(self._raw.isatty())
+
+    def fileno(self) -> int:
+        return int(self._raw.fileno())
+
+    def write(self, data: Any, /) -> int:
+        if not self._is_gone:
+            try:
+                return int(self._raw.write(data) or 0)
+            except OSError:
+                self._is_gone = True
+        return len(data)
+
+
+def set_up_streams() -> None:
+    """Let nothing that is shown fail a command: the first line of every entry point.
+
+    Characters that the terminal's encoding lacks are replaced, and a closed pipe (``| head``) or a full disk behind
+    the output takes no more, while the command goes on to its usual exit status.
+    """
+    codecs.register_error(_REPLACES, _in_ascii)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed before the start
+            setattr(sys, name, io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
+        elif isinstance(stream, io.TextIOWrapper) and stream is getattr(sys, f"__{name}__"):
+            tolerant = _tolerant(stream)
+            setattr(sys, name, tolerant)
+            setattr(sys, f"__{name}__", tolerant)
+        elif isinstance(stream, io.TextIOWrapper):  # somebody else's, who looks at what is written
+            stream.reconfigure(errors=_REPLACES)
+
+
+def _tolerant(stream: io.TextIOWrapper) -> TextIO:
+    is_buffered = isinstance(stream.buffer, io.BufferedWriter)
+    raw = stream.buffer.raw if isinstance(stream.buffer, io.BufferedWriter) else stream.buffer
+    if not isinstance(raw, io.FileIO):  # set up before
+        return stream
+    stream.flush()
+    encoding, line_buffering, write_through = stream.encoding, stream.line_buffering, stream.write_through
+    buffered: Any = stream.detach()
+    if is_buffered:
+        buffered.detach()
+    below: Any = io.BufferedWriter(_Tolerant(raw)) if is_buffered else _Tolerant(raw)
+    return io.TextIOWrapper(below, encoding, _REPLACES, line_buffering=line_buffering, write_through=write_through)
+
+
+@contextmanager
+def not_essential(what: str) -> Iterator[None]:
+    """Around what shows results that are on disk: whatever goes wrong inside is one line of the log."""
+    try:
+        yield
+    except Exception as error:
+        _log.warning("without %s: %s: %s", what, type(error).__name__, " ".join(str(error).split())[:300])
+
+
+class _LogFile(logging.FileHandler):
+    """A log that leaves out what a full disk does not take."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Do without the line, which is shown on the terminal."""
+
+
 def log_to(path: Path) -> None:
     """Send the suite's messages to the terminal and to a file, and warnings to the file as well.
 
@@ -30,7 +126,7 @@ def log_to(path: Path) -> None:
     root = logging.getLogger("saltext")
     root.setLevel(logging.INFO if is_first() else logging.ERROR)
     root.propagate = False
-    lines = logging.FileHandler(path, encoding="utf-8")
+    lines = _LogFile(path, encoding="utf-8")
     lines.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     terminal = logging.StreamHandler(sys.stdout)
     terminal.setFormatter(logging.Formatter("%(message)s"))
@@ -38,6 +134,40 @@ def log_to(path: Path) -> None:
         root.addHandler(handler)
     logging.captureWarnings(True)
     logging.getLogger("py.warnings").addHandler(lines)
+
+
+def bar(things: Iterable[_Thing], what: str, total: int) -> Iterator[_Thing]:
+    """The things, with a bar on standard error; a terminal that fails ends the bar and nothing else.
+
+    Args:
+        things: See above.
+        what: Is done with them.
+        total: How many there are.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with ExitStack() as shown:
+        advance: Callable[[], None] | None = None
+        with suppress(Exception):  # a terminal that is gone, without columns, or of another encoding
+            progress = Progress(console=Console(stderr=True))
+            task = progress.add_task(what, total=total)
+            progress.start()
+            shown.callback(_quietly, progress.stop)
+            advance = partial(progress.advance, task)
+        for thing in things:
+            yield thing
+            if advance is not None and not _quietly(advance):
+                advance = None
+
+
+def _quietly(call: Callable[[], None]) -> bool:
+    """Call what shows something; whether it could."""
+    try:
+        call()
+    except Exception:
+        return False
+    return True
 
 
 def quiet_libraries() -> None:

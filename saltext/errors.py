@@ -1,8 +1,28 @@
 """Mistakes a user can mend. The command line shows their message alone, without a traceback."""
 
+import re
+from typing import Any
+
+# C0 and C1 controls, lone surrogates, other line ends, and what turns the direction of writing.
+_CONTROLS = r"\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069"
+_UNPRINTABLE = re.compile(f"[{_CONTROLS}]")
+_IN_MESSAGES = re.compile(rf"(?![\n\t])[{_CONTROLS}]")
+
+
+def printable(name: str) -> str:
+    """A name as it can be printed, whoever gave it: what a terminal would obey is written as an escape, ``\\x1b``."""
+    return _UNPRINTABLE.sub(_escape, name)
+
+
+def _escape(found: "re.Match[str]") -> str:
+    return found[0].encode("unicode_escape").decode()
+
 
 class SaltextError(ValueError):
-    """Says what was expected, what came, and what to do."""
+    """Says what was expected, what came, and what to do. Control characters in it are escaped; lines stay."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*(_IN_MESSAGES.sub(_escape, a) if isinstance(a, str) else a for a in arguments))
 
 
 class DataError(SaltextError):
@@ -15,3 +35,7 @@ class ConfigError(SaltextError):
 
 class CheckpointError(SaltextError):
     """A weight file is missing, changed, or made for another network."""
+
+
+class DamagedFileError(SaltextError):
+    """A file that a run or a command left is missing, empty, cut, or not what was written."""

@@ -8,6 +8,8 @@
 Arguments:
     run=DIR          folder of the run
     weights=NAME     chosen (default: what the run itself tested) or last
+    --trust          the folder is yours or of somebody you trust: build classes that it names and conf/ does not, and
+                     follow its paths even where it was copied
     any other key=value changes the run's configuration, for example where the data lies now
 
 Writes scores and tables to DIR/evaluation, prints the tables, and says how far the scores are from the run's own.
@@ -15,22 +17,28 @@ Writes scores and tables to DIR/evaluation, prints the tables, and says how far 
 
 import logging
 import sys
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
 
 import lightning as L
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from saltext import build
-from saltext.console import log_to, quiet_libraries
+from saltext.console import log_to, not_essential, quiet_libraries, set_up_streams
 from saltext.data import Split
+from saltext.data.loading import lost_workers_said
 from saltext.errors import ConfigError, SaltextError
-from saltext.launch import is_first, is_launched, launch, processes, watch_parent
+from saltext.launch import INTERRUPTED, is_first, launch, processes
 from saltext.models.checkpoints import load_weights
 from saltext.reporting import run_report
 from saltext.reporting.scores import metric_names, read_scores
 from saltext.run_folder import RunFolder
-from saltext.scoring import RunScores, combined, score_test
+from saltext.scoring import RunScores, combined, score_test, write_run_scores
 from saltext.stages import stages, weights_of
+from saltext.trust import TRUST, Configuration, literal, read, refuse_links
+from saltext.watched import is_launched
 
 _log = logging.getLogger("saltext.evaluate")  # by name: run as a program, the module is called __main__
 
@@ -49,22 +57,34 @@ def largest_difference(one: pd.DataFrame, other: pd.DataFrame) -> float:
     return float(max((merged[n] - merged[f"{n}_other"]).abs().max() for n in names))
 
 
-def configuration(folder: RunFolder, changes: DictConfig) -> DictConfig:
-    """The run's own configuration and split, with some values changed."""
+def configuration(folder: RunFolder, changes: DictConfig, trust: bool = False) -> Configuration:
+    """The run's own configuration and split, with some values changed.
+
+    Args:
+        folder: The run's.
+        changes: Of the one who runs the command.
+        trust: Whether the folder is trusted, see :mod:`saltext.trust`.
+
+    Raises:
+        ConfigError: See :func:`saltext.trust.read`.
+    """
+    found = read(folder, changes, trust=trust)
     # The split file says what was tested; what training started from is not needed again.
-    own = {"data": {"split": str(folder.split), "test_on": "test"}, "checkpoint": None}
-    here = {"trainer": {"num_nodes": 1}}  # one machine is enough to score what several trained
-    cfg: DictConfig = OmegaConf.merge(OmegaConf.load(folder.config), here, changes, own)  # type: ignore[assignment]
-    return cfg
+    own: dict[str, Any] = {"data": {"split": literal(str(folder.split)), "test_on": "test"}, "checkpoint": None}
+    # One machine is enough to score what several trained.
+    here = {"trainer": {"num_nodes": OmegaConf.select(changes, "trainer.num_nodes", default=1)}}
+    cfg: DictConfig = OmegaConf.merge(found.cfg, here, own)  # type: ignore[assignment]
+    return replace(found, cfg=cfg)
 
 
-def evaluate(cfg: DictConfig, folder: RunFolder, weights: str = "chosen") -> RunScores:
+def evaluate(cfg: DictConfig, folder: RunFolder, weights: str = "chosen", own: Collection[str] = ()) -> RunScores:
     """Rebuild a run and score its test pairs.
 
     Args:
         cfg: See :func:`configuration`.
         folder: The run.
         weights: Which checkpoint to load, see :func:`saltext.stages.weights_of`.
+        own: What may be built besides what ``conf/`` names, see :mod:`saltext.trust`.
 
     Returns:
         See :func:`saltext.scoring.score_test`.
@@ -73,60 +93,73 @@ def evaluate(cfg: DictConfig, folder: RunFolder, weights: str = "chosen") -> Run
     parts = []
     for stage in (stage for stage in stages(cfg, folder) if stage.tests):
         L.seed_everything(cfg.seed, verbose=False)
-        module = build.module(stage.cfg)
+        module = build.module(stage.cfg, own)
         if module is not None:
             load_weights(module.network, weights_of(stage, weights))
-        data = build.datamodule(stage.cfg)
+        data = build.datamodule(stage.cfg, own)
         data.prepare_data()
         data.setup("test")
         parts.append(score_test(stage.cfg, module, data))
     return combined(parts)
 
 
-def _arguments(arguments: list[str]) -> tuple[RunFolder, str, DictConfig]:
-    given = OmegaConf.from_cli(arguments)
+def _arguments(arguments: list[str]) -> tuple[RunFolder, str, Configuration]:
+    trusts = TRUST in arguments
+    given = OmegaConf.from_cli([word for word in arguments if word != TRUST])
     if "run" not in given:
         raise ConfigError("Expected run=DIR, the folder of a finished run. See python -m saltext.evaluate --help.")
-    folder = RunFolder.existing(given.pop("run"))
+    folder = RunFolder.existing(str(given.pop("run")))
     name = given.pop("weights", "chosen")
     if name not in ("chosen", "last"):
         raise ConfigError(f"Expected weights=chosen or weights=last, but weights={name} came.")
-    return folder, name, configuration(folder, given)
+    return folder, name, configuration(folder, given, trusts)
 
 
-def _write(folder: RunFolder, scores: RunScores, cfg: DictConfig) -> None:
+def _write(folder: RunFolder, scores: RunScores, cfg: DictConfig, published: str | None) -> None:
     target = RunFolder(folder.root / "evaluation")
     target.root.mkdir(exist_ok=True)
-    how = run_report.circumstances(Split.load(folder.split), cfg.data.choose_on)
-    run_report.write_tables(target, scores, how, build.datamodule(cfg).published)
+    write_run_scores(target, scores)
+    with not_essential("the tables"):
+        how = run_report.circumstances(Split.load(folder.split), cfg.data.choose_on)
+        run_report.write_tables(target, scores, how, published)
     if not folder.scores.is_file():
         return
     try:
         difference = largest_difference(read_scores(folder.scores), scores.pairs)
         _log.info("largest difference from the run's own scores: %.2g", difference)
-    except ConfigError as error:  # other baselines, tasks or metrics were asked for than the run had
+    except (
+        SaltextError
+    ) as error:  # a damaged table, or other baselines, tasks or metrics were asked for than the run had
         _log.info("not compared with the run's own scores: %s", error)
 
 
 def main() -> None:
     """Entry point; see the module's help."""
-    watch_parent()
+    set_up_streams()
     arguments = sys.argv[1:]
     if not arguments or {"-h", "--help"} & set(arguments):
         print(__doc__)
         return
     try:
-        folder, weights, cfg = _arguments(arguments)
+        folder, weights, found = _arguments(arguments)
+        cfg = found.cfg
         ranks = processes(cfg)
         if ranks > 1 and not is_launched():
             sys.exit(launch("saltext.evaluate", arguments, ranks))
+        refuse_links(folder)
         log_to(folder.root / "evaluation.log")
         quiet_libraries()
-        scores = evaluate(cfg, folder, weights)
+        if found.remark():
+            _log.info("%s", found.remark())
+        with lost_workers_said():
+            scores = evaluate(cfg, folder, weights, found.own)
         if is_first():
-            _write(folder, scores, cfg)
+            _write(folder, scores, cfg, build.datamodule(cfg, found.own).published)
     except SaltextError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ saltext.load, saltext.evaluate, saltext.demo. Prints the files' SHA-256.
 
 import argparse
 import hashlib
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,14 +20,22 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from saltext import storage
+from saltext.console import set_up_streams
 from saltext.errors import ConfigError, SaltextError
+from saltext.evaluate import configuration
 from saltext.models.checkpoints import read_weights
-from saltext.prediction.loading import chosen_stage, trusted_configuration
+from saltext.prediction.loading import chosen_stage
 from saltext.run_folder import RunFolder
 from saltext.stages import weights_of
+from saltext.trust import literal, mapping, read_text
+
+_LARGEST_SPLIT = 2**26  # bytes; a million names
 
 
-def export(run: str | Path, to: str | Path, stage: str | None = None, half: bool = True) -> RunFolder:
+def export(
+    run: str | Path, to: str | Path, stage: str | None = None, half: bool = True, trust: bool = False
+) -> RunFolder:
     """Write what a trained model needs to predict into a folder of its own.
 
     Args:
@@ -37,6 +44,7 @@ def export(run: str | Path, to: str | Path, stage: str | None = None, half: bool
         stage: Which of the trainings of a run with a schedule.
         half: Whether matrices and kernels become half precision, which halves the file. They are computed with in
             single precision all the same; measure what the rounding does with ``saltext.evaluate``.
+        trust: Whether the configuration may name classes that ``conf/`` does not. Nothing of it is built here.
 
     Returns:
         The folder.
@@ -48,25 +56,47 @@ def export(run: str | Path, to: str | Path, stage: str | None = None, half: bool
     source, target = RunFolder.existing(run), RunFolder(Path(to))
     if target.root.exists():
         raise ConfigError(f"{target.root} is there already; name a folder to make")
-    chosen = chosen_stage(trusted_configuration(source, OmegaConf.create({})), source, stage)
+    found = configuration(source, OmegaConf.create({}), trust)
+    chosen = chosen_stage(found.cfg, source, stage)
     weights = read_weights(weights_of(chosen))
+    split = read_text(source.split, _LARGEST_SPLIT)
+    passed_on = OmegaConf.to_yaml(_without_paths(chosen.cfg, source))
     target.checkpoints.mkdir(parents=True)
-    OmegaConf.save(_without_paths(chosen.cfg), target.config, resolve=True)
-    shutil.copyfile(source.split, target.split)
-    torch.save(_rounded(weights) if half else dict(weights), target.best)
+    storage.write_text(target.config, passed_on)
+    storage.write_text(target.split, split)
+    with storage.replacing(target.best, durable=True) as part:
+        torch.save(_rounded(weights) if half else dict(weights), part)
     return target
 
 
-def _without_paths(cfg: DictConfig) -> DictConfig:
-    """A single training's configuration, its places the usual ones."""
-    here: dict[str, Any] = {
-        "output_dir": "outputs",
-        "checkpoint": None,
-        "data": {"root": f"data/{Path(cfg.data.root).name}", "cache_dir": "outputs/cache", "split": "split.json"},
-    }
-    made: DictConfig = OmegaConf.merge(cfg, here)  # type: ignore[assignment]
-    made.schedule = {"stages": {}}  # merged, it would keep the run's
-    return made
+def _without_paths(cfg: DictConfig, run: RunFolder) -> DictConfig:
+    """A single training's configuration, its places the usual ones, and what the environment said left out."""
+    values: Any = OmegaConf.to_container(cfg, resolve=True)
+    asked: Any = OmegaConf.to_container(OmegaConf.create(mapping(read_text(run.config), run.config)), resolve=False)
+    made: dict[str, Any] = _passed_on(values, asked)
+    made |= {"output_dir": "outputs", "checkpoint": None, "schedule": {"stages": {}}}
+    made["logger"] = {"csv": {"_target_": "saltext.training.epoch_log.EpochLog", "name": "metrics"}}
+    data = made["data"]
+    root = data.get("root")
+    data |= {"root": root and f"data/{Path(root).name}", "cache_dir": "outputs/cache", "split": "split.json"}
+    passed_on: DictConfig = OmegaConf.create(literal(made))
+    return passed_on
+
+
+def _passed_on(node: Any, asked: Any) -> Any:
+    """A plain value without what was asked of the environment, and with the names alone of files of this machine."""
+    if isinstance(node, dict):
+        return {
+            key: _passed_on(value, asked.get(key) if isinstance(asked, dict) else None) for key, value in node.items()
+        }
+    if isinstance(node, list):
+        several = asked if isinstance(asked, list) and len(asked) == len(node) else [None] * len(node)
+        return [_passed_on(value, one) for value, one in zip(node, several, strict=True)]
+    if isinstance(asked, str) and "${" in asked:
+        return None
+    if isinstance(node, str) and (Path(node).is_absolute() or node.startswith("~")):
+        return Path(node).name
+    return node
 
 
 def _rounded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -78,6 +108,7 @@ def _rounded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point; see the module's help."""
+    set_up_streams()
     description, _, details = (__doc__ or "").partition("\n")
     parser = argparse.ArgumentParser(
         "python -m saltext.export",
@@ -88,11 +119,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("run", help="folder of a run")
     parser.add_argument("to", help="folder to make")
     parser.add_argument("--stage", metavar="NAME", help="which training of a run with a schedule")
+    parser.add_argument("--trust", action="store_true", help="pass on classes that the run names and conf/ does not")
     parser.add_argument("--single", action="store_true", help="keep weights in single precision")
     given = parser.parse_args(arguments)
     try:
-        made = export(given.run, given.to, given.stage, half=not given.single)
-    except SaltextError as error:
+        made = export(given.run, given.to, given.stage, half=not given.single, trust=given.trust)
+    except (SaltextError, OSError, RuntimeError) as error:  # a full disk, as torch says it
         sys.exit(f"error: {error}")
     for file in (made.config, made.split, made.best):
         print(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file}  {file.stat().st_size / 1e6:.1f} MB")

@@ -6,25 +6,31 @@ command started again therefore finds its jobs: what is finished is left alone, 
 
 import hashlib
 import json
+import logging
 import re
 import shutil
 import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from saltext.errors import ConfigError, SaltextError
+from saltext import storage, trust
+from saltext.errors import ConfigError, DamagedFileError, SaltextError
 from saltext.launch import gpus_from_pool, launch, node_rank, nodes, parallel_jobs, processes
+from saltext.locks import locked
 from saltext.run_folder import RunFolder
+from saltext.watched import watch_front
+
+_log = logging.getLogger(__name__)
 
 Status = Literal["finished", "failed", "running", "interrupted"]
 
@@ -47,7 +53,10 @@ def digest(cfg: DictConfig) -> str:
         cfg: A run's configuration, composed or read back from its folder.
     """
     own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-    values: dict[str, Any] = OmegaConf.to_container(own, resolve=True)  # type: ignore[assignment]
+    return _digits(OmegaConf.to_container(own, resolve=True))
+
+
+def _digits(values: Any) -> str:
     below = f"{values.get('output_dir')}/"
     for name in _WITHOUT_EFFECT:
         *groups, key = name.split(".")
@@ -55,6 +64,8 @@ def digest(cfg: DictConfig) -> str:
         for group in groups:
             node = node.get(group, {})
         node.pop(key, None)
+    if values.get("trainer", {}).get("deterministic") is False:
+        del values["trainer"]["deterministic"]  # runs from before the key was there did the same without it
     devices = values.get("trainer", {}).get("devices")
     if isinstance(devices, list):
         values["trainer"]["devices"] = len(devices)
@@ -102,79 +113,100 @@ class Job:
     def write(self) -> None:
         """Record it in its folder."""
         record = {"sweep": self.sweep, "number": self.number, "overrides": self.overrides}
-        self._file(self.folder).write_text(json.dumps(record, indent=1) + "\n")
+        storage.write_json(self._file(self.folder), record, durable=True)
 
     @classmethod
     def read(cls, folder: RunFolder) -> "Job | None":
-        """The record in a folder; None for a run that no sweep started."""
+        """The record in a folder; None for a run that no sweep started.
+
+        Raises:
+            DamagedFileError: It is empty, cut, or no such record.
+        """
         path = cls._file(folder)
         if not path.is_file():
             return None
-        record = json.loads(path.read_text())
-        return cls(folder, record["sweep"], record["number"], tuple(record["overrides"]))
+        record = storage.read_json(path, dict, ("sweep", "number", "overrides"))
+        try:
+            return cls(folder, str(record["sweep"]), int(record["number"]), tuple(map(str, record["overrides"])))
+        except (TypeError, ValueError) as error:
+            raise DamagedFileError(f"{path} is damaged: expected a job's record, got {record}") from error
 
 
 def latest_jobs(sweep_folder: Path) -> list[Job]:
-    """The jobs that the latest sweep started in a folder has begun, in sweep order; empty if there was none."""
-    found = [job for path in sweep_folder.glob("*/job.json") if (job := Job.read(RunFolder(path.parent)))]
+    """The jobs that the latest sweep started in a folder has begun, in sweep order; empty if there was none.
+
+    A job whose record is damaged is named in the log and left out.
+    """
+    found = []
+    for path in sorted(sweep_folder.glob("*/job.json")):
+        try:
+            job = Job.read(RunFolder(path.parent))
+        except DamagedFileError as error:
+            _log.warning("left out: %s. Starting the sweep's command again writes it anew.", error)
+            continue
+        found += [job] if job is not None else []
     latest = max((job.sweep for job in found), default=None)
     return sorted((job for job in found if job.sweep == latest), key=lambda job: job.number)
 
 
 def status(folder: RunFolder) -> Status:
     """How far a run is; ``interrupted`` runs go on when they are started again, and so do failed ones."""
-    if folder.result.is_file():
+    if folder.is_finished:
         return "finished"
-    lock = _lock(folder)
     try:
-        lock.acquire(timeout=0)
+        with locked(_lock(folder), timeout=0):
+            pass
     except Timeout:
         return "running"
-    lock.release()
+    except OSError:  # a folder that cannot be written to: nothing runs there
+        pass
     return "failed" if _failure(folder).is_file() else "interrupted"
 
 
 def failure(folder: RunFolder) -> str:
     """Why a failed run failed, in a line; empty for others."""
     path = _failure(folder)
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+    return path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
 
 
 def _failure(folder: RunFolder) -> Path:
     return folder.root / "failure.txt"
 
 
-def _lock(folder: RunFolder) -> FileLock:
-    return FileLock(folder.root / ".lock")
+def _lock(folder: RunFolder) -> Path:
+    return folder.root / ".lock"
 
 
 @contextmanager
 def held(folder: RunFolder, wait: bool) -> Iterator[None]:
-    """Keep other processes from running in a folder.
+    """Keep other processes from running in a folder, and remove what killed ones were writing there.
 
     Args:
         folder: Of a run.
         wait: Whether to wait for another process that has it.
 
     Raises:
-        ConfigError: Another process has it.
+        ConfigError: Another process has it, or the folder cannot be written to.
     """
-    lock = _lock(folder)
-    try:
-        lock.acquire(timeout=-1 if wait else 0)
-    except Timeout:
-        raise ConfigError(
-            f"Another process is running in {folder.root}. Wait until it has ended, or choose another folder."
-        ) from None
-    try:
+    with ExitStack() as lock:
+        try:
+            lock.enter_context(locked(_lock(folder), timeout=-1 if wait else 0))
+        except Timeout as error:
+            raise ConfigError(
+                f"Another process is running in {folder.root} (it holds {error.lock_file}). Wait until it has ended, "
+                "or choose another folder."
+            ) from None
+        except OSError as error:
+            raise ConfigError(
+                f"{folder.root} cannot be written to ({error.strerror}): choose another folder."
+            ) from error
+        storage.remove_parts(folder.root)
         yield
-    finally:
-        lock.release()
 
 
 def trained(folder: RunFolder) -> bool:
     """Whether a folder holds what a training or a scoring left there."""
-    checkpoints = [folder.last, *folder.root.glob("stages/*/checkpoints/last.ckpt")]
+    checkpoints = [*folder.root.glob("checkpoints/last*.ckpt"), *folder.root.glob("stages/*/checkpoints/last*.ckpt")]
     return folder.result.is_file() or any(path.is_file() for path in checkpoints)
 
 
@@ -188,6 +220,8 @@ def run(cfg: DictConfig) -> float | None:
         See :func:`monitored`; None for a failed job of a sweep, so that the others go on. A failed single run ends
         the process.
     """
+    if _beside_others():
+        watch_front()
     hydra = HydraConfig.get()
     folder = RunFolder(Path(hydra.runtime.output_dir))
     if node_rank(nodes(cfg)):
@@ -202,16 +236,20 @@ def run(cfg: DictConfig) -> float | None:
 
 def _assist(cfg: DictConfig, folder: RunFolder) -> None:
     """On another machine than the first, which decides and writes: lend it processes if it is going to run."""
-    if cfg.rerun or not folder.result.is_file():
-        start(folder, cfg)
+    if cfg.rerun or not folder.is_finished:
+        start(folder, cfg, trust.recorded(cfg))
 
 
 def _single(cfg: DictConfig, folder: RunFolder) -> float | None:
     try:
         with held(folder, wait=False):
-            code = start(folder, cfg) if _is_due(cfg, folder) else 0
+            code = start(folder, cfg, trust.recorded(cfg)) if _is_due(cfg, folder) else 0
     except SaltextError as error:
         sys.exit(f"error: {error}")
+    if code < 0:
+        name = signal.Signals(-code).name
+        print(f"error: the run was ended by {name} (the system does that where memory is short)", file=sys.stderr)
+        sys.exit(128 - code)
     if code:
         sys.exit(code)
     return monitored(folder)
@@ -223,7 +261,7 @@ def _of_sweep(cfg: DictConfig, job: Job) -> float | None:
         job.write()
         reason = _reason(cfg, folder)
         if reason:
-            _failure(folder).write_text(reason + "\n", encoding="utf-8")
+            storage.write_text(_failure(folder), reason + "\n")
             print(f"job {job.number} failed ({' '.join(job.overrides)}): {reason}; see {folder.log}", file=sys.stderr)
             return None
     return monitored(folder)
@@ -233,7 +271,7 @@ def _reason(cfg: DictConfig, folder: RunFolder) -> str:
     """Run a job of a sweep and say why it failed; empty if it did not."""
     said_before = folder.log.stat().st_size if folder.log.is_file() else 0
     try:
-        code = start(folder, cfg) if _is_due(cfg, folder) else 0
+        code = start(folder, cfg, trust.recorded(cfg)) if _is_due(cfg, folder) else 0
     except SaltextError as error:
         return f"error: {error}"
     except Exception as error:  # whatever it is, the sweep's other jobs are not concerned
@@ -267,16 +305,22 @@ def _is_due(cfg: DictConfig, folder: RunFolder) -> bool:
         _forget(folder)
     elif trained(folder):
         _check_same(cfg, folder)
-        if folder.result.is_file():
+        if folder.is_finished:
             print(f"{folder.root} finished before and is not run again (rerun=true does).")
             return False
-    OmegaConf.save(cfg, folder.config, resolve=True)
+        if damage := folder.damage():
+            print(f"{damage}. The run goes on from what is left.")
+    trust.write(cfg, folder)
     return True
 
 
 def _check_same(cfg: DictConfig, folder: RunFolder) -> None:
-    earlier = OmegaConf.load(folder.config)
-    if digest(earlier) != digest(cfg):  # type: ignore[arg-type]
+    # The folder of a sweep's job has the digest in its name, and needs no other record of it.
+    if folder.root.name.endswith(f"_{digest(cfg)}"):
+        return
+    # As recorded: neither is told what the environment says.
+    earlier, now = trust.read_text(folder.config), trust.recorded(cfg)
+    if _digits(trust.mapping(earlier, folder.config)) != _digits(trust.mapping(now, folder.config)):
         raise ConfigError(
             f"{folder.root} holds a run of another configuration (its config.yaml). Choose another folder, or replace "
             "that run with rerun=true."
@@ -299,20 +343,28 @@ def _forget(folder: RunFolder) -> None:
         folder.wandb_id,
         folder.coverage,
         folder.report,
+        folder.root / "rows.json",
     ):
         path.unlink(missing_ok=True)
 
 
-def start(folder: RunFolder, cfg: DictConfig) -> int:
+def start(folder: RunFolder, cfg: DictConfig, trusted: str | None) -> int:
     """Run a folder's configuration in processes of its own; see :func:`saltext.launch.launch`.
+
+    Args:
+        folder: The run's.
+        cfg: Its configuration.
+        trusted: The text of its config.yaml, whose own classes the processes may build and whose paths they follow;
+            None where the folder is not trusted. Told to them outside the folder.
 
     Returns:
         The exit status.
     """
     ranks = processes(cfg)
     shared = cfg.trainer.accelerator != "cpu" and _beside_others()
+    told = {} if trusted is None else {trust.STARTED_WITH: trust.digest_of(trusted)}
     with gpus_from_pool(ranks if shared else 0) as environment:
-        return launch("saltext.worker", [str(folder.root)], ranks, nodes(cfg), environment)
+        return launch("saltext.worker", [str(folder.root)], ranks, nodes(cfg), {**environment, **told})
 
 
 def _beside_others() -> bool:
@@ -327,11 +379,16 @@ def monitored(folder: RunFolder) -> float | None:
         folder: Of a run, finished or not.
 
     Returns:
-        Of a run with a schedule, the mean over the stages that are tested. None where nothing was validated.
+        Of a run with a schedule, the mean over the stages that are tested. None where nothing was validated, or the
+        configuration is damaged, which the log says.
     """
     from saltext.reporting.curves import read_curves  # imports Matplotlib, which the start of a command does not need
 
-    cfg = OmegaConf.load(folder.config)
+    try:
+        cfg = trust.record(folder, ("evaluation.monitor", "evaluation.mode", "schedule.stages"))
+    except SaltextError as error:
+        _log.warning("%s", error)
+        return None
     curves = read_curves(folder)
     stages: dict[str, Any] = OmegaConf.to_container(cfg.schedule.stages)  # type: ignore[assignment]
     tested = [name for name, values in stages.items() if values.get("test", True)] or [""]
@@ -347,7 +404,7 @@ def latest_unfinished(output_dir: Path) -> RunFolder:
         ConfigError: There is none.
     """
     begun = [RunFolder(path.parent) for path in output_dir.rglob("split.json")]
-    single = [folder for folder in begun if folder.config.is_file() and Job.read(folder) is None]
+    single = [folder for folder in begun if folder.config.is_file() and not (folder.root / "job.json").exists()]
     states = {folder: status(folder) for folder in single}
     waiting = [folder for folder, state in states.items() if state in ("interrupted", "failed")]
     if not waiting:

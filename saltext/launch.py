@@ -2,10 +2,9 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
-import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,13 +12,19 @@ from pathlib import Path
 from types import FrameType
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from omegaconf import DictConfig
 
+from saltext import watched
 from saltext.errors import ConfigError
+from saltext.locks import locked
+from saltext.places import own_folder
 
-_GRACE = 30.0  # seconds a worker gets to end after it was asked to
-_WATCHED = "SALTEXT_PARENT_WATCHED"
+INTERRUPTED = 130
+"""Exit status of a command that was ended by Ctrl-C, as shells have it."""
+
+_GRACE = 3.0  # seconds a worker gets to end after it was asked to: whoever presses Ctrl-C waits for it
+_LOOPBACK = "127.0.0.1"
 _DEFAULT_PORT = "29500"
 _RANKS = frozenset(
     ("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -44,13 +49,24 @@ def termination_raises() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    process.terminate()
+def _end(process: "subprocess.Popen[bytes]", ranks: int) -> None:
+    """End a process that leads a session, or at once if nobody has the patience for it.
+
+    Several ranks are not asked: they would wait for each other until the end of a step, and torchrun for them for half
+    a minute. They end with the pipe, and nothing is lost by it, since a run goes on from its last epoch.
+    """
+    if ranks > 1 and process.stdin is not None:
+        process.stdin.close()
+    else:
+        process.terminate()
     try:
         process.wait(_GRACE)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        pass
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def processes(cfg: DictConfig) -> int:
@@ -131,12 +147,19 @@ def rendezvous(machines: int) -> tuple[str, str]:
 def _torchrun(ranks: int, machines: int) -> list[str]:
     if ranks * machines == 1:
         return []
-    command = ["-m", "torch.distributed.run", f"--nproc_per_node={ranks}"]
+    command = [*watched.COMMAND, "torch.distributed.run", f"--nproc_per_node={ranks}"]
     if machines == 1:
-        return [*command, "--standalone"]
+        # Otherwise the ranks are told to meet at this machine's name, which perhaps nobody can resolve.
+        return [*command, "--standalone", f"--local-addr={_LOOPBACK}"]
     address, port = rendezvous(machines)
     place = [f"--nnodes={machines}", f"--node_rank={node_rank(machines)}"]
     return [*command, *place, f"--master_addr={address}", f"--master_port={port}"]
+
+
+def _meeting(ranks: int, machines: int) -> dict[str, str]:
+    """Variables for ranks of this machine alone: gloo would look for the interface by the machine's name."""
+    loopback = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")]
+    return {"GLOO_SOCKET_IFNAME": loopback[0]} if loopback and ranks > 1 and machines == 1 else {}
 
 
 def launch(
@@ -148,7 +171,8 @@ def launch(
 ) -> int:
     """Run a module of the suite as a process, or as several that work together (torchrun), and wait for it.
 
-    Interrupting or terminating this process ends them; so does killing it, since they watch the pipe.
+    Interrupting or terminating this process ends them, within seconds; so does killing it, since they watch the pipe
+    (:mod:`saltext.watched`). The ranks of one machine meet at its loopback address, whatever it is called.
 
     Args:
         module: Its dotted name.
@@ -160,11 +184,12 @@ def launch(
     Returns:
         The exit status; not 0 if any process failed.
     """
-    command = [sys.executable, *_torchrun(ranks, machines), "-m", module, *arguments]
+    command = [sys.executable, *_torchrun(ranks, machines), *watched.COMMAND, module, *arguments]
     # What another launcher left in the environment is not about the processes started here.
     inherited = {key: value for key, value in os.environ.items() if key not in _RANKS}
     threads = {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // ranks))} if ranks > 1 else {}
-    given = {**KEEP_MEMORY, **threads, **inherited, **(environment or {}), _WATCHED: "1"}
+    defaults = {**KEEP_MEMORY, **threads, **_meeting(ranks, machines)}
+    given = {**defaults, **inherited, **(environment or {}), **watched.ENVIRONMENT}
     # Leaving the block closes the pipe, which ends ranks that torchrun left behind.
     with (
         termination_raises(),
@@ -173,7 +198,7 @@ def launch(
         try:
             return process.wait()
         except BaseException:
-            _end(process)
+            _end(process, ranks)
             raise
 
 
@@ -202,17 +227,25 @@ def gpus_from_pool(count: int, gpus: Sequence[str] | None = None) -> Iterator[di
 
     Yields:
         Variables for the job's processes; empty where there is nothing to share.
+
+    Raises:
+        ConfigError: The pool's folder, among temporary files, cannot be written to.
     """
     gpus = visible_gpus() if gpus is None else gpus
     if not 0 < count <= len(gpus):
         yield {}
         return
-    folder = Path(tempfile.gettempdir()) / f"saltext-gpus-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
     with ExitStack() as held:
-        while len(mine := _take(count, gpus, folder, held)) < count:
-            held.close()  # all or none: two jobs that wait for each other's would wait for ever
-            time.sleep(1)
+        try:
+            folder = own_folder("gpus")
+            while len(mine := _take(count, gpus, folder, held)) < count:
+                held.close()  # all or none: two jobs that wait for each other's would wait for ever
+                time.sleep(1)
+        except OSError as error:
+            raise ConfigError(
+                f"GPUs cannot be shared out among jobs: {error}. Set TMPDIR to a folder of your own, the same for all "
+                "jobs."
+            ) from error
         yield {"CUDA_VISIBLE_DEVICES": ",".join(mine)}
 
 
@@ -222,30 +255,13 @@ def _take(count: int, gpus: Sequence[str], folder: Path, held: ExitStack) -> lis
         if len(mine) == count:
             break
         try:
-            held.enter_context(FileLock(folder / f"{gpu}.lock", timeout=0))
+            held.enter_context(locked(folder / f"{gpu}.lock", timeout=0))
             mine.append(gpu)
         except Timeout:
             continue
     return mine
 
 
-def is_launched() -> bool:
-    """Whether this process was started by :func:`launch`."""
-    return bool(os.environ.get(_WATCHED))
-
-
 def is_first() -> bool:
     """Whether this process is the one of its job that writes."""
     return int(os.environ.get("RANK", "0")) == 0
-
-
-def watch_parent() -> None:
-    """In a worker: end as soon as the process that launched it is gone, however it went."""
-    if not is_launched():
-        return
-
-    def wait_for_end_of_pipe() -> None:
-        os.read(0, 1)
-        os._exit(1)
-
-    threading.Thread(target=wait_for_end_of_pipe, daemon=True).start()

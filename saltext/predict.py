@@ -20,6 +20,7 @@ The same in Python: saltext.load().predict("street.jpg", "the white lamps")
 
 import argparse
 import csv
+import io
 import logging
 import sys
 import warnings
@@ -31,11 +32,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from saltext.console import quiet_libraries
+from saltext import storage
+from saltext.console import quiet_libraries, set_up_streams
 from saltext.data.faults import Faults
 from saltext.data.files import UnusableError
 from saltext.data.tasks import TASK_BY_NAME
-from saltext.errors import ConfigError, DataError, SaltextError
+from saltext.errors import ConfigError, DataError, SaltextError, printable
 from saltext.prediction.inputs import Request, requests, usable
 from saltext.prediction.loading import load
 from saltext.prediction.model import Density, Model
@@ -97,12 +99,14 @@ def predict(model: Model, wanted: Sequence[Request], output: Output, *, batch_si
         ConfigError: A file to write is one of the pictures, or the folder cannot be written to.
     """
     _prepare(output, wanted)
-    with _table(output).open("w", encoding="utf-8", newline="") as stream:
-        table = csv.writer(stream)
-        table.writerow(["image", "text", "task", *KINDS])
+    stream = io.StringIO(newline="")
+    table = csv.writer(stream)
+    table.writerow(["image", "text", "task", *KINDS])
+    try:
         for request, photo, densities in _predictions(model, wanted, batch_size):
             table.writerows(_write(output, request, photo, densities))
-            stream.flush()
+    finally:  # also of what was written before something went wrong
+        storage.write_bytes(_table(output), stream.getvalue().encode())
 
 
 def _table(output: Output) -> Path:
@@ -139,7 +143,7 @@ def _photo(request: Request) -> Photo:
     except UnusableError as error:
         raise DataError(f"{request.image} changed after it was checked: {error}") from error
     for remark in photo.remarks:
-        _log.warning("%s %s", request.image, remark)
+        _log.warning("%s %s", printable(str(request.image)), remark)
     return photo
 
 
@@ -151,7 +155,7 @@ def _prepare(output: Output, wanted: Sequence[Request]) -> None:
     try:
         for kind in output.kinds:
             (output.folder / kind).mkdir(parents=True, exist_ok=True)
-        _table(output).touch()
+        storage.write_bytes(_table(output), b"")
     except OSError as error:
         raise ConfigError(f"--out: {output.folder} cannot be written to ({error}). Choose another folder.") from error
 
@@ -167,7 +171,8 @@ def _write(output: Output, request: Request, photo: Photo, densities: Iterator[D
         if "density" in files:
             write_density(files["density"], density)
         if "overlay" in files:
-            Image.fromarray(overlay(photo.pixels, density)).save(files["overlay"])
+            with storage.replacing(files["overlay"]) as part:
+                Image.fromarray(overlay(photo.pixels, density)).save(part, "PNG")
         if panel is not None:
             files["panel"] = panel
             if len(shown) < PANEL_TEXTS:
@@ -192,6 +197,7 @@ def _arguments() -> argparse.ArgumentParser:
     add("--text", action="append", default=[], metavar="TEXT", help='what is read before; several allowed; "" for none')
     add("--texts", type=Path, metavar="CSV", help="columns image (from the table's folder) and text, optionally task")
     add("--run", metavar="DIR", help="folder of a trained run (default: the shipped model)")
+    add("--trust", action="store_true", help="build classes that the run names and conf/ does not: it is yours")
     add("--stage", metavar="NAME", help="which training of a run with a schedule")
     add(
         "--task",
@@ -231,7 +237,7 @@ def _wanted(given: argparse.Namespace, known: Sequence[str]) -> list[Request]:
 
 def _run(given: argparse.Namespace) -> None:
     # Both say quickly what is wrong with them, and the model more quickly than many pictures.
-    model = load(given.run, stage=given.stage, device=given.device)
+    model = load(given.run, stage=given.stage, device=given.device, trust=given.trust)
     wanted = _wanted(given, model.conditions)
     output = Output(given.out, tuple(given.only or KINDS), given.density)
     predict(model, wanted, output, batch_size=given.batch_size)
@@ -241,6 +247,7 @@ def _run(given: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point; see the module's help."""
+    set_up_streams()
     parser = _arguments()
     given = parser.parse_args(arguments)
     if given.texts is None and not given.images:

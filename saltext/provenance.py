@@ -1,6 +1,6 @@
 """Where a number comes from: versions, commit, hardware."""
 
-import json
+import logging
 import os
 import platform
 import subprocess
@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from saltext import storage
+from saltext.errors import DamagedFileError
+
+_log = logging.getLogger(__name__)
 
 _PACKAGES = (
     "saltext",
@@ -71,6 +76,16 @@ def describe() -> dict[str, Any]:
 
 
 def write(path: Path) -> None:
-    """Append a description of this start to the run's record: a resumed run has several."""
-    starts = json.loads(path.read_text()) if path.is_file() else []
-    path.write_text(json.dumps([*starts, describe()], indent=1) + "\n")
+    """Append a description of this start to the run's record: a resumed run has several.
+
+    A record that cannot be read is kept under another name, and a new one begun.
+    """
+    starts: list[dict[str, Any]] = []
+    try:
+        if path.exists():
+            starts = storage.read_json(path, list)
+    except DamagedFileError as error:
+        aside = path.with_name(f"{path.stem}.damaged{path.suffix}")
+        path.replace(aside)
+        _log.warning("%s; it is kept as %s, and a new record begun", error, aside.name)
+    storage.write_json(path, [*starts, describe()], durable=True)

@@ -9,6 +9,8 @@ Arguments:
     run=DIR          folder of a run or of several; a path alone does, too
     other=DIR        folder of another run, shown beside it; or a second path
     predict=false    leave out what the networks would have to predict again
+    --trust          the folders are yours or of somebody you trust: build classes that they name and conf/ does not,
+                     and follow their paths even where they were copied
     any other key=value changes the runs' configurations, for example where the data lies now
 
 Writes DIR/report.html: tables, curves, best and worst pairs, one image under other texts, calibration of the density,
@@ -17,17 +19,18 @@ from the run's checkpoint, where data set and checkpoint are here; otherwise the
 computed on all test pairs is kept in DIR/calibration.csv, and read from there the next time.
 """
 
+import logging
 import re
 import sys
-import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from saltext.console import quiet_libraries
-from saltext.errors import ConfigError, SaltextError
+from saltext import storage
+from saltext.console import quiet_libraries, set_up_streams
+from saltext.errors import ConfigError, DamagedFileError, DataError, SaltextError
 from saltext.jobs import latest_jobs
 from saltext.reporting import page, run_page, sweep_page
 from saltext.reporting.collect import pooled
@@ -37,6 +40,9 @@ from saltext.reporting.sweep_page import SweepRuns
 from saltext.run_folder import RunFolder, label
 from saltext.score import progress
 from saltext.sweep import sweep_scores
+from saltext.trust import TRUST
+
+_log = logging.getLogger("saltext.report")  # by name: run as a program, the module is called __main__
 
 _KEY = re.compile(r"[\w.]+=")
 _HYDRA = ".hydra"  # where Hydra keeps a config.yaml of its own
@@ -51,12 +57,14 @@ class Request:
         other: Folder of another run; None for none.
         predicts: Whether networks may predict.
         changes: Of the runs' configurations.
+        trust: Whether the folders are trusted, see :mod:`saltext.trust`.
     """
 
     run: Path
     other: Path | None
     predicts: bool
     changes: DictConfig
+    trust: bool = False
 
 
 def requested(arguments: Sequence[str]) -> Request:
@@ -65,7 +73,7 @@ def requested(arguments: Sequence[str]) -> Request:
     Raises:
         ConfigError: No folder is named, or too many, or ``predict`` is neither true nor false.
     """
-    paths = [word for word in arguments if not _KEY.match(word)]
+    paths = [word for word in arguments if word != TRUST and not _KEY.match(word)]
     given = OmegaConf.from_cli([word for word in arguments if _KEY.match(word)])
     named = [str(given.pop(key)) for key in ("run", "other") if key in given] + paths
     predicts = given.pop("predict", True)
@@ -76,7 +84,7 @@ def requested(arguments: Sequence[str]) -> Request:
         problems.append(f"predict=true or predict=false expected, predict={predicts} came")
     if problems:
         raise ConfigError(f"{'; '.join(problems)}. See python -m saltext.report --help.")
-    return Request(Path(named[0]), Path(named[1]) if named[1:] else None, predicts, given)
+    return Request(Path(named[0]), Path(named[1]) if named[1:] else None, predicts, given, TRUST in arguments)
 
 
 def write(request: Request) -> Path:
@@ -91,13 +99,18 @@ def write(request: Request) -> Path:
     several = not RunFolder(request.run).config.is_file() and request.other is None
     report = _of_sweep(request) if several else _of_runs(request)
     file = RunFolder(request.run).report
-    _write_atomically(file, page.html(report))
+    try:
+        storage.write_text(file, page.html(report))
+    except OSError as error:
+        raise ConfigError(
+            f"{file} cannot be written: {error}. Copy the folder to where it can be, and name that."
+        ) from error
     return file
 
 
 def _of_runs(request: Request) -> page.Report:
     folders = [path for path in (request.run, request.other) if path is not None]
-    runs = named_apart([read_run(RunFolder.existing(path)) for path in folders])
+    runs = _readable(RunFolder.existing(path) for path in folders)
     chosen = Chosen.of(runs[0])
     return run_page.report([_seen(run, chosen, request) for run in runs], chosen)
 
@@ -115,7 +128,8 @@ def _seen(run: ShownRun, chosen: Chosen, request: Request) -> ShownRun:
     """The run with its maps."""
     tested = set(run.own["image_id"])
     swaps = [image for image in chosen.swaps if image in tested]
-    return with_predictions(run, chosen.keys, swaps, request.changes, progress if request.predicts else None)
+    track = progress if request.predicts else None
+    return with_predictions(run, chosen.keys, swaps, request.changes, track, request.trust)
 
 
 def read_sweep(root: Path) -> SweepRuns:
@@ -127,36 +141,46 @@ def read_sweep(root: Path) -> SweepRuns:
     jobs = latest_jobs(root)
     below = (RunFolder(path.parent) for path in sorted(root.rglob("config.yaml")) if path.parent.name != _HYDRA)
     folders = [job.folder for job in jobs] or [folder for folder in below if folder.split.is_file()]
-    runs = named_apart([read_run(folder) for folder in folders if folder.split.is_file()])
-    if not runs:
+    begun = [folder for folder in folders if folder.split.is_file()]
+    if not begun:
         what = "holds none" if root.is_dir() else "is not there"
         raise ConfigError(
             f"Expected the folder of a run, or one with runs below, but {root} {what}. Runs are written below "
             "output_dir (outputs/NAME/...); name one of those folders."
         )
+    runs = _readable(begun)
     if jobs:
         scores, models = sweep_scores(jobs)
     else:
-        finished = [run.folder for run in runs if run.folder.result.is_file()]
+        finished = [run.folder for run in runs if run.folder.is_finished]
         models = list(dict.fromkeys(label(folder) for folder in finished))
         scores = pooled(finished) if finished else runs[0].scores.pairs[:0]
     return SweepRuns(root.resolve().name, runs, scores, models)
 
 
-def _write_atomically(file: Path, text: str) -> None:
-    part = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(file)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise ConfigError(
-            f"{file} cannot be written: {error}. Copy the folder to where it can be, and name that."
-        ) from error
+def _readable(folders: Iterable[RunFolder]) -> list[ShownRun]:
+    """The runs, with names that differ; damaged ones are named in the log and left out.
+
+    Raises:
+        SaltextError: None is left, or one cannot be shown for another reason.
+    """
+    found: list[ShownRun] = []
+    problems: list[SaltextError] = []
+    for folder in folders:
+        try:
+            found.append(read_run(folder))
+        except (DamagedFileError, DataError) as error:
+            problems.append(error)
+    if not found:
+        raise problems[0]
+    for problem in problems:
+        _log.warning("left out: %s", problem)
+    return named_apart(found)
 
 
 def main() -> None:
     """Entry point; see the module's help."""
+    set_up_streams()
     arguments = sys.argv[1:]
     if not arguments or {"-h", "--help"} & set(arguments):
         print(__doc__)

@@ -24,6 +24,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
+from saltext.console import set_up_streams
 from saltext.data.sjtu_tis import read_index
 from saltext.errors import ConfigError, SaltextError
 from saltext.jobs import Job, latest_jobs
@@ -217,7 +218,7 @@ def reproduce(chosen: Sequence[Study], overrides: Sequence[str]) -> bool:
 
 def _started(overrides: Sequence[str], jobs: Sequence[Job], stage: str) -> list[list[str]]:
     """The overrides of a sweep from each of some jobs' stage; none from a stage that has not finished."""
-    weights = {job: job.folder.stage(stage) for job in jobs if job.folder.stage(stage).finished_stage.is_file()}
+    weights = {job: job.folder.stage(stage) for job in jobs if job.folder.stage(stage).has_trained}
     return [
         [*_as_in(overrides, job), f"checkpoint={json.dumps(str(folder.chosen))}"] for job, folder in weights.items()
     ]
@@ -252,6 +253,7 @@ def _write(chosen: Iterable[Study], jobs: Sequence[RunFolder], configurations: M
 
 def main() -> None:
     """Entry point; see the module's help."""
+    set_up_streams()
     arguments = sys.argv[1:]
     try:
         known = targets()

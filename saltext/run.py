@@ -11,21 +11,17 @@ from pathlib import Path
 import hydra
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from saltext import jobs, sweep
+from saltext import jobs, sweep, trust
+from saltext.console import set_up_streams
 from saltext.errors import ConfigError, SaltextError
+from saltext.launch import INTERRUPTED, termination_raises
 from saltext.run_folder import RunFolder
+from saltext.trust import config_folder
+from saltext.watched import announce_front
 
 _OUTPUT_DIR = "outputs"  # conf/config.yaml's; resuming composes nothing
-_INTERRUPTED = 130  # what a shell makes of Ctrl-C
-
-
-def config_folder() -> Path:
-    """Folder of the configuration files: ``conf/`` of a checkout, or the copy an installed package carries."""
-    package = Path(__file__).resolve().parent
-    checkout = package.parent / "conf"
-    return checkout if checkout.is_dir() else package / "_conf"
 
 
 def compose_run(overrides: Sequence[str]) -> DictConfig:
@@ -68,7 +64,8 @@ def _check_parts(arguments: list[str]) -> None:
 
 def _resume(arguments: list[str]) -> int:
     target = next(a for a in arguments if a.startswith("resume="))
-    others = [a for a in arguments if a != target]
+    trusts = trust.TRUST in arguments
+    others = [a for a in arguments if a not in (target, trust.TRUST)]
     name = target.removeprefix("resume=")
     if name == "latest" and len(others) < 2 and all(a.startswith("output_dir=") for a in others):
         below = others[0].removeprefix("output_dir=") if others else _OUTPUT_DIR
@@ -81,25 +78,31 @@ def _resume(arguments: list[str]) -> int:
         )
     else:
         folder = RunFolder.existing(name)
-    cfg = OmegaConf.load(folder.config)
+    text = trust.read_text(folder.config)
+    resumed = trust.read(folder, trust=trusts, resumes=True)
+    if resumed.remark():
+        print(resumed.remark(), flush=True)
+    trust.refuse_links(folder)
     with jobs.held(folder, wait=False):
-        return jobs.start(folder, cfg)  # type: ignore[arg-type]
+        return jobs.start(folder, resumed.cfg, text if trusts or trust.is_own(folder, text) else None)
 
 
 def main() -> None:
     """Entry point; see the module's help."""
+    set_up_streams()
     arguments = sys.argv[1:]
     try:
         if any(a.startswith("resume=") for a in arguments):
             sys.exit(_resume(arguments))
         _check_parts(arguments)
-        with sweep.summarised():
+        announce_front()
+        with termination_raises(), sweep.summarised():
             hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(jobs.run)()
     except SaltextError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print("interrupted; a sweep's command goes on where it stopped, a run with resume=latest", file=sys.stderr)
-        sys.exit(_INTERRUPTED)
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

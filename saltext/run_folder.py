@@ -1,10 +1,17 @@
 """What lies where in the folder of one run."""
 
-import json
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from saltext.errors import ConfigError
+from saltext.errors import ConfigError, DamagedFileError
+from saltext.storage import check_csv, read_json
+
+_log = logging.getLogger(__name__)
+
+LAST, PREVIOUS = "last.ckpt", "last.prev.ckpt"
 
 
 @dataclass(frozen=True)
@@ -15,8 +22,13 @@ class RunFolder:
 
     @property
     def config(self) -> Path:
-        """The composed configuration, fully resolved: the record a run is rebuilt from."""
+        """The composed configuration, resolved but for the environment: the record a run is rebuilt from."""
         return self.root / "config.yaml"
+
+    @property
+    def trust(self) -> Path:
+        """Facts that bind :attr:`config` to who started the run here, see :mod:`saltext.trust`."""
+        return self.root / "trust.json"
 
     @property
     def provenance(self) -> Path:
@@ -41,7 +53,12 @@ class RunFolder:
     @property
     def last(self) -> Path:
         """Everything needed to continue after the last finished epoch."""
-        return self.checkpoints / "last.ckpt"
+        return self.checkpoints / LAST
+
+    @property
+    def previous(self) -> Path:
+        """The same of the epoch before; there only while it trains."""
+        return self.checkpoints / PREVIOUS
 
     @property
     def chosen(self) -> Path:
@@ -107,6 +124,49 @@ class RunFolder:
         """Mean test scores; there only when the run has finished."""
         return self.root / "result.json"
 
+    def read_result(self) -> dict[str, Any]:
+        """Mean test scores, label and duration of a finished run, whose tables are complete.
+
+        Raises:
+            DamagedFileError: ``result.json`` or a table of scores is missing, empty or cut.
+        """
+        found: dict[str, Any] = read_json(self.result, dict, ("label", "seconds", "test"))
+        self.check_scores()
+        return found
+
+    def check_scores(self) -> None:
+        """Make sure that the tables of scores are as long as they were written.
+
+        Raises:
+            DamagedFileError: One is missing, empty or cut.
+        """
+        check_csv(self.scores)
+        if self.text_effect_scores.exists():
+            check_csv(self.text_effect_scores)
+
+    def damage(self) -> str:
+        """Why a run that seems to have finished counts as unfinished; empty for all others."""
+        try:
+            if self.result.exists():
+                self.read_result()
+        except DamagedFileError as error:
+            return str(error)
+        return ""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run has finished, and its results are complete."""
+        return self.result.exists() and not self.damage()
+
+    @property
+    def has_trained(self) -> bool:
+        """Whether the training in this folder has finished."""
+        try:
+            read_json(self.finished_stage, dict, ("tasks",))
+        except DamagedFileError:
+            return False
+        return True
+
     @classmethod
     def existing(cls, path: str | Path) -> "RunFolder":
         """The folder of an earlier run.
@@ -125,11 +185,23 @@ class RunFolder:
 
 
 def finished_runs(root: Path) -> list[RunFolder]:
-    """The finished runs at or below a folder, in the order of their names."""
-    return [RunFolder(path.parent) for path in sorted(root.rglob("result.json"))]
+    """The finished runs at or below a folder, in the order of their names; what is damaged is named and left out."""
+    return undamaged([RunFolder(path.parent) for path in sorted(root.rglob("result.json"))])
+
+
+def undamaged(folders: Sequence[RunFolder]) -> list[RunFolder]:
+    """Those of some finished runs whose results are complete; the others are named in the log."""
+    found = []
+    for folder in folders:
+        damage = folder.damage()
+        if damage:
+            _log.warning("left out: %s; python -m saltext.run resume=%s scores it again", damage, folder.root)
+        elif folder.result.exists():
+            found.append(folder)
+    return found
 
 
 def label(folder: RunFolder) -> str:
     """The name of a finished run's model in tables."""
-    name: str = json.loads(folder.result.read_text())["label"]
+    name: str = folder.read_result()["label"]
     return name

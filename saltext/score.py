@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pandas as pd
-from rich.console import Console
-from rich.progress import track
 
+from saltext import storage
+from saltext.console import bar, set_up_streams
 from saltext.data.tasks import TASK_BY_NAME
 from saltext.errors import ConfigError, SaltextError
 from saltext.evaluation.folders import DataSet, Layout, open_data
@@ -38,7 +38,7 @@ DEFAULT_METRICS = ("cc", "sim", "kl", "nss", "auc_judd", "auc_shuffled", "ig", "
 def progress(things: Iterable[Any], what: str, total: int) -> Iterable[Any]:
     """The things, with a bar on a terminal and four lines elsewhere, both on standard error."""
     if sys.stderr.isatty():
-        yield from track(things, what, total=total, console=Console(stderr=True))
+        yield from bar(things, what, total)
         return
     step = max(1, total // 4)
     for done, thing in enumerate(things, start=1):
@@ -131,7 +131,7 @@ def _places(data: DataSet, tasks: Sequence[str]) -> list[int]:
 def _write(scores: pd.DataFrame, shown: Sequence[tables.TaskTable], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     write_scores(out / "scores.csv", scores)
-    (out / "table.md").write_text("\n".join(tables.markdown(table) for table in shown), encoding="utf-8")
+    storage.write_text(out / "table.md", "\n".join(tables.markdown(table) for table in shown))
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -165,6 +165,7 @@ def _arguments() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point; see the module's help."""
+    set_up_streams()
     parser = _arguments()
     given = parser.parse_args(arguments)
     if given.baselines == (given.predictions is not None):
@@ -181,13 +182,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             resize=given.resize,
             allow_missing=given.allow_missing,
         )
-    except SaltextError as error:
+        shown = tables.tables(scores, {})
+        if given.out is not None:
+            _write(scores, shown, given.out)
+    except (SaltextError, OSError) as error:  # OSError: --out cannot be written to
         sys.exit(f"error: {error}")
-    shown = tables.tables(scores, {})
     for table in shown:
         tables.show(table)
-    if given.out is not None:
-        _write(scores, shown, given.out)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from saltext.models.baselines import BASELINES
 from saltext.reporting.scores import read_scores, write_scores
 from saltext.run_folder import RunFolder
 from saltext.training import ModelPredictor, ScoreboardModule, ScoredModule
+from saltext.training.out_of_memory import out_of_memory_in_words
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ def score_test(cfg: DictConfig, module: ScoredModule | None, data: SaliencyDataM
     """
     tester = build.tester(cfg)
     scored = ScoreboardModule(scoreboard(cfg, module, data), module)
-    tester.test(scored, datamodule=data, verbose=False)
+    with out_of_memory_in_words(tester):
+        tester.test(scored, datamodule=data, verbose=False)
     scores = scored.scores.assign(split="test", seed=cfg.seed)
     own = scores["variant"] == OWN
     return RunScores(_tidy(scores[own].drop(columns="variant")), _tidy(scores[~own]))
@@ -86,7 +88,11 @@ def write_run_scores(folder: RunFolder, scores: RunScores) -> None:
 
 
 def read_run_scores(folder: RunFolder) -> RunScores:
-    """What :func:`write_run_scores` wrote."""
+    """What :func:`write_run_scores` wrote.
+
+    Raises:
+        DamagedFileError: A table is missing, empty or cut.
+    """
     effect = folder.text_effect_scores
     return RunScores(read_scores(folder.scores), read_scores(effect) if effect.is_file() else pd.DataFrame())
 

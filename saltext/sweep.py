@@ -6,22 +6,24 @@ Shows the latest sweep started in a folder, finished or not: a row for each job,
 seeds and folds, and the best by the metric that chooses the epoch. Writes ``summary.md`` and ``summary.csv`` there.
 """
 
-import json
+import logging
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import pandas as pd
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from saltext.console import PRINT_WIDTH
+from saltext import storage
+from saltext.console import PRINT_WIDTH, not_essential, set_up_streams
 from saltext.errors import ConfigError, SaltextError
 from saltext.evaluation.protocols import STANDARD
 from saltext.jobs import Job, failure, latest_jobs, monitored, status
@@ -31,9 +33,14 @@ from saltext.reporting import spread
 from saltext.reporting.collect import pooled, show_pooled
 from saltext.reporting.scores import of_protocol
 from saltext.run_folder import RunFolder, label
+from saltext.trust import record
+from saltext.watched import watch_front
+
+_log = logging.getLogger("saltext.sweep")  # by name: run as a program, the module is called __main__
 
 # Jobs that differ in these alone are repetitions of one experiment.
 _REPEATS = frozenset(("seed", "data.fold", "data.split_seed"))
+_CHOICE = ("evaluation.monitor", "evaluation.mode")
 _ARROWS = {True: " ↑", False: " ↓", None: ""}
 
 
@@ -56,6 +63,16 @@ class Summary(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Hydra calls this before the first job."""
         _Sweep.config = config
+        if str(config.hydra.launcher.get("_target_")).endswith(".JoblibLauncher"):
+            _watch_from_the_start()
+
+
+def _watch_from_the_start() -> None:
+    """Have joblib's processes end with this one, also those that get no job; its launcher has no setting for that."""
+    from hydra_plugins.hydra_joblib_launcher import _core
+    from joblib import Parallel
+
+    _core.Parallel = partial(Parallel, initializer=watch_front)
 
 
 @contextmanager
@@ -81,12 +98,14 @@ def _finish(complete: bool) -> bool:
     folder = Path(cfg.hydra.sweep.dir)
     found = [job for job in latest_jobs(folder) if job.sweep == cfg.hydra.callbacks.summary.started]
     if found:
-        summarise(folder, found)
+        with not_essential("the summary of the jobs"):
+            summarise(folder, found)
     if complete:
         # What it imports, Lightning among it, takes seconds that the start of a command need not take.
         from saltext.reporting import study
 
-        study.write(cfg.name, [job.folder for job in found], folder)
+        with not_essential(f"the tables of the study {cfg.name}"):
+            study.write(cfg.name, [job.folder for job in found], folder)
     return all(status(job.folder) == "finished" for job in found)
 
 
@@ -105,8 +124,8 @@ def summarise(folder: Path, found: Sequence[Job]) -> None:
     table = job_table(found)
     scores, models = sweep_scores(found)
     remarks = [*_failures(found), *_best(found)]
-    table.to_csv(folder / "summary.csv", index=False, float_format="%.17g")
-    (folder / "summary.md").write_text(_markdown(table, remarks, _spread(scores, models)), encoding="utf-8")
+    storage.write_csv(folder / "summary.csv", table)
+    storage.write_text(folder / "summary.md", _markdown(table, remarks, _spread(scores, models)))
     _show(table, folder)
     if models:
         show_pooled(scores, models)
@@ -149,14 +168,19 @@ def job_table(found: Sequence[Job]) -> pd.DataFrame:
 
 
 def _outcome(folder: RunFolder) -> dict[str, float]:
-    cfg = OmegaConf.load(folder.config)
-    result = json.loads(folder.result.read_text())
+    result = folder.read_result()
     by_task = pd.DataFrame.from_dict(result["test"].get(STANDARD, {}).get(result["label"], {}), orient="index")
+    known: dict[str, float] = {"minutes": result["seconds"] / 60}
+    try:
+        evaluation = record(folder, ("evaluation.validation_metrics",)).evaluation
+    except SaltextError as error:
+        _log.warning("%s", error)
+        return known
     value = monitored(folder)
     return {
         "monitored": math.nan if value is None else value,
-        **{name: float(by_task[name].mean()) for name in cfg.evaluation.validation_metrics if name in by_task},
-        "minutes": result["seconds"] / 60,
+        **{name: float(by_task[name].mean()) for name in evaluation.validation_metrics if name in by_task},
+        **known,
     }
 
 
@@ -213,13 +237,15 @@ def _failures(found: Sequence[Job]) -> list[str]:
 def _best(found: Sequence[Job]) -> list[str]:
     """A line on the experiment whose finished jobs have the best mean of the monitored metric, if there are several."""
     values: dict[str, list[float]] = {}
+    readable = None
     for folder, experiment in _experiments(found).items():
         value = monitored(folder) if status(folder) == "finished" else None
         if value is not None:
+            readable = folder
             values.setdefault(experiment, []).append(value)
-    if len(values) < 2:
+    if readable is None or len(values) < 2:
         return []
-    evaluation = OmegaConf.load(next(job.folder.config for job in found if job.folder.result.is_file())).evaluation
+    evaluation = record(readable, _CHOICE).evaluation
     means = {experiment: fmean(several) for experiment, several in values.items()}
     winner = {"max": max, "min": min}[evaluation.mode](means, key=means.__getitem__)
     of_jobs = "1 job" if len(values[winner]) == 1 else f"mean of {len(values[winner])} jobs"
@@ -267,6 +293,7 @@ def _show(table: pd.DataFrame, folder: Path) -> None:
 
 def main() -> None:
     """Entry point; see the module's help."""
+    set_up_streams()
     if len(sys.argv) != 2 or {"-h", "--help"} & set(sys.argv):
         print(__doc__)
         sys.exit(len(sys.argv) != 2)

@@ -8,13 +8,14 @@ complete without.
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
+from saltext import storage
 from saltext.data import Split
 from saltext.errors import ConfigError
 from saltext.evaluation.protocols import STANDARD
@@ -28,6 +29,7 @@ from saltext.reporting.scores import means, of_protocol
 from saltext.reporting.text_effect import text_effects
 from saltext.run_folder import RunFolder
 from saltext.scoring import RunScores, read_run_scores
+from saltext.trust import mapping, read_text
 
 if TYPE_CHECKING:
     from wandb import Run
@@ -42,11 +44,11 @@ def tracked(cfg: DictConfig, folder: RunFolder) -> Iterator[None]:
     """Around everything a job does: its W&B run, if the configuration has one and this is the job's first process.
 
     A run that cannot go online (no key, no network) is kept in ``wandb/`` of the run's folder, and the log says how to
-    upload it. A resumed job goes on in the W&B run it was started in. What W&B refuses at the end is logged, and does
-    not make a job fail whose results are there.
+    upload it. A resumed job goes on in the W&B run it was started in. Whatever else W&B raises, at the start, meanwhile
+    or at the end, is logged, and the job goes on without it: its folder has everything.
 
     Args:
-        cfg: The job's resolved configuration; ``logger.wandb`` says how.
+        cfg: The job's resolved configuration; ``logger.wandb`` says how, and is taken out where W&B cannot be started.
         folder: The job's.
 
     Raises:
@@ -56,36 +58,52 @@ def tracked(cfg: DictConfig, folder: RunFolder) -> Iterator[None]:
         yield
         return
     run = _opened(cfg, folder)
+    if run is None:
+        with open_dict(cfg):
+            del cfg.logger["wandb"]
+        yield
+        return
     try:
         yield
     except BaseException:
-        run.finish(exit_code=1)
+        with suppress(Exception):
+            run.finish(exit_code=1)
         raise
     _finish(run, cfg, folder)
 
 
-def _opened(cfg: DictConfig, folder: RunFolder) -> "Run":
+def _opened(cfg: DictConfig, folder: RunFolder) -> "Run | None":
+    """The job's run, offline if it cannot be online; None if neither can be."""
     home = folder.root.absolute() / "wandb"
     # Tables are staged there until they are uploaded; W&B's own choice is the user's home.
     os.environ.setdefault("WANDB_DATA_DIR", str(home / "data"))
     os.environ.setdefault("WANDB_CACHE_DIR", str(home / "cache"))
-    import wandb
-
-    known = folder.wandb_id
-    arguments = _arguments(cfg, folder) | {"id": known.read_text().strip() if known.is_file() else None}
+    arguments = _arguments(cfg, folder)
     try:
-        run = wandb.init(**arguments, settings=wandb.Settings(quiet=True))
-    except wandb.Error as error:
-        _log.info("W&B cannot go online: %s", error)
-        run = wandb.init(**arguments | {"mode": "offline"}, settings=wandb.Settings(silent=True))
-    except ValueError as error:
-        raise ConfigError(
-            f"W&B refuses its settings; mend logger.wandb, or WANDB_* in the environment: {error}"
-        ) from error
-    if not run.disabled:
-        known.parent.mkdir(parents=True, exist_ok=True)
-        known.write_text(f"{run.id}\n")  # what it came to be: under `wandb agent`, W&B chooses
-    _log.info("W&B: %s", f"offline; `wandb sync {home}` uploads it" if run.offline else run.url or "disabled")
+        import wandb
+
+        known = folder.wandb_id
+        arguments["id"] = known.read_text(encoding="utf-8").strip() or None if known.is_file() else None
+        try:
+            run = wandb.init(**arguments, settings=wandb.Settings(quiet=True))
+        except ValueError as error:
+            raise ConfigError(
+                f"W&B refuses its settings; mend logger.wandb, or WANDB_* in the environment: {error}"
+            ) from error
+        except Exception as error:  # no key or network, but also its own process, or a disk
+            _log.info("W&B cannot go online: %s", error)
+            run = wandb.init(**arguments | {"mode": "offline"}, settings=wandb.Settings(silent=True))
+        if not run.disabled:
+            known.parent.mkdir(parents=True, exist_ok=True)
+            storage.write_text(
+                known, f"{run.id}\n", durable=True
+            )  # what it came to be: under `wandb agent`, W&B chooses
+        _log.info("W&B: %s", f"offline; `wandb sync {home}` uploads it" if run.offline else run.url or "disabled")
+    except ConfigError:
+        raise
+    except Exception as error:
+        _log.warning("W&B cannot be used, the run goes on without it: %s", error)
+        return None
     return run
 
 
@@ -107,7 +125,8 @@ def _arguments(cfg: DictConfig, folder: RunFolder) -> dict[str, Any]:
 
 
 def _config(cfg: DictConfig, folder: RunFolder, origin: Mapping[str, Any]) -> dict[str, Any]:
-    content: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    # Unresolved: what is left to resolve is what the environment is asked for, perhaps a password.
+    content: dict[str, Any] = OmegaConf.to_container(cfg, resolve=False, throw_on_missing=True)  # type: ignore[assignment]
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     return content | {"provenance": {**describe(), **origin, "processes": processes, "folder": str(folder.root)}}
 
@@ -117,14 +136,14 @@ def _composition(folder: RunFolder) -> dict[str, Any]:
     record = folder.root / ".hydra" / "hydra.yaml"
     if not record.is_file():
         return {}
-    hydra = OmegaConf.load(record).hydra
+    hydra = mapping(read_text(record), record)["hydra"]
     choices = {
         # "training@_global_.training" is the group "training"
         str(group).partition("@")[0]: choice
-        for group, choice in hydra.runtime.choices.items()
+        for group, choice in hydra["runtime"]["choices"].items()
         if not str(group).startswith("hydra/")
     }
-    return {"choices": choices, "overrides": list(hydra.overrides.task)}
+    return {"choices": choices, "overrides": list(hydra["overrides"]["task"])}
 
 
 def epoch_name(key: str) -> str:
@@ -152,13 +171,11 @@ def _direction(metric: Metric) -> str:
 
 
 def _finish(run: "Run", cfg: DictConfig, folder: RunFolder) -> None:
-    import wandb
-
     try:
         if not run.disabled:
             _upload(run, cfg, folder)
         run.finish()
-    except wandb.Error as error:
+    except Exception as error:  # the results are there
         _log.warning("W&B did not take everything: %s", error)
 
 

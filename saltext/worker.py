@@ -3,25 +3,27 @@
 Knows nothing of how the configuration was composed. Starting it again on the same folder continues the run.
 """
 
-import json
+import errno
 import logging
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
-from saltext import build, provenance
-from saltext.console import log_to, quiet_libraries
+from saltext import build, provenance, storage
+from saltext.console import log_to, not_essential, quiet_libraries, set_up_streams
 from saltext.data import SaliencyDataModule, Split
-from saltext.errors import DataError, SaltextError
-from saltext.launch import is_first, watch_parent
+from saltext.data.loading import lost_workers_said
+from saltext.errors import CheckpointError, DamagedFileError, DataError, SaltextError
+from saltext.launch import is_first
 from saltext.models.checkpoints import load_weights
+from saltext.models.feature_cache import FeatureCache
 from saltext.models.freezing import freeze_table
-from saltext.models.memory import FeatureStore, Memory
 from saltext.models.network import SaliencyNetwork
 from saltext.models.transalnet import TranSalNet
 from saltext.reporting import freeze, run_report
@@ -31,6 +33,9 @@ from saltext.scoring import RunScores, combined, read_run_scores, score_test, wr
 from saltext.stages import Stage, stages
 from saltext.tracking import tracked
 from saltext.training import SupervisedModule
+from saltext.training.checkpoint_io import newest_whole
+from saltext.training.out_of_memory import out_of_memory_in_words
+from saltext.trust import started
 
 _log = logging.getLogger("saltext.worker")  # by name: run as a program, the module is called __main__
 
@@ -47,87 +52,110 @@ def _record_split(folder: RunFolder, data: SaliencyDataModule) -> None:
         data.split.save(folder.split)
 
 
-def _train(stage: Stage, module: SupervisedModule, data: SaliencyDataModule) -> None:
+def _train(stage: Stage, module: SupervisedModule, data: SaliencyDataModule, own: Collection[str]) -> None:
     """Train a stage, or what is left of it, and leave the module with the weights to test."""
     folder = stage.folder
-    if not folder.finished_stage.is_file():
+    if not folder.has_trained:
         start = time.monotonic()
-        resume = str(folder.last) if folder.last.is_file() else None
+        resume, problem = newest_whole(folder.last)
         if resume:
-            _log.info("continuing from %s", resume)
+            _log.info("%scontinuing from %s", f"{problem}; " if problem else "", resume)
         elif stage.start:
-            load_weights(module.network, stage.start.chosen)
+            _load_trained(module, stage.start)
         if is_first():
-            _say_what_trains(module)
+            _say_what_trains(module, data)
         if isinstance(module.network, SaliencyNetwork):
             module.network.complete()
-        trainer = build.trainer(stage.cfg, folder, validates=bool(data.split.parts[data.choose_on]))
-        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+        trainer = build.trainer(stage.cfg, folder, validates=bool(data.split.parts[data.choose_on]), own=own)
+        with out_of_memory_in_words(trainer):
+            trainer.fit(module, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
         if is_first():
             _record_stage(stage, data, time.monotonic() - start)
-    load_weights(module.network, folder.chosen)
+    if is_first():
+        folder.previous.unlink(missing_ok=True)  # last.ckpt is written no more
+    _load_trained(module, folder)
 
 
-def _say_what_trains(module: SupervisedModule) -> None:
+def _load_trained(module: SupervisedModule, folder: RunFolder) -> None:
+    """Load the weights that a finished training chose."""
+    try:
+        load_weights(module.network, folder.chosen)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error} It was left by the training in {folder.root}, whose tested weights it holds: restore it from a "
+            "copy, or run the command that started the run again with rerun=true."
+        ) from error
+
+
+def _say_what_trains(module: SupervisedModule, data: SaliencyDataModule) -> None:
     network = module.network
     if isinstance(network, TranSalNet):
         freeze.show(freeze_table(network))
-    memory, store = _kept(network)
-    if memory is None or store is None or all(parameter.requires_grad for parameter in network.parameters()):
+    cache = _feature_cache(network)
+    if cache is None or all(parameter.requires_grad for parameter in network.parameters()):
         return
-    when = "" if memory.in_training else " in evaluation (data.augment=flip or none: in training, too)"
-    _log.info("what frozen parts make of an image is remembered%s in %s", when, store.path)
+    repeats = data.augment is None or getattr(data.augment, "images_come_back", False)
+    when = "" if repeats else " in evaluation (data.augment=flip or none: in training, too)"
+    _log.info("Caching features of frozen modules%s in %s", when, cache.folder)
 
 
-def _say_what_is_remembered(module: SupervisedModule) -> None:
-    _, store = _kept(module.network)
-    if store is not None and len(store):
-        _log.info("%d results of frozen parts take %.0f MiB in %s", len(store), store.disk_bytes / 2**20, store.path)
+def _say_what_is_cached(module: SupervisedModule) -> None:
+    cache = _feature_cache(module.network)
+    if cache is not None and len(cache):
+        _log.info("Feature cache: %d entries, %.0f MiB (%s)", len(cache), cache.disk_bytes / 2**20, cache.folder)
 
 
-def _kept(network: nn.Module) -> tuple[Memory | None, FeatureStore | None]:
-    """A network's memory, and where it keeps results for later runs."""
-    memory = network.memory if isinstance(network, SaliencyNetwork) else None
-    return memory, memory.store if memory is not None and isinstance(memory.store, FeatureStore) else None
+def _feature_cache(network: nn.Module) -> FeatureCache | None:
+    return network.feature_cache if isinstance(network, SaliencyNetwork) else None
 
 
 def _record_stage(stage: Stage, data: SaliencyDataModule, seconds: float) -> None:
     """Say that a stage is finished, and which pairs it was trained on."""
     trained = [data.pairs[number].name for number in data.indices("train")]
     record = {"tasks": list(data.tasks), "epochs": stage.cfg.trainer.max_epochs, "seconds": round(seconds)}
-    stage.folder.finished_stage.write_text(json.dumps({**record, "trained_on": trained}) + "\n")
+    storage.write_json(stage.folder.finished_stage, {**record, "trained_on": trained}, durable=True)
 
 
-def run_stage(stage: Stage, run: RunFolder) -> RunScores | None:
+def run_stage(stage: Stage, run: RunFolder, own: Collection[str] = ()) -> RunScores | None:
     """Train a stage, if that was not done before, and score its test pairs.
+
+    Args:
+        stage: The stage.
+        run: Folder of the run it belongs to.
+        own: What may be built besides what ``conf/`` names, see :mod:`saltext.trust`.
 
     Returns:
         Scores, or None for a stage that is not tested.
     """
     cfg = stage.cfg
-    if stage.folder.finished_stage.is_file() and not stage.tests:
+    trained = stage.folder.has_trained or "_target_" not in cfg.model
+    if trained and not stage.tests:
         return None
-    if stage.name and stage.folder.scores.is_file():
-        return read_run_scores(stage.folder)
+    if trained and stage.folder.scores.exists():
+        try:
+            return read_run_scores(stage.folder)
+        except DamagedFileError as error:
+            _log.info("%s; the test pairs are scored again", error)
     if stage.name:
         _log.info("stage %s: %s", stage.name, ", ".join(cfg.data.tasks or ["all tasks"]))
     L.seed_everything(cfg.seed, workers=True, verbose=False)
-    module = build.module(cfg)
-    data = build.datamodule(cfg)
+    module = build.module(cfg, own)
+    data = build.datamodule(cfg, own)
     data.prepare_data()
     data.setup()
     _record_split(run, data)
     if module is not None:
-        _train(stage, module, data)
+        _train(stage, module, data, own)
     if not stage.tests:
         return None
     scores = score_test(cfg, module, data)
+    if is_first():
+        write_run_scores(stage.folder, scores)
     if is_first() and module is not None:
-        _say_what_is_remembered(module)
-        run_report.write_picture(cfg, stage.folder, module, data, scores.pairs)
-        run_report.write_swap_picture(stage.folder, module, data, scores)
-        if stage.name:
-            write_run_scores(stage.folder, scores)
+        _say_what_is_cached(module)
+        with not_essential("the pictures of the test pairs"):
+            run_report.write_picture(cfg, stage.folder, module, data, scores.pairs)
+            run_report.write_swap_picture(stage.folder, module, data, scores)
     return scores
 
 
@@ -137,8 +165,13 @@ def _result(cfg: DictConfig, scores: RunScores, seconds: int) -> dict[str, Any]:
     return {"label": cfg.label, "seed": cfg.seed, "seconds": seconds, "test": tested}
 
 
-def train_and_test(cfg: DictConfig, folder: RunFolder) -> None:
+def train_and_test(cfg: DictConfig, folder: RunFolder, own: Collection[str] = ()) -> None:
     """Everything a run does, from a resolved configuration to the files in its folder.
+
+    Args:
+        cfg: The configuration.
+        folder: The folder.
+        own: What may be built besides what ``conf/`` names, see :mod:`saltext.trust`.
 
     Raises:
         SaltextError: Something a user can mend, before training starts.
@@ -147,31 +180,55 @@ def train_and_test(cfg: DictConfig, folder: RunFolder) -> None:
     if is_first():
         provenance.write(folder.provenance)
     build.check_evaluation(cfg)
-    data = build.datamodule(cfg)
+    data = build.datamodule(cfg, own)
     build.check_conditions(cfg, data.conditions)
     schedule = stages(cfg, folder, data.conditions)
-    scores = combined([found for stage in schedule if (found := run_stage(stage, folder)) is not None])
+    scores = combined([found for stage in schedule if (found := run_stage(stage, folder, own)) is not None])
     if not is_first():
         return
-    how = run_report.circumstances(Split.load(folder.split), cfg.data.choose_on)
-    run_report.write_tables(folder, scores, how, data.published)
+    # First what was found, then what shows it: that may fail, by a terminal, a picture or a full disk.
+    if schedule[0].name:  # the scores of a run without stages are there already
+        write_run_scores(folder, scores)
     seconds = round(time.monotonic() - start)
-    folder.result.write_text(json.dumps(_result(cfg, scores, seconds), indent=1) + "\n")
+    storage.write_json(folder.result, _result(cfg, scores, seconds), durable=True)
+    with not_essential("the tables"):
+        how = run_report.circumstances(Split.load(folder.split), cfg.data.choose_on)
+        run_report.write_tables(folder, scores, how, data.published)
     _log.info("done in %d min %d s: %s", seconds // 60, seconds % 60, folder.root)
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def no_room(error: OSError, folder: RunFolder) -> str:
+    """What a full disk means to a run: what it did not take, what is kept, and how to go on."""
+    kept = sorted(folder.root.glob("**/last*.ckpt"), key=lambda path: path.stat().st_mtime)
+    state = f"Kept: {kept[-1]} and all that was scored" if kept else "No epoch was finished"
+    what = f" ({error.filename})" if error.filename else ""
+    return (
+        f"the disk is full: {error.strerror}{what}. {state}. Make room where {folder.root} is, then go on with "
+        f"python -m saltext.run resume={folder.root}"
+    )
 
 
 def main() -> None:
     """Entry point; the only argument is a run's folder."""
-    watch_parent()
+    set_up_streams()
     folder = RunFolder(Path(sys.argv[1]))
     log_to(folder.log)
     quiet_libraries()
-    cfg = OmegaConf.load(folder.config)
     try:
-        with tracked(cfg, folder):  # type: ignore[arg-type]
-            train_and_test(cfg, folder)  # type: ignore[arg-type]
+        configured = started(folder)
+        with tracked(configured.cfg, folder), lost_workers_said():
+            train_and_test(configured.cfg, folder, configured.own)
     except SaltextError as error:
         _log.error("error: %s", error)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            _log.exception("the run failed")
+            sys.exit(1)
+        _log.error("error: %s", no_room(error, folder))
         sys.exit(2)
     except Exception:
         _log.exception("the run failed")

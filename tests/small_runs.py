@@ -7,7 +7,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from saltext import worker
+from saltext import trust, worker
 from saltext.console import quiet_libraries
 from saltext.run import config_folder
 from saltext.run_folder import RunFolder
@@ -44,7 +44,7 @@ def ran(folder: RunFolder, *overrides: str) -> RunFolder:
     """A run from composing to its tables."""
     folder.root.mkdir(parents=True)
     cfg = composed(*overrides)
-    OmegaConf.save(cfg, folder.config)
+    trust.write(cfg, folder)
     quiet_libraries()
     worker.train_and_test(cfg, folder)
     return folder

@@ -96,10 +96,7 @@ def test_checkpoints_stay_in_the_run_folder(tmp_path: Path) -> None:
         assert Path(callback.dirpath) == tmp_path / "checkpoints"  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("augment", "in_training"), [("standard", False), ("flip", True), ("none", True)])
-def test_frozen_features_are_remembered_in_training_only_where_images_come_back(
-    augment: str, in_training: bool
-) -> None:
-    memory = build.module(smoke(f"data/augment={augment}")).network.memory
-    assert memory.in_training == in_training
-    assert build.module(smoke(f"data/augment={augment}", "cache_features=false")).network.memory is None
+def test_features_of_frozen_modules_are_cached_beside_the_decoded_data(tmp_path: Path) -> None:
+    where = f"data.cache_dir={tmp_path}"
+    assert build.module(smoke(where)).network.feature_cache.folder == tmp_path / "features"
+    assert build.module(smoke(where, "cache_features=false")).network.feature_cache is None

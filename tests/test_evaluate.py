@@ -2,11 +2,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
+from saltext import trust
 from saltext.errors import ConfigError
 from saltext.evaluate import configuration, largest_difference
 from saltext.run_folder import RunFolder
+from tests.small_runs import composed
 
 
 def table(cc: list[float], ids: tuple[str, str] = ("1", "2")) -> pd.DataFrame:
@@ -28,6 +30,10 @@ def test_tables_of_different_pairs_are_not_compared() -> None:
 
 def test_one_machine_scores_what_several_trained(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    OmegaConf.save(OmegaConf.create({"trainer": {"num_nodes": 4, "devices": 2}}), folder.config)
-    assert configuration(folder, OmegaConf.create({})).trainer == {"num_nodes": 1, "devices": 2}
-    assert configuration(folder, OmegaConf.create({"trainer": {"num_nodes": 2}})).trainer.num_nodes == 2
+    trust.write(composed("preset=smoke", "trainer.num_nodes=4", "trainer.devices=2"), folder)
+
+    def trainer(**changes: int) -> DictConfig:
+        return configuration(folder, OmegaConf.create({"trainer": changes})).cfg.trainer
+
+    assert (trainer().num_nodes, trainer().devices) == (1, 2)
+    assert trainer(num_nodes=2).num_nodes == 2

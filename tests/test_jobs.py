@@ -32,8 +32,9 @@ def composed(*overrides: str) -> DictConfig:
 
 @pytest.mark.parametrize(
     "override",
-    ["seed=7", "optimizer.lr=0.5", "data.tasks=[pure]", "trainer.devices=2", "model/blend=none", "data.root=elsewhere"],
-)
+    ["seed=7", "optimizer.lr=0.5", "data.tasks=[pure]", "trainer.devices=2", "model/blend=none", "data.root=elsewhere",
+     "trainer.deterministic=true", "trainer.deterministic=warn"],
+)  # fmt: skip
 def test_what_can_change_a_result_changes_the_digest(override: str) -> None:
     assert digest(composed(override)) != digest(composed())
 
@@ -41,7 +42,7 @@ def test_what_can_change_a_result_changes_the_digest(override: str) -> None:
 @pytest.mark.parametrize(
     "override",
     ["output_dir=elsewhere", "name=other", "rerun=true", "data.num_workers=3", "data.cache_dir=x", "~logger.csv",
-     "trainer.devices=[3]"],
+     "trainer.devices=[3]", "~trainer.deterministic"],
 )  # fmt: skip
 def test_what_cannot_change_a_result_leaves_the_digest(override: str) -> None:
     assert digest(composed(override)) == digest(composed())
@@ -115,6 +116,14 @@ def test_a_single_run_has_a_folder_of_its_own_each_time(saltext: Session) -> Non
     assert saltext("hydra.run.dir=${output_dir}/one") == 0
     assert len(saltext.started) == 1
     assert not (saltext.outputs / "one" / "job.json").exists()
+
+
+def test_a_run_that_the_system_ended_says_so(
+    saltext: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(jobs, "launch", lambda *_: -9)
+    assert saltext("hydra.run.dir=${output_dir}/one") == 137
+    assert "error: the run was ended by SIGKILL" in capsys.readouterr().err
 
 
 def test_jobs_that_finished_are_not_run_again_by_the_same_command(
@@ -308,7 +317,7 @@ def make_run(folder: RunFolder, *, split: bool = True, finished: bool = False, a
     if split:
         folder.split.touch()
     if finished:
-        folder.result.touch()
+        write_run(folder, composed(), cc=0.5)
     os.utime(folder.config, (1e9 - age, 1e9 - age))
     return folder
 

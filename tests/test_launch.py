@@ -1,26 +1,32 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+from saltext import watched
 from saltext.errors import ConfigError
-from saltext.launch import check_world, gpus_from_pool, node_rank, rendezvous, watch_parent
+from saltext.launch import INTERRUPTED, check_world, gpus_from_pool, node_rank, rendezvous
+from tests.conftest import ROOT
 
-WORKER = "import time; from saltext.launch import watch_parent; watch_parent(); print('up', flush=True); time.sleep(60)"
+# A worker that needs a while until its own first line.
+WORKER = "import time; print('up', flush=True); time.sleep(60)"
 
 
-def start(watched: bool) -> "subprocess.Popen[str]":
-    environment = {**os.environ, "SALTEXT_PARENT_WATCHED": "1" if watched else ""}
+def start(folder: Path, *line: str, **environment: str) -> "subprocess.Popen[str]":
+    (folder / "slow_worker.py").write_text(WORKER)
+    path = os.pathsep.join([str(folder), str(ROOT)])
     worker = subprocess.Popen(
-        [sys.executable, "-c", WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    )
+        [sys.executable, *line], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": path, **environment},
+    )  # fmt: skip
     assert worker.stdout is not None
     assert worker.stdout.readline() == "up\n"
     return worker
@@ -37,15 +43,15 @@ def hang_up(worker: "subprocess.Popen[str]") -> None:
     worker.stdin.close()  # what a killed parent's end of the pipe does
 
 
-def test_a_worker_ends_when_its_parent_is_gone() -> None:
-    worker = start(watched=True)
+def test_a_worker_ends_when_its_parent_is_gone_also_while_it_imports(tmp_path: Path) -> None:
+    worker = start(tmp_path, *watched.COMMAND, "slow_worker", **watched.ENVIRONMENT)
     assert worker.poll() is None
     hang_up(worker)
     assert reap(worker) != 0
 
 
-def test_a_worker_started_by_hand_does_not_watch_its_input() -> None:
-    worker = start(watched=False)
+def test_a_worker_started_by_hand_does_not_watch_its_input(tmp_path: Path) -> None:
+    worker = start(tmp_path, *watched.COMMAND, "slow_worker", SALTEXT_PARENT_WATCHED="")
     hang_up(worker)
     time.sleep(0.5)
     still_running = worker.poll() is None
@@ -54,18 +60,45 @@ def test_a_worker_started_by_hand_does_not_watch_its_input() -> None:
     assert still_running
 
 
-def test_watching_without_a_parent_starts_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watching_without_a_parent_or_a_command_starts_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SALTEXT_PARENT_WATCHED", raising=False)
     before = threading.active_count()
-    watch_parent()
+    watched.watch_parent()
+    monkeypatch.setenv("SALTEXT_FRONT", "")
+    watched.watch_front()
+    watched.announce_front()
+    watched.watch_front()  # its own
     assert threading.active_count() == before
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes under /proc")
+@pytest.mark.parametrize("waits", [True, False], ids=["pidfd", "polling"])
+def test_a_launchers_process_ends_with_the_command_that_began_it(tmp_path: Path, waits: bool) -> None:
+    # It keeps the pipe of its own worker open, and nobody else would notice that the command is gone.
+    line = "import os; from saltext import watched; watched.watch_front(); import slow_worker"
+    if not waits:
+        line = f"import os; vars(os).pop('pidfd_open', None); {line}"
+    front = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    job = start(tmp_path, "-c", line, SALTEXT_FRONT=str(front.pid))
+    assert job.poll() is None
+    front.kill()
+    front.wait()
+    assert reap(job) == 1
+    hang_up(job)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes under /proc")
+def test_a_launchers_process_whose_command_is_gone_before_it_starts_does_not_begin(tmp_path: Path) -> None:
+    front = subprocess.Popen([sys.executable, "-c", ""])
+    front.wait()
+    line = "import time; from saltext import watched; watched.watch_front(); time.sleep(60)"
+    done = subprocess.run([sys.executable, "-c", line], env={**os.environ, "SALTEXT_FRONT": str(front.pid)}, timeout=30)
+    assert done.returncode == 1
 
 
 # A worker that says which process it is, and what it was told of the others, in a file named after its rank.
 RANK = """
 import os, pathlib, sys, time
-from saltext.launch import watch_parent
-watch_parent()
 folder, what = pathlib.Path(sys.argv[1]), sys.argv[2]
 told = [os.environ.get(name, "") for name in ("WORLD_SIZE", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")]
 part = folder / f"{os.environ.get('RANK', '0')}.part"
@@ -73,14 +106,29 @@ part.write_text(" ".join([str(os.getpid()), *told]))
 part.rename(part.with_suffix(".rank"))
 if what == "fail" and os.environ.get("RANK") == "1":
     sys.exit(3)
-time.sleep(0 if what == "end" else 120)
+if what == "meet":
+    import torch, torch.distributed
+    torch.distributed.init_process_group("gloo")
+    met = torch.ones(1)
+    torch.distributed.all_reduce(met)
+    torch.distributed.destroy_process_group()
+    part.with_suffix(".met").write_text(str(met.item()))
+if what == "stubborn":
+    import signal
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+time.sleep(0 if what in ("end", "meet") else 120)
 """
 # A process that was started in the background may have inherited that it ignores Ctrl-C.
 LAUNCH = """
-import signal, sys
+import os, signal, socket, sys
 from saltext.launch import launch
+if "HOST" in os.environ:
+    socket.sethostname(os.environ["HOST"])
 signal.signal(signal.SIGINT, signal.default_int_handler)
-sys.exit(launch("rank", sys.argv[1:3], *map(int, sys.argv[3:])))
+try:
+    sys.exit(launch("rank", sys.argv[1:3], *map(int, sys.argv[3:])))
+except KeyboardInterrupt:
+    sys.exit(130)
 """
 
 
@@ -88,11 +136,13 @@ sys.exit(launch("rank", sys.argv[1:3], *map(int, sys.argv[3:])))
 def launched(tmp_path: Path) -> Callable[..., "subprocess.Popen[bytes]"]:
     """Starts a process that launches ranks: what they do, how many, on how many machines, and its environment."""
     (tmp_path / "rank.py").write_text(RANK)
-    path = os.pathsep.join([str(tmp_path), str(Path(__file__).resolve().parents[1])])
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
 
-    def start(what: str, ranks: int, machines: int = 1, **variables: str) -> "subprocess.Popen[bytes]":
+    def start(
+        what: str, ranks: int, machines: int = 1, before: Sequence[str] = (), **variables: str
+    ) -> "subprocess.Popen[bytes]":
         environment = {**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "", **variables}
-        command = [sys.executable, "-c", LAUNCH, str(tmp_path), what, str(ranks), str(machines)]
+        command = [*before, sys.executable, "-c", LAUNCH, str(tmp_path), what, str(ranks), str(machines)]
         return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
 
     return start
@@ -131,6 +181,34 @@ def test_stopping_the_front_leaves_no_rank_behind(
     front.send_signal(number)
     assert front.wait(180) != 0
     assert all(gone(words[0]) for words in ranks.values())
+
+
+@needs_proc
+@pytest.mark.slow
+@pytest.mark.parametrize(("ranks", "seconds"), [(1, 30), (2, 10)])
+def test_interrupting_the_front_ends_ranks_that_do_not_listen_within_seconds(
+    launched: Callable[..., "subprocess.Popen[bytes]"], tmp_path: Path, ranks: int, seconds: float
+) -> None:
+    front = launched("stubborn", ranks)
+    found = said(tmp_path, ranks)
+    time.sleep(1)  # until they do not listen
+    began = time.monotonic()
+    front.send_signal(signal.SIGINT)
+    assert front.wait(60) == INTERRUPTED
+    assert time.monotonic() - began < seconds
+    assert all(gone(words[0]) for words in found.values())
+
+
+@pytest.mark.slow
+def test_ranks_of_a_machine_whose_name_nobody_can_resolve_meet(
+    launched: Callable[..., "subprocess.Popen[bytes]"], tmp_path: Path
+) -> None:
+    alone = ["unshare", "--uts", sys.executable, "-c", "import socket; socket.sethostname('nosuchhost')"]
+    if shutil.which("unshare") is None or subprocess.run(alone, capture_output=True).returncode:
+        pytest.skip("only root can give a process a host name of its own")
+    front = launched("meet", 2, before=("unshare", "--uts"), HOST="nosuchhost")
+    assert front.wait(300) == 0
+    assert sorted(path.read_text() for path in tmp_path.glob("*.met")) == ["2.0", "2.0"]
 
 
 @needs_proc

@@ -26,10 +26,99 @@ def test_models_metrics_and_losses_know_neither_lightning_nor_hydra(path: Path) 
 
 def test_the_page_alone_knows_gradio() -> None:
     knowing = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if "gradio" in imported(path)}
-    assert knowing == {"demo/page.py", "demo/server.py"}
+    assert knowing == {"demo/gate.py", "demo/page.py", "demo/server.py"}
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_user_mistakes_are_not_caught_by_assert(path: Path) -> None:
     asserts = [n.lineno for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Assert)]
     assert not asserts, f"lines {asserts}: raise an error that says what to do"
+
+
+# Writing
+
+# Each with why what it writes needs no replacing.
+WRITES_ITSELF = {
+    "storage.py": "is the writer",
+    "console.py": "logs are appended to",
+    "jobs.py": "logs are appended to",
+    "data/cache.py": "builds in a folder of its own, which it renames",
+    "data/synthetic.py": "builds in a folder of its own, which it renames",
+    "models/feature_cache.py": "records with checksums in place; a lost one is computed again",
+    "demo/answer.py": "a picture for warming up, in a temporary folder",
+    "reporting/extremes.py": "writes into memory",
+    "benchmarks": "measures, and leaves nothing that is read",
+}
+WRITING = {
+    "write_text",
+    "write_bytes",
+    "to_csv",
+    "savefig",
+    "save",
+    "copyfile",
+    "copy2",
+    "move",
+    "dump",
+    "touch",
+    "FileHandler",
+}
+_MODES = set("wax+")
+
+
+def writes(path: Path) -> list[int]:
+    """Lines where a module writes to a file that is not the part of ``storage.replacing``."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    parts = {
+        item.optional_vars.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.With)
+        for item in node.items
+        if isinstance(item.optional_vars, ast.Name) and "replacing(" in ast.unparse(item.context_expr)
+    }
+    # What is opened for writing as a part, or in memory, may be written to.
+    streams = {
+        item.optional_vars.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.With)
+        for item in node.items
+        if isinstance(item.optional_vars, ast.Name) and {"part.open('wb')", "BytesIO"} & set(_calls(item.context_expr))
+    }
+    fine = parts | streams
+    return [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Call) and _writes(node, fine)]
+
+
+def _calls(node: ast.AST) -> list[str]:
+    return [ast.unparse(inner) for inner in ast.walk(node) if isinstance(inner, ast.Call)] + [
+        inner.attr for inner in ast.walk(node) if isinstance(inner, ast.Attribute)
+    ]
+
+
+def _writes(call: ast.Call, fine: set[str]) -> bool:
+    function = call.func
+    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    owner = ast.unparse(function.value) if isinstance(function, ast.Attribute) else ""
+    given = [*call.args, *(keyword.value for keyword in call.keywords)]
+    named = {owner, *(inner.id for value in given for inner in ast.walk(value) if isinstance(inner, ast.Name))}
+    if owner == "storage" or named & fine:
+        return False
+    if name in ("open", "fdopen"):
+        modes = [value.value for value in given if isinstance(value, ast.Constant) and isinstance(value.value, str)]
+        return any(set(mode) <= set("rwaxbt+") and set(mode) & _MODES for mode in modes)
+    if name == "to_csv":
+        return bool(call.args)  # without a path it is a text
+    return name in WRITING and owner not in ("data.split", "logger")
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_what_is_read_later_is_written_by_the_one_writer(path: Path) -> None:
+    name = path.relative_to(PACKAGE).as_posix()
+    if name in WRITES_ITSELF or name.partition("/")[0] in WRITES_ITSELF:
+        return
+    assert not writes(path), f"lines {writes(path)}: write through saltext.storage, or say here why not"
+
+
+def test_a_file_written_in_place_would_be_found(tmp_path: Path) -> None:
+    for line in ("path.write_text(x)", "table.to_csv(path)", "open(p, 'w')", "p.open('ab')", "torch.save(x, p)",
+                 "figure.savefig(p)", "OmegaConf.save(c, p)", "np.save(p, x)", "json.dump(x, f)"):  # fmt: skip
+        (tmp_path / "a.py").write_text(line)
+        assert writes(tmp_path / "a.py") == [1], line

@@ -79,7 +79,7 @@ def test_the_effect_of_the_text_is_measured_where_one_was_read(finished: RunFold
 
 
 def test_the_run_is_scored_again_to_the_same_numbers(finished: RunFolder) -> None:
-    again = evaluate(configuration(finished, OmegaConf.create()), finished).pairs
+    again = evaluate(configuration(finished, OmegaConf.create()).cfg, finished).pairs
     own = read_scores(finished.scores)
     np.testing.assert_allclose(again["cc"], own["cc"], rtol=0, atol=1e-6)
 

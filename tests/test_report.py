@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from saltext import report
+from saltext import report, trust
 from saltext.data import Split
 from saltext.errors import ConfigError
 from saltext.report import requested, write
@@ -98,6 +98,7 @@ def copied(run: RunFolder, to: Path, label: str | None = None) -> RunFolder:
         folder.result.write_text(json.dumps(result | {"label": label}))
         cfg.label = label
         OmegaConf.save(cfg, folder.config)
+    trust.write(OmegaConf.load(folder.config), folder)  # type: ignore[arg-type]  # as if it had run there
     return folder
 
 

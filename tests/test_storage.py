@@ -3,9 +3,11 @@
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from saltext import storage
+from saltext.errors import DamagedFileError
 
 
 def test_a_file_is_created_with_its_content(tmp_path: Path) -> None:
@@ -79,3 +81,68 @@ def test_durable_content_is_flushed_before_it_takes_its_place(tmp_path: Path, mo
     storage.write_text(path, "content", durable=True)
     assert flushed[0] == (False, True), "the file, before it is in its place"
     assert flushed[1][0], "the folder, afterwards"
+
+
+def test_the_old_file_is_kept_under_the_name_that_is_asked_for(tmp_path: Path) -> None:
+    path, before = tmp_path / "a", tmp_path / "b"
+    for content in ("first", "second"):
+        with storage.replacing(path, keep=before) as part:
+            part.write_text(content)
+    assert (path.read_text(), before.read_text()) == ("second", "first")
+
+
+# What is read back
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1, 2", "null", "[]", "\x00\x00", '{"label": "a"}', "[" * 100_000])
+def test_a_damaged_record_is_named(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "result.json"
+    path.write_text(content)
+    with pytest.raises(DamagedFileError, match=r"result\.json is damaged: expected"):
+        storage.read_json(path, dict, ("label", "test"))
+    with pytest.raises(DamagedFileError, match="got no file"):
+        storage.read_json(tmp_path / "other.json", dict)
+
+
+TABLE = pd.DataFrame(
+    {"image_id": ["007", "008", "009"], "text": ['a "b",\nc', "näher\u2028d", ""], "cc": [0.1, None, 1e-9]}
+)
+
+
+def test_a_table_that_was_written_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    storage.write_csv(path, TABLE)
+    storage.check_csv(path)
+    read = pd.read_csv(path, dtype={"image_id": str}, keep_default_na=False)
+    assert list(read["text"]) == list(TABLE["text"])
+    storage.write_csv(path, TABLE[:1])
+    storage.check_csv(path)
+
+
+def test_a_table_cut_anywhere_is_named_even_between_two_lines(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    storage.write_csv(path, TABLE)
+    content = path.read_bytes()
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        with pytest.raises(DamagedFileError, match=r"scores\.csv is damaged"):
+            storage.check_csv(path)
+
+
+def test_a_table_without_a_record_is_read_and_one_cut_inside_a_line_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    storage.write_csv(path, TABLE)
+    (tmp_path / "rows.json").unlink()
+    storage.check_csv(path)
+    content = path.read_bytes()
+    path.write_bytes(content[:-3])
+    with pytest.raises(DamagedFileError, match="cut"):
+        storage.check_csv(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"\x00" * 100])
+def test_what_is_no_table_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_bytes(content)
+    with pytest.raises(DamagedFileError, match=r"scores\.csv is damaged"):
+        storage.check_csv(path)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from saltext.jobs import Job, latest_jobs
 from saltext.reporting.scores import read_scores
 from saltext.run import config_folder
 from saltext.run_folder import RunFolder
-from saltext.sweep import job_table, jobs, main, summarise
+from saltext.sweep import Summary, _Sweep, job_table, jobs, main, summarise
 from tests.made_up_runs import write_run
 
 # What is said of jobs, made up
@@ -206,3 +207,21 @@ def test_every_launcher_runs_two_ranks_beside_a_job_that_fails(outputs: Path, la
             pytest.skip("the basic launcher's test did not run")
         reference = read_scores(latest_jobs(first)[1].folder.scores)
     pd.testing.assert_frame_equal(read_scores(ours.scores), reference, rtol=0, atol=1e-6)
+
+
+def _watching() -> list[str]:
+    time.sleep(0.2)  # until the other process has a job as well
+    return [thread.name for thread in threading.enumerate()]
+
+
+def test_every_process_of_joblib_watches_the_command_from_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    joblib = pytest.importorskip("joblib")
+    launcher = pytest.importorskip("hydra_plugins.hydra_joblib_launcher._core", reason="the extra parallel brings it")
+    monkeypatch.setenv("SALTEXT_FRONT", str(os.getpid()))
+    monkeypatch.setattr(launcher, "Parallel", joblib.Parallel)
+    target = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
+    monkeypatch.setattr(_Sweep, "config", None)
+    Summary("now").on_multirun_start(OmegaConf.create({"hydra": {"launcher": {"_target_": target}}}))
+    found = launcher.Parallel(n_jobs=2, backend="loky")(joblib.delayed(_watching)() for _ in range(2))
+    assert all("saltext-front" in names for names in found)
+    joblib.externals.loky.get_reusable_executor().shutdown(kill_workers=True)

@@ -10,8 +10,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import wandb
+from omegaconf import DictConfig, OmegaConf
 
 from saltext import tracking
+from saltext.errors import ConfigError
 from saltext.reporting.scores import read_scores
 from saltext.run_folder import RunFolder
 from saltext.scoring import RunScores
@@ -65,6 +68,66 @@ def saltext(*arguments: str, home: Path, **environment: str) -> "subprocess.Comp
         capture_output=True, text=True, timeout=300, check=False, cwd=home,
         env={**inherited, "PYTHONPATH": str(PACKAGE.parent), **own, **environment},
     )  # fmt: skip
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> tuple[DictConfig, RunFolder]:
+    """A job that asks for W&B, and its folder."""
+    settings = {"_target_": "saltext.training.loggers.StageLogger", "project": "saltext", "tags": [], "mode": None}
+    cfg = {"logger": {"csv": {}, "wandb": settings}, "model": {"name": "tranblend"}, "data": {"tasks": None}}
+    return OmegaConf.create(cfg), RunFolder(tmp_path)
+
+
+class FailingRun:
+    """An open run whose process is gone."""
+
+    id, offline, disabled, url = "a1", True, False, None
+
+    def __getattr__(self, name: str) -> Any:
+        raise BrokenPipeError("W&B's process is gone")
+
+
+FAILURES = [OSError(28, "No space left on device"), wandb.Error("no"), RuntimeError("service"), ImportError("protobuf")]
+
+
+@pytest.mark.parametrize("error", FAILURES)
+def test_a_wandb_that_cannot_be_started_is_done_without(
+    configured: tuple[DictConfig, RunFolder],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+) -> None:
+    def fail(**_: Any) -> None:
+        raise error
+
+    cfg, folder = configured
+    monkeypatch.setattr(wandb, "init", fail)
+    with tracking.tracked(cfg, folder):
+        assert list(cfg.logger) == ["csv"]
+    assert "the run goes on without it" in caplog.text
+
+
+def test_a_wandb_that_ends_meanwhile_fails_no_finished_run_and_hides_no_error(
+    configured: tuple[DictConfig, RunFolder], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cfg, folder = configured
+    monkeypatch.setattr(wandb, "init", lambda **_: FailingRun())
+    with tracking.tracked(cfg, folder):
+        pass
+    assert "W&B did not take everything" in caplog.text
+    with pytest.raises(ConfigError, match="of the run's own"), tracking.tracked(cfg, folder):
+        raise ConfigError("of the run's own")
+
+
+def test_settings_that_wandb_does_not_know_are_a_mistake_before_training(
+    configured: tuple[DictConfig, RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_: Any) -> None:
+        raise ValueError("mode: 'onlin' is none of online, offline")
+
+    monkeypatch.setattr(wandb, "init", fail)
+    with pytest.raises(ConfigError, match=r"mend logger\.wandb.*onlin"), tracking.tracked(*configured):
+        pass
 
 
 SMALL = ("preset=smoke", "trainer.max_epochs=2", "evaluation.baselines=[uniform]")

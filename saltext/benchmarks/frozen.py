@@ -1,4 +1,4 @@
-"""What frozen encoders cost a training step, computed each time and read back from :mod:`saltext.models.memory`."""
+"""What frozen encoders cost a training step, computed each time and read back from a feature cache."""
 
 import time
 from collections.abc import Callable
@@ -8,14 +8,15 @@ from itertools import cycle
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from saltext.benchmarks import harness
 from saltext.benchmarks.steps import Batch, Model, generate
+from saltext.data.keys import ImageKey, ImageSource
 from saltext.errors import ConfigError
 from saltext.losses import PAPER_WEIGHTS, SaliencyLoss
+from saltext.models.feature_cache import FeatureCache, Features, addressed
 from saltext.models.freezing import freeze
-from saltext.models.memory import Features, FeatureStore, Memory
 from saltext.models.text import TextFeatures
 from saltext.models.text.memo import RememberingTextEncoder
 from saltext.models.tranblend import TranBlend
@@ -26,10 +27,10 @@ Calls = dict[str, Callable[[Batch], object]]
 BATCHES = 4
 """Of different images, so that what is read back is not always the same."""
 
-ALL_COMPUTED, TEXTS_REMEMBERED, ALL_READ_BACK = (
+ALL_COMPUTED, TEXTS_CACHED, ALL_CACHED = (
     "image and text features computed",
-    "text features remembered",
-    "text features remembered, image features read back",
+    "text features cached",
+    "text and image features cached",
 )
 """Ways to take a step."""
 
@@ -58,13 +59,13 @@ class FrozenStep:
         model: TranBlend with a text encoder of its own, which does not read images.
         batch: Pairs of a step.
         device: Where.
-        path: File for what is read back, not there yet.
+        folder: For the feature cache.
 
     Raises:
         ConfigError: Another model.
     """
 
-    def __init__(self, model: Model, batch: int, device: torch.device, path: Path) -> None:
+    def __init__(self, model: Model, batch: int, device: torch.device, folder: Path) -> None:
         network = model.build()
         if not isinstance(network, TranBlend) or network.text_encoder is None or network.text_encoder.reads_image:
             raise ConfigError(f"TranBlend with a text encoder that reads texts only expected, {model.title} came")
@@ -72,12 +73,16 @@ class FrozenStep:
         freeze(network.encoder)
         self.loss = SaliencyLoss(PAPER_WEIGHTS)
         self.optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad])
-        self.store = FeatureStore(path)
-        self.memory = Memory(self.store)
+        self.cache = FeatureCache(folder)
         size = model.compose().data.image_size
         texts = [TEXTS[i % len(TEXTS)] for i in range(batch)]
         generated = [generate(size, batch, network.output_stride, device, seed=seed) for seed in range(BATCHES)]
         self.batches = [replace(each, texts=texts) for each in generated]
+        source = ImageSource(f"generated {size}", batch * BATCHES)
+        self._keys = {
+            id(each): [ImageKey(source, number * batch + row) for row in range(batch)]
+            for number, each in enumerate(self.batches)
+        }
 
     @torch.no_grad()
     def encode(self, batch: Batch) -> Features:
@@ -85,9 +90,10 @@ class FrozenStep:
         taps: Features = self.network.encoder(batch.images)
         return taps
 
-    def recall(self, batch: Batch) -> Features:
-        """Image features, read back if they were computed before."""
-        return self.memory.recall(self.network.encoder, batch.images, self.network.encoder)
+    def encode_cached(self, batch: Batch) -> Features:
+        """Image features of one of ``batches``, read back if they were computed before."""
+        with addressed(self.cache, batch.images, self._keys[id(batch)], nn.Identity()):
+            return self.network.encode(batch.images)
 
     @torch.no_grad()
     def read(self, batch: Batch) -> TextFeatures:
@@ -98,8 +104,8 @@ class FrozenStep:
         return features
 
     @torch.no_grad()
-    def remember(self, batch: Batch) -> TextFeatures:
-        """Text features, remembered by an encoder that does so."""
+    def read_cached(self, batch: Batch) -> TextFeatures:
+        """Text features, from an encoder that keeps them."""
         features: TextFeatures = self.text_encoder(batch.texts)
         return features
 
@@ -115,7 +121,7 @@ class FrozenStep:
         return total
 
 
-def frozen_cost(model: Model, batch: int, rounds: int, device: torch.device, path: Path) -> FrozenCost:
+def frozen_cost(model: Model, batch: int, rounds: int, device: torch.device, folder: Path) -> FrozenCost:
     """Measure a step of :class:`FrozenStep`, each part and each way in turn.
 
     Args:
@@ -123,12 +129,12 @@ def frozen_cost(model: Model, batch: int, rounds: int, device: torch.device, pat
         batch: As above.
         rounds: Of which the median counts.
         device: As above.
-        path: As above.
+        folder: As above.
     """
-    step = FrozenStep(model, batch, device, path)
+    step = FrozenStep(model, batch, device, folder)
     start = time.perf_counter()
     for each in step.batches:
-        step.recall(each)
+        step.encode_cached(each)
     first = (time.perf_counter() - start) / (batch * BATCHES)
     taps, text = step.encode(step.batches[0]), step.read(step.batches[0])
 
@@ -137,14 +143,14 @@ def frozen_cost(model: Model, batch: int, rounds: int, device: torch.device, pat
 
     ways: Calls = {
         ALL_COMPUTED: partial(whole, step.encode, step.read),
-        TEXTS_REMEMBERED: partial(whole, step.encode, step.remember),
-        ALL_READ_BACK: partial(whole, step.recall, step.remember),
+        TEXTS_CACHED: partial(whole, step.encode, step.read_cached),
+        ALL_CACHED: partial(whole, step.encode_cached, step.read_cached),
     }
     parts: Calls = {
         "of which image encoder": step.encode,
-        "of which image features read back": step.recall,
+        "of which image features cached": step.encode_cached,
         "of which text encoder": step.read,
-        "of which text features remembered": step.remember,
+        "of which text features cached": step.read_cached,
         "of which bridge, decoder, loss, backward, optimizer": lambda given: step.learn(given, taps, text),
     }
     timed = {name: _over(step.batches, call, device) for name, call in {**ways, **parts}.items()}
@@ -153,7 +159,7 @@ def frozen_cost(model: Model, batch: int, rounds: int, device: torch.device, pat
         steps={name: seconds[name] for name in ways},
         parts={name: seconds[name] for name in parts},
         first=first,
-        disk=step.store.disk_bytes / len(step.store),
+        disk=step.cache.disk_bytes / len(step.cache),
     )
 
 

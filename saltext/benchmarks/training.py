@@ -44,6 +44,7 @@ from saltext.benchmarks.steps import (
     measure,
     time_by_kind,
 )
+from saltext.console import set_up_streams
 from saltext.errors import SaltextError
 
 AUTHORS = Way(authors=True)
@@ -152,7 +153,7 @@ def report(plan: Plan, console: Console) -> None:
         for table in _tables(plan, model, peaks):
             console.print(table)
     with tempfile.TemporaryDirectory() as folder:
-        cost = frozen_cost(plan.frozen, plan.frozen_batch, plan.rounds, plan.device, Path(folder) / "features.sqlite")
+        cost = frozen_cost(plan.frozen, plan.frozen_batch, plan.rounds, plan.device, Path(folder))
     console.print(_frozen_table(plan, cost))
 
 
@@ -299,6 +300,7 @@ def _shortened(plan: Plan) -> Plan:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the benchmark; the exit status."""
+    set_up_streams()
     plan = _plan(arguments)
     torch.set_num_threads(plan.threads)
     console = harness.output()

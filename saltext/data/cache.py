@@ -1,19 +1,25 @@
 """Decodes and validates the data set once, into memory-mapped arrays that every later run reads.
 
 A cache is keyed by the content of the files and by the settings, so it is never stale: changed files or settings lead
-to another folder. Files whose size and times did not change are not read again to find their content's digest.
+to another folder. Files whose size and times did not change are not read again to find their content's digest. The
+arrays themselves are compared with their checksums when they are opened, and made again where they are damaged.
 """
 
+import errno
 import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import sys
+import tempfile
 import time
 import uuid
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +29,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from saltext.console import bar
+from saltext.data import checksums
 from saltext.data.density import grey_map, in_8_bits
 from saltext.data.faults import Fault, Faults
 from saltext.data.files import UnusableError, read_fixations, read_map, wrong_size
@@ -30,11 +38,15 @@ from saltext.data.fitting import fit
 from saltext.data.geometry import Resize, Size
 from saltext.data.pairs import Pair, Points
 from saltext.errors import DataError
+from saltext.places import own_folder
+from saltext.storage import write_json
 
 _log = logging.getLogger(__name__)
 
 _FORMAT = 1
 _ABANDONED_AFTER_S = 6 * 3600
+_ARRAYS = ("images", "image_rows", "density", "sizes", "native_density", "native_starts", "points", "point_starts")
+_DIGEST = re.compile(r"[0-9a-f]{32}")
 _OTHER_THAN_PICTURES = (".npy", ".csv", ".mat")
 
 _UInt8 = npt.NDArray[np.uint8]
@@ -146,6 +158,9 @@ class DecodedCache:
 def open_cache(pairs: Sequence[Pair], settings: CacheSettings, cache_dir: Path | str) -> DecodedCache:
     """The decoded arrays of ``pairs``, decoding and validating all files first if that was not done before.
 
+    Arrays that are damaged (cut, missing, or with another checksum) are made again. A complete cache in a folder that
+    cannot be written to is used as it is; one that is not there is made in a folder of this user's for temporary files.
+
     Safe with several processes: each builds in a folder of its own and renames it; who comes second drops its copy.
 
     Args:
@@ -155,18 +170,61 @@ def open_cache(pairs: Sequence[Pair], settings: CacheSettings, cache_dir: Path |
 
     Raises:
         DataError: Files are unreadable, cut short, too large, of unequal size within a pair, or empty (a map that is
-            zero everywhere, no fixations). One error lists all problems. Also when the disk has too little room.
+            zero everywhere, no fixations). One error lists all problems. Also when the disk has too little room, or
+            nothing can be written at all.
     """
     if not pairs:
         raise DataError("there are no image-text pairs to decode: the data set is empty")
     cache_dir = Path(cache_dir)
-    cache_dir.mkdir(parents=True, exist_ok=True)
     digests = _digest_files(pairs, cache_dir)
-    folder = cache_dir / _key(pairs, settings, digests)
-    if not folder.is_dir():
+    key = _key(pairs, settings, digests)
+    wrong = _damage(cache_dir / key)
+    if wrong and not _can_write(cache_dir):
+        temporary = _temporary_caches()
+        _log.info("%s cannot be written to: the decoded cache is in %s", cache_dir, temporary)
+        cache_dir, wrong = temporary, _damage(temporary / key)
+    folder = cache_dir / key
+    if wrong:
+        if folder.is_dir():
+            _log.info("the decoded cache %s is damaged (%s): making it again", folder, wrong)
         _remove_abandoned(cache_dir)
         _build(pairs, settings, digests, folder)
     return DecodedCache(folder, settings)
+
+
+def _damage(folder: Path) -> str:
+    return checksums.damage(folder, [f"{name}.npy" for name in _ARRAYS])
+
+
+def _can_write(folder: Path) -> bool:
+    """Whether files can be made in a folder, which is made if need be.
+
+    Raises:
+        DataError: Its disk is full.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DataError(f"the disk of {folder} is full. Make room, or point data.cache_dir elsewhere.") from error
+        return False
+
+
+def _temporary_caches() -> Path:
+    """Where this user writes decoded caches that have no place of their own.
+
+    Raises:
+        DataError: There is no such place.
+    """
+    try:
+        return own_folder("cache")
+    except OSError as error:
+        raise DataError(
+            "Expected data.cache_dir, or a folder for temporary files, that can be written to, but neither can "
+            f"({error}). Point data.cache_dir elsewhere."
+        ) from error
 
 
 def _sources(pair: Pair) -> Iterator[tuple[str, Path | Points | float]]:
@@ -205,7 +263,7 @@ def _digest_files(pairs: Sequence[Pair], cache_dir: Path) -> _Digests:
     root = pairs[0].image.parent.parent
     named = hashlib.blake2b(str(root.resolve()).encode(), digest_size=8).hexdigest()
     memory = cache_dir / f"digests-{named}.json"
-    known = _read_json(memory)
+    known = _known_digests(memory)
     seen: dict[tuple[int, int], str] = {}  # published copies of one image may be hard links
     remembered: dict[str, list[Any]] = {}
     digests: _Digests = {}
@@ -214,8 +272,8 @@ def _digest_files(pairs: Sequence[Pair], cache_dir: Path) -> _Digests:
         stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
         name = f"{kind}/{str(path).removeprefix(str(root))}"  # names alone repeat where conditions have folders
         inode = status.st_dev, status.st_ino
-        *old_stamp, old_digest = known.get(name, [None])
-        if old_stamp == stamp:
+        *old_stamp, old_digest = known.get(name, [""])
+        if old_stamp == stamp and _DIGEST.fullmatch(old_digest):
             digest = old_digest
         elif inode in seen and status.st_ino:
             digest = seen[inode]
@@ -224,8 +282,14 @@ def _digest_files(pairs: Sequence[Pair], cache_dir: Path) -> _Digests:
         digests[path] = seen[inode] = digest
         remembered[name] = [*stamp, digest]
     if remembered != known:
-        _write_atomically(memory, json.dumps(remembered))
+        with suppress(OSError):  # a folder to read from alone, or a full disk: found again next time
+            cache_dir.mkdir(parents=True, exist_ok=True)
+            write_json(memory, {"crc32": _crc(remembered), "files": remembered})
     return digests
+
+
+def _crc(files: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(files, sort_keys=True).encode())
 
 
 def _digest(path: Path) -> str:
@@ -233,18 +297,14 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-def _read_json(path: Path) -> dict[str, list[Any]]:
+def _known_digests(path: Path) -> dict[str, list[Any]]:
+    """What was found of the files before; empty where that is not there, or damaged."""
     try:
-        content: dict[str, list[Any]] = json.loads(path.read_text())
-    except (OSError, ValueError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        files: dict[str, list[Any]] = content["files"]
+        return files if content["crc32"] == _crc(files) else {}
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
         return {}
-    return content
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    part.write_text(text)
-    part.replace(path)
 
 
 def _remove_abandoned(cache_dir: Path) -> None:
@@ -260,19 +320,36 @@ def _remove_abandoned(cache_dir: Path) -> None:
 
 def _build(pairs: Sequence[Pair], settings: CacheSettings, digests: _Digests, folder: Path) -> None:
     part = folder.with_name(f".building-{folder.name}-{uuid.uuid4().hex}")
-    part.mkdir()
     started = time.monotonic()
     try:
+        part.mkdir()
         _Builder(pairs, settings, digests, part).run()
-        try:
-            part.rename(folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
-            # Another process was first; its arrays are the same.
+        checksums.record(part)
+        _take_place(part, folder)
+    except OSError as error:
+        raise DataError(
+            f"the decoded cache cannot be written to {folder.parent} ({error.strerror or error}). Make room, or point "
+            "data.cache_dir elsewhere."
+        ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     _log.info("decoded %d image-text pairs into %s in %.1f s", len(pairs), folder, time.monotonic() - started)
+
+
+def _take_place(part: Path, folder: Path) -> None:
+    """Rename what was built, and what is damaged in its place out of the way; another process may do the same."""
+    try:
+        part.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        if not _damage(folder):
+            return  # another process was first; its arrays are the same
+        # Who has the damaged arrays open keeps them.
+        damaged = folder.with_name(f".building-damaged-{uuid.uuid4().hex}")
+        folder.rename(damaged)
+        part.rename(folder)
+        shutil.rmtree(damaged, ignore_errors=True)
 
 
 class _Builder:
@@ -365,6 +442,9 @@ class _Builder:
             for name, shape in shapes.items()
             if 0 not in shape
         }
+        for name in arrays if hasattr(os, "posix_fallocate") else ():
+            with (self.folder / f"{name}.npy").open("r+b") as stream:  # room that is taken meanwhile would kill as well
+                os.posix_fallocate(stream.fileno(), 0, os.fstat(stream.fileno()).st_size)
         self.arrays: Mapping[str, _UInt8] = arrays
 
     def _decode_image(self, place: int) -> None:
@@ -441,10 +521,7 @@ def _consume(pool: ThreadPoolExecutor, what: str, work: Callable[[int], None], p
     """Run ``work`` for all places, with a bar on a terminal and a few lines in a log file."""
     results: Iterable[None] = pool.map(work, places)
     if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import track
-
-        for _ in track(results, f"decoding {what}", total=len(places), console=Console(stderr=True)):
+        for _ in bar(results, f"decoding {what}", len(places)):
             pass
         return
     step = max(1, len(places) // 4)

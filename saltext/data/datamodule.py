@@ -1,7 +1,9 @@
 """Serves any mixture of the five tasks to Lightning, after checking everything that can be checked before training."""
 
 import difflib
+import os
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
@@ -11,9 +13,10 @@ from torch.utils.data import BatchSampler, DataLoader, Sampler
 
 from saltext.data import splits
 from saltext.data.cache import CacheSettings, DecodedCache, open_cache
-from saltext.data.dataset import SJTUTIS, Batch, Sample, collate
+from saltext.data.dataset import KEPT_ON_CPU, SJTUTIS, Batch, Sample, collate
 from saltext.data.density import sigma_for
 from saltext.data.geometry import Resize, Size
+from saltext.data.loading import PREFETCHED, TIMEOUT, PatientLoader, batch_bytes, workers_that_fit
 from saltext.data.pairs import Pair
 from saltext.data.samplers import EvaluationBatches, TrainingOrder
 from saltext.data.sjtu_tis import image_sets, read_index
@@ -50,7 +53,7 @@ class SaliencyDataModule(LightningDataModule):
         resize: ``"stretch"`` or ``"letterbox"``.
         batch_size: Training samples per step and process.
         eval_batch_size: Samples per evaluation step; ``batch_size`` by default.
-        num_workers: Loader processes.
+        num_workers: Loader processes; fewer, or none, where they have too little shared memory for their batches.
         augment: Changes training samples; None trains on them as they are.
         cache_dir: Folder for the decoded arrays; about 0.9 GB for the real data at 288x384.
         choose_on: Part whose scores choose the epoch: ``"val"``, or ``"test"`` for the papers' best test epoch.
@@ -124,6 +127,7 @@ class SaliencyDataModule(LightningDataModule):
         self._pairs: list[Pair] | None = None
         self._cache: DecodedCache | None = None
         self._split: Split | None = None
+        self._workers: int | None = None
 
     def _check_tasks(self) -> None:
         _ = self.tasks, self.test_tasks
@@ -216,6 +220,12 @@ class SaliencyDataModule(LightningDataModule):
         self._check_parts(stage)
         _ = self.cache
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> dict[str, Any]:
+        """A batch with what networks and losses read on ``device``, and the rest where it is: on the CPU."""
+        kept = {name: value for name, value in batch.items() if name in KEPT_ON_CPU}
+        read = {name: value for name, value in batch.items() if name not in kept}
+        return {**super().transfer_batch_to_device(read, device, dataloader_idx), **kept}
+
     def train_dataloader(self) -> "DataLoader[Batch]":
         """Augmented samples in the order of (seed, epoch)."""
         dataset = self.dataset("train", augment=self.augment)
@@ -299,13 +309,33 @@ class SaliencyDataModule(LightningDataModule):
         sizes = [self.cache.native_size(index) for index in dataset.indices]
         return self._loader(dataset, EvaluationBatches(sizes, self.eval_batch_size, *self._process()))
 
+    def _fitting_workers(self) -> int:
+        """Processes of each loader, decided once: the first loaders take room that later ones would count as lost."""
+        if self._workers is None:
+            parts = (
+                [part for part in ("train", self.choose_on, "test") if self.indices(part)] if self.num_workers else []
+            )
+            needed = [self._batch_bytes(part) for part in parts]
+            self._workers = workers_that_fit(self.num_workers, needed, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+        return self._workers
+
+    def _batch_bytes(self, part: Part) -> int:
+        if part == "train":
+            return batch_bytes(self.dataset(part, augment=self.augment)[0], self.batch_size)
+        dataset = self.dataset(part, native=True)
+        largest = max(range(len(dataset)), key=lambda place: prod(self.cache.native_size(dataset.indices[place])))
+        return batch_bytes(dataset[largest], self.eval_batch_size)
+
     def _loader(self, dataset: SJTUTIS, batches: Sampler[Any]) -> "DataLoader[Any]":
-        return DataLoader[Sample](
+        workers = self._fitting_workers()
+        return PatientLoader[Sample](
             dataset,
             batch_sampler=batches,
             collate_fn=collate,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
+            num_workers=workers,
+            prefetch_factor=PREFETCHED if workers else None,
+            timeout=TIMEOUT if workers else 0,
+            persistent_workers=workers > 0,
             worker_init_fn=single_threaded_worker,
             pin_memory=torch.cuda.is_available(),
             # Of its own, so that starting an epoch does not draw from the generator the network's dropout uses.

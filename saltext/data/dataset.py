@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from typing import NotRequired, TypedDict
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from saltext.data.cache import DecodedCache
 from saltext.data.geometry import Box, content_box, count_fixations
+from saltext.data.keys import ImageKey, ImageSource
 from saltext.data.pairs import Pair
 from saltext.data.transforms import Augment, View
 
@@ -18,6 +20,7 @@ class Sample(TypedDict):
     """One image-text pair; :class:`Batch` describes the fields."""
 
     image: Tensor
+    image_key: ImageKey | None
     density: Tensor
     fixations: Tensor
     text: str
@@ -35,6 +38,8 @@ class Batch(TypedDict):
 
     Attributes:
         image: uint8 ``(B, 3, height, width)``, RGB at the network's input size, not normalised.
+        image_key: What stands for the pixels of each image where they come back, None elsewhere. Whoever changes
+            ``image`` changes it, too, or leaves it out; features of an image are found by it.
         density: float32 ``(B, 1, h, w)``, 0 to 1: the published map (maximum 255) resized to ``map_size``, / 255.
         fixations: float32 ``(B, 1, h, w)``: number of fixations in each cell at ``map_size``.
         text: What was read; empty for ``pure``.
@@ -48,6 +53,7 @@ class Batch(TypedDict):
     """
 
     image: Tensor
+    image_key: list[ImageKey | None]
     density: Tensor
     fixations: Tensor
     text: list[str]
@@ -58,6 +64,10 @@ class Batch(TypedDict):
     size: Tensor
     native_density: NotRequired[list[Tensor]]
     native_points: NotRequired[list[Tensor]]
+
+
+KEPT_ON_CPU = ("index", "box", "size", "native_density", "native_points")
+"""Fields of a batch that no network reads: they stay on the CPU, and the evaluator decides where truth is scored."""
 
 
 class SJTUTIS(Dataset[Sample]):
@@ -113,6 +123,7 @@ class SJTUTIS(Dataset[Sample]):
             view = self.augment(view, (self.seed, epoch, index))
         sample: Sample = {
             "image": torch.from_numpy(view.image.transpose(2, 0, 1).copy()),
+            "image_key": self._key(index, view),
             "density": torch.from_numpy(np.ascontiguousarray(view.density))[None],
             "fixations": torch.from_numpy(np.ascontiguousarray(view.fixations))[None],
             "text": view.text,
@@ -134,15 +145,31 @@ class SJTUTIS(Dataset[Sample]):
         density = self.cache.density[index].astype(np.float32) / np.float32(255)
         return View(np.asarray(self.cache.image(index)), np.asarray(density), fixations, text, self._box(native))
 
+    def _key(self, index: int, view: View) -> ImageKey | None:
+        """The key of a view's pixels, by comparing them: no augmentation is taken at its word."""
+        image = self.cache.image(index)
+        source = ImageSource(self.cache.folder.name, len(self.cache.images))
+        key = ImageKey(source, int(self.cache.image_rows[index]))
+        if self.augment is None or _equal(view.image, image):
+            return key
+        return key.flipped() if _equal(view.image, image[:, ::-1]) else None
+
     def _box(self, native: tuple[int, int], maps: bool = False) -> Box:
         settings = self.cache.settings
         return content_box(native, settings.map_size if maps else settings.image_size, settings.resize)
+
+
+def _equal(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> bool:
+    """Whether two images are the same. The middle row is cheap to compare, and tells most apart."""
+    middle = len(other) // 2
+    return one.shape == other.shape and np.array_equal(one[middle], other[middle]) and np.array_equal(one, other)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stack samples into a batch; native truth stays a list, since its sizes differ."""
     batch: Batch = {
         "image": torch.stack([sample["image"] for sample in samples]),
+        "image_key": [sample["image_key"] for sample in samples],
         "density": torch.stack([sample["density"] for sample in samples]),
         "fixations": torch.stack([sample["fixations"] for sample in samples]),
         "text": [sample["text"] for sample in samples],

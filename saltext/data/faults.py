@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from saltext.data.files import LITTER, UnusableError
-from saltext.errors import DataError
+from saltext.errors import DataError, printable
 
 _SHOWN = 8
 
@@ -46,7 +46,7 @@ class Faults:
     def add(self, kind: str, *names: str) -> None:
         """Note that ``names`` suffer from ``kind``; nothing happens without names."""
         if names:
-            self.names[kind].extend(names)
+            self.names[kind].extend(map(printable, names))
 
     def refuse(self, what: str, advice: str) -> None:
         """Raise one DataError with all faults, if there are any."""

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from saltext import storage
 from saltext.data.pairs import Pair
 from saltext.data.tasks import TASKS
 from saltext.errors import ConfigError, DataError
@@ -108,7 +109,7 @@ class Split:
         path = Path(path)
         content = {"method": self.method, "seed": self.seed, "unit": self.unit, "digest": self.digest}
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content | {"parts": dict(self.parts)}, indent=1) + "\n", encoding="utf-8")
+        storage.write_json(path, content | {"parts": dict(self.parts)}, durable=True)
 
     @classmethod
     def load(cls, path: Path | str) -> "Split":
@@ -118,6 +119,8 @@ class Split:
             DataError: The file is missing or not such a file, its names do not fit its digest, or parts overlap.
         """
         path = Path(path)
+        if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+            raise DataError(f"{path} is no split file: a regular file was expected")
         try:
             content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             parts = {part: tuple(str(name) for name in names) for part, names in content["parts"].items()}
@@ -125,10 +128,11 @@ class Split:
             digest = content["digest"]
         except DataError:
             raise
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(
                 f"{path} is not a readable split file ({type(error).__name__}: {error}). Expected the JSON a run "
-                "writes beside its checkpoint: method, seed, unit, digest, parts."
+                "writes beside its checkpoint: method, seed, unit, digest, parts. Restore it from a copy; a run whose "
+                "data and settings are unchanged makes it again once the file is removed."
             ) from error
         if split.digest != digest:
             raise DataError(

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from saltext.data.geometry import Box
 from saltext.errors import ConfigError
+from saltext.watched import watch_parent_process
 
 _SIDE = re.compile(r"\b(left|right)(?=(?:most|wards?|hand|handed|side)?\b)", re.IGNORECASE)
 _OTHER = {"left": "right", "right": "left"}
@@ -146,5 +147,6 @@ def _swap_side(match: re.Match[str]) -> str:
 
 
 def single_threaded_worker(_: int) -> None:
-    """Set-up of a loader worker: OpenCV's own threads would compete with the other workers."""
+    """Set-up of a loader worker: OpenCV's own threads would compete with the other workers. It ends with its parent."""
     cv2.setNumThreads(0)
+    watch_parent_process()

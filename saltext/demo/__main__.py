@@ -16,6 +16,7 @@ Arguments:
     max_mib=N        largest file that can be uploaded, in MiB (default: 20)
     max_pixels=N     largest image, in pixels (default: 16000000)
     timeout=SECONDS  longest prediction (default: 60)
+    --trust          build classes that the run names and conf/ does not: it is yours, or of somebody you trust
     host=ADDRESS     default 127.0.0.1: this machine alone. Anything else lets others in, without a password
 
 Needs the extra `demo`: pip install "saltext[demo]". Works without a network, sends nothing anywhere, and writes into a
@@ -28,7 +29,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from saltext.console import quiet_libraries
+from saltext.console import quiet_libraries, set_up_streams
 from saltext.demo.settings import Settings, parse
 from saltext.errors import ConfigError, SaltextError
 from saltext.launch import termination_raises
@@ -60,6 +61,7 @@ def _serve(settings: Settings, folder: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point; see the module's help."""
+    set_up_streams()
     given = sys.argv[1:] if arguments is None else arguments
     if {"-h", "--help"} & set(given):
         print(__doc__)

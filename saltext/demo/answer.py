@@ -1,7 +1,9 @@
 """What is done in the process that predicts: everything the page shows of an image and two texts."""
 
 import re
+import tempfile
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from PIL import Image
 from saltext.console import quiet_libraries
 from saltext.data.files import UnusableError
 from saltext.demo.comparison import Comparison
-from saltext.errors import DataError
+from saltext.errors import DataError, SaltextError
 from saltext.prediction.loading import load
 from saltext.prediction.model import Density, Model
 from saltext.prediction.photos import Photo, open_photo
@@ -31,6 +33,7 @@ from saltext.prediction.texts import MAX_CHARACTERS, Reading, checked
 _Pixels = npt.NDArray[np.uint8]
 
 _LONGEST_NAME = 60
+_MANY = 10_000  # pixels; more than the image has that is predicted before any other
 
 
 @dataclass(frozen=True)
@@ -92,11 +95,23 @@ class Answer:
     remarks: tuple[str, ...]
 
 
-def load_model(run: str | None, stage: str | None, device: str | None) -> Model:
-    """As :func:`saltext.prediction.loading.load`, without notices that help nobody."""
+def load_model(run: str | None, stage: str | None, device: str | None, trust: bool = False) -> Model:
+    """As :func:`saltext.prediction.loading.load`, without notices that help nobody, and ready to answer at once."""
     quiet_libraries()
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # its bound is above ours
-    return load(run, stage=stage, device=device)
+    model = load(run, stage=stage, device=device, trust=trust)
+    warm_up(model)
+    return model
+
+
+def warm_up(model: Model) -> None:
+    """Answer a question once: what is imported and computed for the first one takes longer than an answer."""
+    condition = model.conditions[0] if model.reads_condition else None
+    with tempfile.TemporaryDirectory() as folder, suppress(SaltextError, OSError):  # visitors will be told
+        image = Path(folder) / "grey.png"
+        Image.new("RGB", (64, 48), "grey").save(image)
+        readings = Reading("a white lamp", condition), Reading("", condition)
+        answer(model, Question(image, _MANY, readings, Path(folder)))
 
 
 def answer(model: Model, question: Question) -> Answer:

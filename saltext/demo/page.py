@@ -1,6 +1,5 @@
 """The page: an image, two texts, and what becomes of them."""
 
-import html
 import shutil
 import uuid
 from collections import deque
@@ -17,6 +16,7 @@ from gradio.components import Component
 from saltext.data.tasks import TASK_BY_NAME
 from saltext.demo.answer import Answer, Question, Shown, answer, check_image
 from saltext.demo.examples import Example
+from saltext.demo.gate import GuardedBlocks, refusal
 from saltext.demo.predictor import About, Predictor
 from saltext.demo.settings import Settings
 from saltext.errors import SaltextError
@@ -103,7 +103,7 @@ class Page:
         self._predictor = predictor
         self._settings = settings
         self._downloads = downloads
-        with gr.Blocks(title="saltext", analytics_enabled=False, delete_cache=(_SWEEP, _AGE)) as self.blocks:
+        with GuardedBlocks(title="saltext", analytics_enabled=False, delete_cache=(_SWEEP, _AGE)) as self.blocks:
             gr.Markdown(_introduction(predictor.about, settings))
             with gr.Row():
                 image = gr.Image(
@@ -167,20 +167,14 @@ class Page:
         try:
             return self._predictor.ask(question)
         except (SaltextError, OSError) as error:
-            raise _refusal(str(error)) from error
-
-
-def _refusal(words: str) -> gr.Error:
-    # Shown as HTML, and a message may repeat what a visitor typed.
-    safe = html.escape(words).replace("\n", "<br>")
-    return gr.Error(safe, duration=None, print_exception=False)
+            raise refusal(str(error)) from error
 
 
 def _path(image: Any) -> Path:
-    """The file of an image as the browser sent it, which Gradio made sure was uploaded or offered here."""
+    """The file of an image as the browser sent it, which the gate made sure was uploaded or offered here."""
     path = image.get("path") if isinstance(image, dict) else None
     if not path:
-        raise _refusal("Choose an image first: drop a file, paste a picture, or click an example.")
+        raise refusal("Choose an image first: drop a file, paste a picture, or click an example.")
     return Path(path)
 
 

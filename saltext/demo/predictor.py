@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from saltext.errors import SaltextError
+from saltext.watched import watch_parent_process
 
 if TYPE_CHECKING:  # brings torch, which takes seconds
     from saltext.prediction.model import Model
@@ -56,7 +57,7 @@ class Predictor:
 
     Args:
         load: Gives the model. Called in the process, so it can be pickled.
-        timeout: Seconds that a question may take, once the model is loaded.
+        timeout: Seconds that a question may take, once the model is loaded and what the question needs is imported.
 
     Attributes:
         about: The model.
@@ -110,6 +111,7 @@ class Predictor:
         with suppress(ConnectionError):  # it has ended, as receiving will tell
             self._connection.send(question)
         try:
+            self._receive(_LOADING)  # it has the question: what that needs was imported
             answer: _Answer = self._receive(self._timeout)
         except PredictionError:
             self._loaded = False
@@ -151,6 +153,7 @@ class Predictor:
 def _serve(load: Callable[[], "Model"], connection: Connection) -> None:
     """What the process does until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the page as well, which then ends this process
+    watch_parent_process()
     try:
         model = load()
     except (SaltextError, OSError) as error:
@@ -162,6 +165,7 @@ def _serve(load: Callable[[], "Model"], connection: Connection) -> None:
             question = connection.recv()
         except EOFError:
             return
+        connection.send(None)
         connection.send(_reply(question, model))
 
 

@@ -11,65 +11,28 @@ from pathlib import Path
 import gradio as gr
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from saltext.data import Split
 from saltext.data.sjtu_tis import is_published_layout
 from saltext.demo import examples
 from saltext.demo.answer import load_model
 from saltext.demo.examples import Example
+from saltext.demo.gate import Gate
 from saltext.demo.page import Downloads, Page
 from saltext.demo.predictor import Predictor
 from saltext.demo.settings import LOCALHOST, Settings
-from saltext.errors import ConfigError
+from saltext.errors import ConfigError, printable
 from saltext.prediction.loading import shipped_run
 from saltext.run_folder import RunFolder
 
 _WAITING = 8  # questions in the queue; whoever asks more is told to come back
 _MIB = 2**20
 
-# Gradio's page brings what it needs, but parts of it know addresses elsewhere: the browser asks none of them.
-_POLICY = "; ".join(
-    [
-        "default-src 'self'",
-        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",  # the page runs scripts that it holds or makes
-        "style-src 'self' 'unsafe-inline'",
-        "img-src 'self' data: blob:",
-        "font-src 'self' data:",
-        "worker-src 'self' blob:",
-        "frame-ancestors 'none'",
-        "form-action 'self'",
-        "base-uri 'self'",
-    ]
-)
-
 _CSS = """
 .legend {display: flex; gap: .6em; align-items: center; font-size: .85em}
 .legend i {flex: 1; height: .7em; border-radius: .35em}
 #results .image-container img, #results .image-frame img {width: 100%; height: 100%; object-fit: contain}
 """
-
-
-class NothingFromElsewhere:
-    """Middleware that tells browsers to load nothing from other hosts.
-
-    Args:
-        app: What it stands before.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI says."""
-
-        async def sent(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                policy = (b"content-security-policy", _POLICY.encode())
-                message["headers"] = [*message.get("headers", []), policy]
-            await send(message)
-
-        await self._app(scope, receive, sent)
 
 
 def serve(settings: Settings, folder: Path) -> None:
@@ -83,13 +46,15 @@ def serve(settings: Settings, folder: Path) -> None:
         SaltextError: The model, an example, the address or the port cannot be used.
     """
     offered = _examples(settings, folder / "examples")
-    load = partial(load_model, settings.run, settings.stage, settings.device)
+    load = partial(load_model, settings.run, settings.stage, settings.device, settings.trust)
     with Predictor(load, settings.timeout) as predictor:
         page = Page(predictor, settings, offered, Downloads(folder / "gradio" / "answers"))
         with served(page.blocks, settings) as address:
             if settings.host != LOCALHOST:
                 print(f"warning: whoever reaches {settings.host} can use the page; it has no password", file=sys.stderr)
-            print(f"{predictor.about.name} on {predictor.about.device}: {address} (Ctrl-C ends it)", flush=True)
+            print(
+                f"{printable(predictor.about.name)} on {predictor.about.device}: {address} (Ctrl-C ends it)", flush=True
+            )
             threading.Event().wait()
 
 
@@ -113,7 +78,7 @@ def served(page: gr.Blocks, settings: Settings) -> Iterator[str]:
         ConfigError: The port is taken, or the address is not one of this machine's.
     """
     port = settings.port or _free_port()
-    middleware = [Middleware(NothingFromElsewhere)]
+    middleware = [Middleware(Gate)]
     if settings.host == LOCALHOST:  # otherwise a page elsewhere could reach this one under a name of its own
         middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=[LOCALHOST, "localhost"]))
     try:

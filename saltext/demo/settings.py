@@ -10,6 +10,7 @@ from typing import Any
 
 from saltext.data.files import MAX_PIXELS
 from saltext.errors import ConfigError
+from saltext.trust import TRUST
 
 LOCALHOST = "127.0.0.1"
 
@@ -28,6 +29,7 @@ class Settings:
         max_mib: Largest file that is taken, in MiB.
         max_pixels: Largest image that is taken.
         timeout: Seconds a prediction may take.
+        trust: Whether the run's folder is trusted, see :mod:`saltext.trust`.
     """
 
     run: str | None = None
@@ -39,6 +41,7 @@ class Settings:
     max_mib: float = 20.0
     max_pixels: int = 16_000_000
     timeout: float = 60.0
+    trust: bool = False
 
 
 _READ: Mapping[str, Callable[[str], Any]] = MappingProxyType(
@@ -65,6 +68,9 @@ def parse(arguments: Sequence[str]) -> Settings:
     given: dict[str, Any] = {}
     problems = []
     for argument in arguments:
+        if argument == TRUST:
+            given["trust"] = True
+            continue
         key, equals, word = argument.partition("=")
         if not equals or not word or key not in _READ:
             problems.append(f"{argument!r}: key=value expected{_meant(key)}")

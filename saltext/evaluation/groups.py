@@ -25,7 +25,7 @@ class Group:
         index: The pairs' numbers in the data set.
         size: Height and width at which they are scored.
         box: top, left, height, width of the images inside the network's input, in input pixels.
-        density: Ground-truth maps in 0..1, float32 (n,1,*size), on the device of the predictions.
+        density: Ground-truth maps in 0..1, float32 (n,1,*size), on the device they are scored on.
         fixations: Where people looked, at ``size``, on the same device.
         others: Fixations on other images, or None if no metric asks for them.
         baseline: Density that the information gain is measured against, float32 (n,1,*size), or None likewise.
@@ -61,11 +61,16 @@ def _rows(fixations: Fixations, rows: Tensor) -> Fixations:
 
 
 def native_groups(batch: Batch, device: torch.device) -> Iterator[Group]:
-    """The samples of an evaluation batch at their own resolution: one group for each distinct (size, box)."""
-    for places, (height, width, *box) in _alike(torch.cat([batch["size"], batch["box"]], dim=1)):
+    """The samples of an evaluation batch at their own resolution: one group for each distinct (size, box).
+
+    Args:
+        batch: Its tensors may lie on any devices.
+        device: Where the groups shall lie; their values are the same to the last bit on all.
+    """
+    for places, (height, width, *box) in _alike(torch.cat([batch["size"].cpu(), batch["box"].cpu()], dim=1)):
         size = height, width
-        density = torch.stack([batch["native_density"][i] for i in places])[:, None]
-        fixations = Fixations.from_points([batch["native_points"][i] for i in places], size)
+        density = torch.stack([batch["native_density"][i].cpu() for i in places])[:, None]
+        fixations = Fixations.from_points([batch["native_points"][i].cpu() for i in places], size)
         yield Group(_numbers(batch, places), size, _box(box), _unit(density, device), fixations.to(device))
 
 
@@ -74,9 +79,14 @@ def resized_groups(batch: Batch, size: Size, device: torch.device) -> Iterator[G
 
     Maps and fixation images are resized like pictures (Pillow, bilinear with antialiasing, 8 bits), so that each
     fixation covers several pixels; every pixel above 0 counts as one fixation.
+
+    Args:
+        batch: As for :func:`native_groups`.
+        size: Height and width of all maps.
+        device: As for :func:`native_groups`.
     """
-    for places, box in _alike(batch["box"]):
-        density = [_shrunk(batch["native_density"][i].numpy(), size) for i in places]
+    for places, box in _alike(batch["box"].cpu()):
+        density = [_shrunk(batch["native_density"][i].cpu().numpy(), size) for i in places]
         looked_at = [_shrunk(_fixation_image(batch["native_points"][i], batch["size"][i]), size) for i in places]
         fixations = Fixations.from_points([image.nonzero() for image in looked_at], size)
         yield Group(
@@ -104,8 +114,8 @@ def resample(saliency: Tensor, box: Sequence[int], size: Size, input_size: Size)
 
 
 def _alike(keys: Tensor) -> Iterator[tuple[list[int], list[int]]]:
-    """Places of equal rows of ``keys``, int64 (B,k), with the row they share."""
-    distinct, member = torch.unique(keys.cpu(), dim=0, return_inverse=True)
+    """Places of equal rows of ``keys``, int64 (B,k) on the CPU, with the row they share."""
+    distinct, member = torch.unique(keys, dim=0, return_inverse=True)
     for number, key in enumerate(distinct):
         yield torch.nonzero(member == number).flatten().tolist(), key.tolist()
 
@@ -121,7 +131,7 @@ def _box(values: Sequence[int]) -> tuple[int, int, int, int]:
 
 
 def _unit(density: Tensor, device: torch.device) -> Tensor:
-    return density.to(device, torch.float32) / 255
+    return (density.float() / 255).to(device)  # divided on the CPU: CUDA multiplies by a rounded 1/255
 
 
 def _fixation_image(points: Tensor, size: Tensor) -> np.ndarray:

@@ -13,6 +13,7 @@ from saltext.evaluation.groups import Batch, Group
 from saltext.evaluation.protocols import Protocol
 from saltext.evaluation.reference import Reference
 from saltext.metrics import METRICS, ScoreTable
+from saltext.metrics.maps import metric_device
 from saltext.models.baselines import Baseline
 
 OWN = "own"
@@ -110,8 +111,12 @@ class Scoreboard(nn.Module):
             entry.table.reset()
 
     def update(self, batch: Batch) -> None:
-        """Score all predictors on an evaluation batch; each predicts the batch once."""
-        device = batch["image"].device
+        """Score all predictors on an evaluation batch; each predicts the batch once.
+
+        Truth is scored on the device of the images, or on the CPU where that device has no float64 (mps), wherever it
+        comes from.
+        """
+        device = metric_device(batch["image"].device)
         protocols = {entry.protocol.name: entry.protocol for entry in self._entries}
         groups = {
             name: [self._with_reference(group, protocol) for group in protocol.groups(batch, device)]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saltext.metrics import functional, published
-from saltext.metrics.maps import Maps
+from saltext.metrics.maps import Maps, metric_device
 
 PAPER_WEIGHTS: Mapping[str, float] = MappingProxyType({"cc": -2.0, "nss": -1.0, "sim": -1.0, "kl": 10.0, "mse": 4.0})
 """TranBlend's weights: scores to be raised have negative ones."""
@@ -39,9 +39,9 @@ class SaliencyLoss(nn.Module):
       (``data.images_together``). Members of one network, which share a truth, cannot be told apart: the term has the
       logarithm of their number as its floor. The papers have no such term.
 
-    Terms are computed in float64 whatever the maps' dtype; nothing synchronises with the device, and NaN passes
-    through. A ground-truth map without content has no divergence: it makes the loss NaN rather than a number nobody
-    notices.
+    Terms are computed in float64 whatever the maps' dtype, on the CPU where the device has none (mps); otherwise
+    nothing synchronises with the device. NaN passes through. A ground-truth map without content has no divergence: it
+    makes the loss NaN rather than a number nobody notices.
 
     Args:
         weights: Weight of each term; a score to be raised needs a negative weight. Terms with weight 0 are not
@@ -67,7 +67,8 @@ class SaliencyLoss(nn.Module):
             fixations: Number of fixations at each pixel, same shape; above 0 counts as fixated.
 
         Returns:
-            The loss, a scalar of the predictions' dtype, and the unweighted terms, float64 scalars.
+            The loss, a scalar of the predictions' dtype, and the unweighted terms, float64 scalars (of the predictions'
+            dtype on a device without float64), all on their device.
 
         Raises:
             ValueError: Shapes differ.
@@ -81,7 +82,9 @@ class SaliencyLoss(nn.Module):
         # the mean does not. Weights times the batch size reproduce the sum.
         terms = {name: _TERMS[name](p, g, f) for name in self.weights}
         total = torch.stack([weight * terms[name] for name, weight in self.weights.items()]).sum()
-        return total.to(saliency.dtype), terms
+        if metric_device(saliency.device) != saliency.device:
+            terms = {name: term.to(saliency) for name, term in terms.items()}
+        return total.to(saliency), terms
 
     def extra_repr(self) -> str:
         """The weights, for ``print(model)``."""

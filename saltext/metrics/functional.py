@@ -14,7 +14,7 @@ Conventions shared by all functions:
 * ``cc``, ``sim``, ``sim_minmax``, ``kl``, ``nss`` and ``ig`` are differentiable in the prediction.
 
 The sources of the definitions are the MIT/Tuebingen saliency benchmark's code and the references of each function. On
-non-negative maps with content they agree with pysaliency (tests/metrics). It differs on the others: it shifts a map with
+non-negative maps with content they agree with pysaliency (tests/metrics). On others it differs: it shifts a map with
 negative values to 0 and takes an all-zero one as uniform, where these functions refuse the first, place the mass of an
 all-zero prediction nowhere, and leave an all-zero ground truth undefined. Where the MIT benchmark's MATLAB code gives
 another number, the page of the metric says so.

@@ -5,7 +5,7 @@ processes: none of them changes a result, because samples are told apart by numb
 averaged.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from torchmetrics import Metric as TorchMetric
 
 from saltext.metrics.functional import Negatives
-from saltext.metrics.maps import Fixations
+from saltext.metrics.maps import Fixations, metric_device
 from saltext.metrics.scores import METRICS, check_names, score
 
 REPEAT_TOLERANCE = 1e-4
@@ -25,8 +25,10 @@ class KeyedScores(TorchMetric):
     """Scores of samples, each kept with the sample's number; the base of the classes below.
 
     States are gathered from all processes by ``compute`` and :meth:`per_sample`; a process that saw no sample
-    takes part. In a ``MetricCollection`` pass keywords, ``collection.update(pred=..., density=..., fixations=...,
-    ids=...)``: each metric takes what it needs.
+    takes part. They lie on the metric's device, which has to be the one that the processes communicate by: NCCL gathers
+    nothing from the CPU. ``.to("mps")`` leaves them on the CPU, since scores are float64. In a ``MetricCollection``
+    pass keywords, ``collection.update(pred=..., density=..., fixations=..., ids=...)``: each metric takes what it
+    needs.
 
     Args:
         names: One or more names of ``saltext.metrics.METRICS``.
@@ -57,6 +59,10 @@ class KeyedScores(TorchMetric):
         getattr(self, self._values_state).append(
             torch.empty(0, len(self.names), dtype=torch.float64, device=self.device)
         )
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> torch.nn.Module:
+        target = fn(torch.empty(0, device=self.device)).device
+        return super()._apply(fn, exclude_state) if metric_device(target) == target else self
 
     def reset(self) -> None:
         """Forget all samples."""

@@ -20,12 +20,18 @@ from torch import Tensor
 _TINY, _HUGE = 1e-18, 1e18  # factors between these keep float32 products clear of where float32 ends
 
 
+def metric_device(device: torch.device) -> torch.device:
+    """Where metrics of tensors on a device are computed and kept: there, or on the CPU for mps, which lacks float64."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 class Maps:
     """A batch of real-valued maps.
 
     Args:
         maps: Shape ``(batch, 1, height, width)``, any real dtype. Comparisons are made in the map's own precision
-            (float32 or float64; half precision is widened), sums in float64.
+            (float32 or float64; half precision is widened), sums in float64. From a device without float64 they are
+            copied to the CPU, through which gradients pass; see :func:`metric_device`.
         name: What error messages call it.
         validate: Refuse NaN and infinite values when they are first met. A training step passes False: nothing then
             synchronises with the device, and a NaN reaches the loss, where a gradient scaler expects it.
@@ -42,7 +48,7 @@ class Maps:
             raise ValueError(f"{name} is complex; expected real values")
         self.shape = tuple(maps.shape)
         self.name = name
-        self._maps = maps
+        self._maps = maps.to(metric_device(maps.device))
         self._validate = validate
         self._first = first
 
@@ -284,6 +290,7 @@ class Fixations:
         Raises:
             ValueError: A value is no count. A blurred or resized fixation map is not a map of counts.
         """
+        counts = counts.to(metric_device(counts.device))
         shape = Maps(counts, name).shape
         flat = counts.detach().flatten(1)
         # A fixation is one pixel in hundreds, so everything after this works on lists of fixated pixels.
@@ -364,11 +371,14 @@ class Points:
     Args:
         index: Flat pixel numbers, int64, shape ``(batch, longest)``; any pixel where there is a gap.
         valid: Where there is no gap, bool, same shape.
+
+    Both lie where the maps do that they are looked up in, see :func:`metric_device`.
     """
 
     def __init__(self, index: Tensor, valid: Tensor) -> None:
-        self.index = index
-        self.valid = valid
+        device = metric_device(index.device)
+        self.index = index.to(device)
+        self.valid = valid.to(device)
 
     @classmethod
     def padded(cls, row: Tensor, pixel: Tensor, batch: int) -> Points:

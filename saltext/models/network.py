@@ -1,11 +1,11 @@
 """What all saliency networks share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from saltext.models.feature_cache import FeatureCache, Features, get_or_compute
 from saltext.models.freezing import KeepsFrozenParts, is_frozen
-from saltext.models.memory import Memory
 from saltext.models.normalize import Normalize
 
 Colour = tuple[float, float, float]
@@ -17,7 +17,8 @@ class SaliencyNetwork(KeepsFrozenParts):
     Attributes:
         mean: What to subtract from an RGB image in [0, 1], by channel, before it enters.
         std: What to divide it by afterwards.
-        memory: Of what frozen parts make of an image; None computes it every time.
+        feature_cache: Of frozen modules' features, for the images that :func:`saltext.models.feature_cache.addressed`
+            tells of; None computes them every time.
         output_stride: Pixels of the input for each cell of the output, along a side.
         conditions: Names of the conditions it is told beside the text, as a third argument; empty: it is not.
         predicts_density: Whether its logits are those of a density over the image, not of each place by itself.
@@ -26,7 +27,7 @@ class SaliencyNetwork(KeepsFrozenParts):
     mean: Colour
     std: Colour
     output_stride: int
-    memory: Memory | None = None
+    feature_cache: FeatureCache | None = None
     conditions: Sequence[str] = ()
     predicts_density: bool = False
 
@@ -36,34 +37,20 @@ class SaliencyNetwork(KeepsFrozenParts):
             return (logits - logits.amax(dim=(2, 3), keepdim=True)).exp()
         return logits.sigmoid()
 
-    def remember(self, memory: Memory) -> None:
-        """Compute what frozen parts make of an image once, and read it back afterwards."""
-        self.memory = memory
-        text_encoder = getattr(self, "text_encoder", None)
-        if text_encoder is not None:
-            text_encoder.memory = memory
-
     def complete(self) -> None:
         """Make now what the first forward pass would add to the network, so that a copy of it has that, too."""
 
-    def recalled(
-        self,
-        part: nn.Module,
-        inputs: Tensor,
-        texts: Sequence[str] | None = None,
-        compute: Callable[..., tuple[Tensor, ...]] | None = None,
-    ) -> tuple[Tensor, ...]:
-        """What a part makes of its inputs, a tuple; of a frozen part with a memory, remembered results.
+    def cached(self, part: nn.Module, images: Tensor) -> Features:
+        """Features of a part of the network, those of a frozen one from the cache where they are known.
 
         Args:
-            part: A part of the network.
-            inputs: Shape ``(batch, ...)``.
-            texts: One a sample, where the result depends on them.
-            compute: What is computed with the part's weights; by default, the part itself is run.
+            part: Run on images.
+            images: As the network was given them.
         """
-        if self.memory is None or part.training or not is_frozen(part) or not self.memory.serves(self):
-            return afresh(part, inputs, texts, compute)
-        return self.memory.recall(part, inputs, compute or part, texts)
+        if part.training or not is_frozen(part):
+            features: Features = part(images)
+            return features
+        return get_or_compute([part], images, lambda places: part(images[places]))
 
     def images_come_as(self, normalize: Normalize) -> None:
         """Say how the images given to ``forward`` are normalised, for text encoders that read them."""
@@ -92,17 +79,6 @@ class SaliencyNetwork(KeepsFrozenParts):
             ValueError: Images of another shape or type, or not as many texts as images.
         """
         raise NotImplementedError
-
-
-def afresh(
-    part: nn.Module,
-    inputs: Tensor,
-    texts: Sequence[str] | None = None,
-    compute: Callable[..., tuple[Tensor, ...]] | None = None,
-) -> tuple[Tensor, ...]:
-    """What a part makes of its inputs, computed; see :meth:`SaliencyNetwork.recalled`."""
-    compute = compute or part
-    return compute(inputs) if texts is None else compute(inputs, texts)
 
 
 def check_inputs(images: Tensor, texts: Sequence[str], smallest: int = 32) -> None:

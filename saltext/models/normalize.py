@@ -1,10 +1,11 @@
 """From stored pixels to what a network was trained on."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from saltext.errors import ConfigError
 
@@ -70,3 +71,50 @@ class Normalize(nn.Module):
             raise ValueError(f"images of shape (batch, 3, height, width) expected, {tuple(images.shape)} came")
         scaled = (images.float() / 255 - self.mean) / self.std
         return scaled.flip(1) if self.order == "bgr" else scaled
+
+    def extra_repr(self) -> str:
+        """Show the order."""
+        return f"order={self.order}"
+
+
+class Deferred(Tensor):
+    """Images that are normalised when they are first looked at.
+
+    A network whose features are all cached asks for the shape, type and device of its images alone, and those are known
+    without normalising them. Any operation sees the normalised images.
+
+    Args:
+        normalize: uint8 images to float32 ones of the same shape.
+        pixels: Its input, shape ``(batch, 3, height, width)``; not to be changed until then.
+    """
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    _normalize: nn.Module
+    _pixels: Tensor
+    _images: Tensor | None
+
+    @staticmethod
+    def __new__(cls, normalize: nn.Module, pixels: Tensor) -> "Deferred":
+        """Without memory of its own."""
+        made: Deferred = Tensor._make_wrapper_subclass(cls, pixels.shape, dtype=torch.float32, device=pixels.device)
+        made._normalize, made._pixels, made._images = normalize, pixels, None
+        return made
+
+    def __init__(self, normalize: nn.Module, pixels: Tensor) -> None:
+        super().__init__()
+
+    def normalized(self) -> Tensor:
+        """The normalised images, made once."""
+        if self._images is None:
+            with torch.no_grad():
+                self._images = self._normalize(self._pixels)
+        return self._images
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Every operation is one on the normalised images."""
+        args, kwargs = tree_map_only(cls, cls.normalized, (args, kwargs or {}))
+        return func(*args, **kwargs)

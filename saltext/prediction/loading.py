@@ -1,24 +1,20 @@
 """From the folder of a run to a model that predicts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import torch
-import yaml  # type: ignore[import-untyped]
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from saltext import build
 from saltext.errors import CheckpointError, ConfigError
 from saltext.evaluate import configuration
 from saltext.models.checkpoints import load_weights
-from saltext.models.memory import Memory, RecentFeatures
+from saltext.models.feature_cache import FeatureCache
 from saltext.models.network import SaliencyNetwork
 from saltext.models.packaged import WeightPackage, packaged_file
 from saltext.prediction.model import Model
-from saltext.run import config_folder
 from saltext.run_folder import RunFolder
 from saltext.stages import Stage, stages, weights_of
 from saltext.training import SupervisedModule
@@ -37,21 +33,26 @@ SHIPPED = WeightPackage(
 """The model used where none is named: what ``saltext.export`` made of a run, described in saltext/shipped/README.md."""
 
 _CONFIG = "config.yaml"
-_REMEMBERED = 256 * 2**20  # bytes of results of frozen parts: those of a few dozen images
-_BUILT = ("data", "model", "normalize", "loss", "optimizer", "scheduler", "training")
-_NEEDED = (*_BUILT, "prompt", "evaluation", "schedule", "label")
 
 
-def load(run: str | Path | None = None, *, stage: str | None = None, device: str | torch.device | None = None) -> Model:
+def load(
+    run: str | Path | None = None,
+    *,
+    stage: str | None = None,
+    device: str | torch.device | None = None,
+    trust: bool = False,
+) -> Model:
     """Rebuild the model of a run, with the weights the run tested.
 
     Nothing of the run's files is executed: weights are read as tensors alone, and its configuration may only name
-    what the files in ``conf/`` name.
+    what the files in ``conf/`` name, unless the folder is trusted.
 
     Args:
         run: Folder of a run that has trained at least an epoch; None: the model shipped with the package.
         stage: Which of the trainings of a run with a schedule; needed where several of them are tested.
         device: Where to compute, as torch names it; None: an accelerator if there is one, otherwise the CPU.
+        trust: Whether whoever made the folder is trusted: classes that its configuration names and ``conf/`` does not
+            are imported and built then.
 
     Returns:
         The model; see :meth:`saltext.prediction.model.Model.predict`.
@@ -62,29 +63,32 @@ def load(run: str | Path | None = None, *, stage: str | None = None, device: str
         CheckpointError: The weights are missing, damaged, of another network, or hold more than tensors.
     """
     folder = shipped_run() if run is None else RunFolder.existing(run)
-    # What frozen parts make of an image is not kept on disk: nothing is written where somebody only wants to look.
-    cfg = trusted_configuration(folder, OmegaConf.create({"cache_features": False}))
-    chosen = chosen_stage(cfg, folder, stage)
-    module = module_of(chosen, folder, device).requires_grad_(False)
+    # Features are not kept on disk: nothing is written where somebody only wants to look.
+    found = configuration(folder, OmegaConf.create({"cache_features": False}), trust)
+    chosen = chosen_stage(found.cfg, folder, stage)
+    module = module_of(chosen, folder, device, found.own).requires_grad_(False)
     if isinstance(module.network, SaliencyNetwork):
-        module.network.remember(Memory(RecentFeatures(_REMEMBERED)))
-    return Model(module, build.datamodule(chosen.cfg).settings, str(folder.root))
+        module.network.feature_cache = FeatureCache()
+    return Model(module, build.datamodule(chosen.cfg, found.own).settings, str(folder.root))
 
 
-def module_of(stage: Stage, run: RunFolder, device: str | torch.device | None = None) -> SupervisedModule:
+def module_of(
+    stage: Stage, run: RunFolder, device: str | torch.device | None = None, own: Collection[str] = ()
+) -> SupervisedModule:
     """The model of a stage, with the weights it tested, in evaluation mode.
 
     Args:
-        stage: Of the run; its configuration has to be a trusted one.
+        stage: Of the run.
         run: Named in messages.
         device: As for :func:`load`.
+        own: What may be built besides what ``conf/`` names, see :mod:`saltext.trust`.
 
     Raises:
         ConfigError: The run has no network, or the device is not there.
         CheckpointError: The weights are missing, damaged, of another network, or hold more than tensors.
     """
     path = weights_of(stage)
-    module = build.module(stage.cfg)
+    module = build.module(stage.cfg, own)
     if module is None:
         raise ConfigError(f"{run.root} is a run of model=baselines, which has no network. Give a trained model's.")
     if not path.is_file():
@@ -109,48 +113,6 @@ def shipped_run() -> RunFolder:
     """
     files = [packaged_file(SHIPPED, path) for path in SHIPPED.digests]
     return RunFolder(next(file.parent for file in files if file.name == _CONFIG))
-
-
-def trusted_configuration(folder: RunFolder, changes: DictConfig) -> DictConfig:
-    """A run's configuration with some values changed, once it is known to build nothing but what this version has.
-
-    Raises:
-        ConfigError: It cannot be read, lacks what this version needs, or names something else.
-    """
-    try:
-        cfg = configuration(folder, changes)
-        values = OmegaConf.to_container(cfg, resolve=True)
-    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, OSError, TypeError) as error:
-        raise ConfigError(f"{folder.config} cannot be read as a configuration: {error}") from error
-    missing = [key for key in _NEEDED if not isinstance(values, dict) or key not in values]
-    if missing or not isinstance(values, dict):
-        raise ConfigError(
-            f"{folder.config} was not written by this version of saltext: it lacks {', '.join(missing)}. Train the "
-            "model again, or use the version in its provenance.json."
-        )
-    strange = sorted({name for key in _BUILT for name in _targets(values[key])} - _known_targets())
-    if strange:
-        raise ConfigError(
-            f"{folder.config} names {', '.join(strange)}, which no file in {config_folder()} does. It was not run, "
-            "since a configuration can name any program. If you trust it, add a choice that names it there."
-        )
-    return cfg
-
-
-def _targets(node: Any) -> Iterator[str]:
-    """What a configuration has built: every ``_target_`` in it."""
-    if isinstance(node, dict):
-        if "_target_" in node:
-            yield str(node["_target_"])
-        node = list(node.values())
-    if isinstance(node, Sequence) and not isinstance(node, str):
-        for inner in node:
-            yield from _targets(inner)
-
-
-def _known_targets() -> set[str]:
-    files = [OmegaConf.to_container(OmegaConf.load(path)) for path in config_folder().rglob("*.yaml")]
-    return {name for content in files for name in _targets(content)}
 
 
 def chosen_stage(cfg: DictConfig, folder: RunFolder, name: str | None) -> Stage:

@@ -17,13 +17,15 @@ from saltext.data.cache import CacheSettings
 from saltext.data.files import UnusableError
 from saltext.data.fitting import fit
 from saltext.data.geometry import Box, Size
+from saltext.data.keys import ImageKey, ImageSource
 from saltext.data.tasks import TASK_BY_NAME, parse_tasks
-from saltext.errors import CheckpointError, ConfigError, DataError
+from saltext.errors import CheckpointError, ConfigError, DataError, printable
 from saltext.evaluation.groups import resample
 from saltext.models.text import TextEncoder, TextFeatures
 from saltext.prediction.photos import ImageLike, Photo, open_photo
 from saltext.prediction.texts import Reading, characters_read, checked, means_something
 from saltext.training import SupervisedModule
+from saltext.training.out_of_memory import OutOfMemoryError, is_out_of_memory
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +98,7 @@ class Model:
             what = str(image) if isinstance(image, str | Path) else "the image"
             raise DataError(f"{what} with the text {_shown(text)} cannot be used: {error}") from error
         for remark in photo.remarks:
-            _log.warning("%s %s", image if isinstance(image, str | Path) else "the image", remark)
+            _log.warning("%s %s", printable(str(image)) if isinstance(image, str | Path) else "the image", remark)
         return next(self.densities([(photo, Reading(text, task))]))
 
     def densities(self, wanted: Iterable[tuple[Photo, Reading]], *, batch_size: int = 8) -> Iterator[Density]:
@@ -112,12 +114,22 @@ class Model:
         Raises:
             ConfigError: An unknown task.
             CheckpointError: The network's output is no number.
+            OutOfMemoryError: The device's memory does not hold a batch.
         """
         remaining = iter(wanted)
         while batch := list(islice(remaining, batch_size)):
             self._check_tasks([reading for _, reading in batch])
             self._heed(reading for _, reading in batch)
-            saliency, boxes = self._saliency(batch)
+            try:
+                saliency, boxes = self._saliency(batch)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                height, width = self._settings.image_size
+                raise OutOfMemoryError(
+                    f"{len(batch)} images at {height}x{width} do not fit into the memory of {self.device}. Predict "
+                    f"fewer at a time (--batch-size, batch_size=), or on another device (device=cpu)."
+                ) from error
             for (photo, _), row, box in zip(batch, saliency, boxes, strict=True):
                 yield self._density(row[None], box, photo.size)
 
@@ -143,20 +155,26 @@ class Model:
         images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
         given = {
             "image": images.to(self.device),
+            "image_key": [self._key(photo) for photo, _ in batch],
             "text": [reading.text for _, reading in batch],
             "task": [reading.condition for _, reading in batch],
         }
         return self._module.predict_saliency(given).float(), list(boxes)
 
+    def _key(self, photo: Photo) -> ImageKey:
+        """Stands for what enters the network of a photo."""
+        height, width = self._settings.image_size
+        return ImageKey(ImageSource(f"{photo.digest} {self._settings.resize} {height}x{width}", 1), 0)
+
     @torch.inference_mode()
     def _density(self, saliency: Tensor, box: Box, size: Size) -> Density:
-        native = resample(saliency, box, size, self._settings.image_size)[0, 0]
+        native = resample(saliency, box, size, self._settings.image_size)[0, 0].cpu()  # not every device has float64
         total = float(native.sum(dtype=torch.float64))
         if not math.isfinite(total):
             raise CheckpointError(f"{self.name} predicts values that are no numbers: its weights are of no use.")
         # A map that is zero everywhere says nothing about where people look.
         density = native / total if total > 0 else torch.full_like(native, 1 / native.numel())
-        values: Density = density.cpu().numpy()
+        values: Density = density.numpy()
         return values
 
     def remarks(self, reading: Reading) -> list[str]:

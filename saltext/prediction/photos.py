@@ -1,10 +1,11 @@
 """Pictures that anybody may have made, as upright RGB of 8 bits: read safely, or refused with a reason."""
 
+import hashlib
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,12 @@ class Photo:
     def size(self) -> Size:
         """Height and width."""
         return self.pixels.shape[0], self.pixels.shape[1]
+
+    @cached_property
+    def digest(self) -> str:
+        """Of its pixels; made once."""
+        shape = str(self.pixels.shape).encode()
+        return hashlib.blake2b(shape + self.pixels.tobytes(), digest_size=16).hexdigest()
 
 
 def open_photo(image: ImageLike, max_pixels: int = MAX_PIXELS) -> Photo:

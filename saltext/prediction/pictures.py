@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from saltext import storage
 from saltext.prediction.model import Density
 
 _Pixels = npt.NDArray[np.uint8]
@@ -47,11 +48,12 @@ class TextMap:
 
 def write_density(path: Path, density: Density) -> None:
     """Write a map: NPY as it is, PNG in 16 bits with a maximum of 65535."""
-    if path.suffix == ".npy":
-        np.save(path, density, allow_pickle=False)
-        return
-    scaled = density.astype(np.float64) * (_HIGHEST / float(density.max()))  # a density has a value above 0
-    Image.fromarray(scaled.round().astype(np.uint16)).save(path)
+    with storage.replacing(path) as part, part.open("wb") as stream:
+        if path.suffix == ".npy":
+            np.save(stream, density, allow_pickle=False)
+            return
+        scaled = density.astype(np.float64) * (_HIGHEST / float(density.max()))  # a density has a value above 0
+        Image.fromarray(scaled.round().astype(np.uint16)).save(stream, "PNG")
 
 
 def heat(density: Density, highest: float | None = None) -> _Pixels:
@@ -162,7 +164,8 @@ def draw_panel(pixels: _Pixels, readings: Sequence[TextMap], path: Path) -> None
         change.set_title(f"{moved(first.density, other.density):.0%} of the density moves", fontsize=9)
     for axes in grid.flat:
         axes.set_axis_off()
-    figure.savefig(path, dpi=90, bbox_inches="tight", pad_inches=0.05)  # titles of several lines reach out of it
+    # Titles of several lines reach out of it.
+    storage.write_figure(path, figure, dpi=90, bbox_inches="tight", pad_inches=0.05)
 
 
 def _title(axes: Any, shown: TextMap) -> None:

@@ -16,6 +16,7 @@ References:
     Kuleshov, Fenner and Ermon, Accurate uncertainties for deep learning using calibrated regression, ICML 2018.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,10 +24,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from saltext import storage
 from saltext.data.tasks import TASK_BY_NAME
+from saltext.errors import DamagedFileError
 from saltext.reporting.charts import Chart, Curve
 from saltext.reporting.compare import bootstrap_means
 from saltext.run_folder import RunFolder
+
+_log = logging.getLogger(__name__)
 
 LEVELS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 """Shares of the predicted mass."""
@@ -162,11 +167,16 @@ def read(folder: RunFolder, fingerprint: str) -> pd.DataFrame | None:
     """The coverages a run's folder holds; None if there are none, or of other maps than the fingerprint stands for."""
     if not folder.coverage.is_file():
         return None
-    table = pd.read_csv(folder.coverage, dtype={"image_id": str})
+    try:
+        storage.check_csv(folder.coverage)
+        table = pd.read_csv(folder.coverage, dtype={"image_id": str})
+    except (DamagedFileError, ValueError) as error:
+        _log.warning("%s; it is computed again", error)
+        return None
     current = set(COLUMNS) < set(table) and (table["of"] == fingerprint).all()
     return table[list(COLUMNS)] if current else None
 
 
 def write(folder: RunFolder, coverage: pd.DataFrame, fingerprint: str) -> None:
     """Keep coverages in a run's folder, with what stands for the maps they were computed from."""
-    coverage.assign(of=fingerprint).to_csv(folder.coverage, index=False, float_format="%.17g")
+    storage.write_csv(folder.coverage, coverage.assign(of=fingerprint), durable=True)

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from saltext.console import set_up_streams
 from saltext.errors import ConfigError, SaltextError
 from saltext.evaluation.protocols import STANDARD
 from saltext.reporting import spread, tables
 from saltext.reporting.compare import compare, show
-from saltext.reporting.scores import averaged_over_seeds, of_protocol, read_scores
+from saltext.reporting.scores import averaged_over_seeds, of_protocol, read_all
 from saltext.run_folder import RunFolder, finished_runs, label
 
 
@@ -27,18 +28,32 @@ def collect(root: Path) -> pd.DataFrame:
     Raises:
         ConfigError: There is no finished run.
     """
+    return pooled(_finished(root))
+
+
+def _finished(root: Path) -> list[RunFolder]:
     runs = finished_runs(root)
     if not runs:
-        raise ConfigError(f"Expected finished runs below {root}, found none (no result.json). Start some first.")
-    return pooled(runs)
+        raise ConfigError(
+            f"Expected finished runs below {root}, found none (no whole result.json with whole scores). "
+            "Start some first."
+        )
+    return runs
 
 
 def pooled(runs: Sequence[RunFolder]) -> pd.DataFrame:
-    """Scores of finished runs, at least one, with a column ``run`` (its folder's name); what several runs share, such
-    as a baseline, is kept once.
+    """Scores of finished runs with a column ``run`` (its folder's name); what several runs share, such as a baseline,
+    is kept once.
+
+    Args:
+        runs: At least one; damaged scores are named in the log and left out.
+
+    Raises:
+        DamagedFileError: All are damaged.
     """
-    scores = pd.concat([read_scores(run.scores).assign(run=run.root.name) for run in runs], ignore_index=True)
-    labels = list(dict.fromkeys(label(run) for run in runs))
+    tables = read_all({run: run.scores for run in runs})
+    scores = pd.concat([table.assign(run=run.root.name) for run, table in tables.items()], ignore_index=True)
+    labels = list(dict.fromkeys(label(run) for run in tables))
     own = scores["model"].isin(labels)
     # A baseline does not depend on the seed; that of other training images is another one, but of the same pair.
     shared = scores[~own].drop_duplicates(["image_id", "task", "model", "protocol"])
@@ -53,7 +68,8 @@ def summarise(root: Path) -> None:
     Raises:
         ConfigError: There is no finished run.
     """
-    show_pooled(collect(root), list(dict.fromkeys(label(run) for run in finished_runs(root))))
+    runs = _finished(root)
+    show_pooled(pooled(runs), list(dict.fromkeys(label(run) for run in runs)))
 
 
 def show_pooled(scores: pd.DataFrame, labels: Sequence[str]) -> None:
@@ -78,6 +94,7 @@ def _show_differences(scores: pd.DataFrame, labels: Sequence[str]) -> None:
 
 def main() -> None:
     """Entry point; see the module's help."""
+    set_up_streams()
     if {"-h", "--help"} & set(sys.argv):
         print(__doc__)
         return

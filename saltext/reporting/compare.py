@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from saltext.console import PRINT_WIDTH
+from saltext.console import PRINT_WIDTH, set_up_streams
 from saltext.data.tasks import in_order
 from saltext.errors import ConfigError, SaltextError
 from saltext.evaluation.protocols import STANDARD
 from saltext.metrics import METRICS
-from saltext.reporting.scores import averaged_over_seeds, metric_names, of_protocol, read_scores
+from saltext.reporting.scores import averaged_over_seeds, metric_names, of_protocol, read_all
 from saltext.run_folder import finished_runs, label
 
 _DRAWS = 10_000
@@ -97,9 +97,13 @@ def model_scores(root: Path) -> pd.DataFrame:
     runs = finished_runs(root)
     labels = sorted({label(run) for run in runs})
     if len(labels) != 1:
-        found = f"runs of {len(labels)} models ({', '.join(labels)})" if labels else "no finished run (no result.json)"
+        found = (
+            f"runs of {len(labels)} models ({', '.join(labels)})"
+            if labels
+            else "no finished run (no whole result.json with whole scores)"
+        )
         raise ConfigError(f"Expected a finished run, or runs of one model, below {root}; found {found}.")
-    scores = pd.concat([read_scores(run.scores) for run in runs], ignore_index=True)
+    scores = pd.concat(read_all({run: run.scores for run in runs}).values(), ignore_index=True)
     return averaged_over_seeds(of_protocol(scores[scores["model"] == labels[0]], STANDARD))
 
 
@@ -169,6 +173,7 @@ def _cell(difference: Difference) -> str:
 
 def main() -> None:
     """Entry point; see the module's help."""
+    set_up_streams()
     if {"-h", "--help"} & set(sys.argv):
         print(__doc__)
         return

@@ -21,10 +21,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from omegaconf import OmegaConf
 
+from saltext import storage
+from saltext.console import set_up_streams
 from saltext.data.tasks import in_order
 from saltext.errors import ConfigError, SaltextError
 from saltext.metrics import METRICS
 from saltext.run_folder import RunFolder
+from saltext.trust import record
 
 COLUMNS = ("stage", "epoch", "name", "value")
 
@@ -111,7 +114,10 @@ def read_curves(folder: RunFolder) -> pd.DataFrame:
 
 def _trainings(folder: RunFolder) -> list[tuple[str, RunFolder]]:
     names = [path.name for path in (folder.root / "stages").glob("*") if path.is_dir()]
-    cfg = OmegaConf.load(folder.config) if folder.config.is_file() else OmegaConf.create()
+    try:
+        cfg = record(folder)
+    except SaltextError:  # it is asked for the order of the stages alone
+        cfg = OmegaConf.create()
     order = list(OmegaConf.select(cfg, "schedule.stages") or {})
     names.sort(key=lambda name: (order.index(name) if name in order else len(order), name))
     return [("", folder), *((name, folder.stage(name)) for name in names)]
@@ -120,12 +126,23 @@ def _trainings(folder: RunFolder) -> list[tuple[str, RunFolder]]:
 def _logged(folder: RunFolder) -> pd.DataFrame:
     versions = folder.root.glob("metrics/version_*/metrics.csv")
     files = sorted(versions, key=lambda path: int(path.parent.name.removeprefix("version_")))
-    # A run that was stopped before its first line was written leaves an empty file.
-    tables = [pd.read_csv(path) for path in files if path.stat().st_size]
-    long = [table.drop(columns="step").melt("epoch", var_name="name") for table in tables]
+    long = [table.drop(columns="step", errors="ignore").melt("epoch", var_name="name") for table in map(_lines, files)]
     nothing = pd.DataFrame({"epoch": [], "name": [], "value": []})
     values = pd.concat([nothing, *long]).dropna() if long else nothing
     return values.drop_duplicates(["epoch", "name"], keep="last")
+
+
+def _lines(path: Path) -> pd.DataFrame:
+    """The values of a logger's file; its damaged lines are left out, as a process may be killed while it writes one."""
+    try:
+        table = pd.read_csv(path, on_bad_lines="skip", encoding_errors="replace", dtype=str)
+    except (OSError, ValueError):  # an empty one, for example
+        table = pd.DataFrame()
+    if "epoch" not in table:
+        table = pd.DataFrame({"epoch": []})
+    numbers = table.apply(pd.to_numeric, errors="coerce")
+    found: pd.DataFrame = numbers[numbers["epoch"].notna()]
+    return found
 
 
 def run_panels(curves: pd.DataFrame) -> list[CurvePanel]:
@@ -196,7 +213,7 @@ def draw(panels: Sequence[CurvePanel], path: Path) -> None:
         _draw_panel(axes, panel)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
-    figure.savefig(path, dpi=110)
+    storage.write_figure(path, figure, dpi=110)
 
 
 def _draw_panel(axes: Axes, panel: CurvePanel) -> None:
@@ -285,13 +302,14 @@ def write(folder: RunFolder) -> bool:
     curves = read_curves(folder)
     panels = run_panels(curves)
     if panels:
-        curves.to_csv(folder.root / "curves.csv", index=False, float_format="%.17g")
+        storage.write_csv(folder.root / "curves.csv", curves)
         draw(panels, folder.root / "curves.png")
     return bool(panels)
 
 
 def main() -> None:
     """Entry point; see the module's help."""
+    set_up_streams()
     if not sys.argv[1:] or {"-h", "--help"} & set(sys.argv):
         print(__doc__)
         sys.exit(not sys.argv[1:])

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from saltext import storage
+from saltext.console import set_up_streams
 from saltext.errors import ConfigError, SaltextError
 from saltext.reporting import page, study_scores, tables
 from saltext.reporting.study_cells import Cell, cells
@@ -80,12 +82,13 @@ def _grid(study: Study, metric: str, found: Sequence[Cell]) -> str:
 
 def main() -> None:
     """Entry point; see the module's help."""
+    set_up_streams()
     if {"-h", "--help"} & set(sys.argv) or len(sys.argv) < 2:
         print(__doc__)
         sys.exit(len(sys.argv) < 2)
     try:
         for file in (Path(path) for path in sys.argv[1:]):
-            file.write_text(filled(file.read_text(encoding="utf-8")), encoding="utf-8")
+            storage.write_text(file, filled(file.read_text(encoding="utf-8")))
     except SaltextError as error:
         sys.exit(f"error: {error}")
 

@@ -1,6 +1,6 @@
 """Where a run's numbers come from, in words: commit, machine, date, data, and which epoch was chosen."""
 
-import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,18 +9,26 @@ from omegaconf import DictConfig
 
 from saltext.data import Split
 from saltext.data.splits import PARTS
+from saltext.errors import DamagedFileError
 from saltext.reporting.curves import read_curves
 from saltext.run_folder import RunFolder
 from saltext.stages import stages
+from saltext.storage import read_json
+
+_log = logging.getLogger(__name__)
 
 UNKNOWN = "–"
 _PACKAGES = ("saltext", "torch", "lightning")
 
 
 def starts(folder: RunFolder) -> list[dict[str, Any]]:
-    """The records of a run's starts, see :func:`saltext.provenance.describe`; empty if there are none."""
-    found: list[dict[str, Any]] = json.loads(folder.provenance.read_text()) if folder.provenance.is_file() else []
-    return found
+    """The records of a run's starts, see :func:`saltext.provenance.describe`; empty if there are none (or damaged)."""
+    try:
+        found: list[dict[str, Any]] = read_json(folder.provenance, list) if folder.provenance.is_file() else []
+    except DamagedFileError as error:
+        _log.warning("%s; what it says is left out", error)
+        return []
+    return [start for start in found if isinstance(start, dict)]
 
 
 def commit(start: Mapping[str, Any]) -> str:
@@ -36,7 +44,7 @@ def machine(start: Mapping[str, Any]) -> str:
 
 def minutes(folder: RunFolder) -> float | None:
     """How long the last start of a finished run took; None for others."""
-    return json.loads(folder.result.read_text())["seconds"] / 60 if folder.result.is_file() else None
+    return folder.read_result()["seconds"] / 60 if folder.is_finished else None
 
 
 def epochs(cfg: DictConfig, folder: RunFolder) -> str:

@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from saltext import storage
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -98,7 +100,7 @@ def draw(panels: Sequence[Panel], path: Path) -> None:
         _overlay(right, panel.image, panel.prediction, panel.note)
     for axes in grid.flat:
         axes.set_axis_off()
-    figure.savefig(path, dpi=90)
+    storage.write_figure(path, figure, dpi=90)
 
 
 def draw_swaps(swaps: Sequence[Swap], path: Path, rule: str) -> None:
@@ -120,7 +122,7 @@ def draw_swaps(swaps: Sequence[Swap], path: Path, rule: str) -> None:
         _draw_reading(rest[2:], swap.image, "non_salient", swap.non_salient)
     for axes in grid.flat:
         axes.set_axis_off()
-    figure.savefig(path, dpi=90)
+    storage.write_figure(path, figure, dpi=90)
 
 
 def _draw_reading(axes: Sequence[Axes], image: NDArray[np.uint8], name: str, reading: Reading) -> None:

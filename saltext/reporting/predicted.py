@@ -31,6 +31,7 @@ from saltext.reporting.text_swap import TASKS
 from saltext.run_folder import RunFolder
 from saltext.stages import Stage, stages, weights_of
 from saltext.training import ModelPredictor
+from saltext.trust import Configuration
 
 Key = tuple[str, str]
 """Image and task."""
@@ -113,12 +114,17 @@ def _tested(cfg: DictConfig, folder: RunFolder) -> list[Stage]:
 
 
 def predict(
-    cfg: DictConfig, folder: RunFolder, pairs: Collection[Key], swaps: Sequence[str], calibrated: bool, track: Track
+    configured: Configuration,
+    folder: RunFolder,
+    pairs: Collection[Key],
+    swaps: Sequence[str],
+    calibrated: bool,
+    track: Track,
 ) -> Predicted:
     """Predict test pairs of a run with the weights it was tested with.
 
     Args:
-        cfg: Its configuration; a trusted one, see :func:`saltext.prediction.loading.trusted_configuration`.
+        configured: Its configuration, see :func:`saltext.evaluate.configuration`.
         folder: The run's.
         pairs: To be shown; those that are no test pairs of the run are left out.
         swaps: Images to be shown under both texts.
@@ -129,10 +135,11 @@ def predict(
         DataError: The data set is not there, or another one.
         SaltextError: What :func:`saltext.prediction.loading.module_of` refuses.
     """
+    cfg, own = configured.cfg, configured.own
     root = Path(cfg.data.root)
     if not root.is_dir():
         raise DataError(f"the data set is not in {root.name}/. Say where it lies: data.root=DIR")
-    parts = [_predict(_Tester(stage, folder), pairs, swaps, calibrated, track) for stage in _tested(cfg, folder)]
+    parts = [_predict(_Tester(stage, folder, own), pairs, swaps, calibrated, track) for stage in _tested(cfg, folder)]
     return Predicted(
         {key: maps for part in parts for key, maps in part.pairs.items()},
         [maps for part in parts for maps in part.swaps],
@@ -143,10 +150,10 @@ def predict(
 class _Tester:
     """A stage's model beside the data set."""
 
-    def __init__(self, stage: Stage, run: RunFolder) -> None:
+    def __init__(self, stage: Stage, run: RunFolder, own: Collection[str]) -> None:
         self.stage = stage
-        self._module = module_of(stage, run, None)
-        self.data = build.datamodule(stage.cfg)
+        self._module = module_of(stage, run, None, own)
+        self.data = build.datamodule(stage.cfg, own)
         self.data.setup("test")
         self.pairs = self.data.pairs
 
@@ -227,9 +234,10 @@ def _small(tester: _Tester, found: _Map) -> PairMaps:
 
 def _density(values: Tensor) -> Density:
     """A map (1,1,h,w) divided by its sum, float32 (h,w); one that is zero everywhere says nothing, and is uniform."""
+    values = values.cpu()  # not every device has float64
     total = values.sum(dtype=torch.float64)
     density = values / total if total > 0 else torch.full_like(values, 1 / values.numel())
-    found: Density = density[0, 0].float().cpu().numpy()
+    found: Density = density[0, 0].float().numpy()
     return found
 
 

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from omegaconf import OmegaConf
-
 from saltext.reporting import glossary, origin
 from saltext.reporting.curve_charts import curve_charts
 from saltext.reporting.network_sections import Chosen, best_and_worst, calibrated, exchanged_texts
@@ -11,6 +9,7 @@ from saltext.reporting.page import Block, Charts, Command, Grid, Heading, Paragr
 from saltext.reporting.score_sections import beside_baselines, beside_each_other, results, worth_of_text
 from saltext.reporting.scores import metric_names
 from saltext.reporting.shown_run import ShownRun
+from saltext.trust import parsed, read_text
 
 GENERATED = "The data set is a generated one: these scores say nothing about real images or published values."
 
@@ -55,8 +54,9 @@ def opening(runs: Sequence[ShownRun]) -> list[Block]:
 
 def _command(run: ShownRun) -> str:
     """How the run was started; empty if that is not known."""
-    record = run.folder.root / ".hydra" / "overrides.yaml"
-    return " ".join(["python -m saltext.run", *map(str, OmegaConf.load(record))]) if record.is_file() else ""
+    started = run.folder.root / ".hydra" / "overrides.yaml"
+    overrides = parsed(read_text(started), started) if started.is_file() else None
+    return " ".join(["python -m saltext.run", *map(str, overrides)]) if isinstance(overrides, list) else ""
 
 
 def by_epoch(runs: Sequence[ShownRun]) -> list[Block]:

@@ -8,15 +8,16 @@ import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
+from saltext import storage
+from saltext.console import not_essential
 from saltext.data import SJTUTIS, Pair, SaliencyDataModule, Split, collate
 from saltext.data.splits import Part
 from saltext.evaluation.groups import Batch, native_groups
 from saltext.evaluation.protocols import STANDARD
 from saltext.reporting import curves, tables, text_effect, text_swap
 from saltext.reporting.pictures import Panel, Reading, Swap, draw, draw_swaps, read_pixels
-from saltext.reporting.scores import of_protocol
 from saltext.run_folder import RunFolder
-from saltext.scoring import RunScores, write_run_scores
+from saltext.scoring import RunScores
 from saltext.training import ModelPredictor, ScoredModule
 
 
@@ -36,6 +37,7 @@ def chosen_pairs(pairs: Sequence[Pair], count: int) -> list[int]:
 
 def _maps(module: ScoredModule, sample: Batch) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Truth and prediction of a batch of one, (h,w) at the image's own resolution."""
+    sample = module.transfer_batch_to_device(sample, module.device, 0)
     with torch.inference_mode():
         (group,) = native_groups(sample, module.device)
         saliency = ModelPredictor(module, model="").at(sample)(group)
@@ -64,7 +66,7 @@ def circumstances(split: Split, choose_on: Part) -> str:
 
 
 def write_tables(folder: RunFolder, scores: RunScores, how: str, data_set: str | None) -> None:
-    """Write the run's scores and tables, and the curves of what was logged below the folder; print the tables.
+    """Write the run's tables, and the curves of what was logged below the folder; then print the tables.
 
     Args:
         folder: Where to.
@@ -72,24 +74,23 @@ def write_tables(folder: RunFolder, scores: RunScores, how: str, data_set: str |
         how: See :func:`circumstances`.
         data_set: Its name among the published values, if it has any.
     """
-    write_run_scores(folder, scores)
     known = tables.published(data_set) if data_set else {}
     found = tables.tables(scores.pairs, known, how)
-    folder.table.write_text("\n".join(tables.markdown(table) for table in found), encoding="utf-8")
+    effects, shares = {}, []
+    storage.write_text(folder.table, "\n".join(tables.markdown(table) for table in found))
+    if not scores.text_effect.empty:
+        own = text_swap.own_scores(scores.pairs, scores.text_effect)
+        effects = text_effect.text_effects(own, scores.text_effect)
+        storage.write_text(folder.text_effect_table, text_effect.document(effects))
+        shares = text_swap.write(folder, own, scores.text_effect)
+    with not_essential("the curves"):
+        curves.write(folder)
     for table in found:
         tables.show(table)
-    if not scores.text_effect.empty:
-        _write_text_effect(folder, scores)
-        text_swap.write(folder, scores.pairs, scores.text_effect)
-    curves.write(folder)
-
-
-def _write_text_effect(folder: RunFolder, scores: RunScores) -> None:
-    model = scores.text_effect["model"].iloc[0]
-    standard = of_protocol(scores.pairs, STANDARD)
-    effects = text_effect.text_effects(standard[standard["model"] == model], scores.text_effect)
-    folder.text_effect_table.write_text(text_effect.document(effects), encoding="utf-8")
-    text_effect.show(effects)
+    if effects:
+        text_effect.show(effects)
+    if shares:
+        text_swap.show(shares)
 
 
 def write_picture(

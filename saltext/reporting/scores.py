@@ -1,10 +1,17 @@
 """The table of single scores: one row a pair and model. Every mean, interval and figure is computed from it."""
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
+from saltext.errors import DamagedFileError
 from saltext.metrics import METRICS
+from saltext.run_folder import RunFolder
+from saltext.storage import check_csv, write_csv
+
+_log = logging.getLogger(__name__)
 
 
 def metric_names(scores: pd.DataFrame) -> list[str]:
@@ -14,15 +21,48 @@ def metric_names(scores: pd.DataFrame) -> list[str]:
 
 def write_scores(path: Path, scores: pd.DataFrame) -> None:
     """Write a score table as CSV; scores keep all their digits."""
-    scores.to_csv(path, index=False, float_format="%.17g")
+    write_csv(path, scores, durable=True)
 
 
 def read_scores(path: Path) -> pd.DataFrame:
-    """Read a score table; ids keep their leading zeros, an empty text stays a text."""
+    """Read a score table; ids keep their leading zeros, an empty text stays a text.
+
+    Raises:
+        DamagedFileError: It is missing, empty, cut, or no score table.
+    """
+    if path.suffix != ".gz":  # which has a check of its own
+        check_csv(path)
     as_text = {"image_id": str, "text": str}
-    # Without the default markers a text such as "NA" stays one; an undefined score is written as nothing.
-    scores = pd.read_csv(path, dtype=as_text, keep_default_na=False)
-    return scores.assign(**{name: pd.to_numeric(scores[name]) for name in metric_names(scores)})
+    try:
+        # Without the default markers a text such as "NA" stays one; an undefined score is written as nothing.
+        scores = pd.read_csv(path, dtype=as_text, keep_default_na=False)
+        return scores.assign(**{name: pd.to_numeric(scores[name]) for name in metric_names(scores)})
+    except (OSError, EOFError, ValueError) as error:
+        raise DamagedFileError(
+            f"{path} is damaged: expected a score table, got one that cannot be read ({error})"
+        ) from error
+
+
+def read_all(files: Mapping[RunFolder, Path]) -> dict[RunFolder, pd.DataFrame]:
+    """The score tables of several runs; those that are damaged are named in the log and left out.
+
+    Args:
+        files: The table of each run.
+
+    Raises:
+        DamagedFileError: None is left.
+    """
+    found, problems = {}, []
+    for run, file in files.items():
+        try:
+            found[run] = read_scores(file)
+        except DamagedFileError as error:
+            problems.append(str(error))
+    if files and not found:
+        raise DamagedFileError("; ".join(problems))
+    for problem in problems:
+        _log.warning("left out: %s", problem)
+    return found
 
 
 def of_protocol(scores: pd.DataFrame, protocol: str) -> pd.DataFrame:

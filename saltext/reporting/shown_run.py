@@ -9,14 +9,15 @@ from omegaconf import DictConfig, OmegaConf
 from saltext.data import Split
 from saltext.data.faults import Track
 from saltext.errors import ConfigError, SaltextError
+from saltext.evaluate import configuration
 from saltext.evaluation.protocols import STANDARD
-from saltext.prediction.loading import trusted_configuration
 from saltext.reporting import calibration
 from saltext.reporting.predicted import Key, Predicted, fingerprint, predict
 from saltext.reporting.scores import of_protocol
-from saltext.reporting.study_cells import Job, read_jobs
+from saltext.reporting.study_cells import Job, read_job
 from saltext.run_folder import RunFolder
 from saltext.scoring import RunScores, read_run_scores
+from saltext.trust import record, refuse_links
 
 _NOTHING = RunScores(
     pd.DataFrame({"image_id": [], "task": [], "text": [], "model": [], "protocol": []}), pd.DataFrame()
@@ -73,15 +74,16 @@ def read_run(folder: RunFolder) -> ShownRun:
 
     Raises:
         ConfigError: It did not get as far as dividing its data, or another version of saltext left it.
+        SaltextError: A file that it left is damaged.
     """
     if not folder.split.is_file():
         raise ConfigError(
             f"Expected a run that has begun to train, but {folder.root} holds no split.json. Its run.log says how far "
             f"it came; python -m saltext.run resume={folder.root} goes on."
         )
-    if OmegaConf.select(OmegaConf.load(folder.config), "data.choose_on") is None:
+    if OmegaConf.select(record(folder), "data.choose_on") is None:
         raise _of_another_version(folder)
-    (job,) = read_jobs([folder])
+    job = read_job(folder)
     scores = read_run_scores(folder) if folder.scores.is_file() else _NOTHING
     if "protocol" not in scores.pairs:
         raise _of_another_version(folder)
@@ -106,7 +108,12 @@ def named_apart(runs: Sequence[ShownRun]) -> list[ShownRun]:
 
 
 def with_predictions(
-    run: ShownRun, pairs: Collection[Key], swaps: Sequence[str], changes: DictConfig, track: Track | None
+    run: ShownRun,
+    pairs: Collection[Key],
+    swaps: Sequence[str],
+    changes: DictConfig,
+    track: Track | None,
+    trust: bool = False,
 ) -> ShownRun:
     """The run with the maps a page shows, and the coverages of all its test pairs.
 
@@ -119,12 +126,14 @@ def with_predictions(
         swaps: Images shown under both texts.
         changes: Of its configuration, for example where the data lies now.
         track: Shows how far it is; None: nothing may be predicted.
+        trust: Whether the folder is trusted, see :mod:`saltext.trust`.
     """
     if run.own.empty:
         return replace(run, missing="it has no scores of a model of its own (yet)")
     try:
-        cfg = trusted_configuration(run.folder, changes)
-        mark = fingerprint(cfg, run.folder)
+        refuse_links(run.folder)
+        configured = configuration(run.folder, changes, trust)
+        mark = fingerprint(configured.cfg, run.folder)
     except SaltextError as error:
         return replace(run, missing=str(error))
     known = calibration.read(run.folder, mark)
@@ -132,9 +141,9 @@ def with_predictions(
     if track is None:
         return replace(run, predicted=kept, missing="it was asked to predict nothing (predict=false)")
     try:
-        found = predict(cfg, run.folder, pairs, swaps, known is None, track)
+        found = predict(configured, run.folder, pairs, swaps, known is None, track)
     except (SaltextError, OSError) as error:  # OSError: of libraries that look for weights
-        return replace(run, predicted=kept, missing=str(error))
+        return replace(run, predicted=kept, missing=" ".join([str(error), configured.remark()]).strip())
     if known is None:
         calibration.write(run.folder, found.coverage, mark)
         return replace(run, predicted=found)

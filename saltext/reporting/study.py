@@ -9,7 +9,6 @@ or, without any run, the same tables from the scores of single pairs that an ear
 
 import math
 import re
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from saltext import storage
+from saltext.console import set_up_streams
 from saltext.data.splits import fold_in
 from saltext.errors import ConfigError, SaltextError
 from saltext.evaluation.protocols import PAPERS
@@ -95,13 +96,13 @@ def write_again(study: Study, kept: Path, to: Path) -> Path:
 def _write(study: Study, scores: StudyScores, found: Mapping[str, Sequence[Job]], to: Path) -> Path:
     parts = {how: scores.of(how) for how in found or scores.ways}
     cells = {how: study_cells.cells(study, part.own) for how, part in parts.items()}
-    study_cells.frame(cells, study).to_csv(to / "results.csv", index=False)
+    storage.write_csv(to / "results.csv", study_cells.frame(cells, study), float_format=None)
     generated = bool(scores.own["generated"].any())
     blocks = [*_opening(study, found, generated), *_results(study, parts, cells), *_of_runs(study, found, to)]
     report = page.Report(study.title, [*blocks, page.Heading("How to read this"), page.Points(_notes(study))])
-    (to / "results.md").write_text(page.markdown(report), encoding="utf-8")
+    storage.write_text(to / "results.md", page.markdown(report))
     written = to / "results.html"
-    written.write_text(page.html(report), encoding="utf-8")
+    storage.write_text(written, page.html(report))
     return written
 
 
@@ -206,7 +207,7 @@ def _figure(study: Study, found: Mapping[str, Sequence[Job]], to: Path) -> list[
     panels = study_curves.panels(study, points)
     if not panels:
         return []
-    points.to_csv(to / "curves.csv", index=False)
+    storage.write_csv(to / "curves.csv", points, float_format=None)
     curves.draw(panels, to / "curves.png")
     caption = (
         "By epoch, ours solid, published dashed and grey. Epochs count from 0: the first point is after one epoch."
@@ -239,7 +240,7 @@ def _pictures(study: Study, jobs: Sequence[Job], to: Path, number: str) -> list[
             if job.is_of(line) and drawn.is_file():
                 # Jobs of several seeds or folds have one label; their folders differ.
                 name = f"{_NOT_IN_NAMES.sub('_', line.name)}-{job.folder.root.name}.png"
-                shutil.copyfile(drawn, to / name)
+                storage.write_bytes(to / name, drawn.read_bytes())
                 blocks.append(page.Picture(to / name, f"{line.name}{number}, {job.cfg.label}, seed {job.cfg.seed}"))
     return [page.Heading(f"Test pairs{number}"), *blocks] if blocks else []
 
@@ -279,6 +280,7 @@ def _written(study: Study, places: Sequence[Path], to: Path) -> Path:
 
 def main() -> None:
     """Entry point; see the module's help."""
+    set_up_streams()
     if {"-h", "--help"} & set(sys.argv) or len(sys.argv) < 3:
         print(__doc__)
         sys.exit(len(sys.argv) < 3)

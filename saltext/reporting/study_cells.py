@@ -1,5 +1,6 @@
 """What runs measured, cell by cell beside what was published."""
 
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,13 +12,18 @@ from omegaconf import DictConfig, OmegaConf
 
 from saltext.data import Split
 from saltext.data.splits import any_fold, pooled_folds
+from saltext.errors import SaltextError
 from saltext.metrics import METRICS
 from saltext.reporting.compare import interval
 from saltext.reporting.run_report import circumstances
 from saltext.reporting.study_expected import Line, Study
 from saltext.run_folder import RunFolder
+from saltext.trust import record
+
+_log = logging.getLogger(__name__)
 
 _GENERATED = "saltext.data.SyntheticDataModule"
+_SHOWN = ("name", "label", "seed", "data._target_", "data.choose_on", "schedule.stages")
 
 
 class Verdict(StrEnum):
@@ -105,12 +111,24 @@ class Cell:
 
 
 def read_jobs(folders: Iterable[RunFolder]) -> list[Job]:
-    """The runs among some folders that got as far as having a split."""
-    return [_job(folder) for folder in folders if folder.config.is_file() and folder.split.is_file()]
+    """The runs among some folders that got as far as having a split; damaged ones are named in the log and left out."""
+    found = []
+    for folder in folders:
+        if folder.config.is_file() and folder.split.is_file():
+            try:
+                found.append(read_job(folder))
+            except SaltextError as error:
+                _log.warning("left out: %s", error)
+    return found
 
 
-def _job(folder: RunFolder) -> Job:
-    cfg: DictConfig = OmegaConf.load(folder.config)  # type: ignore[assignment]
+def read_job(folder: RunFolder) -> Job:
+    """A run that got as far as having a split.
+
+    Raises:
+        SaltextError: Its configuration or its split is damaged.
+    """
+    cfg = record(folder, _SHOWN)
     return Job(folder, cfg, circumstances(Split.load(folder.split), cfg.data.choose_on))
 
 

@@ -5,17 +5,23 @@ other texts. They are written beside the results and read back before anything i
 come out of the files alone, without any run.
 """
 
+import gzip
+import io
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from saltext.errors import ConfigError
-from saltext.reporting.scores import averaged_over_seeds, of_protocol, read_scores
+from saltext import storage
+from saltext.errors import ConfigError, DamagedFileError
+from saltext.reporting.scores import averaged_over_seeds, of_protocol, read_all, read_scores
 from saltext.reporting.study_cells import Job
 from saltext.reporting.study_expected import Line, Study
 from saltext.run_folder import RunFolder
+
+_log = logging.getLogger(__name__)
 
 OWN_FILE, VARIANTS_FILE = "scores.csv.gz", "text_effect.csv.gz"
 
@@ -71,12 +77,16 @@ def pooled(study: Study, jobs: Mapping[str, Sequence[Job]]) -> StudyScores:
 
 
 def _of_line(study: Study, line: Line, jobs: Sequence[Job], file: Callable[[RunFolder], Path]) -> pd.DataFrame:
-    tables = [
-        table[table["model"] == (line.model or job.cfg.label)]
-        for job in jobs
-        if job.is_of(line) and file(job.part(line)).is_file()
-        for table in [of_protocol(read_scores(file(job.part(line))), study.protocol)]
-    ]
+    own = {job.folder: job for job in jobs if job.is_of(line) and file(job.part(line)).is_file()}
+    try:
+        read = read_all({folder: file(job.part(line)) for folder, job in own.items()})
+    except DamagedFileError as error:  # of all of them: the line is shown as not measured
+        _log.warning("left out: %s", error)
+        return pd.DataFrame()
+    tables = []
+    for folder, scores in read.items():
+        table = of_protocol(scores, study.protocol)
+        tables.append(table[table["model"] == (line.model or own[folder].cfg.label)])
     if not tables:
         return pd.DataFrame()
     return averaged_over_seeds(pd.concat(tables, ignore_index=True).assign(model=line.name)).assign(line=line.name)
@@ -92,10 +102,14 @@ def write(to: Path, scores: StudyScores) -> None:
     """Write the two files into a folder, each the same bytes whenever the scores are the same; the second one only
     where there is something in it."""
     for name, table in ((OWN_FILE, scores.own), (VARIANTS_FILE, scores.variants)):
-        (to / name).unlink(missing_ok=True)
-        if name == OWN_FILE or len(table):
-            packed = {"method": "gzip", "mtime": 0}
-            table.to_csv(to / name, index=False, float_format=_DIGITS, lineterminator="\n", compression=packed)
+        if name == VARIANTS_FILE and table.empty:
+            (to / name).unlink(missing_ok=True)
+        else:
+            text = table.to_csv(index=False, float_format=_DIGITS, lineterminator="\n")
+            packed = io.BytesIO()
+            with gzip.GzipFile(name, "wb", fileobj=packed, mtime=0) as stream:
+                stream.write(text.encode())
+            storage.write_bytes(to / name, packed.getvalue(), durable=True)
 
 
 def kept_file(place: Path) -> Path | None:
@@ -117,7 +131,7 @@ def read(study: Study, file: Path) -> StudyScores:
 def _read(study: Study, file: Path, keys: Sequence[str]) -> pd.DataFrame:
     try:
         table = read_scores(file)
-    except (OSError, EOFError, ValueError) as error:
+    except DamagedFileError as error:
         raise ConfigError(f"{file} is no score table ({error}). Expected what a study writes: {OWN_FILE}") from error
     missing = [column for column in (*keys, *study.metrics) if column not in table]
     names = {line.name for line in study.lines}

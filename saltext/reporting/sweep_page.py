@@ -45,7 +45,7 @@ class SweepRuns:
 
     def ranked(self) -> list[ShownRun]:
         """The runs by the metric that chose their epochs, best first; those without it are left out."""
-        tested = [run for run in self.runs if run.folder.result.is_file()]
+        tested = [run for run in self.runs if run.folder.is_finished]
         values = {run.name: value for run in tested if (value := monitored(run.folder)) is not None}
         known = [run for run in tested if run.name in values]
         return sorted(known, key=lambda run: values[run.name], reverse=self._highest)
@@ -82,7 +82,7 @@ def report(sweep: SweepRuns, best: ShownRun | None, chosen: Chosen) -> Report:
 
 
 def _opening(sweep: SweepRuns) -> list[Block]:
-    done = sum(run.folder.result.is_file() for run in sweep.runs)
+    done = sum(run.folder.is_finished for run in sweep.runs)
     headings = ["run", "state", "seed", "input", "epochs", "chosen by", "its best", "minutes", "commit", "machine"]
     rows = [_row(run) for run in sweep.runs]
     generated = any(run.job.generated for run in sweep.runs)

@@ -25,7 +25,8 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import binomtest  # type: ignore[import-untyped]
 
-from saltext.console import PRINT_WIDTH
+from saltext import storage
+from saltext.console import PRINT_WIDTH, set_up_streams
 from saltext.errors import ConfigError, SaltextError
 from saltext.evaluation.protocols import STANDARD
 from saltext.metrics import METRICS
@@ -260,20 +261,23 @@ def own_scores(pairs: pd.DataFrame, variants: pd.DataFrame) -> pd.DataFrame:
     return own
 
 
-def write(folder: RunFolder, pairs: pd.DataFrame, variants: pd.DataFrame) -> None:
-    """Write text_swap.csv and text_swap.md, and print the shares; nothing where no text was exchanged.
+def write(folder: RunFolder, own: pd.DataFrame, variants: pd.DataFrame) -> list[Share]:
+    """Write text_swap.csv and text_swap.md; nothing where no text was exchanged.
 
     Args:
         folder: Where to.
-        pairs: The run's scores with every pair's own text, and the baselines.
+        own: See :func:`own_scores`.
         variants: The model's scores with other texts.
+
+    Returns:
+        The shares, to be shown.
     """
     if not applies(variants):
-        return
-    found = shares(own_scores(pairs, variants), variants)
-    frame(found).to_csv(folder.root / "text_swap.csv", index=False)
-    (folder.root / "text_swap.md").write_text(document(found), encoding="utf-8")
-    show(found)
+        return []
+    found = shares(own, variants)
+    storage.write_csv(folder.root / "text_swap.csv", frame(found), float_format=None)
+    storage.write_text(folder.root / "text_swap.md", document(found))
+    return found
 
 
 def _read(folder: RunFolder) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -295,6 +299,7 @@ def _read(folder: RunFolder) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def main() -> None:
     """Entry point; see the module's help."""
+    set_up_streams()
     if {"-h", "--help"} & set(sys.argv):
         print(__doc__)
         return

@@ -156,8 +156,8 @@ class AdversarialModule(SupervisedModule):
     def training_step(self, batch: Mapping[str, Any], batch_index: int) -> None:  # type: ignore[override]
         """Step of both players, at ``map_size``."""
         density = batch["density"]
-        images = self.normalize(batch["image"])
-        logits = _resized(at_least_float32(self.network(images, self.read(batch))), like=density)
+        images = self.images(batch)
+        logits = _resized(at_least_float32(self.logits(images, batch)), like=density)
         group = self._group(batch_index)
         judged = self.current_epoch >= self._warm_start
         values = self._discriminate(images, density, logits.detach().sigmoid(), group) if judged else {}
@@ -214,7 +214,7 @@ class AdversarialModule(SupervisedModule):
     def _count(self, values: Mapping[str, Tensor]) -> None:
         """Count steps, those with a loss that is not finite, and those in which the discriminator was never wrong."""
         with torch.no_grad():
-            finite = torch.stack([value.double() for value in values.values()]).isfinite().all()
+            finite = torch.stack([value.isfinite() for value in values.values()]).all()
             told = [values[name] for name in ("accuracy_real", "accuracy_generated") if name in values]
             won = torch.stack(told).eq(1).all() if told else torch.zeros_like(finite)
             self._counts += torch.stack([torch.ones_like(finite), ~finite, won]).to(self._counts)

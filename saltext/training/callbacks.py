@@ -3,11 +3,15 @@
 import logging
 import random
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
+from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, RichProgressBar
 
 from saltext.metrics import METRICS
 
@@ -53,3 +57,30 @@ class EpochLines(Callback):
         values = "  ".join(f"{name} {value:.4g}" for name, value in sorted(shown.items()))
         left = (total - done) * seconds
         _log.info("epoch %d/%d  %s  %.0f s, about %.0f min left", done, total, values, seconds, left / 60)
+
+
+class Bar(RichProgressBar):
+    """A progress bar that ends alone when the terminal fails: one that was closed, has no columns, or is strange."""
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        return _forgiving(self, found) if name.startswith(_HOOKS) else found
+
+
+_HOOKS = ("on_", "setup", "teardown", "print")
+
+
+def _forgiving(bar: Bar, hook: Callable[..., None]) -> Callable[..., None]:
+    @wraps(hook)
+    def forgiven(*arguments: Any, **named: Any) -> None:
+        if bar.__dict__.get("ended"):
+            return
+        try:
+            hook(*arguments, **named)
+        except Exception as error:
+            bar.__dict__["ended"] = True
+            with suppress(Exception):
+                bar._stop_progress()
+            _log.info("the progress bar ended: %s", error)
+
+    return forgiven

@@ -1,8 +1,10 @@
 """Where the values of an epoch go besides the CSV files."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import pandas as pd
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -13,6 +15,26 @@ from saltext.models.freezing import freeze_table
 from saltext.models.transalnet import TranSalNet
 from saltext.tracking import define_metrics, epoch_name
 
+_log = logging.getLogger(__name__)
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _optional(method: _Method) -> _Method:
+    """Of a logger: what W&B raises is said once, and nothing is sent to it any more."""
+
+    @wraps(method)
+    def guarded(logger: "StageLogger", *arguments: Any, **named: Any) -> None:
+        if logger.given_up:
+            return
+        try:
+            method(logger, *arguments, **named)
+        except Exception as error:  # its own process may be gone, the disk full ...
+            logger.given_up = True
+            _log.warning("W&B takes no more values, the run goes on without it: %s", error)
+
+    return cast(_Method, guarded)
+
 
 class StageLogger(WandbLogger):
     """The W&B logger of one stage: it logs into the job's run, which ``saltext.tracking.tracked`` has opened.
@@ -20,6 +42,10 @@ class StageLogger(WandbLogger):
     A stage of a schedule has its name before all of its values: ``warmup/val/cc``. Besides what the module logs, each
     time the best epoch changes ``best/MONITORED`` is its score, and what trains is the table ``tables/freeze``. Where
     test pairs choose the epoch, their values are named ``chosen_on_test/``, since ``test/`` is what the job ends with.
+    A W&B that fails does not fail the training.
+
+    Attributes:
+        given_up: Whether W&B failed.
 
     Args:
         save_dir: Folder of the stage.
@@ -31,19 +57,32 @@ class StageLogger(WandbLogger):
     def __init__(self, save_dir: str, **settings: Any) -> None:
         import wandb
 
+        self.given_up = False
         run = wandb.run
         in_stage = run is not None and Path(save_dir).resolve() != Path(run.settings.root_dir).resolve()
         prefix = Path(save_dir).name if in_stage else ""
         super().__init__(save_dir=save_dir, experiment=run, prefix=prefix, **settings)
         if run is not None:
-            define_metrics(run, f"{prefix}/" if prefix else "")
+            self._define(run, f"{prefix}/" if prefix else "")
+
+    @_optional
+    def _define(self, run: Any, prefix: str) -> None:
+        define_metrics(run, prefix)
 
     @rank_zero_only
+    @_optional
+    def log_hyperparams(self, params: Any) -> None:
+        """Log what Lightning knows of the module's arguments."""
+        super().log_hyperparams(params)
+
+    @rank_zero_only
+    @_optional
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log values; see the class for their names."""
         super().log_metrics({epoch_name(key): value for key, value in metrics.items()}, step)
 
     @rank_zero_only
+    @_optional
     def log_graph(self, model: Any, input_array: Any = None) -> None:
         """Log how much of the network trains."""
         import wandb
@@ -51,9 +90,16 @@ class StageLogger(WandbLogger):
         if isinstance(model.network, TranSalNet):
             self.log_metrics({"tables/freeze": wandb.Table(dataframe=pd.DataFrame(freeze_table(model.network)))})
 
+    @_optional
     def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
         """Log the score of the best epoch so far."""
         super().after_save_checkpoint(checkpoint_callback)
         monitor, score = checkpoint_callback.monitor, checkpoint_callback.best_model_score
         if monitor and score is not None:
             self.log_metrics({f"best/{epoch_name(monitor)}": float(score)})
+
+    @rank_zero_only
+    @_optional
+    def finalize(self, status: str) -> None:
+        """What Lightning has W&B do at the end of a training."""
+        super().finalize(status)

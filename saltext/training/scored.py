@@ -1,6 +1,7 @@
 """The half every trained model shares: predictions, and validation scores at original resolution."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -8,6 +9,7 @@ import pandas as pd
 from torch import Tensor
 
 from saltext.data.splits import Part
+from saltext.errors import CheckpointError
 from saltext.evaluation.protocols import standard
 from saltext.evaluation.scoreboard import Scoreboard
 from saltext.training.tested import ModelPredictor
@@ -45,10 +47,26 @@ class ScoredModule(L.LightningModule):
         """The maps to score, like :meth:`saliency`; a model may spend more on them than in training."""
         return self.saliency(batch)
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint that leads out of the folder of checkpoints.
+
+        Lightning deletes the file that the last best epoch is said to lie in, if that path begins with the folder's.
+
+        Raises:
+            CheckpointError: Such a path climbs out of the folder.
+        """
+        folders = [Path(str(callback.dirpath)).absolute() for callback in self.trainer.checkpoint_callbacks]  # type: ignore[attr-defined]
+        for path in (Path(text).absolute() for text in _texts(checkpoint.get("callbacks"))):
+            if any(folder in path.parents and ".." in path.relative_to(folder).parts for folder in folders):
+                raise CheckpointError(
+                    f"The checkpoint names {path} as a file of its own, which it is not. Do not use it."
+                )
+
     def on_validation_epoch_start(self) -> None:
         """Start with an empty table."""
         self.scoreboard = Scoreboard(self.trainer.datamodule.pairs)  # type: ignore[attr-defined]
         self.scoreboard.add(ModelPredictor(self, type(self).__name__), self._validation)
+        self.scoreboard.to(self.device)  # Lightning moved this module before; what is gathered has to be with it
 
     def validation_step(self, batch: Mapping[str, Any], batch_index: int) -> None:
         """Score a batch for the choice of the epoch."""
@@ -66,3 +84,15 @@ class ScoredModule(L.LightningModule):
             self.log(f"{self._choose_on}/{name}", float(by_task[name].mean()), prog_bar=True, rank_zero_only=True)
             for task, value in by_task[name].items():
                 self.log(f"{self._choose_on}/{name}_{task}", float(value), rank_zero_only=True)
+
+
+def _texts(state: Any) -> Iterator[str]:
+    if isinstance(state, Mapping):
+        for key, value in state.items():
+            yield from _texts(key)
+            yield from _texts(value)
+    elif isinstance(state, list | tuple):
+        for value in state:
+            yield from _texts(value)
+    elif isinstance(state, str):
+        yield state

@@ -11,7 +11,9 @@ from torch.nn import functional as F
 
 from saltext.data import mirror_text
 from saltext.data.splits import Part
+from saltext.models.feature_cache import addressed
 from saltext.models.network import SaliencyNetwork
+from saltext.models.normalize import Deferred
 from saltext.training.scored import ScoredModule
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter] | Iterable[dict[str, Any]]], torch.optim.Optimizer]
@@ -93,10 +95,28 @@ class SupervisedModule(ScoredModule):
 
     def saliency(self, batch: Mapping[str, Any]) -> Tensor:
         """The network's maps, float32 whatever its precision."""
-        told = (batch["task"],) if self.conditions else ()
-        logits = self.network(self.normalize(batch["image"]), self.read(batch), *told).float()
+        logits = self.logits(self.images(batch), batch).float()
         maps: Tensor = self.network.maps(logits) if isinstance(self.network, SaliencyNetwork) else logits.sigmoid()
         return maps
+
+    def images(self, batch: Mapping[str, Any]) -> Tensor:
+        """A batch's images, normalised; not before they are looked at, where features may be known without them."""
+        known = getattr(self.network, "feature_cache", None) is not None and all(batch.get("image_key") or [None])
+        images: Tensor = Deferred(self.normalize, batch["image"]) if known else self.normalize(batch["image"])
+        return images
+
+    def logits(self, images: Tensor, batch: Mapping[str, Any]) -> Tensor:
+        """What the network makes of a batch, whose features it may know from before.
+
+        Args:
+            images: The batch's, normalised.
+            batch: Texts and tasks, and what stands for the pixels of ``images``: ``image_key``, if it is there.
+        """
+        told = (batch["task"],) if self.conditions else ()
+        cache = getattr(self.network, "feature_cache", None)
+        with addressed(cache, images, batch.get("image_key"), self.normalize):
+            logits: Tensor = self.network(images, self.read(batch), *told)
+        return logits
 
     def predict_saliency(self, batch: Mapping[str, Any]) -> Tensor:
         """Maps to score: with ``mirror``, the mean of the prediction and that for the mirrored image and text."""
@@ -104,7 +124,10 @@ class SupervisedModule(ScoredModule):
         if not self._mirror:
             return saliency
         texts = [mirror_text(text) for text in batch["text"]]
-        other = self.saliency({**batch, "image": batch["image"].flip(-1), "text": texts})
+        flipped = {**batch, "image": batch["image"].flip(-1), "text": texts}
+        if "image_key" in batch:
+            flipped["image_key"] = [key and key.flipped() for key in batch["image_key"]]
+        other = self.saliency(flipped)
         return (saliency + other.flip(-1)) / 2
 
     def read(self, batch: Mapping[str, Any]) -> list[str]:

@@ -194,34 +194,34 @@ def test_an_environment_is_for_the_processes_started_meanwhile(monkeypatch) -> N
     assert "SALTEXT_B" not in steps.os.environ
 
 
-def test_what_is_read_back_trains_the_same_as_what_is_computed(tmp_path: Path) -> None:
+def test_cached_features_train_the_same_as_computed_ones(tmp_path: Path) -> None:
     model = replace(TINY, reads=True)
-    step = frozen.FrozenStep(model, 2, CPU, tmp_path / "features.sqlite")
+    step = frozen.FrozenStep(model, 2, CPU, tmp_path)
     batch = step.batches[0]
-    for computed, recalled in zip(step.encode(batch), step.recall(batch), strict=True):
-        torch.testing.assert_close(recalled, computed)
+    for computed, cached in zip(step.encode(batch), step.encode_cached(batch), strict=True):
+        torch.testing.assert_close(cached, computed)
     seen: list[int] = []
     step.network.encoder.register_forward_hook(lambda _, images, __: seen.append(len(images[0])))
-    step.recall(batch)
+    step.encode_cached(batch)
     assert seen == []
-    other = frozen.FrozenStep(model, 2, CPU, tmp_path / "other.sqlite")
+    other = frozen.FrozenStep(model, 2, CPU, tmp_path / "other")
     for _ in range(2):
-        recalled = step.learn(batch, step.recall(batch), step.remember(batch))
+        cached = step.learn(batch, step.encode_cached(batch), step.read_cached(batch))
         computed = other.learn(batch, other.encode(batch), other.read(batch))
-        torch.testing.assert_close(recalled, computed)
+        torch.testing.assert_close(cached, computed)
 
 
 def test_each_way_and_each_part_of_a_frozen_step_is_measured(tmp_path: Path) -> None:
-    cost = frozen.frozen_cost(replace(TINY, reads=True), 2, 1, CPU, tmp_path / "features.sqlite")
+    cost = frozen.frozen_cost(replace(TINY, reads=True), 2, 1, CPU, tmp_path)
     assert (len(cost.steps), len(cost.parts)) == (3, 5)
     assert not set(cost.steps) & set(cost.parts)
-    assert min(cost.steps.values()) > cost.parts["of which text features remembered"]
+    assert min(cost.steps.values()) > cost.parts["of which text features cached"]
     assert cost.disk > 1000
 
 
 def test_a_model_without_a_text_encoder_of_its_own_has_no_frozen_step(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="text encoder"):
-        frozen.FrozenStep(Model("transalnet", "smoke"), 2, CPU, tmp_path / "features.sqlite")
+        frozen.FrozenStep(Model("transalnet", "smoke"), 2, CPU, tmp_path)
 
 
 def test_help_shows_examples_that_are_accepted(capsys) -> None:

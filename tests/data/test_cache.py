@@ -1,3 +1,5 @@
+import ctypes
+import errno
 import hashlib
 import json
 import logging
@@ -5,9 +7,12 @@ import multiprocessing
 import os
 import pickle
 import shutil
+import tempfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -194,6 +199,189 @@ def test_a_damaged_cache_says_which_folder_to_delete(copied_root: Path, tmp_path
     (cache.folder / "images.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(DataError, match=r"is damaged.*Delete that folder"):
         _ = DecodedCache(cache.folder, cache.settings).images
+
+
+def _cut(cache: DecodedCache) -> None:
+    path = cache.folder / "images.npy"
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def _flip(cache: DecodedCache) -> None:
+    path = cache.folder / "native_density.npy"
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    with path.open("r+b") as stream:
+        stream.seek(100_000)
+        byte = stream.read(1)[0]
+        stream.seek(100_000)
+        stream.write(bytes([byte ^ 1]))
+    os.utime(path, ns=times)
+
+
+def _half(cache: DecodedCache) -> None:
+    for name in ("checksums.json", "points.npy", "density.npy"):
+        (cache.folder / name).unlink()
+
+
+def _lose(cache: DecodedCache) -> None:
+    (cache.folder / "sizes.npy").unlink()
+
+
+def _empty(cache: DecodedCache) -> None:
+    shutil.rmtree(cache.folder)
+    cache.folder.mkdir()
+
+
+def _garble(cache: DecodedCache) -> None:
+    (cache.folder / "checksums.json").write_text('{"images.npy": 3}')
+
+
+@pytest.mark.parametrize("damage", [_cut, _flip, _half, _lose, _empty, _garble])
+def test_a_damaged_cache_is_made_again_with_one_line(
+    damage: Callable[[DecodedCache], None],
+    small_pairs: list[Pair],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    cache = open_cache(small_pairs, SETTINGS, tmp_path)
+    before = _contents(cache.folder)
+    damage(cache)
+    with caplog.at_level(logging.INFO, logger="saltext"):
+        again = open_cache(small_pairs, SETTINGS, tmp_path)
+    assert again.folder == cache.folder
+    assert _contents(again.folder) == before
+    assert _folders(tmp_path) == [cache.folder.name]
+    assert sum("is damaged" in message for message in caplog.messages) == 1
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_who_repairs_second_keeps_what_the_first_made(
+    small_pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = open_cache(small_pairs, SETTINGS, tmp_path)
+    kept = tmp_path / "kept"
+    shutil.copytree(cache.folder, kept)
+    _cut(cache)
+    finish = cache_module._Builder._finish
+
+    def other_is_first(builder: cache_module._Builder, sizes: np.ndarray) -> None:
+        finish(builder, sizes)
+        shutil.rmtree(cache.folder)
+        kept.rename(cache.folder)
+        (cache.folder / "note").touch()
+
+    monkeypatch.setattr(cache_module._Builder, "_finish", other_is_first)
+    open_cache(small_pairs, SETTINGS, tmp_path)
+    assert (cache.folder / "note").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{", "[3, 4]", '{"crc32": 0, "files": {"a": 1}}', '{"files": null, "crc32": 1}', "\x00\x80", "[" * 9999],
+)
+def test_damaged_digests_are_found_again(small_pairs: list[Pair], tmp_path: Path, content: str) -> None:
+    cache = open_cache(small_pairs, SETTINGS, tmp_path)
+    (memory,) = tmp_path.glob("digests-*.json")
+    good = memory.read_text()
+    memory.write_text(content)
+    assert open_cache(small_pairs, SETTINGS, tmp_path).folder == cache.folder
+    assert memory.read_text() == good
+    memory.write_text(good.replace('"image//', '"imagE//', 1).replace("a", "b", 40))  # valid JSON of other digests
+    assert open_cache(small_pairs, SETTINGS, tmp_path).folder == cache.folder
+
+
+def _open_read_only(folder: Path, pairs: list[Pair], temporary: Path, told: Any) -> None:
+    """In a process of its own: open a cache in a folder that cannot be written to, not even by root."""
+    tempfile.tempdir = str(temporary)
+    if os.geteuid():
+        folder.chmod(0o555)
+    else:
+        libc, (own, private, bind, read_only) = ctypes.CDLL(None), (0x20000, 0x44000, 0x1000, 0x1021)
+        where = os.fsencode(folder)
+        calls = (
+            lambda: libc.unshare(own),
+            lambda: libc.mount(b"none", b"/", None, private, None),
+            lambda: libc.mount(where, where, None, bind, None),
+            lambda: libc.mount(where, where, None, read_only, None),
+        )
+        if any(call() for call in calls):
+            told.send(None)
+            return
+    logged: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: logged.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("saltext").addHandler(handler)
+    logging.getLogger("saltext").setLevel(logging.INFO)
+    try:
+        cache = open_cache(pairs, SETTINGS, folder)
+        told.send((str(cache.folder), len(cache), logged))
+    except DataError as error:
+        told.send((str(error), 0, logged))
+
+
+@pytest.fixture
+def opened_read_only(tmp_path: Path, small_pairs: list[Pair]) -> Callable[[Path], tuple[str, int, list[str]]]:
+    """Opens a cache in a read-only folder: where it was found or why not, its length, and what was logged."""
+
+    def opened(folder: Path) -> tuple[str, int, list[str]]:
+        (tmp_path / "temporary").mkdir(exist_ok=True)
+        processes = multiprocessing.get_context("fork")
+        here, there = processes.Pipe()
+        child = processes.Process(target=_open_read_only, args=(folder, small_pairs, tmp_path / "temporary", there))
+        child.start()
+        there.close()
+        found: tuple[str, int, list[str]] | None = here.recv()
+        child.join()
+        folder.chmod(0o755)
+        if found is None:
+            pytest.skip("root may not mount here, and can write to any other folder")
+        return found
+
+    return opened
+
+
+def test_a_complete_cache_that_cannot_be_written_to_is_used(
+    small_pairs: list[Pair], tmp_path: Path, opened_read_only: Callable[[Path], tuple[str, int, list[str]]]
+) -> None:
+    cache = open_cache(small_pairs, SETTINGS, tmp_path / "cache")
+    for memory in (tmp_path / "cache").glob("digests-*.json"):
+        memory.unlink()
+    assert opened_read_only(tmp_path / "cache") == (str(cache.folder), 60, [])
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_without_a_place_for_it_a_cache_is_made_among_temporary_files(
+    small_pairs: list[Pair],
+    tmp_path: Path,
+    opened_read_only: Callable[[Path], tuple[str, int, list[str]]],
+    damaged: bool,
+) -> None:
+    (tmp_path / "cache").mkdir()
+    if damaged:
+        _cut(open_cache(small_pairs, SETTINGS, tmp_path / "cache"))
+    own = tmp_path / "temporary" / f"saltext-cache-{os.getuid()}"
+    found, count, logged = opened_read_only(tmp_path / "cache")
+    assert (Path(found).parent, count) == (own, 60)
+    assert sum(f"{tmp_path / 'cache'} cannot be written to" in line for line in logged) == 1
+    own.chmod(0o777)  # somebody else may have put arrays there
+    said, count, _ = opened_read_only(tmp_path / "cache")
+    assert count == 0
+    assert "is not a folder of this user's alone). Point data.cache_dir elsewhere" in said
+
+
+def test_a_disk_that_fills_while_decoding_is_said_and_leaves_nothing(
+    small_pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(DataError, match=r"No space left on device.*Make room, or point data\.cache_dir elsewhere"):
+        open_cache(small_pairs, SETTINGS, tmp_path)
+    assert _folders(tmp_path) == []
 
 
 def test_too_little_room_is_told_before_decoding(

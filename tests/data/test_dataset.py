@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 import torch
 
 from saltext.data import SJTUTIS, Augment, CacheSettings, DecodedCache, Pair, collate, open_cache
+from saltext.data.transforms import View
 
 
 @pytest.fixture
@@ -97,3 +99,31 @@ def test_a_cache_of_other_data_is_refused(small_pairs: list[Pair], cache: Decode
 def test_density_is_the_published_map_over_255(small_pairs: list[Pair], cache: DecodedCache) -> None:
     density = SJTUTIS(small_pairs, cache)[9]["density"].numpy()[0]
     np.testing.assert_array_equal(density, cache.density[9].astype(np.float32) / np.float32(255))
+
+
+FLIPPING = Augment(brightness=0, contrast=0, hue=0, saturation=0)
+
+
+def shifted(view: View, seed: tuple[int, int, int]) -> View:
+    """An augmentation of one's own, which changes the image and says so nowhere."""
+    return replace(view, image=np.roll(view.image, 1, axis=1))
+
+
+@pytest.mark.parametrize("resize", ["stretch", "letterbox"])
+@pytest.mark.parametrize("augment", [None, FLIPPING, Augment(), Augment(flip=0, hue=0, saturation=0), shifted])
+def test_equal_keys_stand_for_equal_pixels(
+    small_pairs: list[Pair], cache_dir: Path, resize: str, augment: Augment | None
+) -> None:
+    decoded = open_cache(small_pairs, CacheSettings((72, 96), (36, 48), resize), cache_dir)  # type: ignore[arg-type]
+    dataset = SJTUTIS(small_pairs, decoded, augment=augment)
+    mirrored = []
+    for sample in (dataset[epoch, place] for epoch in range(2) for place in range(len(dataset))):
+        key = sample["image_key"]
+        mirrored.append(None if key is None else key.mirrored)
+        if key is not None:
+            image = torch.from_numpy(decoded.images[key.row].copy()).permute(2, 0, 1)
+            assert torch.equal(sample["image"], image.flip(-1) if key.mirrored else image)
+            assert key.source == (decoded.folder.name, len(decoded.images))
+            assert key.flipped().flipped() == key
+    expected = {None: {False}, FLIPPING: {False, True}}.get(augment, {None})
+    assert set(mirrored) == expected

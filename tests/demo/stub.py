@@ -69,6 +69,31 @@ def crash(model: "Model") -> None:
     os._exit(3)
 
 
+class SlowToArrive:
+    """A question whose modules take seconds to import."""
+
+    def __reduce__(self) -> tuple[type["SlowToArrive"], tuple[bool]]:
+        return SlowToArrive, (True,)
+
+    def __init__(self, arrives: bool = False) -> None:
+        if arrives:
+            time.sleep(3)
+
+    def __call__(self, model: "Model") -> str:
+        return model.name
+
+
+def ask_and_sleep(path: str) -> None:
+    """Have a process busy, and say in a file which one."""
+    from saltext.demo.predictor import Predictor
+
+    with Predictor(load, timeout=600) as running:
+        part = Path(f"{path}.part")
+        part.write_text(str(running.ask(process)))
+        part.rename(path)
+        running.ask(sleep)
+
+
 def photo(path: Path, width: int = 60, height: int = 40) -> Path:
     """A picture of noise."""
     noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)

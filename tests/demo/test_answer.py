@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saltext.demo.answer import Answer, Question, answer
+from saltext.demo import answer as answer_module
+from saltext.demo.answer import Answer, Question, answer, load_model
 from saltext.errors import ConfigError, DataError
 from saltext.prediction.texts import Reading
 from tests.demo.stub import Stub, photo
@@ -117,3 +118,21 @@ def test_an_unknown_condition_is_named(image: Path) -> None:
     model.densities = lambda wanted: (_ for _ in ()).throw(ConfigError(f"unknown task {wanted[0][1].task}"))
     with pytest.raises(ConfigError, match="unknown task silent"):
         answer(model, Question(image, LIMIT, (Reading("a", "silent"), RIGHT), image.parent))
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_model_has_answered_before_it_is_asked(monkeypatch: pytest.MonkeyPatch, broken: bool) -> None:
+    asked: list[Reading] = []
+
+    class Counting(Stub):
+        def densities(self, wanted: Any) -> Any:
+            wanted = list(wanted)
+            asked.extend(reading for _, reading in wanted)
+            if broken:
+                raise DataError("no")
+            return super().densities(wanted)
+
+    monkeypatch.setattr(answer_module, "load", lambda *_, **__: Counting())
+    assert load_model(None, None, None).name == "stub"
+    assert len(asked) == 2
+    assert any(reading.text for reading in asked)

@@ -190,22 +190,116 @@ def test_an_error_is_said_without_markup(visitor: Visitor, image: dict[str, Any]
     assert said == "The text &lt;b&gt;slow&lt;/b&gt; took too long.<br>Try another."
 
 
+META = {"_type": "gradio.FileData"}
+
+
 @pytest.mark.parametrize(
     "forged",
     [
         uploaded("/etc/hostname"),
         uploaded("{folder}/example.png"),
+        {"path": "{folder}/example.png"},
+        {"path": "{folder}/example.png", "meta": {"_type": "another"}},
+        {"path": "{folder}/example.png", "meta": META, "is_stream": True},
+        {"path": "{folder}/not-there.png"},
         uploaded("{folder}/gradio/../example.png"),
-        {"path": None, "url": "data:image/png;base64,iVBORw0KGgo=", "meta": {"_type": "gradio.FileData"}},
-        {"url": "file:///etc/hostname", "meta": {"_type": "gradio.FileData"}},
+        uploaded("{folder}/gradio/link.png"),
+        uploaded("{folder}/gradio"),
+        uploaded("example.png"),
+        uploaded("{folder}/gradio/\0.png"),
+        uploaded("file://{folder}/example.png"),
+        uploaded("http://127.0.0.1:9/picture.png"),
+        {"path": "http://127.0.0.1:9/picture.png"},
+        {"path": None, "url": "http://127.0.0.1:9/picture.png", "meta": META},
+        {"path": None, "url": "data:image/png;base64,iVBORw0KGgo=", "meta": META},
+        {"path": "data:image/png;base64,iVBORw0KGgo=", "meta": META},
+        {"url": "file:///etc/hostname", "meta": META},
         "/etc/hostname",
         ["/etc/hostname"],
+        [uploaded("{folder}/example.png")],
+        {"image": {"path": "{folder}/example.png"}},
+        5,
     ],
-    ids=["system", "outside", "climbing", "data", "address", "name", "list"],
 )
-def test_only_what_was_uploaded_is_opened(visitor: Visitor, folder: Path, forged: Any) -> None:
+def test_only_what_was_uploaded_is_opened_and_all_else_is_refused_alike(
+    visitor: Visitor, folder: Path, forged: Any
+) -> None:
+    link = folder / "gradio" / "link.png"
+    if not link.is_symlink():
+        link.symlink_to(folder / "example.png")
     given = json.loads(json.dumps(forged).replace("{folder}", str(folder)))
-    assert visitor.compare(given)[0] == "error"
+    for ended in (visitor.compare(given), visitor.call("check", given)):
+        assert refusal(ended) == NOT_HERE
+
+
+NOT_HERE = "This image was not uploaded here and is no example. Upload it, or choose an example."
+
+
+@pytest.mark.parametrize("place", [1, 3])
+def test_a_file_in_place_of_a_text_or_a_condition_is_looked_at_as_well(
+    visitor: Visitor, image: dict[str, Any], place: int
+) -> None:
+    values: list[Any] = [image, "left", "right", "", ""]
+    values[place] = uploaded("http://127.0.0.1:9/picture.png")
+    assert refusal(visitor.call("compare", *values)) == NOT_HERE
+
+
+def test_an_example_is_predicted_where_the_page_keeps_it(visitor: Visitor) -> None:
+    components = visitor.http.get("/config").raise_for_status().json()["components"]
+    (examples,) = (component["props"]["samples"] for component in components if component["type"] == "dataset")
+    assert visitor.compare({"path": examples[0][0]["path"], "meta": META})[0] == "complete"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"{API}/file=http://127.0.0.1:9/picture.png",
+        f"{API}/file/http://127.0.0.1:9/picture.png",
+        f"{API}/proxy=http://127.0.0.1:9/picture.png",
+        f"{API}/deep_link?session_hash=a",
+        f"{API}/component_server",
+        f"{API}/process_recording",
+        f"{API}/vibe-code/",
+    ],
+)
+def test_addresses_that_the_page_does_not_need_are_not_there(visitor: Visitor, address: str) -> None:
+    assert visitor.http.get(address).status_code == 404
+    assert visitor.http.post(address, json={}).status_code == 404
+
+
+ELSEWHERE = [
+    {"origin": "http://elsewhere.example"},
+    {"origin": "null"},
+    {"origin": "http://127.0.0.1:1"},  # another program's page on this machine
+    {"origin": "http://localhost"},
+    {"referer": "http://elsewhere.example/page"},
+    {"sec-fetch-site": "cross-site"},
+    {"sec-fetch-site": "same-site"},
+    {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"},  # a form that sends itself
+]
+
+
+@pytest.mark.parametrize("headers", ELSEWHERE)
+def test_what_a_page_elsewhere_sends_is_refused(visitor: Visitor, tmp_path: Path, headers: dict[str, str]) -> None:
+    content = photo(tmp_path / "street.png").read_bytes()
+    upload = visitor.http.post(f"{API}/upload", files={"files": ("street.png", content)}, headers=headers)
+    asked = visitor.http.post(f"{API}/call/compare", json={"data": [None, "", "", "", ""]}, headers=headers)
+    assert (upload.status_code, asked.status_code) == (403, 403)
+
+
+@pytest.mark.parametrize("site", ["same-origin", "none"])
+def test_what_the_page_itself_sends_is_taken(visitor: Visitor, tmp_path: Path, site: str) -> None:
+    own = str(visitor.http.base_url).rstrip("/")
+    headers = {"origin": own, "referer": f"{own}/", "sec-fetch-site": site}
+    content = photo(tmp_path / "street.png").read_bytes()
+    answer = visitor.http.post(f"{API}/upload", files={"files": ("street.png", content)}, headers=headers)
+    assert answer.status_code == 200
+
+
+def test_a_link_elsewhere_opens_the_page_and_nothing_else(visitor: Visitor) -> None:
+    headers = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    assert visitor.http.get("/", headers=headers).status_code == 200
+    assert visitor.http.get("/config", headers=headers).status_code == 403
 
 
 def test_files_outside_are_not_served(visitor: Visitor, folder: Path) -> None:

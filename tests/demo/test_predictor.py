@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -15,6 +17,7 @@ from saltext.demo.answer import Question, answer
 from saltext.demo.predictor import About, PredictionError, Predictor
 from saltext.errors import CheckpointError, ConfigError, DataError
 from saltext.prediction.texts import Reading
+from tests.conftest import ROOT
 from tests.demo import stub
 
 TIMEOUT = 5.0
@@ -63,6 +66,26 @@ def test_what_takes_too_long_is_stopped_and_the_next_question_is_answered(predic
     with pytest.raises(ProcessLookupError):
         os.kill(before, 0)
     assert predictor.ask(stub.name) == "stub"
+
+
+def test_what_a_question_needs_to_import_does_not_count() -> None:
+    with Predictor(stub.load, timeout=1) as running:
+        assert running.ask(stub.SlowToArrive()) == "stub"
+
+
+def test_the_process_ends_with_the_pages_own_however_that_ends(tmp_path: Path) -> None:
+    line = "import sys; from tests.demo import stub; stub.ask_and_sleep(sys.argv[1])"
+    page = subprocess.Popen([sys.executable, "-c", line, str(tmp_path / "process")], cwd=ROOT)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "process").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    predicting = int((tmp_path / "process").read_text())
+    page.kill()
+    page.wait()
+    while Path(f"/proc/{predicting}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    with pytest.raises(ProcessLookupError):
+        os.kill(predicting, 0)
 
 
 def test_a_process_that_breaks_down_is_replaced(predictor: Predictor) -> None:

@@ -1,7 +1,13 @@
+from functools import partial
+from typing import Any
+
+import pytest
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from torch.nn import functional as F
 
 from saltext.evaluation.groups import Group, native_groups, resample, resized_groups
+from tests import standin
 
 CPU = torch.device("cpu")
 WHOLE = (0, 0, 32, 64)
@@ -67,3 +73,19 @@ def test_a_selection_keeps_everything_of_the_samples_that_stay() -> None:
     assert part.baseline is not None
     assert len(part.baseline) == 2
     assert group.select([0, 1, 2]) is group
+
+
+@pytest.mark.parametrize("groups", [native_groups, partial(resized_groups, size=(16, 16))])
+@pytest.mark.parametrize("moved", [(), ("native_density", "native_points"), tuple(batch([(8, 8)]))])
+def test_truth_is_the_same_wherever_the_batch_and_the_groups_lie(groups: Any, moved: tuple[str, ...]) -> None:
+    sizes, points = [(8, 8), (10, 6), (8, 8)], [[[4, 4]], [[5, 3], [0, 0]], [[7, 1]]]
+    expected = list(groups(batch(sizes, points), device=CPU))
+    with standin.device("cuda") as gpu:
+        given = {k: move_data_to_device(v, gpu) if k in moved else v for k, v in batch(sizes, points).items()}
+        found = list(groups(given, device=gpu))
+        assert [group.index for group in found] == [group.index for group in expected]
+        for one, other in zip(found, expected, strict=True):
+            assert one.density.device == one.fixations.each.index.device == one.fixations.each.valid.device == gpu
+            assert torch.equal(one.density.cpu(), other.density)
+            assert torch.equal(one.fixations.each.index.cpu(), other.fixations.each.index)
+            assert torch.equal(one.fixations.each.valid.cpu(), other.fixations.each.valid)

@@ -52,7 +52,8 @@ def test_a_prediction_is_the_map_the_run_is_scored_with(
     smoke_run: RunFolder, tmp_path: Path, resize: str, mirror: bool
 ) -> None:
     run = changed(smoke_run, tmp_path / "run", data={"resize": resize}, evaluation={"mirror": mirror})
-    cfg = configuration(run, OmegaConf.create({"cache_features": False}))
+    root = OmegaConf.load(smoke_run.config).data.root  # of a copy, paths are not followed
+    cfg = configuration(run, OmegaConf.create({"cache_features": False, "data": {"root": root}})).cfg
     module, data = build.module(cfg), build.datamodule(cfg)
     assert module is not None
     load_weights(module.network, run.chosen)

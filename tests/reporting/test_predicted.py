@@ -3,7 +3,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from saltext.errors import DataError
-from saltext.prediction.loading import trusted_configuration
+from saltext.evaluate import configuration
 from saltext.reporting.calibration import COLUMNS, LEVELS, MODEL, PEOPLE
 from saltext.reporting.predicted import NO_TEXT, SIDE, Predicted, fingerprint, predict
 from saltext.reporting.scores import read_scores
@@ -20,7 +20,7 @@ def untracked(things, what, total):
 def found(smoke_run: RunFolder) -> Predicted:
     """The first test pair, the swap of its image, and a stranger that is left out."""
     pair = read_scores(smoke_run.scores).iloc[0]
-    cfg = trusted_configuration(smoke_run, OmegaConf.create({}))
+    cfg = configuration(smoke_run, OmegaConf.create({}))
     keys = [(pair["image_id"], pair["task"]), ("no such image", "pure")]
     return predict(cfg, smoke_run, keys, [pair["image_id"]], True, untracked)
 
@@ -67,7 +67,7 @@ def test_every_test_pair_has_a_coverage_by_the_model_and_by_people_s_own_map(
 
 
 def test_a_data_set_that_is_not_there_is_not_made(smoke_run: RunFolder, tmp_path) -> None:
-    cfg = trusted_configuration(smoke_run, OmegaConf.create({"data": {"root": str(tmp_path / "gone")}}))
+    cfg = configuration(smoke_run, OmegaConf.create({"data": {"root": str(tmp_path / "gone")}}))
     with pytest.raises(DataError, match=r"not in gone/.*data\.root=DIR"):
         predict(cfg, smoke_run, [], [], False, untracked)
     assert not (tmp_path / "gone").exists()
@@ -75,7 +75,7 @@ def test_a_data_set_that_is_not_there_is_not_made(smoke_run: RunFolder, tmp_path
 
 def test_the_fingerprint_tells_models_apart_and_places_not(smoke_run: RunFolder) -> None:
     def of(**changes: object) -> str:
-        return fingerprint(trusted_configuration(smoke_run, OmegaConf.create(changes)), smoke_run)
+        return fingerprint(configuration(smoke_run, OmegaConf.create(changes)).cfg, smoke_run)
 
     assert of() == of(data={"root": "/elsewhere", "cache_dir": "/tmp"})
     assert len({of(), of(prompt="x {text}"), of(data={"image_size": [32, 64]}), of(evaluation={"mirror": True})}) == 4

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from saltext.training.callbacks import EpochLines, EpochSeed
+from saltext.training.callbacks import Bar, EpochLines, EpochSeed
 
 
 def draws(seed: int, epoch: int, rank: int = 0) -> tuple[float, float]:
@@ -41,3 +41,19 @@ def test_the_line_of_an_epoch_shows_the_scores_that_choose_it(part: str, caplog:
     )
     assert "salient" not in line
     assert "lr" not in line
+
+
+def test_a_bar_whose_terminal_fails_ends_alone(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Bar):
+        calls = 0
+
+        def on_train_batch_end(self, *_: Any) -> None:
+            self.calls += 1
+            raise OSError(5, "Input/output error")
+
+    bar = Broken()
+    with caplog.at_level(logging.INFO):
+        for _ in range(3):
+            bar.on_train_batch_end()
+    assert bar.calls == 1
+    assert caplog.messages == ["the progress bar ended: [Errno 5] Input/output error"]

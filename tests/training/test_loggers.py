@@ -84,3 +84,28 @@ def test_the_best_epochs_score_is_logged_under_the_monitors_name(run: OpenRun, t
 def test_a_network_without_fix_rates_has_no_table_of_them(run: OpenRun, tmp_path: Path) -> None:
     logger(tmp_path).log_graph(SimpleNamespace(network=nn.Linear(1, 1)))
     assert run.logged == {}
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), BrokenPipeError(), wandb.Error("gone")])
+def test_a_wandb_that_fails_is_said_once_and_fails_no_training(
+    run: OpenRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    stage = logger(tmp_path)
+    asked = []
+
+    def fail(*values: Any, **_: Any) -> None:
+        asked.append(values)
+        raise error
+
+    monkeypatch.setattr(run, "log", fail)
+    best = ModelCheckpoint(monitor="val/cc", mode="max")
+    best.best_model_score = torch.tensor(0.75)
+    for step in range(3):
+        stage.log_metrics({"val/cc": 0.5}, step=step)
+        stage.after_save_checkpoint(best)
+        stage.log_hyperparams({})
+    stage.finalize("success")
+    assert len(asked) == 1
+    assert [message for message in caplog.messages if "W&B" in message] == [
+        f"W&B takes no more values, the run goes on without it: {error}"
+    ]

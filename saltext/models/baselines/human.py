@@ -31,7 +31,9 @@ class HumanPure(Baseline):
     """The image's human free-viewing map.
 
     One noisy recording, and no bound for a model that ignores the text: a network trained without text that knows the
-    condition passes it on SJTU-TIS (experiments/baselines/README.md). For every pair whose image was also viewed without a text (``pure``), that pair itself excepted. The published map,
+    condition passes it on SJTU-TIS (experiments/baselines/README.md).
+
+    For every pair whose image was also viewed without a text (``pure``), that pair itself excepted. The published map,
     with ``FLOOR``.
     """
 

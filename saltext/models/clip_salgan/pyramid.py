@@ -76,7 +76,7 @@ class PyramidGenerator(Generator):
     def forward(self, images: Tensor, texts: Sequence[str]) -> Tensor:
         """Predict saliency, see :class:`saltext.models.network.SaliencyNetwork`."""
         check_inputs(images, texts)
-        x8, x16, x32 = self.recalled(self.encoder, images)
+        x8, x16, x32 = self.cached(self.encoder, images)
         text = self._read(images, texts)
         if text is not None and self.bridge is not None and self.text_encoder is not None:
             text = replace(text, evidence=self.bridge(x32, texts, self.text_encoder))

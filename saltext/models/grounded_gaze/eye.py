@@ -1,19 +1,16 @@
 """An image classifier, and what it says about an image and a text."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor
 
+from saltext.models.feature_cache import Features, get_or_compute
 from saltext.models.freezing import KeepsFrozenParts, is_frozen
 from saltext.models.grounded_gaze.member import Seen
 from saltext.models.grounded_gaze.views import TwoViews, coarse, fine
-from saltext.models.network import afresh
 from saltext.models.text import TextEncoder
 from saltext.models.tranblend.bridge import ClassNameBridge
 from saltext.models.transalnet.encoders import Encoder
-
-Recalled = Callable[..., tuple[Tensor, ...]]
-"""See :meth:`saltext.models.network.SaliencyNetwork.recalled`."""
 
 
 class Eye(KeepsFrozenParts):
@@ -35,29 +32,43 @@ class Eye(KeepsFrozenParts):
         self.views = TwoViews(encoder)
         self.bridge = bridge
 
-    def forward(self, images: Tensor, texts: Sequence[str], encoder: TextEncoder | None, recalled: Recalled) -> Seen:
+    def forward(self, images: Tensor, texts: Sequence[str], encoder: TextEncoder | None) -> Seen:
         """See.
 
         Args:
             images: Normalised, float, shape ``(batch, 3, height, width)``.
             texts: One text an image.
             encoder: Of texts and of the classes' names; needed with a bridge.
-            recalled: Runs a frozen part, or reads what it made before.
         """
-        if not is_frozen(self.views):
-            recalled = afresh  # of inputs that come from what trains, nothing comes back
-        x8, x16, x32, y16, y32 = recalled(self.views, images)
-        views = (x8, x16, x32, y16, y32)
-        return Seen(coarse(views), fine(views), *self._grounding(y32.detach(), texts, encoder, recalled))
+        views = self.views
+        frozen = is_frozen(views) and not views.training
+        if frozen:
+            x8, x16, x32, y16, y32 = get_or_compute([views], images, lambda places: views(images[places]))
+        else:
+            x8, x16, x32, y16, y32 = views(images)
+        seen = (x8.float(), x16.float(), x32.float(), y16.float(), y32.float())
+        return Seen(coarse(seen), fine(seen), *self._grounding(images, y32.detach(), texts, encoder, frozen))
 
     def _grounding(
-        self, y32: Tensor, texts: Sequence[str], encoder: TextEncoder | None, recalled: Recalled
+        self, images: Tensor, y32: Tensor, texts: Sequence[str], encoder: TextEncoder | None, frozen: bool
     ) -> tuple[Tensor | None, Tensor | None]:
         """Meanings of the places and evidence for the texts, from the full view; nothing without a bridge."""
-        bridge = self.bridge
+        bridge, views = self.bridge, self.views
         if bridge is None or encoder is None:
             return None, None
-        bridge.learned_names(encoder)  # what is remembered depends on them
-        (meanings,) = recalled(bridge, y32, None, lambda x: (bridge.meanings(x.float(), encoder).half(),))
-        (evidence,) = recalled(bridge, y32, texts, lambda x, read: (bridge(x.float(), read, encoder).half(),))
+        bridge.learned_names(encoder)  # the features depend on them
+
+        def meanings_of(places: list[int]) -> Features:
+            return (bridge.meanings(y32[places].float(), encoder).half(),)
+
+        def evidence_of(places: list[int]) -> Features:
+            return (bridge(y32[places].float(), [texts[place] for place in places], encoder).half(),)
+
+        every = list(range(len(images)))
+        # Of modules that train, nothing comes back.
+        (meanings,) = get_or_compute([views, bridge], images, meanings_of) if frozen else meanings_of(every)
+        if frozen and is_frozen(encoder) and not encoder.training:
+            (evidence,) = get_or_compute([views, bridge, encoder], images, evidence_of, texts)
+        else:
+            (evidence,) = evidence_of(every)
         return meanings.float(), evidence.float()

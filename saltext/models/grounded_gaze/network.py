@@ -115,7 +115,7 @@ class GroundedGaze(SaliencyNetwork):
         rows, columns = (-(-side // self.output_stride) for side in images.shape[2:])
         found = []
         for eye, members in zip(self.eyes.values(), self.members.values(), strict=True):
-            seen = eye(images, texts, self.text_encoder, self.recalled)
+            seen = eye(images, texts, self.text_encoder)
             found.append(members(seen, text, told, (rows, columns)))
         logits = torch.cat(found, dim=1)
         return logits if self.training else _together(logits, self.smoothing * max(rows, columns))

@@ -51,8 +51,8 @@ class TwoViews(KeepsFrozenParts):
             images: Normalised, float, shape ``(batch, 3, height, width)``.
 
         Returns:
-            See :data:`Views`. Half precision if the encoder is frozen: what is remembered of them takes half the disk,
-            and is equal whether computed or read back.
+            See :data:`Views`. Half precision if the encoder is frozen: they take half the disk in the feature
+            cache, and are equal whether computed or read back.
         """
         small = F.avg_pool2d(images, 2, ceil_mode=True)
         x8, x16, x32 = self.encoder(small)

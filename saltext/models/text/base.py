@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from saltext.models.freezing import KeepsFrozenParts
-from saltext.models.memory import Memory
 
 
 @dataclass(frozen=True)
@@ -40,12 +39,10 @@ class TextEncoder(KeepsFrozenParts):
     Attributes:
         dim: Size of the feature vectors.
         reads_image: Whether ``forward`` needs the images.
-        memory: Of what frozen parts make of an image; None computes it every time.
     """
 
     dim: int
     reads_image: bool = False
-    memory: Memory | None = None
 
     @property
     def text_embeddings(self) -> nn.Module:

@@ -11,6 +11,7 @@ from torchvision.ops import stochastic_depth
 from transformers import BlipTextConfig, BlipTextModel, BlipVisionConfig, BlipVisionModel
 
 from saltext.errors import CheckpointError, ConfigError
+from saltext.models.feature_cache import Features, get_or_compute
 from saltext.models.freezing import freeze, is_frozen, leave_out_of_state_dict
 from saltext.models.text.base import TextEncoder, TextFeatures, pad_rows
 from saltext.models.text.blip_weights import find_blip, load_blip, read_configs
@@ -154,25 +155,28 @@ class Blip(TextEncoder):
             came = "none" if images is None else len(images)
             raise ValueError(f"BLIP reads each text with its image: {len(texts)} images expected, {came} came")
         ids, mask = self._ids(texts)
-        patches = self._patches(self.image_input(images))
+        patches = self._patches(images)
         # `is_decoder` is left False here, otherwise a token would not see those after it.
         tokens: Tensor = self.text(
             input_ids=ids, attention_mask=mask.long(), encoder_hidden_states=patches
         ).last_hidden_state
         return TextFeatures(pooled=tokens[:, 0], tokens=tokens, mask=mask, saw_image=True)
 
-    def _patches(self, pixels: Tensor) -> Tensor:
-        """The vision tower's last hidden state; with a memory, the frozen part at its beginning is remembered."""
-        fixed = 0
-        if self.memory is not None and self.memory.serves(self) and is_frozen(self.vision_embeddings):
-            frozen = [is_frozen(block) for block in self.vision_blocks]
-            fixed = frozen.index(False) if False in frozen else len(frozen)
-        if self.memory is None or fixed == 0:
-            hidden: Tensor = self.vision(pixel_values=pixels).last_hidden_state
+    def _patches(self, images: Tensor) -> Tensor:
+        """The vision tower's last hidden state; the frozen blocks at its beginning may come from the cache."""
+        parts = [self.vision_embeddings, *self.vision_blocks]
+        frozen = [is_frozen(part) and not part.training for part in parts]
+        fixed = frozen.index(False) if False in frozen else len(frozen)
+        if fixed < 2:
+            hidden: Tensor = self.vision(pixel_values=self.image_input(images)).last_hidden_state
             return hidden
-        leading = nn.Sequential(self.vision_embeddings, *self.vision_blocks[:fixed])
-        (hidden,) = self.memory.recall(leading, pixels, lambda some: (leading(some),))
-        normed: Tensor = self.vision.post_layernorm(nn.Sequential(*self.vision_blocks[fixed:])(hidden))
+        leading = nn.Sequential(*parts[:fixed])
+
+        def compute(places: list[int]) -> Features:
+            return (leading(self.image_input(images[places])),)
+
+        (hidden,) = get_or_compute([self.image_input, *parts[:fixed]], images, compute)
+        normed: Tensor = self.vision.post_layernorm(nn.Sequential(*parts[fixed:])(hidden))
         return normed
 
     def _ids(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:

@@ -55,6 +55,6 @@ class TranSalNet(SaliencyNetwork):
         return logits
 
     def encode(self, images: Tensor) -> Taps:
-        """The encoder's features; of a frozen encoder with a memory, remembered ones."""
-        x8, x16, x32 = self.recalled(self.encoder, images)
+        """The encoder's features; of a frozen encoder, cached ones."""
+        x8, x16, x32 = self.cached(self.encoder, images)
         return x8, x16, x32

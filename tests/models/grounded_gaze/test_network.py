@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from saltext.data.keys import ImageKey, ImageSource
 from saltext.errors import ConfigError
+from saltext.models.feature_cache import FeatureCache, addressed
 from saltext.models.freezing import freeze, is_frozen
 from saltext.models.grounded_gaze import Eye, GroundedGaze
 from saltext.models.grounded_gaze.member import Members
-from saltext.models.memory import FeatureStore, Memory
 from saltext.models.text import TinyText
 from saltext.models.tranblend.bridge import ClassNameBridge
 from saltext.models.transalnet import TimmEncoder
@@ -142,45 +143,54 @@ def test_without_text_nothing_is_asked_of_the_class_names(images: Tensor) -> Non
     assert torch.equal(blind(images, TEXTS, TOLD), blind(images, TEXTS[::-1], TOLD))
 
 
-def test_what_is_remembered_gives_the_very_numbers_that_are_computed(images: Tensor, tmp_path: Path) -> None:
-    some = network().eval()
+def read_with(some: GroundedGaze, cache: FeatureCache, images: Tensor, texts: Sequence[str] = TEXTS) -> Tensor:
+    """A pass over images that the cache can address."""
+    source = ImageSource("three", 3)
+    with addressed(cache, images, [ImageKey(source, row) for row in range(3)], nn.Identity()):
+        logits: Tensor = some(images, texts, TOLD)
+    return logits
+
+
+def test_cached_features_give_the_very_numbers_that_are_computed(images: Tensor, tmp_path: Path) -> None:
+    some, cache = network().eval(), FeatureCache(tmp_path)
     computed = some(images, TEXTS, TOLD)
-    some.remember(Memory(FeatureStore(tmp_path / "features.sqlite")))
-    first, again = some(images, TEXTS, TOLD), some(images, TEXTS, TOLD)
-    torch.testing.assert_close(first, computed)
-    assert torch.equal(first, again)
-    assert some.memory is not None
-    assert len(some.memory.store) == 9  # of each image views and meanings, and evidence for its text
+    assert torch.equal(read_with(some, cache, images), computed)
+    assert torch.equal(read_with(some, cache, images), computed)
+    assert torch.equal(read_with(some, FeatureCache(tmp_path), images), computed)
+    assert len(cache) == 9  # of each image views and meanings, and evidence for its text
 
 
-def test_what_is_first_seen_in_inference_is_remembered_as_well(images: Tensor, tmp_path: Path) -> None:
-    some = network().eval()
-    some.remember(Memory(FeatureStore(tmp_path / "features.sqlite")))
+def test_another_text_about_a_cached_image_has_evidence_of_its_own(images: Tensor, tmp_path: Path) -> None:
+    some, cache = network().eval(), FeatureCache(tmp_path)
+    read_with(some, cache, images)
+    for texts in (TEXTS[::-1], TEXTS):
+        assert torch.equal(read_with(some, cache, images, texts), some(images, texts, TOLD))
+
+
+def test_what_is_first_seen_in_inference_is_cached_as_well(images: Tensor, tmp_path: Path) -> None:
+    some, cache = network().eval(), FeatureCache(tmp_path)
     with torch.inference_mode():
-        first = some(images, TEXTS, TOLD)
-    assert torch.equal(some(images, TEXTS, TOLD), first)
+        first = read_with(some, cache, images)
+    assert torch.equal(read_with(some, cache, images), first)
 
 
 def test_an_image_is_looked_at_once_whatever_is_read_about_it(images: Tensor, tmp_path: Path) -> None:
-    some, looks = network().train(), []
-    some.remember(Memory(FeatureStore(tmp_path / "features.sqlite")))
+    some, looks, cache = network().train(), [], FeatureCache(tmp_path)
     sole_eye(some).views.encoder.register_forward_hook(lambda module, given, made: looks.append(len(given[0])))
     for text in ("a dog", "the lamp", "a dog"):
-        some(images, [text] * 3, TOLD)
-    assert looks == [3, 3]  # the small view and the full one
+        read_with(some, cache, images, [text] * 3)
+    assert looks == [1, 1] * 3  # the small view and the full one, image by image
 
 
 def test_an_eye_that_trains_is_run_every_time_and_reached_by_the_gradient(images: Tensor, tmp_path: Path) -> None:
-    learning = eye()
+    learning, cache = eye(), FeatureCache(tmp_path)
     learning.views.requires_grad_(True)
     some = network(eyes={"one": learning}).train()
-    some.remember(Memory(FeatureStore(tmp_path / "features.sqlite")))
     statistics = {name: value.clone() for name, value in learning.views.named_buffers()}
-    some(images, TEXTS, TOLD).square().sum().backward()
+    read_with(some, cache, images).square().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in learning.views.parameters())
     assert all(torch.equal(value, statistics[name]) for name, value in learning.views.named_buffers())
-    assert some.memory is not None
-    assert len(some.memory.store) == 0
+    assert len(cache) == 0
 
 
 def test_evidence_reaches_the_map(images: Tensor) -> None:

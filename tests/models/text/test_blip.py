@@ -12,9 +12,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import BlipConfig, BlipForImageTextRetrieval, BlipTextConfig, BlipVisionConfig
 
+from saltext.data.keys import ImageKey, ImageSource
 from saltext.errors import CheckpointError, ConfigError
+from saltext.models.feature_cache import FeatureCache, addressed
 from saltext.models.freezing import freeze
-from saltext.models.memory import FeatureStore, Memory
 from saltext.models.normalize import Normalize
 from saltext.models.packaged import MINILM
 from saltext.models.text import Blip, blip_weights
@@ -280,29 +281,34 @@ def test_frozen_blocks_drop_nothing(tiny_blip: Build, images: Tensor) -> None:
     torch.testing.assert_close(blip.train()([TEXT], images[:1]).pooled, expected)
 
 
+def keys(*rows: int) -> list[ImageKey]:
+    return [ImageKey(ImageSource("two", 2), row) for row in rows]
+
+
 @pytest.mark.parametrize("fixed", [1, 2, 3])
-def test_remembered_leading_blocks_change_nothing(tiny_blip: Build, images: Tensor, tmp_path: Path, fixed: int) -> None:
-    blip = tiny_blip()
+def test_cached_leading_blocks_change_nothing(tiny_blip: Build, images: Tensor, tmp_path: Path, fixed: int) -> None:
+    blip, cache = tiny_blip(), FeatureCache(tmp_path)
     for part in (blip.vision_embeddings, *blip.vision_blocks[:fixed]):
         freeze(part)
-    expected = blip([TEXT, ""], images)
-    blip.memory = Memory(FeatureStore(tmp_path / "features.sqlite"))
+    three = images[[0, 1, 1]]
+    expected = blip([TEXT, "", TEXT], three)
     for _ in range(2):
-        found = blip([TEXT, "", TEXT], images[[0, 1, 1]])
-        torch.testing.assert_close(found.pooled[:2], expected.pooled, atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(found.tokens[:2], expected.tokens, atol=1e-5, rtol=1e-5)
-    assert len(blip.memory.store) == 2  # by image, whatever its texts
+        with addressed(cache, three, keys(0, 1, 1), Normalize()):
+            found = blip([TEXT, "", TEXT], three)
+        assert torch.equal(found.pooled, expected.pooled)
+        assert torch.equal(found.tokens, expected.tokens)
+    assert len(cache) == 2  # by image, whatever its texts
     found.pooled.sum().backward()
     trained = {name for name, p in blip.named_parameters() if p.requires_grad and p.grad is not None}
     assert any(name.startswith("vision.post_layernorm") for name in trained)
     assert any(name.startswith(f"vision.encoder.layers.{fixed}.") for name in trained) == (fixed < 3)
 
 
-def test_a_vision_tower_that_trains_from_its_first_layer_is_not_remembered(
+def test_a_vision_tower_that_trains_from_its_first_layer_is_not_cached(
     tiny_blip: Build, images: Tensor, tmp_path: Path
 ) -> None:
-    blip = tiny_blip()
+    blip, cache = tiny_blip(), FeatureCache(tmp_path)
     freeze(blip.vision_blocks[0])  # its embeddings train
-    blip.memory = Memory(FeatureStore(tmp_path / "features.sqlite"))
-    blip([TEXT, ""], images)
-    assert len(blip.memory.store) == 0
+    with addressed(cache, images, keys(0, 1), Normalize()):
+        blip([TEXT, ""], images)
+    assert len(cache) == 0

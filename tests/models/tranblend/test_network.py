@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from saltext.data.keys import ImageKey, ImageSource
 from saltext.errors import CheckpointError, ConfigError
-from saltext.models.memory import FeatureStore, Memory
+from saltext.models.feature_cache import FeatureCache, addressed
 from saltext.models.text import TextEncoder, TextFeatures, TinyText
 from saltext.models.tranblend import (
     Blend,
@@ -255,23 +256,24 @@ def _step(network: TranBlend, images: Tensor) -> dict[str, Tensor]:
     return {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
 
 
-def test_a_remembered_encoder_changes_neither_logits_nor_gradients(tmp_path: Path) -> None:
+KEYS = [ImageKey(ImageSource("two", 2), row) for row in range(2)]
+
+
+def test_a_cached_encoder_changes_neither_logits_nor_gradients(tmp_path: Path) -> None:
     network = TranBlend(TimmEncoder("test_efficientnet", frozen=True), TinyText(dim=12), FiLM, **SIZES).train()
-    images = torch.randn(2, 3, 64, 96)
+    images, cache = torch.randn(2, 3, 64, 96), FeatureCache(tmp_path)
     expected_logits, expected = network(images, ["a red dog", ""]), _step(network, images)
-    network.remember(Memory(FeatureStore(tmp_path / "features.sqlite")))
-    for _ in range(2):  # the first fills the memory, the second reads it
-        torch.testing.assert_close(network(images, ["a red dog", ""]), expected_logits, atol=1e-5, rtol=1e-5)
-        for name, gradient in _step(network, images).items():
-            torch.testing.assert_close(gradient, expected[name], atol=1e-5, rtol=1e-4)
-    assert network.memory is not None
-    assert len(network.memory.store) == 2
+    for _ in range(2):  # the first fills the cache, the second reads it
+        with addressed(cache, images, KEYS, nn.Identity()):
+            assert torch.equal(network(images, ["a red dog", ""]), expected_logits)
+            found = _step(network, images)
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(gradient, expected[name]) for name, gradient in found.items())
+    assert len(cache) == 2
 
 
-def test_an_encoder_that_trains_is_never_remembered(tmp_path: Path) -> None:
-    network = small().eval()
-    network.remember(Memory(FeatureStore(tmp_path / "features.sqlite")))
-    with torch.no_grad():
-        network(torch.randn(2, 3, 64, 96), ["a", "b"])
-    assert network.memory is not None
-    assert len(network.memory.store) == 0
+def test_an_encoder_that_trains_is_never_cached(tmp_path: Path) -> None:
+    network, images, cache = small().eval(), torch.randn(2, 3, 64, 96), FeatureCache(tmp_path)
+    with torch.no_grad(), addressed(cache, images, KEYS, nn.Identity()):
+        network(images, ["a", "b"])
+    assert len(cache) == 0

@@ -1,0 +1,163 @@
+"""What of a visitor's requests reaches the page: those of the page itself, about files that were uploaded to it."""
+
+import html
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import gradio as gr
+from gradio.block_function import BlockFunction
+from gradio.state_holder import SessionState
+from gradio.utils import get_upload_folder
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+# Gradio's page brings what it needs, but parts of it know addresses elsewhere: the browser asks none of them.
+_POLICY = "; ".join(
+    [
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",  # the page runs scripts that it holds or makes
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "worker-src 'self' blob:",
+        "frame-ancestors 'none'",
+        "form-action 'self'",
+        "base-uri 'self'",
+    ]
+)
+
+_API = "/gradio_api"
+# Of Gradio's addresses, what the page and Gradio's clients use. Others ask addresses that a client names, run a video
+# encoder, write state down, or are for developers.
+_PAGES = frozenset(
+    (
+        "/",
+        "/config",
+        "/theme.css",
+        "/robots.txt",
+        "/favicon.ico",
+        "/manifest.json",
+        *(
+            f"{_API}/{name}"
+            for name in (
+                "info",
+                "startup-events",
+                "theme.css",
+                "app_id",
+                "upload",
+                "upload_progress",
+                "queue/join",
+                "queue/data",
+                "cancel",
+                "reset",
+            )
+        ),
+    )
+)
+_FOLDERS = ("/assets/", "/static/", "/svelte/", f"{_API}/call/", f"{_API}/heartbeat/", f"{_API}/file=/")
+_SAFE = ("GET", "HEAD")
+_KEYS = ("path", "url")  # of a file, as a browser sends it
+
+
+class Gate:
+    """Middleware that lets through what the page itself asks for, and tells browsers to load nothing from elsewhere.
+
+    A page of another origin that is open in the same browser can send requests to this machine, uploads among them,
+    without being able to read the answers. Browsers say where a request comes from.
+
+    Args:
+        app: What it stands before.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI says."""
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                policy = (b"content-security-policy", _POLICY.encode())
+                message["headers"] = [*message.get("headers", []), policy]
+            await send(message)
+
+        if scope["type"] == "http":
+            if not _is_offered(scope["path"]):
+                await PlainTextResponse("Not found", 404)(scope, receive, sent)
+                return
+            if not _is_own(scope["method"], scope["path"], Headers(scope=scope)):
+                await PlainTextResponse("Requests from other pages are refused", 403)(scope, receive, sent)
+                return
+        elif scope["type"] != "lifespan":  # the page opens no socket
+            return
+        await self._app(scope, receive, sent)
+
+
+def _is_offered(path: str) -> bool:
+    return (path.rstrip("/") or "/") in _PAGES or path.startswith(_FOLDERS)
+
+
+def _is_own(method: str, path: str, headers: Headers) -> bool:
+    """Whether a request comes from the page, from a program, or from somebody who opens the page."""
+    host = headers.get("host", "")
+    sites = headers.getlist("sec-fetch-site")
+    if any(urlsplit(origin).netloc != host for origin in headers.getlist("origin")):
+        return False
+    if any(site not in ("same-origin", "none") for site in sites):
+        opened = headers.get("sec-fetch-mode") == "navigate" and method in _SAFE
+        return opened and path == "/"  # a link
+    if sites or "origin" in headers or method in _SAFE:
+        return True
+    return all(urlsplit(page).netloc == host for page in headers.getlist("referer"))
+
+
+class GuardedBlocks(gr.Blocks):
+    """Blocks that look at every file that a request names, in whatever input, before Gradio does anything with it.
+
+    Gradio opens any path of the machine that comes without ``meta``, and fetches any address that comes with it.
+    """
+
+    async def preprocess_data(
+        self, block_fn: BlockFunction, inputs: list[Any], state: SessionState | None, explicit_call: bool = False
+    ) -> Any:
+        """As Gradio does, with files below its upload folder alone, where uploads and examples are.
+
+        Raises:
+            gradio.Error: A file is elsewhere, or is none; the same words for all, so that nobody learns what is there.
+        """
+        folder = Path(get_upload_folder()).resolve()
+        self.validate_inputs(block_fn, inputs)  # as many as there should be
+        guarded = [
+            _file(value, folder) if isinstance(block, gr.Image) and value is not None else _confined(value, folder)
+            for block, value in zip(block_fn.inputs, inputs, strict=False)
+        ]
+        return await super().preprocess_data(block_fn, guarded, state, explicit_call)
+
+
+def _confined(value: Any, folder: Path) -> Any:
+    """What a client sent, with the files in it looked at."""
+    if isinstance(value, dict):
+        if any(key in value for key in _KEYS):
+            return _file(value, folder)
+        return {key: _confined(inner, folder) for key, inner in value.items()}
+    return [_confined(inner, folder) for inner in value] if isinstance(value, list) else value
+
+
+def _file(value: Any, folder: Path) -> dict[str, Any]:
+    """A file below a folder, with nothing but its path of what a client said about it."""
+    path = value.get("path") if isinstance(value, dict) else None
+    try:
+        found = Path(path).resolve(strict=True) if isinstance(path, str) else None
+    except (OSError, ValueError, RuntimeError):  # no such file, a zero byte, links in a circle
+        found = None
+    if found is None or not found.is_relative_to(folder) or not found.is_file():
+        raise refusal("This image was not uploaded here and is no example. Upload it, or choose an example.")
+    return {"path": str(found), "meta": {"_type": "gradio.FileData"}}
+
+
+def refusal(words: str) -> gr.Error:
+    """An error to show to the visitor. It is shown as HTML, and a message may repeat what a visitor typed."""
+    safe = html.escape(words).replace("\n", "<br>")
+    return gr.Error(safe, duration=None, print_exception=False)

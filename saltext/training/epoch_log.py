@@ -1,0 +1,76 @@
+"""The values of each epoch in a CSV file that is whole whenever somebody reads it, and lacks no finished epoch."""
+
+import csv
+import io
+from typing import Any
+
+import lightning as L
+from lightning.fabric.loggers.csv_logs import _ExperimentWriter
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+
+from saltext import storage
+
+_KEY = "logged_epoch"
+
+
+class _Writer(ExperimentWriter):
+    """Replaces the file as a whole: Lightning's appends to it, and empties it where a column is new."""
+
+    def __init__(self, log_dir: str) -> None:
+        super().__init__(log_dir)
+        self._rows: list[dict[str, float]] = []
+
+    def save(self) -> None:
+        """Write every line so far."""
+        if not self.metrics:
+            return
+        self._rows += self.metrics
+        self.metrics = []
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, sorted({key for row in self._rows for key in row}), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._rows)
+        storage.write_text(self.metrics_file_path, text.getvalue())
+
+
+class EpochLog(CSVLogger):
+    """Lightning's ``CSVLogger``, but its ``metrics.csv`` is whole at every instant."""
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> _ExperimentWriter:
+        """What writes the file, made when it is first asked for."""
+        if self._experiment is None:
+            self._fs.makedirs(self.root_dir, exist_ok=True)
+            self._experiment = _Writer(self.log_dir)
+        return self._experiment
+
+
+class KeepsLoggedEpoch(Callback):
+    """Logs the values of a resumed run's last finished epoch again.
+
+    Lightning logs them after it saved the checkpoint; a run that is killed in between would lack them for ever.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Any] | None = None
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Keep the values in the checkpoint."""
+        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        checkpoint[_KEY] = {"values": {**values, "epoch": trainer.current_epoch}, "step": trainer.global_step - 1}
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Remember what it kept; checkpoints from before have nothing."""
+        self._kept = checkpoint.get(_KEY)
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log it, also where no epoch is left to train."""
+        if self._kept is not None:
+            for logger in trainer.loggers:
+                if isinstance(logger, EpochLog):
+                    logger.log_metrics(self._kept["values"], self._kept["step"])
+                    logger.save()

@@ -1,0 +1,80 @@
+"""A device whose memory does not hold a batch, said in words."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from saltext.errors import SaltextError
+
+# MPS, cuDNN, cuBLAS and the CPU's allocator have no class of their own for it.
+_SIGNS = ("out of memory", "STATUS_ALLOC_FAILED", "can't allocate memory")
+_EVALUATION = "Set a smaller data.eval_batch_size, or trainer.precision=bf16-mixed."
+
+
+class OutOfMemoryError(SaltextError):
+    """A batch does not fit into the memory of the device."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device, or the machine, has no memory left."""
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or (isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS))
+
+
+class _LastBatch(Callback):
+    """Knows which batch is being worked on, and what to set where it is too large."""
+
+    what = "The network"
+    remedy = "Use a smaller network, or another device (trainer.accelerator=cpu)."
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        accumulate = "+trainer.accumulate_grad_batches" if pl_module.automatic_optimization else "training.accumulate"
+        self._see(
+            "training",
+            batch,
+            f"Set a smaller data.batch_size (with {accumulate}=2 two half batches make one step), or "
+            "trainer.precision=bf16-mixed.",
+        )
+
+    def on_validation_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._see("validation", batch, _EVALUATION)
+
+    def on_test_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._see("test", batch, _EVALUATION)
+
+    def _see(self, part: str, batch: Mapping[str, Any], remedy: str) -> None:
+        number, _, height, width = batch["image"].shape
+        self.what = f"A {part} batch of {number} image{'s' * (number > 1)} at {height}x{width}"
+        self.remedy = remedy
+
+
+@contextmanager
+def out_of_memory_in_words(trainer: L.Trainer) -> Iterator[None]:
+    """Say, where a trainer runs out of memory, with which batch and what to set.
+
+    Raises:
+        OutOfMemoryError: Instead of torch's errors of that kind, whichever device or library they come from.
+    """
+    last = _LastBatch()
+    trainer.callbacks.append(last)  # type: ignore[attr-defined]
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        device = trainer.strategy.root_device
+        raise OutOfMemoryError(
+            f"{last.what} does not fit into the memory of {device}. {last.remedy} ({str(error).splitlines()[0]})"
+        ) from error
+    finally:
+        trainer.callbacks.remove(last)  # type: ignore[attr-defined]

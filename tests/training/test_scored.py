@@ -1,0 +1,99 @@
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from saltext.data import SyntheticDataModule
+from saltext.data.dataset import KEPT_ON_CPU
+from saltext.evaluation.protocols import PAPERS, standard
+from saltext.evaluation.scoreboard import Scoreboard
+from saltext.metrics import CC
+from saltext.training import ModelPredictor, ScoreboardModule, ScoredModule
+from tests import standin
+from tests.training.quick_trainer import trainer
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*smaller than the logging interval.*")
+
+
+class Brightness(ScoredModule):
+    """The image's brightness; notes where the fields of the batches lie that it is given."""
+
+    def __init__(self) -> None:
+        super().__init__(["cc", "nss"])
+        self.layer = nn.Conv2d(3, 1, 4, stride=4)
+        self.seen: dict[str, set[str]] = {}
+
+    def saliency(self, batch: Mapping[str, Any]) -> Tensor:
+        for name, value in batch.items():
+            values = value if isinstance(value, list) else [value]
+            self.seen.setdefault(name, set()).update(v.device.type for v in values if isinstance(v, Tensor))
+        return batch["image"].float().mean(1, keepdim=True) / 255
+
+    def training_step(self, batch: Mapping[str, Any], batch_index: int) -> Tensor:
+        self.saliency(batch)
+        return self.layer(batch["image"] / 255).mean()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def validated(data: SyntheticDataModule, folder: Path, **device: Any) -> tuple[Brightness, dict[str, float]]:
+    model, used = Brightness(), trainer(folder, limit_train_batches=1, **device)
+    used.fit(model, datamodule=data)
+    return model, {name: float(value) for name, value in used.callback_metrics.items()}
+
+
+def scores_of(data: SyntheticDataModule, folder: Path, **device: Any) -> Any:
+    model = Brightness()
+    board = Scoreboard(data.pairs)
+    for protocol in (standard(["cc", "nss"]), PAPERS["tranblend"], PAPERS["clip_salgan"]):
+        board.add(ModelPredictor(model, "brightness"), protocol)
+    scored = ScoreboardModule(board, model)
+    trainer(folder, **device).test(scored, datamodule=data, verbose=False)
+    return scored.scores
+
+
+def test_what_a_network_reads_is_moved_and_truth_stays_where_it_was_made(
+    data: SyntheticDataModule, tmp_path: Path
+) -> None:
+    with standin.device("cuda"):
+        model, _ = validated(data, tmp_path, **standin.TRAINER)
+    assert all(model.seen[name] == {"cuda"} for name in ("image", "density", "fixations"))
+    assert all(model.seen[name] == {"cpu"} for name in KEPT_ON_CPU)
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps"])
+def test_a_device_s_validation_and_test_scores_are_the_cpu_s(
+    data: SyntheticDataModule, tmp_path: Path, kind: str
+) -> None:
+    expected, scores = validated(data, tmp_path)[1], scores_of(data, tmp_path)
+    with standin.device(kind):
+        assert validated(data, tmp_path, **standin.TRAINER)[1] == pytest.approx(expected, abs=1e-6)
+        found = scores_of(data, tmp_path, **standin.TRAINER)
+    columns = list(scores.select_dtypes("number"))
+    assert len(columns) >= 6
+    for name in columns:
+        assert found[name].to_numpy() == pytest.approx(scores[name].to_numpy(), abs=1e-6, nan_ok=True)
+
+
+def test_states_that_processes_gather_lie_on_the_module_s_device(data: SyntheticDataModule, tmp_path: Path) -> None:
+    expected = validated(data, tmp_path)[1]
+    with standin.device("cuda"), standin.two_processes():
+        assert validated(data, tmp_path, **standin.TRAINER)[1] == pytest.approx(expected, abs=1e-6)
+        assert len(scores_of(data, tmp_path, **standin.TRAINER)) == len(scores_of(data, tmp_path))
+
+
+def test_scores_stay_float64_on_every_device() -> None:
+    maps = torch.rand(2, 1, 4, 6, generator=torch.Generator().manual_seed(0))
+    for kind, place in (("cuda", "cuda"), ("mps", "cpu")):
+        with standin.device(kind) as device:
+            metric = CC().to(device)
+            metric.update(pred=maps.to(device), density=maps.flip(0).to(device), ids=torch.arange(2))
+            metric.reset()
+            metric.update(pred=maps.to(device), density=maps.to(device), ids=torch.arange(2))
+            assert metric.device.type == metric.compute().device.type == place
+            assert metric.compute().dtype == torch.float64
+            assert float(metric.compute()) == pytest.approx(1)
