@@ -85,7 +85,7 @@ class FeatureCache:
     def __init__(self, folder: Path | str | None = None, resident: bool | None = None) -> None:
         self.folder = None if folder is None else Path(folder)
         self.resident = resident
-        self._tables: dict[tuple[str, "ImageSource", int], _Table] = {}
+        self._tables: dict[tuple[str, ImageSource, int], _Table] = {}
         self._settings: dict[str, str] = {}
         self._recent = _Recent(_PHOTOS)
         self._digests: dict[object, tuple[str, object]] = {}
