@@ -143,8 +143,8 @@ def _packaged() -> _Packaged:
         for name in [name for name in names if name.startswith("${")]:  # ${optimizer._target_}
             names.remove(name)
             targets[position] = names | targets[name.strip("${}").removesuffix("._target_"), True]
-    for position, names in _FORMERLY.items():
-        targets[position] |= names
+    for position, former in _FORMERLY.items():
+        targets[position] |= former
     return _Packaged(
         {key: frozenset(names) for key, names in targets.items()}, frozenset(texts), roots, frozenset(generated)
     )
