@@ -84,6 +84,9 @@ class GivenText(TextEncoder):
         return TextFeatures(pooled, pooled[:, None], mask)
 
 
+_GIVEN_TEXT = f"{GivenText.__module__}.{GivenText.__name__}"
+
+
 @dataclass(frozen=True)
 class Model:
     """A network of the configuration.
@@ -111,7 +114,7 @@ class Model:
         GlobalHydra.instance().clear()
         cfg = compose_run([f"preset={self.preset}", f"model={self.name}", *self.overrides])
         if self.name == "tranblend" and not self.reads:
-            given = {"_target_": f"{GivenText.__module__}.{GivenText.__name__}"}
+            given = {"_target_": _GIVEN_TEXT}
             OmegaConf.update(cfg, "model.text_encoder", given, merge=False, force_add=True)
         return cfg
 
@@ -122,7 +125,7 @@ class Model:
             ConfigError: It is neither TranSalNet nor TranBlend.
         """
         torch.manual_seed(0)
-        network = build.network(self.compose())
+        network = build.network(self.compose(), own=(_GIVEN_TEXT,))
         if not isinstance(network, TranSalNet):
             raise ConfigError(f"transalnet or tranblend expected, {self.name} came")
         if self.reads:
