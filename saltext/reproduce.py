@@ -24,6 +24,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
+from saltext.composition import compose_run
 from saltext.data.sjtu_tis import read_index
 from saltext.errors import ConfigError, SaltextError
 from saltext.jobs import Job, latest_jobs
@@ -31,7 +32,6 @@ from saltext.launch import launch
 from saltext.models.packaged import EFFICIENTNET_LITE0, EFFICIENTNET_LITE2, MINILM, WeightPackage, packaged_file
 from saltext.reporting.study import write_study
 from saltext.reporting.study_expected import Study, studies
-from saltext.run import compose_run
 from saltext.run_folder import RunFolder
 
 EVERYTHING = "all"

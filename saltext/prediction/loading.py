@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from saltext import build
+from saltext.composition import config_folder
 from saltext.errors import CheckpointError, ConfigError
 from saltext.evaluate import configuration
 from saltext.models.checkpoints import load_weights
@@ -18,7 +19,6 @@ from saltext.models.memory import Memory, RecentFeatures
 from saltext.models.network import SaliencyNetwork
 from saltext.models.packaged import WeightPackage, packaged_file
 from saltext.prediction.model import Model
-from saltext.run import config_folder
 from saltext.run_folder import RunFolder
 from saltext.stages import Stage, stages, weights_of
 from saltext.training import SupervisedModule
