@@ -138,7 +138,7 @@ class _Command:
     def __init__(self, loader: ConfigLoaderImpl, config_name: str, given: Sequence[str]) -> None:
         self._loader = loader
         self._config_name = config_name
-        self._bases: dict[tuple[str, ...], DictConfig | None] = {}
+        self._bases: dict[tuple[str, ...], DictConfig] = {}
         self._problems: dict[str, None] = {}
         self._overrides = [override for text in _joined(given) if (override := self._parsed(text)) is not None]
 
@@ -234,9 +234,9 @@ class _Command:
         """Why Hydra does not take a choice."""
         if wrong is None:
             return said.split("\n")[0]
-        if wrong.is_add() and "No match" not in said:
-            return f"{wrong.input_line}: {wrong.key_or_group} has a choice already; write {wrong.input_line[1:]}"
         group, line = wrong.key_or_group, str(wrong.input_line)
+        if wrong.is_add() and "No match" not in said:
+            return f"{line}: {group} has a choice already; write {line.lstrip('+')}"
         if "No match in the defaults list" not in said:
             return f"{line}: {said.split(chr(10))[0]}"
         if wrong.is_delete():
@@ -262,7 +262,7 @@ class _Command:
     def _grid(self, base: DictConfig, overrides: Sequence[Override]) -> list[list[Override]]:
         """The overrides of each job of a grid."""
         params = OmegaConf.to_container(base.hydra.sweeper.params or OmegaConf.create())
-        lines = [f"{key}={value}" for key, value in params.items()]  # type: ignore[union-attr]
+        lines = [f"{key!s}={value}" for key, value in params.items()]  # type: ignore[union-attr]
         own = [override for line in lines if (override := self._parsed(line)) is not None]
         of_hydra = [override for override in overrides if override.is_hydra_override()]
         parser = OverridesParser.create(self._loader)

@@ -20,7 +20,7 @@ import lightning as L
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
-from saltext import build
+from saltext import build, preflight
 from saltext.console import log_to, quiet_libraries
 from saltext.data import Split
 from saltext.errors import ConfigError, SaltextError
@@ -91,7 +91,9 @@ def _arguments(arguments: list[str]) -> tuple[RunFolder, str, DictConfig]:
     name = given.pop("weights", "chosen")
     if name not in ("chosen", "last"):
         raise ConfigError(f"Expected weights=chosen or weights=last, but weights={name} came.")
-    return folder, name, configuration(folder, given)
+    cfg = configuration(folder, given)
+    preflight.check_changes(cfg, given)
+    return folder, name, cfg
 
 
 def _write(folder: RunFolder, scores: RunScores, cfg: DictConfig) -> None:

@@ -32,6 +32,35 @@ def check(configurations: Iterable[DictConfig]) -> None:
         raise ConfigError("\n  ".join(found))
 
 
+def check_changes(cfg: DictConfig, changes: DictConfig) -> None:
+    """Make sure that the changes of a run's configuration are of keys that exist, with values that fit.
+
+    Args:
+        cfg: The configuration with them. The rest of it was checked when the run was started, perhaps by another version.
+        changes: What was changed, and nothing else.
+
+    Raises:
+        ConfigError: Everything that is wrong with the changes, and devices that this machine does not have.
+    """
+    changed = list(_leaves(changes, ""))
+
+    def is_of_changes(key: str) -> bool:
+        return any(key == own or key.startswith(f"{own}.") or own.startswith(f"{key}.") for own in changed)
+
+    found = {key: text for key, text in schema.problems(cfg).items() if is_of_changes(key)} | dict(_devices(cfg))
+    if found:
+        raise ConfigError("\n  ".join(f"{key}: {text}" for key, text in found.items()))
+
+
+def _leaves(node: DictConfig, key: str) -> Iterator[str]:
+    for name in map(str, node):
+        place, child = f"{key}.{name}".lstrip("."), node[name]
+        if isinstance(child, DictConfig) and len(child):
+            yield from _leaves(child, place)
+        else:
+            yield place
+
+
 def _devices(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     trainer = cfg.trainer
     asked, gpus = trainer.get("accelerator", "auto"), torch.cuda.device_count()
@@ -65,10 +94,10 @@ def _own_classes(node: DictConfig, key: str) -> Iterator[tuple[str, str]]:
             yield place, f"{target} cannot be imported: {type(error).__name__}: {error}"
             return
         is_open = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
-        for name in () if is_open else node:
+        for name in () if is_open else map(str, node):
             if name not in taken and name not in _HYDRAS and f"{key}.{name}" != "model.name":
-                yield f"{key}.{name}", f"no argument of {target}{near(str(name), taken)}"
-    for name in node:
+                yield f"{key}.{name}", f"no argument of {target}{near(name, taken)}"
+    for name in map(str, node):
         if name == "hydra" or OmegaConf.is_missing(node, name):
             continue
         child = node[name]

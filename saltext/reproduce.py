@@ -24,7 +24,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from saltext.composition import compose_run
+from saltext.composition import check_command, compose_run
 from saltext.data.sjtu_tis import read_index
 from saltext.errors import ConfigError, SaltextError
 from saltext.jobs import Job, latest_jobs
@@ -100,8 +100,12 @@ def composed(experiment: str, overrides: Sequence[str]) -> DictConfig:
     """The configuration of an experiment's first job, Hydra's own included.
 
     Raises:
-        ConfigError: Overrides that do not fit it.
+        ConfigError: Overrides that do not fit it, everything at once.
     """
+    try:
+        check_command([f"+experiment={experiment}", *overrides, "-m"])
+    except ConfigError as error:
+        raise ConfigError(f"{experiment}: {error}") from error
     try:
         given = OverridesParser.create().parse_overrides(list(overrides))
         single = [

@@ -30,7 +30,7 @@ _LONGEST = 100  # characters of a name that becomes part of a folder's; a file s
 
 
 def _refused(expected: str) -> PydanticCustomError:
-    return PydanticCustomError("refused", f"Input should be {expected}")  # type: ignore[arg-type]
+    return PydanticCustomError("refused", f"Input should be {expected}")
 
 
 def folder_name(name: str | int) -> str | int:
@@ -61,15 +61,16 @@ def _unique(values: list[Any]) -> list[Any]:
     return values
 
 
-def one_of(known: Callable[[], Collection[str]]) -> Any:
-    """The type of a name that is among others, which are asked for when one is checked."""
+def one_of(known: Callable[[], Collection[str]], of: Any = str) -> Any:
+    """The type of a name, or of a list or mapping of names, that are among others; these are asked for when needed."""
 
-    def check(name: str) -> str:
-        if name not in known():
-            raise _refused(f"one of {', '.join(known())}{near(name, known())}")
-        return name
+    def check(value: Any) -> Any:
+        for name in [value] if isinstance(value, str) else value:
+            if name not in known():
+                raise _refused(f"one of {', '.join(known())}{near(name, known())}")
+        return value
 
-    return Annotated[str, AfterValidator(check)]
+    return Annotated[of, AfterValidator(check)]
 
 
 def _split(name: str) -> str:
@@ -82,6 +83,15 @@ def _devices(count: int) -> int:
     if count == 0:
         raise _refused("1 or more, or -1 for all")
     return count
+
+
+def set_by(where: str) -> Any:
+    """The type of an argument that a run gives itself, which would silently win over a value given here."""
+
+    def refuse(value: Any) -> Any:
+        raise _refused(f"nothing, for a run sets it itself ({where})")
+
+    return Annotated[Any, AfterValidator(refuse)]
 
 
 SPLITS = ("80/20", "70/15/15", "kfold", "published", "given")
@@ -98,7 +108,7 @@ ImageSize = tuple[Annotated[int, Field(ge=32, le=8192)], Annotated[int, Field(ge
 MapSize = tuple[Annotated[int, Field(ge=1, le=8192)], Annotated[int, Field(ge=1, le=8192)]]
 Grid = tuple[Count, Count]
 Counts = Annotated[list[Count], Field(min_length=1)]
-Metrics = Annotated[list[one_of(signatures.metrics)], Field(min_length=1), AfterValidator(_unique)]
+Metrics = one_of(signatures.metrics, Annotated[list[str], Field(min_length=1), AfterValidator(_unique)])
 Names = Annotated[list[Text], Field(min_length=1), AfterValidator(_unique)]
 Held = Literal["val", "test"]
 Colours = tuple[float, float, float]
@@ -126,7 +136,7 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "evaluation.mode": Literal["max", "min"],
         "evaluation.test_metrics": Metrics,
         "evaluation.paper": one_of(lambda: signatures.names("saltext.evaluation.protocols.PAPERS")) | None,
-        "evaluation.baselines": Annotated[list[one_of(signatures.baselines)], AfterValidator(_unique)],
+        "evaluation.baselines": one_of(signatures.baselines, Annotated[list[str], AfterValidator(_unique)]),
         "evaluation.text_effect": bool,
         "evaluation.mirror": bool,
         "evaluation.pictures": Whole,
@@ -183,8 +193,8 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "scheduler.gamma": Positive,
         "scheduler.factor": Share,
         "scheduler.total_iters": Whole,
-        "loss.weights": dict[one_of(_terms), float],
-        "loss.terms": dict[one_of(_terms), float],
+        "loss.weights": one_of(_terms, dict[str, float]),
+        "loss.terms": one_of(_terms, dict[str, float]),
         "loss.alpha": NotNegative,
         "loss.adversarial": NotNegative,
         "trainer.max_epochs": Count,
@@ -199,6 +209,26 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "trainer.limit_*": Annotated[int, Field(ge=0)] | Share | None,
         "trainer.overfit_batches": Annotated[int, Field(ge=0)] | Share,
         "trainer.check_val_every_n_epoch": Count | None,
+        "trainer.callbacks": set_by("+callbacks.NAME={_target_: ...}"),
+        "trainer.logger": set_by("logger"),
+        "trainer.default_root_dir": set_by("output_dir"),
+        "trainer.enable_checkpointing": set_by("callbacks"),
+        "trainer.enable_progress_bar": set_by("a bar is for a terminal"),
+        "callbacks.*.dirpath": set_by("output_dir"),
+        "logger.*.save_dir": set_by("output_dir"),
+        "**.params": set_by("the network's"),
+        "scheduler.optimizer": set_by("optimizer"),
+        "scheduler.max_lr": set_by("optimizer.lr"),
+        "scheduler.total_steps": set_by("trainer.max_epochs"),
+        "training.network": set_by("model"),
+        "training.normalize": set_by("normalize"),
+        "training.loss": set_by("loss"),
+        "training.optimizer": set_by("optimizer"),
+        "training.scheduler": set_by("scheduler"),
+        "training.prompt": set_by("prompt"),
+        "training.mirror": set_by("evaluation.mirror"),
+        "training.validation_metrics": set_by("evaluation.validation_metrics"),
+        "training.choose_on": set_by("evaluation.choose_on"),
         "training.part_rates": dict[str, Positive],
         "training.warm_start": Whole,
         "training.label_smoothing": BelowOne,
@@ -278,19 +308,19 @@ def _of_node(node: DictConfig, key: str, cfg: DictConfig) -> Iterator[tuple[str,
         yield f"{key}._target_".lstrip("."), taken
         return
     known = _known(key, taken)
-    for name in node:
+    for name in map(str, node):
         place = f"{key}.{name}".lstrip(".")
         if place == "hydra" or name in ("_target_", "_convert_", "_recursive_", "_args_"):
             continue
         if known is not None and name not in known and "*" not in known:
-            of = f" of {node._target_}" if taken else ""
-            hint = near(str(name), known if key else (*known, *_OTHER_GROUPS)) or near(place, VALUES, ending=True)
+            of = f" of {node['_target_']!s}" if taken else ""
+            hint = near(name, known if key else (*known, *_OTHER_GROUPS)) or near(place, VALUES, ending=True)
             yield place, f"no such key{of}{hint}{_choices_said(known)}"
             continue
         kind = _kind(place)
         if kind is None and taken is not None:
-            kind = taken.arguments.get(str(name))
-        yield from _of_value(node, str(name), place, kind, cfg)
+            kind = taken.arguments.get(name)
+        yield from _of_value(node, name, place, kind, cfg)
 
 
 def _choices_said(known: Collection[str]) -> str:
@@ -375,7 +405,7 @@ def _origin(cfg: DictConfig, key: str) -> str:
             node = OmegaConf.select(cfg, above) if above else cfg
         except OmegaConfBaseException:
             return key
-        if not isinstance(node, DictConfig) or not OmegaConf.is_interpolation(node, name):
+        if not isinstance(node, DictConfig) or name not in node.keys() or not OmegaConf.is_interpolation(node, name):
             return key
         copied = re.fullmatch(r"\$\{([\w.]+)\}", str(node._get_node(name)._value()))  # type: ignore[union-attr]
         if copied is None or copied[1].startswith("."):
@@ -388,7 +418,10 @@ def mismatch(kind: Any, value: Any) -> str:
     try:
         _adapter(kind).validate_json(json.dumps(value))
     except ValidationError as error:
-        said = [_WORDS.get(one["type"], one["msg"]).format(**one.get("ctx", {})) for one in error.errors()]
+        said = [
+            _WORDS[one["type"]].format(**one.get("ctx", {})) if one["type"] in _WORDS else one["msg"]
+            for one in error.errors()
+        ]
         if type(None) in get_args(kind):
             said.append("null")
         expected = " or ".join(dict.fromkeys(text.removeprefix("Input should be ") for text in said))
@@ -489,9 +522,9 @@ def _together(cfg: DictConfig, found: Mapping[str, str]) -> Iterator[tuple[str, 
 
 def _stages(cfg: DictConfig) -> Iterator[tuple[str, DictConfig]]:
     stages = OmegaConf.select(cfg, "schedule.stages")
-    for name, stage in (stages or {}).items() if isinstance(stages, DictConfig) else ():
-        if isinstance(stage, DictConfig):
-            yield f"schedule.stages.{name}.tasks", stage
+    for name in map(str, stages) if isinstance(stages, DictConfig) else ():
+        if isinstance(stages[name], DictConfig):
+            yield f"schedule.stages.{name}.tasks", stages[name]
 
 
 def _monitored(cfg: DictConfig) -> Iterator[tuple[str, str]]:
@@ -512,7 +545,8 @@ def _monitored(cfg: DictConfig) -> Iterator[tuple[str, str]]:
             "evaluation.mode",
             f"expected {direction(own.monitor)}, which is better of {own.monitor}, got {own.mode}; leave it out",
         )
-    for name, callback in cfg.get("callbacks", {}).items():
+    callbacks = cfg.get("callbacks")
+    for name, callback in callbacks.items() if isinstance(callbacks, DictConfig) else ():
         monitor = callback.get("monitor") if isinstance(callback, DictConfig) else None
         if monitor not in (*logged, *of_tasks):
             continue

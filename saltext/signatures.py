@@ -201,7 +201,7 @@ def metrics() -> Mapping[str, bool]:
     """Names of the metrics, and whether more is better, as ``saltext.metrics.METRICS`` has them."""
     table = constant("saltext.metrics.scores.METRICS")
     directions = {
-        key.value: call.args[1].value
+        str(key.value): bool(call.args[1].value)
         for node in ast.walk(table or ast.Tuple([]))
         if isinstance(node, ast.Dict)
         for key, call in zip(node.keys, node.values, strict=True)
@@ -215,7 +215,7 @@ def names(target: str) -> tuple[str, ...]:
     source = constant(target)
     for node in ast.walk(source or ast.Tuple([])):
         if isinstance(node, ast.Dict):
-            return tuple(key.value for key in node.keys if isinstance(key, ast.Constant))
+            return tuple(str(key.value) for key in node.keys if isinstance(key, ast.Constant))
     calls = [node for node in ast.walk(source or ast.Tuple([])) if isinstance(node, ast.Call) and node.args]
     firsts = [call.args[0] for call in calls]
     return tuple(first.value for first in firsts if isinstance(first, ast.Constant) and isinstance(first.value, str))

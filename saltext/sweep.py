@@ -31,6 +31,7 @@ from saltext.reporting import spread
 from saltext.reporting.collect import pooled, show_pooled
 from saltext.reporting.scores import of_protocol
 from saltext.run_folder import RunFolder, label
+from saltext.schema import warnings
 
 # Jobs that differ in these alone are repetitions of one experiment.
 _REPEATS = frozenset(("seed", "data.fold", "data.split_seed"))
@@ -82,12 +83,14 @@ def _finish(complete: bool) -> bool:
     found = [job for job in latest_jobs(folder) if job.sweep == cfg.hydra.callbacks.summary.started]
     if found:
         summarise(folder, found)
-    if complete:
+    if complete and found:
         # What it imports, Lightning among it, takes seconds that the start of a command need not take.
         from saltext.reporting import study
 
         study.write(cfg.name, [job.folder for job in found], folder)
-    return all(status(job.folder) == "finished" for job in found)
+    if not found:
+        print(f"error: no job of the sweep was begun in {folder}", file=sys.stderr)
+    return bool(found) and all(status(job.folder) == "finished" for job in found)
 
 
 def jobs(sweep_folder: Path) -> list[RunFolder]:
@@ -104,7 +107,7 @@ def summarise(folder: Path, found: Sequence[Job]) -> None:
     """
     table = job_table(found)
     scores, models = sweep_scores(found)
-    remarks = [*_failures(found), *_best(found)]
+    remarks = [*_failures(found), *_best(found), *_random(found)]
     table.to_csv(folder / "summary.csv", index=False, float_format="%.17g")
     (folder / "summary.md").write_text(_markdown(table, remarks, _spread(scores, models)), encoding="utf-8")
     _show(table, folder)
@@ -224,6 +227,16 @@ def _best(found: Sequence[Job]) -> list[str]:
     winner = {"max": max, "min": min}[evaluation.mode](means, key=means.__getitem__)
     of_jobs = "1 job" if len(values[winner]) == 1 else f"mean of {len(values[winner])} jobs"
     return [f"Best by {evaluation.monitor} ({evaluation.mode}): {winner}, {means[winner]:.4f} ({of_jobs})"]
+
+
+def _random(found: Sequence[Job]) -> list[str]:
+    """Warnings of the jobs' configurations, each with its jobs."""
+    jobs_of: dict[str, list[str]] = {}
+    for job in found:
+        cfg: Any = OmegaConf.load(job.folder.config) if job.folder.config.is_file() else None
+        for text in () if cfg is None else warnings(cfg):
+            jobs_of.setdefault(text, []).append(str(job.number))
+    return [f"Warning, job {', '.join(numbers)}: {text}" for text, numbers in jobs_of.items()]
 
 
 def _headings(table: pd.DataFrame) -> list[str]:

@@ -84,6 +84,9 @@ def table() -> dict[str, dict[str, str]]:
     strategies = sorted({*StrategyRegistry.available_strategies(), "auto"})
     found["lightning.Trainer"]["accelerator"] = f"Literal[{', '.join(map(repr, devices))}] | object"
     found["lightning.Trainer"]["strategy"] = f"Literal[{', '.join(map(repr, strategies))}] | object"
+    # What they take besides is for torch's AveragedModel, functions that no configuration can hold.
+    for name in ("EMAWeightAveraging", "WeightAveraging"):
+        found[f"lightning.pytorch.callbacks.{name}"].pop("**")
     # What it takes besides is for wandb.init, and that takes nothing else.
     logger = found["lightning.pytorch.loggers.WandbLogger"]
     logger.pop("**")
