@@ -36,7 +36,7 @@ def check_changes(cfg: DictConfig, changes: DictConfig) -> None:
     """Make sure that the changes of a run's configuration are of keys that exist, with values that fit.
 
     Args:
-        cfg: The configuration with them. The rest of it was checked when the run was started, perhaps by another version.
+        cfg: The configuration with them. The rest was checked when the run was started, perhaps by another version.
         changes: What was changed, and nothing else.
 
     Raises:

@@ -307,7 +307,8 @@ def _of_node(node: DictConfig, key: str, cfg: DictConfig) -> Iterator[tuple[str,
     if isinstance(taken, str):
         yield f"{key}._target_".lstrip("."), taken
         return
-    known = _known(key, taken)
+    is_own = taken is None and "_target_" in node
+    known = None if is_own else _known(key, taken)
     for name in map(str, node):
         place = f"{key}.{name}".lstrip(".")
         if place == "hydra" or name in ("_target_", "_convert_", "_recursive_", "_args_"):
@@ -401,16 +402,23 @@ def _origin(cfg: DictConfig, key: str) -> str:
     """The key whose value another one copies, where it does."""
     while True:
         above, _, name = key.rpartition(".")
-        try:
-            node = OmegaConf.select(cfg, above) if above else cfg
-        except OmegaConfBaseException:
+        node = OmegaConf.select(cfg, above) if above else cfg
+        if not _has(cfg, key) or not OmegaConf.is_interpolation(node, name):
             return key
-        if not isinstance(node, DictConfig) or name not in node.keys() or not OmegaConf.is_interpolation(node, name):
-            return key
-        copied = re.fullmatch(r"\$\{([\w.]+)\}", str(node._get_node(name)._value()))  # type: ignore[union-attr]
-        if copied is None or copied[1].startswith("."):
+        copied = re.fullmatch(r"\$\{(\w[\w.]*)\}", str(node._get_node(name)._value()))
+        if copied is None or not _has(cfg, copied[1]):
             return key
         key = copied[1]
+
+
+def _has(cfg: DictConfig, key: str) -> bool:
+    """Whether there is a key, whatever its value."""
+    above, _, name = key.rpartition(".")
+    try:
+        node = OmegaConf.select(cfg, above) if above else cfg
+    except OmegaConfBaseException:
+        return False
+    return isinstance(node, DictConfig) and key.rpartition(".")[2] in set(node)
 
 
 def mismatch(kind: Any, value: Any) -> str:

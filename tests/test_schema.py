@@ -48,7 +48,8 @@ def test_every_experiment_is_right(experiment: str) -> None:
     "choices",
     [
         *(f"{group}={path.stem}" for group in ("data", "loss", "optimizer", "scheduler", "schedule",
-          "trainer", "callbacks", "logger", "normalize", "protocol", "training") for path in sorted((CONF / group).glob("*.yaml"))),
+          "trainer", "callbacks", "logger", "normalize", "protocol", "training")
+          for path in sorted((CONF / group).glob("*.yaml"))),
         *(f"model/{part}={path.stem}" for part in ("blend", "bridge", "decoder", "encoder", "freeze", "text_encoder")
           for path in sorted((CONF / "model" / part).glob("*.yaml"))),
     ],
@@ -202,8 +203,8 @@ def test_a_value_that_interpolation_copies_is_named_once() -> None:
         ("name=..", "name", "without a dot"),
         (f"label={'x' * 101}", "label", "1 to 100"),
         ("+trainer.callbacks=[]", "trainer.callbacks", "a run sets it itself (+callbacks"),
-        ("+callbacks.stop={_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: val/cc}", "callbacks.stop.mode",
-         "expected max, which is better of val/cc, got min"),
+        ("+callbacks.stop={_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: val/cc}",
+         "callbacks.stop.mode", "expected max, which is better of val/cc, got min"),
         ("optimizer._target_=torch.optim.AdmW", "optimizer._target_", "did you mean 'torch.optim.AdamW'"),
         ("model._target_=saltext.models.NoSuch", "model._target_", "there is no saltext.models.NoSuch"),
         ("label='${nmae}'", "label", "Interpolation key 'nmae' not found"),

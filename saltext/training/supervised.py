@@ -136,7 +136,7 @@ class SupervisedModule(ScoredModule):
         return total  # type: ignore[no-any-return]
 
     def _watch(self, batch_index: int, losses: Mapping[str, Tensor]) -> None:
-        """End training at a step with a loss that is not finite. A GPU is asked a step later, when it has the answer."""
+        """End training at a step whose loss is not finite. A GPU is asked a step later, when it has the answer."""
         self._unwatched.append((batch_index + 1, {name: value.detach() for name, value in losses.items()}))
         if losses["loss"].device.type == "cpu" or len(self._unwatched) > 1:
             self._look()
@@ -145,10 +145,11 @@ class SupervisedModule(ScoredModule):
         step, losses = self._unwatched.pop(0)
         if losses["loss"].isfinite().all():
             return
-        wrong = ", ".join(f"{name} {float(value):g}" for name, value in losses.items() if not value.isfinite().all())
+        broken = {name: float(value) for name, value in losses.items() if not value.isfinite().all()}
+        wrong = ", ".join(f"{name} {value:g}" for name, value in broken.items())
         raise DivergedError(
-            f"Training diverged at step {step} of epoch {self.current_epoch + 1}: {wrong}. Lower optimizer.lr, or limit "
-            f"gradients (trainer.gradient_clip_val; training.clip with a discriminator). {SAVED}"
+            f"Training diverged at step {step} of epoch {self.current_epoch + 1}: {wrong}. Lower optimizer.lr, or "
+            f"limit gradients (trainer.gradient_clip_val; training.clip with a discriminator). {SAVED}"
         )
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
