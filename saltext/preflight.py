@@ -5,8 +5,7 @@ from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 
 import torch
-from hydra.errors import HydraException
-from hydra.utils import get_object
+from hydra._internal.utils import _locate
 from omegaconf import DictConfig, OmegaConf
 
 from saltext import schema
@@ -85,13 +84,10 @@ def _own_classes(node: DictConfig, key: str) -> Iterator[tuple[str, str]]:
     if isinstance(target, str) and signature(target) is None:
         place = f"{key}._target_"
         try:
-            made = get_object(target)
-            taken = inspect.signature(made).parameters
-        except (HydraException, ImportError, ValueError, TypeError) as error:
-            yield place, f"{target} cannot be imported: {str(error).strip().splitlines()[-1]}"
-            return
+            taken = inspect.signature(_locate(target)).parameters
         except Exception as error:  # whatever its module does when it is imported
-            yield place, f"{target} cannot be imported: {type(error).__name__}: {error}"
+            said = [line for line in str(error).splitlines() if not line.startswith("Error loading")]
+            yield place, f"{target} cannot be imported: {said[0] if said else type(error).__name__}"
             return
         is_open = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
         for name in () if is_open else map(str, node):

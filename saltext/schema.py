@@ -406,14 +406,16 @@ def _origin(cfg: DictConfig, key: str) -> str:
         if not _has(cfg, key) or not OmegaConf.is_interpolation(node, name):
             return key
         copied = re.fullmatch(r"\$\{(\w[\w.]*)\}", str(node._get_node(name)._value()))
-        if copied is None or not _has(cfg, copied[1]):
+        if copied is None:
             return key
+        if not _has(cfg, copied[1]):  # of a group that was replaced, or of none
+            return copied[1] if copied[1].split(".")[0] in cfg else key
         key = copied[1]
 
 
 def _has(cfg: DictConfig, key: str) -> bool:
     """Whether there is a key, whatever its value."""
-    above, _, name = key.rpartition(".")
+    above, _, _ = key.rpartition(".")
     try:
         node = OmegaConf.select(cfg, above) if above else cfg
     except OmegaConfBaseException:
