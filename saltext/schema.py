@@ -405,7 +405,8 @@ def _origin(cfg: DictConfig, key: str) -> str:
         node = OmegaConf.select(cfg, above) if above else cfg
         if not _has(cfg, key) or not OmegaConf.is_interpolation(node, name):
             return key
-        copied = re.fullmatch(r"\$\{(\w[\w.]*)\}", str(node._get_node(name)._value()))
+        child: Any = node._get_node(name)
+        copied = re.fullmatch(r"\$\{(\w[\w.]*)\}", str(child._value()))
         if copied is None:
             return key
         if not _has(cfg, copied[1]):  # of a group that was replaced, or of none
@@ -556,7 +557,8 @@ def _monitored(cfg: DictConfig) -> Iterator[tuple[str, str]]:
             f"expected {direction(own.monitor)}, which is better of {own.monitor}, got {own.mode}; leave it out",
         )
     callbacks = cfg.get("callbacks")
-    for name, callback in callbacks.items() if isinstance(callbacks, DictConfig) else ():
+    for name in map(str, callbacks) if isinstance(callbacks, DictConfig) else ():
+        callback = callbacks[name]
         monitor = callback.get("monitor") if isinstance(callback, DictConfig) else None
         if monitor not in (*logged, *of_tasks):
             continue
