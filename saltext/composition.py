@@ -224,7 +224,7 @@ class _Command:
             except HydraException as error:
                 said = str(error)
                 named = [o for o in chosen if f"'{o.key_or_group}" in said or f" {o.key_or_group}." in said]
-                wrong = next(iter(named or [o for o in chosen if o.is_add()]), None)
+                wrong = max(named or [o for o in chosen if o.is_add()], key=lambda o: len(o.key_or_group), default=None)
                 self._note(self._not_chosen(wrong, chosen, said))
                 if not chosen:
                     raise ConfigError(_listed(list(self._problems))) from error

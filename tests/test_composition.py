@@ -173,3 +173,9 @@ def test_the_first_check_imports_nothing_heavy_and_is_shorter_than_torch(tmp_pat
 def test_the_configurations_lie_in_the_checkout() -> None:
     assert (config_folder() / "config.yaml").is_file()
     assert re.search("direction", (config_folder() / "config.yaml").read_text())
+
+
+def test_a_part_of_another_model_than_the_chosen_one_is_named() -> None:
+    assert "It is one of model=tranblend and model=transalnet: add that." in said(
+        "model=grounded_gaze", "model/freeze=half"
+    )
