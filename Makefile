@@ -9,9 +9,10 @@
 #                      runs or resumes what it needs, and writes outputs/reproduce/.
 #                      PRESET=smoke|embedded|paper (embedded), DATA=folder of SJTU-TIS, ARGS=any override, as in
 #                      make reproduce-fig6 DATA=/data/sjtu-tis ARGS="protocol=standard seed=0,1,2"
+# make signatures   what Lightning's, torch's and W&B's classes take, for the check of configurations: after one of them was updated
 # make bench-metrics   speed of the metrics next to pysaliency and scikit-learn (ARGS=--quick: shorter)
 # make bench-train     speed of training next to the authors' way of it (ARGS=--quick: tiny networks)
-.PHONY: install oracle quickstart test test-faults lint docs demo notebooks lock bench-metrics bench-train
+.PHONY: install oracle quickstart test test-faults lint docs demo notebooks signatures lock bench-metrics bench-train
 
 PYTHON ?= python3.11
 VENV   := .venv
@@ -72,6 +73,9 @@ notebooks: install
 # A name that is no study is answered with those that are.
 reproduce-%: install
 	$(BIN)/python -m saltext.reproduce $* preset=$(PRESET) $(if $(DATA),"data.root=$(DATA)") $(ARGS)
+
+signatures: install
+	$(BIN)/python -m tests.third_party_signatures
 
 lock:
 	$(BIN)/python -m uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --generate-hashes \

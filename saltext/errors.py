@@ -1,6 +1,8 @@
 """Mistakes a user can mend. The command line shows their message alone, without a traceback."""
 
+import difflib
 import re
+from collections.abc import Iterable
 from typing import Any
 
 # C0 and C1 controls, lone surrogates, other line ends, and what turns the direction of writing.
@@ -39,3 +41,19 @@ class CheckpointError(SaltextError):
 
 class DamagedFileError(SaltextError):
     """A file that a run or a command left is missing, empty, cut, or not what was written."""
+
+
+def near(name: str, known: Iterable[str], ending: bool = False) -> str:
+    """A hint at the known name that a wrong one is closest to, to put behind a message; empty if none is close.
+
+    Args:
+        name: The wrong one.
+        known: Names there are.
+        ending: Whether they are compared by what follows their last dot.
+    """
+    alike: dict[str, str] = {}
+    for own in known:
+        alike.setdefault((own.rpartition(".")[2] if ending else own).lower(), own)
+    wrong = name.rpartition(".")[2] if ending else name
+    close = difflib.get_close_matches(wrong.lower(), alike, n=1)
+    return f" (did you mean {alike[close[0]]!r}?)" if close else ""

@@ -25,7 +25,7 @@ import lightning as L
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
-from saltext import build
+from saltext import build, preflight
 from saltext.console import log_to, not_essential, quiet_libraries, set_up_streams
 from saltext.data import Split
 from saltext.data.loading import lost_workers_said
@@ -112,7 +112,9 @@ def _arguments(arguments: list[str]) -> tuple[RunFolder, str, Configuration]:
     name = given.pop("weights", "chosen")
     if name not in ("chosen", "last"):
         raise ConfigError(f"Expected weights=chosen or weights=last, but weights={name} came.")
-    return folder, name, configuration(folder, given, trusts)
+    found = configuration(folder, given, trusts)
+    preflight.check_changes(found.cfg, given)
+    return folder, name, found
 
 
 def _write(folder: RunFolder, scores: RunScores, cfg: DictConfig, published: str | None) -> None:

@@ -23,7 +23,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from saltext import storage, trust
+from saltext import preflight, storage, trust
 from saltext.errors import ConfigError, DamagedFileError, SaltextError
 from saltext.launch import gpus_from_pool, launch, node_rank, nodes, parallel_jobs, processes
 from saltext.locks import locked
@@ -298,9 +298,10 @@ def _is_due(cfg: DictConfig, folder: RunFolder) -> bool:
         False where the run finished before.
 
     Raises:
-        ConfigError: The folder holds a run of another configuration.
+        ConfigError: The folder holds a run of another configuration, or this one cannot run here.
     """
     _failure(folder).unlink(missing_ok=True)
+    preflight.check([cfg])
     if cfg.rerun:
         _forget(folder)
     elif trained(folder):

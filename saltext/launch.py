@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
-import torch
 from filelock import Timeout
 from omegaconf import DictConfig
 
@@ -71,6 +70,8 @@ def _end(process: "subprocess.Popen[bytes]", ranks: int) -> None:
 
 def processes(cfg: DictConfig) -> int:
     """How many processes of this machine a run's configuration asks for."""
+    import torch  # takes seconds, which a command that refuses its arguments need not take
+
     devices = cfg.trainer.devices
     if isinstance(devices, int):
         return max(1, devices) if devices >= 0 else max(1, torch.cuda.device_count())
@@ -184,6 +185,8 @@ def launch(
     Returns:
         The exit status; not 0 if any process failed.
     """
+    import torch
+
     command = [sys.executable, *_torchrun(ranks, machines), *watched.COMMAND, module, *arguments]
     # What another launcher left in the environment is not about the processes started here.
     inherited = {key: value for key, value in os.environ.items() if key not in _RANKS}
@@ -204,6 +207,8 @@ def launch(
 
 def visible_gpus() -> list[str]:
     """The GPUs this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    import torch
+
     count = torch.cuda.device_count()
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     return [str(number) for number in range(count)] if named is None else named.split(",")[:count]
@@ -211,6 +216,8 @@ def visible_gpus() -> list[str]:
 
 def parallel_jobs() -> int:
     """How many jobs run side by side on this machine unless told otherwise: one a GPU, two without GPUs."""
+    import torch
+
     return torch.cuda.device_count() or 2
 
 

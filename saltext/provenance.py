@@ -35,13 +35,32 @@ _PACKAGES = (
 
 
 def _git(*arguments: str) -> str | None:
+    here = Path(__file__).resolve().parent
+    # GIT_DIR and the like, which git sets for hooks, name another repository.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True
+            ["git", *arguments], cwd=here, env=environment, capture_output=True, text=True, timeout=10, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+def _commit() -> tuple[str | None, bool | None]:
+    """The commit of this code and whether anything differs from it; None where it is in no repository of its own.
+
+    A package that is installed, or copied, below another repository is not of that one's commit.
+    """
+    here = Path(__file__).resolve()
+    top = _git("rev-parse", "--show-toplevel")
+    if (
+        top is None
+        or Path(top).resolve() != here.parent.parent
+        or _git("ls-files", "--error-unmatch", str(here)) is None
+    ):
+        return None, None
+    return _git("rev-parse", "HEAD"), bool(_git("status", "--porcelain"))
 
 
 def _version(package: str) -> str | None:
@@ -62,10 +81,11 @@ def _cpu_name() -> str:
 
 def describe() -> dict[str, Any]:
     """Versions of the packages that decide a result, git commit (None outside a checkout), and the hardware."""
+    commit, changed = _commit()
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(_git("status", "--porcelain")),
+        "commit": commit,
+        "uncommitted_changes": changed,
         "python": platform.python_version(),
         "packages": {package: _version(package) for package in _PACKAGES},
         "platform": platform.platform(),

@@ -24,6 +24,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
+from saltext.composition import check_command, compose_run
 from saltext.console import set_up_streams
 from saltext.data.sjtu_tis import read_index
 from saltext.errors import ConfigError, SaltextError
@@ -32,7 +33,6 @@ from saltext.launch import launch
 from saltext.models.packaged import EFFICIENTNET_LITE0, EFFICIENTNET_LITE2, MINILM, WeightPackage, packaged_file
 from saltext.reporting.study import write_study
 from saltext.reporting.study_expected import Study, studies
-from saltext.run import compose_run
 from saltext.run_folder import RunFolder
 
 EVERYTHING = "all"
@@ -101,8 +101,12 @@ def composed(experiment: str, overrides: Sequence[str]) -> DictConfig:
     """The configuration of an experiment's first job, Hydra's own included.
 
     Raises:
-        ConfigError: Overrides that do not fit it.
+        ConfigError: Overrides that do not fit it, everything at once.
     """
+    try:
+        check_command([f"+experiment={experiment}", *overrides, "-m"])
+    except ConfigError as error:
+        raise ConfigError(f"{experiment}: {error}") from error
     try:
         given = OverridesParser.create().parse_overrides(list(overrides))
         single = [

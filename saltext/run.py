@@ -5,64 +5,25 @@ sweep cannot leak state from one job into the next, and every launcher starts th
 """
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
-from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
-from omegaconf import DictConfig
 
-from saltext import jobs, sweep, trust
+from saltext import schema, trust
+from saltext.composition import check_command, config_folder, is_elsewhere
 from saltext.console import set_up_streams
 from saltext.errors import ConfigError, SaltextError
 from saltext.launch import INTERRUPTED, termination_raises
 from saltext.run_folder import RunFolder
-from saltext.trust import config_folder
 from saltext.watched import announce_front
 
 _OUTPUT_DIR = "outputs"  # conf/config.yaml's; resuming composes nothing
-
-
-def compose_run(overrides: Sequence[str]) -> DictConfig:
-    """The configuration of one run, Hydra's own included.
-
-    Raises:
-        HydraException: Overrides that do not fit it.
-    """
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return compose("config", list(overrides), return_hydra_config=True)
-
-
-def _parts(overrides: list[str]) -> dict[str, str]:
-    """The chosen model, and the choice of each of its parts."""
-    choices = compose_run(overrides).hydra.runtime.choices
-    return {group: choice for group, choice in choices.items() if group.partition("/")[0] == "model"}
-
-
-def _check_parts(arguments: list[str]) -> None:
-    """Name the models that have the part asked for, where the chosen one has none: Hydra would advise to append it."""
-    asked = {argument.partition("=")[0] for argument in arguments if argument.startswith("model/")}
-    firsts = [a.partition(",")[0] for a in arguments if a.startswith(("model=", "preset=", "+experiment="))]
-    try:
-        chosen = _parts(firsts) if asked else {}
-    except HydraException:  # of another mistake, which Hydra names
-        return
-    for part in sorted(asked - chosen.keys()):
-        models = sorted(path.stem for path in (config_folder() / "model").glob("*.yaml"))
-        having = [model for model in models if part in _parts([*firsts, f"model={model}"])]
-        parts = sorted(group for group in chosen if group.startswith("model/") and "@" not in group)
-        raise ConfigError(
-            f"{part} is not a part of model={chosen['model']}, which has {', '.join(parts) or 'none'}. "
-            + (
-                f"It is one of {' and '.join(f'model={model}' for model in having)}: add that."
-                if having
-                else "No model has it."
-            )
-        )
+_MISTAKE = 2  # exit status of a command that cannot start
 
 
 def _resume(arguments: list[str]) -> int:
+    from saltext import jobs, preflight  # import torch
+
     target = next(a for a in arguments if a.startswith("resume="))
     trusts = trust.TRUST in arguments
     others = [a for a in arguments if a not in (target, trust.TRUST)]
@@ -80,6 +41,7 @@ def _resume(arguments: list[str]) -> int:
         folder = RunFolder.existing(name)
     text = trust.read_text(folder.config)
     resumed = trust.read(folder, trust=trusts, resumes=True)
+    preflight.check([resumed.cfg])
     if resumed.remark():
         print(resumed.remark(), flush=True)
     trust.refuse_links(folder)
@@ -94,12 +56,19 @@ def main() -> None:
     try:
         if any(a.startswith("resume=") for a in arguments):
             sys.exit(_resume(arguments))
-        _check_parts(arguments)
+        configurations = check_command(arguments)
+        for warning in dict.fromkeys(text for cfg in configurations for text in schema.warnings(cfg)):
+            print(f"warning: {warning}", flush=True)
+        # Only now, for they import torch and pandas.
+        from saltext import jobs, preflight, sweep
+
+        preflight.check(cfg for cfg in configurations if not is_elsewhere(cfg))
         announce_front()
         with termination_raises(), sweep.summarised():
             hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(jobs.run)()
     except SaltextError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(_MISTAKE)
     except KeyboardInterrupt:
         print("interrupted; a sweep's command goes on where it stopped, a run with resume=latest", file=sys.stderr)
         sys.exit(INTERRUPTED)

@@ -48,7 +48,7 @@ def stages(cfg: DictConfig, folder: RunFolder, tasks: Collection[str] | None = N
     """
     given: dict[str, Any] = OmegaConf.to_container(cfg.schedule.stages, resolve=True)  # type: ignore[assignment]
     if not given:
-        return [Stage("", cfg, folder, None, True)]
+        return [Stage("", _shortened(cfg), folder, None, True)]
     problems = [problem for name in given for problem in _problems(name, given, tasks)]
     if not any(values.get("test", True) for values in given.values()):
         problems.append("no stage is tested (test: true)")
@@ -57,7 +57,7 @@ def stages(cfg: DictConfig, folder: RunFolder, tasks: Collection[str] | None = N
     return [
         Stage(
             name,
-            _configuration(cfg, values),
+            _shortened(_configuration(cfg, values)),
             folder.stage(name),
             folder.stage(values["start"]) if values.get("start") else None,
             values.get("test", True),
@@ -91,6 +91,22 @@ def _configuration(cfg: DictConfig, values: Mapping[str, Any]) -> DictConfig:
         if values.get(key) is not None:
             own[group][name] = values[key]
     merged: DictConfig = OmegaConf.merge(cfg, own)  # type: ignore[assignment]
+    return merged
+
+
+def _shortened(cfg: DictConfig) -> DictConfig:
+    """With ``trainer.fast_dev_run``, that many batches of one epoch. Lightning's own way keeps no weights to test."""
+    batches = cfg.trainer.get("fast_dev_run", False)
+    if not batches:
+        return cfg
+    # As an integer: 1.0 is all of them.
+    few = {
+        "max_epochs": 1,
+        "limit_train_batches": int(batches),
+        "limit_val_batches": int(batches),
+        "fast_dev_run": False,
+    }
+    merged: DictConfig = OmegaConf.merge(cfg, {"trainer": few})  # type: ignore[assignment]
     return merged
 
 

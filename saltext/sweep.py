@@ -33,6 +33,7 @@ from saltext.reporting import spread
 from saltext.reporting.collect import pooled, show_pooled
 from saltext.reporting.scores import of_protocol
 from saltext.run_folder import RunFolder, label
+from saltext.schema import warnings
 from saltext.trust import record
 from saltext.watched import watch_front
 
@@ -100,13 +101,15 @@ def _finish(complete: bool) -> bool:
     if found:
         with not_essential("the summary of the jobs"):
             summarise(folder, found)
-    if complete:
+    if complete and found:
         # What it imports, Lightning among it, takes seconds that the start of a command need not take.
         from saltext.reporting import study
 
         with not_essential(f"the tables of the study {cfg.name}"):
             study.write(cfg.name, [job.folder for job in found], folder)
-    return all(status(job.folder) == "finished" for job in found)
+    if not found:
+        print(f"error: no job of the sweep was begun in {folder}", file=sys.stderr)
+    return bool(found) and all(status(job.folder) == "finished" for job in found)
 
 
 def jobs(sweep_folder: Path) -> list[RunFolder]:
@@ -123,7 +126,7 @@ def summarise(folder: Path, found: Sequence[Job]) -> None:
     """
     table = job_table(found)
     scores, models = sweep_scores(found)
-    remarks = [*_failures(found), *_best(found)]
+    remarks = [*_failures(found), *_best(found), *_random(found)]
     storage.write_csv(folder / "summary.csv", table)
     storage.write_text(folder / "summary.md", _markdown(table, remarks, _spread(scores, models)))
     _show(table, folder)
@@ -250,6 +253,20 @@ def _best(found: Sequence[Job]) -> list[str]:
     winner = {"max": max, "min": min}[evaluation.mode](means, key=means.__getitem__)
     of_jobs = "1 job" if len(values[winner]) == 1 else f"mean of {len(values[winner])} jobs"
     return [f"Best by {evaluation.monitor} ({evaluation.mode}): {winner}, {means[winner]:.4f} ({of_jobs})"]
+
+
+def _random(found: Sequence[Job]) -> list[str]:
+    """Warnings of the jobs' configurations, each with its jobs."""
+    jobs_of: dict[str, list[str]] = {}
+    for job in found:
+        try:
+            cfg = record(job.folder)
+        except SaltextError as error:
+            _log.warning("%s", error)
+            continue
+        for text in warnings(cfg):
+            jobs_of.setdefault(text, []).append(str(job.number))
+    return [f"Warning, job {', '.join(numbers)}: {text}" for text, numbers in jobs_of.items()]
 
 
 def _headings(table: pd.DataFrame) -> list[str]:

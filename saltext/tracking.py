@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_LONGEST_TAG = 64  # characters; W&B refuses a run with a longer one
 _STEP = "trainer/global_step"  # Lightning's name for it
 
 
@@ -117,7 +118,7 @@ def _arguments(cfg: DictConfig, folder: RunFolder) -> dict[str, Any]:
     return settings | {
         "name": folder.root.absolute().name,
         "job_type": "train" if "_target_" in cfg.model else "score",
-        "tags": [tag for tag in dict.fromkeys(tags) if tag],
+        "tags": [tag for tag in dict.fromkeys(str(tag)[:_LONGEST_TAG].strip() for tag in tags if tag) if tag],
         "dir": str(folder.root.absolute()),
         "resume": "allow",
         "config": _config(cfg, folder, origin),

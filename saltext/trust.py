@@ -28,6 +28,7 @@ from omegaconf._utils import get_yaml_loader
 from omegaconf.errors import OmegaConfBaseException
 
 from saltext import storage
+from saltext.composition import config_folder
 from saltext.errors import ConfigError, DamagedFileError, SaltextError
 from saltext.run_folder import RunFolder
 
@@ -65,13 +66,6 @@ _TRAINER_TEXTS = ("_target_", "accelerator", "precision", "strategy", "gradient_
 # What conf/ named in earlier versions, whose runs and exports are read as ever.
 _FORMERLY = {("logger", False): frozenset(("lightning.pytorch.loggers.CSVLogger",))}
 _DRAWN = ("80/20", "70/15/15", "kfold", "published", "given", None)
-
-
-def config_folder() -> Path:
-    """Folder of the configuration files: ``conf/`` of a checkout, or the copy an installed package carries."""
-    package = Path(__file__).resolve().parent
-    checkout = package.parent / "conf"
-    return checkout if checkout.is_dir() else package / "_conf"
 
 
 @dataclass(frozen=True)

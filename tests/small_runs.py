@@ -8,8 +8,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from saltext import trust, worker
+from saltext.composition import config_folder
 from saltext.console import quiet_libraries
-from saltext.run import config_folder
 from saltext.run_folder import RunFolder
 
 SMALL = (

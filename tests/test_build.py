@@ -9,9 +9,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
 
 from saltext import build
+from saltext.composition import config_folder
 from saltext.errors import ConfigError
 from saltext.models.transalnet import TranSalNet
-from saltext.run import config_folder
 from saltext.run_folder import RunFolder
 
 

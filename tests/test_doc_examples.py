@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from saltext import build, evaluate, export, predict, report, score
+from saltext.composition import compose_run, config_folder
 from saltext.data.sjtu_tis import read_index
 from saltext.data.synthetic import generate
 from saltext.demo.settings import parse
@@ -26,7 +27,6 @@ from saltext.metrics import METRICS
 from saltext.reporting import collect, compare
 from saltext.reporting.scores import read_scores
 from saltext.reproduce import targets
-from saltext.run import compose_run, config_folder
 from saltext.run_folder import RunFolder
 from tests.conftest import ROOT
 from tests.doc_pages import PAGES, written

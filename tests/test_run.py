@@ -227,7 +227,7 @@ def test_a_killed_schedule_repeats_nothing_that_was_finished(outputs: Path) -> N
         (["model/blend=glue"], ["glue", "blending_net"]),
         (["model/eyes=lite0"], ["model/eyes", "model=tranblend", "model/blend", "model=grounded_gaze"]),
         (["model=grounded_gaze", "model/freeze=half"], ["model/eyes", "model=tranblend and model=transalnet"]),
-        (["model/glue=none"], ["model/glue", "No model has it"]),
+        (["model/glue=none"], ["model/glue", "no such group"]),
         (["preset=huge"], ["huge", "embedded"]),
         (["data.batch_size=5000"], ["5000", "batch_size"]),
         (["evaluation.test_metrics=[cc,nsss]"], ["nsss", "nss"]),

@@ -5,8 +5,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
+from saltext.composition import config_folder
 from saltext.errors import ConfigError
-from saltext.run import config_folder
 from saltext.run_folder import RunFolder
 from saltext.stages import stages, weights_of
 
@@ -98,3 +98,15 @@ def test_the_paper_s_warm_up_leaves_out_the_whole_task_and_starts_every_fine_tun
     assert warmup.cfg.trainer.max_epochs == 2
     assert [stage.start for stage in tuned] == [warmup.folder] * 5
     assert {stage.cfg.optimizer.lr for stage in tuned} == {1e-6}
+
+
+@pytest.mark.parametrize(("asked", "batches"), [(True, 1), (3, 3)])
+@pytest.mark.parametrize("schedule", [{}, {"warmup": {"epochs": 5}}])
+def test_a_fast_run_trains_a_few_batches_of_an_epoch_and_keeps_its_weights(
+    asked: object, batches: int, schedule: dict[str, Any]
+) -> None:
+    cfg = OmegaConf.merge(configuration(**schedule), {"trainer": {"fast_dev_run": asked}})
+    (stage,) = stages(cfg, FOLDER)  # type: ignore[arg-type]
+    few = {"max_epochs": 1, "fast_dev_run": False, "limit_train_batches": batches, "limit_val_batches": batches}
+    assert stage.cfg.trainer == few
+    assert isinstance(stage.cfg.trainer.limit_train_batches, int)

@@ -13,11 +13,11 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from saltext.composition import compose_run, config_folder
 from saltext.jobs import Job, latest_jobs
 from saltext.reporting.scores import read_scores
-from saltext.run import config_folder
 from saltext.run_folder import RunFolder
-from saltext.sweep import Summary, _Sweep, job_table, jobs, main, summarise
+from saltext.sweep import Summary, _Sweep, job_table, jobs, main, summarise, summarised
 from tests.made_up_runs import write_run
 
 # What is said of jobs, made up
@@ -225,3 +225,21 @@ def test_every_process_of_joblib_watches_the_command_from_its_start(monkeypatch:
     found = launcher.Parallel(n_jobs=2, backend="loky")(joblib.delayed(_watching)() for _ in range(2))
     assert all("saltext-front" in names for names in found)
     joblib.externals.loky.get_reusable_executor().shutdown(kill_workers=True)
+
+
+def test_a_sweep_of_which_no_job_was_begun_has_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cfg = compose_run([f"output_dir={tmp_path}", "name=none"])
+    with pytest.raises(SystemExit) as ended, summarised():
+        Summary("2026").on_multirun_start(cfg)
+    assert ended.value.code == 1
+    assert "no job of the sweep was begun" in capsys.readouterr().err
+
+
+def test_the_summary_warns_of_random_weights_that_are_fixed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fixed = ["model=tranblend", "model/freeze=decoder"]
+    found = [make_job(tmp_path, number, *given, cc=0.5) for number, given in enumerate([["model=tranblend"], fixed])]
+    summarise(tmp_path, found)
+    assert "Warning, job 1: model.freeze.decoder=1.0 with checkpoint=null fixes random weights" in (
+        tmp_path / "summary.md"
+    ).read_text(encoding="utf-8")
+    assert "fixes random weights" in capsys.readouterr().out

@@ -10,7 +10,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args, load_sweep_config
 
-from saltext.run import config_folder
+from saltext.composition import config_folder
 
 SWEEPS = sorted((Path(__file__).resolve().parents[1] / "experiments" / "sweeps").glob("*.yaml"))
 each_sweep = pytest.mark.parametrize("path", SWEEPS, ids=lambda p: p.stem)

@@ -1,6 +1,5 @@
 """Serves any mixture of the five tasks to Lightning, after checking everything that can be checked before training."""
 
-import difflib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
@@ -24,7 +23,7 @@ from saltext.data.splits import Part, Split
 from saltext.data.synthetic import generate, generated_sigma
 from saltext.data.tasks import TASK_BY_NAME, chosen
 from saltext.data.transforms import Augment, single_threaded_worker
-from saltext.errors import ConfigError
+from saltext.errors import ConfigError, near
 
 _HELD = ("val", "test")  # parts that are kept out of training
 
@@ -268,10 +267,9 @@ class SaliencyDataModule(LightningDataModule):
         path = Path(self.split_name)
         if path.is_file():
             return Split.load(path)
-        close = difflib.get_close_matches(self.split_name, makers, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ConfigError(
-            f"data.split={self.split_name!r} is neither one of {', '.join(makers)} nor an existing split file.{hint}"
+            f"data.split={self.split_name!r} is neither one of {', '.join(makers)} nor an existing split file"
+            f"{near(self.split_name, makers)}."
         )
 
     def _check_parts(self, stage: str | None) -> None:

@@ -14,12 +14,13 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
-from saltext.data.description import ANY_ENDING, Description, Table, suggestion
+from saltext.data.description import ANY_ENDING, Description, Table
 from saltext.data.faults import Fault, Faults, in_threads
 from saltext.data.files import FIXATION_ENDINGS, IMAGE_ENDINGS, MAP_ENDINGS, UnusableError
 from saltext.data.geometry import Size
 from saltext.data.pairs import Found, Pair, Points
 from saltext.data.splits import PARTS
+from saltext.errors import near
 
 _log = logging.getLogger(__name__)
 
@@ -191,9 +192,7 @@ class _Tables:
 
     def _divided(self, named: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
         strange = sorted({part for _, part in named} - set(PARTS))
-        self.faults.add(
-            f"parts of split other than {', '.join(PARTS)}", *(f"{p!r}{suggestion(p, PARTS)}" for p in strange)
-        )
+        self.faults.add(f"parts of split other than {', '.join(PARTS)}", *(f"{p!r}{near(p, PARTS)}" for p in strange))
         of_image: dict[str, set[str]] = {image_id: set() for image_id in self.pictures}
         for image_id, part in named:
             of_image[image_id].add(part)
@@ -237,7 +236,7 @@ class _Tables:
             columns.pop("condition", None)
         absent = [column for column in columns.values() if column not in heading]
         kind = f"columns that {table.path.name} has not (it has {', '.join(heading)})"
-        self.faults.add(kind, *(f"{column!r}{suggestion(column, heading)}" for column in absent))
+        self.faults.add(kind, *(f"{column!r}{near(column, heading)}" for column in absent))
         return None if absent else columns
 
     def _of_conditions(self, table: Table, rows: pd.DataFrame, possible: Sequence[str]) -> pd.DataFrame:
@@ -247,7 +246,7 @@ class _Tables:
         known = rows["condition"].isin(possible)
         strange = rows["condition"][~known].unique()
         expected = f"conditions in {table.path.name} other than {', '.join(possible)}"
-        self.faults.add(expected, *(f"{name!r}{suggestion(name, possible)}" for name in strange))
+        self.faults.add(expected, *(f"{name!r}{near(name, possible)}" for name in strange))
         return rows[known]
 
 

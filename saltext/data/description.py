@@ -3,7 +3,6 @@
 Only the file itself is read here; :mod:`saltext.data.described` looks for what it describes.
 """
 
-import difflib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from saltext.data.faults import Faults
 from saltext.data.files import FIXATION_ENDINGS, MAP_ENDINGS
 from saltext.data.splits import PARTS
-from saltext.errors import DataError
+from saltext.errors import DataError, near
 
 ANY_ENDING = ".*"
 """At the end of a pattern: whichever of the endings that can be read is there."""
@@ -103,12 +102,6 @@ def read_description(path: Path | str, root: Path | str | None = None) -> Descri
     return description
 
 
-def suggestion(name: str, known: Collection[str]) -> str:
-    """What was probably meant, in parentheses; empty if nothing is close."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
 def _load(path: Path) -> dict[str, Any]:
     try:
         content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
@@ -163,7 +156,7 @@ class _Reader:
 
     def _check_keys(self, before: str, given: Mapping[Any, Any], known: Collection[str]) -> None:
         unknown = [str(key) for key in given if key not in known]
-        self.faults.add("unknown keys", *(f"{before}{key}{suggestion(key, known)}" for key in unknown))
+        self.faults.add("unknown keys", *(f"{before}{key}{near(key, known)}" for key in unknown))
 
     def _refuse(self, key: str, value: object, expected: str) -> None:
         self.faults.add("values that cannot be used", f"{key}: {value!r}, expected {expected}")

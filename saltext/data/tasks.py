@@ -1,10 +1,9 @@
 """The five tasks of SJTU-TIS: what the subject had read before looking at the image."""
 
-import difflib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from saltext.errors import ConfigError
+from saltext.errors import ConfigError, near
 
 
 @dataclass(frozen=True)
@@ -90,8 +89,7 @@ def _suggestion(name: str, known: Collection[str]) -> str:
     for task in TASKS:
         if task.name in known and plain in (_plain(task.name), *map(_plain, task.aliases)):
             return f" (here: {task.name!r})"
-    close = difflib.get_close_matches(name.lower(), known, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    return near(name, known)
 
 
 def _plain(name: str) -> str:

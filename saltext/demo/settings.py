@@ -1,6 +1,5 @@
 """What the demo is told on its command line."""
 
-import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from saltext.data.files import MAX_PIXELS
-from saltext.errors import ConfigError
+from saltext.errors import ConfigError, near
 from saltext.trust import TRUST
 
 LOCALHOST = "127.0.0.1"
@@ -88,8 +87,7 @@ def parse(arguments: Sequence[str]) -> Settings:
 
 
 def _meant(key: str) -> str:
-    close = difflib.get_close_matches(key.lstrip("-"), _READ, n=1)
-    return f", did you mean {close[0]}=...?" if close else f" with one of the keys {', '.join(_READ)}"
+    return near(key.lstrip("-"), _READ) or f" with one of the keys {', '.join(_READ)}"
 
 
 def _out_of_range(settings: Settings) -> list[str]:

@@ -1,6 +1,5 @@
 """The weighted sum of saliency scores that TranSalNet and TranBlend train with."""
 
-import difflib
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from saltext.errors import near
 from saltext.metrics import functional, published
 from saltext.metrics.maps import Maps, metric_device
 
@@ -137,5 +137,4 @@ def _is_finite(weight: object) -> bool:
 
 
 def _unknown(name: object) -> str:
-    close = difflib.get_close_matches(str(name), _TERMS, n=1)
-    return f"unknown term {name!r}" + (f" (did you mean {close[0]!r}?)" if close else "")
+    return f"unknown term {name!r}{near(str(name), _TERMS)}"

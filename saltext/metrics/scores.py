@@ -1,6 +1,5 @@
 """All metrics by name, and several of them at once."""
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from saltext.errors import near
 from saltext.metrics import functional, published
 from saltext.metrics.maps import Fixations, Maps
 
@@ -87,8 +87,7 @@ def check_names(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _unknown(name: str) -> str:
-    close = difflib.get_close_matches(name, METRICS, n=1)
-    return f"unknown metric {name!r}" + (f" (did you mean {close[0]!r}?)" if close else "")
+    return f"unknown metric {name!r}{near(name, METRICS)}"
 
 
 def score(

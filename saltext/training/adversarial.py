@@ -13,16 +13,19 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from saltext.data.splits import Part
-from saltext.errors import ConfigError, SaltextError
+from saltext.errors import ConfigError
 from saltext.losses import GeneratorLoss, at_least_float32, verdict_loss
 from saltext.models.network import SaliencyNetwork
-from saltext.training.supervised import OptimizerFactory, SchedulerFactory, SupervisedModule, make_scheduler
+from saltext.training.supervised import (
+    SAVED,
+    DivergedError,
+    OptimizerFactory,
+    SchedulerFactory,
+    SupervisedModule,
+    make_scheduler,
+)
 
 _GENERATOR, _DISCRIMINATOR = 0, 1
-
-
-class DivergedError(SaltextError):
-    """Training went wrong in a way that more epochs do not mend; the checkpoints of earlier epochs are good."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,7 @@ class AdversarialModule(SupervisedModule):
 
     def on_train_epoch_start(self) -> None:
         """Start counting."""
-        self._counts = torch.zeros(3, device=self.device)
+        self._counts = torch.zeros(2, device=self.device)
 
     def training_step(self, batch: Mapping[str, Any], batch_index: int) -> None:  # type: ignore[override]
         """Step of both players, at ``map_size``."""
@@ -162,6 +165,7 @@ class AdversarialModule(SupervisedModule):
         judged = self.current_epoch >= self._warm_start
         values = self._discriminate(images, density, logits.detach().sigmoid(), group) if judged else {}
         values |= self._generate(images, logits, batch, group, judged)
+        self._watch(batch_index, {**values, "loss": values["loss"] + values.get("discriminator", 0.0)})
         self._count(values)
         self._log_epoch(values, batch_size=len(density))
 
@@ -212,23 +216,18 @@ class AdversarialModule(SupervisedModule):
         return _Group(share=1 / size, last=batch_index + 1 == first + size)
 
     def _count(self, values: Mapping[str, Tensor]) -> None:
-        """Count steps, those with a loss that is not finite, and those in which the discriminator was never wrong."""
+        """Count steps, and those in which the discriminator was never wrong."""
         with torch.no_grad():
-            finite = torch.stack([value.isfinite() for value in values.values()]).all()
             told = [values[name] for name in ("accuracy_real", "accuracy_generated") if name in values]
-            won = torch.stack(told).eq(1).all() if told else torch.zeros_like(finite)
-            self._counts += torch.stack([torch.ones_like(finite), ~finite, won]).to(self._counts)
+            won = torch.stack(told).eq(1).all() if told else torch.zeros_like(values["loss"]).bool()
+            self._counts += torch.stack([torch.ones_like(won), won]).to(self._counts)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """After the last batch of an epoch, before it is validated and saved: end training that went wrong."""
+        super().on_train_batch_end(outputs, batch, batch_idx)
         if not self.trainer.is_last_batch:
             return
-        steps, broken, won = cast(Tensor, self.trainer.strategy.reduce(self._counts, reduce_op="sum")).tolist()
-        if broken:
-            raise DivergedError(
-                f"Training diverged in epoch {self.current_epoch + 1}: a loss was not finite in {broken:.0f} of "
-                f"{steps:.0f} steps. Lower optimizer.lr, or limit gradients (training.clip). {_SAVED}"
-            )
+        steps, won = cast(Tensor, self.trainer.strategy.reduce(self._counts, reduce_op="sum")).tolist()
         self.won_epochs += 1
         self.won_epochs *= won == steps
         if self._patience is not None and self.won_epochs >= self._patience:
@@ -238,16 +237,13 @@ class AdversarialModule(SupervisedModule):
                 f"The discriminator has won: it told every map of epoch {span} rightly, so that the "
                 "generator learns nothing more from it. Give it a lower "
                 "training.discriminator_optimizer.lr or some training.label_smoothing, or the generator a "
-                f"training.warm_start; training.patience=null goes on regardless. {_SAVED}"
+                f"training.warm_start; training.patience=null goes on regardless. {SAVED}"
             )
 
     def on_train_epoch_end(self) -> None:
         """Log the learning rates the epoch ended with."""
         for optimizer, name in zip(self.trainer.optimizers, ("lr", "lr_discriminator"), strict=True):
             self.log(name, float(optimizer.param_groups[0]["lr"]), sync_dist=True)
-
-
-_SAVED = "Nothing was saved of this epoch; the checkpoints are of the epochs before it."
 
 
 def _resized(logits: Tensor, like: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from saltext.data import mirror_text
 from saltext.data.splits import Part
+from saltext.errors import SaltextError
 from saltext.models.feature_cache import addressed
 from saltext.models.network import SaliencyNetwork
 from saltext.models.normalize import Deferred
@@ -39,6 +40,13 @@ def _checked_prompt(prompt: str) -> str:
     return prompt
 
 
+class DivergedError(SaltextError):
+    """Training went wrong in a way that more epochs do not mend; the checkpoints of earlier epochs are good."""
+
+
+SAVED = "Nothing was saved of this epoch; the checkpoints are of the epochs before it."
+
+
 class SupervisedModule(ScoredModule):
     """A network of image and text that learns from ground-truth maps.
 
@@ -61,6 +69,7 @@ class SupervisedModule(ScoredModule):
             parameters' names; of several that fit, the first.
 
     Raises:
+        DivergedError: In training: a loss or a weight is not finite, before anything is saved of that epoch.
         ValueError: ``prompt`` names something else, or a part of ``part_rates`` has no parameter that trains or no
             share above 0.
     """
@@ -86,6 +95,7 @@ class SupervisedModule(ScoredModule):
         self._scheduler = scheduler
         self._part_rates = dict(part_rates or {})
         self._parts()
+        self._unwatched: list[tuple[int, dict[str, Tensor]]] = []
         self._prompt = _checked_prompt(prompt)
         self.reads_text = bool(getattr(network, "reads_text", False))
         self.conditions = tuple(getattr(network, "conditions", ()))
@@ -144,8 +154,39 @@ class SupervisedModule(ScoredModule):
         if saliency.shape != density.shape:
             saliency = F.interpolate(saliency, size=density.shape[-2:], mode="bilinear", align_corners=False)
         total, terms = self.loss(saliency, density, fixations)
+        self._watch(batch_index, {"loss": total, **terms})
         self._log_epoch({"loss": total, **terms}, batch_size=len(batch["density"]))
         return total  # type: ignore[no-any-return]
+
+    def _watch(self, batch_index: int, losses: Mapping[str, Tensor]) -> None:
+        """End training at a step whose loss is not finite. A GPU is asked a step later, when it has the answer."""
+        self._unwatched.append((batch_index + 1, {name: value.detach() for name, value in losses.items()}))
+        if losses["loss"].device.type == "cpu" or len(self._unwatched) > 1:
+            self._look()
+
+    def _look(self) -> None:
+        step, losses = self._unwatched.pop(0)
+        if losses["loss"].isfinite().all():
+            return
+        broken = {name: float(value) for name, value in losses.items() if not value.isfinite().all()}
+        wrong = ", ".join(f"{name} {value:g}" for name, value in broken.items())
+        raise DivergedError(
+            f"Training diverged at step {step} of epoch {self.current_epoch + 1}: {wrong}. Lower optimizer.lr, or "
+            f"limit gradients (trainer.gradient_clip_val; training.clip with a discriminator). {SAVED}"
+        )
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """After the last batch of an epoch, before it is validated and saved: end training that left no numbers."""
+        if not self.trainer.is_last_batch:
+            return
+        while self._unwatched:
+            self._look()
+        trained = [p.detach().isfinite().all() for p in self.network.parameters() if p.requires_grad]
+        if trained and not torch.stack(trained).all():
+            raise DivergedError(
+                f"Training diverged at step {batch_idx + 1} of epoch {self.current_epoch + 1}: weights are not finite. "
+                f"Lower optimizer.lr, or limit gradients. {SAVED}"
+            )
 
     def _log_epoch(self, values: Mapping[str, Tensor], batch_size: int) -> None:
         named = {f"train/{name}": value.detach() for name, value in values.items()}

@@ -30,19 +30,21 @@ WITH, WITHOUT, AGAINST = "with the cache", "without the cache", "the other check
 def measure(folder: Path, epochs: int, steps: int, batches: int, overrides: list[str]) -> None:
     """Train in this process and print a JSON line an epoch."""
     import lightning as L
+    from hydra import compose, initialize_config_dir
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf, open_dict
 
     from saltext import build
-    from saltext.run import compose_run
     from saltext.run_folder import RunFolder
 
-    whole = compose_run([*overrides, f"trainer.max_epochs={epochs}"])
+    # Not by a function of the suite: the other checkout may have none of its name.
+    with initialize_config_dir(str(Path(build.__file__).parents[1] / "conf"), version_base="1.3"):
+        whole = compose("config", [*overrides, f"trainer.max_epochs={epochs}"], return_hydra_config=True)
     HydraConfig.instance().cfg = whole  # type: ignore[assignment]
     cfg = OmegaConf.masked_copy(whole, [key for key in whole if key != "hydra"])
     OmegaConf.resolve(cfg)
     with open_dict(cfg):
-        cfg.trainer |= {"limit_train_batches": steps or 1.0, "limit_val_batches": batches or 1.0}
+        cfg.trainer.update({"limit_train_batches": steps or 1.0, "limit_val_batches": batches or 1.0})
         cfg.callbacks = {}
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     module, data = build.module(cfg), build.datamodule(cfg)

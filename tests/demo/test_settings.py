@@ -31,8 +31,8 @@ def test_values_come_as_what_they_are() -> None:
 def test_everything_wrong_is_said_at_once() -> None:
     said = refusal("--run", "prot=1", "port=eighty", "timeout=-1", "max_mib=inf", "max_pixels=99999999999", "run=")
     for expected in (
-        "'--run': key=value expected, did you mean run=...?",
-        "'prot=1': key=value expected, did you mean port=...?",
+        "'--run': key=value expected (did you mean 'run'?)",
+        "'prot=1': key=value expected (did you mean 'port'?)",
         "'port=eighty': a whole number expected",
         "timeout=-1.0: more than 0 seconds expected",
         "max_mib=inf: more than 0 expected",

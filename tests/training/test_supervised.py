@@ -1,8 +1,10 @@
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,7 @@ from saltext.models.freezing import KeepsFrozenParts, freeze
 from saltext.models.network import SaliencyNetwork
 from saltext.models.normalize import Normalize
 from saltext.training import SupervisedModule
+from saltext.training.supervised import DivergedError
 from tests.training.quick_trainer import trainer
 
 
@@ -214,3 +217,26 @@ def test_a_share_of_the_rate_that_is_none_is_refused(share: float) -> None:
 def test_a_rate_of_a_part_that_does_not_train_is_refused() -> None:
     with pytest.raises(ValueError, match=r"begins with 'encoder' or 'tail', only with head\. Let the part train"):
         module(part_rates={"encoder": 0.1, "head": 0.5, "tail": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"), [("loss", "step 2 of epoch 1: loss nan"), ("weight", "weights are not finite")]
+)
+def test_training_that_diverges_ends_where_it_does_in_words(
+    broken: str, said: str, data: SyntheticDataModule, tmp_path: Path
+) -> None:
+    model = module()
+
+    class Breaks(L.Callback):
+        def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+            if broken == "loss" and batch_idx == 1:
+                pl_module.network.head.bias.data.fill_(math.nan)
+
+        def on_before_zero_grad(self, trainer: L.Trainer, pl_module: Any, optimizer: Any) -> None:
+            if broken == "weight" and trainer.is_last_batch:
+                pl_module.network.head.bias.data.fill_(math.inf)
+
+    running = trainer(tmp_path, max_epochs=2, callbacks=[Breaks()])
+    with pytest.raises(DivergedError, match=f"{said}.*Lower optimizer.lr"):
+        running.fit(model, datamodule=data)
+    assert running.current_epoch == 0

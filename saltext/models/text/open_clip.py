@@ -1,7 +1,6 @@
 """CLIP's text tower, of any plain CLIP that open_clip knows."""
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +8,7 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
-from saltext.errors import CheckpointError, ConfigError
+from saltext.errors import CheckpointError, ConfigError, near
 from saltext.models.checkpoints import load_state, read_weights
 from saltext.models.freezing import freeze, leave_out_of_state_dict
 from saltext.models.text.base import TextFeatures
@@ -148,8 +147,8 @@ class OpenCLIP(RememberingTextEncoder):
 def _config(name: str | Mapping[str, Any]) -> Config:
     config: Config | None = open_clip.get_model_config(name) if isinstance(name, str) else dict(name)
     if config is None:
-        close = get_close_matches(str(name), open_clip.list_models(), n=5, cutoff=0.4)
-        raise ConfigError(f"open_clip has no model {name!r}. Close names: {', '.join(close) or 'none'}.")
+        known = open_clip.list_models()
+        raise ConfigError(f"open_clip has no model {name!r}{near(str(name), known)}; it has {', '.join(known)}.")
     special = sorted(set(config) - _PLAIN) + sorted(set(config["text_cfg"]) - _PLAIN_TEXT)
     if special:
         raise ConfigError(
