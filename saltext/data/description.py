@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
@@ -77,7 +77,7 @@ class Description:
     conditions: Mapping[str, bool]
     texts: Table | None
     fixations: Table | str
-    counted_from: int
+    counted_from: Literal[0, 1]
     drop_outside: bool
     density: str | None
     sigma: float | None

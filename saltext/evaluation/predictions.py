@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from saltext.data.faults import Fault, Faults, Track, in_threads
-from saltext.data.files import LITTER, MAP_ENDINGS, UnusableError, read_map, wrong_size
+from saltext.data.files import LITTER, MAP_ENDINGS, read_map, wrong_size
 from saltext.data.geometry import Size
 from saltext.data.truth import Viewing
-from saltext.errors import DataError
+from saltext.errors import DataError, UnusableError
 from saltext.evaluation.folders import DataSet
 from saltext.metrics import Fixations
 from saltext.models.baselines.base import resized

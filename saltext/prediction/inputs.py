@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from saltext.data.faults import Fault, Faults, Track, in_threads
-from saltext.data.files import LITTER, UnusableError
+from saltext.data.files import LITTER
 from saltext.data.tasks import TASK_BY_NAME
-from saltext.prediction.photos import ENDINGS, open_photo
+from saltext.errors import UnusableError
+from saltext.images import ENDINGS, open_photo
 from saltext.prediction.texts import Reading, checked
 
 COLUMNS = ("image", "text")

@@ -176,13 +176,11 @@ def test_all_broken_files_come_in_one_error_with_counts(copied_root: Path, tmp_p
     with pytest.raises(DataError) as caught:
         open_cache(pairs, CacheSettings((72, 96), (36, 48), max_pixels=100_000), tmp_path / "cache")
     message = str(caught.value)
-    assert "3 files that cannot be read" in message
-    assert f"image_1800/{truncated.name}.png (image file is truncated" in message
-    assert f"map_1800/{garbage.name}.png (cannot identify image file" in message
-    assert "expected 8 bits" in message
+    assert f"1 pictures that are cut short or damaged: image_1800/{truncated.name}.png (image file is trunc" in message
+    assert f"1 files that are no pictures: map_1800/{garbage.name}.png" in message
     assert f"1 pairs whose image, map and fixation files differ in size: {resized.name} (image" in message
     assert "density 50x40" in message
-    assert f"1 maps that are zero everywhere: map_1800/{dark.name}.png" in message
+    assert f"1 maps with one value everywhere: map_1800/{dark.name}.png (0)" in message
     assert f"1 fixation files without a fixation: fixation_1800/{blind.name}.png" in message
     assert f"1 pictures with more than data.max_pixels=100000 pixels: image_1800/{huge.name}.png" in message
     assert "Replace these files with good ones" in message

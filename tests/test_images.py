@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saltext.data.files import UnusableError
-from saltext.prediction.photos import open_photo
+from saltext.errors import UnusableError
+from saltext.images import open_photo
 
 CORNERS = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[255, 255, 0], [0, 255, 255], [255, 0, 255]]], np.uint8)
 # What each EXIF orientation says the stored rows and columns are, as a person sees them.

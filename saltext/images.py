@@ -1,4 +1,8 @@
-"""Pictures that anybody may have made, as upright RGB of 8 bits: read safely, or refused with a reason."""
+"""The one opener of pictures, which anybody may have made: read safely and upright, or refused with a reason.
+
+Training, prediction, scoring and the demo page see the same pixels of a picture, since all of them open it here. A
+picture's size and pixels are always those after its EXIF orientation is applied.
+"""
 
 import stat
 from collections.abc import Iterator
@@ -12,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from saltext.data.files import MAX_PIXELS, UnusableError
-from saltext.data.geometry import Size
+from saltext.errors import UnusableError
+
+MAX_PIXELS = 50_000_000
+"""A larger picture or map is refused before it is decoded: it is more likely broken than meant."""
 
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "JPEG2000", "PPM")
 """What is opened. Pillow knows more formats, some of which it reads by starting other programs (EPS)."""
@@ -24,9 +30,13 @@ ENDINGS = frozenset(
 """Of the files that are taken from a folder. A file that is named itself may have any."""
 
 _Pixels = npt.NDArray[np.uint8]
+_Values = npt.NDArray[Any]
 ImageLike = str | Path | Image.Image | npt.NDArray[Any]
 
 _SIXTEEN_BITS = 65535
+_ORIENTATION = 0x0112  # the EXIF entry that says which way up a picture is
+_ON_ITS_SIDE = range(5, 9)  # its values under which height and width change places
+_SAY_ORIENTATION = {"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}
 _NAMED_FORMATS = "JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, JPEG 2000 and PPM are read"
 
 
@@ -43,9 +53,28 @@ class Photo:
     remarks: tuple[str, ...] = ()
 
     @property
-    def size(self) -> Size:
+    def size(self) -> tuple[int, int]:
         """Height and width."""
         return self.pixels.shape[0], self.pixels.shape[1]
+
+
+@dataclass(frozen=True)
+class Head:
+    """What the first bytes of a picture say.
+
+    Attributes:
+        size: Height and width of the upright picture.
+        orientation: EXIF's, 1 to 8; 1 is a picture stored upright.
+    """
+
+    size: tuple[int, int]
+    orientation: int = 1
+
+    @property
+    def shows_its_frame(self) -> bool:
+        """Whether a file of the upright size cannot have been made for the picture as it is stored."""
+        height, width = self.size
+        return self.orientation == 1 or (self.orientation in _ON_ITS_SIDE and height != width)
 
 
 def open_photo(image: ImageLike, max_pixels: int = MAX_PIXELS) -> Photo:
@@ -75,9 +104,49 @@ def open_photo(image: ImageLike, max_pixels: int = MAX_PIXELS) -> Photo:
     raise UnusableError("objects that are neither file name, Pillow picture nor numpy array", type(image).__name__)
 
 
+def read_head(path: Path, max_pixels: int = MAX_PIXELS) -> Head:
+    """Size and orientation of a picture; nothing is decoded.
+
+    Raises:
+        UnusableError: As :func:`open_photo`, as far as the head tells.
+    """
+    with _opened(path, max_pixels) as picture:
+        _bounded(picture.width, picture.height, max_pixels)
+        orientation = _orientation(picture)
+        height, width = picture.height, picture.width
+    return Head((width, height) if orientation in _ON_ITS_SIDE else (height, width), orientation)
+
+
+def read_values(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[_Values, _Values | None]:
+    """The stored numbers of a map or of marked pixels: upright, not scaled, not composited.
+
+    Args:
+        path: The picture.
+        max_pixels: More are refused.
+
+    Returns:
+        A grey picture's values, ``(height, width)``, uint8 of 1 and 8 bits (1 bit is 0 and 255), otherwise of whatever
+        integer or float it holds; or the RGB of another one, uint8 ``(height, width, 3)``. Then its opacity, uint8
+        ``(height, width)``, 255 where it is opaque; None for a picture that is opaque everywhere.
+
+    Raises:
+        UnusableError: As :func:`open_photo`; or several channels of 16 bits each, of which Pillow keeps 8.
+    """
+    with _opened(path, max_pixels) as picture:
+        if any(";16" in str(tile) for tile in getattr(picture, "tile", ())) and picture.mode in ("RGB", "RGBA", "LA"):
+            raise UnusableError("pictures with several channels of 16 bits where a map is expected", "save it as grey")
+        picture, _ = _decoded(picture, max_pixels)
+        if picture.has_transparency_data:
+            opacity = np.asarray(picture.convert("RGBA"))[..., 3]
+            return np.asarray(picture.convert("RGB")), None if bool((opacity == 255).all()) else opacity
+        if picture.mode in ("L", "I", "F") or picture.mode.startswith("I;16"):
+            return np.asarray(picture), None
+        return np.asarray(picture.convert("L" if picture.mode == "1" else "RGB")), None
+
+
 @contextmanager
 def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
-    _check_file(path)
+    check_file(path, "a picture")
     try:
         picture = Image.open(path, formats=_readable_formats())
     except UnidentifiedImageError as error:
@@ -92,18 +161,27 @@ def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
         yield picture
 
 
-def _check_file(path: Path) -> None:
-    """Look before opening: to open a pipe would wait for whoever writes into it."""
+def check_file(path: Path, expected: str = "a file") -> None:
+    """Look before opening: to open a pipe would wait for whoever writes into it, and a device may never end.
+
+    Args:
+        path: What somebody named, or what lies in a folder.
+        expected: What it should be, in words.
+
+    Raises:
+        UnusableError: It is not there (a link to nothing, or in a circle), a folder, pipe, socket or device, or empty.
+    """
     try:
         status = path.stat()
     except FileNotFoundError as error:
-        raise UnusableError("files that are not there") from error
+        kind = "links that lead nowhere" if path.is_symlink() else "files that are not there"
+        raise UnusableError(kind) from error
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise UnusableError("files that cannot be found", str(error)) from error
+        raise UnusableError("files that cannot be found", reason(error)) from error
     if stat.S_ISDIR(status.st_mode):
-        raise UnusableError("folders where a picture is expected")
+        raise UnusableError(f"folders where {expected} is expected")
     if not stat.S_ISREG(status.st_mode):
-        raise UnusableError("pipes or devices where a picture is expected")
+        raise UnusableError(f"pipes or devices where {expected} is expected")
     if not status.st_size:
         raise UnusableError("empty files")
 
@@ -116,8 +194,16 @@ def _readable_formats() -> tuple[str, ...]:
 
 
 def _of_picture(picture: Image.Image, max_pixels: int) -> Photo:
-    if picture.width * picture.height > max_pixels:
-        raise _too_large(max_pixels, f"{picture.width}x{picture.height}")
+    upright, remarks = _decoded(picture, max_pixels)
+    # Of PNG and PPM, Pillow's 32-bit mode holds 16 bits.
+    sixteen = picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM"))
+    pixels = _in_three(_eight_bits(np.asarray(upright))) if sixteen else _rgb(upright)
+    return Photo(pixels, remarks)
+
+
+def _decoded(picture: Image.Image, max_pixels: int) -> tuple[Image.Image, tuple[str, ...]]:
+    """The first frame, upright, and what was decided on the way."""
+    _bounded(picture.width, picture.height, max_pixels)
     if not picture.width or not picture.height:
         raise UnusableError("pictures without a pixel")
     remarks = []
@@ -127,11 +213,22 @@ def _of_picture(picture: Image.Image, max_pixels: int) -> Photo:
         picture.load()
     except Exception as error:  # Pillow's decoders raise whatever they stumble over
         raise _damaged(error) from error
-    # Of PNG and PPM, Pillow's 32-bit mode holds 16 bits.
-    sixteen = picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM"))
-    upright = _upright(picture, remarks)
-    pixels = _in_three(_eight_bits(np.asarray(upright))) if sixteen else _rgb(upright)
-    return Photo(pixels, tuple(remarks))
+    return _upright(picture, remarks), tuple(remarks)
+
+
+def _bounded(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise _too_large(max_pixels, f"{width}x{height}")
+
+
+def _orientation(picture: Image.Image) -> int:
+    if picture.format == "PNG" and not _SAY_ORIENTATION & picture.info.keys():
+        return 1  # asked, Pillow would decode it to look behind its pixels
+    try:
+        found = int(picture.getexif().get(_ORIENTATION, 1))
+    except Exception:  # as in _upright
+        return 1
+    return found if 1 <= found <= 8 else 1
 
 
 def _has_frames(picture: Image.Image) -> bool:
@@ -155,8 +252,9 @@ def _rgb(picture: Image.Image) -> _Pixels:
     try:
         if picture.has_transparency_data:
             layer = picture.convert("RGBA")
-            picture = Image.new("RGBA", layer.size, "white")
-            picture.alpha_composite(layer)
+            if layer.getextrema()[3][0] < 255:  # type: ignore[index]
+                picture = Image.new("RGBA", layer.size, "white")
+                picture.alpha_composite(layer)
         return np.asarray(picture.convert("RGB"))
     except ValueError as error:
         raise UnusableError("pictures whose colours cannot be converted to RGB", error) from error
@@ -179,8 +277,7 @@ def _of_array(array: npt.NDArray[Any], max_pixels: int) -> Image.Image:
         array = array[..., 0]
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))) or not array.size:
         raise UnusableError(kind, f"{found}; (height, width) or (height, width, 3 or 4) expected")
-    if array.shape[0] * array.shape[1] > max_pixels:
-        raise _too_large(max_pixels, f"{array.shape[1]}x{array.shape[0]}")
+    _bounded(array.shape[1], array.shape[0], max_pixels)
     if array.dtype == np.uint16:
         array = _eight_bits(array)
     elif array.dtype.kind == "f":
@@ -196,6 +293,11 @@ def _too_large(max_pixels: int, detail: str = "") -> UnusableError:
     return UnusableError(f"pictures with more than {max_pixels} pixels", detail)
 
 
+def reason(error: BaseException) -> str:
+    """The first line of what a library says, which may repeat a whole file, in at most 200 characters."""
+    said = str(error).splitlines()[0] if str(error).strip() else type(error).__name__
+    return said if len(said) <= 200 else f"{said[:200]} ..."
+
+
 def _damaged(error: BaseException) -> UnusableError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return UnusableError("pictures that are cut short or damaged", reason)
+    return UnusableError("pictures that are cut short or damaged", reason(error))
