@@ -28,7 +28,7 @@ from saltext.launch import is_first, is_launched, launch, processes, watch_paren
 from saltext.models.checkpoints import load_weights
 from saltext.reporting import run_report
 from saltext.reporting.scores import metric_names, read_scores
-from saltext.run_folder import RunFolder
+from saltext.run_folder import RunFolder, reached
 from saltext.scoring import RunScores, combined, score_test
 from saltext.stages import stages, weights_of
 
@@ -50,11 +50,12 @@ def largest_difference(one: pd.DataFrame, other: pd.DataFrame) -> float:
 
 
 def configuration(folder: RunFolder, changes: DictConfig) -> DictConfig:
-    """The run's own configuration and split, with some values changed."""
+    """The run's own configuration and split, its paths as they are reached from here, with some values changed."""
     # The split file says what was tested; what training started from is not needed again.
     own = {"data": {"split": str(folder.split), "test_on": "test"}, "checkpoint": None}
     here = {"trainer": {"num_nodes": 1}}  # one machine is enough to score what several trained
-    cfg: DictConfig = OmegaConf.merge(OmegaConf.load(folder.config), here, changes, own)  # type: ignore[assignment]
+    saved = reached(folder, OmegaConf.load(folder.config))  # type: ignore[arg-type]
+    cfg: DictConfig = OmegaConf.merge(saved, here, changes, own)  # type: ignore[assignment]
     return cfg
 
 

@@ -50,20 +50,25 @@ def export(run: str | Path, to: str | Path, stage: str | None = None, half: bool
         raise ConfigError(f"{target.root} is there already; name a folder to make")
     chosen = chosen_stage(trusted_configuration(source, OmegaConf.create({})), source, stage)
     weights = read_weights(weights_of(chosen))
-    target.checkpoints.mkdir(parents=True)
-    OmegaConf.save(_without_paths(chosen.cfg), target.config, resolve=True)
-    shutil.copyfile(source.split, target.split)
-    torch.save(_rounded(weights) if half else dict(weights), target.best)
+    try:
+        target.checkpoints.mkdir(parents=True)
+        OmegaConf.save(_without_paths(chosen.cfg), target.config, resolve=True)
+        shutil.copyfile(source.split, target.split)
+        torch.save(_rounded(weights) if half else dict(weights), target.best)
+    except BaseException as error:
+        shutil.rmtree(target.root, ignore_errors=True)  # it was not there before
+        if isinstance(error, OSError):
+            raise ConfigError(f"{target.root} cannot be written: {error}. Nothing was left there.") from error
+        raise
     return target
 
 
 def _without_paths(cfg: DictConfig) -> DictConfig:
     """A single training's configuration, its places the usual ones."""
-    here: dict[str, Any] = {
-        "output_dir": "outputs",
-        "checkpoint": None,
-        "data": {"root": f"data/{Path(cfg.data.root).name}", "cache_dir": "outputs/cache", "split": "split.json"},
-    }
+    data = {"cache_dir": "outputs/cache", "split": "split.json"}
+    named = {key: cfg.data[key] for key in ("root", "description") if cfg.data.get(key) is not None}
+    data |= {key: f"data/{Path(path).name}" for key, path in named.items()}
+    here: dict[str, Any] = {"output_dir": "outputs", "checkpoint": None, "data": data}
     made: DictConfig = OmegaConf.merge(cfg, here)  # type: ignore[assignment]
     made.schedule = {"stages": {}}  # merged, it would keep the run's
     return made

@@ -56,11 +56,12 @@ def _cpu_name() -> str:
 
 
 def describe() -> dict[str, Any]:
-    """Versions of the packages that decide a result, git commit (None outside a checkout), and the hardware."""
+    """Versions of the packages that decide a result, git commit (None outside a checkout), working folder, and the hardware."""
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _git("rev-parse", "HEAD"),
         "uncommitted_changes": bool(_git("status", "--porcelain")),
+        "folder": str(Path.cwd()),
         "python": platform.python_version(),
         "packages": {package: _version(package) for package in _PACKAGES},
         "platform": platform.platform(),
