@@ -40,6 +40,7 @@ def find_salicon(root: Path | str) -> Found:
         raise DataError(f"SALICON is not under {root}: expected the folders {expected}, none is there. {_WAY_OUT}")
     faults = Faults()
     found = {level: _read_level(root, level, _KINDS, faults) for level in ("train", "val")}
+    faults.add("empty folders", *(f"images/{level}/" for level, (recordings, _) in found.items() if not recordings))
     _check(root, {level: recordings for level, (recordings, _) in found.items()}, faults)
     parts = {part: [one.image_id for one in found[level][0]] for part, level in (("train", "train"), ("test", "val"))}
     pairs = [
@@ -59,6 +60,8 @@ def find_recordings(root: Path) -> dict[str, list[Recording]]:
     kinds = ("maps", "fixations")
     found = {level: _read_level(root, level, kinds, faults)[0] for level in levels}
     _check(root, found, faults)
+    if not any(found.values()):
+        raise DataError(f"The data set under {root} is empty: maps/ and fixations/ hold no files. Put them there.")
     return found
 
 
@@ -101,6 +104,4 @@ def _read_level(
 def _check(root: Path, levels: Mapping[str, Sequence[Recording]], faults: Faults) -> None:
     names = Counter(one.name for recordings in levels.values() for one in recordings)
     faults.add(f"images that are in {' and in '.join(levels)}", *(name for name, count in names.items() if count > 1))
-    empty = [level for level, recordings in levels.items() if not recordings]
-    faults.add("levels without an image", *(level or "the data set itself" for level in empty))
     faults.refuse(f"The data set under {root}", _ADVICE)
