@@ -25,6 +25,7 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -35,7 +36,7 @@ from saltext.console import quiet_libraries
 from saltext.data.faults import Faults
 from saltext.data.tasks import TASK_BY_NAME
 from saltext.errors import ConfigError, DataError, SaltextError, UnusableError
-from saltext.images import Photo, open_photo
+from saltext.images import Photo, open_photo, reason
 from saltext.prediction.inputs import Request, requests, usable
 from saltext.prediction.loading import load
 from saltext.prediction.model import Density, Model
@@ -94,14 +95,19 @@ def predict(model: Model, wanted: Sequence[Request], output: Output, *, batch_si
 
     Raises:
         ConfigError: A file to write is one of the pictures, or the folder cannot be written to.
+        DataError: At the end: files that could not be written, such as one whose name is too long.
     """
     _prepare(output, wanted)
-    with _table(output).open("w", encoding="utf-8", newline="") as stream:
+    faults = Faults()
+    # A name that is not UTF-8 is written with escapes.
+    with _table(output).open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
         table = csv.writer(stream)
         table.writerow(["image", "text", "task", *KINDS])
         for request, photo, densities in _predictions(model, wanted, batch_size):
-            table.writerows(_write(output, request, photo, densities))
+            for row in _write(output, request, photo, densities, faults):
+                table.writerow(row)
             stream.flush()
+    faults.refuse("Some of the results", "All others were written, and are in predictions.csv.")
 
 
 def _table(output: Output) -> Path:
@@ -155,27 +161,43 @@ def _prepare(output: Output, wanted: Sequence[Request]) -> None:
         raise ConfigError(f"--out: {output.folder} cannot be written to ({error}). Choose another folder.") from error
 
 
-def _write(output: Output, request: Request, photo: Photo, densities: Iterator[Density]) -> list[list[str]]:
-    """Write what belongs to a picture; its rows of the table."""
+def _write(
+    output: Output, request: Request, photo: Photo, densities: Iterator[Density], faults: Faults
+) -> Iterator[list[str]]:
+    """Write what belongs to a picture; its rows of the table, which name what was written."""
     panel = output.panel(request)
     thumbnail = small(photo.pixels)
     shown: list[TextMap] = []
     rows = []
     for reading, name, density in zip(request.readings, request.results, densities, strict=True):
-        files = output.of_text(name)
-        if "density" in files:
-            write_density(files["density"], density)
-        if "overlay" in files:
-            Image.fromarray(overlay(photo.pixels, density)).save(files["overlay"])
-        if panel is not None:
-            files["panel"] = panel
-            if len(shown) < PANEL_TEXTS:
-                shown.append(TextMap(reading.text, reduced(density, thumbnail), reading.task))
-        named = [files[kind].relative_to(output.folder).as_posix() if kind in files else "" for kind in KINDS]
-        rows.append([str(request.image), reading.text, reading.task or "", *named])
+        written = {}
+        for kind, path in output.of_text(name).items():
+            with _noted(path, faults):
+                if kind == "density":
+                    write_density(path, density)
+                else:
+                    Image.fromarray(overlay(photo.pixels, density)).save(path)
+                written[kind] = path
+        if panel is not None and len(shown) < PANEL_TEXTS:
+            shown.append(TextMap(reading.text, reduced(density, thumbnail), reading.task))
+        rows.append((reading, written))
     if panel is not None:
-        draw_panel(thumbnail, shown, panel)
-    return rows
+        with _noted(panel, faults):
+            draw_panel(thumbnail, shown, panel)
+            for _, written in rows:
+                written["panel"] = panel
+    for reading, written in rows:
+        named = [written[kind].relative_to(output.folder).as_posix() if kind in written else "" for kind in KINDS]
+        yield [str(request.image), reading.text, reading.task or "", *named]
+
+
+@contextmanager
+def _noted(path: Path, faults: Faults) -> Iterator[None]:
+    """A file that cannot be written is noted, and the others are written all the same."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ValueError: of a name that no file can have
+        faults.add("files that cannot be written", f"{path} ({reason(error)})")
 
 
 def _arguments() -> argparse.ArgumentParser:

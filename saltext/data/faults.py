@@ -34,7 +34,7 @@ class Fault(NamedTuple):
     @classmethod
     def of(cls, path: Path, error: UnusableError, name: str | None = None) -> "Fault":
         """The refusal of a file, called by its folder and name unless it is named otherwise."""
-        name = name or "/".join(path.parts[-2:])
+        name = "/".join(path.parts[-2:]) if name is None else name
         return cls(error.kind, f"{name} ({error.detail.replace(str(path), path.name)})" if error.detail else name)
 
 
