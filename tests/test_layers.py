@@ -33,3 +33,14 @@ def test_the_page_alone_knows_gradio() -> None:
 def test_user_mistakes_are_not_caught_by_assert(path: Path) -> None:
     asserts = [n.lineno for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Assert)]
     assert not asserts, f"lines {asserts}: raise an error that says what to do"
+
+
+def test_pictures_are_opened_in_one_place() -> None:
+    """Where the formats are named: without, an EPS under the name of a PNG starts another program."""
+    opening = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in ("Image.open", "PIL.Image.open", "cv2.imread")
+    }
+    assert opening == {"images.py"}
