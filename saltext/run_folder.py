@@ -4,6 +4,7 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -170,14 +171,13 @@ def _started_in(folder: RunFolder) -> list[Path]:
 
 def _from(base: Path, cfg: DictConfig) -> DictConfig:
     """The configuration with the paths of data, caches and weights that are relative starting from ``base``."""
-    moved = OmegaConf.create(OmegaConf.to_container(cfg))
-    nodes = [moved]
+    values: dict[str, Any] = OmegaConf.to_container(cfg)  # type: ignore[assignment]
+    nodes = [values]
     while nodes:
         node = nodes.pop()
-        for key in node:
-            value = node[key]
-            if isinstance(value, DictConfig):
+        for key, value in node.items():
+            if isinstance(value, dict):
                 nodes.append(value)
             elif key in _PLACES and isinstance(value, str) and (key not in _FILES or (base / value).exists()):
                 node[key] = str(base / value)
-    return moved
+    return OmegaConf.create(values)

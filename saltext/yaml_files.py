@@ -33,6 +33,9 @@ def read_yaml(path: Path) -> Any:
         return OmegaConf.load(path)
     except UnusableError:
         raise
+    except yaml.MarkedYAMLError as error:
+        where = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
+        raise UnusableError(_KIND, f"{error.problem or reason(error)}{where}".replace("\n", " ")) from error
     except Exception as error:  # of the parser, and of Python's numbers and dates
         raise UnusableError(_KIND, reason(error)) from error
 

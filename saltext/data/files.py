@@ -57,7 +57,7 @@ def read_map(path: Path, max_pixels: int | None = None) -> _Array:
     if values.min() < 0:
         raise UnusableError("maps with negative values", f"down to {values.min():.3g}")
     largest = float(values.max())
-    if largest * largest * values.size > np.finfo(values.dtype).max:  # Python's floats overflow without a word
+    if largest * largest * values.size > float(np.finfo(values.dtype).max):  # Python's floats become infinite
         raise UnusableError(
             f"maps whose values are too large for a mean and variance in {values.dtype}", f"up to {largest:.3g}"
         )

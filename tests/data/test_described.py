@@ -1,4 +1,5 @@
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -308,3 +309,31 @@ def test_points_in_a_table_that_change_lead_to_other_arrays(tmp_path: Path) -> N
         pairs = found(tmp_path, content | {"density": {"sigma_pixels": sigma}}).pairs
         folders.add(open_cache(pairs, SETTINGS, tmp_path / "cache").folder)
     assert len(folders) == 3
+
+
+def test_what_is_no_picture_is_named_among_the_images(tmp_path: Path) -> None:
+    content = write(tmp_path)
+    os.mkfifo(tmp_path / "images" / "pipe.png")
+    (tmp_path / "images" / "gone.png").symlink_to("nowhere")
+    (tmp_path / "images" / "folder.png").mkdir()
+    (tmp_path / "images" / os.fsdecode(b"odd\xff.png")).write_bytes((tmp_path / "images" / "cat.png").read_bytes())
+    message = refused(tmp_path, content)
+    for said in (
+        "1 pipes or devices where a picture is expected: images/pipe.png",
+        "1 links that lead nowhere: images/gone.png",
+        "1 folders where a picture is expected: images/folder.png",
+        "1 names that are not UTF-8: odd\\udcff",
+    ):
+        assert said in message
+    message.encode()
+
+
+def test_a_folder_with_brackets_is_no_pattern_and_names_may_be_in_any_unicode_form(tmp_path: Path) -> None:
+    root = tmp_path / "data [v2]"
+    root.mkdir()
+    content = write(root, images="images/**/*.png")
+    (root / "images" / "cat.png").rename(root / "images" / "chatt\u0065\u0301.png")
+    for name in ("texts.csv", "fixations.csv"):
+        text = (root / name).read_text(encoding="utf-8")
+        (root / name).write_text(text.replace("cat", "chatt\u00e9"), encoding="utf-8")
+    assert "chatt\u0065\u0301" in {pair.image_id for pair in found(root, content).pairs}
