@@ -31,7 +31,6 @@ ENDINGS = frozenset(
 
 _Pixels = npt.NDArray[np.uint8]
 _Values = npt.NDArray[Any]
-ImageLike = str | Path | Image.Image | npt.NDArray[Any]
 
 _SIXTEEN_BITS = 65535
 _ORIENTATION = 0x0112  # the EXIF entry that says which way up a picture is
@@ -77,41 +76,34 @@ class Head:
         return self.orientation == 1 or (self.orientation in _ON_ITS_SIDE and height != width)
 
 
-def open_photo(image: ImageLike, max_pixels: int = MAX_PIXELS) -> Photo:
-    """Read a picture.
+def read_photo(path: Path, max_pixels: int = MAX_PIXELS) -> Photo:
+    """Read a picture file.
 
     * EXIF orientation is applied. Transparent pixels lie on white. Grey, palette and CMYK pictures become RGB.
-    * 16 bits a channel are scaled to 8, not cut off.
+    * 16 bits of grey are scaled to 8, not cut off.
     * Of several frames or pages the first is taken, and a remark says so.
     * Size and format are checked in the file's head: nothing large is decoded to be refused.
 
     Args:
-        image: A file, a Pillow picture (which is not changed), or an array: RGB, RGBA or grey, ``(height, width)`` or
-            ``(height, width, channels)``; uint8 in 0..255, uint16 in 0..65535, or floats in 0..1.
+        path: The file.
         max_pixels: More are refused.
 
     Raises:
-        UnusableError: Anything else: no file, no picture, damaged or cut short, more than ``max_pixels`` pixels, 32
-            bits a pixel, or an array of another kind.
+        UnusableError: Anything else: no file, no picture, damaged or cut short, more than ``max_pixels`` pixels, or 32
+            bits a pixel.
     """
-    if isinstance(image, np.ndarray):
-        return _of_picture(_of_array(image, max_pixels), max_pixels)
-    if isinstance(image, Image.Image):
-        return _of_picture(image, max_pixels)
-    if isinstance(image, str | Path):
-        with _opened(Path(image), max_pixels) as picture:
-            return _of_picture(picture, max_pixels)
-    raise UnusableError("objects that are neither file name, Pillow picture nor numpy array", type(image).__name__)
+    with _opened(path, max_pixels) as picture:
+        return photo_of(picture, max_pixels)
 
 
 def read_head(path: Path, max_pixels: int = MAX_PIXELS) -> Head:
     """Size and orientation of a picture; nothing is decoded.
 
     Raises:
-        UnusableError: As :func:`open_photo`, as far as the head tells.
+        UnusableError: As :func:`read_photo`, as far as the head tells.
     """
     with _opened(path, max_pixels) as picture:
-        _bounded(picture.width, picture.height, max_pixels)
+        check_extent(picture.width, picture.height, max_pixels)
         orientation = _orientation(picture)
         height, width = picture.height, picture.width
     return Head((width, height) if orientation in _ON_ITS_SIDE else (height, width), orientation)
@@ -130,7 +122,7 @@ def read_values(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[_Values, _Val
         ``(height, width)``, 255 where it is opaque; None for a picture that is opaque everywhere.
 
     Raises:
-        UnusableError: As :func:`open_photo`; or several channels of 16 bits each, of which Pillow keeps 8.
+        UnusableError: As :func:`read_photo`; or several channels of 16 bits each, of which Pillow keeps 8.
     """
     with _opened(path, max_pixels) as picture:
         if any(";16" in str(tile) for tile in getattr(picture, "tile", ())) and picture.mode in ("RGB", "RGBA", "LA"):
@@ -193,17 +185,18 @@ def _readable_formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _of_picture(picture: Image.Image, max_pixels: int) -> Photo:
+def photo_of(picture: Image.Image, max_pixels: int = MAX_PIXELS) -> Photo:
+    """An opened picture, which is not changed, as :func:`read_photo` reads one."""
     upright, remarks = _decoded(picture, max_pixels)
     # Of PNG and PPM, Pillow's 32-bit mode holds 16 bits.
     sixteen = picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM"))
-    pixels = _in_three(_eight_bits(np.asarray(upright))) if sixteen else _rgb(upright)
+    pixels = _in_three(eight_bits(np.asarray(upright))) if sixteen else _rgb(upright)
     return Photo(pixels, remarks)
 
 
 def _decoded(picture: Image.Image, max_pixels: int) -> tuple[Image.Image, tuple[str, ...]]:
     """The first frame, upright, and what was decided on the way."""
-    _bounded(picture.width, picture.height, max_pixels)
+    check_extent(picture.width, picture.height, max_pixels)
     if not picture.width or not picture.height:
         raise UnusableError("pictures without a pixel")
     remarks = []
@@ -216,7 +209,8 @@ def _decoded(picture: Image.Image, max_pixels: int) -> tuple[Image.Image, tuple[
     return _upright(picture, remarks), tuple(remarks)
 
 
-def _bounded(width: int, height: int, max_pixels: int) -> None:
+def check_extent(width: int, height: int, max_pixels: int) -> None:
+    """Raise an UnusableError for more pixels than are allowed."""
     if width * height > max_pixels:
         raise _too_large(max_pixels, f"{width}x{height}")
 
@@ -252,7 +246,7 @@ def _rgb(picture: Image.Image) -> _Pixels:
     try:
         if picture.has_transparency_data:
             layer = picture.convert("RGBA")
-            if layer.getextrema()[3][0] < 255:  # type: ignore[index]
+            if np.asarray(layer)[..., 3].min() < 255:
                 picture = Image.new("RGBA", layer.size, "white")
                 picture.alpha_composite(layer)
         return np.asarray(picture.convert("RGB"))
@@ -264,29 +258,10 @@ def _in_three(grey: _Pixels) -> _Pixels:
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-def _eight_bits(values: npt.NDArray[Any]) -> _Pixels:
+def eight_bits(values: npt.NDArray[Any]) -> _Pixels:
     """From 0..65535, to the nearest."""
     scaled = (values.astype(np.uint32) * 255 + _SIXTEEN_BITS // 2) // _SIXTEEN_BITS
     return scaled.astype(np.uint8)
-
-
-def _of_array(array: npt.NDArray[Any], max_pixels: int) -> Image.Image:
-    kind = "arrays that are no picture"
-    found = f"shape {array.shape}, dtype {array.dtype}"
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[..., 0]
-    if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))) or not array.size:
-        raise UnusableError(kind, f"{found}; (height, width) or (height, width, 3 or 4) expected")
-    _bounded(array.shape[1], array.shape[0], max_pixels)
-    if array.dtype == np.uint16:
-        array = _eight_bits(array)
-    elif array.dtype.kind == "f":
-        if not bool(((array >= 0) & (array <= 1)).all()):
-            raise UnusableError(kind, f"{found}, {array.min():.3g} to {array.max():.3g}; floats in 0..1 expected")
-        array = np.round(array * 255).astype(np.uint8)
-    elif array.dtype != np.uint8:
-        raise UnusableError(kind, f"{found}; uint8, uint16 or floats in 0..1 expected")
-    return Image.fromarray(array)
 
 
 def _too_large(max_pixels: int, detail: str = "") -> UnusableError:

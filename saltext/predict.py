@@ -36,10 +36,11 @@ from saltext.console import quiet_libraries
 from saltext.data.faults import Faults
 from saltext.data.tasks import TASK_BY_NAME
 from saltext.errors import ConfigError, DataError, SaltextError, UnusableError
-from saltext.images import Photo, open_photo, reason
+from saltext.images import Photo, reason
 from saltext.prediction.inputs import Request, requests, usable
 from saltext.prediction.loading import load
 from saltext.prediction.model import Density, Model
+from saltext.prediction.photos import open_photo
 from saltext.prediction.pictures import TextMap, draw_panel, overlay, reduced, small, write_density
 from saltext.prediction.texts import Reading
 from saltext.score import progress

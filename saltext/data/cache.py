@@ -31,7 +31,7 @@ from saltext.data.geometry import Resize, Size
 from saltext.data.pairs import FilePair, Pair, Points
 from saltext.data.recorded import density_map, fault, image_size
 from saltext.errors import DataError, UnusableError
-from saltext.images import check_file, open_photo, read_head
+from saltext.images import check_file, read_head, read_photo
 
 _log = logging.getLogger(__name__)
 
@@ -375,7 +375,7 @@ class _Builder:
 
     def _decode_image(self, place: int) -> None:
         path, size = self.pairs[place].image, self.sizes[place]
-        photo = self._usable(path, lambda path: open_photo(path, self.settings.max_pixels))
+        photo = self._usable(path, lambda path: read_photo(path, self.settings.max_pixels))
         if photo is None or not self.usable[place]:
             return
         if photo.size != size:

@@ -116,7 +116,8 @@ def pixels_of(xy: npt.NDArray[np.floating[Any]], counted_from: Literal[0, 1]) ->
         (y, x) counted from 0, shape (n, 2); what is not even near an image is far outside.
     """
     begins = {0: 0.0, 1: 0.5}[counted_from]
-    return np.floor(xy[:, ::-1] - begins).clip(-_FAR, _FAR).astype(np.int64)
+    places: npt.NDArray[np.int64] = np.floor(xy[:, ::-1] - begins).clip(-_FAR, _FAR).astype(np.int64)
+    return places
 
 
 def _named(size: Size) -> str:

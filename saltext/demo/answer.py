@@ -12,9 +12,10 @@ from PIL import Image
 from saltext.console import quiet_libraries
 from saltext.demo.comparison import Comparison
 from saltext.errors import DataError, UnusableError
-from saltext.images import Photo, open_photo
+from saltext.images import Photo
 from saltext.prediction.loading import load
 from saltext.prediction.model import Density, Model
+from saltext.prediction.photos import open_photo
 from saltext.prediction.pictures import (
     TextMap,
     change_overlay,

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from saltext.data.files import MAX_PIXELS
 from saltext.errors import ConfigError
+from saltext.images import MAX_PIXELS
 
 LOCALHOST = "127.0.0.1"
 

@@ -154,10 +154,13 @@ def _recorded(pair: Pair | Recording) -> tuple[Size, npt.NDArray[np.int32]] | Fa
     """Size and fixations, after the same checks as training makes."""
     path = pair.image if isinstance(pair, Pair) else pair.density
     try:
-        size = image_size(pair, MAX_PIXELS) if isinstance(pair, Pair) else None
-        if isinstance(pair.density, Path):
-            path = pair.density
-            height, width = density_map(path, size, MAX_PIXELS).shape
+        if isinstance(pair, Pair):
+            size = image_size(pair, MAX_PIXELS)
+            if isinstance(pair.density, Path):
+                path = pair.density
+                density_map(path, size, MAX_PIXELS)
+        else:
+            height, width = density_map(path, None, MAX_PIXELS).shape
             size = height, width
         if isinstance(pair.fixations, Points):
             return size, pair.fixations.places

@@ -138,7 +138,7 @@ def without_common_prefix(own: Collection[str], state: Weights) -> Weights:
         own: Keys of the network. Where the state dict has one of them as it is, it is returned as it is.
         state: Its keys may share a prefix that ends with a dot.
     """
-    common = os.path.commonprefix(list(state))
+    common = os.path.commonprefix(list(state))  # noqa: RUF071 - of names, cut at a dot below
     prefixes = ["", *(common[: dot.end()] for dot in re.finditer(r"\.", common))]
     matches = {prefix: sum(key.removeprefix(prefix) in own for key in state) for prefix in prefixes}
     best = "" if matches[""] else max(prefixes, key=lambda prefix: matches[prefix])

@@ -22,7 +22,8 @@ def caption(text: str, width: float, size: float = 9, lines: int = MAX_LINES) ->
         size: Of the letters, in points.
         lines: At most.
     """
-    wrapped, room = [], int(lines * width)  # no letter is narrower than a point: the rest is cut anyway
+    wrapped: list[str] = []
+    room = int(lines * width)  # no letter is narrower than a point: the rest is cut anyway
     for line in _lines(" ".join(printable(text[:room]).split()), width, size):
         if len(wrapped) == lines:
             wrapped[-1] = _cut(wrapped[-1], width - _width(" …", size), size)

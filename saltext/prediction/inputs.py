@@ -13,7 +13,8 @@ from saltext.data.paths import is_pattern, matching, spelled
 from saltext.data.tables import read_cells
 from saltext.data.tasks import TASK_BY_NAME
 from saltext.errors import UnusableError
-from saltext.images import ENDINGS, open_photo
+from saltext.images import ENDINGS
+from saltext.prediction.photos import open_photo
 from saltext.prediction.texts import Reading, checked
 
 COLUMNS = ("image", "text")

@@ -19,8 +19,9 @@ from saltext.data.geometry import Box, Size
 from saltext.data.tasks import TASK_BY_NAME, parse_tasks
 from saltext.errors import CheckpointError, ConfigError, DataError, UnusableError
 from saltext.evaluation.groups import resample
-from saltext.images import ImageLike, Photo, open_photo
+from saltext.images import Photo
 from saltext.models.text import TextEncoder, TextFeatures
+from saltext.prediction.photos import ImageLike, open_photo
 from saltext.prediction.texts import Reading, characters_read, checked, means_something
 from saltext.training import SupervisedModule
 
@@ -74,7 +75,7 @@ class Model:
         the picture should be known (remarks of :class:`saltext.images.Photo`).
 
         Args:
-            image: A file, a Pillow picture, or an array; see :func:`saltext.images.open_photo`.
+            image: A file, a Pillow picture, or an array; see :func:`saltext.prediction.photos.open_photo`.
             text: The sentence; empty for free viewing.
             task: The condition told to models that are trained to know it: a name of
                 :data:`saltext.data.tasks.TASKS`, or of the model's own conditions. Default: ``general`` with a text,

@@ -10,9 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from saltext.images import open_photo
+from saltext.images import read_photo
 from saltext.prediction.captions import caption, quoted
-
 
 _COLUMN, _NARROW = 245, 215  # points that a title may be wide above the three columns of pairs, or the five of swaps
 
@@ -76,7 +75,7 @@ class Swap:
 
 def read_pixels(path: Path) -> NDArray[np.uint8]:
     """A picture of the data set as training sees it, RGB, uint8 (h,w,3)."""
-    return open_photo(path).pixels
+    return read_photo(path).pixels
 
 
 def _overlay(axes: Axes, image: NDArray[np.uint8], saliency: NDArray[np.float32], title: str) -> None:

@@ -21,7 +21,7 @@ from saltext.data.density import density_from_points
 from saltext.data.pairs import Pair, Points
 from saltext.data.sjtu_tis import read_index
 from saltext.errors import DataError
-from saltext.images import open_photo
+from saltext.images import read_photo
 
 SETTINGS = CacheSettings((72, 96), (36, 48))
 
@@ -215,7 +215,7 @@ def test_training_sees_the_pixels_that_prediction_sees(tmp_path: Path, mode: str
         picture = Image.fromarray(rng.integers(0, 256, (30, 40, 4), dtype=np.uint8)).convert(mode)
         picture.save(path, **({"transparency": 3} if mode == "P" else {}))
     cache = open_cache([_own(tmp_path, path, density)], CacheSettings((30, 40), (30, 40)), tmp_path / "cache")
-    np.testing.assert_array_equal(cache.image(0), open_photo(path).pixels)
+    np.testing.assert_array_equal(cache.image(0), read_photo(path).pixels)
     assert cache.native_size(0) == (30, 40)
 
 

@@ -16,9 +16,9 @@ from saltext.data import collate
 from saltext.errors import CheckpointError, ConfigError, DataError
 from saltext.evaluate import configuration
 from saltext.evaluation.groups import native_groups
-from saltext.images import open_photo
 from saltext.models.checkpoints import load_weights
 from saltext.prediction.model import Model
+from saltext.prediction.photos import open_photo
 from saltext.prediction.texts import Reading
 from saltext.run_folder import RunFolder
 from saltext.training import ModelPredictor

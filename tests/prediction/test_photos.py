@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from saltext.errors import UnusableError
-from saltext.images import open_photo
+from saltext.prediction.photos import open_photo
 
 CORNERS = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[255, 255, 0], [0, 255, 255], [255, 0, 255]]], np.uint8)
 # What each EXIF orientation says the stored rows and columns are, as a person sees them.
