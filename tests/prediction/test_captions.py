@@ -13,7 +13,7 @@ def test_a_caption_is_no_wider_than_its_picture_and_a_few_lines_high(text: str) 
     FigureCanvasAgg(figure)
     said = caption(text, 200)
     drawn = figure.text(0, 0, said, fontsize=9, parse_math=False).get_window_extent()
-    assert drawn.width * 72 / 360 <= 203
+    assert drawn.width * 72 / 360 <= 208
     assert len(said.split("\n")) == MAX_LINES
     assert said.endswith(" …")
 
