@@ -11,6 +11,7 @@ saltext.load, saltext.evaluate, saltext.demo. Prints the files' SHA-256.
 
 import argparse
 import hashlib
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -61,11 +62,17 @@ def export(
     weights = read_weights(weights_of(chosen))
     split = read_text(source.split, _LARGEST_SPLIT)
     passed_on = OmegaConf.to_yaml(_without_paths(chosen.cfg, source))
-    target.checkpoints.mkdir(parents=True)
-    storage.write_text(target.config, passed_on)
-    storage.write_text(target.split, split)
-    with storage.replacing(target.best, durable=True) as part:
-        torch.save(_rounded(weights) if half else dict(weights), part)
+    try:
+        target.checkpoints.mkdir(parents=True)
+        storage.write_text(target.config, passed_on)
+        storage.write_text(target.split, split)
+        with storage.replacing(target.best, durable=True) as part:
+            torch.save(_rounded(weights) if half else dict(weights), part)
+    except BaseException as error:
+        shutil.rmtree(target.root, ignore_errors=True)  # it was not there before
+        if isinstance(error, OSError | RuntimeError):  # a full disk, as torch says it
+            raise ConfigError(f"{target.root} cannot be written: {error}. Nothing was left there.") from error
+        raise
     return target
 
 
@@ -77,8 +84,9 @@ def _without_paths(cfg: DictConfig, run: RunFolder) -> DictConfig:
     made |= {"output_dir": "outputs", "checkpoint": None, "schedule": {"stages": {}}}
     made["logger"] = {"csv": {"_target_": "saltext.training.epoch_log.EpochLog", "name": "metrics"}}
     data = made["data"]
-    root = data.get("root")
-    data |= {"root": root and f"data/{Path(root).name}", "cache_dir": "outputs/cache", "split": "split.json"}
+    named = {key: data[key] for key in ("root", "description") if data.get(key) is not None}
+    data |= {key: f"data/{Path(path).name}" for key, path in named.items()}
+    data |= {"cache_dir": "outputs/cache", "split": "split.json"}
     passed_on: DictConfig = OmegaConf.create(literal(made))
     return passed_on
 

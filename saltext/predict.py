@@ -26,6 +26,7 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -35,13 +36,13 @@ from PIL import Image
 from saltext import storage
 from saltext.console import quiet_libraries, set_up_streams
 from saltext.data.faults import Faults
-from saltext.data.files import UnusableError
 from saltext.data.tasks import TASK_BY_NAME
-from saltext.errors import ConfigError, DataError, SaltextError, printable
+from saltext.errors import ConfigError, DataError, SaltextError, UnusableError, printable
+from saltext.images import Photo, reason
 from saltext.prediction.inputs import Request, requests, usable
 from saltext.prediction.loading import load
 from saltext.prediction.model import Density, Model
-from saltext.prediction.photos import Photo, open_photo
+from saltext.prediction.photos import open_photo
 from saltext.prediction.pictures import TextMap, draw_panel, overlay, reduced, small, write_density
 from saltext.prediction.texts import Reading
 from saltext.score import progress
@@ -97,16 +98,19 @@ def predict(model: Model, wanted: Sequence[Request], output: Output, *, batch_si
 
     Raises:
         ConfigError: A file to write is one of the pictures, or the folder cannot be written to.
+        DataError: At the end: files that could not be written, such as one whose name is too long.
     """
     _prepare(output, wanted)
+    faults = Faults()
     stream = io.StringIO(newline="")
     table = csv.writer(stream)
     table.writerow(["image", "text", "task", *KINDS])
     try:
         for request, photo, densities in _predictions(model, wanted, batch_size):
-            table.writerows(_write(output, request, photo, densities))
-    finally:  # also of what was written before something went wrong
-        storage.write_bytes(_table(output), stream.getvalue().encode())
+            table.writerows(_write(output, request, photo, densities, faults))
+    finally:  # also of what was written before something went wrong; a name that is not UTF-8 is written with escapes
+        storage.write_bytes(_table(output), stream.getvalue().encode("utf-8", "backslashreplace"))
+    faults.refuse("Some of the results", "All others were written, and are in predictions.csv.")
 
 
 def _table(output: Output) -> Path:
@@ -160,28 +164,44 @@ def _prepare(output: Output, wanted: Sequence[Request]) -> None:
         raise ConfigError(f"--out: {output.folder} cannot be written to ({error}). Choose another folder.") from error
 
 
-def _write(output: Output, request: Request, photo: Photo, densities: Iterator[Density]) -> list[list[str]]:
-    """Write what belongs to a picture; its rows of the table."""
+def _write(
+    output: Output, request: Request, photo: Photo, densities: Iterator[Density], faults: Faults
+) -> Iterator[list[str]]:
+    """Write what belongs to a picture; its rows of the table, which name what was written."""
     panel = output.panel(request)
     thumbnail = small(photo.pixels)
     shown: list[TextMap] = []
     rows = []
     for reading, name, density in zip(request.readings, request.results, densities, strict=True):
-        files = output.of_text(name)
-        if "density" in files:
-            write_density(files["density"], density)
-        if "overlay" in files:
-            with storage.replacing(files["overlay"]) as part:
-                Image.fromarray(overlay(photo.pixels, density)).save(part, "PNG")
-        if panel is not None:
-            files["panel"] = panel
-            if len(shown) < PANEL_TEXTS:
-                shown.append(TextMap(reading.text, reduced(density, thumbnail), reading.task))
-        named = [files[kind].relative_to(output.folder).as_posix() if kind in files else "" for kind in KINDS]
-        rows.append([str(request.image), reading.text, reading.task or "", *named])
+        written = {}
+        for kind, path in output.of_text(name).items():
+            with _noted(path, faults):
+                if kind == "density":
+                    write_density(path, density)
+                else:
+                    with storage.replacing(path) as part:
+                        Image.fromarray(overlay(photo.pixels, density)).save(part, "PNG")
+                written[kind] = path
+        if panel is not None and len(shown) < PANEL_TEXTS:
+            shown.append(TextMap(reading.text, reduced(density, thumbnail), reading.task))
+        rows.append((reading, written))
     if panel is not None:
-        draw_panel(thumbnail, shown, panel)
-    return rows
+        with _noted(panel, faults):
+            draw_panel(thumbnail, shown, panel)
+            for _, written in rows:
+                written["panel"] = panel
+    for reading, written in rows:
+        named = [written[kind].relative_to(output.folder).as_posix() if kind in written else "" for kind in KINDS]
+        yield [str(request.image), reading.text, reading.task or "", *named]
+
+
+@contextmanager
+def _noted(path: Path, faults: Faults) -> Iterator[None]:
+    """A file that cannot be written is noted, and the others are written all the same."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ValueError: of a name that no file can have
+        faults.add("files that cannot be written", f"{path} ({reason(error)})")
 
 
 def _arguments() -> argparse.ArgumentParser:

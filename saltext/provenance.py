@@ -80,12 +80,13 @@ def _cpu_name() -> str:
 
 
 def describe() -> dict[str, Any]:
-    """Versions of the packages that decide a result, git commit (None outside a checkout), and the hardware."""
+    """Versions of the packages that decide a result, git commit (None outside a checkout), working folder, hardware."""
     commit, changed = _commit()
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit,
         "uncommitted_changes": changed,
+        "folder": str(Path.cwd()),
         "python": platform.python_version(),
         "packages": {package: _version(package) for package in _PACKAGES},
         "platform": platform.platform(),

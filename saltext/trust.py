@@ -30,7 +30,7 @@ from omegaconf.errors import OmegaConfBaseException
 from saltext import storage
 from saltext.composition import config_folder
 from saltext.errors import ConfigError, DamagedFileError, SaltextError
-from saltext.run_folder import RunFolder
+from saltext.run_folder import RunFolder, reached
 
 TRUST = "--trust"
 """Word of a command line by which a user trusts a run's folder."""
@@ -343,6 +343,8 @@ def read(
     check_targets(values, "", own)
     _refuse(_problems(values, _NEEDED), folder)
     not_followed = {} if trust or mine else _confined(values, folder, resumes)
+    if trust or mine:
+        values = OmegaConf.to_container(reached(folder, OmegaConf.create(values)))  # type: ignore[assignment]
     try:
         merged: DictConfig = OmegaConf.merge(OmegaConf.create(values), given)  # type: ignore[assignment]
         resolved: Any = OmegaConf.to_container(merged, resolve=True)

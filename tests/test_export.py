@@ -61,3 +61,15 @@ def test_the_command_prints_the_digests(
     lines = capsys.readouterr().out.splitlines()
     assert [Path(line.split()[1]).name for line in lines] == ["config.yaml", "split.json", "best.ckpt"]
     assert all(len(line.split()[0]) == 64 for line in lines)
+
+
+def test_what_fails_half_way_leaves_nothing(
+    smoke_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("saltext.export.torch.save", full)
+    with pytest.raises(ConfigError, match=r"No space left.*Nothing was left there"):
+        export(smoke_run.root, tmp_path / "made")
+    assert not (tmp_path / "made").exists()

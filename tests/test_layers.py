@@ -122,3 +122,14 @@ def test_a_file_written_in_place_would_be_found(tmp_path: Path) -> None:
                  "figure.savefig(p)", "OmegaConf.save(c, p)", "np.save(p, x)", "json.dump(x, f)"):  # fmt: skip
         (tmp_path / "a.py").write_text(line)
         assert writes(tmp_path / "a.py") == [1], line
+
+
+def test_pictures_are_opened_in_one_place() -> None:
+    """Where the formats are named: without, an EPS under the name of a PNG starts another program."""
+    opening = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in ("Image.open", "PIL.Image.open", "cv2.imread")
+    }
+    assert opening == {"images.py"}

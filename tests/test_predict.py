@@ -126,7 +126,7 @@ def test_everything_wrong_is_said_before_the_model_runs(
     bad_pictures(photos)
     monkeypatch.setattr(prediction.Model, "_saliency", lambda *_: pytest.fail("the model ran"))
     said = refusal([str(photos), "missing.png", "--text", "x", "--out", str(tmp_path / "out"), *run], capsys)
-    for expected in ("cut short or damaged: photos/cut.jpg", "no pictures: photos/notes.png", "empty files",
+    for expected in (f"cut short or damaged: {photos}/cut.jpg", f"no pictures: {photos}/notes.png", "empty files",
                      "not there", "--skip-bad"):  # fmt: skip
         assert expected in said
     assert not (tmp_path / "out").exists()
@@ -138,7 +138,20 @@ def test_with_skip_bad_the_good_pictures_are_predicted(
     bad_pictures(photos)
     command.main([str(photos), "--text", "x", "--skip-bad", "--out", str(tmp_path / "out"), *run])
     assert [Path(row["image"]).name for row in rows(tmp_path / "out")] == ["hall.png", "street.jpg"]
-    assert "cut short or damaged: photos/cut.jpg" in caplog.text
+    assert f"cut short or damaged: {photos}/cut.jpg" in caplog.text
+
+
+def test_every_map_that_can_be_written_is_and_the_index_names_it(
+    photos: Path, run: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / ("n" * 250 + ".png")).write_bytes((photos / "hall.png").read_bytes())  # NAME_text1.npy is too long
+    out = tmp_path / "out"
+    said = refusal([str(photos), "--text", "x", "--text", "y", "--only", "density", "--out", str(out), *run], capsys)
+    assert "2 files that cannot be written" in said
+    assert [row["density"] for row in rows(out) if row["density"]] == [
+        f"density/{name}_text{number}.npy" for name in ("hall", "street") for number in (1, 2)
+    ]
+    assert all((out / row["density"]).is_file() for row in rows(out) if row["density"])
 
 
 def test_with_skip_bad_and_nothing_good_there_is_an_error(

@@ -33,20 +33,24 @@ from saltext.console import bar
 from saltext.data import checksums
 from saltext.data.density import grey_map, in_8_bits
 from saltext.data.faults import Fault, Faults
-from saltext.data.files import UnusableError, read_fixations, read_map, wrong_size
+from saltext.data.files import read_fixations
 from saltext.data.fitting import fit
 from saltext.data.geometry import Resize, Size
-from saltext.data.pairs import Pair, Points
-from saltext.errors import DataError
+from saltext.data.pairs import FilePair, Pair, Points
+from saltext.data.recorded import density_map, fault, image_size
+from saltext.errors import DataError, UnusableError
+from saltext.images import check_file, read_head, read_photo
 from saltext.places import own_folder
 from saltext.storage import write_json
 
 _log = logging.getLogger(__name__)
 
 _FORMAT = 1
+_READING = 2  # what transparent or turned pictures and masks in colour mean; changes with that
 _ABANDONED_AFTER_S = 6 * 3600
 _ARRAYS = ("images", "image_rows", "density", "sizes", "native_density", "native_starts", "points", "point_starts")
 _DIGEST = re.compile(r"[0-9a-f]{32}")
+_REPLACE = "Replace these files with good ones and run again."
 _OTHER_THAN_PICTURES = (".npy", ".csv", ".mat")
 
 _UInt8 = npt.NDArray[np.uint8]
@@ -175,6 +179,7 @@ def open_cache(pairs: Sequence[Pair], settings: CacheSettings, cache_dir: Path |
     """
     if not pairs:
         raise DataError("there are no image-text pairs to decode: the data set is empty")
+    _check_files(pairs)
     cache_dir = Path(cache_dir)
     digests = _digest_files(pairs, cache_dir)
     key = _key(pairs, settings, digests)
@@ -239,6 +244,17 @@ def _files(pairs: Iterable[Pair]) -> Iterator[tuple[str, Path]]:
     return ((kind, source) for pair in pairs for kind, source in _sources(pair) if isinstance(source, Path))
 
 
+def _check_files(pairs: Sequence[Pair]) -> None:
+    """Before any is opened: pipes would wait for ever."""
+    problems = Faults()
+    for path in dict.fromkeys(path for _, path in _files(pairs)):
+        try:
+            check_file(path)
+        except UnusableError as error:
+            problems.add(*Fault.of(path, error))
+    problems.refuse(f"The data set under {pairs[0].image.parent.parent}", _REPLACE)
+
+
 def _contents(pair: Pair, digests: _Digests) -> Iterator[str]:
     """What a pair's arrays are made from."""
     for kind, source in _sources(pair):
@@ -248,6 +264,8 @@ def _contents(pair: Pair, digests: _Digests) -> Iterator[str]:
             yield f"{kind}:{source.digest if isinstance(source, Points) else source}\n"
     if pair.drop_outside:
         yield "drop_outside\n"
+    if not isinstance(pair, FilePair):  # files as data sets are published mean the same in every version
+        yield f"reading {_READING}\n"
 
 
 def _key(pairs: Sequence[Pair], settings: CacheSettings, digests: _Digests) -> str:
@@ -382,44 +400,32 @@ class _Builder:
                 ("maps", self._decode_truth, range(len(self.pairs))),
             ):
                 _consume(pool, what, work, places)
-        self.problems.refuse(f"The data set under {self.root}", "Replace these files with good ones and run again.")
+        self.problems.refuse(f"The data set under {self.root}", _REPLACE)
         self._finish(sizes)
 
     def _native_size(self, pair: Pair) -> Size:
-        """Height and width from the files' headers; (0, 0) after noting a problem."""
-        pictures = {kind: source for kind, source in _sources(pair) if _is_picture(source)}
-        headers = {kind: self._read(path, lambda p: (p.height, p.width)) for kind, path in pictures.items()}
-        found: dict[str, Size] = {kind: size for kind, size in headers.items() if size is not None}
+        """Height and width from the files' heads; (0, 0) after noting a problem."""
+        most = self.settings.max_pixels
+        heads = {kind: source for kind, source in _sources(pair) if _is_picture(source) and kind != "image"}
+        sizes = {"image": self._usable(pair.image, lambda _: image_size(pair, most))}
+        sizes |= {kind: self._usable(path, lambda path: read_head(path, most).size) for kind, path in heads.items()}
+        found: dict[str, Size] = {kind: size for kind, size in sizes.items() if size is not None}
         if len(set(found.values())) > 1:
-            sizes = ", ".join(f"{kind} {width}x{height}" for kind, (height, width) in found.items())
-            self.problems.add("pairs whose image, map and fixation files differ in size", f"{pair.name} ({sizes})")
+            listed = ", ".join(f"{kind} {width}x{height}" for kind, (height, width) in found.items())
+            self.problems.add("pairs whose image, map and fixation files differ in size", f"{pair.name} ({listed})")
             return 0, 0
-        return found["image"] if len(found) == len(pictures) else (0, 0)
+        return found["image"] if len(found) == len(sizes) else (0, 0)
 
-    def _read(self, path: Path, work: Callable[[Image.Image], _Result]) -> _Result | None:
-        """``work`` on the opened picture, or None after noting (once for each file) why it cannot be used."""
+    def _usable(self, path: Path, work: Callable[[Path], _Result]) -> _Result | None:
+        """What comes of a file, or None after noting (once for each file) why it cannot be used."""
         if path in self.refused:
             return None
-        too_large = f"pictures with more than data.max_pixels={self.settings.max_pixels} pixels"
         try:
-            with Image.open(path) as picture:
-                if picture.mode.startswith(("I", "F")):
-                    raise OSError(f"{picture.mode} pixels, expected 8 bits")
-                if picture.width * picture.height > self.settings.max_pixels:
-                    raise Image.DecompressionBombError
-                return work(picture)
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-            self._refuse(path, too_large, self._short(path))
-        except (OSError, SyntaxError, ValueError) as error:
-            self._refuse(path, "files that cannot be read", f"{self._short(path)} ({_one_line(error, path)})")
+            return work(path)
+        except UnusableError as error:
+            self.refused.add(path)
+            self.problems.add(*fault(path, error, self.settings.max_pixels))
         return None
-
-    def _refuse(self, path: Path, kind: str, name: str) -> None:
-        self.refused.add(path)
-        self.problems.add(kind, name)
-
-    def _short(self, path: Path) -> str:
-        return f"{path.parent.name}/{path.name}"
 
     def _allocate(self, sizes: npt.NDArray[np.int64]) -> None:
         """Create the large arrays, after making sure that they fit on the disk: a full disk kills the process."""
@@ -448,10 +454,16 @@ class _Builder:
         self.arrays: Mapping[str, _UInt8] = arrays
 
     def _decode_image(self, place: int) -> None:
-        path = self.pairs[place].image
-        picture = self._read(path, lambda picture: picture.convert("RGB"))
-        if picture is not None and self.usable[place]:
-            self.arrays["images"][self.image_rows[place]] = self._fit(picture, self.settings.image_size)
+        path, size = self.pairs[place].image, self.sizes[place]
+        photo = self._usable(path, lambda path: read_photo(path, self.settings.max_pixels))
+        if photo is None or not self.usable[place]:
+            return
+        if photo.size != size:
+            self.problems.add("pictures that EXIF data behind their pixels turn (save them upright)", path.name)
+            return
+        self.arrays["images"][self.image_rows[place]] = self._fit(
+            Image.fromarray(photo.pixels), self.settings.image_size
+        )
 
     def _decode_truth(self, place: int) -> None:
         if not self.usable[place]:
@@ -468,26 +480,18 @@ class _Builder:
 
     def _points(self, pair: Pair, size: Size) -> npt.NDArray[np.int32] | None:
         """(y, x) of a pair's fixations, or None after noting a problem."""
-        if isinstance(pair.fixations, Points):
-            return pair.fixations.places
-        try:
-            return read_fixations(pair.fixations, size, drop_outside=pair.drop_outside)
-        except UnusableError as error:
-            self.problems.add(*Fault.of(pair.fixations, error))
-        return None
+        source = pair.fixations
+        if isinstance(source, Points):
+            return source.places
+        return self._usable(source, lambda path: read_fixations(path, size, drop_outside=pair.drop_outside))
 
     def _density(self, pair: Pair, size: Size, points: npt.NDArray[np.int32]) -> Image.Image | None:
         """A pair's map with 8 bits, or None after noting a problem."""
-        if not isinstance(pair.density, Path):
-            return Image.fromarray(grey_map(points, size, pair.density))
-        try:
-            density = read_map(pair.density, self.settings.max_pixels)
-            if density.shape != size:
-                raise wrong_size((density.shape[0], density.shape[1]), size)
-            if not density.any():
-                raise UnusableError("maps that are zero everywhere")
-        except UnusableError as error:
-            self.problems.add(*Fault.of(pair.density, error))
+        source = pair.density
+        if not isinstance(source, Path):
+            return Image.fromarray(grey_map(points, size, source))
+        density = self._usable(source, lambda path: density_map(path, size, self.settings.max_pixels))
+        if density is None:
             return None
         return Image.fromarray(density if density.dtype == np.uint8 else in_8_bits(density / density.max()))
 
@@ -511,10 +515,6 @@ class _Builder:
 
 def _is_picture(source: Path | Points | float) -> TypeGuard[Path]:
     return isinstance(source, Path) and source.suffix.lower() not in _OTHER_THAN_PICTURES
-
-
-def _one_line(error: BaseException, path: Path) -> str:
-    return str(error).replace(str(path), path.name).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _consume(pool: ThreadPoolExecutor, what: str, work: Callable[[int], None], places: Sequence[int]) -> None:

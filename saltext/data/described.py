@@ -1,31 +1,30 @@
 """Finds the data set that a description describes: images, texts, fixations, maps and a division, checked together."""
 
-import glob
 import logging
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from PIL import Image
 
 from saltext.data.description import ANY_ENDING, Description, Table
-from saltext.data.faults import Fault, Faults, in_threads
-from saltext.data.files import FIXATION_ENDINGS, IMAGE_ENDINGS, MAP_ENDINGS, UnusableError
+from saltext.data.faults import Fault, Faults, in_threads, is_unicode, same_form
+from saltext.data.files import FIXATION_ENDINGS, IMAGE_ENDINGS, MAP_ENDINGS, pixels_of
 from saltext.data.geometry import Size
 from saltext.data.pairs import Found, Pair, Points
+from saltext.data.paths import Spelling, matching
+from saltext.data.recorded import fault
 from saltext.data.splits import PARTS
-from saltext.errors import near
+from saltext.data.tables import Cells, read_cells
+from saltext.errors import UnusableError, near
+from saltext.images import Head, read_head
 
 _log = logging.getLogger(__name__)
 
-_FAR = 2**31
-_TURNED = 0x0112  # the EXIF entry that says which way up a picture is
 _ADVICE = "Mend these files or the description; docs/own-data.md says what is expected."
 
 _Key = tuple[str, str]
@@ -68,46 +67,47 @@ def find_described(description: Description, max_pixels: int) -> Found:
 
 def _pictures(description: Description, max_pixels: int, faults: Faults) -> dict[str, _Picture]:
     """The images by ID: the path below their folder, without its ending."""
-    base, paths = _image_files(description.images)
+    try:
+        base, paths = _image_files(description.images)
+    except UnusableError as error:
+        faults.add(error.kind, error.detail)
+        return {}
     if not paths:
         faults.add(f"places without an image ({', '.join(IMAGE_ENDINGS)})", description.images)
     ids = [path.relative_to(base).with_suffix("").as_posix() for path in paths]
     faults.add("images that differ in their ending alone", *(name for name, count in Counter(ids).items() if count > 1))
+    faults.add("names that are not UTF-8", *(name for name in ids if not is_unicode(name)))
     heads = in_threads(lambda path: _head(path, max_pixels), paths, "", lambda results, _, __: results)
     found = {}
     for image_id, path, head in zip(ids, paths, heads, strict=True):
+        size = (0, 0)  # an image that cannot be used has none, but what belongs to it is not unknown
         if isinstance(head, Fault):
             faults.add(*head)
-        # An image that cannot be used has no size, but what belongs to it is not unknown.
-        found[image_id] = _Picture(path, (0, 0) if isinstance(head, Fault) else head)
+        elif head.orientation != 1 and description.density is None:
+            faults.add(
+                "pictures that EXIF data turn, so that x and y are in doubt (save them upright)",
+                "/".join(path.parts[-2:]),
+            )
+        else:
+            size = head.size
+        found[image_id] = _Picture(path, size)
     return found
 
 
 def _image_files(images: str) -> tuple[Path, list[Path]]:
     """The folder that IDs start from, and the images in it (also in folders inside), sorted."""
-    folder = Path(images)
-    pattern = str(Path(glob.escape(images)) / "**" / "*") if folder.is_dir() else images
-    fixed = Path(*takewhile(lambda part: not glob.has_magic(part), folder.parts))
-    base = folder if folder.is_dir() else fixed if glob.has_magic(images) else folder.parent
-    found = (Path(name) for name in glob.glob(pattern, recursive=True))  # noqa: PTH207 - also from the root of a disk
-    return base, sorted(path for path in found if path.suffix.lower() in IMAGE_ENDINGS and path.is_file())
+    base, found = matching(images)
+    if found and found[0] == Path(images) and found[0].is_dir():
+        base, found = matching(f"{images}/**")
+    return base, [path for path in found if path.suffix.lower() in IMAGE_ENDINGS]
 
 
-def _head(path: Path, max_pixels: int) -> Size | Fault:
-    """Height and width, or why the image cannot be used."""
-    name = f"{path.parent.name}/{path.name}"
+def _head(path: Path, max_pixels: int) -> Head | Fault:
+    """What its first bytes say, or why the image cannot be used."""
     try:
-        with Image.open(path) as picture:
-            if picture.width * picture.height > max_pixels:
-                return Fault(f"pictures with more than data.max_pixels={max_pixels} pixels", name)
-            # A PNG would have to be decoded to know.
-            if picture.format != "PNG" and picture.getexif().get(_TURNED, 1) != 1:
-                return Fault("pictures that EXIF data turn, so that x and y are in doubt (save them upright)", name)
-            return picture.height, picture.width
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return Fault(f"pictures with more than data.max_pixels={max_pixels} pixels", name)
-    except (OSError, SyntaxError, ValueError) as error:
-        return Fault.of(path, UnusableError("files that cannot be read", error))
+        return read_head(path, max_pixels)
+    except UnusableError as error:
+        return fault(path, error, max_pixels)
 
 
 class _Tables:
@@ -118,7 +118,9 @@ class _Tables:
         self.pictures = pictures
         self.faults = faults
         self.names = {
-            name: image_id for image_id, picture in pictures.items() for name in self._names(image_id, picture)
+            same_form(name): image_id
+            for image_id, picture in pictures.items()
+            for name in self._names(image_id, picture)
         }
 
     def _names(self, image_id: str, picture: _Picture) -> Iterator[str]:
@@ -150,11 +152,10 @@ class _Tables:
         if rows is None:
             return None
         rows = self._of_conditions(table, rows, list(self.description.conditions))
-        xy = rows[["x", "y"]].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64) - self.description.counted_from
+        xy = rows[["x", "y"]].to_numpy(np.float64)
         numbers = np.isfinite(xy).all(axis=1)
         self.faults.add(f"rows of {table.path.name} whose x and y are no numbers", *_lines(rows[~numbers]))
-        places = np.floor(xy[:, ::-1]).clip(-_FAR, _FAR)  # y, x; what is not even near an image fits a whole number
-        rows, places = rows[numbers], places[numbers].astype(np.int64)
+        rows, places = rows[numbers], pixels_of(xy[numbers], self.description.counted_from)
         inside = self._inside(rows, places)
         rows, places = rows[inside], places[inside].astype(np.int32)
         groups = rows.groupby(["image", "condition"], sort=False).indices
@@ -187,8 +188,9 @@ class _Tables:
             rows = self._rows(split)
             return None if rows is None else self._divided(list(zip(rows["image"], rows["part"], strict=True)))
         listed = [(name, part) for part, names in split.items() for name in names]
-        self.faults.add("names in split that are no image's", *(name for name, _ in listed if name not in self.names))
-        return self._divided([(self.names[name], part) for name, part in listed if name in self.names])
+        known = [(self.names.get(same_form(name)), name, part) for name, part in listed]
+        self.faults.add("names in split that are no image's", *(name for image_id, name, _ in known if not image_id))
+        return self._divided([(image_id, part) for image_id, _, part in known if image_id])
 
     def _divided(self, named: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
         strange = sorted({part for _, part in named} - set(PARTS))
@@ -210,34 +212,39 @@ class _Tables:
         """The used columns of a table by what they are, images by ID; None after noting why it cannot be used."""
         name = table.path.name
         try:
-            cells = _cells(table.path)
-        except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
-            self.faults.add("tables that cannot be read", f"{name} ({str(error).splitlines()[0]})")
+            cells = read_cells(table.path)
+        except UnusableError as error:
+            self.faults.add(*Fault.of(table.path, error, name))
             return None
-        heading = [str(cell).strip() for cell in cells.iloc[0]]
-        columns = self._columns(table, heading)
+        columns = self._columns(table, cells)
         if columns is None:
             return None
-        cells = cells.iloc[1:].map(str.strip)
-        cells = cells[(cells != "").any(axis=1)]
-        if set(heading) - set(columns.values()) or "x" not in columns:
-            # Where nothing but places is told, two people may well have looked at one pixel.
-            self.faults.add(f"rows of {name} that repeat another", *_lines(cells[cells.duplicated()]))
-            cells = cells.drop_duplicates()
-        rows = pd.DataFrame({what: cells[heading.index(column)] for what, column in columns.items()})
-        known = rows["image"].isin(self.names.keys())
+        rows = pd.DataFrame(
+            {
+                what: cells.numbers(column) if what in ("x", "y") else [cell or "" for cell in column]
+                for what, column in ((what, cells.column(place)) for what, place in columns.items())
+            },
+            index=pd.Index(cells.lines),
+        )
+        if "x" not in rows:  # people do look twice at one pixel
+            repeated = pd.DataFrame(list(map(list, cells.rows)), index=rows.index).duplicated()
+            self.faults.add(f"rows of {name} that repeat another", *_lines(rows[repeated]))
+            rows = rows[~repeated]
+        given = rows["image"].map(same_form)
+        known = given.isin(self.names.keys())
         self.faults.add(f"names in {name} that are no image's", *rows["image"][~known].unique())
-        return rows[known].assign(image=rows["image"][known].map(self.names))
+        return rows[known].assign(image=given[known].map(self.names))
 
-    def _columns(self, table: Table, heading: Sequence[str]) -> dict[str, str] | None:
-        """What a column is -> its heading, of those to use; None after noting which are absent."""
-        columns = dict(table.columns)
-        if not table.needs_condition and columns.get("condition") not in heading:
-            columns.pop("condition", None)
-        absent = [column for column in columns.values() if column not in heading]
-        kind = f"columns that {table.path.name} has not (it has {', '.join(heading)})"
-        self.faults.add(kind, *(f"{column!r}{near(column, heading)}" for column in absent))
-        return None if absent else columns
+    def _columns(self, table: Table, cells: Cells) -> dict[str, int] | None:
+        """What a column is -> its place, of those to use; None after noting which are absent."""
+        headings = dict(table.columns)
+        if not table.needs_condition and cells.place(headings.get("condition", "")) is None:
+            headings.pop("condition", None)
+        places = {what: cells.place(heading) for what, heading in headings.items()}
+        absent = [headings[what] for what, place in places.items() if place is None]
+        kind = f"columns that {table.path.name} has not (it has {', '.join(cells.heading)})"
+        self.faults.add(kind, *(f"{column!r}{near(column, cells.heading)}" for column in absent))
+        return None if absent else {what: place for what, place in places.items() if place is not None}
 
     def _of_conditions(self, table: Table, rows: pd.DataFrame, possible: Sequence[str]) -> pd.DataFrame:
         """The rows with a condition; where only one is possible, a table need not say it."""
@@ -250,43 +257,25 @@ class _Tables:
         return rows[known]
 
 
-def _cells(path: Path) -> pd.DataFrame:
-    """All cells of a CSV as text, its heading first; separated by what its heading has most of: , ; or a tab.
-
-    A row that is too short ends with empty cells, one that is too long cannot be read.
-    """
-    with path.open(encoding="utf-8-sig") as stream:
-        first = stream.readline()
-    separator = max(",;\t", key=first.count)
-    return pd.read_csv(
-        path,
-        sep=separator,
-        header=None,
-        dtype=str,
-        keep_default_na=False,
-        skip_blank_lines=False,  # the index tells the line
-        encoding="utf-8-sig",
-    )
-
-
 def _lines(rows: pd.DataFrame) -> list[str]:
-    """Where rows stand in their file; a text with line breaks makes that inexact."""
-    return [f"line {number + 1}" for number in rows.index]
+    """Where rows stand in their file."""
+    return [f"line {number}" for number in rows.index]
 
 
 def _files(pattern: str, description: Description, pictures: Mapping[str, _Picture]) -> dict[_Key, Path]:
     """The fixation files that are there."""
+    spelling = Spelling()
     keys = [(image_id, condition) for image_id in pictures for condition in description.conditions]
-    found = {key: _located(pattern, key, FIXATION_ENDINGS) for key in keys}
+    found = {key: _located(pattern, key, FIXATION_ENDINGS, spelling) for key in keys}
     return {key: path for key, path in found.items() if path is not None}
 
 
-def _located(pattern: str, key: _Key, endings: Collection[str]) -> Path | None:
+def _located(pattern: str, key: _Key, endings: Collection[str], spelling: Spelling) -> Path | None:
     """The file of an image under a condition, if it is there."""
-    name = pattern.replace("{image}", key[0]).replace("{condition}", key[1])
+    name = pattern.replace("{condition}", key[1]).replace("{image}", key[0])
     stem = name.removesuffix(ANY_ENDING)
     candidates = [Path(stem + ending) for ending in endings] if stem != name else [Path(name)]
-    return next((path for path in candidates if path.is_file()), None)
+    return next((path for candidate in candidates if (path := spelling.find(candidate)) is not None), None)
 
 
 def _check_belonging(
@@ -316,10 +305,10 @@ def _pairs(
     faults: Faults,
 ) -> list[Pair]:
     """One pair for each image and condition with fixations, sorted by image, conditions in their order."""
-    order = list(description.conditions)
+    order, spelling = list(description.conditions), Spelling()
     pairs = []
     for key in sorted(fixations, key=lambda key: (key[0], order.index(key[1]))):
-        density = _density(description, key)
+        density = _density(description, key, spelling)
         if density is None:
             faults.add("fixations without a map", _named(key))
             continue
@@ -330,6 +319,8 @@ def _pairs(
     return pairs
 
 
-def _density(description: Description, key: _Key) -> Path | float | None:
+def _density(description: Description, key: _Key, spelling: Spelling) -> Path | float | None:
     """The file of a map, the blur that makes it, or None for a file that is not there."""
-    return description.sigma if description.density is None else _located(description.density, key, MAP_ENDINGS)
+    if description.density is None:
+        return description.sigma
+    return _located(description.density, key, MAP_ENDINGS, spelling)

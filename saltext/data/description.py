@@ -3,20 +3,22 @@
 Only the file itself is read here; :mod:`saltext.data.described` looks for what it describes.
 """
 
+import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from saltext.data.faults import Faults
 from saltext.data.files import FIXATION_ENDINGS, MAP_ENDINGS
 from saltext.data.splits import PARTS
-from saltext.errors import DataError, near
+from saltext.errors import DataError, UnusableError, near
+from saltext.images import check_file, reason
+from saltext.yaml_files import read_yaml
 
 ANY_ENDING = ".*"
 """At the end of a pattern: whichever of the endings that can be read is there."""
@@ -34,6 +36,7 @@ _COLUMNS: Mapping[str, Collection[str]] = {
     "split": ("image", "part"),
 }
 _READ = {"with text": True, "without text": False}
+_ENVIRONMENT = re.compile(r"\$\{oc\.env:\w+(,[^${}]*)?\}")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
@@ -76,7 +79,7 @@ class Description:
     conditions: Mapping[str, bool]
     texts: Table | None
     fixations: Table | str
-    counted_from: int
+    counted_from: Literal[0, 1]
     drop_outside: bool
     density: str | None
     sigma: float | None
@@ -103,18 +106,43 @@ def read_description(path: Path | str, root: Path | str | None = None) -> Descri
 
 
 def _load(path: Path) -> dict[str, Any]:
-    try:
-        content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    except FileNotFoundError as error:
+    if not os.path.lexists(path):
         raise DataError(
             f"There is no description {path}. Write one, as docs/own-data.md shows, and name it: "
             "data=own data.description=FILE."
-        ) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
-        raise DataError(f"The description {path} cannot be read as YAML: {error}") from error
+        )
+    try:
+        content = read_yaml(path)
+        if strange := sorted(set(_interpolations(OmegaConf.to_container(content)))):
+            raise UnusableError("interpolations other than ${oc.env:NAME}", ", ".join(strange[:3]))
+        content = OmegaConf.to_container(content, resolve=True)
+    except (UnusableError, OmegaConfBaseException, ValueError) as error:  # ValueError: nothing is in the file
+        raise DataError(f"The description {path} cannot be read as YAML: {reason(error)}") from error
     if not isinstance(content, dict) or not content:
         raise DataError(f"The description {path} holds no keys. docs/own-data.md lists what it may hold.")
-    return {str(key): value for key, value in content.items()}
+    return {key if isinstance(key, str) else _shown(key): value for key, value in content.items()}
+
+
+def _interpolations(content: Any) -> Iterator[str]:
+    """Those that are no environment variable: of others, a short text can grow without end."""
+    if isinstance(content, str) and "${" in _ENVIRONMENT.sub("", content):
+        yield content[:80]
+    if isinstance(content, list):
+        for value in content:
+            yield from _interpolations(value)
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield from _interpolations(key)
+            yield from _interpolations(value)
+
+
+def _shown(value: object) -> str:
+    """A value as Python writes it, in at most a hundred characters."""
+    try:
+        written = repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a number of more than 4,300 digits"
+    return written if len(written) <= 100 else f"{written[:100]} ..."
 
 
 class _Reader:
@@ -155,11 +183,11 @@ class _Reader:
         return value
 
     def _check_keys(self, before: str, given: Mapping[Any, Any], known: Collection[str]) -> None:
-        unknown = [str(key) for key in given if key not in known]
+        unknown = [key if isinstance(key, str) else _shown(key) for key in given if key not in known]
         self.faults.add("unknown keys", *(f"{before}{key}{near(key, known)}" for key in unknown))
 
     def _refuse(self, key: str, value: object, expected: str) -> None:
-        self.faults.add("values that cannot be used", f"{key}: {value!r}, expected {expected}")
+        self.faults.add("values that cannot be used", f"{key}: {_shown(value)}, expected {expected}")
 
     def _missing(self, key: str) -> None:
         self.faults.add("missing keys", key)
@@ -174,7 +202,7 @@ class _Reader:
         return value if isinstance(value, str) else ""
 
     def _number(self, key: str, value: object) -> float:
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf"):
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e12:
             return float(value)
         self._refuse(key, value, "a number above 0")
         return 1.0
@@ -202,11 +230,19 @@ class _Reader:
             self._refuse("conditions", given, expected)
             return {}
         names = [name for name in given if not isinstance(name, str) or not _NAME.fullmatch(name)]
-        self.faults.add("names of conditions that are not letters, digits, _ and -", *(repr(name) for name in names))
+        self.faults.add("names of conditions that are not letters, digits, _ and -", *map(_shown, names))
         for name, value in given.items():
-            if str(value) not in _READ:
-                self._refuse(f"conditions.{name}", value, " or ".join(map(repr, _READ)))
-        return {str(name): _READ.get(str(value), False) for name, value in given.items()}
+            if not isinstance(value, str) or value not in _READ:
+                self._refuse(
+                    f"conditions.{name if isinstance(name, str) else _shown(name)}",
+                    value,
+                    " or ".join(map(repr, _READ)),
+                )
+        return {
+            name: isinstance(value, str) and _READ.get(value, False)
+            for name, value in given.items()
+            if isinstance(name, str)
+        }
 
     def _texts(self, given: Mapping[str, Any], conditions: Mapping[str, bool]) -> Table | None:
         reading = [name for name, reads in conditions.items() if reads]
@@ -288,13 +324,14 @@ class _Reader:
             for name in value:
                 if not isinstance(name, str):  # YAML reads 0012 as a number, without its zeros
                     self._refuse(key, name, "names of images, in quotes where they are numbers")
-            return [str(name) for name in value]
+            return [name for name in value if isinstance(name, str)]
         if not isinstance(value, str):
             self._refuse(key, value, "a list of images, or a text file with one in each line")
             return []
         try:
+            check_file(Path(self._path(value)))
             lines = Path(self._path(value)).read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            self._refuse(key, value, f"a text file with an image in each line ({error})")
+        except (UnusableError, OSError, UnicodeDecodeError) as error:
+            self._refuse(key, value, f"a text file with an image in each line ({reason(error)})")
             return []
         return [line.strip() for line in lines if line.strip()]

@@ -1,6 +1,7 @@
 """Checking many files before anything is done with them, and saying everything that is wrong with them at once."""
 
 import os
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from saltext.data.files import LITTER, UnusableError
-from saltext.errors import DataError, printable
+from saltext.data.files import LITTER
+from saltext.errors import DataError, UnusableError, printable
 
 _SHOWN = 8
 
@@ -31,9 +32,9 @@ class Fault(NamedTuple):
     name: str
 
     @classmethod
-    def of(cls, path: Path, error: UnusableError) -> "Fault":
-        """The refusal of a file."""
-        name = f"{path.parent.name}/{path.name}"
+    def of(cls, path: Path, error: UnusableError, name: str | None = None) -> "Fault":
+        """The refusal of a file, called by its folder and name unless it is named otherwise."""
+        name = "/".join(path.parts[-2:]) if name is None else name
         return cls(error.kind, f"{name} ({error.detail.replace(str(path), path.name)})" if error.detail else name)
 
 
@@ -52,16 +53,26 @@ class Faults:
         """Raise one DataError with all faults, if there are any."""
         if self.names:
             lines = [f"  {len(names)} {kind}: {_first(names)}" for kind, names in sorted(self.names.items())]
-            raise DataError("\n".join([f"{what} cannot be used:", *lines, advice]))
+            raise DataError("\n".join([f"{printable(what)} cannot be used:", *lines, advice]))
+
+
+def is_unicode(name: str) -> bool:
+    """Whether a name can be written into tables: one with bytes that are not UTF-8 cannot."""
+    return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def same_form(name: str) -> str:
+    """A name in the one Unicode form (NFC) in which names are compared: a disk or a table may spell it in another."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _first(names: Sequence[str]) -> str:
     rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(sorted(names)[:_SHOWN]) + rest
+    return ", ".join(map(printable, sorted(names)[:_SHOWN])) + rest
 
 
 def files_by_stem(root: Path, folder: Path, endings: Sequence[str], faults: Faults) -> dict[str, Path]:
-    """The files of a folder by stem.
+    """The files of a folder by stem (in the form of :func:`same_form`).
 
     Args:
         root: Of the data set; the folder is called by its place in it.
@@ -69,19 +80,25 @@ def files_by_stem(root: Path, folder: Path, endings: Sequence[str], faults: Faul
         endings: That they may have, in small letters.
         faults: Is told of a missing folder, of other entries, and of files that differ in their ending alone.
     """
-    if not folder.is_dir():
-        faults.add("missing folders", f"{folder.relative_to(root)}/")
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        missing = not folder.is_dir()
+        faults.add("missing folders" if missing else "folders that cannot be read", f"{folder.relative_to(root)}/")
         return {}
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
+    for path in entries:
         if path.name.startswith(".") or path.name in LITTER:
             continue
+        stem = same_form(path.stem)
         if path.suffix.lower() not in endings:
             faults.add(f"entries of {folder.name}/ that are no {', '.join(endings)} files", path.name)
-        elif path.stem in found:
+        elif not is_unicode(stem):
+            faults.add("names that are not UTF-8", f"{folder.name}/{path.name}")
+        elif stem in found:
             faults.add(f"files of {folder.name}/ that differ in their ending alone", path.name)
         else:
-            found[path.stem] = path
+            found[stem] = path
     return found
 
 

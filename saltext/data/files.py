@@ -1,56 +1,33 @@
 """Maps and fixations in files that anybody may have written: read, and refused with a reason."""
 
-import struct
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
-from scipy.io import loadmat  # type: ignore[import-untyped]
-from scipy.io.matlab import MatReadError  # type: ignore[import-untyped]
+from scipy.io import loadmat, whosmat  # type: ignore[import-untyped]
 
 from saltext.data.geometry import Size
-from saltext.errors import DataError
+from saltext.data.tables import read_cells
+from saltext.errors import UnusableError
+from saltext.images import MAX_PIXELS, check_file, read_values, reason
 
-MAX_PIXELS = 50_000_000
-"""A larger map is refused before it is decoded: it is more likely broken than meant."""
+MAX_FIXATIONS = 1_000_000
+"""More fixations of one image are refused: a picture that is no mask, or a map with one huge value."""
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 MAP_ENDINGS = (".png", ".jpg", ".jpeg", ".npy")
-FIXATION_ENDINGS = (".png", ".npy", ".csv", ".mat")
+_MASK_ENDINGS = (".png", ".bmp", ".tif", ".tiff")
+FIXATION_ENDINGS = (*_MASK_ENDINGS, ".npy", ".csv", ".mat")
 LITTER = {"Thumbs.db", "desktop.ini"}
 """What file managers leave in folders."""
 
-# scipy parses what it finds; what it stumbles over depends on where the file is broken.
-_BROKEN_MAT = (
-    MatReadError,
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    NotImplementedError,
-    zlib.error,
-    struct.error,
-)
+_FAR = 2**31 - 1
+_MAT_BYTES = 2**28  # what a .mat file may hold, unpacked
+_PACKED = 15  # the type of a packed variable in it
 
 _Array = npt.NDArray[Any]
-
-
-class UnusableError(DataError):
-    """A file that cannot be used.
-
-    Attributes:
-        kind: What is wrong, the same words for all files with this fault.
-        detail: What is wrong with this one; may be empty.
-    """
-
-    def __init__(self, kind: str, detail: object = "") -> None:
-        super().__init__(f"{kind}: {detail}" if detail else kind)
-        self.kind = kind
-        self.detail = str(detail)
 
 
 def read_map(path: Path, max_pixels: int | None = None) -> _Array:
@@ -65,30 +42,39 @@ def read_map(path: Path, max_pixels: int | None = None) -> _Array:
         precision, else float64.
 
     Raises:
-        UnusableError: The file cannot be decoded, is not grey or not 2-D, has too many pixels, or NaN,
-            infinite or negative values.
+        UnusableError: The file cannot be decoded, is not grey or not 2-D, has too many or transparent pixels, or NaN,
+            infinite or negative values, or some whose mean or variance its precision cannot hold.
     """
     most = MAX_PIXELS if max_pixels is None else max_pixels
-    values = _read_array(path, most) if path.suffix.lower() == ".npy" else _read_picture(path, most)
-    if values.dtype != np.uint8:
-        values = values.astype(np.result_type(values.dtype, np.float32))
-        if not np.isfinite(values).all():
-            raise UnusableError("maps with NaN or infinite values")
-        if values.min() < 0:
-            raise UnusableError("maps with negative values", f"down to {values.min():.3g}")
+    values = _real_array(path, most) if path.suffix.lower() == ".npy" else _grey_picture(path, most)
+    if values.dtype == np.uint8:
+        return np.array(values)
+    exact = np.result_type(values.dtype, np.float32)
+    with np.errstate(over="ignore"):  # what float64 cannot hold is infinite, and refused
+        values = values.astype(exact if exact.itemsize <= 8 else np.float64)
+    if not np.isfinite(values).all():
+        raise UnusableError("maps with NaN or infinite values")
+    if values.min() < 0:
+        raise UnusableError("maps with negative values", f"down to {values.min():.3g}")
+    largest = float(values.max())
+    if largest * largest * values.size > float(np.finfo(values.dtype).max):  # Python's floats become infinite
+        raise UnusableError(
+            f"maps whose values are too large for a mean and variance in {values.dtype}", f"up to {largest:.3g}"
+        )
     return values
 
 
 def read_fixations(path: Path, size: Size, drop_outside: bool = False) -> npt.NDArray[np.int32]:
     """Fixations of an image of ``size``, whatever they are written in.
 
-    * ``.png``: non-zero at the fixated pixels.
+    * ``.png``, ``.bmp``, ``.tif``: fixated where any channel is not zero; transparent pixels are not.
     * ``.npy``: an array of the image's shape, which counts the fixations at each pixel; or a list of (x, y), shape
       (n, 2), counted from 0.
-    * ``.csv``: columns x and y, counted from 0, with or without a heading.
-    * ``.mat``: as SALICON publishes them: ``gaze(i).fixations`` are the (x, y) of observer i, counted from 1.
+    * ``.csv``: columns x and y, counted from 0, with or without a heading; see :func:`saltext.data.tables.read_cells`.
+    * ``.mat``: as SALICON publishes them: ``gaze(i).fixations`` are the (x, y) of observer i, counted from 1, and
+      ``resolution`` is the image's height and width; or one matrix of the image's shape, as above, whatever its name.
 
-    A point between pixels belongs to the pixel it lies in.
+    :func:`pixels_of` says which pixel a point between pixels belongs to.
 
     Args:
         path: The file.
@@ -96,16 +82,13 @@ def read_fixations(path: Path, size: Size, drop_outside: bool = False) -> npt.ND
         drop_outside: Whether fixations outside the image are left out, which are refused otherwise.
 
     Returns:
-        (y, x) counted from 0, shape (n, 2), n at least 1.
+        (y, x) counted from 0, shape (n, 2), n at least 1. A pixel that was looked at twice is there twice.
 
     Raises:
-        UnusableError: The file cannot be read, is made for another size, has no fixation (inside the image) or one
-            outside it.
+        UnusableError: The file cannot be read, is made for another size, has no fixation (inside the image), one
+            outside it, or more than ``MAX_FIXATIONS``.
     """
-    found = _READERS[path.suffix.lower()](path, size)
-    if not np.isfinite(found).all():
-        raise UnusableError("fixation files with coordinates that are no numbers")
-    points: npt.NDArray[np.int32] = np.floor(found).astype(np.int32)
+    points = _READERS[path.suffix.lower()](path, size)
     outside = ((points < 0) | (points >= size)).any(axis=1)
     if outside.any() and not drop_outside:
         y, x = points[outside][0]
@@ -116,7 +99,25 @@ def read_fixations(path: Path, size: Size, drop_outside: bool = False) -> npt.ND
     points = points[~outside]
     if not len(points):
         raise UnusableError("fixation files without a fixation")
-    return points
+    return points.astype(np.int32)
+
+
+def pixels_of(xy: npt.NDArray[np.floating[Any]], counted_from: Literal[0, 1]) -> npt.NDArray[np.int64]:
+    """The pixels that points lie in; the only place that says where a pixel begins.
+
+    Counted from 0, pixel k reaches from k to k + 1, as in image files: 0.7 lies in the first pixel. Counted from 1,
+    pixel k reaches from k - 0.5 to k + 0.5, as in Matlab: .7 to 1.49 lie in the first pixel, 1.5 in the second.
+
+    Args:
+        xy: Finite, shape (n, 2).
+        counted_from: The coordinate of the first pixel.
+
+    Returns:
+        (y, x) counted from 0, shape (n, 2); what is not even near an image is far outside.
+    """
+    begins = {0: 0.0, 1: 0.5}[counted_from]
+    places: npt.NDArray[np.int64] = np.floor(xy[:, ::-1] - begins).clip(-_FAR, _FAR).astype(np.int64)
+    return places
 
 
 def _named(size: Size) -> str:
@@ -129,112 +130,150 @@ def wrong_size(found: Size, expected: Size) -> UnusableError:
 
 
 def _unreadable(error: BaseException) -> UnusableError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return UnusableError("files that cannot be read", reason)
+    return UnusableError("files that cannot be read", reason(error))
 
 
-def _bounded(size: Size, most: int) -> None:
-    if size[0] * size[1] > most:
-        raise UnusableError(f"maps with more than {most} pixels", _named(size))
+def _too_many(count: float) -> UnusableError:
+    return UnusableError(f"fixation files with more than {MAX_FIXATIONS} fixations", f"{count:.4g}")
 
 
-def _read_picture(path: Path, most: int) -> _Array:
+def _grey_picture(path: Path, most: int) -> _Array:
+    values, opacity = read_values(path, most)
+    if opacity is not None:
+        raise UnusableError("maps with transparent pixels", "save it without transparency")
+    if values.ndim == 2:
+        return values
+    if (values != values[..., :1]).any():
+        raise UnusableError("pictures in colour where a grey map is expected")
+    return values[..., 0]
+
+
+def _real_array(path: Path, most: int | None = None) -> _Array:
+    """A 2-D array, mapped into memory, so that a wrong shape is refused before its values are read."""
+    check_file(path)
     try:
-        with Image.open(path) as picture:
-            _bounded((picture.height, picture.width), most)
-            if picture.mode in ("L", "I", "I;16", "I;16B"):
-                return np.asarray(picture)
-            return _grey(np.asarray(picture.convert("RGB")))
+        with path.open("rb") as stream:
+            if stream.read(2) == b"PK":
+                raise UnusableError("files that cannot be read", "an .npz archive; save one array with numpy.save")
+        array: _Array = np.lib.format.open_memmap(path, mode="r")
     except UnusableError:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UnusableError(f"maps with more than {most} pixels") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise _unreadable(error) from error
-
-
-def _grey(rgb: _Array) -> _Array:
-    if (rgb != rgb[..., :1]).any():
-        raise UnusableError("pictures in colour where a grey map is expected")
-    return rgb[..., 0]
-
-
-def _load_array(path: Path) -> _Array:
-    try:
-        # Memory-mapped, so that a wrong shape is refused before its values are read.
-        array: _Array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # numpy parses the head as Python, and maps whatever shape it names
         raise _unreadable(error) from error
     if array.ndim != 2 or not array.size or array.dtype.kind not in "buif":
         raise UnusableError("arrays that are not 2-D of real numbers", f"shape {array.shape}, dtype {array.dtype}")
+    if most is not None and array.size > most:
+        raise UnusableError(f"maps with more than {most} pixels", _named((array.shape[0], array.shape[1])))
     return array
 
 
-def _read_array(path: Path, most: int) -> _Array:
-    array = _load_array(path)
-    _bounded((array.shape[0], array.shape[1]), most)
-    return np.array(array)
-
-
-def _of_mask(mask: _Array, size: Size) -> _Array:
-    if mask.shape != size:
-        raise wrong_size((mask.shape[0], mask.shape[1]), size)
-    return np.argwhere(mask)
-
-
-def _from_picture(path: Path, size: Size) -> _Array:
-    try:
-        with Image.open(path) as picture:
-            if (picture.height, picture.width) != size:
-                raise wrong_size((picture.height, picture.width), size)
-            return np.argwhere(np.asarray(picture.convert("L")))
-    except UnusableError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UnusableError("pictures too large to be opened") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise _unreadable(error) from error
-
-
-def _from_array(path: Path, size: Size) -> _Array:
-    array = _load_array(path)
-    if array.shape == size:
-        return _of_counts(np.array(array), size)
-    if array.shape[1] == 2:
-        return array[:, ::-1].astype(np.float64)
-    raise wrong_size((array.shape[0], array.shape[1]), size)
-
-
 def _of_counts(counts: _Array, size: Size) -> _Array:
+    """A pixel for each fixation."""
+    if counts.shape != size:
+        raise wrong_size((counts.shape[0], counts.shape[1]), size)
     if not (np.isfinite(counts).all() and (counts >= 0).all() and (counts == np.round(counts)).all()):
         raise UnusableError("fixation maps that hold no counts (0, 1, 2, ...)")
-    places = _of_mask(counts, size)
+    total = counts.sum(dtype=np.float64)
+    if total > MAX_FIXATIONS:
+        raise _too_many(total)
+    places = np.argwhere(counts)
     return places.repeat(counts[tuple(places.T)].astype(np.int64), axis=0)
 
 
+def _of_points(xy: _Array, counted_from: Literal[0, 1]) -> _Array:
+    if len(xy) > MAX_FIXATIONS:
+        raise _too_many(len(xy))
+    xy = xy.astype(np.float64)
+    if not np.isfinite(xy).all():
+        raise UnusableError("fixation files with coordinates that are no numbers")
+    return pixels_of(xy, counted_from)
+
+
+def _from_picture(path: Path, size: Size) -> _Array:
+    values, opacity = read_values(path)
+    marked = (values if values.ndim == 2 else values.any(axis=2)) != 0
+    return _of_counts(marked if opacity is None else marked & (opacity > 0), size)
+
+
+def _from_array(path: Path, size: Size) -> _Array:
+    array = _real_array(path)
+    if array.shape == size:
+        return _of_counts(array, size)
+    if array.shape[1] == 2:
+        return _of_points(array, 0)
+    raise wrong_size((array.shape[0], array.shape[1]), size)
+
+
 def _from_csv(path: Path, size: Size) -> _Array:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-        heading = [cell.strip().lower() for cell in lines[0].split(",")]
-        order = [heading.index(name) for name in ("y", "x")] if {"x", "y"} <= set(heading) else None
-        rows = [line.split(",") for line in lines[order is not None :] if line.strip()]
-        y, x = order or (1, 0)
-        return np.array([(float(row[y]), float(row[x])) for row in rows]).reshape(-1, 2)
-    except (OSError, ValueError, IndexError) as error:
-        raise _unreadable(error) from error
+    cells = read_cells(path)
+    places = cells.place("x"), cells.place("y")
+    if None in places:
+        cells, places = cells.without_heading(), (0, 1)
+    xy = [cells.numbers(cells.column(place)) for place in places if place is not None]
+    return _of_points(np.stack(xy, axis=1), 0)
 
 
 def _from_mat(path: Path, size: Size) -> _Array:
+    check_file(path)
     try:
-        content = loadmat(path)
-        resolution = content["resolution"].ravel()
-        observers = [fixations.reshape(-1, 2) for fixations in content["gaze"]["fixations"].ravel() if fixations.size]
-    except _BROKEN_MAT as error:
+        _check_unpacked(path)
+        found = {name: (shape, kind) for name, shape, kind in whosmat(path)}
+        masks = [name for name, (shape, _) in found.items() if shape == size and name != "resolution"]
+        if "gaze" in found:
+            return _of_points(_gaze(loadmat(path, variable_names=["gaze", "resolution"]), size), 1)
+        content = loadmat(path, variable_names=masks)
+        arrays = [content[name] for name in masks if isinstance(content[name], np.ndarray)]
+        matrices = [array for array in arrays if array.dtype.kind in "buif"]
+    except UnusableError:
+        raise
+    except NotImplementedError as error:
+        raise UnusableError("files that cannot be read", "Matlab 7.3 (HDF5); save it with -v7") from error
+    except Exception as error:  # scipy parses what it finds; what it stumbles over depends on where the file is broken
         raise _unreadable(error) from error
-    height, width = resolution.tolist()
-    if (height, width) != size:
-        raise wrong_size((height, width), size)
-    return np.concatenate(observers)[:, ::-1].astype(np.float64) - 1 if observers else np.zeros((0, 2))
+    if len(matrices) == 1:
+        return _of_counts(matrices[0], size)
+    named = ", ".join(f"{name} ({'x'.join(map(str, shape))} {kind})" for name, (shape, kind) in found.items())
+    raise UnusableError(
+        f"Matlab files without gaze and resolution, or one matrix of the image's {size[0]} rows and {size[1]} columns",
+        f"variables found: {named or 'none'}",
+    )
 
 
-_READERS = {".png": _from_picture, ".npy": _from_array, ".csv": _from_csv, ".mat": _from_mat}
+def _gaze(content: dict[str, Any], size: Size) -> _Array:
+    """(x, y) of all observers, each of whom is an element of a structure, or a cell that holds one."""
+    if "resolution" not in content:
+        raise UnusableError("files that cannot be read", "gaze without resolution")
+    resolution = content["resolution"].ravel().tolist()
+    if len(resolution) != 2 or not all(isinstance(number, int | float) for number in resolution):
+        raise UnusableError("files that cannot be read", f"resolution is {resolution}, not a height and a width")
+    if (resolution[0], resolution[1]) != size:
+        raise wrong_size((resolution[0], resolution[1]), size)
+    gaze = content["gaze"]
+    structures = [gaze] if gaze.dtype.names else list(gaze.ravel())
+    of_observers = [points for structure in structures for points in structure["fixations"].ravel()]
+    return np.concatenate([np.zeros((0, 2)), *(points.reshape(-1, 2) for points in of_observers if points.size)])
+
+
+def _check_unpacked(path: Path) -> None:
+    """Raise an UnusableError for a file that holds more than ``_MAT_BYTES``, before it is unpacked into memory."""
+    total = path.stat().st_size
+    content = memoryview(path.read_bytes() if total <= _MAT_BYTES else b"")
+    order: Literal["little", "big"] = "big" if bytes(content[126:128]) == b"MI" else "little"
+    start = 128 if bytes(content[126:128]) in (b"MI", b"IM") else len(content)  # version 4 packs nothing
+    while start + 8 <= len(content) and total <= _MAT_BYTES:
+        kind, count = (int.from_bytes(content[start + at : start + at + 4], order) for at in (0, 4))
+        packed, start = content[start + 8 : start + 8 + count], start + 8 + count
+        unpacker = zlib.decompressobj()
+        while kind == _PACKED and packed and total <= _MAT_BYTES and not unpacker.eof:
+            total += len(unpacker.decompress(packed, 2**20))
+            packed = memoryview(unpacker.unconsumed_tail)
+    if total > _MAT_BYTES:
+        raise UnusableError(f"Matlab files that hold more than {_MAT_BYTES // 2**20} MiB")
+
+
+_READERS = {
+    **dict.fromkeys(_MASK_ENDINGS, _from_picture),
+    ".npy": _from_array,
+    ".csv": _from_csv,
+    ".mat": _from_mat,
+}

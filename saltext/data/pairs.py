@@ -33,7 +33,7 @@ class Pair:
         image_id: The published ID, leading zeros kept; equal for all conditions of one image.
         task: Name of the task (condition).
         text: The text that was read, outer white space removed; empty for free viewing.
-        image: RGB(A) file.
+        image: Picture file. Its pixels are those after its EXIF orientation is applied, and so are map and fixations.
         density: 8-bit grey file, the blurred fixations; or the deviation in pixels of the Gaussian to blur them with.
         fixations: File that is non-zero at the fixated pixels, another that
             :func:`saltext.data.files.read_fixations` reads, or the points themselves.
@@ -57,6 +57,22 @@ class FilePair(Pair):
 
     density: Path
     fixations: Path
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Where people looked in an image that need not be there; enough to score a map of it.
+
+    Attributes: those of :class:`Pair`.
+    """
+
+    image_id: str
+    task: str
+    text: str
+    density: Path
+    fixations: Path
+    name: str
+    drop_outside: bool = False
 
 
 @dataclass(frozen=True)

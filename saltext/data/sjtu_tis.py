@@ -2,19 +2,20 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
-from zipfile import BadZipFile
+from zipfile import ZipFile
 
 import openpyxl
-from openpyxl.utils.exceptions import InvalidFileException
 
-from saltext.data.faults import Faults
+from saltext.data.faults import Fault, Faults
 from saltext.data.files import LITTER
 from saltext.data.pairs import FilePair, Pair
 from saltext.data.tasks import PART_SHEET, TASK_BY_NAME, TASK_BY_SUFFIX, TASK_ORDER, TASKS, WHOLE_SHEET
-from saltext.errors import DataError
+from saltext.errors import DataError, UnusableError
+from saltext.images import check_file, reason
 
 ImageSet = Literal["A", "B"]
 
@@ -26,6 +27,8 @@ FOLDERS: Mapping[str, tuple[str, str]] = {
 """The three kinds of file and the folder names under which they were published."""
 
 WAY_OUT = "Put the published archive there, point data.root (or SALTEXT_DATA) elsewhere, or start with data=synthetic."
+_WORKBOOK_BYTES = 2**26  # unpacked; the published one has less than one MiB
+_WORKBOOK_ROWS = 100_000  # of a sheet; the published ones have 2,000
 _FILE_NAME = re.compile(r"(?P<id>\d+)(?P<suffix>(_\w+)?)\.png", re.ASCII)
 
 
@@ -118,7 +121,7 @@ def _find_workbooks(root: Path) -> tuple[list[Path], str]:
             continue
         try:
             sheets = _sheet_names(path)
-        except (BadZipFile, InvalidFileException, KeyError, OSError, ValueError) as error:
+        except UnusableError as error:
             refused += f"; {path.name} cannot be read: {error}"
             continue
         if {WHOLE_SHEET, PART_SHEET} <= set(sheets):
@@ -128,12 +131,32 @@ def _find_workbooks(root: Path) -> tuple[list[Path], str]:
     return usable, refused
 
 
-def _sheet_names(path: Path) -> list[str]:
-    book = openpyxl.load_workbook(path, read_only=True)
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A workbook, read sheet by sheet; whatever is wrong with it, also while it is read, is an UnusableError."""
+    check_file(path)
     try:
-        return list(book.sheetnames)
-    finally:
-        book.close()
+        with ZipFile(path) as archive:
+            unpacked = sum(part.file_size for part in archive.infolist())
+        if unpacked > _WORKBOOK_BYTES:
+            raise UnusableError(f"workbooks of more than {_WORKBOOK_BYTES // 2**20} MiB", "unpacked")
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    except UnusableError:
+        raise
+    except Exception as error:  # openpyxl parses what it finds; what it stumbles over depends on where it is broken
+        raise UnusableError("files that cannot be read as a workbook", reason(error)) from error
+    with closing(book):
+        try:
+            yield book
+        except UnusableError:
+            raise
+        except Exception as error:
+            raise UnusableError("files that cannot be read as a workbook", reason(error)) from error
+
+
+def _sheet_names(path: Path) -> list[str]:
+    with _opened(path) as book:
+        return [sheet.title for sheet in book.worksheets]  # of cells; a sheet may be a chart
 
 
 def _list_files(folder: Path, problems: Faults) -> dict[_Key, Path]:
@@ -189,19 +212,20 @@ _Texts = dict[tuple[int, str], str]  # number of the image, task name -> text
 
 def _read_texts(workbook: Path, problems: Faults) -> _Texts:
     """The texts by image number and task; an empty cell counts as no text."""
-    book = openpyxl.load_workbook(workbook, read_only=True, data_only=True)
     texts: _Texts = {}
     tasks = {task.label: task.name for task in TASKS if task.sheet == PART_SHEET}
     try:
-        for number, text in _rows(book[WHOLE_SHEET], ("image", "text"), problems):
-            _add_text(texts, (number, "whole"), text, problems)
-        for number, label, text in _rows(book[PART_SHEET], ("image", "描述种类", "text"), problems):
-            if label not in tasks:
-                problems.add(f"rows of {PART_SHEET} whose kind is not one of {', '.join(map(str, tasks))}", f"{number}")
-                continue
-            _add_text(texts, (number, tasks[label]), text, problems)
-    finally:
-        book.close()
+        with _opened(workbook) as book:
+            for number, text in _rows(book[WHOLE_SHEET], ("image", "text"), problems):
+                _add_text(texts, (number, "whole"), text, problems)
+            for number, label, text in _rows(book[PART_SHEET], ("image", "描述种类", "text"), problems):
+                if label in tasks:
+                    _add_text(texts, (number, tasks[label]), text, problems)
+                else:
+                    kind = f"rows of {PART_SHEET} whose kind is not one of {', '.join(map(str, tasks))}"
+                    problems.add(kind, f"{number}")
+    except UnusableError as error:
+        problems.add(*Fault.of(workbook, error, workbook.name))
     return texts
 
 
@@ -215,12 +239,17 @@ def _rows(sheet: Any, columns: Sequence[str], problems: Faults) -> Iterable[tupl
         return
     places = [header.index(name) for name in columns]
     for line, row in enumerate(rows, start=2):
+        if line > _WORKBOOK_ROWS:
+            problems.add(f"sheets of more than {_WORKBOOK_ROWS} rows", sheet.title)
+            return
         cells = [row[place] if place < len(row) else None for place in places]
         if all(cell is None for cell in cells):
             continue
         try:
             number = int(cells[0] if cells[0] is not None else "")
-        except (TypeError, ValueError):
+            if isinstance(cells[0], float) and cells[0] != number:
+                raise ValueError
+        except (TypeError, ValueError, OverflowError):
             problems.add("workbook rows without an image number", f"{sheet.title} row {line}")
             continue
         yield number, *(str(cell).strip() if cell is not None else "" for cell in cells[1:])

@@ -12,12 +12,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from saltext.console import quiet_libraries
-from saltext.data.files import UnusableError
 from saltext.demo.comparison import Comparison
-from saltext.errors import DataError, SaltextError
+from saltext.errors import DataError, SaltextError, UnusableError
+from saltext.images import Photo
 from saltext.prediction.loading import load
 from saltext.prediction.model import Density, Model
-from saltext.prediction.photos import Photo, open_photo
+from saltext.prediction.photos import open_photo
 from saltext.prediction.pictures import (
     TextMap,
     change_overlay,

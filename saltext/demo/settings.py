@@ -7,8 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from saltext.data.files import MAX_PIXELS
 from saltext.errors import ConfigError, near
+from saltext.images import MAX_PIXELS
 from saltext.trust import TRUST
 
 LOCALHOST = "127.0.0.1"

@@ -1,6 +1,5 @@
 """Data sets in folders, checked completely before anything is scored."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,49 +8,25 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from saltext.data.density import grey_map, sigma_for
 from saltext.data.described import find_described
 from saltext.data.description import read_description
-from saltext.data.faults import Fault, Faults, Track, files_by_stem, in_threads
-from saltext.data.files import FIXATION_ENDINGS, MAP_ENDINGS, MAX_PIXELS, UnusableError, read_fixations, read_map
+from saltext.data.faults import Fault, Faults, Track, in_threads
+from saltext.data.files import read_fixations, read_map
 from saltext.data.geometry import Size
-from saltext.data.pairs import Pair, Points
+from saltext.data.pairs import Pair, Points, Recording
+from saltext.data.recorded import density_map, image_size
+from saltext.data.salicon import LEVELS, find_recordings, levels_of
 from saltext.data.sjtu_tis import is_published_layout, read_index
 from saltext.data.synthetic import generated_sigma, is_generated
 from saltext.data.truth import Truth, fitted_blur
-from saltext.errors import DataError
+from saltext.errors import DataError, UnusableError
+from saltext.images import MAX_PIXELS
 
 Layout = Literal["auto", "sjtu-tis", "salicon", "own"]
-LEVELS = ("train", "val", "test")
-"""Sub-folders of a data set in SALICON-style layout; of a flat one the level is empty."""
 
 _KEPT_PIXELS = 2**25  # of decoded maps; several baselines ask for the same ones in turn
-
-
-@dataclass(frozen=True)
-class Item:
-    """An image of a data set without texts.
-
-    Attributes:
-        image_id: Its name.
-        part: Its level, or empty.
-        density: File of the map.
-        fixations: File of the fixations.
-    """
-
-    image_id: str
-    part: str
-    density: Path
-    fixations: Path
-    task: str = "pure"
-    text: str = ""
-
-    @property
-    def name(self) -> str:
-        """The stem of its files."""
-        return self.image_id
 
 
 class FileRecords:
@@ -131,9 +106,10 @@ def open_data(root: Path, layout: Layout, track: Track) -> DataSet:
         pairs = read_index(root)
         sigma = generated_sigma if is_generated(root) else sigma_for
         return DataSet(Truth(pairs, _records(root, pairs, track), sigma), [""] * len(pairs))
-    items = _items(root)
-    records = _records(root, items, track)
-    return DataSet(Truth(items, records, fitted_blur(records)), [item.part for item in items])
+    levels = {one.name: (level, one) for level, recordings in find_recordings(root).items() for one in recordings}
+    parts, recordings = zip(*(levels[name] for name in sorted(levels)), strict=True)
+    records = _records(root, recordings, track)
+    return DataSet(Truth(recordings, records, fitted_blur(records)), parts)
 
 
 def _described(path: Path, track: Track) -> DataSet:
@@ -150,7 +126,7 @@ def _detected(root: Path) -> Layout:
         return "own"
     if is_published_layout(root):
         return "sjtu-tis"
-    if any(maps.is_dir() for maps, _ in _levels(root).values()):
+    if levels_of(root) != [""] or (root / "maps").is_dir():
         return "salicon"
     raise DataError(
         f"Expected a data set under {root}: image_1800/ map_1800/ fixation_1800/ and the workbook (SJTU-TIS), or "
@@ -159,40 +135,7 @@ def _detected(root: Path) -> Layout:
     )
 
 
-def _levels(root: Path) -> dict[str, tuple[Path, Path]]:
-    """Folders of maps and of fixations, by level; those of a flat data set if it has no level."""
-    found = {}
-    for level in LEVELS:
-        for maps, fixations in (
-            (root / "maps" / level, root / "fixations" / level),
-            (root / level / "maps", root / level / "fixations"),
-        ):
-            if maps.is_dir() or fixations.is_dir():
-                found[level] = maps, fixations
-    return found or {"": (root / "maps", root / "fixations")}
-
-
-def _items(root: Path) -> list[Item]:
-    """Every image with a map and fixations, sorted by name."""
-    faults = Faults()
-    items: list[Item] = []
-    for level, folders in _levels(root).items():
-        maps, fixations = (
-            files_by_stem(root, folder, endings, faults)
-            for folder, endings in zip(folders, (MAP_ENDINGS, FIXATION_ENDINGS), strict=True)
-        )
-        faults.add("maps without fixations", *(maps[stem].name for stem in maps.keys() - fixations.keys()))
-        faults.add("fixations without a map", *(fixations[stem].name for stem in fixations.keys() - maps.keys()))
-        items += [Item(stem, level, maps[stem], fixations[stem]) for stem in maps.keys() & fixations.keys()]
-    levels = Counter(item.name for item in items)
-    faults.add("names that are in two levels", *(name for name, count in levels.items() if count > 1))
-    faults.refuse(f"The data set under {root}", "Mend or remove these files.")
-    if not items:
-        raise DataError(f"The data set under {root} is empty: maps/ and fixations/ hold no files. Put them there.")
-    return sorted(items, key=lambda item: item.name)
-
-
-def _records(root: Path, pairs: Sequence[Pair | Item], track: Track) -> FileRecords:
+def _records(root: Path, pairs: Sequence[Pair | Recording], track: Track) -> FileRecords:
     """Recordings after every file was read once."""
     faults = Faults()
     sizes: list[Size] = []
@@ -207,31 +150,21 @@ def _records(root: Path, pairs: Sequence[Pair | Item], track: Track) -> FileReco
     return FileRecords([pair.density for pair in pairs], sizes, points)
 
 
-def _recorded(pair: Pair | Item) -> tuple[Size, npt.NDArray[np.int32]] | Fault:
-    path = pair.density if isinstance(pair.density, Path) else _of_equal_size(pair)
+def _recorded(pair: Pair | Recording) -> tuple[Size, npt.NDArray[np.int32]] | Fault:
+    """Size and fixations, after the same checks as training makes."""
+    path = pair.image if isinstance(pair, Pair) else pair.density
     try:
-        size = _map_size(path) if isinstance(pair.density, Path) else _image_size(path)
+        if isinstance(pair, Pair):
+            size = image_size(pair, MAX_PIXELS)
+            if isinstance(pair.density, Path):
+                path = pair.density
+                density_map(path, size, MAX_PIXELS)
+        else:
+            height, width = density_map(path, None, MAX_PIXELS).shape
+            size = height, width
         if isinstance(pair.fixations, Points):
             return size, pair.fixations.places
         path = pair.fixations
-        return size, read_fixations(path, size, drop_outside=isinstance(pair, Pair) and pair.drop_outside)
+        return size, read_fixations(path, size, drop_outside=pair.drop_outside)
     except UnusableError as error:
         return Fault.of(path, error)
-
-
-def _of_equal_size(pair: Pair | Item) -> Path:
-    """A file whose size is that of the map."""
-    return pair.image if isinstance(pair, Pair) else pair.density
-
-
-def _map_size(path: Path) -> Size:
-    density = read_map(path)
-    if density.min() == density.max():
-        raise UnusableError("maps with one value everywhere")
-    return density.shape[0], density.shape[1]
-
-
-def _image_size(path: Path) -> Size:
-    """Of an image whose head was found to be good."""
-    with Image.open(path) as picture:
-        return picture.height, picture.width

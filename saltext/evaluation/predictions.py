@@ -8,11 +8,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from saltext.data.faults import Fault, Faults, Track, in_threads
-from saltext.data.files import LITTER, MAP_ENDINGS, UnusableError, read_map, wrong_size
+from saltext.data.faults import Fault, Faults, Track, in_threads, same_form
+from saltext.data.files import LITTER, MAP_ENDINGS, read_map, wrong_size
 from saltext.data.geometry import Size
 from saltext.data.truth import Viewing
-from saltext.errors import DataError
+from saltext.errors import DataError, UnusableError
 from saltext.evaluation.folders import DataSet
 from saltext.metrics import Fixations
 from saltext.models.baselines.base import resized
@@ -110,9 +110,10 @@ def _find(folder: Path, data: DataSet, faults: Faults) -> dict[int, Path]:
     pairs = list(enumerate(zip(data.truth.pairs, data.parts, strict=True)))
     expected = {(pair.task, pair.image_id): place for place, (pair, _) in pairs}
     expected |= {(within, pair.name): place for place, (pair, part) in pairs for within in ("", pair.task, part)}
+    expected = {(within, same_form(name)): place for (within, name), place in expected.items()}
     found: dict[int, Path] = {}
     for within, path in _files(folder, data, faults):
-        place = expected.get((within, path.relative_to(folder / within).with_suffix("").as_posix()))
+        place = expected.get((within, same_form(path.relative_to(folder / within).with_suffix("").as_posix())))
         if path.suffix.lower() not in MAP_ENDINGS:
             faults.add(f"entries that are no {', '.join(MAP_ENDINGS)} files", str(path.relative_to(folder)))
         elif place is None:

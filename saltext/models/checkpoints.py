@@ -1,10 +1,12 @@
 """Weights from files into networks: strictly, running no code, with an error that says what was found."""
 
+import os
 import pickle
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -18,8 +20,8 @@ Weights = Mapping[str, Tensor]
 NETWORK_PREFIX = "network."
 """Where the Lightning modules of this suite keep their network."""
 
-_NESTS = ("state_dict", "model")
-"""Where training scripts keep the state dict among other things: Lightning's, and BLIP's own."""
+_NESTS = ("state_dict", "model_state_dict", "model")
+"""Where training scripts keep the state dict among other things: Lightning's, PyTorch's tutorials', and BLIP's own."""
 
 _SHOWN = 4
 
@@ -73,8 +75,10 @@ def load_weights(
 
     Args:
         network: Filled in place; unchanged if the file does not fit.
-        path: A Lightning checkpoint, a plain state dict (``torch.save``, also under the key ``model`` or
-            ``state_dict`` of a larger file) or a ``.safetensors`` file.
+        path: A Lightning checkpoint, a plain state dict (``torch.save``, also under the key ``state_dict``,
+            ``model_state_dict`` or ``model`` of a larger file, or the only one in it) or a ``.safetensors`` file. A
+            prefix that all keys share (``module.``, ``_orig_mod.``, ``net.``, ``model.`` ...) is taken off where the
+            keys are the network's without it.
         prefix: Take only keys that start with it, without it. Default: ``network.`` for a Lightning checkpoint that has
             such keys, otherwise nothing.
         ignore: Patterns (``fnmatch``) of keys of the file to leave out.
@@ -95,7 +99,7 @@ def read_weights(path: str | Path, prefix: str | None = None) -> dict[str, Tenso
             f"There is no weight file {path}. Give the path of a .ckpt, .pth, .pt or .safetensors file."
         )
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    nested = next((found for key in _NESTS if isinstance(found := content.get(key), Mapping)), None)
+    nested = _nested(content)
     state = content if nested is None else nested
     if prefix is None:
         in_lightning = nested is not None and any(key.startswith(NETWORK_PREFIX) for key in state)
@@ -113,12 +117,40 @@ def read_weights(path: str | Path, prefix: str | None = None) -> dict[str, Tenso
     return weights
 
 
+def _nested(content: Mapping[str, object]) -> Mapping[str, Any] | None:
+    """The state dict in a larger file; None where the file is one itself, or holds several under other names."""
+    holding = {
+        key: found
+        for key, found in content.items()
+        if isinstance(found, Mapping) and any(isinstance(value, Tensor) for value in found.values())
+    }
+    known = [holding[key] for key in _NESTS if key in holding]
+    if known:
+        return known[0]
+    tensors = any(isinstance(value, Tensor) for value in content.values())
+    return next(iter(holding.values())) if len(holding) == 1 and not tensors else None
+
+
+def without_common_prefix(own: Collection[str], state: Weights) -> Weights:
+    """A state dict without the prefix that wrappers (DDP, ``torch.compile``, Lightning modules) put before every key.
+
+    Args:
+        own: Keys of the network. Where the state dict has one of them as it is, it is returned as it is.
+        state: Its keys may share a prefix that ends with a dot.
+    """
+    common = os.path.commonprefix(list(state))  # noqa: RUF071 - of names, cut at a dot below
+    prefixes = ["", *(common[: dot.end()] for dot in re.finditer(r"\.", common))]
+    matches = {prefix: sum(key.removeprefix(prefix) in own for key in state) for prefix in prefixes}
+    best = "" if matches[""] else max(prefixes, key=lambda prefix: matches[prefix])
+    return {key.removeprefix(best): value for key, value in state.items()}
+
+
 def load_state(
     network: nn.Module, state: Weights, source: str, *, ignore: Sequence[str] = (), keep: Sequence[str] = ()
 ) -> None:
     """Load a state dict into a network, as :func:`load_weights` does. ``source`` names it in errors."""
     own = network.state_dict()
-    given = {key: value for key, value in state.items() if not _matches(key, ignore)}
+    given = {key: value for key, value in without_common_prefix(own, state).items() if not _matches(key, ignore)}
     # Files from before PyTorch 0.4.1 have no such counters; they matter to no result.
     optional = [*keep, "*num_batches_tracked"]
     missing = [key for key in own if key not in given and not _matches(key, optional)]

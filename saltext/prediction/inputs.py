@@ -1,7 +1,5 @@
 """What a user names on the command line: pictures, texts, and tables of both; checked before anything is predicted."""
 
-import csv
-import glob
 import itertools
 import os
 import re
@@ -10,9 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from saltext.data.faults import Fault, Faults, Track, in_threads
-from saltext.data.files import LITTER, UnusableError
+from saltext.data.files import LITTER
+from saltext.data.paths import is_pattern, matching, spelled
+from saltext.data.tables import read_cells
 from saltext.data.tasks import TASK_BY_NAME
-from saltext.prediction.photos import ENDINGS, open_photo
+from saltext.errors import UnusableError
+from saltext.images import ENDINGS
+from saltext.prediction.photos import open_photo
 from saltext.prediction.texts import Reading, checked
 
 COLUMNS = ("image", "text")
@@ -56,10 +58,11 @@ def requests(
     """Everything to predict, in the order it was named; a picture that is named twice has all its texts together.
 
     Args:
-        images: Files, folders (their pictures, not those of folders inside) or patterns (``**`` for any folders).
+        images: Files, folders (their pictures, not those of folders inside) or patterns (``**`` for any folders). What
+            is there as it is written is no pattern.
         texts: Read before each of ``images``.
-        table: CSV in UTF-8 with the columns ``image`` (a file, from the table's own folder) and ``text``, and ``task``
-            for their conditions if they are known.
+        table: CSV (:func:`saltext.data.tables.read_cells`) with the columns ``image`` (a file, from the table's own
+            folder) and ``text``, and ``task`` for their conditions if they are known.
         faults: Is told of everything that cannot be used.
         tasks: Conditions of ``texts``: one for each, one for all (those of the table, too, where it names none), or
             none.
@@ -91,7 +94,7 @@ def _fault(request: Request) -> Fault | None:
     try:
         open_photo(request.image)
     except UnusableError as error:
-        return Fault.of(request.image, error)
+        return Fault.of(request.image, error, str(request.image))
     return None
 
 
@@ -113,17 +116,17 @@ def _expanded(argument: str, faults: Faults) -> list[Path]:
     try:
         if path.is_dir():
             return _pictures(path, faults)
-        literally = path.exists() or not glob.has_magic(argument)
+        if (there := spelled(path)) is not None or not is_pattern(argument):
+            if there is None and _ADDRESS.match(argument):
+                faults.add("addresses, which are not fetched: save the picture and name its file", argument)
+                return []
+            return [there or path]  # a file that is not there is found out with the others
+        files = [found for found in matching(argument)[1] if _counts(found) and not found.is_dir()]
+    except UnusableError as error:
+        faults.add(error.kind, error.detail)
+        return []
     except OSError:  # such as a name that is too long
-        literally = True
-    if literally:
-        if _ADDRESS.match(argument):
-            faults.add("addresses, which are not fetched: save the picture and name its file", argument)
-            return []
-        return [path]  # a file that is not there is found out with the others
-    # Path.glob takes no absolute patterns.
-    matches = [Path(match) for match in sorted(glob.glob(argument, recursive=True))]  # noqa: PTH207
-    files = [match for match in matches if match.is_file() and _counts(match)]
+        return [path]
     if not files:
         faults.add("patterns without a picture", argument)
     return files
@@ -131,7 +134,7 @@ def _expanded(argument: str, faults: Faults) -> list[Path]:
 
 def _pictures(folder: Path, faults: Faults) -> list[Path]:
     try:
-        files = [path for path in sorted(folder.iterdir()) if path.is_file() and _counts(path)]
+        files = [path for path in sorted(folder.iterdir()) if _counts(path) and not path.is_dir()]
     except OSError as error:
         faults.add("folders that cannot be read", f"{folder} ({error.strerror})")
         return []
@@ -146,23 +149,24 @@ def _counts(path: Path) -> bool:
 
 def _rows(table: Path, task: str | None, known: Sequence[str], faults: Faults) -> Iterator[tuple[Path, Reading]]:
     try:
-        # newline="" as csv asks for: line breaks inside quotes belong to the text.
-        with table.open(encoding="utf-8-sig", newline="") as stream:
-            lines = list(csv.DictReader(stream))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        faults.add("tables that cannot be read", f"{table} ({error})")
+        cells = read_cells(table)
+    except UnusableError as error:
+        faults.add(*Fault.of(table, error, str(table)))
         return
-    lacking = [name for name in COLUMNS if not lines or name not in lines[0]]
-    if lacking:
-        what = f"without {', '.join(lacking)}" if lines else "it has no rows"
+    places = {name: cells.place(name) for name in (*COLUMNS, TASK)}
+    lacking = [name for name in COLUMNS if places[name] is None]
+    if lacking or not cells.rows:
+        what = f"without {', '.join(lacking)}" if lacking else "it has no rows"
         faults.add(f"tables without the columns {' and '.join(COLUMNS)}", f"{table} ({what})")
         return
-    for number, line in enumerate(lines, start=2):
-        image, text = (line[name] for name in COLUMNS)
+    nothing: list[str | None] = [None] * len(cells.rows)
+    images, texts, tasks = (nothing if place is None else cells.column(place) for place in places.values())
+    for number, image, text, told in zip(cells.lines, images, texts, tasks, strict=True):
         if not image or text is None or "\0" in image:
             faults.add("rows of a table without image or text", f"{table.name} row {number}")
-        elif reading := _reading(text, line.get(TASK) or task, known, f"{table.name} row {number}", faults):
-            yield table.parent / image, reading
+        elif reading := _reading(text, told or task, known, f"{table.name} row {number}", faults):
+            path = table.parent / image
+            yield spelled(path) or path, reading
 
 
 def _named(pairs: Sequence[tuple[Path, tuple[Reading, ...]]]) -> list[Request]:

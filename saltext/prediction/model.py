@@ -14,15 +14,15 @@ from PIL import Image
 from torch import Tensor
 
 from saltext.data.cache import CacheSettings
-from saltext.data.files import UnusableError
 from saltext.data.fitting import fit
 from saltext.data.geometry import Box, Size
 from saltext.data.keys import ImageKey, ImageSource
 from saltext.data.tasks import TASK_BY_NAME, parse_tasks
-from saltext.errors import CheckpointError, ConfigError, DataError, printable
+from saltext.errors import CheckpointError, ConfigError, DataError, UnusableError, printable
 from saltext.evaluation.groups import resample
+from saltext.images import Photo
 from saltext.models.text import TextEncoder, TextFeatures
-from saltext.prediction.photos import ImageLike, Photo, open_photo
+from saltext.prediction.photos import ImageLike, open_photo
 from saltext.prediction.texts import Reading, characters_read, checked, means_something
 from saltext.training import SupervisedModule
 from saltext.training.out_of_memory import OutOfMemoryError, is_out_of_memory
@@ -74,7 +74,7 @@ class Model:
         """Where people look in a picture after reading a text.
 
         Logs a warning where a text is longer than the model reads, or is not read at all, and where a decision about
-        the picture should be known (remarks of :class:`saltext.prediction.photos.Photo`).
+        the picture should be known (remarks of :class:`saltext.images.Photo`).
 
         Args:
             image: A file, a Pillow picture, or an array; see :func:`saltext.prediction.photos.open_photo`.

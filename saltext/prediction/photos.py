@@ -1,67 +1,20 @@
-"""Pictures that anybody may have made, as upright RGB of 8 bits: read safely, or refused with a reason."""
+"""Whatever a caller has a picture in: a file, a Pillow picture or an array."""
 
-import hashlib
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from saltext.data.files import MAX_PIXELS, UnusableError
-from saltext.data.geometry import Size
+from saltext.errors import UnusableError
+from saltext.images import MAX_PIXELS, Photo, check_extent, eight_bits, photo_of, read_photo
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "JPEG2000", "PPM")
-"""What is opened. Pillow knows more formats, some of which it reads by starting other programs (EPS)."""
-
-ENDINGS = frozenset(
-    (".jpg", ".jpeg", ".png", ".webp", ".avif", ".gif", ".tif", ".tiff", ".bmp", ".jp2", ".ppm", ".pgm", ".mpo")
-)
-"""Of the files that are taken from a folder. A file that is named itself may have any."""
-
-_Pixels = npt.NDArray[np.uint8]
 ImageLike = str | Path | Image.Image | npt.NDArray[Any]
-
-_SIXTEEN_BITS = 65535
-_NAMED_FORMATS = "JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, JPEG 2000 and PPM are read"
-
-
-@dataclass(frozen=True)
-class Photo:
-    """A picture as a person sees it.
-
-    Attributes:
-        pixels: RGB, uint8 ``(height, width, 3)``, at the picture's own size, turned as its EXIF data say.
-        remarks: What was decided on the way and should be said; often nothing.
-    """
-
-    pixels: _Pixels
-    remarks: tuple[str, ...] = ()
-
-    @property
-    def size(self) -> Size:
-        """Height and width."""
-        return self.pixels.shape[0], self.pixels.shape[1]
-
-    @cached_property
-    def digest(self) -> str:
-        """Of its pixels; made once."""
-        shape = str(self.pixels.shape).encode()
-        return hashlib.blake2b(shape + self.pixels.tobytes(), digest_size=16).hexdigest()
 
 
 def open_photo(image: ImageLike, max_pixels: int = MAX_PIXELS) -> Photo:
-    """Read a picture.
-
-    * EXIF orientation is applied. Transparent pixels lie on white. Grey, palette and CMYK pictures become RGB.
-    * 16 bits a channel are scaled to 8, not cut off.
-    * Of several frames or pages the first is taken, and a remark says so.
-    * Size and format are checked in the file's head: nothing large is decoded to be refused.
+    """Take a picture, as :func:`saltext.images.read_photo` reads files.
 
     Args:
         image: A file, a Pillow picture (which is not changed), or an array: RGB, RGBA or grey, ``(height, width)`` or
@@ -69,114 +22,15 @@ def open_photo(image: ImageLike, max_pixels: int = MAX_PIXELS) -> Photo:
         max_pixels: More are refused.
 
     Raises:
-        UnusableError: Anything else: no file, no picture, damaged or cut short, more than ``max_pixels`` pixels, 32
-            bits a pixel, or an array of another kind.
+        UnusableError: A file that cannot be used, more than ``max_pixels`` pixels, or something of another kind.
     """
     if isinstance(image, np.ndarray):
-        return _of_picture(_of_array(image, max_pixels), max_pixels)
+        return photo_of(_of_array(image, max_pixels), max_pixels)
     if isinstance(image, Image.Image):
-        return _of_picture(image, max_pixels)
+        return photo_of(image, max_pixels)
     if isinstance(image, str | Path):
-        with _opened(Path(image), max_pixels) as picture:
-            return _of_picture(picture, max_pixels)
+        return read_photo(Path(image), max_pixels)
     raise UnusableError("objects that are neither file name, Pillow picture nor numpy array", type(image).__name__)
-
-
-@contextmanager
-def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
-    _check_file(path)
-    try:
-        picture = Image.open(path, formats=_readable_formats())
-    except UnidentifiedImageError as error:
-        raise UnusableError("files that are no pictures", _NAMED_FORMATS) from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(max_pixels) from error
-    except PermissionError as error:
-        raise UnusableError("files that may not be read") from error
-    except Exception as error:
-        raise _damaged(error) from error
-    with picture:
-        yield picture
-
-
-def _check_file(path: Path) -> None:
-    """Look before opening: to open a pipe would wait for whoever writes into it."""
-    try:
-        status = path.stat()
-    except FileNotFoundError as error:
-        raise UnusableError("files that are not there") from error
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise UnusableError("files that cannot be found", str(error)) from error
-    if stat.S_ISDIR(status.st_mode):
-        raise UnusableError("folders where a picture is expected")
-    if not stat.S_ISREG(status.st_mode):
-        raise UnusableError("pipes or devices where a picture is expected")
-    if not status.st_size:
-        raise UnusableError("empty files")
-
-
-@cache
-def _readable_formats() -> tuple[str, ...]:
-    """Pillow may be built without some."""
-    Image.init()
-    return tuple(name for name in FORMATS if name in Image.OPEN)
-
-
-def _of_picture(picture: Image.Image, max_pixels: int) -> Photo:
-    if picture.width * picture.height > max_pixels:
-        raise _too_large(max_pixels, f"{picture.width}x{picture.height}")
-    if not picture.width or not picture.height:
-        raise UnusableError("pictures without a pixel")
-    remarks = []
-    try:
-        if _has_frames(picture):
-            remarks.append("holds several frames or pages; the first one is taken")
-        picture.load()
-    except Exception as error:  # Pillow's decoders raise whatever they stumble over
-        raise _damaged(error) from error
-    # Of PNG and PPM, Pillow's 32-bit mode holds 16 bits.
-    sixteen = picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM"))
-    upright = _upright(picture, remarks)
-    pixels = _in_three(_eight_bits(np.asarray(upright))) if sixteen else _rgb(upright)
-    return Photo(pixels, tuple(remarks))
-
-
-def _has_frames(picture: Image.Image) -> bool:
-    # The further pictures of an MPO, a JPEG by some phones, belong to the first: brightness, depth, the other eye.
-    return bool(getattr(picture, "is_animated", False)) and picture.format != "MPO"
-
-
-def _upright(picture: Image.Image, remarks: list[str]) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(picture)
-    except Exception:  # as above; the pixels are good all the same
-        remarks.append("has EXIF data that cannot be read; it is taken as it lies")
-        return picture
-
-
-def _rgb(picture: Image.Image) -> _Pixels:
-    if picture.mode in ("I", "F"):
-        raise UnusableError(
-            "pictures with 32 bits a pixel, whose black and white are not known", "save it with 8 or 16 bits"
-        )
-    try:
-        if picture.has_transparency_data:
-            layer = picture.convert("RGBA")
-            picture = Image.new("RGBA", layer.size, "white")
-            picture.alpha_composite(layer)
-        return np.asarray(picture.convert("RGB"))
-    except ValueError as error:
-        raise UnusableError("pictures whose colours cannot be converted to RGB", error) from error
-
-
-def _in_three(grey: _Pixels) -> _Pixels:
-    return np.repeat(grey[..., None], 3, axis=2)
-
-
-def _eight_bits(values: npt.NDArray[Any]) -> _Pixels:
-    """From 0..65535, to the nearest."""
-    scaled = (values.astype(np.uint32) * 255 + _SIXTEEN_BITS // 2) // _SIXTEEN_BITS
-    return scaled.astype(np.uint8)
 
 
 def _of_array(array: npt.NDArray[Any], max_pixels: int) -> Image.Image:
@@ -186,10 +40,9 @@ def _of_array(array: npt.NDArray[Any], max_pixels: int) -> Image.Image:
         array = array[..., 0]
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))) or not array.size:
         raise UnusableError(kind, f"{found}; (height, width) or (height, width, 3 or 4) expected")
-    if array.shape[0] * array.shape[1] > max_pixels:
-        raise _too_large(max_pixels, f"{array.shape[1]}x{array.shape[0]}")
+    check_extent(array.shape[1], array.shape[0], max_pixels)
     if array.dtype == np.uint16:
-        array = _eight_bits(array)
+        array = eight_bits(array)
     elif array.dtype.kind == "f":
         if not bool(((array >= 0) & (array <= 1)).all()):
             raise UnusableError(kind, f"{found}, {array.min():.3g} to {array.max():.3g}; floats in 0..1 expected")
@@ -197,12 +50,3 @@ def _of_array(array: npt.NDArray[Any], max_pixels: int) -> Image.Image:
     elif array.dtype != np.uint8:
         raise UnusableError(kind, f"{found}; uint8, uint16 or floats in 0..1 expected")
     return Image.fromarray(array)
-
-
-def _too_large(max_pixels: int, detail: str = "") -> UnusableError:
-    return UnusableError(f"pictures with more than {max_pixels} pixels", detail)
-
-
-def _damaged(error: BaseException) -> UnusableError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return UnusableError("pictures that are cut short or damaged", reason)

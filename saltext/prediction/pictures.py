@@ -1,6 +1,5 @@
 """Predicted maps as pictures: alone, over the image, and under several texts side by side."""
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -9,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import colormaps, font_manager
+from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
 from saltext import storage
+from saltext.prediction.captions import caption, quoted
 from saltext.prediction.model import Density
 
 _Pixels = npt.NDArray[np.uint8]
@@ -26,8 +26,7 @@ HEAT, CHANGE = "inferno", "RdBu_r"
 """Colour maps of densities and of their differences."""
 
 _COVER = 0.6  # how far the colours cover the image
-_FONT = "DejaVu Sans"  # comes with matplotlib
-_UNKNOWN = "\N{WHITE SQUARE}"
+_COLUMN = 230  # points that a title may be wide: a quarter of a panel, less its margins
 _HIGHEST = 65535  # of 16 bits
 
 
@@ -169,18 +168,6 @@ def draw_panel(pixels: _Pixels, readings: Sequence[TextMap], path: Path) -> None
 
 
 def _title(axes: Any, shown: TextMap) -> None:
-    words = f"“{_printable(shown.text)}”" if shown.text else "(no text)"
-    lines = textwrap.wrap(words, 38, max_lines=4, placeholder=" …")
-    lines += [shown.task.replace("_", " ")] if shown.task else []
+    said = caption(quoted(shown.text), _COLUMN)
+    lines = [said, shown.task.replace("_", " ")] if shown.task else [said]
     axes.set_title("\n".join(lines), fontsize=9, parse_math=False)  # a $ is a $
-
-
-def _printable(text: str) -> str:
-    """The text with a square for each character the font does not have."""
-    return "".join(letter if letter.isspace() or ord(letter) in _known() else _UNKNOWN for letter in text)
-
-
-@cache
-def _known() -> frozenset[int]:
-    font = font_manager.get_font(font_manager.findfont(_FONT))
-    return frozenset(font.get_charmap())

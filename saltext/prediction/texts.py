@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from saltext.data.files import UnusableError
+from saltext.errors import UnusableError
 from saltext.models.text import TextFeatures
 
 MAX_CHARACTERS = 2000

@@ -1,7 +1,7 @@
 """Where a run's numbers come from, in words: commit, machine, date, data, and which epoch was chosen."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -96,7 +96,7 @@ def facts(cfg: DictConfig, folder: RunFolder, how: str, scores: pd.DataFrame) ->
         "machine": machine(last),
         "versions": ", ".join(f"{name} {packages.get(name, UNKNOWN)}" for name in _PACKAGES),
         "model": str(cfg.model.name),
-        "tasks": ", ".join(cfg.data.tasks),
+        "tasks": _named(cfg.data.tasks),
         "split and epoch": how,
         "in its parts": ", ".join(f"{part} {len(split.parts[part])}" for part in PARTS) + f" {split.unit}s",
         "test pairs": ", ".join(f"{task} {count}" for task, count in tested.items()) or UNKNOWN,
@@ -105,3 +105,10 @@ def facts(cfg: DictConfig, folder: RunFolder, how: str, scores: pd.DataFrame) ->
         "epochs": epochs(cfg, folder),
         "epoch chosen (from 0)": chosen_epochs(cfg, folder),
     }
+
+
+def _named(tasks: str | Sequence[str] | None) -> str:
+    """The tasks as the configuration names them, one, several, or none for all."""
+    if tasks is None:
+        return "all"
+    return tasks if isinstance(tasks, str) else ", ".join(tasks)

@@ -1,6 +1,5 @@
 """What a model sees: image, text, truth and prediction side by side."""
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
 
 from saltext import storage
+from saltext.images import read_photo
+from saltext.prediction.captions import caption, quoted
+
+_COLUMN, _NARROW = 245, 215  # points that a title may be wide above the three columns of pairs, or the five of swaps
 
 
 @dataclass(frozen=True)
@@ -73,19 +75,14 @@ class Swap:
 
 
 def read_pixels(path: Path) -> NDArray[np.uint8]:
-    """A picture of the data set, RGB, uint8 (h,w,3)."""
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
+    """A picture of the data set as training sees it, RGB, uint8 (h,w,3)."""
+    return read_photo(path).pixels
 
 
 def _overlay(axes: Axes, image: NDArray[np.uint8], saliency: NDArray[np.float32], title: str) -> None:
     axes.imshow(image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
     axes.imshow(saliency / max(float(saliency.max()), 1e-12), cmap="inferno", alpha=0.6, vmin=0, vmax=1)
-    axes.set_title(title, fontsize=9)
-
-
-def _quoted(text: str) -> str:
-    return f"“{text}”" if text else "(no text)"
+    axes.set_title(title, fontsize=9, parse_math=False)
 
 
 def draw(panels: Sequence[Panel], path: Path) -> None:
@@ -95,7 +92,8 @@ def draw(panels: Sequence[Panel], path: Path) -> None:
     grid = figure.subplots(len(panels), 3, squeeze=False)
     for panel, (left, middle, right) in zip(panels, grid, strict=True):
         left.imshow(panel.image)
-        left.set_title("\n".join([panel.title, *textwrap.wrap(_quoted(panel.text), 52)]), fontsize=9)
+        title = "\n".join([caption(panel.title, _COLUMN, lines=2), caption(quoted(panel.text), _COLUMN)])
+        left.set_title(title, fontsize=9, parse_math=False)
         _overlay(middle, panel.image, panel.truth, "where people looked")
         _overlay(right, panel.image, panel.prediction, panel.note)
     for axes in grid.flat:
@@ -113,11 +111,11 @@ def draw_swaps(swaps: Sequence[Swap], path: Path, rule: str) -> None:
     """
     figure = Figure(figsize=(16, 0.5 + 3.2 * len(swaps)), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(rule, fontsize=9)
+    figure.suptitle(caption(rule, 1100), fontsize=9, parse_math=False)
     grid = figure.subplots(len(swaps), 5, squeeze=False)
     for swap, (first, *rest) in zip(swaps, grid, strict=True):
         first.imshow(swap.image)
-        first.set_title(swap.title, fontsize=9)
+        first.set_title(caption(swap.title, _NARROW), fontsize=9, parse_math=False)
         _draw_reading(rest[:2], swap.image, "salient", swap.salient)
         _draw_reading(rest[2:], swap.image, "non_salient", swap.non_salient)
     for axes in grid.flat:
@@ -127,7 +125,7 @@ def draw_swaps(swaps: Sequence[Swap], path: Path, rule: str) -> None:
 
 def _draw_reading(axes: Sequence[Axes], image: NDArray[np.uint8], name: str, reading: Reading) -> None:
     truth, prediction = axes
-    words = textwrap.wrap(_quoted(reading.text), 44)
-    _overlay(truth, image, reading.truth, "\n".join([f"{name}: where people looked", *words]))
+    words = caption(quoted(reading.text), _NARROW)
+    _overlay(truth, image, reading.truth, f"{name}: where people looked\n{words}")
     note = f"predicted\nCC {reading.cc:.2f}; with the other text's truth {reading.cc_other:.2f}"
     _overlay(prediction, image, reading.prediction, note)

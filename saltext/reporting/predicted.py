@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -99,7 +98,8 @@ class Predicted:
 
 def fingerprint(cfg: DictConfig, folder: RunFolder) -> str:
     """Digits that stand for all that decides a run's maps: weights, configuration, split; not where files lie."""
-    own: DictConfig = OmegaConf.merge(cfg, {"data": {"root": "", "split": ""}, "checkpoint": None})  # type: ignore[assignment]
+    places = {key: "" for key in ("root", "split", "description") if key in cfg.data}
+    own: DictConfig = OmegaConf.merge(cfg, {"data": places, "checkpoint": None})  # type: ignore[assignment]
     found = hashlib.sha256(f"{digest(own)} {folder.split.read_text()}".encode())
     for path in (weights_of(stage) for stage in _tested(cfg, folder)):
         if not path.is_file():
@@ -136,9 +136,10 @@ def predict(
         SaltextError: What :func:`saltext.prediction.loading.module_of` refuses.
     """
     cfg, own = configured.cfg, configured.own
-    root = Path(cfg.data.root)
+    root = build.datamodule(cfg, own).root
     if not root.is_dir():
-        raise DataError(f"the data set is not in {root.name}/. Say where it lies: data.root=DIR")
+        key = "data.root=DIR" if cfg.data.root is not None else "data.description=FILE"
+        raise DataError(f"the data set is not in {root.name}/. Say where it lies: {key}")
     parts = [_predict(_Tester(stage, folder, own), pairs, swaps, calibrated, track) for stage in _tested(cfg, folder)]
     return Predicted(
         {key: maps for part in parts for key, maps in part.pairs.items()},

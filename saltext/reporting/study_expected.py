@@ -135,8 +135,10 @@ class Study:
 
 
 def studies_folder() -> Path:
-    """Where studies are described: ``experiments/`` of a checkout; an installed package carries none."""
-    return Path(__file__).resolve().parents[2] / "experiments"
+    """Where studies are described: ``experiments/`` of a checkout, or the part of it that an installed package has."""
+    package = Path(__file__).resolve().parents[1]
+    checkout = package.parent / "experiments"
+    return checkout if checkout.is_dir() else package / "_experiments"
 
 
 def studies(folder: Path | None = None) -> list[Study]:

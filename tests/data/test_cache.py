@@ -26,6 +26,7 @@ from saltext.data.density import density_from_points
 from saltext.data.pairs import Pair, Points
 from saltext.data.sjtu_tis import read_index
 from saltext.errors import DataError
+from saltext.images import read_photo
 
 SETTINGS = CacheSettings((72, 96), (36, 48))
 
@@ -181,17 +182,69 @@ def test_all_broken_files_come_in_one_error_with_counts(copied_root: Path, tmp_p
     with pytest.raises(DataError) as caught:
         open_cache(pairs, CacheSettings((72, 96), (36, 48), max_pixels=100_000), tmp_path / "cache")
     message = str(caught.value)
-    assert "3 files that cannot be read" in message
-    assert f"image_1800/{truncated.name}.png (image file is truncated" in message
-    assert f"map_1800/{garbage.name}.png (cannot identify image file" in message
-    assert "expected 8 bits" in message
+    assert f"1 pictures that are cut short or damaged: image_1800/{truncated.name}.png (image file is trunc" in message
+    assert f"1 files that are no pictures: map_1800/{garbage.name}.png" in message
     assert f"1 pairs whose image, map and fixation files differ in size: {resized.name} (image" in message
     assert "density 50x40" in message
-    assert f"1 maps that are zero everywhere: map_1800/{dark.name}.png" in message
+    assert f"1 maps with one value everywhere: map_1800/{dark.name}.png (0)" in message
     assert f"1 fixation files without a fixation: fixation_1800/{blind.name}.png" in message
     assert f"1 pictures with more than data.max_pixels=100000 pixels: image_1800/{huge.name}.png" in message
     assert "Replace these files with good ones" in message
     assert _folders(tmp_path / "cache") == []
+
+
+def _saved(array: np.ndarray, path: Path, orientation: int = 1) -> Path:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(array).save(path, exif=exif)
+    return path
+
+
+def _own(folder: Path, image: Path, density: Path | float = 3.0) -> Pair:
+    return Pair("a", "pure", "", image, density, Points(np.array([[1, 1]], np.int32)), "a")
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "CMYK", "16 bits", "turned"])
+def test_training_sees_the_pixels_that_prediction_sees(tmp_path: Path, mode: str) -> None:
+    rng, path = np.random.default_rng(0), tmp_path / "a.png"
+    density: Path | float = 3.0
+    if mode == "16 bits":
+        _saved(rng.integers(0, 2**16, (30, 40), dtype=np.uint16), path)
+    elif mode == "turned":
+        _saved(rng.integers(0, 256, (40, 30, 3), dtype=np.uint8), path, orientation=6)
+        density = _saved(rng.integers(0, 256, (30, 40), dtype=np.uint8), tmp_path / "map.png")
+    elif mode == "CMYK":
+        path = tmp_path / "a.jpg"
+        Image.fromarray(rng.integers(0, 256, (30, 40, 4), dtype=np.uint8), "CMYK").save(path)
+    else:
+        picture = Image.fromarray(rng.integers(0, 256, (30, 40, 4), dtype=np.uint8)).convert(mode)
+        picture.save(path, **({"transparency": 3} if mode == "P" else {}))
+    cache = open_cache([_own(tmp_path, path, density)], CacheSettings((30, 40), (30, 40)), tmp_path / "cache")
+    np.testing.assert_array_equal(cache.image(0), read_photo(path).pixels)
+    assert cache.native_size(0) == (30, 40)
+
+
+@pytest.mark.parametrize(("orientation", "shape"), [(3, (40, 30)), (6, (30, 30)), (6, (40, 30))])
+def test_a_turned_picture_is_refused_where_nothing_shows_what_x_and_y_are(
+    tmp_path: Path, orientation: int, shape: tuple[int, int]
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    path = _saved(pixels, tmp_path / "a.png", orientation)
+    upright = shape if orientation == 3 else shape[::-1]
+    density = _saved(np.arange(upright[0] * upright[1]).reshape(upright).astype(np.uint8), tmp_path / "map.png")
+    shown = 3.0 if upright == (30, 40) else density
+    with pytest.raises(DataError, match="1 pictures that EXIF data turn, so that x and y are in doubt"):
+        open_cache([_own(tmp_path, path, shown)], CacheSettings((30, 40), (30, 40)), tmp_path / "cache")
+
+
+def test_what_is_no_file_is_named_before_any_is_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "gone.png").symlink_to("nowhere")
+    pairs = [_own(tmp_path, tmp_path / name) for name in ("pipe.png", "gone.png")]
+    with pytest.raises(DataError) as caught:
+        open_cache(pairs, SETTINGS, tmp_path / "cache")
+    assert f"1 links that lead nowhere: {tmp_path.name}/gone.png" in str(caught.value)
+    assert f"1 pipes or devices where a file is expected: {tmp_path.name}/pipe.png" in str(caught.value)
 
 
 def test_a_damaged_cache_says_which_folder_to_delete(copied_root: Path, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def test_a_point_between_pixels_belongs_to_the_pixel_it_lies_in(tmp_path: Path) 
     assert places(found(tmp_path, content).pairs[0]) == [(39, 0)]
     content["fixations"]["counted_from"] = 1
     assert "6 of 6" not in (message := refused(tmp_path, content))
-    assert "cat (2 of 2, first x=38, y=-1 in 40x30)" in message
+    assert "cat (2 of 2, first x=39, y=-1 in 40x30)" in message
 
 
 def test_two_people_may_look_at_one_pixel_where_a_table_tells_the_place_alone(tmp_path: Path) -> None:
@@ -154,7 +155,7 @@ def test_everything_wrong_with_the_files_is_said_at_once(tmp_path: Path) -> None
     for said in (
         "1 pictures with more than data.max_pixels=10000 pixels: images/large.png",
         "1 images that differ in their ending alone: unseen",
-        "1 files that cannot be read: images/broken.png",
+        "1 files that are no pictures: images/broken.png",
         "1 pictures that EXIF data turn, so that x and y are in doubt (save them upright): images/turned.jpg",
         "1 rows of texts.csv with a second text for an image: line 3", "1 rows of texts.csv without a text: line 4",
         "1 names in texts.csv that are no image's: cow", "1 names in fixations.csv that are no image's: bird",
@@ -190,11 +191,29 @@ def test_a_table_that_cannot_be_read_is_named(tmp_path: Path, written: bytes | N
     assert "1 tables that cannot be read: texts.csv (" in refused(tmp_path, content)
 
 
-def test_a_row_that_repeats_another_is_refused_where_rows_tell_more_than_the_place(tmp_path: Path) -> None:
+def test_who_looks_twice_at_one_pixel_counts_twice(tmp_path: Path) -> None:
     content = write(tmp_path)
     points = [(name, condition, 5, 6, "p1") for name in IMAGES for condition in content["conditions"]]
     write_table(tmp_path / "fixations.csv", ("image", "condition", "x", "y", "who"), [*points, points[0]])
-    assert "1 rows of fixations.csv that repeat another: line 8" in refused(tmp_path, content)
+    pairs = found(tmp_path, content).pairs
+    assert sorted(len(places(pair)) for pair in pairs) == [1] * 5 + [2]
+
+
+def test_a_text_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    content = write(tmp_path)
+    write_table(tmp_path / "texts.csv", ("image", "text"), [(name, "read") for name in (*IMAGES, IMAGES[0])])
+    assert "1 rows of texts.csv that repeat another: line 5" in refused(tmp_path, content)
+
+
+@pytest.mark.parametrize(("x", "pixel"), [("0.5", 0), ("0.7", 0), ("1.49", 0), ("1.5", 1), ("40.4", 39)])
+def test_counted_from_one_a_pixel_reaches_half_a_pixel_to_either_side_of_its_number(
+    tmp_path: Path, x: str, pixel: int
+) -> None:
+    content = write(tmp_path)
+    content["fixations"]["counted_from"] = 1
+    points = [(name, condition, x, "1") for name in IMAGES for condition in content["conditions"]]
+    write_table(tmp_path / "fixations.csv", ("image", "condition", "x", "y"), points)
+    assert places(found(tmp_path, content).pairs[0]) == [(pixel, 0)]
 
 
 def test_texts_without_fixations_are_named(tmp_path: Path) -> None:
@@ -290,3 +309,31 @@ def test_points_in_a_table_that_change_lead_to_other_arrays(tmp_path: Path) -> N
         pairs = found(tmp_path, content | {"density": {"sigma_pixels": sigma}}).pairs
         folders.add(open_cache(pairs, SETTINGS, tmp_path / "cache").folder)
     assert len(folders) == 3
+
+
+def test_what_is_no_picture_is_named_among_the_images(tmp_path: Path) -> None:
+    content = write(tmp_path)
+    os.mkfifo(tmp_path / "images" / "pipe.png")
+    (tmp_path / "images" / "gone.png").symlink_to("nowhere")
+    (tmp_path / "images" / "folder.png").mkdir()
+    (tmp_path / "images" / os.fsdecode(b"odd\xff.png")).write_bytes((tmp_path / "images" / "cat.png").read_bytes())
+    message = refused(tmp_path, content)
+    for said in (
+        "1 pipes or devices where a picture is expected: images/pipe.png",
+        "1 links that lead nowhere: images/gone.png",
+        "1 folders where a picture is expected: images/folder.png",
+        "1 names that are not UTF-8: odd\\udcff",
+    ):
+        assert said in message
+    message.encode()
+
+
+def test_a_folder_with_brackets_is_no_pattern_and_names_may_be_in_any_unicode_form(tmp_path: Path) -> None:
+    root = tmp_path / "data [v2]"
+    root.mkdir()
+    content = write(root, images="images/**/*.png")
+    (root / "images" / "cat.png").rename(root / "images" / "chatt\u0065\u0301.png")
+    for name in ("texts.csv", "fixations.csv"):
+        text = (root / name).read_text(encoding="utf-8")
+        (root / name).write_text(text.replace("cat", "chatt\u00e9"), encoding="utf-8")
+    assert "chatt\u0065\u0301" in {pair.image_id for pair in found(root, content).pairs}

@@ -115,7 +115,7 @@ def test_everything_wrong_with_a_description_is_said_at_once(tmp_path: Path) -> 
         ({"density": {"sigma_pixels": 1, "sigma_degrees": 1}}, "sigma_pixels, or sigma_degrees with pixels_per_degree"),
         ({"fixations": {"table": "a.csv", "files": "b"}}, "fixations.table or fixations.files, one of them"),
         ({"fixations": None}, "fixations.table or fixations.files, one of them"),
-        ({"fixations": {"files": "a/{image}.jpg"}}, "an ending of .png, .npy, .csv, .mat"),
+        ({"fixations": {"files": "a/{image}.jpg"}}, "an ending of .png, .bmp, .tif, .tiff, .npy, .csv, .mat"),
         ({"fixations": {"files": "a/{image}.png"}}, "{condition} in it"),
         ({"fixations": {"files": "a", "counted_from": 1}}, "go with fixations.table only: fixations.counted_from"),
         ({"texts": None}, "texts (of described)"),

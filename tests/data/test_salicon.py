@@ -7,6 +7,7 @@ from PIL import Image
 from saltext.data import CacheSettings, open_cache
 from saltext.data.salicon import find_salicon
 from saltext.errors import DataError
+from saltext.evaluation.folders import open_data
 from tests.data.made_up_layouts import write_salicon
 from tests.data.test_files import write_mat
 
@@ -80,3 +81,27 @@ def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
 def test_a_folder_without_the_layout_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"expected the folders images/\{train,val\}.*SALICON_DATA"):
         find_salicon(tmp_path)
+
+
+def test_what_trains_is_scored_by_the_same_reader(tmp_path: Path) -> None:
+    write_salicon(tmp_path)
+    pair = find_salicon(tmp_path).pairs[0]
+    write_mat(pair.fixations, [[(1, 1), (65, 3), (64, 48)], [(0, 5)]], SIZE)
+    found = find_salicon(tmp_path)
+    cache = open_cache(found.pairs, SETTINGS, tmp_path / "cache")
+    scored = open_data(tmp_path, "auto", lambda things, _, __: things)
+    assert [one.name for one in scored.truth.pairs] == [one.name for one in found.pairs]
+    assert set(scored.parts) == {"train", "val"}
+    for place in range(len(cache)):
+        np.testing.assert_array_equal(cache.points(place), scored.truth.points(place))
+        np.testing.assert_array_equal(cache.native_density(place), scored.truth.native_density(place))
+
+
+def test_the_kinds_of_files_that_are_scored_train_as_well(tmp_path: Path) -> None:
+    write_salicon(tmp_path)
+    pair = find_salicon(tmp_path).pairs[0]
+    mask = np.zeros(SIZE, np.uint8)
+    mask[3, 4] = 255
+    pair.fixations.unlink()
+    Image.fromarray(mask).save(pair.fixations.with_suffix(".BMP"))
+    assert open_cache(find_salicon(tmp_path).pairs, SETTINGS, tmp_path / "cache").points(0).tolist() == [[3, 4]]

@@ -12,8 +12,8 @@ from PIL import Image
 from saltext.errors import ConfigError
 
 if TYPE_CHECKING:
+    from saltext.images import Photo
     from saltext.prediction.model import Density, Model
-    from saltext.prediction.photos import Photo
     from saltext.prediction.texts import Reading
 
 

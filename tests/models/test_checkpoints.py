@@ -235,3 +235,22 @@ def test_a_published_transalnet_loads_strictly_and_fails_by_name_elsewhere(
     torch.save(state | {"decoder.conv8.weight": torch.ones(1)}, tmp_path / "published.pth")
     with pytest.raises(CheckpointError, match=r"1 left over: decoder\.conv8\.weight"):
         load_weights(network, tmp_path / "published.pth")
+
+
+@pytest.mark.parametrize("nest", [None, "state_dict", "model", "model_state_dict", "weights"])
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "net.", "model.", "module._orig_mod.net.", "generator."])
+def test_a_prefix_that_all_names_share_is_taken_off(tmp_path: Path, prefix: str, nest: str | None) -> None:
+    network, other = (nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)) for _ in range(2))
+    state = {prefix + key: value for key, value in network.state_dict().items()}
+    torch.save(state if nest is None else {nest: state, "epoch": 3}, tmp_path / "w.pth")
+    load_weights(other, tmp_path / "w.pth")
+    assert all(torch.equal(value, other.state_dict()[key]) for key, value in network.state_dict().items())
+
+
+def test_names_that_are_the_networks_own_keep_what_looks_like_a_prefix(tmp_path: Path) -> None:
+    network = nn.ModuleDict({"net": nn.ModuleDict({"net": nn.Linear(2, 2)})})
+    torch.save({**network.state_dict()}, tmp_path / "w.pth")
+    load_weights(network, tmp_path / "w.pth")
+    torch.save({f"other.{key}": value for key, value in network["net"].state_dict().items()}, tmp_path / "v.pth")
+    with pytest.raises(CheckpointError, match="2 missing"):
+        load_weights(network, tmp_path / "v.pth")

@@ -153,7 +153,7 @@ def test_everything_wrong_is_said_at_once(photos: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "it has no rows"),
+        (b"", "cannot be read"),
         (b"image,text\n", "it has no rows"),
         (b"picture,text\na.png,x\n", "without image"),
         (b"image,text\na.png,\xff\xfe\n", "cannot be read"),
@@ -163,6 +163,36 @@ def test_a_table_that_is_none_is_refused(tmp_path: Path, content: bytes, said: s
     (tmp_path / "texts.csv").write_bytes(content)
     assert said in wrong(table=tmp_path / "texts.csv")
     assert "cannot be read" in wrong(table=tmp_path / "none.csv")
+
+
+def test_a_folder_with_brackets_is_no_pattern(photos: Path) -> None:
+    folder = photos / "data[1]"
+    folder.mkdir()
+    for where in (folder, photos / "data1"):
+        where.mkdir(exist_ok=True)
+        Image.new("RGB", (4, 4)).save(where / "one.png")
+    faults = Faults()
+    (request,) = requests([f"{photos}/data[[]1]/*.png"], ["x"], None, faults)
+    assert request.image == folder / "one.png"
+    (request,) = requests([f"{folder}/*.png"], ["x"], None, faults)
+    assert request.image == folder / "one.png"
+
+
+def test_a_name_in_another_unicode_form_is_the_same_name(photos: Path) -> None:
+    Image.new("RGB", (4, 4)).save(photos / "cafe\u0301.png")
+    (photos / "texts.csv").write_text('Image;TEXT\ncaf\u00e9.png;"a; b"\n', encoding="utf-8-sig")
+    (request,) = requests([], [], photos / "texts.csv", Faults())
+    assert request.image == photos / "cafe\u0301.png"
+    assert request.readings[0].text == "a; b"
+
+
+def test_a_picture_that_is_not_there_is_called_as_it_was_given() -> None:
+    assert "files that are not there: nothere.jpg\n" in wrong("nothere.jpg")
+
+
+def test_links_to_nothing_in_a_folder_are_told(photos: Path) -> None:
+    (photos / "gone.png").symlink_to(photos / "nowhere.png")
+    assert f"1 links that lead nowhere: {photos}/gone.png" in wrong(str(photos))
 
 
 def test_links_in_circles_are_refused(tmp_path: Path) -> None:

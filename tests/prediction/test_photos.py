@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saltext.data.files import UnusableError
+from saltext.errors import UnusableError
 from saltext.prediction.photos import open_photo
 
 CORNERS = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[255, 255, 0], [0, 255, 255], [255, 0, 255]]], np.uint8)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from saltext.data.files import UnusableError
+from saltext.errors import UnusableError
 from saltext.models.text import TextFeatures, TinyText
 from saltext.prediction.texts import MAX_CHARACTERS, characters_read, checked, means_something
 

@@ -1,5 +1,6 @@
 """What the studies' files say, and what is wrong with a file that says something else."""
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -165,3 +166,12 @@ def test_everything_wrong_with_a_file_is_said_at_once(tmp_path: Path, changes: d
         read_study(written(tmp_path, **changes))
     for word in said:
         assert word in str(caught.value)
+
+
+def test_an_installed_package_carries_every_published_value() -> None:
+    root = Path(__file__).resolve().parents[2]
+    carried = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    included = carried["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    read = {file for name in ("expected.yaml", "published.csv") for file in (root / "experiments").glob(f"*/{name}")}
+    names = {file.relative_to(root).as_posix() for file in {*read, root / "experiments" / "tolerance.yaml"}}
+    assert {name: f"saltext/_{name}" for name in names} | {"conf": "saltext/_conf"} == included

@@ -182,8 +182,7 @@ def _load(model: nn.Module, weights: str, tag: Config | None) -> None:
                 f"The weights {weights!r} cannot be fetched ({error}). Fetch them where there is a connection, and "
                 "give the file's path."
             ) from error
-    state = {key.removeprefix("module."): value for key, value in read_weights(path).items()}
-    load_state(model, state, str(path))
+    load_state(model, read_weights(path), str(path))
 
 
 def _image_size(model: Any) -> int:

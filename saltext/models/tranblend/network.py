@@ -8,7 +8,7 @@ from typing import Unpack
 from torch import Tensor, nn
 
 from saltext.errors import ConfigError
-from saltext.models.checkpoints import load_state, read_weights
+from saltext.models.checkpoints import load_state, read_weights, without_common_prefix
 from saltext.models.freezing import FixRates
 from saltext.models.network import check_inputs
 from saltext.models.text import TextEncoder
@@ -105,7 +105,7 @@ def load_published(network: TranSalNet, path: str | Path) -> None:
     Raises:
         CheckpointError: As :func:`saltext.models.checkpoints.load_weights`.
     """
-    state = read_weights(path)
+    state = without_common_prefix(network.state_dict(), read_weights(path))
     blends = any(key.startswith("decoder.blendnet.") for key in state)
     keep = ["text_encoder.*"] if blends else ["text_encoder.*", "decoder.blendnet.*"]
     blend = network.decoder.blendnet

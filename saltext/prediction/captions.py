@@ -1,0 +1,88 @@
+"""Texts above pictures: as wide as the picture, and a few lines at most."""
+
+from collections.abc import Iterator
+from functools import cache
+
+from matplotlib import font_manager
+
+_FONT = "DejaVu Sans"  # comes with matplotlib
+_UNKNOWN = "\N{WHITE SQUARE}"
+_FIXED = 64  # of the font's units of length, in a point
+MAX_LINES = 4
+
+
+def caption(text: str, width: float, size: float = 9, lines: int = MAX_LINES) -> str:
+    """A text in lines that are no wider than a picture, of which there are a few; what does not fit is cut with " …".
+
+    Characters that the font does not have are squares, and so is what cannot be printed.
+
+    Args:
+        text: Of any length; words may be longer than a line.
+        width: Of a line in points, 72 to an inch.
+        size: Of the letters, in points.
+        lines: At most.
+    """
+    wrapped: list[str] = []
+    room = int(lines * width)  # no letter is narrower than a point: the rest is cut anyway
+    for line in _lines(" ".join(printable(text[:room]).split()), width, size):
+        if len(wrapped) == lines:
+            wrapped[-1] = _cut(wrapped[-1], width - _width(" …", size), size)
+            wrapped[-1] += " …"
+            break
+        wrapped.append(line)
+    return "\n".join(wrapped)
+
+
+def quoted(text: str) -> str:
+    """A text that was read, in quotation marks, or that there was none."""
+    return f"“{text}”" if text else "(no text)"
+
+
+def printable(text: str) -> str:
+    """The text with a square for each character the font does not have."""
+    return "".join(letter if letter.isspace() or ord(letter) in _known() else _UNKNOWN for letter in text)
+
+
+def _lines(text: str, width: float, size: float) -> Iterator[str]:
+    line = ""
+    for word in text.split(" "):
+        longer = f"{line} {word}" if line else word
+        if _width(longer, size) <= width:
+            line = longer
+            continue
+        if line:
+            yield line
+        while _width(word, size) > width:
+            start = _cut(word, width, size)
+            yield start
+            word = word[len(start) :]
+        line = word
+    yield line
+
+
+def _cut(text: str, width: float, size: float) -> str:
+    """As much of a text's beginning as fits, at least a character."""
+    reached = 0.0
+    for place, letter in enumerate(text):
+        reached += _advance(letter) * size
+        if reached > width:
+            return text[: max(place, 1)]
+    return text
+
+
+def _width(text: str, size: float) -> float:
+    return sum(map(_advance, text)) * size
+
+
+@cache
+def _advance(letter: str) -> float:
+    """The width of a letter in letters of one point."""
+    font = font_manager.get_font(font_manager.findfont(_FONT))
+    font.set_size(_FIXED, 72)
+    return float(font.load_char(ord(letter)).linearHoriAdvance) / 65536 / _FIXED
+
+
+@cache
+def _known() -> frozenset[int]:
+    font = font_manager.get_font(font_manager.findfont(_FONT))
+    return frozenset(font.get_charmap())

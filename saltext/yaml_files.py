@@ -1,0 +1,64 @@
+"""The reader of YAML files that anybody may have written: bounded in what it costs, and nothing but values."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+from omegaconf import OmegaConf
+
+from saltext.errors import UnusableError
+from saltext.images import check_file, reason
+
+MAX_BYTES = 2**17
+MAX_NODES = 20_000
+"""Keys and values, those that an alias repeats counted each time."""
+MAX_DEPTH = 40
+
+_KIND = "files that cannot be read as YAML"
+
+
+def read_yaml(path: Path) -> Any:
+    """The values in a YAML file, interpolations not resolved: an OmegaConf container, or None of an empty file.
+
+    Raises:
+        UnusableError: No file, larger or deeper than the bounds above, or no YAML.
+    """
+    check_file(path)
+    if path.stat().st_size > MAX_BYTES:
+        raise UnusableError(
+            _KIND, f"it has more than {MAX_BYTES // 2**10} KiB; long lists belong in tables of their own"
+        )
+    try:
+        _check_extent(path.read_text(encoding="utf-8-sig"))
+        return OmegaConf.load(path)
+    except UnusableError:
+        raise
+    except yaml.MarkedYAMLError as error:
+        where = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
+        raise UnusableError(_KIND, f"{error.problem or reason(error)}{where}".replace("\n", " ")) from error
+    except Exception as error:  # of the parser, and of Python's numbers and dates
+        raise UnusableError(_KIND, reason(error)) from error
+
+
+def _check_extent(text: str) -> None:
+    """Raise an UnusableError where aliases repeat themselves to too much, before anything is made of the text."""
+    extents: dict[str, int] = {}  # anchor -> number of nodes below it
+    open_nodes: list[tuple[str | None, int]] = []  # their anchors, and the number of nodes before them
+    count = 0
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        if isinstance(event, yaml.AliasEvent):
+            count += extents.get(event.anchor, MAX_NODES)  # inside itself it has no end
+        elif isinstance(event, yaml.ScalarEvent):
+            count += 1
+            if event.anchor is not None:
+                extents[event.anchor] = 1
+        elif isinstance(event, yaml.CollectionStartEvent):
+            extents.pop(event.anchor, None)
+            open_nodes.append((event.anchor, count))
+            count += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = open_nodes.pop()
+            if anchor is not None:
+                extents[anchor] = count - before
+        if count > MAX_NODES or len(open_nodes) > MAX_DEPTH:
+            raise UnusableError(_KIND, f"it has more than {MAX_NODES} values, or more than {MAX_DEPTH} levels")
