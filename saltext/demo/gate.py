@@ -56,7 +56,7 @@ _PAGES = frozenset(
         ),
     )
 )
-_FOLDERS = ("/assets/", "/static/", "/svelte/", f"{_API}/call/", f"{_API}/heartbeat/", f"{_API}/file=/")
+_FOLDERS = ("/assets/", "/static/", "/svelte/", *(f"{_API}/{name}/" for name in ("call", "heartbeat", "run", "file=")))
 _SAFE = ("GET", "HEAD")
 _KEYS = ("path", "url")  # of a file, as a browser sends it
 
