@@ -159,7 +159,7 @@ def test_a_frozen_tower_may_be_kept_in_lower_precision(tiny_clip: Build, weights
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"name": "ViT-B-3"}, "no model 'ViT-B-3'. Close names: .*ViT-B-32"),
+        ({"name": "ViT-B-3"}, "no model 'ViT-B-3' .did you mean 'ViT-B-32'"),
         ({"name": "coca_ViT-B-32"}, "no plain CLIP, it also has custom_text, .*embed_cls"),
         ({"name": "roberta-ViT-B-32"}, "hf_model_name"),
         ({"name": "ViT-B-32", "weights": "laion"}, "no tag of ViT-B-32. Its tags: openai, laion400m_e31"),
