@@ -260,7 +260,7 @@ def _random(found: Sequence[Job]) -> list[str]:
     jobs_of: dict[str, list[str]] = {}
     for job in found:
         try:
-            cfg = record(job.folder)
+            cfg = record(job.folder, ("checkpoint", "model"))
         except SaltextError as error:
             _log.warning("%s", error)
             continue

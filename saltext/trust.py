@@ -254,7 +254,8 @@ def parsed(text: str, source: Path) -> Any:
                 )
         value = yaml.load(text, Loader=get_yaml_loader())  # noqa: S506  OmegaConf's subclass of the safe one
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a number of thousands of digits
-        raise DamagedFileError(f"{source} cannot be read as a configuration: {error}") from error
+        said = " ".join(str(error).split())
+        raise DamagedFileError(f"{source} cannot be read as a configuration: {said}") from error
     strange = [leaf for _, leaf in _leaves(value, ()) if not isinstance(leaf, str | int | float | None)]
     if strange:
         raise DamagedFileError(
@@ -274,8 +275,8 @@ def mapping(text: str, source: Path) -> dict[str, Any]:
         values = parsed(text, source)
     except DamagedFileError as error:
         raise DamagedFileError(f"{error}. {way_out}") from error
-    if values is None or isinstance(values, str):  # of a text alone, a name without a value
-        values = {} if values is None else {values: None}
+    if isinstance(values, str):  # of a text alone, a name without a value
+        values = {values: None}
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in _keys(values)):
         raise DamagedFileError(f"{source} cannot be read as a configuration: names with values expected. {way_out}")
     return values

@@ -349,13 +349,18 @@ def test_resume_latest_says_which_run_it_continues(
     assert saltext("resume=latest") == 0
     assert len(saltext.started) == 1
     assert f"continuing {folder.root}" in capsys.readouterr().out
-    assert "found 1 finished" in str(saltext("resume=latest"))
-    assert "seed=2" in str(saltext("resume=latest", "seed=2"))
+    assert saltext("resume=latest") == 2
+    assert "found 1 finished" in capsys.readouterr().err
+    assert saltext("resume=latest", "seed=2") == 2
+    assert "seed=2" in capsys.readouterr().err
 
 
-def test_a_run_that_is_running_cannot_be_resumed(saltext: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_is_running_cannot_be_resumed(
+    saltext: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = make_run(RunFolder(saltext.outputs / "run" / "a"))
     monkeypatch.setattr(sys, "argv", ["saltext", f"resume={folder.root}"])
-    with held(folder, wait=False), pytest.raises(SystemExit, match="Another process"):
+    with held(folder, wait=False), pytest.raises(SystemExit, match="2"):
         main()
+    assert "Another process" in capsys.readouterr().err
     assert saltext.started == []

@@ -61,7 +61,7 @@ def run(
         rows = [table(scores, label, seed, first)]
         rows += [table(baseline, "centre prior", seed, first)] if baseline else []
         pd.concat(rows).to_csv(part.scores, index=False)
-        folder.result.write_text(json.dumps({"label": label, "seconds": 120}))
+        folder.result.write_text(json.dumps({"label": label, "seconds": 120, "test": {}}))
     if variants:
         others = [table(of, label, seed, first).assign(variant=name) for name, of in variants.items()]
         pd.concat(others).query("protocol == 'standard'").to_csv(part.text_effect_scores, index=False)

@@ -21,7 +21,7 @@ def write_run(folder: Path, label: str, cc: list[float], seed: int = 1) -> None:
     ours = pd.DataFrame({**common, "model": label, "cc": cc})
     prior = pd.DataFrame({**common, "model": "centre prior", "cc": [0.3, 0.3]})
     pd.concat([ours, prior]).to_csv(folder / "scores.csv", index=False)
-    (folder / "result.json").write_text(json.dumps({"label": label}))
+    (folder / "result.json").write_text(json.dumps({"label": label, "seconds": 1, "test": {}}))
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_ids_keep_their_zeros_and_an_empty_text_stays_a_text(study: Path) -> Non
 
 
 def test_a_folder_without_finished_runs_is_an_error_that_says_so(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no result\.json"):
+    with pytest.raises(ConfigError, match=r"no whole result\.json"):
         collect(tmp_path)
 
 

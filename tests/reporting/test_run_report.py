@@ -123,8 +123,7 @@ def test_a_run_leaves_its_tables_its_curves_and_how_its_maps_follow_the_text(
     write_tables(RunFolder(tmp_path), scores(data), "By hand.", None)
     written = {path.name for path in tmp_path.iterdir() if path.is_file()}
     assert written == {
-        "scores.csv", "text_effect.csv", "table.md", "text_effect.md", "text_swap.csv", "text_swap.md",
-        "curves.csv", "curves.png",
+        "table.md", "text_effect.md", "text_swap.csv", "text_swap.md", "curves.csv", "curves.png", "rows.json",
     }  # fmt: skip
 
 
@@ -132,4 +131,4 @@ def test_a_run_without_epochs_and_without_texts_leaves_its_tables_alone(
     data: SyntheticDataModule, tmp_path: Path
 ) -> None:
     write_tables(RunFolder(tmp_path), RunScores(scores(data).pairs, pd.DataFrame()), "By hand.", None)
-    assert {path.name for path in tmp_path.iterdir()} == {"scores.csv", "table.md"}
+    assert {path.name for path in tmp_path.iterdir()} == {"table.md"}

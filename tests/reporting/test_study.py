@@ -44,7 +44,7 @@ def written(tmp_path: Path) -> Path:
 
 def test_a_study_is_a_table_a_figure_and_a_page(written: Path) -> None:
     assert {path.name for path in written.iterdir()} == {
-        "results.md", "results.csv", "results.html", "scores.csv.gz", "curves.png", "curves.csv"
+        "results.md", "results.csv", "results.html", "scores.csv.gz", "curves.png", "curves.csv", "rows.json"
     }  # fmt: skip
     assert (written / "curves.png").read_bytes().startswith(PNG)
     assert pd.read_csv(written / "results.csv")["verdict"].tolist() == ["within tolerance", "above"]
