@@ -38,6 +38,7 @@ TRAINER = {"accelerator": "standin", "strategy": "standin"}
 """What a trainer is given, by argument or configuration."""
 
 _META = torch.device("meta")
+_MEMORY = 2**30  # bytes that are free
 _aten = torch.ops.aten
 
 _BETWEEN_DEVICES = {_aten.copy_.default, _aten._foreach_copy_.default}
@@ -279,6 +280,10 @@ def device(kind: str = "cuda") -> Iterator[torch.device]:
         with (
             mock.patch.object(torch.inference_mode, "__enter__", _without_gradient),
             mock.patch.object(torch.inference_mode, "__exit__", _with_gradient_again),
+            mock.patch.object(torch.cuda, "get_device_name", return_value="stand-in"),
+            mock.patch.object(torch.cuda, "mem_get_info", return_value=(_MEMORY, _MEMORY)),
+            mock.patch.object(torch.mps, "recommended_max_memory", return_value=_MEMORY),
+            mock.patch.object(torch.mps, "driver_allocated_memory", return_value=0),
             _Names(name),
             _Kernels(name),
         ):

@@ -38,7 +38,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_family_trains_is_scored_and_predicts_on_a_gpu(family: str, tmp_path: Path, shared: Path) -> None:
     with standin.device("cuda"):
         folder = trained(tmp_path, shared, f"model={family}")
-        again = evaluate(configuration(folder, OmegaConf.create({})), folder)
+        again = evaluate(configuration(folder, OmegaConf.create({})).cfg, folder)
         assert largest_difference(read_scores(folder.scores), again.pairs) < 1e-6
         if family != "baselines":
             model = saltext.load(folder.root, device="cuda")

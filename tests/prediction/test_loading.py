@@ -15,7 +15,7 @@ import torch
 from omegaconf import OmegaConf
 
 import saltext
-from saltext.errors import CheckpointError, ConfigError, SaltextError
+from saltext.errors import SaltextError
 from saltext.models.packaged import EFFICIENTNET_LITE0, EFFICIENTNET_LITE2, MINILM, WeightPackage
 from saltext.prediction import loading
 from saltext.run_folder import RunFolder
