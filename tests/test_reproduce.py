@@ -66,7 +66,7 @@ class Launched:
         warmup = folder.stage("warmup")
         warmup.checkpoints.mkdir(parents=True)
         warmup.best.touch()
-        warmup.finished_stage.touch()
+        warmup.finished_stage.write_text('{"tasks": ["pure"]}')
         Job(folder, self.sweep, number, (f"+experiment={name}", f"seed={seed}")).write()
 
 

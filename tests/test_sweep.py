@@ -180,14 +180,14 @@ def test_every_launcher_runs_two_ranks_beside_a_job_that_fails(outputs: Path, la
         pytest.importorskip(plugin, reason="the extras parallel and slurm bring it")
     folder, records = outputs / launcher, outputs / f"ranks-{launcher}"
     done = sweep(
-        outputs, f"name={launcher}", f"hydra/launcher={launcher}", "data.split_seed=-1,0", "trainer=ddp",
+        outputs, f"name={launcher}", f"hydra/launcher={launcher}", "data.batch_size=9999,4", "trainer=ddp",
         "trainer.devices=2", "+callbacks.ranks._target_=tests.ranks.RankRecord", f"+callbacks.ranks.folder={records}",
         "-m",
     )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
     if launcher != "submitit_local":  # whose jobs speak into files
         assert "job 0 failed" in done.stderr
-    assert "Job 0 failed (data.split_seed=-1): status 1, error: values that are too small" in done.stdout
+    assert "Job 0 failed (data.batch_size=9999): status 1, error: data.batch_size=9999 is larger" in done.stdout
     assert list(summary(folder)["status"]) == ["failed", "finished"]
 
     ranks = [json.loads((records / f"{rank}.json").read_text()) for rank in (0, 1)]

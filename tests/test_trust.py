@@ -1,5 +1,6 @@
 """Folders of strangers, and one's own classes: what runs, what is written, who is asked, watched by an audit hook."""
 
+import io
 import json
 import logging
 import os
@@ -8,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -152,13 +153,14 @@ def watched(folder: RunFolder, command: Callable[..., None], *more: str) -> str:
     allowed = (folder.root, Path("outputs"), Path(tempfile.gettempdir()))
     WATCH.seen, WATCH.allowed = [], tuple(path.resolve() for path in allowed)
     WATCH.on = True
-    said = ""
+    said, terminal = "", io.StringIO()
     try:
-        command(folder.root, *more)
+        with redirect_stderr(terminal):
+            command(folder.root, *more)
     except SaltextError as error:
         said = str(error)
     except SystemExit as error:
-        said = "" if error.code in (None, 0) else str(error.code)
+        said = "" if error.code in (None, 0) else f"{terminal.getvalue()}{error.code}"
     finally:
         WATCH.on = False
     assert WATCH.seen == []
