@@ -42,7 +42,7 @@ def measure(folder: Path, epochs: int, steps: int, batches: int, overrides: list
     cfg = OmegaConf.masked_copy(whole, [key for key in whole if key != "hydra"])
     OmegaConf.resolve(cfg)
     with open_dict(cfg):
-        cfg.trainer |= {"limit_train_batches": steps or 1.0, "limit_val_batches": batches or 1.0}
+        cfg.trainer.update({"limit_train_batches": steps or 1.0, "limit_val_batches": batches or 1.0})
         cfg.callbacks = {}
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     module, data = build.module(cfg), build.datamodule(cfg)
