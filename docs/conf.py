@@ -39,7 +39,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(abc|collections|pathlib|types|typing|logging|random|enum|functools)\..*"),
     (r"py:.*", r"(torch|torchmetrics|lightning|numpy|pandas|omegaconf|PIL|transformers|tokenizers|timm)\..*"),
-    (r"py:class", r"Tensor"),
+    (r"py:class", r"Tensor|Figure|pd\.DataFrame"),
     # Type variables and private types, and what is left of a signature with a default that is no expression.
     (r"py:class", r"saltext\..*\.(_\w+|\w+T)|dict\[str"),
 ]
@@ -58,9 +58,10 @@ apidoc_modules = [
         "exclude_patterns": [
             f"../saltext/{name}"
             for name in (
-                "benchmarks", "demo", "reporting", "console.py", "evaluate.py", "export.py", "jobs.py", "launch.py",
-                "locks.py", "places.py", "predict.py", "provenance.py", "report.py", "reproduce.py", "run.py",
-                "score.py", "sweep.py", "tracking.py", "watched.py", "worker.py",
+                "benchmarks", "demo", "reporting", "composition.py", "console.py", "evaluate.py", "export.py",
+                "jobs.py", "launch.py", "locks.py", "places.py", "predict.py", "preflight.py", "provenance.py",
+                "report.py", "reproduce.py", "run.py", "schema.py", "score.py", "signatures.py", "sweep.py",
+                "tracking.py", "watched.py", "worker.py", "data/loading.py", "data/paths.py",
             )
         ],
     }

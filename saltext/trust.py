@@ -84,7 +84,7 @@ class Configuration:
     not_followed: Mapping[str, Any] = field(default_factory=dict)
 
     def remark(self) -> str:
-        """A sentence on :attr:`not_followed`; empty if everything was followed."""
+        """A sentence on ``not_followed``; empty if everything was followed."""
         said = ", ".join(f"{key}={value!r:.80}" for key, value in self.not_followed.items())
         return (
             said
