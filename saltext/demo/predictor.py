@@ -57,7 +57,7 @@ class Predictor:
 
     Args:
         load: Gives the model. Called in the process, so it can be pickled.
-        timeout: Seconds that a question may take, once the model is loaded and what the question needs is imported.
+        timeout: Seconds that a question may take, once the model is loaded.
 
     Attributes:
         about: The model.
@@ -111,7 +111,6 @@ class Predictor:
         with suppress(ConnectionError):  # it has ended, as receiving will tell
             self._connection.send(question)
         try:
-            self._receive(_LOADING)  # it has the question: what that needs was imported
             answer: _Answer = self._receive(self._timeout)
         except PredictionError:
             self._loaded = False
@@ -165,7 +164,6 @@ def _serve(load: Callable[[], "Model"], connection: Connection) -> None:
             question = connection.recv()
         except EOFError:
             return
-        connection.send(None)
         connection.send(_reply(question, model))
 
 

@@ -68,11 +68,6 @@ def test_what_takes_too_long_is_stopped_and_the_next_question_is_answered(predic
     assert predictor.ask(stub.name) == "stub"
 
 
-def test_what_a_question_needs_to_import_does_not_count() -> None:
-    with Predictor(stub.load, timeout=1) as running:
-        assert running.ask(stub.SlowToArrive()) == "stub"
-
-
 def test_the_process_ends_with_the_pages_own_however_that_ends(tmp_path: Path) -> None:
     line = "import sys; from tests.demo import stub; stub.ask_and_sleep(sys.argv[1])"
     page = subprocess.Popen([sys.executable, "-c", line, str(tmp_path / "process")], cwd=ROOT)
