@@ -277,13 +277,13 @@ def _key(pairs: Sequence[Pair], settings: CacheSettings, digests: _Digests) -> s
 
 
 def _digest_files(pairs: Sequence[Pair], cache_dir: Path) -> _Digests:
-    """Content digest of every file, remembered between runs for as long as a file's size and times stay the same."""
+    """Content digest of every file, kept between runs for as long as a file's size and times stay the same."""
     root = pairs[0].image.parent.parent
     named = hashlib.blake2b(str(root.resolve()).encode(), digest_size=8).hexdigest()
     memory = cache_dir / f"digests-{named}.json"
     known = _known_digests(memory)
     seen: dict[tuple[int, int], str] = {}  # published copies of one image may be hard links
-    remembered: dict[str, list[Any]] = {}
+    found: dict[str, list[Any]] = {}
     digests: _Digests = {}
     for kind, path in _files(pairs):
         status = path.stat()
@@ -298,11 +298,11 @@ def _digest_files(pairs: Sequence[Pair], cache_dir: Path) -> _Digests:
         else:
             digest = _digest(path)
         digests[path] = seen[inode] = digest
-        remembered[name] = [*stamp, digest]
-    if remembered != known:
+        found[name] = [*stamp, digest]
+    if found != known:
         with suppress(OSError):  # a folder to read from alone, or a full disk: found again next time
             cache_dir.mkdir(parents=True, exist_ok=True)
-            write_json(memory, {"crc32": _crc(remembered), "files": remembered})
+            write_json(memory, {"crc32": _crc(found), "files": found})
     return digests
 
 

@@ -30,13 +30,13 @@ def test_any_folders_are_those_of_a_shell_and_hidden_ones_are_not(tmp_path: Path
 
 
 def test_links_are_followed_and_circles_end(tmp_path: Path) -> None:
-    touch(tmp_path / "root" / "a" / "one.png", tmp_path / "elsewhere" / "two.png")
+    touch(tmp_path / "top" / "a" / "one.png", tmp_path / "elsewhere" / "two.png")
     for name in ("x", "y"):
-        (tmp_path / "root" / name).symlink_to(tmp_path / "root")
-        (tmp_path / "root" / "a" / name).symlink_to(tmp_path / "root")
-    (tmp_path / "root" / "linked").symlink_to(tmp_path / "elsewhere")
-    assert names(f"{tmp_path}/root/**/*.png", tmp_path / "root") == ["a/one.png", "linked/two.png"]
-    assert len(list(folders_below(tmp_path / "root"))) == 3
+        (tmp_path / "top" / name).symlink_to(tmp_path / "top")
+        (tmp_path / "top" / "a" / name).symlink_to(tmp_path / "top")
+    (tmp_path / "top" / "linked").symlink_to(tmp_path / "elsewhere")
+    assert names(f"{tmp_path}/top/**/*.png", tmp_path / "top") == ["a/one.png", "linked/two.png"]
+    assert len(list(folders_below(tmp_path / "top"))) == 3
 
 
 @pytest.mark.parametrize("name", ["caf\u00e9.PNG", "cafe\u0301.png", "cafe\u0301.Png"])
