@@ -7,11 +7,12 @@ composed; those of a search are checked when they are proposed (:func:`saltext.j
 
 import copy
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeVar
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -26,12 +27,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from hydra.version import setbase
+from hydra.version import VersionBase, setbase
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from saltext import schema
 from saltext.errors import ConfigError, near
+
+_Result = TypeVar("_Result")
 
 _VERSION_BASE = "1.3"
 _GRID = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
@@ -99,31 +102,72 @@ def check_command(arguments: Sequence[str]) -> list[DictConfig]:
     args = get_args_parser().parse_args(list(arguments))
     if args.help or args.hydra_help or args.shell_completion or args.info or args.experimental_rerun:
         return []
-    with _loader(args.config_path, args.config_dir) as loader:
+    with _hydra(args.config_path, args.config_dir):
+        loader = GlobalHydra.instance().config_loader()
+        if not isinstance(loader, ConfigLoaderImpl):
+            raise TypeError(f"expected Hydra's own loader, got {type(loader).__name__}")
         command = _Command(loader, args.config_name or "config", args.overrides)
         return command.jobs(args.multirun)
 
 
+def is_single_run(arguments: Sequence[str], configurations: Sequence[DictConfig]) -> bool:
+    """Whether a command line asks for one run: not for a sweep, and not for a look at a configuration.
+
+    Args:
+        arguments: Hydra's.
+        configurations: What :func:`check_command` gave for them.
+    """
+    asks_to_see = get_args_parser().parse_args(list(arguments)).cfg
+    modes = [str(cfg.hydra.get("mode")) for cfg in configurations]
+    return not asks_to_see and len(modes) == 1 and not modes[0].endswith("MULTIRUN")
+
+
+def run_once(arguments: Sequence[str], task: Callable[[DictConfig], _Result]) -> _Result:
+    """Compose the configuration of one run and call a task with it, as ``hydra.main`` does, but in nobody's way.
+
+    What Hydra holds for the whole process is as it was afterwards, and what the task raises is raised.
+
+    Args:
+        arguments: Hydra's: overrides and options.
+        task: Is called once the run's folder is there.
+    """
+    args = get_args_parser().parse_args(list(arguments))
+    raised: list[Exception] = []
+
+    def watched(cfg: DictConfig) -> _Result | None:
+        try:
+            return task(cfg)
+        except Exception as error:  # Hydra would print that a job failed
+            raised.append(error)
+            return None
+
+    with _hydra(args.config_path, args.config_dir) as hydra:
+        done = hydra.run(config_name=args.config_name or "config", task_function=watched, overrides=args.overrides)
+    if raised:
+        raise raised[0]
+    result: _Result = done.return_value
+    return result
+
+
 @contextmanager
-def _loader(config_path: str | None, config_dir: str | None) -> Iterator[ConfigLoaderImpl]:
-    setbase(_VERSION_BASE)
+def _hydra(config_path: str | None, config_dir: str | None) -> Iterator[Hydra]:
+    """Hydra over this package's files; what it holds for the whole process is put back."""
     search_path = create_config_search_path(str(Path(config_path or config_folder()).absolute()))
     if config_dir is not None:
         folder = Path(config_dir).absolute()
         if not folder.is_dir():
             raise ConfigError(f"--config-dir: expected a folder, but {folder} is none")
         search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
+    before, composed = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
+    version = VersionBase.instance().getbase()
+    setbase(_VERSION_BASE)
     GlobalHydra.instance().clear()
-    before = HydraConfig.instance().cfg
     try:
-        Hydra.create_main_hydra2(task_name="saltext", config_search_path=search_path)
-        loader = GlobalHydra.instance().config_loader()
-        if not isinstance(loader, ConfigLoaderImpl):
-            raise TypeError(f"expected Hydra's own loader, got {type(loader).__name__}")
-        yield loader
+        yield Hydra.create_main_hydra2(task_name="saltext", config_search_path=search_path)
     finally:
-        HydraConfig.instance().cfg = before
-        GlobalHydra.instance().clear()
+        HydraConfig.instance().cfg = composed
+        GlobalHydra.instance().hydra = before
+        VersionBase.instance().version_base = version
 
 
 class _Command:

@@ -12,9 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
-from saltext.launch import is_first
+from saltext.errors import SaltextError
 
 _Thing = TypeVar("_Thing")
+
+MISTAKE = 2
+"""Exit status of a command that its user can mend."""
+
+INTERRUPTED = 130
+"""Exit status of a command that was ended by Ctrl-C, as shells have it."""
 
 PRINT_WIDTH = 260
 """Columns of a printed table where there is no terminal: a log file has no width, and a folded table is unreadable."""
@@ -31,6 +37,12 @@ _KNOWN = (
 
 
 _log = logging.getLogger(__name__)
+
+
+def is_first() -> bool:
+    """Whether this process is the one of its job that speaks and writes."""
+    return int(os.environ.get("RANK", "0")) == 0
+
 
 _IN_ASCII = {"↑": "^", "↓": "v", "→": "->", "–": "-", "−": "-", "±": "+-", "×": "x", "…": "...", "“": '"', "”": '"'}
 _REPLACES = "saltext_replaces"
@@ -117,13 +129,21 @@ class _LogFile(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """Do without the line, which is shown on the terminal."""
 
+    def close(self) -> None:
+        """Close the file; what a full disk does not take is lost."""
+        with suppress(OSError):
+            super().close()
 
-def log_to(path: Path) -> None:
-    """Send the suite's messages to the terminal and to a file, and warnings to the file as well.
 
-    Of several processes of one job, the first one speaks; the others are heard when something goes wrong.
+@contextmanager
+def logged_to(path: Path) -> Iterator[None]:
+    """Send the suite's messages to the terminal and to a file, and warnings and the error that ends it to the file.
+
+    Of several processes of one job, the first one speaks; the others are heard when something goes wrong. Afterwards,
+    the loggers are as they were.
     """
-    root = logging.getLogger("saltext")
+    root, of_warnings = logging.getLogger("saltext"), logging.getLogger("py.warnings")
+    before = root.level, root.propagate
     root.setLevel(logging.INFO if is_first() else logging.ERROR)
     root.propagate = False
     lines = _LogFile(path, encoding="utf-8")
@@ -133,7 +153,44 @@ def log_to(path: Path) -> None:
     for handler in (lines, terminal):
         root.addHandler(handler)
     logging.captureWarnings(True)
-    logging.getLogger("py.warnings").addHandler(lines)
+    of_warnings.addHandler(lines)
+    try:
+        yield
+    except SaltextError as error:
+        lines.handle(_record(f"error: {error}"))
+        raise
+    except Exception:
+        lines.handle(_record("the run failed", sys.exc_info()))
+        raise
+    finally:
+        logging.captureWarnings(False)
+        of_warnings.removeHandler(lines)
+        for handler in (lines, terminal):
+            root.removeHandler(handler)
+        lines.close()
+        root.setLevel(before[0])
+        root.propagate = before[1]
+
+
+def _record(message: str, raised: Any = None) -> logging.LogRecord:
+    return logging.LogRecord(__name__, logging.ERROR, __file__, 0, message, None, raised)
+
+
+@contextmanager
+def ending_in_words(interrupted: str = "interrupted") -> Iterator[None]:
+    """Around a command: a mistake of its user, and an interruption, end it with a line and the usual exit status.
+
+    Args:
+        interrupted: That line.
+    """
+    try:
+        yield
+    except SaltextError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(MISTAKE)
+    except KeyboardInterrupt:
+        print(interrupted, file=sys.stderr)
+        sys.exit(INTERRUPTED)
 
 
 def bar(things: Iterable[_Thing], what: str, total: int) -> Iterator[_Thing]:

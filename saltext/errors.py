@@ -53,6 +53,10 @@ class CheckpointError(SaltextError):
     """A weight file is missing, changed, or made for another network."""
 
 
+class FullDiskError(SaltextError):
+    """A disk, or a share of it, did not take what a run wrote."""
+
+
 class DamagedFileError(SaltextError):
     """A file that a run or a command left is missing, empty, cut, or not what was written."""
 

@@ -26,15 +26,17 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from saltext import build, preflight
-from saltext.console import log_to, not_essential, quiet_libraries, set_up_streams
+from saltext.console import ending_in_words, is_first, logged_to, not_essential, quiet_libraries, set_up_streams
 from saltext.data import Split
 from saltext.data.loading import lost_workers_said
 from saltext.errors import ConfigError, SaltextError
-from saltext.launch import INTERRUPTED, is_first, launch, processes
+from saltext.launch import launch, processes
 from saltext.models.checkpoints import load_weights
 from saltext.reporting import run_report
 from saltext.reporting.scores import metric_names, read_scores
 from saltext.run_folder import RunFolder
+from saltext.runs.environment import restart_with_environment
+from saltext.runs.process_state import restored
 from saltext.scoring import RunScores, combined, score_test, write_run_scores
 from saltext.stages import stages, weights_of
 from saltext.trust import TRUST, Configuration, literal, read, refuse_links
@@ -142,27 +144,22 @@ def main() -> None:
     if not arguments or {"-h", "--help"} & set(arguments):
         print(__doc__)
         return
-    try:
+    with ending_in_words("interrupted; nothing was written"):
         folder, weights, found = _arguments(arguments)
         cfg = found.cfg
         ranks = processes(cfg)
         if ranks > 1 and not is_launched():
             sys.exit(launch("saltext.evaluate", arguments, ranks))
         refuse_links(folder)
-        log_to(folder.root / "evaluation.log")
-        quiet_libraries()
-        if found.remark():
-            _log.info("%s", found.remark())
-        with lost_workers_said():
+        with restored(), logged_to(folder.root / "evaluation.log"), lost_workers_said():
+            quiet_libraries()
+            if found.remark():
+                _log.info("%s", found.remark())
             scores = evaluate(cfg, folder, weights, found.own)
-        if is_first():
-            _write(folder, scores, cfg, build.datamodule(cfg, found.own).published)
-    except SaltextError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+            if is_first():
+                _write(folder, scores, cfg, build.datamodule(cfg, found.own).published)
 
 
 if __name__ == "__main__":
+    restart_with_environment()
     main()

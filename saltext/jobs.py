@@ -13,7 +13,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -217,8 +217,10 @@ def run(cfg: DictConfig) -> float | None:
         cfg: The job's configuration.
 
     Returns:
-        See :func:`monitored`; None for a failed job of a sweep, so that the others go on. A failed single run ends
-        the process.
+        See :func:`monitored`; None for a failed job of a sweep, so that the others go on.
+
+    Raises:
+        SaltextError: A single run cannot be trained. In a sweep, see its summary.
     """
     if _beside_others():
         watch_front()
@@ -241,18 +243,26 @@ def _assist(cfg: DictConfig, folder: RunFolder) -> None:
 
 
 def _single(cfg: DictConfig, folder: RunFolder) -> float | None:
-    try:
-        with held(folder, wait=False):
-            code = start(folder, cfg, trust.recorded(cfg)) if _is_due(cfg, folder) else 0
-    except SaltextError as error:
-        sys.exit(f"error: {error}")
-    if code < 0:
-        name = signal.Signals(-code).name
-        print(f"error: the run was ended by {name} (the system does that where memory is short)", file=sys.stderr)
-        sys.exit(128 - code)
-    if code:
-        sys.exit(code)
+    with held(folder, wait=False):
+        try:
+            if _is_due(cfg, folder):
+                run_alone(folder, cfg, trust.recorded(cfg))
+        except SaltextError:
+            _remove_failed_start(folder)
+            raise
     return monitored(folder)
+
+
+def _remove_failed_start(folder: RunFolder) -> None:
+    """Leave nothing of a run that failed before it had its data, and nothing else was in its folder."""
+    ours = (folder.config, folder.trust, folder.provenance, folder.log, _lock(folder))
+    left = {path for path in folder.root.iterdir() if path.name != ".hydra"} - set(ours)
+    if not left:
+        shutil.rmtree(folder.root / ".hydra", ignore_errors=True)
+        for path in ours:
+            path.unlink(missing_ok=True)
+        with suppress(OSError):
+            folder.root.rmdir()
 
 
 def _of_sweep(cfg: DictConfig, job: Job) -> float | None:
@@ -349,6 +359,32 @@ def _forget(folder: RunFolder) -> None:
         path.unlink(missing_ok=True)
 
 
+def run_alone(folder: RunFolder, cfg: DictConfig, trusted: str | None) -> None:
+    """Run a folder's configuration: here if it asks for one process, or in the processes it asks for.
+
+    Args:
+        folder: The run's.
+        cfg: Its configuration.
+        trusted: See :func:`start`.
+
+    Raises:
+        SaltextError: Something a user can mend, if it runs here.
+        SystemExit: One of several processes failed, with its status.
+    """
+    if processes(cfg) * nodes(cfg) == 1:
+        from saltext.runs.train import train_folder  # brings Lightning, which nothing before it needs
+
+        train_folder(folder, None if trusted is None else trust.digest_of(trusted))
+        return
+    code = start(folder, cfg, trusted)
+    if code < 0:
+        name = signal.Signals(-code).name
+        print(f"error: the run was ended by {name} (the system does that where memory is short)", file=sys.stderr)
+        sys.exit(128 - code)
+    if code:
+        sys.exit(code)
+
+
 def start(folder: RunFolder, cfg: DictConfig, trusted: str | None) -> int:
     """Run a folder's configuration in processes of its own; see :func:`saltext.launch.launch`.
 
@@ -365,7 +401,7 @@ def start(folder: RunFolder, cfg: DictConfig, trusted: str | None) -> int:
     shared = cfg.trainer.accelerator != "cpu" and _beside_others()
     told = {} if trusted is None else {trust.STARTED_WITH: trust.digest_of(trusted)}
     with gpus_from_pool(ranks if shared else 0) as environment:
-        return launch("saltext.worker", [str(folder.root)], ranks, nodes(cfg), {**environment, **told})
+        return launch("saltext.runs.worker", [str(folder.root)], ranks, nodes(cfg), {**environment, **told})
 
 
 def _beside_others() -> bool:

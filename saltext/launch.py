@@ -18,9 +18,7 @@ from saltext import watched
 from saltext.errors import ConfigError
 from saltext.locks import locked
 from saltext.places import own_folder
-
-INTERRUPTED = 130
-"""Exit status of a command that was ended by Ctrl-C, as shells have it."""
+from saltext.runs.environment import wanted
 
 _GRACE = 3.0  # seconds a worker gets to end after it was asked to: whoever presses Ctrl-C waits for it
 _LOOPBACK = "127.0.0.1"
@@ -28,10 +26,6 @@ _DEFAULT_PORT = "29500"
 _RANKS = frozenset(
     ("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 )
-
-# glibc gives blocks of 32 MiB and more back to the system at once and pays for fresh pages at the next one; activations
-# on a CPU are such blocks.
-KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**28)}
 
 
 @contextmanager
@@ -191,7 +185,7 @@ def launch(
     # What another launcher left in the environment is not about the processes started here.
     inherited = {key: value for key, value in os.environ.items() if key not in _RANKS}
     threads = {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // ranks))} if ranks > 1 else {}
-    defaults = {**KEEP_MEMORY, **threads, **_meeting(ranks, machines)}
+    defaults = {**wanted(), **threads, **_meeting(ranks, machines)}
     given = {**defaults, **inherited, **(environment or {}), **watched.ENVIRONMENT}
     # Leaving the block closes the pipe, which ends ranks that torchrun left behind.
     with (
@@ -267,8 +261,3 @@ def _take(count: int, gpus: Sequence[str], folder: Path, held: ExitStack) -> lis
         except Timeout:
             continue
     return mine
-
-
-def is_first() -> bool:
-    """Whether this process is the one of its job that writes."""
-    return int(os.environ.get("RANK", "0")) == 0

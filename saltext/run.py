@@ -1,27 +1,30 @@
 """Train and score a text-guided saliency model: ``python -m saltext.run --help``.
 
-Hydra only composes here. Each job trains in a fresh process that knows nothing of Hydra (``saltext.worker``), so that a
-sweep cannot leak state from one job into the next, and every launcher starts the same thing.
+Hydra only composes here. One run trains in this process; the jobs of a sweep, and the ranks of several devices, train
+in fresh processes that know nothing of Hydra (:mod:`saltext.runs.worker`), so that a sweep cannot leak state from one
+job into the next, and every launcher starts the same thing.
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
 
 from saltext import schema, trust
-from saltext.composition import check_command, config_folder, is_elsewhere
-from saltext.console import set_up_streams
-from saltext.errors import ConfigError, SaltextError
-from saltext.launch import INTERRUPTED, termination_raises
+from saltext.composition import check_command, config_folder, is_elsewhere, is_single_run, run_once
+from saltext.console import ending_in_words, set_up_streams
+from saltext.errors import ConfigError
+from saltext.launch import termination_raises
 from saltext.run_folder import RunFolder
+from saltext.runs.environment import restart_with_environment
 from saltext.watched import announce_front
 
 _OUTPUT_DIR = "outputs"  # conf/config.yaml's; resuming composes nothing
-_MISTAKE = 2  # exit status of a command that cannot start
+_INTERRUPTED = "interrupted; a sweep's command goes on where it stopped, a run with resume=latest"
 
 
-def _resume(arguments: list[str]) -> int:
+def _resume(arguments: Sequence[str]) -> None:
     from saltext import jobs, preflight  # import torch
 
     target = next(a for a in arguments if a.startswith("resume="))
@@ -46,33 +49,36 @@ def _resume(arguments: list[str]) -> int:
         print(resumed.remark(), flush=True)
     trust.refuse_links(folder)
     with jobs.held(folder, wait=False):
-        return jobs.start(folder, resumed.cfg, text if trusts or trust.is_own(folder, text) else None)
+        jobs.run_alone(folder, resumed.cfg, text if trusts or trust.is_own(folder, text) else None)
+
+
+def _run(arguments: Sequence[str]) -> None:
+    configurations = check_command(arguments)
+    for warning in dict.fromkeys(text for cfg in configurations for text in schema.warnings(cfg)):
+        print(f"warning: {warning}", flush=True)
+    # Only now, for they import torch and pandas.
+    from saltext import jobs, preflight, sweep
+
+    preflight.check(cfg for cfg in configurations if not is_elsewhere(cfg))
+    announce_front()
+    if is_single_run(arguments, configurations):
+        run_once(arguments, jobs.run)
+        return
+    with sweep.summarised():
+        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(jobs.run)()
 
 
 def main() -> None:
     """Entry point; see the module's help."""
     set_up_streams()
     arguments = sys.argv[1:]
-    try:
+    with ending_in_words(_INTERRUPTED), termination_raises():
         if any(a.startswith("resume=") for a in arguments):
-            sys.exit(_resume(arguments))
-        configurations = check_command(arguments)
-        for warning in dict.fromkeys(text for cfg in configurations for text in schema.warnings(cfg)):
-            print(f"warning: {warning}", flush=True)
-        # Only now, for they import torch and pandas.
-        from saltext import jobs, preflight, sweep
-
-        preflight.check(cfg for cfg in configurations if not is_elsewhere(cfg))
-        announce_front()
-        with termination_raises(), sweep.summarised():
-            hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(jobs.run)()
-    except SaltextError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(_MISTAKE)
-    except KeyboardInterrupt:
-        print("interrupted; a sweep's command goes on where it stopped, a run with resume=latest", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+            _resume(arguments)
+        else:
+            _run(arguments)
 
 
 if __name__ == "__main__":
+    restart_with_environment()
     main()

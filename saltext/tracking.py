@@ -16,11 +16,11 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from saltext import storage
+from saltext.console import is_first
 from saltext.data import Split
 from saltext.errors import ConfigError
 from saltext.evaluation.protocols import STANDARD
 from saltext.jobs import monitored
-from saltext.launch import is_first
 from saltext.metrics import METRICS
 from saltext.metrics.scores import Metric
 from saltext.provenance import describe

@@ -360,13 +360,16 @@ def read(
     )
 
 
-def started(folder: RunFolder) -> Configuration:
-    """A run's configuration, in a process of the run: trusted as far as whoever started it trusted it.
+def started(folder: RunFolder, wanted: str | None) -> Configuration:
+    """A run's configuration, where it runs: trusted as far as whoever started it trusted it.
+
+    Args:
+        folder: The run's.
+        wanted: Digest of the config.yaml that is trusted; None if it is not.
 
     Raises:
         ConfigError: As :func:`read` does; or the file changed since it was started.
     """
-    wanted = os.environ.get(STARTED_WITH)
     if wanted is None:
         return read(folder, resumes=True)
     text = read_text(folder.config)

@@ -3,8 +3,6 @@
 import logging
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 
 from saltext.data import SyntheticDataModule
 from saltext.run_folder import RunFolder
+from tests.commands import command
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -81,9 +80,6 @@ def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     settings = ["preset=smoke", f"output_dir={outputs}", f"hydra.run.dir={folder.root}", "trainer.max_epochs=1",
                 "data.tasks=[salient,non_salient]", "evaluation.baselines=[]", "evaluation.paper=null",
                 "evaluation.text_effect=false"]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(
-        [sys.executable, "-m", "saltext.run", *settings], capture_output=True, text=True, env=environment, check=False
-    )
+    done = command(*settings)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder

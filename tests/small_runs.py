@@ -7,10 +7,11 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from saltext import trust, worker
+from saltext import trust
 from saltext.composition import config_folder
 from saltext.console import quiet_libraries
 from saltext.run_folder import RunFolder
+from saltext.runs import train
 
 SMALL = (
     "preset=smoke", "data.batch_size=4", "data.image_size=[64,96]", "data.map_size=[16,24]", "trainer.max_epochs=1",
@@ -46,7 +47,7 @@ def ran(folder: RunFolder, *overrides: str) -> RunFolder:
     cfg = composed(*overrides)
     trust.write(cfg, folder)
     quiet_libraries()
-    worker.train_and_test(cfg, folder)
+    train.train_and_test(cfg, folder)
     return folder
 
 

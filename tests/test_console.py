@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from saltext.console import bar, log_to, not_essential
+from saltext.console import bar, logged_to, not_essential
+from saltext.errors import ConfigError
 
 SAYS = """
 import logging, sys, warnings
 from pathlib import Path
-from saltext.console import log_to, quiet_libraries
-log_to(Path(sys.argv[1]))
-quiet_libraries()
-logging.getLogger("saltext.worker").info("epoch 1/2")
-warnings.warn("the learning rate looks odd")
-warnings.warn("Found 3 module(s) in eval mode at the start of training.")
+from saltext.console import logged_to, quiet_libraries
+with logged_to(Path(sys.argv[1])):
+    quiet_libraries()
+    logging.getLogger("saltext.runs").info("epoch 1/2")
+    warnings.warn("the learning rate looks odd")
+    warnings.warn("Found 3 module(s) in eval mode at the start of training.")
 """
 
 
@@ -110,8 +111,24 @@ def test_a_log_on_a_full_disk_leaves_the_line_out(tmp_path: Path, capsys: pytest
     if not Path("/dev/full").exists():
         pytest.skip("there is no /dev/full here")
     (tmp_path / "run.log").symlink_to("/dev/full")
-    log_to(tmp_path / "run.log")
-    logging.getLogger("saltext.worker").info("epoch 1/2")
+    with logged_to(tmp_path / "run.log"):
+        logging.getLogger("saltext.runs").info("epoch 1/2")
     said = capsys.readouterr()
     assert said.out == "epoch 1/2\n"
     assert said.err == ""
+
+
+def test_the_error_that_ends_a_run_is_in_its_log_and_the_loggers_are_as_they_were(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = logging.getLogger("saltext")
+    before = root.level, root.propagate, list(root.handlers)
+    for error, said in (
+        (ConfigError("expected a, got b"), "error: expected a, got b"),
+        (KeyError("x"), "KeyError: 'x'"),
+    ):
+        with pytest.raises(type(error)), logged_to(tmp_path / "run.log"):
+            raise error
+        assert said in (tmp_path / "run.log").read_text()
+    assert (root.level, root.propagate, root.handlers) == before
+    assert capsys.readouterr().out == ""

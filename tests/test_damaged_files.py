@@ -17,9 +17,9 @@ from saltext.reporting.curves import read_curves
 from saltext.reporting.scores import read_scores, write_scores
 from saltext.reporting.study_expected import Line, Study
 from saltext.run_folder import RunFolder, finished_runs
+from saltext.runs.train import _load_trained, _no_room
 from saltext.scoring import read_run_scores
 from saltext.trust import record
-from saltext.worker import _load_trained, no_room
 from tests.test_sweep import make_job
 
 RESULTS = ("result.json", "scores.csv", "text_effect.csv")
@@ -192,10 +192,10 @@ def test_tested_weights_that_are_damaged_are_said_with_the_way_out(tmp_path: Pat
 def test_a_full_disk_is_said_with_what_is_kept_and_how_to_go_on(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     error = OSError(28, os.strerror(28), "x.ckpt")
-    assert "No epoch was finished" in no_room(error, folder)
+    assert "No epoch was finished" in _no_room(error, folder)
     folder.checkpoints.mkdir()
     folder.last.touch()
-    said = no_room(error, folder)
+    said = _no_room(error, folder)
     assert said.startswith("the disk is full: No space left on device (x.ckpt). Kept: ")
     assert f"{folder.last}" in said
     assert f"resume={folder.root}" in said

@@ -14,10 +14,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from saltext import jobs
 from saltext.composition import config_folder
-from saltext.errors import ConfigError
+from saltext.errors import ConfigError, DataError
 from saltext.jobs import Job, digest, held, latest_jobs, latest_unfinished, monitored, status
 from saltext.run import main
 from saltext.run_folder import RunFolder
+from saltext.runs import train
 from tests.made_up_runs import write_run
 
 UNLUCKY = 13
@@ -90,6 +91,10 @@ class Session:
             return end.code or 0
         return 0
 
+    def here(self, folder: RunFolder, started_with: str | None) -> None:
+        if self.work("", [str(folder.root)]):
+            raise ConfigError("what an unlucky seed")
+
     def work(self, module: str, arguments: Sequence[str], *rest: Any) -> int:
         folder = RunFolder(Path(arguments[0]))
         cfg = OmegaConf.load(folder.config)
@@ -109,6 +114,7 @@ class Session:
 def saltext(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
     session = Session(tmp_path, lambda argv: monkeypatch.setattr(sys, "argv", argv))
     monkeypatch.setattr(jobs, "launch", session.work)
+    monkeypatch.setattr(train, "train_folder", session.here)
     yield session
     GlobalHydra.instance().clear()
 
@@ -123,7 +129,7 @@ def test_a_run_that_the_system_ended_says_so(
     saltext: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(jobs, "launch", lambda *_: -9)
-    assert saltext("hydra.run.dir=${output_dir}/one") == 137
+    assert saltext("trainer=ddp", "trainer.devices=2", "hydra.run.dir=${output_dir}/one") == 137
     assert "error: the run was ended by SIGKILL" in capsys.readouterr().err
 
 
@@ -171,8 +177,8 @@ def test_a_folder_is_not_taken_over_by_another_configuration(
 ) -> None:
     here = "hydra.run.dir=${output_dir}/one"
     assert saltext(here) == 0
-    said = saltext(here, "seed=5")
-    assert isinstance(said, str)
+    assert saltext(here, "seed=5") == 2
+    said = capsys.readouterr().err
     assert "another configuration" in said
     assert "rerun=true" in said
     assert saltext.started == []
@@ -180,17 +186,35 @@ def test_a_folder_is_not_taken_over_by_another_configuration(
     assert [cfg.seed for cfg in saltext.started] == [5]
 
 
-def test_a_folder_in_use_is_left_alone(saltext: Session) -> None:
+def test_a_folder_in_use_is_left_alone(saltext: Session, capsys: pytest.CaptureFixture[str]) -> None:
     folder = RunFolder(saltext.outputs / "one")
     folder.root.mkdir()
     with held(folder, wait=False):
-        assert "Another process" in str(saltext("hydra.run.dir=${output_dir}/one"))
+        assert saltext("hydra.run.dir=${output_dir}/one") == 2
+    assert "Another process" in capsys.readouterr().err
     assert saltext.started == []
     assert saltext("hydra.run.dir=${output_dir}/one") == 0
 
 
 def test_a_failed_single_run_ends_with_its_status(saltext: Session) -> None:
     assert saltext(f"seed={UNLUCKY}") == 2
+
+
+@pytest.mark.parametrize("kept", ["", "notes.txt"])
+def test_a_run_that_fails_before_it_has_its_data_leaves_nothing_of_its_own(
+    saltext: Session, monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    def fail(folder: RunFolder, started_with: str | None) -> None:
+        folder.log.touch()
+        raise DataError("no such data")
+
+    monkeypatch.setattr(train, "train_folder", fail)
+    folder = saltext.outputs / "one"
+    if kept:
+        folder.mkdir()
+        (folder / kept).touch()
+    assert saltext("hydra.run.dir=${output_dir}/one") == 2
+    assert (folder / kept).is_file() if kept else not folder.exists()
 
 
 def test_a_failing_job_is_named_at_once_and_stops_no_other(

@@ -2,8 +2,6 @@
 
 import csv
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ import saltext
 from saltext import predict as command
 from saltext.prediction import model as prediction
 from saltext.run_folder import RunFolder
+from tests import commands
 
 pytestmark = pytest.mark.slow
 
@@ -223,15 +222,15 @@ def test_the_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_from_outside_it_says_how_far_it_is_in_plain_lines(photos: Path, run: list[str], tmp_path: Path) -> None:
-    line = [sys.executable, "-m", "saltext.predict", str(photos), "--text", "x " * 5000, "--out", "out", *run]
-    done = subprocess.run(line, capture_output=True, text=True, check=False, cwd=tmp_path / "here")
+    line = [str(photos), "--text", "x " * 5000, "--out", "out", *run]
+    done = commands.command(*line, module="saltext.predict", cwd=tmp_path / "here")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "2 maps of 2 pictures are in out; predictions.csv there says which is which\n"
     said = done.stderr.splitlines()
     assert "predicting: 2 of 2" in said
     assert any("characters are read of the text 'x x" in line for line in said)
     assert all("read of the text" in line or line.startswith(("checking", "predicting")) for line in said)
-    done = subprocess.run([*line, "--device", "abacus"], capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = commands.command(*line, "--device", "abacus", module="saltext.predict", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("error: device=abacus")
     assert "Traceback" not in done.stderr

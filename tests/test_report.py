@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,6 +19,7 @@ from saltext.reporting import predicted
 from saltext.reporting.scores import read_scores, write_scores
 from saltext.run_folder import RunFolder
 from saltext.sweep import Job
+from tests.commands import command
 from tests.test_sweep import make_job
 
 HOSTILE = '<script>alert("1")</script> & \u202e$x$ "'
@@ -367,7 +367,6 @@ def test_the_command_prints_the_page_s_file_and_errors_alone(
 
 @pytest.mark.slow
 def test_help_is_given() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "saltext.report", "--help"], capture_output=True, text=True, check=True
-    )
+    done = command("--help", module="saltext.report")
+    assert done.returncode == 0
     assert "report.html" in done.stdout

@@ -1,8 +1,6 @@
 """Tables and figures by one command: what is needed, what runs in which order, what is said of what is missing."""
 
-import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from saltext import reproduce as module
 from saltext.errors import ConfigError
 from saltext.jobs import Job
 from saltext.reproduce import EVERYTHING, check, experiments, own_overrides, reproduce, targets
+from tests.commands import command
 from tests.reporting.made_up import run
 
 SMOKE = ["preset=smoke"]
@@ -189,9 +188,7 @@ def test_jobs_of_an_earlier_sweep_are_not_passed_off_as_this_one_s(launched: Lau
 
 
 def saltext_reproduce(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-m", "saltext.reproduce", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=500, check=False)
+    return command(*arguments, module="saltext.reproduce")
 
 
 @pytest.mark.slow

@@ -1,12 +1,8 @@
 """The command line from outside: what a user types, what lies in the folder afterwards."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -17,21 +13,9 @@ from saltext.data import Split, SyntheticDataModule
 from saltext.reporting.collect import collect
 from saltext.reporting.scores import read_scores
 from saltext.run_folder import RunFolder
+from tests.commands import command, start
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 pytestmark = pytest.mark.slow
-
-
-def command(*arguments: str, module: str = "saltext.run") -> list[str]:
-    return [sys.executable, "-m", module, *arguments]
-
-
-def saltext(*arguments: str, module: str = "saltext.run") -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        command(*arguments, module=module), capture_output=True, text=True, env=ENVIRONMENT, timeout=900, check=False
-    )
 
 
 def smoke(outputs: Path, name: str, *more: str) -> list[str]:
@@ -41,7 +25,7 @@ def smoke(outputs: Path, name: str, *more: str) -> list[str]:
 @pytest.fixture(scope="module")
 def finished(outputs: Path) -> RunFolder:
     """A run of four epochs that nothing interrupted."""
-    done = saltext(*smoke(outputs, "finished", "trainer.max_epochs=4"))
+    done = command(*smoke(outputs, "finished", "trainer.max_epochs=4"))
     assert done.returncode == 0, done.stdout + done.stderr
     return RunFolder(outputs / "finished")
 
@@ -78,7 +62,7 @@ def test_checkpoints_load_without_unpickling_code(finished: RunFolder) -> None:
 
 
 def test_evaluate_gives_the_same_numbers(finished: RunFolder) -> None:
-    done = saltext(f"run={finished.root}", module="saltext.evaluate")
+    done = command(f"run={finished.root}", module="saltext.evaluate")
     assert done.returncode == 0, done.stdout + done.stderr
     own = pd.read_csv(finished.scores, dtype={"image_id": str})
     again = pd.read_csv(finished.root / "evaluation" / "scores.csv", dtype={"image_id": str})
@@ -87,10 +71,10 @@ def test_evaluate_gives_the_same_numbers(finished: RunFolder) -> None:
 
 def test_two_processes_score_seven_pairs_like_one(outputs: Path) -> None:
     seven = ["data.images=70", "data.tasks=[whole]", f"data.root={outputs / 'seventy'}", "trainer.max_epochs=1"]
-    done = saltext(*smoke(outputs, "seven", *seven))
+    done = command(*smoke(outputs, "seven", *seven))
     assert done.returncode == 0, done.stdout + done.stderr
     folder = RunFolder(outputs / "seven")
-    done = saltext(f"run={folder.root}", "trainer.devices=2", "trainer.strategy=ddp", module="saltext.evaluate")
+    done = command(f"run={folder.root}", "trainer.devices=2", "trainer.strategy=ddp", module="saltext.evaluate")
     assert done.returncode == 0, done.stdout + done.stderr
     own, again = (read_scores(path) for path in (folder.scores, folder.root / "evaluation" / "scores.csv"))
     assert len(own[(own["model"] == "uniform map") & (own["protocol"] == "standard")]) == 7
@@ -99,7 +83,7 @@ def test_two_processes_score_seven_pairs_like_one(outputs: Path) -> None:
 
 def test_a_cross_validation_is_one_command_that_ends_with_one_table(outputs: Path) -> None:
     folder = outputs / "folds"
-    done = saltext(
+    done = command(
         "preset=smoke", "+experiment=folds", f"output_dir={outputs}", f"hydra.sweep.dir={folder}", "data.folds=2",
         "data.fold=0,1", "data.batch_size=4", "trainer.max_epochs=1", "data.tasks=[salient]", "evaluation.paper=null",
         "evaluation.baselines=[uniform]", "evaluation.text_effect=false", "-m",
@@ -118,7 +102,7 @@ def test_the_papers_sizes_run_a_step_of_training_and_of_testing(outputs: Path) -
     ids = sorted({pair.image_id for pair in data.pairs if pair.task == "non_salient"})
     parts = {"train": tuple(ids[:2]), "val": (), "test": tuple(ids[2:4])}
     Split("by hand", 0, "image", parts).save(outputs / "few.json")
-    done = saltext(
+    done = command(
         "preset=paper", "data=synthetic_smoke", f"output_dir={outputs}", f"hydra.run.dir={outputs / 'paper'}",
         f"data.split={outputs / 'few.json'}", "data.tasks=[non_salient]", "data.batch_size=2", "data.num_workers=0",
         "trainer.max_epochs=1", "evaluation.baselines=[]", "evaluation.text_effect=false",
@@ -132,7 +116,7 @@ def test_the_papers_sizes_run_a_step_of_training_and_of_testing(outputs: Path) -
 
 
 def test_baselines_alone_are_a_run_without_training(outputs: Path) -> None:
-    done = saltext(*smoke(outputs, "baselines", "model=baselines"))
+    done = command(*smoke(outputs, "baselines", "model=baselines"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "epoch 1/" not in done.stdout
     assert not (outputs / "baselines" / "checkpoints").exists()
@@ -141,10 +125,17 @@ def test_baselines_alone_are_a_run_without_training(outputs: Path) -> None:
 
 
 def test_other_baselines_than_the_run_s_are_scored_and_not_compared(finished: RunFolder) -> None:
-    done = saltext(f"run={finished.root}", "evaluation.baselines=[]", module="saltext.evaluate")
+    done = command(f"run={finished.root}", "evaluation.baselines=[]", module="saltext.evaluate")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "not compared with the run's own scores" in done.stdout
     assert read_scores(finished.root / "evaluation" / "scores.csv")["model"].nunique() == 1
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 240
+    while not path.is_file() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert path.is_file(), path
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -152,19 +143,14 @@ def test_an_interrupted_run_continues_to_the_same_weights(
     finished: RunFolder, outputs: Path, number: signal.Signals
 ) -> None:
     folder = RunFolder(outputs / f"interrupted-{number.name}")
-    front = subprocess.Popen(
-        command(*smoke(outputs, folder.root.name, "trainer.max_epochs=4")),
-        env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while not folder.last.is_file() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    front = start(*smoke(outputs, folder.root.name, "trainer.max_epochs=4"))
+    wait_for(folder.last)
     front.send_signal(number)
-    front.communicate(timeout=180)  # returns when no process holds the pipe any more: the worker is gone, too
-    assert front.returncode != 0
+    done = front.finish(180)
+    assert done.returncode == (143 if number is signal.SIGTERM else -number)
     assert not folder.result.exists(), "the run finished before it was interrupted"
 
-    done = saltext(f"resume={folder.root}")
+    done = command(f"resume={folder.root}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "continuing from" in folder.log.read_text()
     expected, resumed = weights(finished.last), weights(folder.last)
@@ -181,27 +167,17 @@ SCHEDULE = (
 )
 
 
-def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 240
-    while not path.is_file() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert path.is_file(), path
-
-
 def test_a_killed_schedule_repeats_nothing_that_was_finished(outputs: Path) -> None:
     folder = RunFolder(outputs / "schedule")
-    front = subprocess.Popen(
-        command(*smoke(outputs, "schedule", *SCHEDULE)),
-        env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    front = start(*smoke(outputs, "schedule", *SCHEDULE))
     wait_for(folder.stage("salient").last)  # inside the third stage
-    front.kill()
-    front.communicate(timeout=180)
+    front.send_signal(signal.SIGKILL)
+    front.finish(180)
     before = {path: path.stat().st_mtime_ns for path in folder.root.glob("stages/*/checkpoints/best.ckpt")}
     finished = [p.parent.name for p in folder.root.glob("stages/*/stage.json")]
     assert {"warmup", "non_salient"} <= set(finished)
 
-    done = saltext(f"resume={folder.root}")
+    done = command(f"resume={folder.root}")
     assert done.returncode == 0, done.stdout + done.stderr
     for name in ("warmup", "non_salient"):
         path = folder.stage(name).best
@@ -241,7 +217,7 @@ def test_a_mistake_gets_one_clear_error_before_training(outputs: Path, arguments
     resuming = arguments[0].startswith("resume=")
     chosen = [] if any(a.startswith("preset=") for a in arguments) else ["preset=smoke"]
     extra = [] if resuming else [*chosen, f"output_dir={outputs}", f"hydra.run.dir={outputs / 'mistake'}"]
-    done = saltext(*extra, *arguments)
+    done = command(*extra, *arguments)
     text = done.stdout + done.stderr
     assert done.returncode != 0
     for word in said:
@@ -251,7 +227,7 @@ def test_a_mistake_gets_one_clear_error_before_training(outputs: Path, arguments
 
 
 def test_a_checkpoint_of_another_architecture_is_named(finished: RunFolder, outputs: Path) -> None:
-    done = saltext(*smoke(outputs, "other", "model/encoder=resnet50", f"checkpoint={finished.best}"))
+    done = command(*smoke(outputs, "other", "model/encoder=resnet50", f"checkpoint={finished.best}"))
     text = done.stdout + done.stderr
     assert done.returncode == 2
     assert str(finished.best) in text

@@ -21,6 +21,7 @@ from saltext.metrics import Fixations, auc_judd, cc, kl, nss
 from saltext.models.baselines import BASELINES
 from saltext.reporting.scores import read_scores
 from saltext.score import DEFAULT_METRICS, score_folder
+from tests import commands
 from tests.data.made_up_layouts import own_copy
 from tests.data.test_files import write_mat
 
@@ -338,8 +339,7 @@ def test_a_task_the_data_set_does_not_have_is_refused(tmp_path: Path) -> None:
 
 
 def _run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "saltext.score", *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, check=False)
+    return commands.command(*map(str, arguments), module="saltext.score")
 
 
 def test_the_command_prints_the_table_and_writes_only_with_out(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from saltext.jobs import Job, latest_jobs
 from saltext.reporting.scores import read_scores
 from saltext.run_folder import RunFolder
 from saltext.sweep import Summary, _Sweep, job_table, jobs, main, summarise, summarised
+from tests.commands import command, start
 from tests.made_up_runs import write_run
 
 # What is said of jobs, made up
@@ -114,21 +116,18 @@ def test_the_command_shows_a_sweep_and_refuses_other_folders(
 
 # Real ones
 
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 SMALL = ("preset=smoke", "trainer.max_epochs=3", "data.tasks=[salient,non_salient]", "data.batch_size=4",
          "evaluation.paper=null", "evaluation.baselines=[uniform]", "evaluation.text_effect=false",
          "evaluation.pictures=1")  # fmt: skip
 FOUR = ("name=study", "seed=0,1", "model/blend=film,none", "-m")
 
 
-def command(outputs: Path, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "saltext.run", f"output_dir={outputs}", *SMALL, *arguments]
+def of_sweep(outputs: Path, *arguments: str) -> list[str]:
+    return [f"output_dir={outputs}", *SMALL, *arguments]
 
 
 def sweep(outputs: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        command(outputs, *arguments), capture_output=True, text=True, env=ENVIRONMENT, timeout=900, check=False
-    )
+    return command(*of_sweep(outputs, *arguments))
 
 
 def summary(folder: Path) -> pd.DataFrame:
@@ -153,12 +152,10 @@ def test_a_killed_sweep_started_again_ends_as_if_nothing_had_happened(tmp_path: 
     expected = summary(tmp_path / "whole" / "study")
     assert len(expected) == 4
 
-    front = subprocess.Popen(
-        command(tmp_path / "killed", *FOUR), env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    front = start(*of_sweep(tmp_path / "killed", *FOUR))
     third = job_that_saved(tmp_path / "killed" / "study", 2)
-    front.kill()
-    front.communicate(timeout=60)  # returns when no process holds the pipe any more: the worker is gone, too
+    front.send_signal(signal.SIGKILL)
+    front.finish(60)
     assert not third.result.exists(), "the job finished before it was interrupted"
 
     done = sweep(tmp_path / "killed", *FOUR)
@@ -198,15 +195,9 @@ def test_every_launcher_runs_two_ranks_beside_a_job_that_fails(outputs: Path, la
     assert len(read_scores(ours.scores)) == 4 * 2  # pairs; the model and the uniform map
     if launcher == "basic":
         alone = ["trainer.devices=1", "trainer.strategy=auto"]
-        again = [
-            sys.executable,
-            "-m",
-            "saltext.evaluate",
-            f"run={ours.root}",
-            "--trust",
-            *alone,
-        ]  # the record of ranks is our own
-        subprocess.run(again, env=ENVIRONMENT, check=True, capture_output=True, timeout=900)
+        # The record of ranks is our own class.
+        again = command(f"run={ours.root}", "--trust", *alone, module="saltext.evaluate")
+        assert again.returncode == 0, again.stdout + again.stderr
         reference = read_scores(ours.root / "evaluation" / "scores.csv")
     else:
         first = outputs / "basic"

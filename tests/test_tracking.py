@@ -18,6 +18,7 @@ from saltext.errors import ConfigError
 from saltext.reporting.scores import read_scores
 from saltext.run_folder import RunFolder
 from saltext.scoring import RunScores
+from tests.commands import command
 from tests.test_sweep_files import SWEEPS, agent_command
 
 PACKAGE = Path(tracking.__file__).parent
@@ -58,16 +59,14 @@ def wandb_runs(run: RunFolder) -> list[WandbRun]:
     return found
 
 
-def saltext(*arguments: str, home: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+def saltext(
+    *arguments: str, home: Path, module: str = "saltext.run", **environment: str
+) -> "subprocess.CompletedProcess[str]":
     """Runs without a key, with a home and a current folder of its own."""
     home.mkdir(parents=True, exist_ok=True)
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
-    own = {"HOME": str(home), "NETRC": str(home / "netrc"), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.run(
-        [sys.executable, *arguments],
-        capture_output=True, text=True, timeout=300, check=False, cwd=home,
-        env={**inherited, "PYTHONPATH": str(PACKAGE.parent), **own, **environment},
-    )  # fmt: skip
+    wandbs: dict[str, str | None] = {key: None for key in os.environ if key.startswith("WANDB_")}
+    own = {"HOME": str(home), "NETRC": str(home / "netrc"), "PYTHONPATH": str(PACKAGE.parent)}
+    return command(*arguments, module=module, cwd=home, environment={**wandbs, **own, **environment})
 
 
 @pytest.fixture
@@ -138,8 +137,9 @@ def swept(outputs: Path) -> "tuple[RunFolder, subprocess.CompletedProcess[str]]"
     """A job of a W&B sweep, as its agent starts it, that finds no key."""
     (file,) = (path for path in SWEEPS if path.stem == "blend_variants")
     agents = {"WANDB_RUN_ID": "a1b2c3d4", "WANDB_SWEEP_ID": "s1w2e3e4", "WANDB_PROJECT": "saltext"}
-    words = agent_command(file, {"model/blend": "film"})
-    done = saltext(*words, *SMALL, f"output_dir={outputs}", home=outputs / "home", **agents)
+    minus_m, module, *words = agent_command(file, {"model/blend": "film"})
+    assert minus_m == "-m"
+    done = saltext(*words, *SMALL, f"output_dir={outputs}", home=outputs / "home", module=module, **agents)
     assert done.returncode == 0, done.stdout + done.stderr
     return RunFolder(outputs / "blend_variants" / "a1b2c3d4_tranblend-film"), done
 
@@ -250,7 +250,7 @@ def test_the_picture_and_the_tables_are_those_of_the_run(swept: "tuple[RunFolder
 @pytest.mark.slow
 def test_a_resumed_run_goes_on_in_the_same_wandb_run(swept: "tuple[RunFolder, Any]", outputs: Path) -> None:
     folder, _ = swept
-    done = saltext("-m", "saltext.run", f"resume={folder.root}", home=outputs / "home", WANDB_MODE="offline")
+    done = saltext(f"resume={folder.root}", home=outputs / "home", WANDB_MODE="offline")
     assert done.returncode == 0, done.stdout + done.stderr
     first, second = wandb_runs(folder)
     assert folder.log.read_text().count("cannot go online") == 1  # in the first one; the second did not try
@@ -262,7 +262,7 @@ def test_a_resumed_run_goes_on_in_the_same_wandb_run(swept: "tuple[RunFolder, An
 def test_a_schedule_on_two_processes_is_one_wandb_run_with_stages_by_name(outputs: Path) -> None:
     folder = RunFolder(outputs / "two")
     done = saltext(
-        "-m", "saltext.run", *SMALL, "evaluation.text_effect=false", "logger=wandb",
+        *SMALL, "evaluation.text_effect=false", "logger=wandb",
         "logger.wandb.tags=[mine]", "trainer=ddp", "trainer.devices=2",
         "+schedule.stages.first={tasks:[pure,salient],test:false}",
         "+schedule.stages.second={tasks:[pure],start:first}",
@@ -313,7 +313,8 @@ def test_a_job_that_fails_is_a_failed_run_and_a_disabled_one_leaves_nothing(
     swept: "tuple[RunFolder, Any]", outputs: Path
 ) -> None:
     config = str(swept[0].config)
-    done = saltext("-c", OPEN_AND_CLOSE, config, str(outputs), home=outputs / "home", WANDB_MODE="disabled")
+    (outputs / "home" / "open_and_close.py").write_text(OPEN_AND_CLOSE)
+    done = saltext(config, str(outputs), module="open_and_close", home=outputs / "home", WANDB_MODE="disabled")
     assert done.returncode == 0, done.stdout + done.stderr
     (failed,) = wandb_runs(RunFolder(outputs / "failed"))
     assert failed.state == "failed"

@@ -27,6 +27,7 @@ from saltext.demo.answer import load_model
 from saltext.errors import CheckpointError, ConfigError, SaltextError
 from saltext.reporting import compare, curves
 from saltext.run_folder import RunFolder
+from saltext.runs import train
 from saltext.training.scored import ScoredModule
 from tests.small_runs import composed
 
@@ -89,26 +90,24 @@ def stranger(smoke_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     Image.new("RGB", (40, 30)).save(tmp_path / "photo.png")
+    monkeypatch.setattr(train, "train_folder", _up_to_training)
     monkeypatch.setattr(jobs, "launch", _launched)
     yield RunFolder(tmp_path / "stranger")
     logging.captureWarnings(False)
 
 
 def _launched(module: str, arguments: list[str], ranks: int, machines: int, environment: dict[str, str]) -> int:
-    """A worker up to the training, in this process."""
-    folder = RunFolder(Path(arguments[0]))
-    assert (module, ranks, machines) == ("saltext.worker", 1, 1)
-    os.environ.update(environment)
-    try:
-        found = trust.started(folder)
-    finally:
-        for name in environment:
-            del os.environ[name]
+    assert (module, ranks, machines) == ("saltext.runs.worker", 1, 1)
+    _up_to_training(RunFolder(Path(arguments[0])), environment.get(trust.STARTED_WITH))
+    return 0
+
+
+def _up_to_training(folder: RunFolder, started_with: str | None) -> None:
+    found = trust.started(folder, started_with)
     LAUNCHED.append(found)
     build.module(found.cfg, found.own)
     build.datamodule(found.cfg, found.own)
     build.trainer(found.cfg, folder, True, found.own)
-    return 0
 
 
 def _program(main: Callable[[], None], *arguments: str) -> None:
@@ -434,12 +433,12 @@ def test_a_run_is_ones_own_only_with_the_very_file_that_was_written(own: RunFold
     assert "--trust" in watched(own, COMMANDS["resume"])
 
 
-def test_a_process_trusts_the_very_text_it_was_started_with(own: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(trust.STARTED_WITH, trust.digest_of(own.config.read_text()))
-    assert trust.started(own).own == {"mine.OwnLoss"}
+def test_a_process_trusts_the_very_text_it_was_started_with(own: RunFolder) -> None:
+    wanted = trust.digest_of(own.config.read_text())
+    assert trust.started(own, wanted).own == {"mine.OwnLoss"}
     change(own, label="other")
     with pytest.raises(ConfigError, match="changed since"):
-        trust.started(own)
+        trust.started(own, wanted)
 
 
 def test_what_the_command_line_names_is_built(stranger: RunFolder, own: RunFolder) -> None:
@@ -512,8 +511,8 @@ def test_what_the_environment_says_is_in_no_file_but_known_to_the_runs_processes
     text = folder.config.read_text()
     assert "hunter2" not in text
     assert yaml.safe_load(text)["data"]["root"] == "/data/tis"  # which data a run read is no secret
-    monkeypatch.setenv(trust.STARTED_WITH, trust.digest_of(text))
-    assert OmegaConf.to_container(trust.started(folder).cfg, resolve=True) == OmegaConf.to_container(raw, resolve=True)
+    started = trust.started(folder, trust.digest_of(text))
+    assert OmegaConf.to_container(started.cfg, resolve=True) == OmegaConf.to_container(raw, resolve=True)
     copied = OmegaConf.create(yaml.safe_load(text))
     OmegaConf.save(copied, folder.config)
     assert trust.record(folder).key is None  # a stranger's question is not answered

@@ -31,11 +31,11 @@ from saltext import build
 from saltext.benchmarks import harness
 from saltext.composition import compose_run
 from saltext.errors import ConfigError
-from saltext.launch import KEEP_MEMORY
 from saltext.losses import PAPER_WEIGHTS, SaliencyLoss
 from saltext.models.freezing import FixRates
 from saltext.models.text import TextEncoder, TextFeatures
 from saltext.models.transalnet import TranSalNet
+from saltext.runs.environment import KEEP_MEMORY
 
 Precision = Literal["float64", "float32", "bfloat16"]
 

@@ -27,9 +27,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
-from saltext import jobs, storage, worker
+from saltext import jobs, storage
 from saltext.reporting.curves import read_curves
 from saltext.run_folder import RunFolder
+from saltext.runs import worker
 from saltext.training import checkpoint_io
 from saltext.trust import record
 from tests.small_runs import composed

@@ -1,14 +1,12 @@
-"""Train and score one run from its folder: ``python -m saltext.worker RUN_FOLDER``.
+"""A run as a function of its configuration and its folder.
 
-Knows nothing of how the configuration was composed. Starting it again on the same folder continues the run.
+Knows nothing of how the configuration was composed. Calling it again on the same folder continues the run.
 """
 
 import errno
 import logging
-import sys
 import time
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -16,11 +14,10 @@ from omegaconf import DictConfig
 from torch import nn
 
 from saltext import build, provenance, storage
-from saltext.console import log_to, not_essential, quiet_libraries, set_up_streams
+from saltext.console import is_first, logged_to, not_essential, quiet_libraries
 from saltext.data import SaliencyDataModule, Split
 from saltext.data.loading import lost_workers_said
-from saltext.errors import CheckpointError, DamagedFileError, DataError, SaltextError
-from saltext.launch import is_first
+from saltext.errors import CheckpointError, DamagedFileError, DataError, FullDiskError
 from saltext.models.checkpoints import load_weights
 from saltext.models.feature_cache import FeatureCache
 from saltext.models.freezing import freeze_table
@@ -29,6 +26,7 @@ from saltext.models.transalnet import TranSalNet
 from saltext.reporting import freeze, run_report
 from saltext.reporting.scores import means, of_protocol
 from saltext.run_folder import RunFolder
+from saltext.runs.process_state import restored
 from saltext.scoring import RunScores, combined, read_run_scores, score_test, write_run_scores
 from saltext.stages import Stage, stages
 from saltext.tracking import tracked
@@ -37,7 +35,7 @@ from saltext.training.checkpoint_io import newest_whole
 from saltext.training.out_of_memory import out_of_memory_in_words
 from saltext.trust import started
 
-_log = logging.getLogger("saltext.worker")  # by name: run as a program, the module is called __main__
+_log = logging.getLogger(__name__)
 
 
 def _record_split(folder: RunFolder, data: SaliencyDataModule) -> None:
@@ -197,10 +195,10 @@ def train_and_test(cfg: DictConfig, folder: RunFolder, own: Collection[str] = ()
     _log.info("done in %d min %d s: %s", seconds // 60, seconds % 60, folder.root)
 
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def no_room(error: OSError, folder: RunFolder) -> str:
+def _no_room(error: OSError, folder: RunFolder) -> str:
     """What a full disk means to a run: what it did not take, what is kept, and how to go on."""
     kept = sorted(folder.root.glob("**/last*.ckpt"), key=lambda path: path.stat().st_mtime)
     state = f"Kept: {kept[-1]} and all that was scored" if kept else "No epoch was finished"
@@ -211,29 +209,26 @@ def no_room(error: OSError, folder: RunFolder) -> str:
     )
 
 
-def main() -> None:
-    """Entry point; the only argument is a run's folder."""
-    set_up_streams()
-    folder = RunFolder(Path(sys.argv[1]))
-    log_to(folder.log)
-    quiet_libraries()
-    try:
-        configured = started(folder)
-        with tracked(configured.cfg, folder), lost_workers_said():
-            train_and_test(configured.cfg, folder, configured.own)
-    except SaltextError as error:
-        _log.error("error: %s", error)
-        sys.exit(2)
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            _log.exception("the run failed")
-            sys.exit(1)
-        _log.error("error: %s", no_room(error, folder))
-        sys.exit(2)
-    except Exception:
-        _log.exception("the run failed")
-        sys.exit(1)
+def train_folder(folder: RunFolder, started_with: str | None) -> None:
+    """Train and score the run whose configuration lies in a folder, or what is left of it, and log what it says.
 
+    Leaves this process as it was: seeds, warnings, loggers, signals and the environment.
 
-if __name__ == "__main__":
-    main()
+    Args:
+        folder: The run's.
+        started_with: Digest of its config.yaml, whose own classes may be built and whose paths are followed; None where
+            the folder is not trusted.
+
+    Raises:
+        SaltextError: Something a user can mend; it is in the log as well, as all other errors are.
+    """
+    with restored(), logged_to(folder.log):
+        quiet_libraries()
+        configured = started(folder, started_with)
+        try:
+            with tracked(configured.cfg, folder), lost_workers_said():
+                train_and_test(configured.cfg, folder, configured.own)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            raise FullDiskError(_no_room(error, folder)) from error

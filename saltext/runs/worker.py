@@ -1,0 +1,24 @@
+"""One of the processes of a run that has several, or of a sweep's job: ``python -m saltext.runs.worker RUN_FOLDER``.
+
+Knows nothing of how the configuration was composed. Starting it again on the same folder continues the run.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from saltext.console import ending_in_words, set_up_streams
+from saltext.run_folder import RunFolder
+from saltext.runs.train import train_folder
+from saltext.trust import STARTED_WITH
+
+
+def main() -> None:
+    """Entry point; the only argument is a run's folder."""
+    set_up_streams()
+    with ending_in_words():
+        train_folder(RunFolder(Path(sys.argv[1])), os.environ.get(STARTED_WITH))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""A process that has imported what commands import, and forks for each of them: see :mod:`tests.commands`.
+
+It listens at a socket. A request is a line of JSON, sent with the three streams of the command; the answers are a line
+with its number and, when it has ended, one with its status. The jobs of a sweep, which a command starts as fresh
+processes that know nothing of it, are forked from here as well.
+"""
+
+import atexit
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+# What commands import in the course of their work, beside what the modules of the commands do.
+IMPORTED = (
+    "lightning", "torchmetrics", "timm", "transformers", "albumentations", "matplotlib.pyplot", "open_clip", "wandb",
+    "scipy.stats", "saltext.runs.train", "saltext.sweep", "saltext.preflight", "saltext.evaluate", "saltext.predict",
+    "saltext.score", "saltext.report", "saltext.export", "saltext.reproduce", "saltext.reporting.compare",
+    "saltext.reporting.study",
+)  # fmt: skip
+_LONGEST = 1 << 20
+
+
+class Forked:
+    """A process that was forked for a command, with what of :class:`subprocess.Popen` is used.
+
+    Args:
+        at: The socket of the process that forks.
+        words: Module and arguments.
+        cwd: Where it runs.
+        environment: All its variables.
+        streams: Descriptors of its standard input, output and error.
+    """
+
+    def __init__(
+        self, at: str, words: Sequence[str], cwd: str, environment: Mapping[str, str], streams: Sequence[int]
+    ) -> None:
+        self.args = list(words)
+        self.stdin: IO[bytes] | None = None
+        self.returncode: int | None = None
+        self._connection = socket.socket(socket.AF_UNIX)
+        self._connection.connect(at)
+        request = {"words": self.args, "cwd": cwd, "environment": dict(environment)}
+        socket.send_fds(self._connection, [b"."], list(streams))
+        self._connection.sendall(json.dumps(request).encode() + b"\n")
+        self._answers = self._connection.makefile()
+        self.pid = int(self._answers.readline())
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            self._connection.settimeout(timeout)
+            try:
+                self.returncode = int(self._answers.readline())
+            except TimeoutError:
+                self._answers = self._connection.makefile()
+                raise subprocess.TimeoutExpired(self.args, timeout or 0) from None
+            self._connection.close()
+        return self.returncode
+
+    def poll(self) -> int | None:
+        try:
+            return self.wait(0.001)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def __enter__(self) -> "Forked":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.stdin is not None:
+            self.stdin.close()
+        self.wait()
+
+
+class _Popen:
+    """Stands for :class:`subprocess.Popen` where :func:`saltext.launch.launch` starts one process of a run."""
+
+    def __init__(self, at: str) -> None:
+        self._at = at
+
+    def __call__(self, command: Sequence[str], **how: Any) -> Any:
+        if list(command[1:3]) != ["-m", "saltext.watched"]:
+            return subprocess.Popen(command, **how)  # several ranks, which torchrun starts
+        to_read, to_write = os.pipe()
+        process = Forked(self._at, command[2:], str(Path.cwd()), how["env"], (to_read, 1, 2))
+        os.close(to_read)
+        process.stdin = os.fdopen(to_write, "wb")
+        return process
+
+
+def _run(words: Sequence[str]) -> int:
+    status: Any = 0
+    try:
+        module, *sys.argv[1:] = words
+        sys.modules.pop(module, None)
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        status = end.code
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    if isinstance(status, str):
+        print(status, file=sys.stderr)
+        status = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    return int(status or 0)
+
+
+def _become(request: dict[str, Any], streams: Sequence[int], at: str) -> None:
+    os.setsid()
+    os.chdir(request["cwd"])
+    for descriptor, stream in enumerate(streams):
+        os.dup2(stream, descriptor)
+        os.close(stream)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    tempfile.tempdir = None
+    sys.path[:] = [request["cwd"], *(path for path in sys.path if path)]
+    launch = importlib.import_module("saltext.launch")
+    launch.subprocess = type("subprocess", (), {**vars(subprocess), "Popen": _Popen(at)})
+
+
+def _serve(connection: socket.socket, at: str) -> None:
+    """In a process of its own: fork the command, and say how it ended."""
+    streams = socket.recv_fds(connection, 1, 3)[1]
+    line = connection.makefile().readline(_LONGEST)
+    child = os.fork()
+    if child == 0:
+        connection.close()
+        status = 1
+        try:
+            _become(json.loads(line), streams, at)
+            status = _run(json.loads(line)["words"])
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    for stream in streams:
+        os.close(stream)
+    connection.sendall(f"{child}\n".encode())
+    _, status = os.waitpid(child, 0)
+    try:
+        connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+    except BrokenPipeError:  # who asked was killed
+        return
+
+
+def main() -> None:
+    """Listen at the socket that is named, until the standard input ends."""
+    at = sys.argv[1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for module in IMPORTED:
+            importlib.import_module(module)
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(at)
+    server.listen()
+    print("ready", flush=True)
+    while 0 not in select.select([server, 0], [], [])[0]:  # nobody writes there: it ends with the tests
+        connection, _ = server.accept()
+        if os.fork() == 0:
+            server.close()
+            _serve(connection, at)
+            os._exit(0)
+        connection.close()
+        while True:  # those that have ended
+            try:
+                if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                    break
+            except ChildProcessError:
+                break
+
+
+if __name__ == "__main__":
+    main()
