@@ -19,18 +19,20 @@ which no process could be forked. The name is put on and taken off where Python 
 """
 
 import itertools
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import torch
 from lightning.pytorch.accelerators import Accelerator, AcceleratorRegistry
-from lightning.pytorch.strategies import SingleDeviceStrategy, StrategyRegistry
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, StrategyRegistry
 from torch import Tensor
+from torch.distributed import distributed_c10d
 from torch.overrides import TorchFunctionMode
-from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
@@ -293,12 +295,47 @@ def device(kind: str = "cuda") -> Iterator[torch.device]:
         StrategyRegistry.remove("standin")
 
 
+class _OneOfTwo(DDPStrategy):
+    """Two processes that talk by gloo, which the stand-in refuses what NCCL refuses.
+
+    Torch's own DDP cannot wrap what lies on the device: gradients are averaged after the step backward instead.
+    """
+
+    def __init__(self, place: torch.device, meeting: Path, **given: Any) -> None:
+        super().__init__(parallel_devices=[place, place], **given)
+        self._meeting = meeting
+
+    def setup_distributed(self) -> None:
+        self.set_world_ranks()
+        if not torch.distributed.is_initialized():
+            torch.distributed.init_process_group(
+                "gloo", self._meeting.as_uri(), rank=self.global_rank, world_size=self.world_size
+            )
+
+    def configure_ddp(self) -> None:
+        pass
+
+    def post_backward(self, closure_loss: Tensor) -> None:
+        for parameter in self.model.parameters():
+            if parameter.grad is not None:
+                torch.distributed.all_reduce(parameter.grad)
+                parameter.grad /= self.world_size
+
+
 @contextmanager
-def two_processes() -> Iterator[None]:
-    """A process group in which the other process always says what this one says."""
-    store = FakeStore()
-    torch.distributed.init_process_group("fake", store=store, rank=0, world_size=2)
-    try:
+def one_of_two(rank: int, meeting: Path) -> Iterator[None]:
+    """Be one of two processes with a device each, which refuse to communicate what lies on the CPU.
+
+    Args:
+        rank: 0 or 1.
+        meeting: A file by which the processes find each other; not there before.
+    """
+    with (
+        device("cuda") as place,
+        mock.patch.object(distributed_c10d, "_get_object_coll_device", return_value="cuda"),
+        mock.patch.object(torch.cuda, "get_device_capability", return_value=(8, 0)),
+        mock.patch.dict(os.environ, LOCAL_RANK=str(rank)),
+    ):
+        StrategyRegistry.register("standin", _OneOfTwo, override=True, place=place, meeting=meeting)
         yield
-    finally:
         torch.distributed.destroy_process_group()

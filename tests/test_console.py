@@ -88,6 +88,28 @@ def test_what_a_terminal_lacks_is_replaced(encoding: str) -> None:
     assert f"{arrow} ended".encode(encoding) in done.stderr
 
 
+WRITES = """
+import sys
+from pathlib import Path
+from saltext.console import set_up_streams
+set_up_streams()
+path = Path(sys.argv[1], "\\u6587\\u672c.txt")
+path.write_text("\\u2193 \\u4e2d")
+print("\\u2193", path.name)
+"""
+
+
+def test_files_are_in_utf8_whatever_the_terminal_shows(tmp_path: Path) -> None:
+    old = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONIOENCODING"}
+    done = subprocess.run(
+        [sys.executable, "-c", WRITES, str(tmp_path)], capture_output=True, check=False, env={**environment, **old}
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == b"v ??.txt\n"
+    assert (tmp_path / "文本.txt").read_text(encoding="utf-8") == "↓ 中"
+
+
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("into", ["| head -1", "> /dev/full", ">&-"])
 def test_a_closed_pipe_or_a_full_disk_behind_the_output_ends_with_the_usual_status(into: str, unbuffered: str) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import lightning as L
 import pandas as pd
+import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
@@ -12,6 +13,9 @@ from torch.utils.data import DataLoader
 from saltext.training.checkpoint_io import ReplacingCheckpointIO
 from saltext.training.epoch_log import EpochLog, KeepsLoggedEpoch
 from tests.training.quick_trainer import trainer
+
+# One folder holds all of a run, and is used again when it resumes.
+pytestmark = pytest.mark.filterwarnings("ignore:.*exists and is not empty.*")
 
 
 class Module(L.LightningModule):

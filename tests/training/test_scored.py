@@ -1,18 +1,21 @@
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
 
 from saltext.data import SyntheticDataModule
-from saltext.data.dataset import KEPT_ON_CPU
 from saltext.evaluation.protocols import PAPERS, standard
 from saltext.evaluation.scoreboard import Scoreboard
 from saltext.metrics import CC
 from saltext.training import ModelPredictor, ScoreboardModule, ScoredModule
 from tests import standin
+from tests.conftest import ROOT
 from tests.training.quick_trainer import trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*smaller than the logging interval.*")
@@ -62,7 +65,7 @@ def test_what_a_network_reads_is_moved_and_truth_stays_where_it_was_made(
     with standin.device("cuda"):
         model, _ = validated(data, tmp_path, **standin.TRAINER)
     assert all(model.seen[name] == {"cuda"} for name in ("image", "density", "fixations"))
-    assert all(model.seen[name] == {"cpu"} for name in KEPT_ON_CPU)
+    assert all(model.seen[name] == {"cpu"} for name in ("index", "box", "size", "native_density", "native_points"))
 
 
 @pytest.mark.parametrize("kind", ["cuda", "mps"])
@@ -79,11 +82,42 @@ def test_a_device_s_validation_and_test_scores_are_the_cpu_s(
         assert found[name].to_numpy() == pytest.approx(scores[name].to_numpy(), abs=1e-6, nan_ok=True)
 
 
-def test_states_that_processes_gather_lie_on_the_module_s_device(data: SyntheticDataModule, tmp_path: Path) -> None:
-    expected = validated(data, tmp_path)[1]
-    with standin.device("cuda"), standin.two_processes():
-        assert validated(data, tmp_path, **standin.TRAINER)[1] == pytest.approx(expected, abs=1e-6)
-        assert len(scores_of(data, tmp_path, **standin.TRAINER)) == len(scores_of(data, tmp_path))
+def few(folder: Path) -> SyntheticDataModule:
+    return SyntheticDataModule(
+        folder / "data", images=20, image_size=(32, 48), map_size=(16, 24), batch_size=4, cache_dir=folder / "cache"
+    )
+
+
+def train_and_score_as_one_of_two(rank: int, folder: Path) -> None:
+    with standin.one_of_two(rank, folder / "meeting"):
+        model, logged = validated(few(folder), folder, **standin.TRAINER)
+        scores = scores_of(few(folder), folder, **standin.TRAINER)
+        weights = {name: value.cpu() for name, value in model.state_dict().items()}
+    scores.to_pickle(folder / f"{rank}.pkl")
+    torch.save({"logged": logged, "weights": weights}, folder / f"{rank}.pt")
+
+
+# A process of its own imports once, has no thread yet, and may be forked.
+TWO = """
+import sys, torch
+from pathlib import Path
+from tests.training.test_scored import train_and_score_as_one_of_two as one
+torch.multiprocessing.start_processes(one, (Path(sys.argv[1]),), nprocs=2, start_method="fork")
+"""
+
+
+@pytest.mark.slow
+def test_all_that_two_processes_gather_lies_on_their_devices_and_gives_the_scores_of_one(tmp_path: Path) -> None:
+    logged, scores = validated(few(tmp_path), tmp_path)[1], scores_of(few(tmp_path), tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", TWO, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    assert ranks[0]["logged"] == pytest.approx(logged, abs=1e-6)
+    torch.testing.assert_close(ranks[0]["weights"], ranks[1]["weights"], rtol=0, atol=0)
+    for rank in range(2):
+        pd.testing.assert_frame_equal(pd.read_pickle(tmp_path / f"{rank}.pkl"), scores, atol=1e-6)
 
 
 def test_scores_stay_float64_on_every_device() -> None:
