@@ -47,6 +47,7 @@ def said(*arguments: str) -> str:
             "model=tranblnd",
             "model=tranblnd: no such choice (did you mean 'tranblend'?); choose from baselines, clip_salgan",
         ),
+        ("data=null", "data=null: no such choice; choose from own, salicon"),
         ("model/eys=lite0", "model/eys=lite0: no such group (did you mean 'model/eyes'?)"),
         ("model/blend=film", "model/blend is not a part of model=grounded_gaze"),
         ("trainer.max_epochs=two", "trainer.max_epochs=two: expected an integer, got 'two'"),
