@@ -203,8 +203,10 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "scheduler.gamma": Positive,
         "scheduler.factor": Share,
         "scheduler.total_iters": Whole,
-        "loss.weights": one_of(_terms, dict[str, float]),
-        "loss.terms": one_of(_terms, dict[str, float]),
+        "loss.weights": one_of(_terms, dict[str, Any]),
+        "loss.terms": one_of(_terms, dict[str, Any]),
+        "loss.weights.*": float,
+        "loss.terms.*": float,
         "loss.alpha": NotNegative,
         "loss.adversarial": NotNegative,
         "trainer.max_epochs": Count,
@@ -577,7 +579,7 @@ def _together(cfg: DictConfig, found: Mapping[str, str]) -> Iterator[tuple[str, 
             for task in [named] if isinstance(named, str) else named or ():
                 if task not in tasks:
                     yield _origin(cfg, key), f"expected tasks of {', '.join(tasks)}, got {task!r}{near(task, tasks)}"
-    split = cfg.data.get("split") if right("data.split") else None
+    split = cfg.data.get("split") if right("data.split", "data._target_") else None
     if split not in (None, *SPLITS) and not _is_file(split):
         yield (
             _origin(cfg, "data.split"),
