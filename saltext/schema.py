@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, get_args
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from saltext import signatures
 from saltext.errors import ConfigError, near
@@ -485,15 +485,18 @@ def mismatch(kind: Any, value: Any) -> str:
     try:
         _adapter(kind).validate_json(json.dumps(value))
     except ValidationError as error:
-        said = [
-            _WORDS[one["type"]].format(**one.get("ctx", {})) if one["type"] in _WORDS else one["msg"]
-            for one in error.errors()
-        ]
+        said = [expected(one) for one in error.errors()]
         if type(None) in get_args(kind):
             said.append("null")
-        expected = " or ".join(dict.fromkeys(text.removeprefix("Input should be ") for text in said))
-        return f"expected {expected}, got {_shown(value)}"
+        return f"expected {' or '.join(dict.fromkeys(said))}, got {_shown(value)}"
     return ""
+
+
+def expected(error: ErrorDetails) -> str:
+    """What should have come, in a user's words."""
+    if error["type"] in _WORDS:
+        return _WORDS[error["type"]].format(**error.get("ctx", {}))
+    return error["msg"].removeprefix("Input should be ")
 
 
 # Pydantic's messages that are not in a user's words, by their kind.
@@ -501,7 +504,9 @@ _WORDS: Mapping[str, str] = MappingProxyType(
     {
         "int_type": "an integer",
         "int_from_float": "an integer",
+        "int_parsing": "an integer",
         "float_type": "a number",
+        "float_parsing": "a number",
         "string_type": "a text",
         "string_pattern_mismatch": "names of letters, digits, _ and -",
         "string_too_short": "a text that is not empty",
