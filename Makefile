@@ -19,6 +19,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PRESET := embedded
 FAULTS := 200
+UV     := uv==0.13.9   # what wrote the lock files
 JOBS   := 2   # test processes, one thread each
 STAMP  := $(VENV)/.installed
 ORACLE := $(VENV)/.oracle
@@ -28,7 +29,7 @@ install: $(STAMP)
 # The lock file is complete, and its hashes are checked; uv is the fast way, pip the way that is always there.
 $(STAMP): pyproject.toml requirements.lock
 	test -x $(BIN)/python || $$(command -v $(PYTHON) || command -v python3) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet uv || true
+	$(BIN)/python -m pip install --quiet $(UV) || true
 	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements.lock \
 	  || $(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps -e . \

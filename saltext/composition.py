@@ -359,7 +359,7 @@ def _choices(override: Override) -> list[str]:
         return list(override.sweep_string_iterator())
     value = override.value()
     names = value if isinstance(value, list) else [value]
-    return [str(name) for name in names if name is not None]
+    return ["null" if name is None else str(name) for name in names]
 
 
 def _first(override: Override) -> list[Override]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import BITSPERSAMPLE, COMPRESSION, PHOTOMETRIC_INTERPRETATION, PLANAR_CONFIGURATION
 
 from saltext.errors import UnusableError
 
@@ -87,7 +88,8 @@ def read_photo(path: Path, max_pixels: int = MAX_PIXELS) -> Photo:
     """Read a picture file.
 
     * EXIF orientation is applied. Transparent pixels lie on white. Grey, palette and CMYK pictures become RGB.
-    * 16 bits of grey are scaled to 8, not cut off.
+    * 16 bits of grey, and of PPM, are scaled to 8: v / 257, to the nearest. Of 16 bits a colour in other formats Pillow
+      keeps the upper 8, v // 256, which is at most one step below.
     * Of several frames or pages the first is taken, and a remark says so.
     * Size and format are checked in the file's head: nothing large is decoded to be refused.
 
@@ -96,8 +98,8 @@ def read_photo(path: Path, max_pixels: int = MAX_PIXELS) -> Photo:
         max_pixels: More are refused.
 
     Raises:
-        UnusableError: Anything else: no file, no picture, damaged or cut short, more than ``max_pixels`` pixels, or 32
-            bits a pixel.
+        UnusableError: Anything else: no file, no picture, damaged or cut short, more than ``max_pixels`` pixels, 32
+            bits a pixel, or a TIFF of 16 bits that Pillow would misread.
     """
     with _opened(path, max_pixels) as picture:
         return photo_of(picture, max_pixels)
@@ -132,7 +134,7 @@ def read_values(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[_Values, _Val
         UnusableError: As :func:`read_photo`; or several channels of 16 bits each, of which Pillow keeps 8.
     """
     with _opened(path, max_pixels) as picture:
-        if any(";16" in str(tile) for tile in getattr(picture, "tile", ())) and picture.mode in ("RGB", "RGBA", "LA"):
+        if _has_deep_colours(picture):
             raise UnusableError("pictures with several channels of 16 bits where a map is expected", "save it as grey")
         picture, _ = _decoded(picture, max_pixels)
         if picture.has_transparency_data:
@@ -201,11 +203,31 @@ def photo_of(picture: Image.Image, max_pixels: int = MAX_PIXELS) -> Photo:
     return Photo(pixels, remarks)
 
 
+def _has_deep_colours(picture: Image.Image) -> bool:
+    """Whether a picture that is not decoded yet has several channels of 16 bits, as its decoder is told."""
+    told = [str(tile) for tile in getattr(picture, "tile", ())]
+    sixteen = any(";16" in tile or f", {_SIXTEEN_BITS})" in tile for tile in told)
+    return sixteen and not picture.mode.startswith("I")
+
+
+def _refuse_misread(picture: Image.Image) -> None:
+    """Of these Pillow 13 makes other pixels without a word."""
+    tags = getattr(picture, "tag_v2", {})
+    bits = tags.get(BITSPERSAMPLE, (1,))
+    if max(bits) <= 8:
+        return
+    if len(bits) > 1 and (tags.get(PLANAR_CONFIGURATION, 1), tags.get(COMPRESSION, 1)) == (2, 1):
+        raise UnusableError("TIFF files with 16 bits in planes of their own", "save it as PNG, or compressed")
+    if len(bits) == 1 and tags.get(PHOTOMETRIC_INTERPRETATION) == 0:
+        raise UnusableError("TIFF files with 16 bits of grey in which 0 is white", "save it as PNG")
+
+
 def _decoded(picture: Image.Image, max_pixels: int) -> tuple[Image.Image, tuple[str, ...]]:
     """The first frame, upright, and what was decided on the way."""
     check_extent(picture.width, picture.height, max_pixels)
     if not picture.width or not picture.height:
         raise UnusableError("pictures without a pixel")
+    _refuse_misread(picture)
     remarks = []
     try:
         if _has_frames(picture):

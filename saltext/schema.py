@@ -11,21 +11,24 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
+from string import Formatter
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from saltext import signatures
 from saltext.errors import ConfigError, near
 from saltext.signatures import Built, Signature, signature
 
 _OTHER_GROUPS = ("preset", "protocol", "recipe", "experiment")  # whose files leave no key of their name
+_BUILT = ("data", "loss", "optimizer", "scheduler", "training", "trainer")  # as one object each, in every run
 _RESERVED = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")  # Hydra's own keys of a node
 _PUBLISHED_DATA = ("saltext.data.SaliencyDataModule", "saltext.data.SyntheticDataModule")  # with tasks of fixed names
+_DELETED = "expected a value, but it was deleted"
 _LONGEST = 100  # characters of a name that becomes part of a folder's; a file system takes 255 bytes
 
 
@@ -47,11 +50,21 @@ def folder_name(name: str | int) -> str | int:
     return name
 
 
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise _refused("a text of printable characters")
+    return text
+
+
 def _prompt(text: str) -> str:
+    plain = ("", None)  # a width could ask for gigabytes, and a dot leads into Python
     try:
-        text.format(text="", condition="")
-    except (KeyError, IndexError, ValueError, AttributeError):
-        raise _refused("a text that names {text} and {condition} only (a literal brace is written twice)") from None
+        fields = [field for _, *field in Formatter().parse(text) if field[0] is not None]
+        fits = all(name in ("text", "condition") and (*rest,) == plain for name, *rest in fields)
+    except ValueError:  # a single brace
+        fits = False
+    if not fits:
+        raise _refused("a text that names {text} and {condition} only (a literal brace is written twice)")
     return text
 
 
@@ -73,12 +86,6 @@ def one_of(known: Callable[[], Collection[str]], of: Any = str) -> Any:
     return Annotated[of, AfterValidator(check)]
 
 
-def _split(name: str) -> str:
-    if name not in SPLITS and not Path(name).is_file():
-        raise _refused(f"one of {', '.join(SPLITS)} or an existing split file{near(name, SPLITS)}")
-    return name
-
-
 def _devices(count: int) -> int:
     if count == 0:
         raise _refused("1 or more, or -1 for all")
@@ -96,7 +103,8 @@ def set_by(where: str) -> Any:
 
 SPLITS = ("80/20", "70/15/15", "kfold", "published", "given")
 Name = Annotated[str | int, AfterValidator(folder_name)]
-Text = Annotated[str, Field(min_length=1)]
+Text = Annotated[str, Field(min_length=1), AfterValidator(_printable)]
+StageName = Annotated[str, Field(pattern=r"\A[A-Za-z0-9_-]+\z")]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Whole = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -139,7 +147,7 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "evaluation.baselines": one_of(signatures.baselines, Annotated[list[str], AfterValidator(_unique)]),
         "evaluation.text_effect": bool,
         "evaluation.mirror": bool,
-        "evaluation.pictures": Whole,
+        "evaluation.pictures": Annotated[int, Field(ge=0, le=1000)],
         "views.image_size": ImageSize,
         "views.map_size": MapSize,
         "views.batch_size": Count,
@@ -149,6 +157,7 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "schedule.warmup_epochs": Count,
         "schedule.finetune_epochs": Count,
         "schedule.finetune_lr": Positive | None,
+        "schedule.stages": dict[StageName, dict[str, Any]],
         "schedule.stages.*.tasks": Names | None,
         "schedule.stages.*.epochs": Count | None,
         "schedule.stages.*.lr": Positive | None,
@@ -161,7 +170,7 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "data.root": Text | None,
         "data.tasks": Names | Text | None,
         "data.test_tasks": Names | Text | None,
-        "data.split": Annotated[str, AfterValidator(_split)] | None,
+        "data.split": Text | None,
         "data.choose_on": Held,
         "data.test_on": Held,
         "data.folds": Annotated[int, Field(ge=2)],
@@ -179,6 +188,7 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "data.max_pixels": Count,
         "data.images": Annotated[int, Field(ge=4)],
         "data.description": Text | None,
+        "data.augment": dict[str, Any] | None,
         "data.augment.hue": Annotated[float, Field(ge=0, le=180)],
         "data.augment.saturation": Annotated[float, Field(ge=0, le=255)],
         "data.augment.blur": Annotated[float, Field(ge=0, le=10)],
@@ -193,8 +203,10 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "scheduler.gamma": Positive,
         "scheduler.factor": Share,
         "scheduler.total_iters": Whole,
-        "loss.weights": one_of(_terms, dict[str, float]),
-        "loss.terms": one_of(_terms, dict[str, float]),
+        "loss.weights": one_of(_terms, dict[str, Any]),
+        "loss.terms": one_of(_terms, dict[str, Any]),
+        "loss.weights.*": float,
+        "loss.terms.*": float,
         "loss.alpha": NotNegative,
         "loss.adversarial": NotNegative,
         "trainer.max_epochs": Count,
@@ -274,6 +286,19 @@ VALUES: Mapping[str, Any] = MappingProxyType(
 """Key -> type. In a key, ``*`` stands for any text without a dot, a leading ``**`` for any groups; the first that fits
 counts, and comes before the annotation of the class."""
 
+NEEDED = (
+    *("data", "model", "normalize", "loss", "optimizer", "scheduler", "training", "trainer", "prompt", "evaluation"),
+    *("schedule", "label", "seed", "cache_features", "checkpoint", "callbacks", "logger"),
+    *(f"evaluation.{key}" for key in ("choose_on", "validation_metrics", "monitor", "mode", "test_metrics", "paper")),
+    *(f"evaluation.{key}" for key in ("baselines", "text_effect", "mirror", "pictures")),
+    *("data._target_", "data.cache_dir", "data.tasks", "data.choose_on", "data.image_size", "data.augment"),
+    *("normalize.mean", "normalize.std", "normalize.order", "schedule.stages", "model.name"),
+    *("trainer.accelerator", "trainer.devices", "trainer.max_epochs"),
+)
+"""Keys without which a saved configuration is not one of a run."""
+
+_NEEDED_TO_START = (*NEEDED, "name", "output_dir", "rerun", "ddp_strategy", "views")
+
 
 def problems(cfg: DictConfig) -> dict[str, str]:
     """What is wrong with a composed configuration.
@@ -301,9 +326,39 @@ def check(cfg: DictConfig) -> None:
         raise ConfigError("; ".join(f"{key}: {text}" for key, text in found.items()))
 
 
+def unfit(values: Mapping[str, Any]) -> dict[str, str]:
+    """Which plain values of a saved configuration are not of the types and ranges of :data:`VALUES`.
+
+    Names are not checked, for another version may have had others; neither is what only classes say.
+
+    Returns:
+        As :func:`problems`.
+    """
+    found: dict[str, str] = {}
+    for pattern, kind in VALUES.items():
+        for key, value, expected in _at(values, pattern.split("."), kind) if not pattern.startswith("**") else ():
+            if key not in found:
+                found[key] = mismatch(expected, value)
+    return {key: text for key, text in found.items() if text}
+
+
+def _at(node: Any, pattern: list[str], kind: Any, above: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Place, value and type of what a pattern fits; of a value in a group's place, that. A part may be null."""
+    if not isinstance(node, Mapping):
+        if node is not None or "." not in above:
+            yield above, node, dict
+        return
+    for name in (name for name in node if fnmatchcase(name, pattern[0]) and name not in _RESERVED):
+        place = f"{above}.{name}".lstrip(".")
+        if len(pattern) > 1:
+            yield from _at(node[name], pattern[1:], kind, place)
+        else:
+            yield place, node[name], kind
+
+
 def _of_node(node: DictConfig, key: str, cfg: DictConfig) -> Iterator[tuple[str, str]]:
     """Problems of a group: its keys, and their values."""
-    taken = _taken(node)
+    taken = _DELETED if key in _BUILT and "_target_" not in node else _taken(node)
     if isinstance(taken, str):
         yield f"{key}._target_".lstrip("."), taken
         return
@@ -315,7 +370,8 @@ def _of_node(node: DictConfig, key: str, cfg: DictConfig) -> Iterator[tuple[str,
             continue
         if known is not None and name not in known and "*" not in known:
             of = f" of {node['_target_']!s}" if taken else ""
-            hint = near(name, known if key else (*known, *_OTHER_GROUPS)) or near(place, VALUES, ending=True)
+            elsewhere = [other for other in VALUES if "*" not in other]
+            hint = near(name, known if key else (*known, *_OTHER_GROUPS)) or near(place, elsewhere, ending=True)
             yield place, f"no such key{of}{hint}{_choices_said(known)}"
             continue
         kind = _kind(place)
@@ -429,15 +485,18 @@ def mismatch(kind: Any, value: Any) -> str:
     try:
         _adapter(kind).validate_json(json.dumps(value))
     except ValidationError as error:
-        said = [
-            _WORDS[one["type"]].format(**one.get("ctx", {})) if one["type"] in _WORDS else one["msg"]
-            for one in error.errors()
-        ]
+        said = [expected(one) for one in error.errors()]
         if type(None) in get_args(kind):
             said.append("null")
-        expected = " or ".join(dict.fromkeys(text.removeprefix("Input should be ") for text in said))
-        return f"expected {expected}, got {_shown(value)}"
+        return f"expected {' or '.join(dict.fromkeys(said))}, got {_shown(value)}"
     return ""
+
+
+def expected(error: ErrorDetails) -> str:
+    """What should have come, in a user's words."""
+    if error["type"] in _WORDS:
+        return _WORDS[error["type"]].format(**error.get("ctx", {}))
+    return error["msg"].removeprefix("Input should be ")
 
 
 # Pydantic's messages that are not in a user's words, by their kind.
@@ -445,8 +504,11 @@ _WORDS: Mapping[str, str] = MappingProxyType(
     {
         "int_type": "an integer",
         "int_from_float": "an integer",
+        "int_parsing": "an integer",
         "float_type": "a number",
+        "float_parsing": "a number",
         "string_type": "a text",
+        "string_pattern_mismatch": "names of letters, digits, _ and -",
         "string_too_short": "a text that is not empty",
         "bool_type": "true or false",
         "list_type": "a list",
@@ -490,13 +552,11 @@ def _first_line(error: Exception) -> str:
 
 def _missing(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     """Keys without which nothing runs, and that a command line deleted."""
-    for key in VALUES:
+    for key in _NEEDED_TO_START:
         group, _, name = key.rpartition(".")
-        if "*" in key or (group and group not in ("evaluation", "normalize")):
-            continue
         node = cfg.get(group) if group else cfg
         if isinstance(node, DictConfig) and name not in node:
-            yield key, "expected a value, but it was deleted"
+            yield key, _DELETED
 
 
 def direction(monitor: object) -> str:
@@ -524,11 +584,24 @@ def _together(cfg: DictConfig, found: Mapping[str, str]) -> Iterator[tuple[str, 
             for task in [named] if isinstance(named, str) else named or ():
                 if task not in tasks:
                     yield _origin(cfg, key), f"expected tasks of {', '.join(tasks)}, got {task!r}{near(task, tasks)}"
-    if right("data") and cfg.data.get("split") == "kfold" and cfg.data.fold >= cfg.data.folds:
+    split = cfg.data.get("split") if right("data.split", "data._target_") else None
+    if split not in (None, *SPLITS) and not _is_file(split):
+        yield (
+            _origin(cfg, "data.split"),
+            f"expected one of {', '.join(SPLITS)} or an existing split file, got {split!r}{near(split, SPLITS)}",
+        )
+    if split == "kfold" and right("data.fold", "data.folds") and cfg.data.fold >= cfg.data.folds:
         yield (
             _origin(cfg, "data.fold"),
             f"expected 0 to {cfg.data.folds - 1} with data.folds={cfg.data.folds}, got {cfg.data.fold}",
         )
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except OSError:  # longer than a name can be
+        return False
 
 
 def _stages(cfg: DictConfig) -> Iterator[tuple[str, DictConfig]]:

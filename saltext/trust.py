@@ -19,7 +19,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from string import Formatter
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
@@ -27,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import get_yaml_loader
 from omegaconf.errors import OmegaConfBaseException
 
-from saltext import storage
+from saltext import schema, storage
 from saltext.composition import config_folder
 from saltext.errors import ConfigError, DamagedFileError, SaltextError
 from saltext.run_folder import RunFolder, reached
@@ -46,11 +45,10 @@ _EVENTS: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ENV = re.compile(r"\$\{\s*oc\.env\s*:[^${}]*\}")
 _NESTED_ENV = re.compile(r"\$\{[^{}]*\$\{\s*oc\.env\s*:")
 _REFERENCE = re.compile(r"\$\{[\w.]+\}")
-_STAGE = re.compile(r"[A-Za-z0-9_-]+")
 _CHANNEL = re.compile(r"(val|test|train)/[\w/]+")  # what is logged has a slash in its name, and is no path
 _PLACES = re.compile(r"[/\\:~$\x00-\x1f]|\.\.")
 _PLACED = ("model", "normalize", "loss", "optimizer", "scheduler", "training", "trainer", "callbacks", "views")
-_MOST_IMAGES, _MOST_PICTURES, _LARGEST_SIDE = 1000, 100, 10_000
+_MOST_IMAGES = 1000
 
 # Weights that a network starts from; those of a run's checkpoint take their place.
 _FIRST_WEIGHTS = {
@@ -342,7 +340,7 @@ def read(
     if trust or (mine and resumes):
         own |= own_targets(values)
     check_targets(values, "", own)
-    _refuse(_problems(values, _NEEDED), folder)
+    _refuse(_problems(values, schema.NEEDED), folder)
     not_followed = {} if trust or mine else _confined(values, folder, resumes)
     if trust or mine:
         values = OmegaConf.to_container(reached(folder, OmegaConf.create(values)))  # type: ignore[assignment]
@@ -352,7 +350,7 @@ def read(
     except OmegaConfBaseException as error:
         raise ConfigError(f"{folder.config} with {OmegaConf.to_yaml(given).strip()!r}: {error}") from error
     check_targets(resolved, "", own)
-    _refuse(_problems(resolved, _NEEDED), folder)
+    _refuse(_problems(resolved, schema.NEEDED), folder)
     return Configuration(
         OmegaConf.create(literal(resolved)),
         own,
@@ -493,7 +491,7 @@ def _confined(values: dict[str, Any], folder: RunFolder, resumes: bool) -> dict[
     problems += [
         f"trainer.{key}={value!r:.80} is no number, and not known"
         for key, value in values["trainer"].items()
-        if isinstance(value, str | dict | list) and key not in _TRAINER_TEXTS
+        if isinstance(value, dict | list) or (isinstance(value, str) and key not in _TRAINER_TEXTS)
     ]
     trains = [key for key in changed if key == "checkpoint" or key.startswith("trainer.") or key[0].isupper()]
     if resumes:
@@ -549,177 +547,21 @@ def _leads_away(place: Sequence[str], text: str) -> bool:
 # Types
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """What a value has to be: in words, and whether one is."""
-
-    words: str
-    fits: Any
-
-    def or_null(self) -> "_Kind":
-        return _Kind(f"{self.words} or null", lambda value: value is None or self.fits(value))
-
-    def listed(self, count: int | None = None) -> "_Kind":
-        return _Kind(
-            f"a list of {self.words}" if count is None else f"a list of {count} times {self.words}",
-            lambda value: isinstance(value, list) and count in (None, len(value)) and all(map(self.fits, value)),
-        )
-
-
-def _is_whole(value: Any, least: int, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-
-
-def _whole(least: int = 0, most: int = 2**31) -> _Kind:
-    return _Kind(f"a whole number from {least} to {most}", lambda value: _is_whole(value, least, most))
-
-
-def _one_of(*choices: Any) -> _Kind:
-    said = ", ".join(map(str, choices))
-    return _Kind(f"one of {said}", lambda value: isinstance(value, str) and value in choices)
-
-
-def _is_prompt(value: Any) -> bool:
-    try:
-        return isinstance(value, str) and all(
-            name in (None, "text", "condition") and not spec and not conversion
-            for _, name, spec, conversion in Formatter().parse(value)
-        )
-    except ValueError:
-        return False
-
-
-def _is_stages(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        _STAGE.fullmatch(name) and isinstance(stage, dict) and not _unfit(stage, _OF_A_STAGE)
-        for name, stage in value.items()
-    )
-
-
-def _unfit(values: Mapping[str, Any], kinds: Mapping[str, _Kind]) -> list[str]:
-    return [key for key, kind in kinds.items() if key in values and not kind.fits(values[key])]
-
-
-_LINE = _Kind("a line of text", lambda value: isinstance(value, str) and value.isprintable())
-_FLAG = _Kind("true or false", lambda value: isinstance(value, bool))
-_NUMBER = _Kind("a number", lambda value: isinstance(value, int | float) and not isinstance(value, bool))
-_NODE = _Kind("names with values", lambda value: isinstance(value, dict))
-_NODES_OR_NULL = _Kind("names with values", lambda value: isinstance(value, dict) and all(
-    isinstance(one, dict) for one in value.values()))  # fmt: skip
-_PART = _one_of("val", "test")
-_TASKS = _Kind(
-    "a task, several, or null", lambda value: value is None or _LINE.fits(value) or _LINE.listed().fits(value)
-)
-_SIDES = _whole(1, _LARGEST_SIDE).listed(2)
-_OF_A_STAGE: Mapping[str, _Kind] = {
-    "tasks": _TASKS,
-    "epochs": _whole(1).or_null(),
-    "lr": _NUMBER.or_null(),
-    "start": _LINE.or_null(),
-    "test": _FLAG,
-}
-_KINDS: Mapping[str, _Kind] = {
-    **dict.fromkeys(BUILT, _NODE),
-    "name": _LINE,
-    "label": _LINE,
-    "seed": _whole(0, 2**32 - 1),
-    "prompt": _Kind("a text with {text} and {condition}", _is_prompt),
-    "cache_features": _FLAG,
-    "checkpoint": _LINE.or_null(),
-    "output_dir": _LINE,
-    "rerun": _FLAG,
-    "ddp_strategy": _LINE,
-    "evaluation": _NODE,
-    "evaluation.choose_on": _PART,
-    "evaluation.validation_metrics": _LINE.listed(),
-    "evaluation.monitor": _LINE,
-    "evaluation.mode": _one_of("min", "max"),
-    "evaluation.test_metrics": _LINE.listed(),
-    "evaluation.paper": _LINE.or_null(),
-    "evaluation.baselines": _LINE.listed(),
-    "evaluation.text_effect": _FLAG,
-    "evaluation.mirror": _FLAG,
-    "evaluation.pictures": _whole(0, _MOST_PICTURES),
-    "data._target_": _LINE,
-    "data.root": _LINE.or_null(),
-    "data.description": _LINE.or_null(),
-    "data.tasks": _TASKS,
-    "data.test_tasks": _TASKS,
-    "data.test_on": _PART,
-    "data.pair_pure": _FLAG,
-    "data.split": _LINE.or_null(),
-    "data.val_fraction": _NUMBER,
-    "data.folds": _whole(),
-    "data.fold": _whole(),
-    "data.split_seed": _whole(),
-    "data.image_size": _SIDES,
-    "data.map_size": _SIDES.or_null(),
-    "data.resize": _LINE,
-    "data.batch_size": _whole(1),
-    "data.images_together": _FLAG,
-    "data.eval_batch_size": _whole(1).or_null(),
-    "data.num_workers": _whole(),
-    "data.cache_dir": _LINE,
-    "data.choose_on": _PART,
-    "data.seed": _whole(0, 2**32 - 1),
-    "data.max_pixels": _whole(1),
-    "data.images": _whole(1),
-    "data.data_seed": _whole(),
-    "data.augment": _NODE.or_null(),
-    "normalize": _NODE,
-    "normalize.mean": _NUMBER.listed(3).or_null(),
-    "normalize.std": _NUMBER.listed(3).or_null(),
-    "normalize.order": _one_of("rgb", "bgr"),
-    "schedule": _NODE,
-    "schedule.stages": _Kind("stages with tasks, epochs, lr, start, test", _is_stages),
-    "trainer.accelerator": _LINE,
-    "trainer.devices": _Kind(
-        "a number of processes, their devices, or auto",
-        lambda value: value == "auto" or _is_whole(value, -1, 2**16) or _whole().listed().fits(value),
-    ),
-    "trainer.num_nodes": _whole(1, 2**16),
-    "trainer.strategy": _LINE,
-    "trainer.max_epochs": _whole(-1),
-    "trainer.precision": _Kind("a precision", lambda value: _LINE.fits(value) or _is_whole(value, 16, 64)),
-    "optimizer.lr": _NUMBER,
-    "callbacks": _NODES_OR_NULL,
-    "logger": _NODES_OR_NULL,
-    "model.name": _LINE,
-    "model.conditions": _LINE.listed().or_null(),
-}
-_NEEDED = (
-    *("data", "model", "normalize", "loss", "optimizer", "scheduler", "training", "trainer", "prompt", "evaluation"),
-    *("schedule", "label", "seed", "cache_features", "checkpoint", "callbacks", "logger"),
-    *(f"evaluation.{key}" for key in ("choose_on", "validation_metrics", "monitor", "mode", "test_metrics", "paper")),
-    *(f"evaluation.{key}" for key in ("baselines", "text_effect", "mirror", "pictures")),
-    *("data._target_", "data.cache_dir", "data.tasks", "data.choose_on", "data.image_size", "data.augment"),
-    *("normalize.mean", "normalize.std", "normalize.order", "schedule.stages", "model.name"),
-    *("trainer.accelerator", "trainer.devices", "trainer.max_epochs"),
-)
-_ABSENT = object()
-
-
-def _problems(values: Mapping[str, Any], needed: Sequence[str]) -> list[str]:
-    """What is wrong with the types of a configuration's values."""
-
-    def at(key: str) -> Any:
-        node: Any = values
-        for name in key.split("."):
-            if not isinstance(node, Mapping) or name not in node:
-                return _ABSENT
-            node = node[name]
-        return node
-
-    lacking = [key for key in needed if at(key) is _ABSENT]
-    found = [(key, kind, at(key)) for key, kind in _KINDS.items()]
+def _problems(values: dict[str, Any], needed: Sequence[str]) -> list[str]:
+    """What a configuration lacks, and which of its values are of other types."""
+    lacking = [key for key in needed if not _is_there(values, key)]
     return [
         *([f"it lacks {', '.join(lacking[:10])}"] if lacking else []),
-        *(
-            f"{key}: expected {kind.words}, got {value!r:.80}"
-            for key, kind, value in found
-            if value is not _ABSENT and not kind.fits(value)
-        ),
+        *(f"{key}: {text}" for key, text in schema.unfit(values).items()),
     ]
+
+
+def _is_there(values: Any, key: str) -> bool:
+    for name in key.split("."):
+        if not isinstance(values, dict) or name not in values:
+            return False
+        values = values[name]
+    return True
 
 
 # Writing

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
 
 from saltext import composition, jobs
-from saltext.composition import check_command, config_folder, quoted
+from saltext.composition import check_command, compose_run, config_folder, quoted
 from saltext.errors import ConfigError
 
 jobs.register_resolvers()
@@ -47,6 +48,7 @@ def said(*arguments: str) -> str:
             "model=tranblnd",
             "model=tranblnd: no such choice (did you mean 'tranblend'?); choose from baselines, clip_salgan",
         ),
+        ("data=null", "data=null: no such choice; choose from own, salicon"),
         ("model/eys=lite0", "model/eys=lite0: no such group (did you mean 'model/eyes'?)"),
         ("model/blend=film", "model/blend is not a part of model=grounded_gaze"),
         ("trainer.max_epochs=two", "trainer.max_epochs=two: expected an integer, got 'two'"),
@@ -71,6 +73,32 @@ def test_all_that_is_wrong_comes_at_once() -> None:
     lines = said("model=xyz", "seed=true", "optimizer.lr=-1").splitlines()
     assert lines[0].startswith("3 values cannot be used")
     assert {line.split("=")[0].strip("* ") for line in lines[1:]} == {"model", "seed", "optimizer.lr"}
+
+
+def keys_of(node: DictConfig, above: str = "") -> Iterator[str]:
+    for name in (str(name) for name in node if name != "hydra"):
+        yield f"{above}{name}"
+        child = node._get_node(name)
+        if isinstance(child, DictConfig) and not child._is_none():
+            yield from keys_of(child, f"{above}{name}.")
+
+
+@pytest.mark.parametrize("wrong", ["{key}q=3", "+{key}q=3", "{key}={{no:such}}", "{key}=[[x]]"])
+def test_every_key_of_a_job_that_is_misspelt_or_given_something_else_is_named_as_it_was_written(wrong: str) -> None:
+    job = compose_run([])
+    keys = [key for key in keys_of(job) if key != "schedule.stages"]
+    if "q=" in wrong:
+        free = ("callbacks", "logger", "model.eyes", "loss.weights")  # takes any name, or is named whole
+        asked = [key for key in keys if key.rpartition(".")[0] not in free]
+    else:  # what a class takes is not known while its name is wrong
+        asked = [key for key in keys if not key.endswith("_") and not OmegaConf.is_dict(OmegaConf.select(job, key))]
+    arguments = [wrong.format(key=key) for key in asked]
+    with pytest.raises(ConfigError) as raised:
+        check_command(arguments)
+    lines = [line.removeprefix("  * ") for line in str(raised.value).splitlines()[1:]]
+    assert len(asked) > 80
+    assert [argument for argument in arguments if not any(line.startswith(f"{argument}: ") for line in lines)] == []
+    assert len(lines) == len(asked)
 
 
 @pytest.mark.parametrize(

@@ -195,6 +195,11 @@ def test_a_value_that_interpolation_copies_is_named_once() -> None:
         ("data.tasks=[salient,silent]", "data.tasks", "did you mean 'salient'"),
         ("data.test_tasks=[]", "data.test_tasks", "at least 1"),
         ("data.split=kfld", "data.split", "did you mean 'kfold'"),
+        (f"data.split={'x' * 300}", "data.split", "or an existing split file"),
+        ("prompt='{text:>999999999}'", "prompt", "{text} and {condition} only"),
+        ("prompt='{text.__class__}'", "prompt", "{text} and {condition} only"),
+        ("evaluation.pictures=1001", "evaluation.pictures", "1000 or less"),
+        ("+schedule.stages={a/b:{}}", "schedule.stages", "names of letters, digits, _ and -"),
         ("data.val_fraction=1", "data.val_fraction", "less than 1"),
         ("optimizer.lr=0", "optimizer.lr", "more than 0"),
         ("optimizer.lr=nan", "optimizer.lr", "a finite number"),
@@ -217,6 +222,18 @@ def test_what_is_expected_is_said(override: str, key: str, said: str) -> None:
     assert "\n" not in found[key]
 
 
+def test_a_saved_configuration_has_the_types_of_a_new_one_whatever_became_of_its_files() -> None:
+    cfg = composed("label=7", "evaluation.pictures=150", "+schedule.stages={read:{epochs:2}}", "model=tranblend")
+    del cfg.hydra
+    saved: Any = OmegaConf.to_container(cfg, resolve=True)
+    assert schema.unfit(saved | {"of_an_earlier_version": 3}) == {}
+    assert schema.unfit(saved | {"data": saved["data"] | {"split": "gone/split.json", "augment": None}}) == {}
+    wrong = {"seed": "abc", "views": [], "data": saved["data"] | {"split": 3, "folds": 1}, "callbacks": {"best": {}},
+             "schedule": {"stages": {"read": {"epochs": 0}}}}  # fmt: skip
+    assert set(schema.unfit(saved | wrong)) == {"seed", "views", "data.split", "data.folds", "callbacks.best",
+                                                "schedule.stages.read.epochs"}  # fmt: skip
+
+
 def test_a_fold_is_one_of_the_folds() -> None:
     assert schema.problems(composed("data.split=kfold", "data.folds=3", "data.fold=2")) == {}
     assert schema.problems(composed("data.split=kfold", "data.folds=3", "data.fold=3")) == {
@@ -224,8 +241,15 @@ def test_a_fold_is_one_of_the_folds() -> None:
     }
 
 
-def test_a_deleted_key_that_every_run_needs_is_missed() -> None:
-    assert "evaluation.paper" in schema.problems(composed("~evaluation.paper"))
+@pytest.mark.parametrize(
+    "key",
+    ["evaluation.paper", "evaluation", "schedule.stages", "schedule", "views", "data.tasks", "data._target_", "trainer",
+     "loss", "optimizer", "scheduler", "training", "callbacks", "logger", "normalize.order", "label", "output_dir"],
+)  # fmt: skip
+def test_a_deleted_key_that_every_run_needs_is_missed(key: str) -> None:
+    found = schema.problems(composed(f"~{key}"))
+    is_set_elsewhere = key in ("optimizer", "trainer")  # one of its values
+    assert found[f"{key}._target_" if is_set_elsewhere else key] == "expected a value, but it was deleted"
 
 
 @pytest.mark.parametrize(

@@ -251,7 +251,7 @@ def test_no_resolver_runs(stranger: RunFolder, command: str, monkeypatch: pytest
 
 
 WRONG: tuple[dict[str, Any], ...] = (
-    {"label": 7}, {"label": "\x1b[2J"}, {"seed": "one"}, {"seed": 10**30}, {"prompt": "{text:>999999999}"},
+    {"label": [7]}, {"label": "\x1b[2J"}, {"seed": "one"}, {"seed": 10**30}, {"prompt": "{text:>999999999}"},
     {"prompt": "{text.__class__}"}, {"evaluation": []}, {"evaluation__pictures": 10**9}, {"data": "x"},
     {"evaluation__baselines": {"a": 1}}, {"evaluation__mode": "best"}, {"normalize__mean": [1]}, {"trainer": None},
     {"data__image_size": [10**6, 10**6]}, {"data__image_size": [96]}, {"data__tasks": {"a": 1}},

@@ -1,12 +1,13 @@
 """What the demo is told on its command line."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import Annotated
 
+from pydantic import Field, TypeAdapter, ValidationError
+
+from saltext import schema
 from saltext.errors import ConfigError, near
 from saltext.images import MAX_PIXELS
 from saltext.trust import TRUST
@@ -36,26 +37,14 @@ class Settings:
     device: str | None = None
     examples: Path | None = None
     host: str = LOCALHOST
-    port: int = 7860
-    max_mib: float = 20.0
-    max_pixels: int = 16_000_000
-    timeout: float = 60.0
+    port: Annotated[int, Field(ge=0, le=65535)] = 7860
+    max_mib: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 20.0
+    max_pixels: Annotated[int, Field(ge=1, le=MAX_PIXELS)] = 16_000_000
+    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
     trust: bool = False
 
 
-_READ: Mapping[str, Callable[[str], Any]] = MappingProxyType(
-    {
-        "run": str,
-        "stage": str,
-        "device": str,
-        "examples": Path,
-        "host": str,
-        "port": int,
-        "max_mib": float,
-        "max_pixels": int,
-        "timeout": float,
-    }
-)
+_KEYS = tuple(field.name for field in fields(Settings) if field.name != "trust")
 
 
 def parse(arguments: Sequence[str]) -> Settings:
@@ -64,22 +53,20 @@ def parse(arguments: Sequence[str]) -> Settings:
     Raises:
         ConfigError: Everything that is wrong with them, at once.
     """
-    given: dict[str, Any] = {}
+    given: dict[str, str] = {}
     problems = []
     for argument in arguments:
+        key, _, word = argument.partition("=")
         if argument == TRUST:
-            given["trust"] = True
-            continue
-        key, equals, word = argument.partition("=")
-        if not equals or not word or key not in _READ:
+            given["trust"] = "true"
+        elif word and key in _KEYS:
+            given[key] = word
+        else:
             problems.append(f"{argument!r}: key=value expected{_meant(key)}")
-            continue
-        try:
-            given[key] = _READ[key](word)
-        except ValueError:
-            problems.append(f"{argument!r}: {'a whole number' if _READ[key] is int else 'a number'} expected")
-    settings = Settings(**given)
-    problems += _out_of_range(settings)
+    try:
+        settings = TypeAdapter(Settings).validate_strings(given)
+    except ValidationError as error:
+        problems += [f"{one['loc'][0]}={one['input']}: expected {schema.expected(one)}" for one in error.errors()]
     if problems:
         listed = "\n".join(f"  {problem}" for problem in problems)
         raise ConfigError(f"The command line cannot be used:\n{listed}\nSee python -m saltext.demo --help.")
@@ -87,14 +74,4 @@ def parse(arguments: Sequence[str]) -> Settings:
 
 
 def _meant(key: str) -> str:
-    return near(key.lstrip("-"), _READ) or f" with one of the keys {', '.join(_READ)}"
-
-
-def _out_of_range(settings: Settings) -> list[str]:
-    bounds = {
-        "port": (0 <= settings.port <= 65535, "0 to 65535"),
-        "max_mib": (0 < settings.max_mib < math.inf, "more than 0"),
-        "max_pixels": (1 <= settings.max_pixels <= MAX_PIXELS, f"1 to {MAX_PIXELS}"),
-        "timeout": (0 < settings.timeout < math.inf, "more than 0 seconds"),
-    }
-    return [f"{key}={getattr(settings, key)}: {said} expected" for key, (fits, said) in bounds.items() if not fits]
+    return near(key.lstrip("-"), _KEYS) or f" with one of the keys {', '.join(_KEYS)}"

@@ -26,7 +26,7 @@ POOLS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Rows in which a paper scores the pairs of several tasks together, by their name among the published values."""
 
-CEILINGS = frozenset(BASELINES[name].title for name in ("human_pure", "human_others", "split_half"))
+OF_THE_VERY_IMAGE = frozenset(BASELINES[name].title for name in ("human_pure", "human_others", "split_half"))
 
 STANDARD_NOTE = (
     "Mean over pairs ± standard error, at each image's own resolution with the original fixation points. AUC-J: all "
@@ -201,9 +201,9 @@ def show(table: TaskTable, console: Console | None = None) -> None:
 def best(table: Sequence[Row], task: str, name: str) -> Row | None:
     """The measured row with the best mean of a metric on a task; None if there is none.
 
-    Rows made from the human data of the very image are ceilings and do not compete.
+    Rows made from the human data of the very image, which no model has seen, do not compete.
     """
-    competing = [row for row in table if row.task == task and row.pairs and row.model not in CEILINGS]
+    competing = [row for row in table if row.task == task and row.pairs and row.model not in OF_THE_VERY_IMAGE]
     measured = [row for row in competing if not math.isnan(row.cells[name].mean)]
     sign = 1 if METRICS[name].higher_is_better else -1
     return max(measured, key=lambda row: sign * row.cells[name].mean, default=None)

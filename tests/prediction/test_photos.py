@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from saltext.errors import UnusableError
+from saltext.images import read_values
 from saltext.prediction.photos import open_photo
 
 CORNERS = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[255, 255, 0], [0, 255, 255], [255, 0, 255]]], np.uint8)
@@ -72,6 +73,90 @@ def test_sixteen_bits_of_big_endian_files_are_scaled_as_well(tmp_path: Path) -> 
     path = tmp_path / "deep.tif"
     Image.frombytes("I;16B", (2, 1), b"\xff\xff\x80\x00").save(path)
     np.testing.assert_array_equal(open_photo(path).pixels[0, :, 0], [255, 128])
+
+
+DEEP = np.array([[0, 128, 255, 256, 384, 32767, 32768, 65407, 65408, 65535]], np.uint16)
+NEAREST = [0, 0, 1, 1, 1, 127, 128, 255, 255, 255]
+UPPER = [0, 0, 0, 1, 1, 127, 128, 255, 255, 255]
+
+
+def write_png(path: Path, values: np.ndarray) -> Path:
+    """8 or 16 bits: grey, grey and opacity, RGB, RGBA; Pillow writes no colours of 16."""
+    height, width, channels = values.shape
+    bits = values.dtype.itemsize * 8
+    lines = b"".join(b"\0" + line.astype(f">u{values.dtype.itemsize}").tobytes() for line in values)
+    head = struct.pack(">IIBBBBB", width, height, bits, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    parts = (b"IHDR" + head, b"IDAT" + zlib.compress(lines), b"IEND")
+    chunks = [struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in parts]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    return path
+
+
+def write_tiff(path: Path, values: np.ndarray, planes: bool = False, compressed: bool = False) -> Path:
+    """16 bits of RGB: together, or each colour in a plane."""
+    height, width, channels = values.shape
+    parts = [part.astype("<u2").tobytes() for part in (np.moveaxis(values, 2, 0) if planes else [values])]
+    parts = [zlib.compress(part) for part in parts] if compressed else parts
+    sizes = [len(part) for part in parts]
+    starts = [8 + sum(sizes[:number]) for number in range(len(parts))]
+    tags = {256: [width], 257: [height], 258: [16] * channels, 259: [8 if compressed else 1], 262: [2], 273: starts,
+            277: [channels], 278: [height], 279: sizes, 284: [2 if planes else 1]}  # fmt: skip
+    directory = 8 + sum(sizes)
+    entries, behind = b"", b""
+    for tag, numbers in tags.items():
+        said = struct.pack(f"<{len(numbers)}I", *numbers)
+        if len(numbers) > 1:
+            said, behind = struct.pack("<I", directory + 2 + 12 * len(tags) + 4 + len(behind)), behind + said
+        entries += struct.pack("<HHI", tag, 4, len(numbers)) + said
+    head = b"II*\0" + struct.pack("<I", directory)
+    path.write_bytes(head + b"".join(parts) + struct.pack("<H", len(tags)) + entries + bytes(4) + behind)
+    return path
+
+
+def channels_of(values: np.ndarray, count: int) -> np.ndarray:
+    opaque = np.full_like(values, np.iinfo(values.dtype).max)
+    return np.stack([values] * (count - (count % 2 == 0)) + [opaque] * (count % 2 == 0), axis=-1)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4], ids=["grey", "grey and opacity", "RGB", "RGBA"])
+def test_of_sixteen_bits_in_a_png_grey_is_scaled_and_colours_keep_the_upper_eight(
+    tmp_path: Path, channels: int
+) -> None:
+    path = write_png(tmp_path / "deep.png", channels_of(DEEP, channels))
+    np.testing.assert_array_equal(open_photo(path).pixels[0], np.stack([NEAREST if channels == 1 else UPPER] * 3, -1))
+    if channels == 1:
+        np.testing.assert_array_equal(read_values(path)[0], DEEP)
+    else:
+        with pytest.raises(UnusableError, match="several channels of 16 bits"):
+            read_values(path)
+    eight = (DEEP >> 8).astype(np.uint8)
+    path = write_png(tmp_path / "plain.png", channels_of(eight, channels))
+    np.testing.assert_array_equal(open_photo(path).pixels[0], np.stack([eight[0]] * 3, axis=-1))
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_of_sixteen_bits_of_colour_in_a_tiff_the_upper_eight_are_kept(tmp_path: Path, compressed: bool) -> None:
+    path = write_tiff(tmp_path / "deep.tif", channels_of(DEEP, 3), compressed=compressed)
+    np.testing.assert_array_equal(open_photo(path).pixels[0], np.stack([UPPER] * 3, axis=-1))
+    with pytest.raises(UnusableError, match="several channels of 16 bits"):
+        read_values(path)
+
+
+def test_a_tiff_that_would_be_misread_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "deep.tif"
+    assert "planes of their own" in refusal(write_tiff(path, channels_of(DEEP, 3), planes=True))
+    write_tiff(path, channels_of(DEEP, 3), planes=True, compressed=True)
+    np.testing.assert_array_equal(open_photo(path).pixels[0], np.stack([UPPER] * 3, axis=-1))
+    Image.fromarray(DEEP).save(path, tiffinfo={262: 0})
+    assert "0 is white" in refusal(path)
+
+
+def test_sixteen_bits_of_a_ppm_are_scaled(tmp_path: Path) -> None:
+    path = tmp_path / "deep.ppm"
+    path.write_bytes(b"P6 10 1 65535\n" + channels_of(DEEP, 3).astype(">u2").tobytes())
+    np.testing.assert_array_equal(open_photo(path).pixels[0], np.stack([NEAREST] * 3, axis=-1))
+    with pytest.raises(UnusableError, match="several channels of 16 bits"):
+        read_values(path)
 
 
 @pytest.mark.parametrize("values", [np.zeros((2, 2), np.int32), np.zeros((2, 2), np.float32)], ids=["int", "float"])
