@@ -61,7 +61,7 @@ apidoc_modules = [
                 "benchmarks", "demo", "reporting", "composition.py", "console.py", "evaluate.py", "export.py",
                 "jobs.py", "launch.py", "locks.py", "places.py", "predict.py", "preflight.py", "provenance.py",
                 "report.py", "reproduce.py", "run.py", "schema.py", "score.py", "signatures.py", "sweep.py",
-                "tracking.py", "watched.py", "worker.py", "data/loading.py", "data/paths.py",
+                "tracking.py", "watched.py", "runs", "data/loading.py", "data/paths.py",
             )
         ],
     }
