@@ -12,8 +12,9 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from saltext import watched
+from saltext.console import INTERRUPTED
 from saltext.errors import ConfigError
-from saltext.launch import INTERRUPTED, check_world, gpus_from_pool, node_rank, rendezvous
+from saltext.launch import check_world, gpus_from_pool, node_rank, rendezvous
 from tests.conftest import ROOT
 
 # A worker that needs a while until its own first line.
