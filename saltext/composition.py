@@ -117,9 +117,9 @@ def is_single_run(arguments: Sequence[str], configurations: Sequence[DictConfig]
         arguments: Hydra's.
         configurations: What :func:`check_command` gave for them.
     """
-    asks_to_see = get_args_parser().parse_args(list(arguments)).cfg
+    args = get_args_parser().parse_args(list(arguments))
     modes = [str(cfg.hydra.get("mode")) for cfg in configurations]
-    return not asks_to_see and len(modes) == 1 and not modes[0].endswith("MULTIRUN")
+    return not (args.cfg or args.multirun) and len(modes) == 1 and not modes[0].endswith("MULTIRUN")
 
 
 def run_once(arguments: Sequence[str], task: Callable[[DictConfig], _Result]) -> _Result:

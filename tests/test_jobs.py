@@ -303,6 +303,12 @@ def test_of_a_schedule_the_stages_that_are_tested_count(saltext: Session) -> Non
     assert monitored(folder) == pytest.approx(0.3)
 
 
+def test_a_sweep_of_one_job_is_a_sweep(saltext: Session) -> None:
+    assert saltext("name=study", "seed=3", "-m") == 0
+    (job,) = latest_jobs(saltext.outputs / "study")
+    assert job.overrides[-1] == "seed=3"
+
+
 # Optuna 2, which the sweeper needs, uses what SQLAlchemy 2 and Python 3.12 call old: https://github.com/optuna/optuna
 searching = pytest.mark.filterwarnings("ignore")
 
