@@ -35,7 +35,6 @@ from saltext.models.checkpoints import load_weights
 from saltext.reporting import run_report
 from saltext.reporting.scores import metric_names, read_scores
 from saltext.run_folder import RunFolder
-from saltext.runs.environment import restart_with_environment
 from saltext.runs.process_state import restored
 from saltext.scoring import RunScores, combined, score_test, write_run_scores
 from saltext.stages import stages, weights_of
@@ -161,5 +160,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    restart_with_environment()
     main()

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_LOGGERS = ("saltext", "lightning.pytorch", "lightning.fabric", "py.warnings")
+_LOGGERS = ("lightning.pytorch", "lightning.fabric")
 
 
 @contextmanager
 def restored() -> Iterator[None]:
-    """Put random states, torch's switches, warnings, loggers, signal handlers and the environment back at the end.
+    """Put random states, torch's switches, warnings, Lightning's loggers, signal handlers and the environment back at the end.
 
     Ctrl-C inside ends in :class:`KeyboardInterrupt`, also where Lightning, which catches it, ends the process instead.
     """
@@ -28,8 +28,7 @@ def restored() -> Iterator[None]:
     cudnn = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
     precision, default_dtype = torch.get_float32_matmul_precision(), torch.get_default_dtype()
     environment = dict(os.environ)
-    loggers = {name: logging.getLogger(name) for name in _LOGGERS}
-    levels = {name: (logger.level, logger.propagate, list(logger.handlers)) for name, logger in loggers.items()}
+    levels = {logging.getLogger(name): logging.getLogger(name).level for name in _LOGGERS}
     in_main_thread = threading.current_thread() is threading.main_thread()
     handlers = {number: signal.getsignal(number) for number in _SIGNALS} if in_main_thread else {}
     try:
@@ -43,9 +42,8 @@ def restored() -> Iterator[None]:
         for number, handler in handlers.items():
             if handler is not None:  # not one of Python's
                 signal.signal(number, handler)
-        for name, (level, propagate, own) in levels.items():
-            loggers[name].setLevel(level)
-            loggers[name].propagate, loggers[name].handlers = propagate, own
+        for logger, level in levels.items():
+            logger.setLevel(level)
         for name in [name for name in os.environ if name not in environment]:
             del os.environ[name]
         os.environ.update(environment)
