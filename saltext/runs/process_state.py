@@ -18,7 +18,7 @@ _LOGGERS = ("lightning.pytorch", "lightning.fabric")
 
 @contextmanager
 def restored() -> Iterator[None]:
-    """Put random states, torch's switches, warnings, Lightning's loggers, signal handlers and the environment back at the end.
+    """Put random states, torch's switches, warnings, Lightning's loggers, signal handlers and the environment back.
 
     Ctrl-C inside ends in :class:`KeyboardInterrupt`, also where Lightning, which catches it, ends the process instead.
     """
