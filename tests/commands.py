@@ -30,7 +30,7 @@ def _forking() -> str:
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    atexit.register(process.kill)
+    atexit.register(process.communicate)  # its standard input ends, and so does it
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     return f"{folder}/socket"

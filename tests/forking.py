@@ -8,6 +8,8 @@ processes that know nothing of it, are forked from here as well.
 import atexit
 import importlib
 import json
+import logging
+import multiprocessing.util
 import os
 import runpy
 import select
@@ -19,6 +21,7 @@ import tempfile
 import threading
 import traceback
 import warnings
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -136,6 +139,12 @@ def _become(request: dict[str, Any], streams: Sequence[int], at: str) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     tempfile.tempdir = None
+    # What the parent has registered is its own to end, such as W&B's folder for media, which all commands share.
+    atexit._clear()
+    weakref.finalize._registry.clear()  # type: ignore[attr-defined]
+    weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
+    atexit.register(logging.shutdown)
+    atexit.register(multiprocessing.util._exit_function)
     sys.path[:] = [request["cwd"], *(path for path in sys.path if path)]
     launch = importlib.import_module("saltext.launch")
     launch.subprocess = type("subprocess", (), {**vars(subprocess), "Popen": _Popen(at)})

@@ -167,7 +167,7 @@ def test_without_data_set_or_checkpoint_the_page_says_what_it_lacks_and_holds_th
     for arguments, said in (
         (["data.root=/nowhere/else"], "the data set is not in else/"),
         (["predict=false"], "predict=false"),
-        (["model.encoder._target_=os.mkdir"], "names os.mkdir"),
+        (["model.encoder.name=resnet10x"], "resnet10x"),
     ):
         page = page_of(run.root, *arguments)
         assert page.sections == SECTIONS
