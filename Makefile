@@ -3,7 +3,7 @@
 # make test-faults  200 runs that are killed, or whose disk is full, in the middle of every kind of write (FAULTS=60: fewer)
 # make lint         style and types
 # make docs         the documentation, into build/docs: open build/docs/index.html, no server is needed
-# make demo         install, then a page in your browser: RUN=folder of a trained run, ARGS=any argument of saltext.demo
+# make demo         install, then a page in your browser: RUN=folder of a trained run, ARGS=any argument of saltext demo
 # make notebooks    install, then JupyterLab (which it installs besides) in your browser, at notebooks/ (ARGS=--no-browser)
 # make reproduce-table2   the papers' tables and figures beside ours: -table2, -fig2 ... -fig7, -salgan; our own: -embedded; -all. Says what is missing,
 #                      runs or resumes what it needs, and writes outputs/reproduce/.
@@ -63,7 +63,7 @@ docs: install
 	@echo "build/docs/index.html"
 
 demo: install
-	$(BIN)/python -m saltext.demo $(if $(RUN),"run=$(RUN)") $(ARGS)
+	$(BIN)/saltext demo $(if $(RUN),"$(RUN)") $(ARGS)
 
 # JupyterLab is not in the lock file: the suite does without, and any version opens notebooks.
 notebooks: install
@@ -73,7 +73,7 @@ notebooks: install
 
 # A name that is no study is answered with those that are.
 reproduce-%: install
-	$(BIN)/python -m saltext.reproduce $* preset=$(PRESET) $(if $(DATA),"data.root=$(DATA)") $(ARGS)
+	$(BIN)/saltext reproduce $* preset=$(PRESET) $(if $(DATA),"data.root=$(DATA)") $(ARGS)
 
 signatures: install
 	$(BIN)/python -m tests.third_party_signatures
@@ -85,7 +85,7 @@ lock:
 	  --generate-hashes --no-emit-index-url --no-header --quiet -o requirements-oracle.lock
 
 bench-metrics: install oracle
-	$(BIN)/python -m saltext.benchmarks.metrics $(ARGS)
+	$(BIN)/python -m tests.benchmarks.metrics $(ARGS)
 
 bench-train: install
-	$(BIN)/python -m saltext.benchmarks.training $(ARGS)
+	$(BIN)/python -m tests.benchmarks.training $(ARGS)

@@ -1,31 +1,37 @@
 """saltext: where do people look in an image after reading a sentence about it?
 
 import saltext
-model = saltext.load()  # the shipped model; a run of your own: saltext.load("outputs/run/FOLDER")
+model = saltext.load()  # the pretrained model; a run of your own: saltext.load("outputs/run/FOLDER")
 density = model.predict("street.jpg", "the white lamps")  # float32 (height, width), sums to 1
+run = saltext.train("model=tranblend", "preset=smoke")  # run.folder, run.scores (DataFrame), run.model
 """
 
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from saltext.places import provide_home
+from saltext.system.places import provide_home
 
 provide_home()
 # albumentations asks the package index for a newer version at each import; it must be told before that.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 if TYPE_CHECKING:
-    from saltext.prediction.loading import load
+    from saltext import metrics
+    from saltext.runs.api import evaluate, train
+    from saltext.runs.load import load
 
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "evaluate", "load", "metrics", "train"]
 
 __version__ = "0.1.0"
 
+_FROM = {"evaluate": "saltext.runs.api", "load": "saltext.runs.load", "train": "saltext.runs.api"}
+
 
 def __getattr__(name: str) -> Any:
-    # Late, since it brings torch and lightning, which take seconds and which most modules do not need all of.
-    if name == "load":
-        from saltext.prediction.loading import load
-
-        return load
+    # Late, since they bring torch and lightning, which take seconds and which most modules do not need all of.
+    if name in _FROM:
+        return getattr(import_module(_FROM[name]), name)
+    if name == "metrics":
+        return import_module("saltext.metrics")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -229,6 +229,18 @@ def bar(things: Iterable[_Thing], what: str, total: int) -> Iterator[_Thing]:
                 advance = None
 
 
+def progress(things: Iterable[_Thing], what: str, total: int) -> Iterator[_Thing]:
+    """The things, with a bar on a terminal and four lines elsewhere, both on standard error."""
+    if sys.stderr.isatty():
+        yield from bar(things, what, total)
+        return
+    step = max(1, total // 4)
+    for done, thing in enumerate(things, start=1):
+        yield thing
+        if done % step == 0:
+            print(f"{what}: {done} of {total}", file=sys.stderr)
+
+
 def _quietly(call: Callable[[], None]) -> bool:
     """Call what shows something; whether it could."""
     try:

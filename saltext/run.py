@@ -11,21 +11,21 @@ from pathlib import Path
 
 import hydra
 
-from saltext import schema, trust
-from saltext.composition import check_command, config_folder, is_elsewhere, is_single_run, run_once
 from saltext.console import ending_in_words, set_up_streams
 from saltext.errors import ConfigError
-from saltext.launch import termination_raises
-from saltext.run_folder import RunFolder
+from saltext.runs import schema, trust
+from saltext.runs.composition import check_command, config_folder, is_elsewhere, is_single_run, run_once
 from saltext.runs.environment import restart_with_environment
-from saltext.watched import announce_front
+from saltext.runs.folder import RunFolder
+from saltext.runs.launch import termination_raises
+from saltext.system.watched import announce_front
 
 _OUTPUT_DIR = "outputs"  # conf/config.yaml's; resuming composes nothing
 _INTERRUPTED = "interrupted; a sweep's command goes on where it stopped, a run with resume=latest"
 
 
 def _resume(arguments: Sequence[str]) -> None:
-    from saltext import jobs, preflight  # import torch
+    from saltext.runs import jobs, preflight
 
     target = next(a for a in arguments if a.startswith("resume="))
     trusts = trust.TRUST in arguments
@@ -57,7 +57,7 @@ def _run(arguments: Sequence[str]) -> None:
     for warning in dict.fromkeys(text for cfg in configurations for text in schema.warnings(cfg)):
         print(f"warning: {warning}", flush=True)
     # Only now, for they import torch and pandas.
-    from saltext import jobs, preflight, sweep
+    from saltext.runs import jobs, preflight, sweep
 
     preflight.check(cfg for cfg in configurations if not is_elsewhere(cfg))
     announce_front()

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from saltext.data import SyntheticDataModule
-from saltext.run_folder import RunFolder
-from tests.commands import command
+from saltext.runs.folder import RunFolder
+from tests.command_line import command
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -1,4 +1,4 @@
-"""A process that has imported what commands import, and forks for each of them: see :mod:`tests.commands`.
+"""A process that has imported what commands import, and forks for each of them: see :mod:`tests.command_line`.
 
 It listens at a socket. A request is a line of JSON, sent with the three streams of the command; the answers are a line
 with its number and, when it has ended, one with its status. The jobs of a sweep, which a command starts as fresh
@@ -29,9 +29,10 @@ from typing import IO, Any
 # What commands import in the course of their work, beside what the modules of the commands do.
 IMPORTED = (
     "lightning", "torchmetrics", "timm", "transformers", "albumentations", "matplotlib.pyplot", "open_clip", "wandb",
-    "scipy.stats", "saltext.runs.train", "saltext.sweep", "saltext.preflight", "saltext.evaluate", "saltext.predict",
-    "saltext.score", "saltext.report", "saltext.export", "saltext.reproduce", "saltext.reporting.compare",
-    "saltext.reporting.study",
+    "scipy.stats", "saltext.commands.app", "saltext.runs.train", "saltext.runs.sweep", "saltext.runs.preflight",
+    "saltext.runs.evaluate", "saltext.runs.export", "saltext.runs.reproduce", "saltext.runs.load",
+    "saltext.prediction.results", "saltext.evaluation.score_folder", "saltext.reporting.report",
+    "saltext.reporting.compare", "saltext.reporting.study",
 )  # fmt: skip
 _LONGEST = 1 << 20
 
@@ -94,13 +95,13 @@ class Forked:
 
 
 class _Popen:
-    """Stands for :class:`subprocess.Popen` where :func:`saltext.launch.launch` starts one process of a run."""
+    """Stands for :class:`subprocess.Popen` where :func:`saltext.runs.launch.launch` starts one process of a run."""
 
     def __init__(self, at: str) -> None:
         self._at = at
 
     def __call__(self, command: Sequence[str], **how: Any) -> Any:
-        if list(command[1:3]) != ["-m", "saltext.watched"]:
+        if list(command[1:3]) != ["-m", "saltext.system.watched"]:
             return subprocess.Popen(command, **how)  # several ranks, which torchrun starts
         to_read, to_write = os.pipe()
         process = Forked(self._at, command[2:], str(Path.cwd()), how["env"], (to_read, 1, 2))
@@ -146,7 +147,7 @@ def _become(request: dict[str, Any], streams: Sequence[int], at: str) -> None:
     atexit.register(logging.shutdown)
     atexit.register(multiprocessing.util._exit_function)
     sys.path[:] = [request["cwd"], *(path for path in sys.path if path)]
-    launch = importlib.import_module("saltext.launch")
+    launch = importlib.import_module("saltext.runs.launch")
     launch.subprocess = type("subprocess", (), {**vars(subprocess), "Popen": _Popen(at)})
 
 

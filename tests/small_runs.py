@@ -7,11 +7,10 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from saltext import trust
-from saltext.composition import config_folder
 from saltext.console import quiet_libraries
-from saltext.run_folder import RunFolder
-from saltext.runs import train
+from saltext.runs import train, trust
+from saltext.runs.composition import config_folder
+from saltext.runs.folder import RunFolder
 
 SMALL = (
     "preset=smoke", "data.batch_size=4", "data.image_size=[64,96]", "data.map_size=[16,24]", "trainer.max_epochs=1",

@@ -10,8 +10,8 @@ from hydra.errors import HydraException
 from hydra.utils import get_method
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from saltext.composition import config_folder
 from saltext.evaluation.protocols import PAPERS
+from saltext.runs.composition import config_folder
 
 CONF = config_folder()
 

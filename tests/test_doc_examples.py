@@ -3,8 +3,7 @@
 import re
 import shlex
 import shutil
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,26 +13,27 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
 from PIL import Image
+from typer.exceptions import TyperException
+from typer.main import get_command
 
-from saltext import build, evaluate, export, predict, report, score
-from saltext.composition import compose_run, config_folder
+from saltext.commands.app import app
 from saltext.data.sjtu_tis import read_index
 from saltext.data.synthetic import generate
-from saltext.demo.settings import parse
 from saltext.errors import ConfigError
 from saltext.metrics import METRICS
-from saltext.reporting import collect, compare
 from saltext.reporting.scores import read_scores
-from saltext.reproduce import targets
-from saltext.run_folder import RunFolder
+from saltext.runs import build
+from saltext.runs.composition import compose_run, config_folder
+from saltext.runs.folder import RunFolder
+from saltext.runs.reproduce import targets
+from tests.command_line import here
 from tests.conftest import ROOT
 from tests.doc_pages import PAGES, written
 from tests.small_runs import QUICK, drop_weights, ran
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[^\n`]*)\n(?P<code>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
-_COMMAND = re.compile(r"python -m (?P<module>saltext[\w.]*)(?P<rest>[^`]*)")
+_COMMAND = re.compile(r"(?:^|[\s`])(?P<named>python -m saltext\.run|saltext (?=[a-z]))(?P<rest>[^`]*)")
 _MAKE = re.compile(r"^make (?P<target>[\w-]+)", re.MULTILINE)
 _SHELL = {"", "text", "console", "bash", "sh"}
 _FLAGS = {"-m", "--multirun", "--help", "--cfg", "job"}  # of Hydra; the rest are overrides
@@ -57,14 +57,15 @@ def shell_lines(name: str) -> list[str]:
 
 
 def commands() -> dict[tuple[str, ...], str]:
-    """Module and arguments of every command -> the page that shows it first."""
+    """Name and arguments of every command -> the page that shows it first; ``python -m saltext.run`` is ``train``."""
     found: dict[tuple[str, ...], str] = {}
     for name in PAGES:
         for line in shell_lines(name):
-            if command := _COMMAND.search(line):
+            if not line.startswith("Usage:") and (command := _COMMAND.search(line)):
                 # What a column of explanations or a comment adds is no argument.
                 rest = re.split(r"\s{3,}|\s#\s|; ", command["rest"])[0]
-                found.setdefault((command["module"], *shlex.split(rest)), name)
+                words = shlex.split(rest)
+                found.setdefault(("train", *words) if command["named"] != "saltext " else tuple(words), name)
     return found
 
 
@@ -92,62 +93,32 @@ def composes(words: list[str]) -> None:
             compose("config", [word for word in chosen if word], return_hydra_config=True)
 
 
-def is_read(main: Callable[[list[str]], None], words: list[str]) -> None:
-    """The parser takes it: what stops it is what the arguments name, which is not here."""
-    with pytest.raises(SystemExit) as left:
-        main(words)
-    assert str(left.value.code).startswith("error:"), left.value.code
-
-
-def reproduces(words: list[str]) -> None:
-    assert words[0] in targets()
-    assert all("=" in word for word in words[1:])
-
-
-def has_folders(number: int) -> Callable[[list[str]], None]:
-    def check(words: list[str]) -> None:
-        assert len(words) == number
-
-    return check
-
-
-def names_a_run(words: list[str]) -> None:
-    given = OmegaConf.from_cli(words)
-    assert "run" in given
-
-
-CHECKS: Mapping[str, Callable[[list[str]], object]] = {
-    "saltext.run": composes,
-    "saltext.evaluate": names_a_run,
-    "saltext.predict": lambda words: is_read(predict.main, [*words, "--run", "nowhere"]),
-    "saltext.export": lambda words: is_read(export.main, words),
-    "saltext.score": lambda words: is_read(score.main, words),
-    "saltext.report": report.requested,
-    "saltext.demo": parse,
-    "saltext.reproduce": reproduces,
-    "saltext.reporting.collect": has_folders(1),
-    "saltext.reporting.compare": has_folders(2),
-    "saltext.reporting.study": lambda words: None,  # a study's name and folders
-    "saltext.reporting.marked_tables": lambda words: None,  # files
-}
+def is_read(words: tuple[str, ...]) -> None:
+    """The command line takes it; nothing is run."""
+    whole = get_command(app)
+    with whole.make_context("saltext", [], resilient_parsing=True) as context:
+        command = whole.get_command(context, words[0])
+    assert command is not None, f"saltext has no command {words[0]}"
+    command.make_context(words[0], [*words[1:]])
+    if words[0] == "reproduce" and "--from" not in words:
+        assert words[1] in targets()
 
 
 def test_there_are_commands() -> None:
-    assert {"saltext.run", "saltext.predict", "saltext.report"} <= {module for module, *_ in COMMANDS}
+    assert {"train", "predict", "report"} <= {name for name, *_ in COMMANDS}
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command)[:80])
 def test_a_command_that_is_shown_is_one_that_its_program_takes(
     command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module, *words = command
+    name, *words = command
     monkeypatch.chdir(tmp_path)
-    assert module in CHECKS, f"{COMMANDS[command]}: no check for {module}; add one"
-    if not words or "--help" in words:
+    if not words or {"--help", "--list", "--install-completion"} & {*words}:
         return
     try:
-        CHECKS[module](words)
-    except (ConfigError, HydraException) as error:
+        composes(words) if name == "train" else is_read(command)
+    except (ConfigError, HydraException, TyperException) as error:
         pytest.fail(f"{COMMANDS[command]}: {' '.join(command)}: {error}")
 
 
@@ -168,18 +139,18 @@ def test_every_make_target_that_is_shown_is_there() -> None:
 @pytest.fixture(scope="module")
 def workplace(smoke_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the examples speak of: a run, a picture, pictures and texts, a data set and maps of it."""
-    here = tmp_path_factory.mktemp("workplace")
+    place = tmp_path_factory.mktemp("workplace")
     for name in ("FOLDER", "A", "B"):
-        shutil.copytree(smoke_run.root, here / "outputs" / "run" / name)
+        shutil.copytree(smoke_run.root, place / "outputs" / "run" / name)
     pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     for name in ("street.jpg", "photo.jpg", "photos/hall.png", "more/deep/down.png"):
-        (here / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(here / name)
-    for pair in read_index(generate(here / "data" / "sjtu-tis", images=6, size_range=(96, 128))):
-        (here / "PRED_DIR").mkdir(exist_ok=True)
-        shutil.copyfile(pair.density, here / "PRED_DIR" / f"{pair.name}.png")
-    (here / "texts.csv").write_text("image,text\nstreet.jpg,the white lamps\nphoto.jpg,a dog\n", encoding="utf-8")
-    return here
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(place / name)
+    for pair in read_index(generate(place / "data" / "sjtu-tis", images=6, size_range=(96, 128))):
+        (place / "PRED_DIR").mkdir(exist_ok=True)
+        shutil.copyfile(pair.density, place / "PRED_DIR" / f"{pair.name}.png")
+    (place / "texts.csv").write_text("image,text\nstreet.jpg,the white lamps\nphoto.jpg,a dog\n", encoding="utf-8")
+    return place
 
 
 @pytest.mark.slow
@@ -216,7 +187,7 @@ def small_runs() -> dict[tuple[str, ...], str]:
     """Overrides of the single runs that the pages show, of a sweep its last job -> the page that shows it first."""
     found: dict[tuple[str, ...], str] = {}
     for (module, *words), name in COMMANDS.items():
-        if module == "saltext.run" and not {"--help", "--cfg"} & {*words}:
+        if module == "train" and not {"--help", "--cfg"} & {*words}:
             chosen = [word for word in words if word not in _FLAGS and not word.startswith(_OF_PLACE_AND_SIZE)]
             if not any(word.startswith(_ELSEWHERE) for word in words):
                 found.setdefault(tuple(chosen), name)
@@ -230,7 +201,9 @@ DEFAULT_MODEL = compose_run([]).hydra.runtime.choices.model
 """The model of a command that names none; the smoke preset has another."""
 
 
-@pytest.mark.parametrize("words", [words for module, *words in COMMANDS if "data=own" in words], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [words for module, *words in COMMANDS if "data=own" in words and module == "train"], ids=" ".join
+)
 def test_a_command_for_own_data_takes_conditions_of_any_name(words: list[str]) -> None:
     build.check_conditions(compose_run(words), ["free", "described"])
 
@@ -251,22 +224,7 @@ def test_a_run_that_is_shown_runs_at_smoke_size(words: tuple[str, ...], outputs:
     drop_weights(folder)
 
 
-def called(main: Callable[[], None], words: list[str]) -> None:
-    """A program that reads its arguments from the command line alone."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["saltext", *words])
-        main()
-
-
-PROGRAMS: Mapping[str, Callable[[list[str]], object]] = {
-    "saltext.predict": lambda words: predict.main([*words, "--device", "cpu"]),
-    "saltext.export": export.main,
-    "saltext.score": score.main,
-    "saltext.evaluate": lambda words: called(evaluate.main, words),
-    "saltext.report": lambda words: called(report.main, words),
-    "saltext.reporting.collect": lambda words: called(collect.main, words),
-    "saltext.reporting.compare": lambda words: called(compare.main, words),
-}
+PROGRAMS = ("predict", "export", "score", "evaluate", "report", "compare")
 _IN_THE_WORKPLACE = ("outputs/run/", "data/sjtu-tis")
 _NOT_THERE = ("image_1800/", "--stage", "/elsewhere/", "trainer.devices=2")  # its run has one stage and one process
 
@@ -286,7 +244,7 @@ def test_a_command_that_is_shown_runs(
     monkeypatch.chdir(workplace)
     module, *words = command
     shutil.rmtree("my_model", ignore_errors=True)  # of an example before this one
-    PROGRAMS[module](words)
+    here(module, *words, *(["--device", "cpu"] if module == "predict" else []))
     assert capsys.readouterr().out
 
 

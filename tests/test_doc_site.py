@@ -9,8 +9,8 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from saltext.composition import config_folder
 from saltext.metrics import METRICS
+from saltext.runs.composition import config_folder
 from tests.conftest import ROOT
 from tests.doc_pages import written
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from saltext.composition import config_folder
-from saltext.run_folder import RunFolder
+from saltext.runs.composition import config_folder
+from saltext.runs.folder import RunFolder
 from tests.data.made_up_layouts import write_salicon
 from tests.small_runs import QUICK, drop_weights, ran
 from tests.test_config import choices

@@ -12,9 +12,9 @@ import torch
 from omegaconf import OmegaConf
 
 import saltext
-from saltext.evaluate import configuration, evaluate, largest_difference
 from saltext.reporting.scores import read_scores
-from saltext.run_folder import RunFolder
+from saltext.runs.evaluate import configuration, evaluate, largest_difference
+from saltext.runs.folder import RunFolder
 from tests.small_runs import SMALL, ran
 
 pytestmark = [

@@ -1,6 +1,7 @@
 """Who may import whom."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -35,19 +36,138 @@ def test_user_mistakes_are_not_caught_by_assert(path: Path) -> None:
     assert not asserts, f"lines {asserts}: raise an error that says what to do"
 
 
+# Floors
+
+# A room imports from its own floor and those below; ``saltext/__init__.py`` only hands names on.
+FLOORS = (
+    {"errors", "console", "storage", "images", "system"},
+    {"metrics", "losses"},
+    {"data"},
+    {"models"},
+    {"training", "evaluation", "prediction"},
+    {"results"},
+    {"reporting"},
+    {"runs"},
+    {"commands", "demo", "run", "__main__"},
+)
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+
+# Arrows that run up, or sideways, until their rooms are rebuilt. The list only shrinks.
+UP = {
+    "reporting.calibration->runs.folder",
+    "reporting.collect->runs.folder",
+    "reporting.compare->runs.folder",
+    "reporting.curve_charts->runs.folder",
+    "reporting.curves->runs.folder",
+    "reporting.curves->runs.trust",
+    "reporting.origin->runs.folder",
+    "reporting.origin->runs.stages",
+    "reporting.predicted->runs.build",
+    "reporting.predicted->runs.folder",
+    "reporting.predicted->runs.jobs",
+    "reporting.predicted->runs.load",
+    "reporting.predicted->runs.stages",
+    "reporting.predicted->runs.trust",
+    "reporting.report->runs.folder",
+    "reporting.report->runs.jobs",
+    "reporting.report->runs.sweep",
+    "reporting.run_page->runs.trust",
+    "reporting.run_report->runs.folder",
+    "reporting.run_report->runs.scoring",
+    "reporting.scores->runs.folder",
+    "reporting.shown_run->runs.evaluate",
+    "reporting.shown_run->runs.folder",
+    "reporting.shown_run->runs.scoring",
+    "reporting.shown_run->runs.trust",
+    "reporting.study->runs.folder",
+    "reporting.study_cells->runs.folder",
+    "reporting.study_cells->runs.trust",
+    "reporting.study_scores->runs.folder",
+    "reporting.sweep_page->runs.jobs",
+    "reporting.sweep_page->runs.monitored",
+    "reporting.text_swap->runs.folder",
+    "training.checkpoint_io->runs.folder",
+}
+
+# For its type alone; fix rates move beside the network they are of.
+IN_A_CIRCLE = ("saltext.models.freezing.rates", "saltext.models.transalnet.network")
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def own_imports(path: Path) -> set[str]:
+    """Modules of the package that a module imports, anywhere in it, for types alone as well.
+
+    What a package's ``__init__`` hands on counts as imported from where it is.
+    """
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {origin(node.module, alias.name) for alias in node.names}
+    return {name for name in found if name in MODULES and name != "saltext"}
+
+
+def origin(module: str, name: str) -> str:
+    """The module in which a name is that another one imports from ``module``."""
+    if f"{module}.{name}" in MODULES:
+        return f"{module}.{name}"
+    if module not in MODULES or MODULES[module].name != "__init__.py":
+        return module
+    for node in ast.parse(MODULES[module].read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.module and name in {a.asname or a.name for a in node.names}:
+            return origin(node.module, name)
+    return module
+
+
+ARROWS = {
+    (name, other) for name, path in MODULES.items() for other in own_imports(path) if name not in ("saltext", other)
+}
+
+
+def room(module: str) -> str:
+    return module.split(".")[1]
+
+
+def test_every_room_has_a_floor() -> None:
+    assert {room(name) for name in MODULES if name != "saltext"} <= FLOOR.keys()
+
+
+def test_no_arrow_runs_up_or_sideways() -> None:
+    wrong = {f"{name}->{other}" for name, other in ARROWS if FLOOR[room(name)] < FLOOR[room(other)]}
+    assert wrong == UP, f"new: {sorted(wrong - UP)}; gone, take them out of the list: {sorted(UP - wrong)}"
+
+
+def test_there_is_no_circle() -> None:
+    below: dict[str, set[str]] = {}
+    for name, other in ARROWS - {IN_A_CIRCLE}:
+        below.setdefault(name, set()).add(other)
+    tuple(TopologicalSorter(below).static_order())  # raises CycleError
+
+
+def test_the_top_of_the_package_has_at_most_seven_modules() -> None:
+    assert len(list(PACKAGE.glob("*.py"))) <= 7
+
+
 # Writing
 
 # Each with why what it writes needs no replacing.
 WRITES_ITSELF = {
     "storage.py": "is the writer",
     "console.py": "logs are appended to",
-    "jobs.py": "logs are appended to",
+    "runs/jobs.py": "logs are appended to",
     "data/cache.py": "builds in a folder of its own, which it renames",
     "data/synthetic.py": "builds in a folder of its own, which it renames",
     "models/feature_cache.py": "records with checksums in place; a lost one is computed again",
     "demo/answer.py": "a picture for warming up, in a temporary folder",
     "reporting/extremes.py": "writes into memory",
-    "benchmarks": "measures, and leaves nothing that is read",
 }
 WRITING = {
     "write_text",

@@ -1,4 +1,4 @@
-"""Writes ``saltext/signatures.json``: what the classes of Lightning, torch and W&B take that a configuration may name.
+"""Writes ``saltext/runs/signatures.json``: what classes of Lightning, torch and W&B take that a configuration may name.
 
 python -m tests.third_party_signatures
 """
@@ -19,11 +19,11 @@ from lightning.pytorch.strategies import StrategyRegistry
 from torch import optim
 from torch.optim import lr_scheduler
 
-FILE = Path(__file__).resolve().parents[1] / "saltext" / "signatures.json"
+FILE = Path(__file__).resolve().parents[1] / "saltext" / "runs" / "signatures.json"
 
 
 def text(annotation: Any) -> str:
-    """An annotation in the words that ``saltext.signatures`` reads; ``object`` where only a class makes the value."""
+    """An annotation as ``saltext.runs.signatures`` reads it; ``object`` where only a class makes the value."""
     if annotation in (None, type(None)):
         return "None"
     if annotation in (Any, inspect.Parameter.empty):

@@ -5,27 +5,15 @@ name says; on the page of a metric, ``<!-- facts -->``. A block of code with a t
 gets it as caption.
 """
 
-import importlib
 import re
 from pathlib import Path
 
 import configuration
 import metric_pages
+import typer
+from typer.main import get_command
 
-COMMANDS = (
-    "saltext.evaluate",
-    "saltext.score",
-    "saltext.predict",
-    "saltext.report",
-    "saltext.demo.__main__",
-    "saltext.export",
-    "saltext.reproduce",
-    "saltext.reporting.collect",
-    "saltext.reporting.compare",
-    "saltext.reporting.study",
-    "saltext.reporting.marked_tables",
-)
-"""Modules that are commands, besides ``saltext.run``, which Hydra describes."""
+from saltext.commands.app import app
 
 _CONF = Path(__file__).resolve().parents[2] / "conf"
 _NOT_HIGHLIGHTED = {"csv"}
@@ -46,7 +34,7 @@ def filled(name: str, text: str) -> str:
     if "<!-- configuration -->" in text:
         text = text.replace("<!-- configuration -->", configuration.markdown(_CONF))
     if "<!-- commands -->" in text:
-        text = text.replace("<!-- commands -->", "\n".join(map(_command, COMMANDS)))
+        text = text.replace("<!-- commands -->", _commands())
     return _TITLED.sub(_captioned, text)
 
 
@@ -55,6 +43,21 @@ def _captioned(fence: re.Match[str]) -> str:
     return f"```{{code-block}} {language}\n:caption: {fence['title']}\n"
 
 
-def _command(module: str) -> str:
-    described = (importlib.import_module(module).__doc__ or "").strip()
-    return f"## `python -m {module.removesuffix('.__main__')}`\n\n```text\n{described}\n```\n"
+def _commands() -> str:
+    """The help of every command but ``train``, whose help is the configuration's."""
+    whole = get_command(app)
+    with whole.make_context("saltext", [], resilient_parsing=True) as context:
+        described = [
+            _help(["saltext", *name.split()], context)
+            for name in (*whole.list_commands(context), "data check")
+            if name not in ("train", "data")
+        ]
+    return "\n".join(described)
+
+
+def _help(words: list[str], context: typer.Context) -> str:
+    command = context.command
+    for word in words[1:]:
+        command = command.get_command(context, word)
+    with command.make_context(" ".join(words), [], resilient_parsing=True) as own:
+        return f"## `{' '.join(words)}`\n\n```text\n{command.get_help(own)}\n```\n"

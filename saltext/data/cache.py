@@ -40,8 +40,8 @@ from saltext.data.pairs import FilePair, Pair, Points
 from saltext.data.recorded import density_map, fault, image_size
 from saltext.errors import DataError, UnusableError
 from saltext.images import check_file, read_head, read_photo
-from saltext.places import own_folder
 from saltext.storage import write_json
+from saltext.system.places import own_folder
 
 _log = logging.getLogger(__name__)
 

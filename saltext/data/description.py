@@ -16,9 +16,9 @@ from omegaconf.errors import OmegaConfBaseException
 from saltext.data.faults import Faults
 from saltext.data.files import FIXATION_ENDINGS, MAP_ENDINGS
 from saltext.data.splits import PARTS
+from saltext.data.yaml_files import read_yaml
 from saltext.errors import DataError, UnusableError, near
 from saltext.images import check_file, reason
-from saltext.yaml_files import read_yaml
 
 ANY_ENDING = ".*"
 """At the end of a pattern: whichever of the endings that can be read is there."""

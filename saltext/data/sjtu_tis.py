@@ -26,7 +26,10 @@ FOLDERS: Mapping[str, tuple[str, str]] = {
 }
 """The three kinds of file and the folder names under which they were published."""
 
-WAY_OUT = "Put the published archive there, point data.root (or SALTEXT_DATA) elsewhere, or start with data=synthetic."
+WAY_OUT = (
+    "Put the published archive (github.com/IntMeGroup/TGSal) there, point data.root (or SALTEXT_DATA) elsewhere, or "
+    "start with data=synthetic."
+)
 _WORKBOOK_BYTES = 2**26  # unpacked; the published one has less than one MiB
 _WORKBOOK_ROWS = 100_000  # of a sheet; the published ones have 2,000
 _FILE_NAME = re.compile(r"(?P<id>\d+)(?P<suffix>(_\w+)?)\.png", re.ASCII)

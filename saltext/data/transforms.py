@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from saltext.data.geometry import Box
 from saltext.errors import ConfigError
-from saltext.watched import watch_parent_process
+from saltext.system.watched import watch_parent_process
 
 _SIDE = re.compile(r"\b(left|right)(?=(?:most|wards?|hand|handed|side)?\b)", re.IGNORECASE)
 _OTHER = {"left": "right", "right": "left"}

@@ -15,7 +15,6 @@ from saltext.console import quiet_libraries
 from saltext.demo.comparison import Comparison
 from saltext.errors import DataError, SaltextError, UnusableError
 from saltext.images import Photo
-from saltext.prediction.loading import load
 from saltext.prediction.model import Density, Model
 from saltext.prediction.photos import open_photo
 from saltext.prediction.pictures import (
@@ -29,6 +28,7 @@ from saltext.prediction.pictures import (
     write_density,
 )
 from saltext.prediction.texts import MAX_CHARACTERS, Reading, checked
+from saltext.runs.load import load
 
 _Pixels = npt.NDArray[np.uint8]
 
@@ -96,7 +96,7 @@ class Answer:
 
 
 def load_model(run: str | None, stage: str | None, device: str | None, trust: bool = False) -> Model:
-    """As :func:`saltext.prediction.loading.load`, without notices that help nobody, and ready to answer at once."""
+    """As :func:`saltext.runs.load.load`, without notices that help nobody, and ready to answer at once."""
     quiet_libraries()
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # its bound is above ours
     model = load(run, stage=stage, device=device, trust=trust)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from saltext.console import progress
 from saltext.data import Split
 from saltext.data.faults import Faults
 from saltext.data.pairs import Pair
@@ -13,7 +14,6 @@ from saltext.data.sjtu_tis import read_index
 from saltext.data.synthetic import generate
 from saltext.prediction.inputs import requests, usable
 from saltext.prediction.texts import Reading
-from saltext.score import progress
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def own(path: Path) -> list[Example]:
     """Pictures of the user's own.
 
     Args:
-        path: A folder of pictures, or a table as ``python -m saltext.predict --texts`` reads it, of which each picture
+        path: A folder of pictures, or a table as ``saltext predict --texts`` reads it, of which each picture
             gets its first two texts.
 
     Returns:
@@ -90,7 +90,7 @@ def own(path: Path) -> list[Example]:
     folders, table = ([str(path)], None) if path.is_dir() else ([], path)
     wanted = requests(folders, [""], table, faults)
     offered = usable(wanted[:MOST], faults, progress)
-    faults.refuse(f"examples={path}", "Mend or take out what is named.")
+    faults.refuse(f"--examples {path}", "Mend or take out what is named.")
     if len(wanted) > MOST:
         _log.warning("the first %d of %d pictures are offered as examples", MOST, len(wanted))
     return [Example(request.image, None if path.is_dir() else _two(request.readings)) for request in offered]

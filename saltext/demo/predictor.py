@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from saltext.errors import SaltextError
-from saltext.watched import watch_parent_process
+from saltext.system.watched import watch_parent_process
 
 if TYPE_CHECKING:  # brings torch, which takes seconds
     from saltext.prediction.model import Model

@@ -1,25 +1,21 @@
 """One table of all runs below a folder.
 
-    python -m saltext.reporting.collect outputs/quickstart
-
-Reads every finished run's scores.csv and prints task x model. Folds of a cross-validation are pooled and seeds averaged
-pair by pair; where a model has several runs, the spread of their means is shown, too. With two or more models, also the
-difference of each from the first one, with its interval over images.
+From every finished run's scores.csv: task x model. Folds of a cross-validation are pooled and seeds averaged pair by
+pair; where a model has several runs, the spread of their means is shown, too. With two or more models, also the
+difference of each from the first one, with its interval over images. The command line is ``saltext compare``.
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from saltext.console import set_up_streams
-from saltext.errors import ConfigError, SaltextError
+from saltext.errors import ConfigError
 from saltext.evaluation.protocols import STANDARD
 from saltext.reporting import spread, tables
 from saltext.reporting.compare import compare, show
 from saltext.reporting.scores import averaged_over_seeds, of_protocol, read_all
-from saltext.run_folder import RunFolder, finished_runs, label
+from saltext.runs.folder import RunFolder, finished_runs, label
 
 
 def collect(root: Path) -> pd.DataFrame:
@@ -90,21 +86,3 @@ def _show_differences(scores: pd.DataFrame, labels: Sequence[str]) -> None:
     first, *others = (averaged_over_seeds(scores[scores["model"] == name]) for name in labels)
     for name, other in zip(labels[1:], others, strict=True):
         show(compare(first, other), f"{labels[0]} - {name}, mean and 95 % interval over images")
-
-
-def main() -> None:
-    """Entry point; see the module's help."""
-    set_up_streams()
-    if {"-h", "--help"} & set(sys.argv):
-        print(__doc__)
-        return
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    try:
-        summarise(Path(sys.argv[1]))
-    except SaltextError as error:
-        sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,14 +1,9 @@
 """The difference of two runs on the same test pairs, with intervals.
 
-    python -m saltext.reporting.compare outputs/run/A outputs/run/B
-    python -m saltext.reporting.compare outputs/folds/0_A outputs/folds/0_B
-
-A and B are folders of runs, or folders of several runs of one model (the folds of a cross-validation, several seeds):
-folds are pooled, and seeds averaged pair by pair. Prints A - B of every task and metric with its 95 % interval: a
-paired bootstrap over images, since the pairs of one image are not independent.
+Folds are pooled, and seeds averaged pair by pair. Differences A - B have a 95 % interval: a paired bootstrap over
+images, since the pairs of one image are not independent. The command line is ``saltext compare``.
 """
 
-import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,13 +14,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from saltext.console import PRINT_WIDTH, set_up_streams
+from saltext.console import PRINT_WIDTH
 from saltext.data.tasks import in_order
-from saltext.errors import ConfigError, SaltextError
+from saltext.errors import ConfigError
 from saltext.evaluation.protocols import STANDARD
 from saltext.metrics import METRICS
 from saltext.reporting.scores import averaged_over_seeds, metric_names, of_protocol, read_all
-from saltext.run_folder import finished_runs, label
+from saltext.runs.folder import finished_runs, label
 
 _DRAWS = 10_000
 _LEVEL = 0.95
@@ -169,23 +164,3 @@ def markdown(differences: list[Difference]) -> str:
 def _cell(difference: Difference) -> str:
     text = str(difference)
     return f"[bold]{text}[/bold]" if difference.excludes_zero else text
-
-
-def main() -> None:
-    """Entry point; see the module's help."""
-    set_up_streams()
-    if {"-h", "--help"} & set(sys.argv):
-        print(__doc__)
-        return
-    if len(sys.argv) != 3:
-        sys.exit(__doc__)
-    one, other = (Path(path) for path in sys.argv[1:])
-    try:
-        differences = compare(model_scores(one), model_scores(other))
-    except SaltextError as error:
-        sys.exit(f"error: {error}")
-    show(differences, f"{one.name} - {other.name}, mean and 95 % interval over images")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,13 +1,10 @@
-"""What runs logged by epoch, as curves.
+"""What runs logged by epoch, as curves: ``curves.png`` and the values in it, ``curves.csv``.
 
-    python -m saltext.reporting.curves outputs/run/FOLDER [FOLDER ...]
-
-Writes ``curves.png`` and the values in it, ``curves.csv``, into the folder of each run, finished or not: the loss (of
-both players, with the discriminator's accuracies, where there is a discriminator) and the scores that choose the epoch.
+The loss (of both players, with the discriminator's accuracies, where there is a discriminator) and the scores that
+choose the epoch. The command line is ``saltext report``.
 """
 
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -22,12 +19,11 @@ from matplotlib.ticker import MaxNLocator
 from omegaconf import OmegaConf
 
 from saltext import storage
-from saltext.console import set_up_streams
 from saltext.data.tasks import in_order
-from saltext.errors import ConfigError, SaltextError
+from saltext.errors import SaltextError
 from saltext.metrics import METRICS
-from saltext.run_folder import RunFolder
-from saltext.trust import record
+from saltext.runs.folder import RunFolder
+from saltext.runs.trust import record
 
 COLUMNS = ("stage", "epoch", "name", "value")
 
@@ -305,25 +301,3 @@ def write(folder: RunFolder) -> bool:
         storage.write_csv(folder.root / "curves.csv", curves)
         draw(panels, folder.root / "curves.png")
     return bool(panels)
-
-
-def main() -> None:
-    """Entry point; see the module's help."""
-    set_up_streams()
-    if not sys.argv[1:] or {"-h", "--help"} & set(sys.argv):
-        print(__doc__)
-        sys.exit(not sys.argv[1:])
-    try:
-        folders = [RunFolder.existing(path) for path in sys.argv[1:]]
-        empty = [str(folder.root) for folder in folders if not write(folder)]
-        if empty:
-            raise ConfigError(
-                f"Expected what was logged by epoch under FOLDER/metrics or FOLDER/stages/*/metrics; there is nothing "
-                f"yet below {', '.join(empty)}. Runs of model=baselines log nothing, others after their first epoch."
-            )
-    except SaltextError as error:
-        sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    main()

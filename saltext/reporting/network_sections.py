@@ -63,7 +63,7 @@ def _remarks(runs: Sequence[ShownRun], said: str) -> list[Block]:
 def _lacking(run: ShownRun) -> str:
     return (
         f"The maps of {run.name} are not here: {run.missing.rstrip('.')}. Where its data set and checkpoints are, "
-        "python -m saltext.report run=FOLDER data.root=DIR adds them."
+        "saltext report FOLDER --data DIR adds them."
     )
 
 

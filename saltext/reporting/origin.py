@@ -11,8 +11,8 @@ from saltext.data import Split
 from saltext.data.splits import PARTS
 from saltext.errors import DamagedFileError
 from saltext.reporting.curves import read_curves
-from saltext.run_folder import RunFolder
-from saltext.stages import stages
+from saltext.runs.folder import RunFolder
+from saltext.runs.stages import stages
 from saltext.storage import read_json
 
 _log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ _PACKAGES = ("saltext", "torch", "lightning")
 
 
 def starts(folder: RunFolder) -> list[dict[str, Any]]:
-    """The records of a run's starts, see :func:`saltext.provenance.describe`; empty if there are none (or damaged)."""
+    """The records of a run's starts, see :func:`saltext.runs.provenance.describe`; empty if none is whole."""
     try:
         found: list[dict[str, Any]] = read_json(folder.provenance, list) if folder.provenance.is_file() else []
     except DamagedFileError as error:

@@ -12,25 +12,25 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from saltext import build
 from saltext.data import SJTUTIS, collate
 from saltext.data.faults import Track
 from saltext.errors import DataError
 from saltext.evaluation.groups import Batch, Group, native_groups
+from saltext.evaluation.model_predictor import ModelPredictor
 from saltext.evaluation.text_variants import Reading, TextVariant
-from saltext.jobs import digest
 from saltext.metrics import cc
 from saltext.metrics.calibration import coverage
-from saltext.prediction.loading import module_of
 from saltext.prediction.model import Density
 from saltext.prediction.pictures import reduced, small
 from saltext.reporting.calibration import COLUMNS, LEVELS, MODEL, PEOPLE
 from saltext.reporting.pictures import read_pixels
 from saltext.reporting.text_swap import TASKS
-from saltext.run_folder import RunFolder
-from saltext.stages import Stage, stages, weights_of
-from saltext.training import ModelPredictor
-from saltext.trust import Configuration
+from saltext.runs import build
+from saltext.runs.folder import RunFolder
+from saltext.runs.jobs import digest
+from saltext.runs.load import module_of
+from saltext.runs.stages import Stage, stages, weights_of
+from saltext.runs.trust import Configuration
 
 Key = tuple[str, str]
 """Image and task."""
@@ -124,7 +124,7 @@ def predict(
     """Predict test pairs of a run with the weights it was tested with.
 
     Args:
-        configured: Its configuration, see :func:`saltext.evaluate.configuration`.
+        configured: Its configuration, see :func:`saltext.runs.evaluate.configuration`.
         folder: The run's.
         pairs: To be shown; those that are no test pairs of the run are left out.
         swaps: Images to be shown under both texts.
@@ -133,7 +133,7 @@ def predict(
 
     Raises:
         DataError: The data set is not there, or another one.
-        SaltextError: What :func:`saltext.prediction.loading.module_of` refuses.
+        SaltextError: What :func:`saltext.runs.load.module_of` refuses.
     """
     cfg, own = configured.cfg, configured.own
     root = build.datamodule(cfg, own).root
@@ -165,7 +165,7 @@ class _Tester:
     def maps(self, numbers: Sequence[int], track: Track, variant: TextVariant | None = None) -> Iterator["_Map"]:
         """Truth and prediction of pairs, by their numbers in the data set."""
         samples = SJTUTIS(self.data.pairs, self.data.cache, numbers, native=True)
-        predictor = ModelPredictor(self._module, "", variant)
+        predictor = ModelPredictor(self._module.predict_saliency, "", variant)
         size = self.data.eval_batch_size
         starts = range(0, len(numbers), size)
         what = f"predicting {self.stage.name} in batches".replace("  ", " ")

@@ -9,7 +9,7 @@ from saltext.reporting.page import Block, Charts, Command, Grid, Heading, Paragr
 from saltext.reporting.score_sections import beside_baselines, beside_each_other, results, worth_of_text
 from saltext.reporting.scores import metric_names
 from saltext.reporting.shown_run import ShownRun
-from saltext.trust import parsed, read_text
+from saltext.runs.trust import parsed, read_text
 
 GENERATED = "The data set is a generated one: these scores say nothing about real images or published values."
 

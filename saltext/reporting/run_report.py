@@ -13,12 +13,13 @@ from saltext.console import not_essential
 from saltext.data import SJTUTIS, Pair, SaliencyDataModule, Split, collate
 from saltext.data.splits import Part
 from saltext.evaluation.groups import Batch, native_groups
+from saltext.evaluation.model_predictor import ModelPredictor
 from saltext.evaluation.protocols import STANDARD
 from saltext.reporting import curves, tables, text_effect, text_swap
 from saltext.reporting.pictures import Panel, Reading, Swap, draw, draw_swaps, read_pixels
-from saltext.run_folder import RunFolder
-from saltext.scoring import RunScores
-from saltext.training import ModelPredictor, ScoredModule
+from saltext.runs.folder import RunFolder
+from saltext.runs.scoring import RunScores
+from saltext.training import ScoredModule
 
 
 def chosen_pairs(pairs: Sequence[Pair], count: int) -> list[int]:
@@ -40,7 +41,7 @@ def _maps(module: ScoredModule, sample: Batch) -> tuple[NDArray[np.float32], NDA
     sample = module.transfer_batch_to_device(sample, module.device, 0)
     with torch.inference_mode():
         (group,) = native_groups(sample, module.device)
-        saliency = ModelPredictor(module, model="").at(sample)(group)
+        saliency = ModelPredictor(module.predict_saliency, model="").at(sample)(group)
     return group.density[0, 0].cpu().numpy(), saliency[0, 0].cpu().numpy()
 
 

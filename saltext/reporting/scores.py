@@ -8,7 +8,7 @@ import pandas as pd
 
 from saltext.errors import DamagedFileError
 from saltext.metrics import METRICS
-from saltext.run_folder import RunFolder
+from saltext.runs.folder import RunFolder
 from saltext.storage import check_csv, write_csv
 
 _log = logging.getLogger(__name__)

@@ -9,15 +9,15 @@ from omegaconf import DictConfig, OmegaConf
 from saltext.data import Split
 from saltext.data.faults import Track
 from saltext.errors import ConfigError, SaltextError
-from saltext.evaluate import configuration
 from saltext.evaluation.protocols import STANDARD
 from saltext.reporting import calibration
 from saltext.reporting.predicted import Key, Predicted, fingerprint, predict
 from saltext.reporting.scores import of_protocol
 from saltext.reporting.study_cells import Job, read_job
-from saltext.run_folder import RunFolder
-from saltext.scoring import RunScores, read_run_scores
-from saltext.trust import record, refuse_links
+from saltext.runs.evaluate import configuration
+from saltext.runs.folder import RunFolder
+from saltext.runs.scoring import RunScores, read_run_scores
+from saltext.runs.trust import record, refuse_links
 
 _NOTHING = RunScores(
     pd.DataFrame({"image_id": [], "task": [], "text": [], "model": [], "protocol": []}), pd.DataFrame()
@@ -126,7 +126,7 @@ def with_predictions(
         swaps: Images shown under both texts.
         changes: Of its configuration, for example where the data lies now.
         track: Shows how far it is; None: nothing may be predicted.
-        trust: Whether the folder is trusted, see :mod:`saltext.trust`.
+        trust: Whether the folder is trusted, see :mod:`saltext.runs.trust`.
     """
     if run.own.empty:
         return replace(run, missing="it has no scores of a model of its own (yet)")
@@ -139,7 +139,7 @@ def with_predictions(
     known = calibration.read(run.folder, mark)
     kept = Predicted() if known is None else Predicted(coverage=known)
     if track is None:
-        return replace(run, predicted=kept, missing="it was asked to predict nothing (predict=false)")
+        return replace(run, predicted=kept, missing="it was asked to predict nothing (--no-predict)")
     try:
         found = predict(configured, run.folder, pairs, swaps, known is None, track)
     except (SaltextError, OSError) as error:  # OSError: of libraries that look for weights

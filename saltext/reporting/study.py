@@ -1,15 +1,10 @@
 """What a study found, beside what was published: tables, figure and one page.
 
-    python -m saltext.reporting.study NAME FOLDER [FOLDER ...]
-    python -m saltext.reporting.study NAME experiments/NAME
-
-Writes the study experiments/NAME/expected.yaml describes from all runs below the folders, into the folder NAME here;
-or, without any run, the same tables from the scores of single pairs that an earlier time kept there (scores.csv.gz).
+The study is what ``experiments/NAME/expected.yaml`` describes. The command line is ``saltext reproduce``.
 """
 
 import math
 import re
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,16 +12,15 @@ from pathlib import Path
 import pandas as pd
 
 from saltext import storage
-from saltext.console import set_up_streams
 from saltext.data.splits import fold_in
-from saltext.errors import ConfigError, SaltextError
+from saltext.errors import ConfigError
 from saltext.evaluation.protocols import PAPERS
 from saltext.metrics import METRICS
 from saltext.reporting import curves, origin, page, study_cells, study_curves, study_differences, study_scores
 from saltext.reporting.study_cells import Cell, Job, Verdict
-from saltext.reporting.study_expected import Study, known_study, studies
+from saltext.reporting.study_expected import Study, studies
 from saltext.reporting.study_scores import StudyScores
-from saltext.run_folder import RunFolder
+from saltext.runs.folder import RunFolder
 
 _ARROWS = {True: "↑", False: "↓"}
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9.-]+")  # of files, so that links to them need no escapes
@@ -264,7 +258,20 @@ def _notes(study: Study) -> list[str]:
     return [*notes, *study.notes]
 
 
-def _written(study: Study, places: Sequence[Path], to: Path) -> Path:
+def write_from(study: Study, places: Sequence[Path], to: Path) -> Path:
+    """Write a study from all its runs below some folders, or again from the scores of single pairs kept in one place.
+
+    Args:
+        study: The study.
+        places: Folders of runs, or one place where scores are kept (``experiments/NAME``).
+        to: Folder to write into.
+
+    Returns:
+        The page.
+
+    Raises:
+        ConfigError: No run of this study, or places of both kinds.
+    """
     kept = [file for file in map(study_scores.kept_file, places) if file is not None]
     listed = ", ".join(map(str, places))
     if kept and len(places) > 1:
@@ -274,23 +281,5 @@ def _written(study: Study, places: Sequence[Path], to: Path) -> Path:
     jobs = [RunFolder(config.parent) for folder in places for config in sorted(folder.rglob("config.yaml"))]
     written = write_study(study, jobs, to)
     if written is None:
-        raise ConfigError(f"No run of this study below {listed}. Start: make reproduce-...")
+        raise ConfigError(f"No run of this study below {listed}. Start: saltext reproduce NAME")
     return written
-
-
-def main() -> None:
-    """Entry point; see the module's help."""
-    set_up_streams()
-    if {"-h", "--help"} & set(sys.argv) or len(sys.argv) < 3:
-        print(__doc__)
-        sys.exit(len(sys.argv) < 3)
-    name, folders = sys.argv[1], [Path(path) for path in sys.argv[2:]]
-    try:
-        written = _written(known_study(name), folders, Path(name))
-    except SaltextError as error:
-        sys.exit(f"error: {error}")
-    print(written)
-
-
-if __name__ == "__main__":
-    main()

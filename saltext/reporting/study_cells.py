@@ -17,8 +17,8 @@ from saltext.metrics import METRICS
 from saltext.reporting.compare import interval
 from saltext.reporting.run_report import circumstances
 from saltext.reporting.study_expected import Line, Study
-from saltext.run_folder import RunFolder
-from saltext.trust import record
+from saltext.runs.folder import RunFolder
+from saltext.runs.trust import record
 
 _log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ Keys of the file, those marked * needed:
     title *        what the page is called
     source *       where the published values come from: paper, table or figure
     experiments *  choices of conf/experiment the study is made from, in the order in which they run
-    targets        names under which ``python -m saltext.reproduce`` and ``make reproduce-NAME`` know it
+    targets        names under which ``saltext reproduce`` and ``make reproduce-NAME`` know it
     claims         what the paper concludes, as sentences
     notes          what a reader has to know about the comparison, as sentences
     protocol *     whose metrics: standard, or a paper of saltext/evaluation/protocols.py

@@ -9,7 +9,6 @@ import pandas as pd
 
 from saltext.errors import ConfigError
 from saltext.evaluation.protocols import STANDARD
-from saltext.jobs import failure, monitored
 from saltext.metrics import METRICS
 from saltext.reporting import glossary, origin, score_grids, spread
 from saltext.reporting.compare import compare
@@ -20,6 +19,8 @@ from saltext.reporting.run_page import GENERATED, meanings
 from saltext.reporting.score_sections import beside_baselines, scatters, tables_of, worth_of_text
 from saltext.reporting.scores import averaged_over_seeds, of_protocol
 from saltext.reporting.shown_run import ShownRun
+from saltext.runs.jobs import failure
+from saltext.runs.monitored import monitored
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,6 @@
 """Does the map follow the text? On how many images it moves towards the right truth when the text is exchanged.
 
-    python -m saltext.reporting.text_swap outputs/run/FOLDER
-
-Prints it from the run's scores.csv and text_effect.csv. An image counts that has a salient and a non_salient text. With
+An image counts that has a salient and a non_salient text. With
 P(t) the map under the text t and T(t) what people looked at after reading it, its map moves rightly
 
 * to ``salient``: P(salient) is nearer to T(salient) than P(non_salient) is,
@@ -13,10 +11,8 @@ Nearer: the metric is better, by more than 1e-6; a map that does not change has 
 to the text is right on 0 % of the images, one whose map moves at random on half of them, in each direction.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -26,13 +22,12 @@ from rich.table import Table
 from scipy.stats import binomtest  # type: ignore[import-untyped]
 
 from saltext import storage
-from saltext.console import PRINT_WIDTH, set_up_streams
-from saltext.errors import ConfigError, SaltextError
+from saltext.console import PRINT_WIDTH
 from saltext.evaluation.protocols import STANDARD
 from saltext.metrics import METRICS
 from saltext.reporting.compare import bootstrap_means
-from saltext.reporting.scores import metric_names, of_protocol, read_scores
-from saltext.run_folder import RunFolder
+from saltext.reporting.scores import metric_names, of_protocol
+from saltext.runs.folder import RunFolder
 
 TASKS = ("salient", "non_salient")
 VARIANTS = {
@@ -278,39 +273,3 @@ def write(folder: RunFolder, own: pd.DataFrame, variants: pd.DataFrame) -> list[
     storage.write_csv(folder.root / "text_swap.csv", frame(found), float_format=None)
     storage.write_text(folder.root / "text_swap.md", document(found))
     return found
-
-
-def _read(folder: RunFolder) -> tuple[pd.DataFrame, pd.DataFrame]:
-    missing = [path.name for path in (folder.scores, folder.text_effect_scores) if not path.is_file()]
-    if missing:
-        raise ConfigError(
-            f"Expected the scores of a finished run whose model reads text in {folder.root}; missing there: "
-            f"{', '.join(missing)}. A run writes both with evaluation.text_effect=true; score an older one again with "
-            f"python -m saltext.evaluate run={folder.root}, then name {folder.root / 'evaluation'} here."
-        )
-    pairs, variants = read_scores(folder.scores), read_scores(folder.text_effect_scores)
-    if not applies(variants):
-        raise ConfigError(
-            f"Expected test images with a salient and a non_salient text in {folder.text_effect_scores}, found none. "
-            "Name a run with both in data.tasks."
-        )
-    return pairs, variants
-
-
-def main() -> None:
-    """Entry point; see the module's help."""
-    set_up_streams()
-    if {"-h", "--help"} & set(sys.argv):
-        print(__doc__)
-        return
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    try:
-        pairs, variants = _read(RunFolder(Path(sys.argv[1])))
-        show(shares(own_scores(pairs, variants), variants))
-    except SaltextError as error:
-        sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    main()

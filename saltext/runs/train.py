@@ -13,7 +13,7 @@ import lightning as L
 from omegaconf import DictConfig
 from torch import nn
 
-from saltext import build, provenance, storage
+from saltext import storage
 from saltext.console import is_first, logged_to, not_essential, quiet_libraries
 from saltext.data import SaliencyDataModule, Split
 from saltext.data.loading import lost_workers_said
@@ -25,15 +25,16 @@ from saltext.models.network import SaliencyNetwork
 from saltext.models.transalnet import TranSalNet
 from saltext.reporting import freeze, run_report
 from saltext.reporting.scores import means, of_protocol
-from saltext.run_folder import RunFolder
+from saltext.runs import build, provenance
+from saltext.runs.folder import RunFolder
 from saltext.runs.process_state import restored
-from saltext.scoring import RunScores, combined, read_run_scores, score_test, write_run_scores
-from saltext.stages import Stage, stages
-from saltext.tracking import tracked
+from saltext.runs.scoring import RunScores, combined, read_run_scores, score_test, write_run_scores
+from saltext.runs.stages import Stage, stages
+from saltext.runs.tracking import tracked
+from saltext.runs.trust import started
 from saltext.training import SupervisedModule
 from saltext.training.checkpoint_io import newest_whole
 from saltext.training.out_of_memory import out_of_memory_in_words
-from saltext.trust import started
 
 _log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ def run_stage(stage: Stage, run: RunFolder, own: Collection[str] = ()) -> RunSco
     Args:
         stage: The stage.
         run: Folder of the run it belongs to.
-        own: What may be built besides what ``conf/`` names, see :mod:`saltext.trust`.
+        own: What may be built besides what ``conf/`` names, see :mod:`saltext.runs.trust`.
 
     Returns:
         Scores, or None for a stage that is not tested.
@@ -169,7 +170,7 @@ def train_and_test(cfg: DictConfig, folder: RunFolder, own: Collection[str] = ()
     Args:
         cfg: The configuration.
         folder: The folder.
-        own: What may be built besides what ``conf/`` names, see :mod:`saltext.trust`.
+        own: What may be built besides what ``conf/`` names, see :mod:`saltext.runs.trust`.
 
     Raises:
         SaltextError: Something a user can mend, before training starts.

@@ -2,6 +2,6 @@
 
 from saltext.training.scored import ScoredModule
 from saltext.training.supervised import SupervisedModule
-from saltext.training.tested import ModelPredictor, ScoreboardModule
+from saltext.training.tested import ScoreboardModule
 
-__all__ = ["ModelPredictor", "ScoreboardModule", "ScoredModule", "SupervisedModule"]
+__all__ = ["ScoreboardModule", "ScoredModule", "SupervisedModule"]

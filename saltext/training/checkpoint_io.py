@@ -10,7 +10,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from saltext.errors import CheckpointError
-from saltext.run_folder import LAST, PREVIOUS
+from saltext.runs.folder import LAST, PREVIOUS
 from saltext.storage import replacing
 
 

@@ -4,18 +4,24 @@ import logging
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pandas as pd
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from saltext.metrics import METRICS
+from saltext.metrics.scores import Metric
 from saltext.models.freezing import freeze_table
 from saltext.models.transalnet import TranSalNet
-from saltext.tracking import define_metrics, epoch_name
+
+if TYPE_CHECKING:
+    from wandb import Run
 
 _log = logging.getLogger(__name__)
+
+_STEP = "trainer/global_step"  # Lightning's name for it
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -36,8 +42,33 @@ def _optional(method: _Method) -> _Method:
     return cast(_Method, guarded)
 
 
+def epoch_name(key: str) -> str:
+    """What a value of an epoch is called: test pairs that choose the epoch are not the test a run ends with."""
+    return f"chosen_on_{key}" if key.startswith("test/") else key
+
+
+def define_metrics(run: "Run", stage: str = "") -> None:
+    """Tell W&B which way every metric of a stage's epochs is better, and what its curves are drawn over.
+
+    Args:
+        run: An open run.
+        stage: What the names of the stage's values begin with, such as ``"warmup/"``.
+    """
+    # No pattern for everything: of several patterns that fit a name, W&B takes any.
+    for name in ("train/*", "lr*", "best/*", "epoch"):
+        run.define_metric(f"{stage}{name}", step_metric=_STEP)
+    for part in ("val/", "chosen_on_test/"):
+        for name, metric in METRICS.items():
+            run.define_metric(f"{stage}{part}{name}*", step_metric=_STEP, summary=direction(metric))
+
+
+def direction(metric: Metric) -> str:
+    """W&B's word for which way a metric is better."""
+    return "max" if metric.higher_is_better else "min"
+
+
 class StageLogger(WandbLogger):
-    """The W&B logger of one stage: it logs into the job's run, which ``saltext.tracking.tracked`` has opened.
+    """The W&B logger of one stage: it logs into the job's run, which ``saltext.runs.tracking.tracked`` has opened.
 
     A stage of a schedule has its name before all of its values: ``warmup/val/cc``. Besides what the module logs, each
     time the best epoch changes ``best/MONITORED`` is its score, and what trains is the table ``tables/freeze``. Where

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from saltext.data.splits import Part
 from saltext.errors import CheckpointError
+from saltext.evaluation.model_predictor import ModelPredictor
 from saltext.evaluation.protocols import standard
 from saltext.evaluation.scoreboard import Scoreboard
-from saltext.training.tested import ModelPredictor
 
 
 class ScoredModule(L.LightningModule):
@@ -65,7 +65,7 @@ class ScoredModule(L.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Start with an empty table."""
         self.scoreboard = Scoreboard(self.trainer.datamodule.pairs)  # type: ignore[attr-defined]
-        self.scoreboard.add(ModelPredictor(self, type(self).__name__), self._validation)
+        self.scoreboard.add(ModelPredictor(self.predict_saliency, type(self).__name__), self._validation)
         self.scoreboard.to(self.device)  # Lightning moved this module before; what is gathered has to be with it
 
     def validation_step(self, batch: Mapping[str, Any], batch_index: int) -> None:

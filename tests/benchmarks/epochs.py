@@ -34,11 +34,11 @@ def measure(folder: Path, epochs: int, steps: int, batches: int, overrides: list
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf, open_dict
 
-    from saltext import build
-    from saltext.run_folder import RunFolder
+    from saltext.runs import build
+    from saltext.runs.folder import RunFolder
 
     # Not by a function of the suite: the other checkout may have none of its name.
-    with initialize_config_dir(str(Path(build.__file__).parents[1] / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(Path(build.__file__).parents[2] / "conf"), version_base="1.3"):
         whole = compose("config", [*overrides, f"trainer.max_epochs={epochs}"], return_hydra_config=True)
     HydraConfig.instance().cfg = whole  # type: ignore[assignment]
     cfg = OmegaConf.masked_copy(whole, [key for key in whole if key != "hydra"])

@@ -2,7 +2,7 @@ import argparse
 
 import pytest
 
-from saltext.benchmarks import harness
+from tests.benchmarks import harness
 
 
 def test_the_sides_take_turns_and_the_first_turn_does_not_count(monkeypatch) -> None:

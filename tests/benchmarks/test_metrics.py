@@ -7,10 +7,10 @@ import pytest
 import torch
 from rich.console import Console
 
-from saltext.benchmarks import metrics as benchmark
-from saltext.benchmarks import oracles
 from saltext.errors import ConfigError
 from saltext.metrics import METRICS
+from tests.benchmarks import metrics as benchmark
+from tests.benchmarks import oracles
 
 needs_pysaliency = pytest.mark.skipif(find_spec("pysaliency") is None, reason="needs pysaliency: make oracle")
 

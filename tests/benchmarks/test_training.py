@@ -8,10 +8,10 @@ import pytest
 import torch
 from rich.console import Console
 
-from saltext.benchmarks import frozen, steps
-from saltext.benchmarks import training as benchmark
-from saltext.benchmarks.steps import Model, Outcome, Trial, Way
 from saltext.errors import ConfigError
+from tests.benchmarks import frozen, steps
+from tests.benchmarks import training as benchmark
+from tests.benchmarks.steps import Model, Outcome, Trial, Way
 
 CPU = torch.device("cpu")
 TINY = Model("tranblend", "smoke")

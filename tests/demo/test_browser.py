@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saltext.run_folder import RunFolder
+from saltext.runs.folder import RunFolder
 from tests.conftest import ROOT
 from tests.demo.serving import Demo, started
 from tests.demo.stub import photo
@@ -68,8 +68,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def demo(browser: Any, smoke_run: RunFolder, folder: Path) -> Iterator[Demo]:
-    line = ["-m", "saltext.demo", f"run={smoke_run.root}", "device=cpu", "port=0", "max_mib=0.5", "max_pixels=350000",
-            f"timeout={TIMEOUT}"]  # fmt: skip
+    line = ["-m", "saltext", "demo", str(smoke_run.root), "--device", "cpu", "--port", "0", "--max-mib", "0.5",
+            "--max-pixels", "350000", "--timeout", str(TIMEOUT)]  # fmt: skip
     running = started(line, {"TMPDIR": str(folder / "temporary")}, folder / "here")
     yield running
     if running.process.poll() is None:

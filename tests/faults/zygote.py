@@ -27,12 +27,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
-from saltext import jobs, storage
+from saltext import storage
 from saltext.reporting.curves import read_curves
-from saltext.run_folder import RunFolder
-from saltext.runs import worker
+from saltext.runs import jobs, worker
+from saltext.runs.folder import RunFolder
+from saltext.runs.trust import record
 from saltext.training import checkpoint_io
-from saltext.trust import record
 from tests.small_runs import composed
 
 _REAL = storage.replacing

@@ -9,8 +9,8 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from saltext.benchmarks.oracles import PySaliency
 from saltext.metrics import FixationPool, Fixations, auc_judd, auc_shuffled, cc, ig, kl, nss, published, score, sim
+from tests.benchmarks.oracles import PySaliency
 from tests.reference.pysaliency_oracle import Evaluation
 
 SIZE = (288, 384)

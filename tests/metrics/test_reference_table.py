@@ -4,7 +4,7 @@ Centre prior: mean of the other images' maps of the task. Human maps as predicti
 thousandth of a grey level (see ``saltext.models.baselines.human.FLOOR``). Both to 0.002. How the reference halved the
 fixations is not known, so split-half is held to what the choice of the halves changes.
 
-The rest of the table: ``python -m saltext.score --baselines data/sjtu-tis``.
+The rest of the table: ``saltext score --baselines data/sjtu-tis``.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from saltext.score import DEFAULT_METRICS, score_folder
+from saltext.evaluation.score_folder import DEFAULT_METRICS, score_folder
 
 TASKS = ("general", "salient", "non_salient")
 

@@ -11,17 +11,17 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import saltext
-from saltext import build
 from saltext.data import collate
 from saltext.errors import CheckpointError, ConfigError, DataError
-from saltext.evaluate import configuration
 from saltext.evaluation.groups import native_groups
+from saltext.evaluation.model_predictor import ModelPredictor
 from saltext.models.checkpoints import load_weights
 from saltext.prediction.model import Model
 from saltext.prediction.photos import open_photo
 from saltext.prediction.texts import Reading
-from saltext.run_folder import RunFolder
-from saltext.training import ModelPredictor
+from saltext.runs import build
+from saltext.runs.evaluate import configuration
+from saltext.runs.folder import RunFolder
 
 pytestmark = pytest.mark.slow
 
@@ -65,7 +65,7 @@ def test_a_prediction_is_the_map_the_run_is_scored_with(
         pair = tested.pairs[tested.indices[place]]
         with torch.inference_mode():
             (group,) = native_groups(sample, module.device)
-            expected = ModelPredictor(module, "").at(sample)(group)[0, 0].double().numpy()
+            expected = ModelPredictor(module.predict_saliency, "").at(sample)(group)[0, 0].double().numpy()
         found = model.predict(pair.image, pair.text)
         np.testing.assert_allclose(found, expected / expected.sum(), rtol=1e-5)
 

@@ -6,7 +6,7 @@ from unittest import mock
 
 import numpy as np
 
-from saltext.benchmarks.oracles import load_pysaliency
+from tests.benchmarks.oracles import load_pysaliency
 
 
 @contextmanager

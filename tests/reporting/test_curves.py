@@ -5,9 +5,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from saltext.reporting import curves
 from saltext.reporting.curves import CurvePanel, Line, draw, read_curves, run_panels, spread, write
-from saltext.run_folder import RunFolder
+from saltext.runs.folder import RunFolder
 
 
 def log(folder: Path, version: int, rows: list[dict[str, float]]) -> None:
@@ -178,22 +177,3 @@ def test_spread_labels_keep_their_order_and_their_distance() -> None:
     assert np.argsort(found).tolist() == np.argsort(wanted).tolist()
     assert np.diff(sorted(found)).min() > 0.06 - 1e-9
     assert np.mean(found) == pytest.approx(np.mean(wanted))
-
-
-def test_the_command_writes_into_each_run_and_names_those_without_curves(
-    run: RunFolder, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run.config.write_text("name: x")
-    bare = RunFolder(tmp_path_factory.mktemp("bare"))
-    bare.config.write_text("name: y")
-    monkeypatch.setattr("sys.argv", ["curves", str(run.root), str(bare.root)])
-    with pytest.raises(SystemExit, match=str(bare.root)) as stopped:
-        curves.main()
-    assert str(run.root) not in str(stopped.value)
-    assert (run.root / "curves.png").is_file()
-
-
-def test_a_folder_that_is_no_run_is_an_error_that_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", ["curves", str(tmp_path)])
-    with pytest.raises(SystemExit, match=r"holds no config\.yaml"):
-        curves.main()

@@ -3,11 +3,11 @@ import pytest
 from omegaconf import OmegaConf
 
 from saltext.errors import DataError
-from saltext.evaluate import configuration
 from saltext.reporting.calibration import COLUMNS, LEVELS, MODEL, PEOPLE
 from saltext.reporting.predicted import NO_TEXT, SIDE, Predicted, fingerprint, predict
 from saltext.reporting.scores import read_scores
-from saltext.run_folder import RunFolder
+from saltext.runs.evaluate import configuration
+from saltext.runs.folder import RunFolder
 
 pytestmark = pytest.mark.slow
 

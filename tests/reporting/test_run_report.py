@@ -12,8 +12,8 @@ from saltext.data import Pair, SyntheticDataModule
 from saltext.reporting import run_report
 from saltext.reporting.pictures import Swap
 from saltext.reporting.run_report import chosen_pairs, write_swap_picture, write_tables
-from saltext.run_folder import RunFolder
-from saltext.scoring import RunScores
+from saltext.runs.folder import RunFolder
+from saltext.runs.scoring import RunScores
 from saltext.training import ScoredModule
 from tests.reporting.test_curves import log
 

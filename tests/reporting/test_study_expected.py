@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from saltext.composition import config_folder
 from saltext.errors import ConfigError
 from saltext.metrics import METRICS
 from saltext.reporting.study_expected import Study, known_study, read_study, studies, studies_folder
 from saltext.reporting.tables import published
+from saltext.runs.composition import config_folder
 
 GIVEN = {
     "title": "A study",

@@ -1,12 +1,9 @@
 import math
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from saltext.reporting import text_swap
-from saltext.reporting.scores import write_scores
 from saltext.reporting.text_swap import Share, applies, chosen_images, document, gains, shares
 
 
@@ -138,33 +135,3 @@ def test_the_document_has_a_line_a_metric_and_says_what_is_counted() -> None:
     assert "| NSS | 4 | 100 % (40 to 100) |" in text
     assert "nearer to the truth of that text" in text
     assert "Clopper-Pearson" in text
-
-
-def write_run(folder: Path) -> None:
-    common = {"split": "test", "seed": 1, "protocol": "standard", "text": "x"}
-    prior = OWN.assign(model="centre prior", cc=0.1)
-    write_scores(folder / "scores.csv", pd.concat([OWN.assign(model="m"), prior]).assign(**common))
-    write_scores(folder / "text_effect.csv", EXCHANGED.assign(model="m", **common))
-
-
-def test_the_command_prints_the_model_s_shares_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_run(tmp_path)
-    monkeypatch.setattr("sys.argv", ["text_swap", str(tmp_path)])
-    text_swap.main()
-    assert "25 % (1 to 81)" in capsys.readouterr().out
-
-
-def test_a_folder_without_such_scores_is_an_error_that_says_what_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sys.argv", ["text_swap", str(tmp_path)])
-    with pytest.raises(SystemExit, match=r"scores\.csv, text_effect\.csv"):
-        text_swap.main()
-    write_run(tmp_path)
-    (tmp_path / "text_effect.csv").write_text(
-        (tmp_path / "text_effect.csv").read_text().replace("opposite", "other_image")
-    )
-    with pytest.raises(SystemExit, match="a salient and a non_salient text"):
-        text_swap.main()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from saltext.data import Augment, SyntheticDataModule
+from saltext.evaluation.model_predictor import ModelPredictor
 from saltext.evaluation.text_variants import text_variants
 from saltext.losses import GeneratorLoss, SaliencyLoss
 from saltext.losses.saliency import PAPER_WEIGHTS
@@ -28,7 +29,7 @@ from saltext.models.text import Blip, TextEncoder, TinyText
 from saltext.models.tranblend import CrossAttention, TranBlend
 from saltext.models.tranblend.bridge import ClassNameBridge
 from saltext.models.transalnet import TimmEncoder, TranSalNet
-from saltext.training import ModelPredictor, SupervisedModule
+from saltext.training import SupervisedModule
 from saltext.training.adversarial import AdversarialModule
 from tests.training import test_supervised
 from tests.training.quick_trainer import trainer
@@ -285,7 +286,7 @@ def test_a_predictor_of_the_scoreboard_addresses_its_part_of_a_batch(
 
     monkeypatch.setattr("saltext.training.supervised.addressed", watched)
     model = module("transalnet", FeatureCache(tmp_path)).eval()
-    ModelPredictor(model, "", variant).at(batch)
+    ModelPredictor(model.predict_saliency, "", variant).at(batch)
     assert len(asked) == 2  # the mirror image as well
     for images, keys in asked:
         for image, key in zip(images, keys, strict=True):

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from saltext.data import SyntheticDataModule
+from saltext.evaluation.model_predictor import ModelPredictor
 from saltext.evaluation.protocols import standard
 from saltext.evaluation.scoreboard import Scoreboard
-from saltext.training import ModelPredictor, ScoreboardModule, ScoredModule
+from saltext.training import ScoreboardModule, ScoredModule
 from saltext.training.out_of_memory import OutOfMemoryError, is_out_of_memory, out_of_memory_in_words
 from tests.training.quick_trainer import trainer
 
@@ -45,7 +46,7 @@ CUDA = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\n
 def said(data: SyntheticDataModule, folder: Path, where: str, error: Exception = CUDA) -> str:
     model, used = Full(where, error), trainer(folder)
     board = Scoreboard(data.pairs)
-    board.add(ModelPredictor(model, "model"), standard(["cc"]))
+    board.add(ModelPredictor(model.predict_saliency, "model"), standard(["cc"]))
     run = partial(used.test, ScoreboardModule(board, model)) if where == "test" else partial(used.fit, model)
     with pytest.raises(OutOfMemoryError) as raised, out_of_memory_in_words(used):
         run(datamodule=data)

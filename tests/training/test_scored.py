@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from saltext.data import SyntheticDataModule
+from saltext.evaluation.model_predictor import ModelPredictor
 from saltext.evaluation.protocols import PAPERS, standard
 from saltext.evaluation.scoreboard import Scoreboard
 from saltext.metrics import CC
-from saltext.training import ModelPredictor, ScoreboardModule, ScoredModule
+from saltext.training import ScoreboardModule, ScoredModule
 from tests import standin
 from tests.conftest import ROOT
 from tests.training.quick_trainer import trainer
@@ -53,7 +54,7 @@ def scores_of(data: SyntheticDataModule, folder: Path, **device: Any) -> Any:
     model = Brightness()
     board = Scoreboard(data.pairs)
     for protocol in (standard(["cc", "nss"]), PAPERS["tranblend"], PAPERS["clip_salgan"]):
-        board.add(ModelPredictor(model, "brightness"), protocol)
+        board.add(ModelPredictor(model.predict_saliency, "brightness"), protocol)
     scored = ScoreboardModule(board, model)
     trainer(folder, **device).test(scored, datamodule=data, verbose=False)
     return scored.scores

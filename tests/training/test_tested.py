@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from saltext.data import SyntheticDataModule
+from saltext.evaluation.model_predictor import ModelPredictor
 from saltext.evaluation.protocols import PAPERS, standard
 from saltext.evaluation.scoreboard import Scoreboard
 from saltext.evaluation.text_variants import text_variants
 from saltext.metrics import score
-from saltext.training import ModelPredictor, ScoreboardModule, ScoredModule
+from saltext.training import ScoreboardModule, ScoredModule
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers.*")  # two dozen pairs need none
 
@@ -40,11 +41,11 @@ def trainer(**changes: Any) -> L.Trainer:
 def run_scoreboard(data: SyntheticDataModule, *metrics: str) -> pd.DataFrame:
     module = Reader()
     board = Scoreboard(data.pairs)
-    own = ModelPredictor(module, "reader")
+    own = ModelPredictor(module.predict_saliency, "reader")
     board.add(own, standard(metrics))
     board.add(own, PAPERS["tranblend"])
     for variant in text_variants(data.pairs, data.indices("test"), reads_condition=False):
-        board.add(ModelPredictor(module, "reader", variant), standard(metrics))
+        board.add(ModelPredictor(module.predict_saliency, "reader", variant), standard(metrics))
     scored = ScoreboardModule(board, module)
     trainer().test(scored, datamodule=data, verbose=False)
     return scored.scores

@@ -1,0 +1,100 @@
+"""``saltext demo``."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from saltext.demo.settings import Settings
+
+_LARGEST = 50_000_000  # pixels, saltext.images.MAX_PIXELS; not imported, for that brings numpy and Pillow
+
+
+def _more_than_nothing(value: float) -> float:
+    if not 0 < value < float("inf"):
+        raise typer.BadParameter(f"expected a finite number above 0, got {value}")
+    return value
+
+
+def demo(
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="folder of a trained run (default: the pretrained model)")
+    ] = None,
+    stage: Annotated[str | None, typer.Option(metavar="NAME", help="which training of a run with a schedule")] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1 ... (default: an accelerator if there is one)")
+    ] = None,
+    examples: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="folder of pictures, CSV, or SJTU-TIS (default: generated ones)")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="where the page is; 0: any free one")] = 7860,
+    max_mib: Annotated[
+        float, typer.Option(metavar="N", callback=_more_than_nothing, help="largest file that can be uploaded, in MiB")
+    ] = 20.0,
+    max_pixels: Annotated[
+        int, typer.Option(min=1, max=_LARGEST, metavar="N", help="largest image, in pixels")
+    ] = 16_000_000,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", callback=_more_than_nothing, help="longest prediction")
+    ] = 60.0,
+    host: Annotated[
+        str,
+        typer.Option(metavar="ADDRESS", help="this machine alone; anything else lets others in, without a password"),
+    ] = "127.0.0.1",
+    trust: Annotated[
+        bool, typer.Option("--trust", help="build classes that the run names and conf/ does not: it is yours")
+    ] = False,
+) -> None:
+    """A page in your browser: choose an image, type two texts, see where people look and how that moves.
+
+    Needs the extra `demo`: pip install "saltext[demo]". Works without a network, sends nothing anywhere, and writes
+    into a temporary folder alone, which is gone when it ends (Ctrl-C).
+
+    \b
+    saltext demo                                  the pretrained model
+    saltext demo outputs/run/FOLDER
+    saltext demo --examples photos/               your own pictures to choose from
+    saltext demo --examples texts.csv             ... with texts: columns image,text
+    saltext demo --examples data/sjtu-tis         images of SJTU-TIS that the model has not trained on
+    saltext demo --port 0 --device cpu --timeout 20
+    """
+    from saltext.console import quiet_libraries
+    from saltext.demo.settings import Settings
+    from saltext.runs.launch import termination_raises
+
+    quiet_libraries()
+    settings = Settings(run, stage, device, examples, host, port, max_mib, max_pixels, timeout, trust)
+    try:
+        with termination_raises(), tempfile.TemporaryDirectory(prefix="saltext-demo-") as folder:
+            confine(Path(folder))
+            _serve(settings, Path(folder))
+    except KeyboardInterrupt:
+        pass
+
+
+def confine(folder: Path) -> None:
+    """Have this process and those it starts write into a folder alone, and ask nobody but this machine.
+
+    Before Gradio and the model's libraries are imported: some make folders then.
+
+    Args:
+        folder: An empty one.
+    """
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+    os.environ["GRADIO_TEMP_DIR"] = str(folder / "gradio")
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    # Gradio looks whether it can reach itself; a proxy in the environment would be asked for that.
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "*"
+
+
+def _serve(settings: "Settings", folder: Path) -> None:
+    from saltext.errors import ConfigError
+
+    try:
+        from saltext.demo.server import serve
+    except ModuleNotFoundError as error:
+        raise ConfigError(f'The demo needs the extra `demo`: pip install "saltext[demo]" ({error}).') from error
+    serve(settings, folder)

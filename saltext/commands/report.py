@@ -1,0 +1,45 @@
+"""``saltext report``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="folder of a run, of two, or one with several runs below it")
+    ],
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="where the data set lies now")] = None,
+    predict: Annotated[
+        bool, typer.Option(help="let the networks predict again what the page shows of their maps")
+    ] = True,
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust",
+            help="the folders are yours, or of somebody you trust: build classes of their own, follow their paths",
+        ),
+    ] = False,
+) -> None:
+    """One page about a run, a sweep, or two runs beside each other, for readers who do not have the suite.
+
+    Writes RUN/report.html: tables, curves, best and worst pairs, one image under other texts, calibration of the
+    density, models pair by pair; and the curves as curves.png and curves.csv.
+
+    \b
+    saltext report outputs/run/FOLDER
+    saltext report outputs/run/A outputs/run/B           A beside B
+    saltext report outputs/blend_variants                all runs below a folder
+    saltext report outputs/run/FOLDER --no-predict       without predicting anything again
+    """
+    if len(runs) > 2:
+        raise typer.BadParameter(f"the folder of a run, or of two, expected; {len(runs)} came")
+    from omegaconf import OmegaConf
+
+    from saltext.console import quiet_libraries
+    from saltext.reporting.report import Request, write
+
+    quiet_libraries()
+    changes = OmegaConf.create({} if data is None else {"data": {"root": str(data)}})
+    print(write(Request(runs[0], runs[1] if runs[1:] else None, predict, changes, trust)))

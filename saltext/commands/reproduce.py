@@ -1,0 +1,54 @@
+"""``saltext reproduce``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def reproduce(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="table2, fig6 ... or all")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE ...]", help="of every experiment, or of one: EXPERIMENT:KEY=VALUE"),
+    ] = None,
+    show_names: Annotated[bool, typer.Option("--list", help="Show the names, and end.")] = False,
+    runs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from",
+            metavar="FOLDER",
+            help="run nothing: write the study NAME from the runs below a folder, or from scores that were kept there",
+        ),
+    ] = None,
+) -> None:
+    """A paper's table or figure, ours beside the published values.
+
+    Looks first for the data and the weights that are needed, and says what is missing and how to get it. Then runs the
+    experiments, or what is left of them, and writes tables, figures and a page to OUTPUT_DIR/reproduce/STUDY.
+
+    \b
+    saltext reproduce table2                       preset=embedded, the data set under data/sjtu-tis
+    saltext reproduce fig6 data.root=DIR           ... elsewhere
+    saltext reproduce all preset=smoke             tiny and random: does everything run here?
+    saltext reproduce table2 protocol=standard     no test image seen before the end
+    saltext reproduce fig5 table2_tranblend:schedule.warmup_epochs=2     of one experiment alone
+    saltext reproduce embedded --from experiments/embedded               into the folder embedded, from kept scores
+    """
+    from saltext.errors import ConfigError, near
+    from saltext.reporting.study import write_from
+    from saltext.reporting.study_expected import known_study
+    from saltext.runs.reproduce import reproduce, targets
+
+    if runs and name is not None:
+        print(write_from(known_study(name), runs, Path(name)))
+        return
+    known = targets()
+    if show_names or name is None:
+        print("\n".join(known))
+        raise typer.Exit(0 if show_names else 2)
+    if name not in known:
+        raise ConfigError(
+            f"There is nothing called {name!r} to reproduce{near(name, list(known))}. Choose from: {', '.join(known)}"
+        )
+    raise typer.Exit(int(not reproduce(known[name], overrides or [])))

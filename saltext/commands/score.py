@@ -1,0 +1,76 @@
+"""``saltext score``."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def score(
+    places: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[MAPS] DATA",
+            help="folder of prediction maps; SJTU-TIS, a folder of maps/ and fixations/, or a YAML file that describes "
+            "data of your own",
+        ),
+    ],
+    baselines: Annotated[bool, typer.Option("--baselines", help="score the baselines alone, without MAPS")] = False,
+    layout: Annotated[Literal["auto", "sjtu-tis", "salicon", "own"], typer.Option(help="of DATA")] = "auto",
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="may be given several times (default: CC, SIM, KL, NSS, three AUCs, IG)"),
+    ] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="these tasks alone; may be given several times")
+    ] = None,
+    beside: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="these baselines alone beside the maps, or none")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="LABEL", help="of the maps in the table (default: the folder's name)")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="write scores.csv and table.md there")] = None,
+    resize: Annotated[bool, typer.Option("--resize", help="accept maps of another size (bilinear)")] = False,
+    allow_missing: Annotated[bool, typer.Option("--allow-missing", help="accept pairs without a prediction")] = False,
+) -> None:
+    """Score a folder of prediction maps, from any model, and print them beside the baselines.
+
+    Maps are scored at the images' own resolution against the original fixation points. Predictions may lie in
+    sub-folders named like their task. PNG (8 or 16 bits) and NPY are read; floats are better, since 8-bit maps tie. All
+    files are checked first: what is wrong with them is said at once, and nothing is scored.
+
+    \b
+    saltext score MAPS data/sjtu-tis            MAPS/ID.png, ID_3.png, ... or .npy, named like the pairs
+    saltext score MAPS data/sjtu-tis --task salient --task non_salient --out scores --name "my model"
+    saltext score MAPS salicon/val              maps/ and fixations/ (.mat, .npy, .csv or .png)
+    saltext score MAPS my_data.yaml             data of your own (docs/own-data.md): CONDITION/IMAGE.png
+    saltext score --baselines data/sjtu-tis     no predictions: what the bars are
+    """
+    if len(places) != 1 + (not baselines):
+        raise typer.BadParameter("give MAPS DATA, or --baselines DATA without maps")
+    from saltext import storage
+    from saltext.evaluation.score_folder import DEFAULT_METRICS, score_folder
+    from saltext.models.baselines import BASELINES
+    from saltext.reporting import tables
+    from saltext.reporting.scores import write_scores
+
+    shown_beside = list(BASELINES) if beside is None else [given for given in beside if given != "none"]
+    scores = score_folder(
+        None if baselines else places[0],
+        places[-1],
+        layout=layout,
+        metrics=metric or list(DEFAULT_METRICS),
+        name=name,
+        tasks=task or (),
+        baselines=shown_beside,
+        resize=resize,
+        allow_missing=allow_missing,
+    )
+    shown = tables.tables(scores, {})
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        write_scores(out / "scores.csv", scores)
+        storage.write_text(out / "table.md", "\n".join(tables.markdown(table) for table in shown))
+    for table in shown:
+        tables.show(table)

@@ -1,0 +1,185 @@
+"""Predictions as files: what is written for each picture and text, and which file belongs to which.
+
+``OUT/density/NAME.npy`` (float32 (height, width), sums to 1; as PNG 16 bits, the largest value is 65535),
+``OUT/overlay/NAME.png``, ``OUT/panel/NAME.png`` for a picture with several texts, and ``OUT/predictions.csv``. The
+command line is ``saltext predict``.
+"""
+
+import csv
+import io
+import logging
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from PIL import Image
+
+from saltext import storage
+from saltext.console import progress
+from saltext.data.faults import Faults
+from saltext.errors import ConfigError, DataError, UnusableError, printable
+from saltext.images import Photo, reason
+from saltext.prediction.inputs import Request
+from saltext.prediction.model import Density, Model
+from saltext.prediction.photos import open_photo
+from saltext.prediction.pictures import TextMap, draw_panel, overlay, reduced, small, write_density
+from saltext.prediction.texts import Reading
+
+_log = logging.getLogger(__name__)
+
+KINDS = ("density", "overlay", "panel")
+PANEL_TEXTS = 8
+"""Texts of a picture that its panel shows."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where and what to write.
+
+    Attributes:
+        folder: See above.
+        kinds: Of :data:`KINDS`.
+        ending: Of density maps, ``npy`` or ``png``.
+    """
+
+    folder: Path
+    kinds: Sequence[str] = KINDS
+    ending: str = "npy"
+
+    def path(self, kind: str, name: str) -> Path:
+        """The file of a result of one kind."""
+        return self.folder / kind / f"{name}.{self.ending if kind == 'density' else 'png'}"
+
+    def panel(self, request: Request) -> Path | None:
+        """The file of a picture's panel, if it gets one."""
+        return self.path("panel", request.name) if "panel" in self.kinds and len(request.readings) > 1 else None
+
+    def of_text(self, name: str) -> dict[str, Path]:
+        """The files of a picture and one of its texts, by kind."""
+        return {kind: self.path(kind, name) for kind in ("density", "overlay") if kind in self.kinds}
+
+    def paths(self, request: Request) -> list[Path]:
+        """Every file that is written for a picture."""
+        panel = self.panel(request)
+        of_texts = [path for name in request.results for path in self.of_text(name).values()]
+        return of_texts if panel is None else [*of_texts, panel]
+
+
+def predict(model: Model, wanted: Sequence[Request], output: Output, *, batch_size: int = 8) -> None:
+    """Predict and write everything.
+
+    Args:
+        model: What predicts.
+        wanted: Usable requests, see :mod:`saltext.prediction.inputs`.
+        output: Where to.
+        batch_size: Pictures with a text that go through the network together.
+
+    Raises:
+        ConfigError: A file to write is one of the pictures, or the folder cannot be written to.
+        DataError: At the end: files that could not be written, such as one whose name is too long.
+    """
+    _prepare(output, wanted)
+    faults = Faults()
+    stream = io.StringIO(newline="")
+    table = csv.writer(stream)
+    table.writerow(["image", "text", "task", *KINDS])
+    try:
+        for request, photo, densities in _predictions(model, wanted, batch_size):
+            table.writerows(_write(output, request, photo, densities, faults))
+    finally:  # also of what was written before something went wrong; a name that is not UTF-8 is written with escapes
+        storage.write_bytes(_table(output), stream.getvalue().encode("utf-8", "backslashreplace"))
+    faults.refuse("Some of the results", "All others were written, and are in predictions.csv.")
+
+
+def _table(output: Output) -> Path:
+    return output.folder / "predictions.csv"
+
+
+def _predictions(
+    model: Model, wanted: Sequence[Request], batch_size: int
+) -> Iterator[tuple[Request, Photo, Iterator[Density]]]:
+    """Each picture with the densities of its texts, which have to be taken before the next one."""
+    opened: deque[Photo] = deque()  # a batch ahead of what is written
+
+    def readings() -> Iterator[tuple[Photo, Reading]]:
+        for request in wanted:
+            photo = _photo(request)
+            opened.append(photo)
+            yield from ((photo, reading) for reading in request.readings)
+
+    densities = model.densities(readings(), batch_size=batch_size)
+    for request in progress(wanted, "predicting", len(wanted)):
+        of_request = islice(densities, len(request.readings))
+        first = next(of_request)  # opens the picture
+        yield request, opened.popleft(), _chained(first, of_request)
+
+
+def _chained(first: Density, rest: Iterator[Density]) -> Iterator[Density]:
+    yield first
+    yield from rest
+
+
+def _photo(request: Request) -> Photo:
+    try:
+        photo = open_photo(request.image)
+    except UnusableError as error:
+        raise DataError(f"{request.image} changed after it was checked: {error}") from error
+    for remark in photo.remarks:
+        _log.warning("%s %s", printable(str(request.image)), remark)
+    return photo
+
+
+def _prepare(output: Output, wanted: Sequence[Request]) -> None:
+    pictures = {request.image.resolve() for request in wanted}
+    lost = [str(path) for request in wanted for path in output.paths(request) if path.resolve() in pictures]
+    if lost:
+        raise ConfigError(f"{lost[0]} is a picture to read and would be overwritten. Choose another --out.")
+    try:
+        for kind in output.kinds:
+            (output.folder / kind).mkdir(parents=True, exist_ok=True)
+        storage.write_bytes(_table(output), b"")
+    except OSError as error:
+        raise ConfigError(f"--out: {output.folder} cannot be written to ({error}). Choose another folder.") from error
+
+
+def _write(
+    output: Output, request: Request, photo: Photo, densities: Iterator[Density], faults: Faults
+) -> Iterator[list[str]]:
+    """Write what belongs to a picture; its rows of the table, which name what was written."""
+    panel = output.panel(request)
+    thumbnail = small(photo.pixels)
+    shown: list[TextMap] = []
+    rows = []
+    for reading, name, density in zip(request.readings, request.results, densities, strict=True):
+        written = {}
+        for kind, path in output.of_text(name).items():
+            with _noted(path, faults):
+                if kind == "density":
+                    write_density(path, density)
+                else:
+                    with storage.replacing(path) as part:
+                        Image.fromarray(overlay(photo.pixels, density)).save(part, "PNG")
+                written[kind] = path
+        if panel is not None and len(shown) < PANEL_TEXTS:
+            shown.append(TextMap(reading.text, reduced(density, thumbnail), reading.task))
+        rows.append((reading, written))
+    if panel is not None:
+        with _noted(panel, faults):
+            draw_panel(thumbnail, shown, panel)
+            for _, written in rows:
+                written["panel"] = panel
+    for reading, written in rows:
+        named = [written[kind].relative_to(output.folder).as_posix() if kind in written else "" for kind in KINDS]
+        yield [str(request.image), reading.text, reading.task or "", *named]
+
+
+@contextmanager
+def _noted(path: Path, faults: Faults) -> Iterator[None]:
+    """A file that cannot be written is noted, and the others are written all the same."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ValueError: of a name that no file can have
+        faults.add("files that cannot be written", f"{path} ({reason(error)})")

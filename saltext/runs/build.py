@@ -1,0 +1,242 @@
+"""From a resolved configuration to the objects of a run. The only place that instantiates."""
+
+import sys
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from torch import nn
+
+from saltext.data import SaliencyDataModule
+from saltext.errors import ConfigError, SaltextError
+from saltext.evaluation.protocols import PAPERS, Protocol, standard
+from saltext.models.baselines import BASELINES
+from saltext.models.checkpoints import load_weights
+from saltext.models.feature_cache import FeatureCache
+from saltext.models.network import SaliencyNetwork
+from saltext.models.normalize import Normalize
+from saltext.models.tranblend import load_published
+from saltext.models.transalnet import TranSalNet
+from saltext.runs import trust
+from saltext.runs.folder import RunFolder
+from saltext.runs.launch import check_world
+from saltext.training import SupervisedModule
+from saltext.training.callbacks import Bar, EpochLines
+from saltext.training.checkpoint_io import ReplacingCheckpointIO
+from saltext.training.epoch_log import KeepsLoggedEpoch
+
+
+def _instantiate(
+    node: Any, place: str, expected: type | tuple[type, ...] | None, own: Collection[str], **extra: Any
+) -> Any:
+    """``hydra.utils.instantiate`` of what may be built, with mistakes of the configuration as such, not wrapped.
+
+    What is checked is what is built: plain values, of which nothing is left to resolve.
+
+    Args:
+        node: Of a configuration; None stays None.
+        place: Its key there.
+        expected: What it has to become; None: anything that can be called.
+        own: What may be built besides what ``conf/`` names, see :mod:`saltext.runs.trust`.
+        extra: Arguments besides those in the node.
+
+    Raises:
+        ConfigError: It may not be built, refuses its arguments, or becomes something else.
+    """
+    try:
+        values: Any = OmegaConf.to_container(OmegaConf.create({"node": node}), resolve=True)["node"]  # type: ignore[index,call-overload]
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{place}: {error}") from error
+    trust.check_targets(values, place, own)
+    if values is None:
+        return None
+    named = values.get("_target_") if isinstance(values, dict) else None
+    given = {key: trust.literal(value) if isinstance(value, str) else value for key, value in extra.items()}
+    try:
+        built = instantiate(trust.literal(values), _convert_="all", **given)
+    except HydraException as error:
+        cause = error.__cause__
+        if isinstance(cause, SaltextError):
+            raise cause from None
+        if cause is None or isinstance(cause, ValueError) or not trust.own_targets(values):
+            said = error if cause is None else cause
+            raise ConfigError(f"{place}: {named}: {str(said).partition(chr(10))[0]}") from error
+        raise
+    if named not in own and not (callable(built) if expected is None else isinstance(built, expected)):
+        wanted = "something to call" if expected is None else getattr(expected, "__name__", str(expected))
+        raise ConfigError(f"{place}: expected {wanted}, got a {type(built).__name__}")
+    return built
+
+
+def datamodule(cfg: DictConfig, own: Collection[str] = ()) -> SaliencyDataModule:
+    """The data module; nothing is read yet.
+
+    Args:
+        cfg: A run's configuration.
+        own: What may be built besides what ``conf/`` names, see :mod:`saltext.runs.trust`; here and below.
+    """
+    built: SaliencyDataModule = _instantiate(cfg.data, "data", SaliencyDataModule, own)
+    return built
+
+
+def network(cfg: DictConfig, own: Collection[str] = ()) -> SaliencyNetwork:
+    """The network, with the weights of ``checkpoint`` if one is named."""
+    parts = OmegaConf.masked_copy(cfg.model, [str(key) for key in cfg.model if key != "name"])
+    built: SaliencyNetwork = _instantiate(parts, "model", nn.Module, own)
+    if cfg.checkpoint is None:
+        return built
+    if isinstance(built, TranSalNet):
+        load_published(built, cfg.checkpoint)
+    else:
+        load_weights(built, cfg.checkpoint, keep=["text_encoder.*"])
+    return built
+
+
+def baselines(cfg: DictConfig) -> list[str]:
+    """Names of the baselines beside the model.
+
+    Raises:
+        ConfigError: Unknown names, all at once.
+    """
+    unknown = [name for name in cfg.evaluation.baselines if name not in BASELINES]
+    if unknown:
+        raise ConfigError(f"evaluation.baselines: unknown {', '.join(unknown)}; choose from {', '.join(BASELINES)}")
+    return list(cfg.evaluation.baselines)
+
+
+def protocols(cfg: DictConfig) -> list[Protocol]:
+    """How the test pairs are measured: the standard protocol first, then a paper's if one is named.
+
+    Raises:
+        ConfigError: Unknown metrics, or an unknown paper.
+    """
+    paper = cfg.evaluation.paper
+    try:
+        chosen = [standard(list(cfg.evaluation.test_metrics))]
+    except ValueError as error:
+        raise ConfigError(f"evaluation.test_metrics: {error}") from error
+    if paper is not None and paper not in PAPERS:
+        raise ConfigError(
+            f"evaluation.paper names whose metrics are reported besides: {', '.join(PAPERS)} or null; got {paper!r}"
+        )
+    return chosen if paper is None else [*chosen, PAPERS[paper]]
+
+
+def check_evaluation(cfg: DictConfig) -> None:
+    """Raise a ConfigError for anything that would be refused only when the test pairs are scored."""
+    protocols(cfg)
+    baselines(cfg)
+
+
+def check_conditions(cfg: DictConfig, tasks: Collection[str]) -> None:
+    """Raise a ConfigError where a network that is told the condition knows no word for some of the data's tasks."""
+    known = cfg.model.get("conditions")
+    strange = [] if known is None else [task for task in tasks if task not in known]
+    if strange:
+        raise ConfigError(
+            f"The data have tasks {strange}, but {cfg.model.name} is told conditions {list(known)} alone. Name the "
+            f"data's own: model.conditions=[{','.join(tasks)}]"
+        )
+
+
+def feature_cache(cfg: DictConfig) -> FeatureCache | None:
+    """Where features of frozen modules are kept; None where the configuration does without."""
+    return FeatureCache(Path(cfg.data.cache_dir) / "features") if cfg.cache_features else None
+
+
+def module(cfg: DictConfig, own: Collection[str] = ()) -> SupervisedModule | None:
+    """The Lightning module around the network; None for ``model=baselines``, which has none."""
+    if "_target_" not in cfg.model:
+        return None
+    built = network(cfg, own)
+    normalize = Normalize(
+        mean=cfg.normalize.mean or built.mean, std=cfg.normalize.std or built.std, order=cfg.normalize.order
+    )
+    built.images_come_as(normalize)
+    built.feature_cache = feature_cache(cfg)
+    parts = {
+        "loss": _instantiate(cfg.loss, "loss", nn.Module, own),
+        "optimizer": _instantiate(cfg.optimizer, "optimizer", None, own),
+        "scheduler": _instantiate(cfg.scheduler, "scheduler", None, own),
+    }
+    around: Callable[..., SupervisedModule] = _instantiate(cfg.training, "training", None, own)
+    try:
+        return around(
+            network=built,
+            normalize=normalize,
+            **parts,
+            prompt=cfg.prompt,
+            mirror=cfg.evaluation.mirror,
+            validation_metrics=list(cfg.evaluation.validation_metrics),
+            choose_on=cfg.evaluation.choose_on,
+        )
+    except ValueError as error:
+        raise ConfigError(f"prompt, evaluation or training: {error}") from error
+    except (TypeError, AttributeError) as error:
+        if own:
+            raise
+        raise ConfigError(f"loss, optimizer, scheduler or training: {error}") from error
+
+
+def trainer(cfg: DictConfig, folder: RunFolder, validates: bool, own: Collection[str] = ()) -> L.Trainer:
+    """The trainer, which writes nothing outside the run's folder.
+
+    Args:
+        cfg: The run's configuration.
+        folder: Where it writes.
+        validates: Whether the split keeps images to choose the epoch; without them the last epoch is the choice.
+        own: See :func:`datamodule`.
+    """
+    callbacks = [_instantiate(node, f"callbacks.{name}", Callback, own) for name, node in cfg.callbacks.items()]
+    if not validates:
+        callbacks = [c for c in callbacks if not (isinstance(c, ModelCheckpoint) and c.monitor)]
+    for callback in callbacks:
+        if isinstance(callback, ModelCheckpoint):
+            callback.dirpath = str(folder.checkpoints)
+    # A bar is for a terminal; in a log file it is noise.
+    callbacks += [EpochLines(), KeepsLoggedEpoch(), *([Bar()] if sys.stdout.isatty() else [])]
+    built: L.Trainer = _instantiate(
+        cfg.trainer,
+        "trainer",
+        L.Trainer,
+        own,
+        callbacks=callbacks,
+        logger=[
+            _instantiate(node, f"logger.{name}", Logger, own, save_dir=str(folder.root))
+            for name, node in cfg.logger.items()
+        ],
+        plugins=[*_instantiate(cfg.trainer.get("plugins") or [], "trainer", list, own), ReplacingCheckpointIO()],
+        default_root_dir=str(folder.root),
+        enable_progress_bar=sys.stdout.isatty(),
+        **({} if validates else {"limit_val_batches": 0}),
+    )
+    check_world(cfg, built.world_size)
+    return built
+
+
+def tester(cfg: DictConfig) -> L.Trainer:
+    """A trainer that only scores, on the same devices; it writes nothing."""
+    keys = ("accelerator", "devices", "strategy", "num_nodes", "precision", "deterministic")
+    try:
+        built = L.Trainer(
+            **{key: cfg.trainer[key] for key in keys if key in cfg.trainer},
+            logger=False,
+            callbacks=[Bar()] if sys.stdout.isatty() else [],
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=sys.stdout.isatty(),
+            use_distributed_sampler=False,
+            inference_mode=True,
+        )
+    except (ValueError, TypeError, MisconfigurationException) as error:
+        raise ConfigError(f"trainer: {error}") from error
+    check_world(cfg, built.world_size)
+    return built

@@ -1,0 +1,451 @@
+"""From a command line to configurations that can run, or to everything that is wrong with them: the first check.
+
+Hydra composes a command's configuration itself when it starts; here the same is composed beforehand, without what a run
+imports, so that all mistakes come out at once, in our words, before anything is written. A grid's jobs are all
+composed; those of a search are checked when they are proposed (:func:`saltext.runs.jobs.run`).
+"""
+
+import copy
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from types import MappingProxyType
+from typing import TypeVar
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.core_plugins.bash_completion import BashCompletion
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path, get_args_parser
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from hydra.version import VersionBase, setbase
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from saltext.errors import ConfigError, near
+from saltext.runs import schema
+
+_Result = TypeVar("_Result")
+
+_VERSION_BASE = "1.3"
+_GRID = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+
+# Choices that a package brings which not everybody has: the module it is found by, and our extra that installs it.
+_PARALLEL = ("hydra_plugins.hydra_joblib_launcher", "parallel")
+_SLURM = ("hydra_plugins.hydra_submitit_launcher", "slurm")
+_OPTUNA = ("hydra_plugins.hydra_optuna_sweeper", "optuna")
+_EXTRAS: Mapping[tuple[str, str], tuple[str, str]] = MappingProxyType(
+    {
+        ("hydra/launcher", "joblib"): _PARALLEL,
+        ("hydra/launcher", "local"): _PARALLEL,
+        ("hydra/launcher", "slurm"): _SLURM,
+        ("hydra/launcher", "submitit_slurm"): _SLURM,
+        ("hydra/launcher", "submitit_local"): _SLURM,
+        ("hydra/sweeper", "optuna"): _OPTUNA,
+        ("hydra/sweeper", "search"): _OPTUNA,
+    }
+)
+
+
+def config_folder() -> Path:
+    """Folder of the configuration files: ``conf/`` of a checkout, or the copy an installed package carries."""
+    package = Path(__file__).resolve().parents[1]
+    checkout = package.parent / "conf"
+    return checkout if checkout.is_dir() else package / "_conf"
+
+
+def compose_run(overrides: Sequence[str]) -> DictConfig:
+    """The configuration of one run, Hydra's own included.
+
+    Raises:
+        HydraException: Overrides that do not fit it.
+    """
+    with initialize_config_dir(str(config_folder()), version_base=_VERSION_BASE):
+        return compose("config", list(overrides), return_hydra_config=True)
+
+
+def is_elsewhere(cfg: DictConfig) -> bool:
+    """Whether the jobs of a command run on other machines than this one, which may have other devices."""
+    return str(cfg.hydra.launcher.get("_target_")).endswith("SlurmLauncher")
+
+
+def register_direction() -> None:
+    """Make ``${direction:MONITOR}`` known to OmegaConf: which way a monitored value is better."""
+    OmegaConf.register_new_resolver("direction", schema.direction, replace=True)
+
+
+register_direction()
+
+
+def check_command(arguments: Sequence[str]) -> list[DictConfig]:
+    """Check what a command line of ``saltext.run`` asks for.
+
+    Args:
+        arguments: Hydra's: overrides and options.
+
+    Returns:
+        The configurations of its jobs: one, those of a grid, or the one that a search starts from; none for a command
+        that asks for help or completion.
+
+    Raises:
+        ConfigError: Everything that is wrong, at once.
+    """
+    args = get_args_parser().parse_args(list(arguments))
+    if args.help or args.hydra_help or args.shell_completion or args.info or args.experimental_rerun:
+        return []
+    with _hydra(args.config_path, args.config_dir):
+        loader = GlobalHydra.instance().config_loader()
+        if not isinstance(loader, ConfigLoaderImpl):
+            raise TypeError(f"expected Hydra's own loader, got {type(loader).__name__}")
+        command = _Command(loader, args.config_name or "config", args.overrides)
+        return command.jobs(args.multirun)
+
+
+def is_single_run(arguments: Sequence[str], configurations: Sequence[DictConfig]) -> bool:
+    """Whether a command line asks for one run: not for a sweep, and not for a look at a configuration.
+
+    Args:
+        arguments: Hydra's.
+        configurations: What :func:`check_command` gave for them.
+    """
+    args = get_args_parser().parse_args(list(arguments))
+    modes = [str(cfg.hydra.get("mode")) for cfg in configurations]
+    return not (args.cfg or args.multirun) and len(modes) == 1 and not modes[0].endswith("MULTIRUN")
+
+
+def run_once(arguments: Sequence[str], task: Callable[[DictConfig], _Result]) -> _Result:
+    """Compose the configuration of one run and call a task with it, as ``hydra.main`` does, but in nobody's way.
+
+    What Hydra holds for the whole process is as it was afterwards, and what the task raises is raised.
+
+    Args:
+        arguments: Hydra's: overrides and options.
+        task: Is called once the run's folder is there.
+    """
+    args = get_args_parser().parse_args(list(arguments))
+    raised: list[Exception] = []
+
+    def watched(cfg: DictConfig) -> _Result | None:
+        try:
+            return task(cfg)
+        except Exception as error:  # Hydra would print that a job failed
+            raised.append(error)
+            return None
+
+    with _hydra(args.config_path, args.config_dir) as hydra:
+        done = hydra.run(config_name=args.config_name or "config", task_function=watched, overrides=args.overrides)
+    if raised:
+        raise raised[0]
+    result: _Result = done.return_value
+    return result
+
+
+def completions(words: Sequence[str]) -> list[str]:
+    """What the last word of a command line can become, by Hydra's own query: groups, choices, keys and values.
+
+    Args:
+        words: Overrides and options; the last one is begun.
+    """
+    with _hydra(None, None):
+        loader = GlobalHydra.instance().config_loader()
+        return list(BashCompletion(loader)._query("config", " ".join(words)))
+
+
+@contextmanager
+def _hydra(config_path: str | None, config_dir: str | None) -> Iterator[Hydra]:
+    """Hydra over this package's files; what it holds for the whole process is put back."""
+    search_path = create_config_search_path(str(Path(config_path or config_folder()).absolute()))
+    if config_dir is not None:
+        folder = Path(config_dir).absolute()
+        if not folder.is_dir():
+            raise ConfigError(f"--config-dir: expected a folder, but {folder} is none")
+        search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
+    before, composed = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
+    version = VersionBase.instance().getbase()
+    setbase(_VERSION_BASE)
+    GlobalHydra.instance().clear()
+    try:
+        yield Hydra.create_main_hydra2(task_name="saltext", config_search_path=search_path)
+    finally:
+        HydraConfig.instance().cfg = composed
+        GlobalHydra.instance().hydra = before
+        VersionBase.instance().version_base = version
+
+
+class _Command:
+    """The overrides of a command, and what is wrong with them.
+
+    Args:
+        loader: Where files are found.
+        config_name: The primary configuration's.
+        given: Overrides as they came.
+    """
+
+    def __init__(self, loader: ConfigLoaderImpl, config_name: str, given: Sequence[str]) -> None:
+        self._loader = loader
+        self._config_name = config_name
+        self._bases: dict[tuple[str, ...], DictConfig] = {}
+        self._problems: dict[str, None] = {}
+        self._overrides = [override for text in _joined(given) if (override := self._parsed(text)) is not None]
+
+    def jobs(self, multirun: bool) -> list[DictConfig]:
+        """See :func:`check_command`."""
+        start = [override for override in self._overrides if not override.is_sweep_override()]
+        swept = [override for override in self._overrides if override.is_sweep_override()]
+        base = self._composed(start)
+        several = multirun or str(base.hydra.get("mode")).endswith("MULTIRUN")
+        if not several:
+            for override in swept:
+                key, _, values = str(override.input_line).partition("=")
+                listed = shlex.quote(f"{key}=[{values}]")
+                self._note(f"{key}={values}: several values are a sweep, which needs -m at the end; a list is {listed}")
+            jobs = [start]
+        elif base.hydra.sweeper._target_ == _GRID:
+            jobs = self._grid(base, [*start, *swept])
+        else:  # what a search proposes is checked when it does; all but that is the same
+            jobs = [[*start, *(first for override in swept for first in _first(override))]]
+        found: dict[str, list[int]] = {}
+        configurations = []
+        for number, overrides in enumerate(jobs):
+            cfg, problems = self._checked(overrides)
+            configurations.append(cfg)
+            for text in problems:
+                found.setdefault(text, []).append(number)
+        for text, numbers in found.items():
+            of = f" (job {', '.join(map(str, numbers))} of {len(jobs)}, from 0)" if len(numbers) < len(jobs) else ""
+            self._note(text + of)
+        if self._problems:
+            raise ConfigError(_listed(list(self._problems)))
+        return configurations
+
+    def _note(self, problem: str) -> None:
+        self._problems[problem] = None
+
+    def _parsed(self, text: str) -> Override | None:
+        """An argument as Hydra reads it; None after noting why it cannot be used."""
+        try:
+            override = OverridesParser.create(self._loader).parse_override(text)
+        except HydraException:
+            self._note(_quoting(text))
+            return None
+        for name in _choices(override) if self._is_group(override) else ():
+            problem = self._choice_problem(override.key_or_group, name)
+            if problem:
+                self._note(problem)
+                return None
+        return override
+
+    def _is_group(self, override: Override) -> bool:
+        """Whether an override chooses a file of a group, as Hydra decides it."""
+        value = None if override.is_sweep_override() else override.value()
+        return not isinstance(value, dict) and self._loader.repository.group_exists(override.key_or_group)
+
+    def _choice_problem(self, group: str, name: str) -> str:
+        extra = _EXTRAS.get((group, name))
+        if extra is not None and not _installed(extra[0]):
+            return f"{group}={name}: expected a package that is not installed; pip install 'saltext[{extra[1]}]'"
+        if self._loader.repository.config_exists(f"{group}/{name}"):
+            return ""
+        known = self._loader.get_group_options(group, ObjectType.CONFIG)
+        return f"{group}={name}: no such choice{near(name, known)}; choose from {', '.join(known)}"
+
+    def _composed(self, overrides: Sequence[Override]) -> DictConfig:
+        """The configuration that the chosen files make, without the values that were given.
+
+        Choices that cannot be made are noted and left out.
+        """
+        chosen = [o for o in overrides if self._is_group(o) or o.key_or_group == "hydra.searchpath"]
+        while True:
+            lines = tuple(str(override.input_line) for override in chosen)
+            try:
+                if lines not in self._bases:
+                    self._bases[lines] = self._loader.load_configuration(
+                        self._config_name,
+                        list(lines),
+                        RunMode.MULTIRUN,
+                        from_shell=False,
+                        validate_sweep_overrides=False,
+                    )
+                return copy.deepcopy(self._bases[lines])
+            except HydraException as error:
+                said = str(error)
+                named = [o for o in chosen if f"'{o.key_or_group}" in said or f" {o.key_or_group}." in said]
+                wrong = max(named or [o for o in chosen if o.is_add()], key=lambda o: len(o.key_or_group), default=None)
+                self._note(self._not_chosen(wrong, chosen, said))
+                if not chosen:
+                    raise ConfigError(_listed(list(self._problems))) from error
+                chosen = [o for o in chosen if o is not wrong] if wrong else []
+
+    def _not_chosen(self, wrong: Override | None, chosen: Sequence[Override], said: str) -> str:
+        """Why Hydra does not take a choice."""
+        if wrong is None:
+            return said.split("\n")[0]
+        group, line = wrong.key_or_group, str(wrong.input_line)
+        if wrong.is_add() and "No match" not in said:
+            return f"{line}: {group} has a choice already; write {line.lstrip('+')}"
+        if "No match in the defaults list" not in said:
+            return f"{line}: {said.split(chr(10))[0]}"
+        if wrong.is_delete():
+            return f"{line}: {group} is not chosen, so it cannot be left out"
+        if wrong.is_add() or not group.startswith("model/"):
+            return f"{line}: {group} is not chosen yet; write +{line.lstrip('+')}"
+        firsts = [str(o.input_line) for o in chosen if o.key_or_group in ("model", "preset", "experiment")]
+        parts = self._parts(firsts)
+        models = self._loader.get_group_options("model", ObjectType.CONFIG)
+        having = [model for model in models if group in self._parts([*firsts, f"model={model}"])]
+        own = sorted(name for name in parts if name.startswith("model/") and "@" not in name)
+        return f"{group} is not a part of model={parts['model']}, which has {', '.join(own) or 'none'}. " + (
+            f"It is one of {' and '.join(f'model={m}' for m in having)}: add that." if having else "No model has it."
+        )
+
+    def _parts(self, choices: Sequence[str]) -> dict[str, str]:
+        """The chosen model, and the choice of each of its parts."""
+        cfg = self._loader.load_configuration(
+            self._config_name, list(choices), RunMode.MULTIRUN, from_shell=False, validate_sweep_overrides=False
+        )
+        return {group: c for group, c in cfg.hydra.runtime.choices.items() if group.partition("/")[0] == "model"}
+
+    def _grid(self, base: DictConfig, overrides: Sequence[Override]) -> list[list[Override]]:
+        """The overrides of each job of a grid."""
+        params = OmegaConf.to_container(base.hydra.sweeper.params or OmegaConf.create())
+        lines = [f"{key!s}={value}" for key, value in params.items()]  # type: ignore[union-attr]
+        own = [override for line in lines if (override := self._parsed(line)) is not None]
+        of_hydra = [override for override in overrides if override.is_hydra_override()]
+        parser = OverridesParser.create(self._loader)
+        try:
+            combined = BasicSweeper.split_arguments([*own, *(o for o in overrides if o not in of_hydra)], None)[0]
+        except HydraException:
+            for override in (o for o in overrides if o.is_interval_sweep()):
+                self._note(f"{override.input_line}: a range is for a search, hydra/sweeper=search (saltext[optuna])")
+            return [[o for o in overrides if not o.is_sweep_override()]]
+        read = {line: parser.parse_override(line) for line in {line for job in combined for line in job}}
+        return [[*(read[line] for line in job), *of_hydra] for job in combined]
+
+    def _checked(self, overrides: Sequence[Override]) -> tuple[DictConfig, list[str]]:
+        """The configuration of one job, and what is wrong with it."""
+        cfg = self._composed(overrides)
+        values = [o for o in overrides if not self._is_group(o)]
+        problems, new = [], []
+        for override in values:
+            problem, is_new = _apply(override, cfg)
+            problems += [problem] if problem else []
+            new += [override] if is_new else []
+        HydraConfig.instance().set_config(cfg)
+        found = schema.problems(cfg)
+        problems += [_as_written(key, text, values) for key, text in found.items()]
+        for override in new:
+            key = override.key_or_group
+            if not any(key == bad or key.startswith(f"{bad}.") for bad in found):
+                problems.append(f"{override.input_line}: {key} is not set here yet; write +{override.input_line}")
+        return cfg, problems
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # nor the package it is in
+        return False
+
+
+def _listed(problems: Sequence[str]) -> str:
+    if len(problems) == 1:
+        return problems[0]
+    return f"{len(problems)} values cannot be used:\n" + "\n".join(f"  * {problem}" for problem in problems)
+
+
+def _choices(override: Override) -> list[str]:
+    """Names of the files of a group that an override chooses."""
+    if override.is_delete() or override.is_interval_sweep():
+        return []
+    if override.is_sweep_override():
+        return list(override.sweep_string_iterator())
+    value = override.value()
+    names = value if isinstance(value, list) else [value]
+    return ["null" if name is None else str(name) for name in names]
+
+
+def _first(override: Override) -> list[Override]:
+    """A sweep's override with the first of its values; none for a range."""
+    if not override.is_discrete_sweep():
+        return []
+    line = f"{override.get_key_element()}={next(override.sweep_string_iterator())}"
+    return [OverridesParser.create().parse_override(line)]
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """Arguments, with what a shell parted at spaces put together again: what has no = belongs to the one before."""
+    found: list[str] = []
+    for text in arguments:
+        if found and "=" not in text and not text.startswith("~"):
+            found[-1] += f" {text}"
+        else:
+            found.append(text)
+    return found
+
+
+def quoted(key: str, value: str) -> str:
+    """An override as it is written on a command line whose value is this text, whatever characters it has."""
+    inside = value.replace("\\", "\\\\") if value.endswith("\\") else value
+    return shlex.quote(f'{key}="' + inside.replace('"', '\\"') + '"')
+
+
+def _quoting(text: str) -> str:
+    key, equals, value = text.partition("=")
+    if not equals:
+        return f"{text}: expected key=value"
+    return f"{key}: a value with such characters must be quoted, for the shell and for Hydra: {quoted(key, value)}"
+
+
+def _apply(override: Override, cfg: DictConfig) -> tuple[str, bool]:
+    """Set a value; what is wrong with that, and whether the key is new though no + says so."""
+    key, line = override.key_or_group, str(override.input_line)
+    try:
+        ConfigLoaderImpl._apply_overrides_to_config([override], cfg)
+    except HydraException:
+        above, _, name = key.rpartition(".")
+        try:
+            group = OmegaConf.select(cfg, above) if above else cfg
+        except OmegaConfBaseException:
+            group = None
+        known = [str(own) for own in group] if isinstance(group, DictConfig) else []
+        if "/" in key:
+            return f"{line}: no such group{near(key, _groups())}", False
+        if override.is_delete() or override.is_hydra_override():
+            return f"{line}: no such key{near(name, known)}", False
+        if override.is_add() and name in known:
+            return f"{line}: {key} has a value already; write {line.lstrip('+')}", False
+        try:
+            OmegaConf.update(cfg, key, override.value(), merge=True, force_add=True)
+        except OmegaConfBaseException as error:
+            return f"{line}: {str(error).partition(chr(10))[0]}", False
+        return "", not override.is_add()
+    return "", False
+
+
+def _groups() -> list[str]:
+    folder = config_folder()
+    own = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_dir()]
+    return [*own, "hydra/launcher", "hydra/sweeper"]
+
+
+def _as_written(key: str, text: str, overrides: Sequence[Override]) -> str:
+    """A problem under the argument that made it, if one did; a text that Hydra took for something else, quoted."""
+    for override in reversed(overrides):
+        own = override.key_or_group
+        if own != key and not own.startswith(f"{key}.") and not key.startswith(f"{own}."):
+            continue
+        line = str(override.input_line)
+        value = line.partition("=")[2]
+        is_text = own == key and "expected a text" in text and not isinstance(override.value(), str | None)
+        return f"{line}: {text}" + (f"; as a text: {quoted(own, value)}" if is_text else "")
+    return f"{key}: {text}"

@@ -1,0 +1,122 @@
+"""A run scored again, from its saved configuration and checkpoint alone. The command line is ``saltext evaluate``."""
+
+import logging
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
+
+import lightning as L
+import pandas as pd
+from omegaconf import DictConfig, OmegaConf
+
+from saltext.console import is_first, logged_to, not_essential, quiet_libraries
+from saltext.data import Split
+from saltext.data.loading import lost_workers_said
+from saltext.errors import ConfigError, SaltextError
+from saltext.models.checkpoints import load_weights
+from saltext.reporting import run_report
+from saltext.reporting.scores import metric_names, read_scores
+from saltext.runs import build
+from saltext.runs.folder import RunFolder
+from saltext.runs.process_state import restored
+from saltext.runs.scoring import RunScores, combined, score_test, write_run_scores
+from saltext.runs.stages import stages, weights_of
+from saltext.runs.trust import Configuration, literal, read, refuse_links
+
+_log = logging.getLogger(__name__)
+
+
+def largest_difference(one: pd.DataFrame, other: pd.DataFrame) -> float:
+    """Largest absolute difference of any score of any pair that both tables hold.
+
+    Raises:
+        ConfigError: The tables do not hold the same pairs and models.
+    """
+    keys = ["image_id", "task", "model", "protocol"]
+    names = [name for name in metric_names(one) if name in other]
+    merged = one.merge(other, on=keys, suffixes=("", "_other"))
+    if len(merged) != len(one) or len(merged) != len(other):
+        raise ConfigError(f"the tables hold different pairs: {len(one)} and {len(other)} rows, {len(merged)} in both")
+    return float(max((merged[n] - merged[f"{n}_other"]).abs().max() for n in names))
+
+
+def configuration(folder: RunFolder, changes: DictConfig, trust: bool = False) -> Configuration:
+    """The run's own configuration and split, with some values changed.
+
+    Args:
+        folder: The run's.
+        changes: Of the one who runs the command.
+        trust: Whether the folder is trusted, see :mod:`saltext.runs.trust`.
+
+    Raises:
+        ConfigError: See :func:`saltext.runs.trust.read`.
+    """
+    found = read(folder, changes, trust=trust)
+    # The split file says what was tested; what training started from is not needed again.
+    own: dict[str, Any] = {"data": {"split": literal(str(folder.split)), "test_on": "test"}, "checkpoint": None}
+    # One machine is enough to score what several trained.
+    here = {"trainer": {"num_nodes": OmegaConf.select(changes, "trainer.num_nodes", default=1)}}
+    cfg: DictConfig = OmegaConf.merge(found.cfg, here, own)  # type: ignore[assignment]
+    return replace(found, cfg=cfg)
+
+
+def evaluate(cfg: DictConfig, folder: RunFolder, weights: str = "chosen", own: Collection[str] = ()) -> RunScores:
+    """Rebuild a run and score its test pairs.
+
+    Args:
+        cfg: See :func:`configuration`.
+        folder: The run.
+        weights: Which checkpoint to load, see :func:`saltext.runs.stages.weights_of`.
+        own: What may be built besides what ``conf/`` names, see :mod:`saltext.runs.trust`.
+
+    Returns:
+        See :func:`saltext.runs.scoring.score_test`.
+    """
+    build.check_evaluation(cfg)
+    parts = []
+    for stage in (stage for stage in stages(cfg, folder) if stage.tests):
+        L.seed_everything(cfg.seed, verbose=False)
+        module = build.module(stage.cfg, own)
+        if module is not None:
+            load_weights(module.network, weights_of(stage, weights))
+        data = build.datamodule(stage.cfg, own)
+        data.prepare_data()
+        data.setup("test")
+        parts.append(score_test(stage.cfg, module, data))
+    return combined(parts)
+
+
+def _write(folder: RunFolder, scores: RunScores, cfg: DictConfig, published: str | None) -> None:
+    target = RunFolder(folder.root / "evaluation")
+    target.root.mkdir(exist_ok=True)
+    write_run_scores(target, scores)
+    with not_essential("the tables"):
+        how = run_report.circumstances(Split.load(folder.split), cfg.data.choose_on)
+        run_report.write_tables(target, scores, how, published)
+    if not folder.scores.is_file():
+        return
+    try:
+        difference = largest_difference(read_scores(folder.scores), scores.pairs)
+        _log.info("largest difference from the run's own scores: %.2g", difference)
+    except (
+        SaltextError
+    ) as error:  # a damaged table, or other baselines, tasks or metrics were asked for than the run had
+        _log.info("not compared with the run's own scores: %s", error)
+
+
+def evaluate_and_write(folder: RunFolder, weights: str, found: Configuration) -> None:
+    """Score a run again: scores and tables go to ``evaluation/`` in its folder; says how far they are from its own.
+
+    Args:
+        folder: The run's.
+        weights: See :func:`evaluate`.
+        found: Its configuration, see :func:`configuration`.
+    """
+    refuse_links(folder)
+    with restored(), logged_to(folder.root / "evaluation.log"), lost_workers_said():
+        quiet_libraries()
+        if found.remark():
+            _log.info("%s", found.remark())
+        scores = evaluate(found.cfg, folder, weights, found.own)
+        if is_first():
+            _write(folder, scores, found.cfg, build.datamodule(found.cfg, found.own).published)

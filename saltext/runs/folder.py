@@ -1,0 +1,255 @@
+"""What lies where in the folder of one run."""
+
+import json
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from saltext.errors import ConfigError, DamagedFileError
+from saltext.storage import check_csv, read_json
+
+_log = logging.getLogger(__name__)
+
+LAST, PREVIOUS = "last.ckpt", "last.prev.ckpt"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Names of the files of one run; creates nothing by itself."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The composed configuration, resolved but for the environment: the record a run is rebuilt from."""
+        return self.root / "config.yaml"
+
+    @property
+    def trust(self) -> Path:
+        """Facts that bind :attr:`config` to who started the run here, see :mod:`saltext.runs.trust`."""
+        return self.root / "trust.json"
+
+    @property
+    def provenance(self) -> Path:
+        """Package versions, git commit, hardware and times."""
+        return self.root / "provenance.json"
+
+    @property
+    def split(self) -> Path:
+        """Which images trained, chose the epoch, and were tested."""
+        return self.root / "split.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of ``best.ckpt`` and ``last.ckpt``."""
+        return self.root / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """Weights of the epoch chosen on the validation images."""
+        return self.checkpoints / "best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        """Everything needed to continue after the last finished epoch."""
+        return self.checkpoints / LAST
+
+    @property
+    def previous(self) -> Path:
+        """The same of the epoch before; there only while it trains."""
+        return self.checkpoints / PREVIOUS
+
+    @property
+    def chosen(self) -> Path:
+        """The weights to test: the best epoch's, or the last one's where no images were kept to choose."""
+        return self.best if self.best.is_file() else self.last
+
+    @property
+    def scores(self) -> Path:
+        """One row a test pair, model and protocol, one column a metric."""
+        return self.root / "scores.csv"
+
+    @property
+    def text_effect_scores(self) -> Path:
+        """Scores of the model with other texts than the pairs' own; only where it reads text."""
+        return self.root / "text_effect.csv"
+
+    @property
+    def text_effect_table(self) -> Path:
+        """What the pairs' own texts are worth, by task and metric."""
+        return self.root / "text_effect.md"
+
+    @property
+    def table(self) -> Path:
+        """Task x metric next to the centre prior and the published values."""
+        return self.root / "table.md"
+
+    @property
+    def picture(self) -> Path:
+        """A few test pairs: image, text, truth, prediction."""
+        return self.root / "pairs.png"
+
+    @property
+    def coverage(self) -> Path:
+        """One row a test pair: the share of its fixations where the model puts each share of its mass."""
+        return self.root / "calibration.csv"
+
+    @property
+    def report(self) -> Path:
+        """The page for readers; of a sweep, too."""
+        return self.root / "report.html"
+
+    @property
+    def finished_stage(self) -> Path:
+        """What a finished stage trained on; there only when it has finished."""
+        return self.root / "stage.json"
+
+    def stage(self, name: str) -> "RunFolder":
+        """The folder of a stage of the run's schedule."""
+        return RunFolder(self.root / "stages" / name)
+
+    @property
+    def log(self) -> Path:
+        """What the run said, in plain lines."""
+        return self.root / "run.log"
+
+    @property
+    def wandb_id(self) -> Path:
+        """Which W&B run it is, so that a resumed run goes on in it."""
+        return self.root / "wandb" / "id"
+
+    @property
+    def result(self) -> Path:
+        """Mean test scores; there only when the run has finished."""
+        return self.root / "result.json"
+
+    def read_result(self) -> dict[str, Any]:
+        """Mean test scores, label and duration of a finished run, whose tables are complete.
+
+        Raises:
+            DamagedFileError: ``result.json`` or a table of scores is missing, empty or cut.
+        """
+        found: dict[str, Any] = read_json(self.result, dict, ("label", "seconds", "test"))
+        self.check_scores()
+        return found
+
+    def check_scores(self) -> None:
+        """Make sure that the tables of scores are as long as they were written.
+
+        Raises:
+            DamagedFileError: One is missing, empty or cut.
+        """
+        check_csv(self.scores)
+        if self.text_effect_scores.exists():
+            check_csv(self.text_effect_scores)
+
+    def damage(self) -> str:
+        """Why a run that seems to have finished counts as unfinished; empty for all others."""
+        try:
+            if self.result.exists():
+                self.read_result()
+        except DamagedFileError as error:
+            return str(error)
+        return ""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run has finished, and its results are complete."""
+        return self.result.exists() and not self.damage()
+
+    @property
+    def has_trained(self) -> bool:
+        """Whether the training in this folder has finished."""
+        try:
+            read_json(self.finished_stage, dict, ("tasks",))
+        except DamagedFileError:
+            return False
+        return True
+
+    @classmethod
+    def existing(cls, path: str | Path) -> "RunFolder":
+        """The folder of an earlier run.
+
+        Raises:
+            ConfigError: The folder is missing or is not a run's.
+        """
+        folder = cls(Path(path))
+        if not folder.config.is_file():
+            what = "is not there" if not folder.root.is_dir() else "holds no config.yaml"
+            raise ConfigError(
+                f"Expected the folder of a run, but {folder.root} {what}. "
+                "Run folders are written below output_dir (outputs/NAME/TIME_LABEL); name one of those."
+            )
+        return folder
+
+
+def finished_runs(root: Path) -> list[RunFolder]:
+    """The finished runs at or below a folder, in the order of their names; what is damaged is named and left out."""
+    return undamaged([RunFolder(path.parent) for path in sorted(root.rglob("result.json"))])
+
+
+def undamaged(folders: Sequence[RunFolder]) -> list[RunFolder]:
+    """Those of some finished runs whose results are complete; the others are named in the log."""
+    found = []
+    for folder in folders:
+        damage = folder.damage()
+        if damage:
+            _log.warning("left out: %s; python -m saltext.run resume=%s scores it again", damage, folder.root)
+        elif folder.result.exists():
+            found.append(folder)
+    return found
+
+
+def label(folder: RunFolder) -> str:
+    """The name of a finished run's model in tables."""
+    name: str = folder.read_result()["label"]
+    return name
+
+
+_FILES = ("root", "description", "weights")
+_PLACES = (*_FILES, "cache_dir")
+
+
+def reached(folder: RunFolder, cfg: DictConfig) -> DictConfig:
+    """A run's configuration, the relative paths in it as they are reached from the working directory.
+
+    A run that was started with relative paths may be asked about from another folder, or after its project moved. They
+    start from the working directory if the data are there; otherwise from the first folder above the run's in which
+    they are, or from where the run was started.
+
+    Args:
+        folder: The run's.
+        cfg: Its configuration, as it was saved.
+    """
+    data = cfg.get("data") or {}
+    named = [Path(data[key]) for key in ("root", "description") if isinstance(data.get(key), str)]
+    relative = [path for path in named if not path.is_absolute()]
+    bases = [Path(), *folder.root.resolve().parents, *_started_in(folder)]
+    base = next((base for base in bases if all((base / path).exists() for path in relative)), Path())
+    return cfg if base == Path() else _from(base, cfg)
+
+
+def _started_in(folder: RunFolder) -> list[Path]:
+    with suppress(OSError, ValueError, TypeError, AttributeError):  # it is a hint alone
+        starts = json.loads(folder.provenance.read_text(encoding="utf-8"))
+        return [Path(start["folder"]) for start in starts if isinstance(start.get("folder"), str)]
+    return []
+
+
+def _from(base: Path, cfg: DictConfig) -> DictConfig:
+    """The configuration with the paths of data, caches and weights that are relative starting from ``base``."""
+    values: dict[str, Any] = OmegaConf.to_container(cfg)  # type: ignore[assignment]
+    nodes = [values]
+    while nodes:
+        node = nodes.pop()
+        for key, value in node.items():
+            if isinstance(value, dict):
+                nodes.append(value)
+            elif key in _PLACES and isinstance(value, str) and (key not in _FILES or (base / value).exists()):
+                node[key] = str(base / value)
+    return OmegaConf.create(values)

@@ -1,0 +1,140 @@
+"""From the folder of a run to a model that predicts."""
+
+from collections.abc import Collection
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from saltext.errors import CheckpointError, ConfigError
+from saltext.models.checkpoints import load_weights
+from saltext.models.feature_cache import FeatureCache
+from saltext.models.network import SaliencyNetwork
+from saltext.models.packaged import WeightPackage, packaged_file
+from saltext.prediction.model import Model
+from saltext.runs import build
+from saltext.runs.evaluate import configuration
+from saltext.runs.folder import RunFolder
+from saltext.runs.stages import Stage, stages, weights_of
+from saltext.training import SupervisedModule
+
+SHIPPED = WeightPackage(
+    module="saltext.shipped",
+    requirement="saltext",
+    digests=MappingProxyType(
+        {
+            "config.yaml": "39ba5c901248939439fe802471b688b4501e152fd41ce6f1091af030f3ac7e93",
+            "split.json": "c15d950d7d68687ffcf3b45d383e93cfd4804301daaafad4b20fe32b0aa7eb39",
+            "checkpoints/best.ckpt": "b43a5889a2aded5b3c2ef28c8e8774ed9c0b95fe6cf191ae7e2e72cf920de011",
+        }
+    ),
+)
+"""The model used where none is named: what ``saltext export`` made of a run, described in saltext/shipped/README.md."""
+
+_CONFIG = "config.yaml"
+
+
+def load(
+    run: str | Path | None = None,
+    *,
+    stage: str | None = None,
+    device: str | torch.device | None = None,
+    trust: bool = False,
+) -> Model:
+    """Rebuild the model of a run, with the weights the run tested.
+
+    Nothing of the run's files is executed: weights are read as tensors alone, and its configuration may only name
+    what the files in ``conf/`` name, unless the folder is trusted.
+
+    Args:
+        run: Folder of a run that has trained at least an epoch; None: the model shipped with the package.
+        stage: Which of the trainings of a run with a schedule; needed where several of them are tested.
+        device: Where to compute, as torch names it; None: an accelerator if there is one, otherwise the CPU.
+        trust: Whether whoever made the folder is trusted: classes that its configuration names and ``conf/`` does not
+            are imported and built then.
+
+    Returns:
+        The model; see :meth:`saltext.prediction.model.Model.predict`.
+
+    Raises:
+        ConfigError: No folder of a run, no model in it, a configuration of another version or that names something
+            else, several stages to choose from, or a device that is not there.
+        CheckpointError: The weights are missing, damaged, of another network, or hold more than tensors.
+    """
+    folder = shipped_run() if run is None else RunFolder.existing(run)
+    # Features are not kept on disk: nothing is written where somebody only wants to look.
+    found = configuration(folder, OmegaConf.create({"cache_features": False}), trust)
+    chosen = chosen_stage(found.cfg, folder, stage)
+    module = module_of(chosen, folder, device, found.own).requires_grad_(False)
+    if isinstance(module.network, SaliencyNetwork):
+        module.network.feature_cache = FeatureCache()
+    return Model(module, build.datamodule(chosen.cfg, found.own).settings, str(folder.root))
+
+
+def module_of(
+    stage: Stage, run: RunFolder, device: str | torch.device | None = None, own: Collection[str] = ()
+) -> SupervisedModule:
+    """The model of a stage, with the weights it tested, in evaluation mode.
+
+    Args:
+        stage: Of the run.
+        run: Named in messages.
+        device: As for :func:`load`.
+        own: What may be built besides what ``conf/`` names, see :mod:`saltext.runs.trust`.
+
+    Raises:
+        ConfigError: The run has no network, or the device is not there.
+        CheckpointError: The weights are missing, damaged, of another network, or hold more than tensors.
+    """
+    path = weights_of(stage)
+    module = build.module(stage.cfg, own)
+    if module is None:
+        raise ConfigError(f"{run.root} is a run of model=baselines, which has no network. Give a trained model's.")
+    if not path.is_file():
+        raise CheckpointError(
+            f"{stage.folder.root} has no weights in checkpoints/: it has not finished an epoch. Continue it with "
+            f"python -m saltext.run resume={run.root}, or give the folder of another run."
+        )
+    load_weights(module.network, path)
+    module.eval()
+    try:
+        module.to(_device(device))
+    except (RuntimeError, AssertionError) as error:  # torch built without it asserts
+        raise ConfigError(f"device={device} cannot be used here: {str(error).splitlines()[0]}") from error
+    return module
+
+
+def shipped_run() -> RunFolder:
+    """The shipped model's files, after a check of their digests.
+
+    Raises:
+        CheckpointError: A file is missing, or is not the shipped one.
+    """
+    files = [packaged_file(SHIPPED, path) for path in SHIPPED.digests]
+    return RunFolder(next(file.parent for file in files if file.name == _CONFIG))
+
+
+def chosen_stage(cfg: DictConfig, folder: RunFolder, name: str | None) -> Stage:
+    """The training of a run that is named, or its only tested one.
+
+    Raises:
+        ConfigError: There is no such one, or there are several.
+    """
+    trained = stages(cfg, folder)
+    fitting = [stage for stage in trained if (stage.tests if name is None else stage.name == name)]
+    if len(fitting) == 1:
+        return fitting[0]
+    names = ", ".join(stage.name for stage in trained)
+    if name is None:
+        raise ConfigError(
+            f"{folder.root} trained in stages, each with weights of its own: {names}. Choose one: --stage NAME "
+            "(stage=NAME of saltext.demo), or saltext.load(..., stage=NAME)."
+        )
+    raise ConfigError(f"{folder.root} has no stage {name!r}; it has {names or 'no stages: leave it out'}.")
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    if device is None:
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    return torch.device(device)

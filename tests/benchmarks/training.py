@@ -1,0 +1,316 @@
+"""How fast networks train, next to the authors' way of training them, in the same run.
+
+    python -m tests.benchmarks.training                  # an hour or two on a few cores
+    python -m tests.benchmarks.training --quick          # tiny networks: does it run here?
+    python -m tests.benchmarks.training --blip --network tranblend
+    python -m tests.benchmarks.training --batches 4 8 --no-compile --rounds 1
+
+Prints, for TranSalNet-Dense and TranBlend at 288x384, images per second and peak memory of a training step (forward,
+all five terms of the loss, backward, Adam): as the authors take it, and in one batch of the best size in float32 and
+bfloat16, channels first and last, eager and compiled; then what arithmetic the step needs next to what the machine does
+at best, where the time goes, and how far the gradients are from the authors'. At the end, what frozen encoders cost the
+embedded model, computed and read back.
+
+Each number comes from a process of its own, so that peak memory is that of one way alone, the loaded libraries (about
+1 GiB) included. The ways take turns, several rounds, and the median counts; batch sizes are tried once. A batch that
+would not fit into the memory that is free is left out. The text feature is a given one unless --blip is, so that the
+saliency network is what is measured. --quick measures all in one process.
+"""
+
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import median
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from saltext.console import set_up_streams
+from saltext.errors import SaltextError
+from tests.benchmarks import harness
+from tests.benchmarks.frozen import ALL_COMPUTED, FrozenCost, frozen_cost
+from tests.benchmarks.steps import (
+    KINDS,
+    Model,
+    Outcome,
+    Precision,
+    Trial,
+    Way,
+    available_memory,
+    count_flop,
+    gradient_difference,
+    matmul_peak,
+    measure,
+    time_by_kind,
+)
+
+AUTHORS = Way(authors=True)
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
+EAGER = tuple(Way(precision, channels_last) for precision in PRECISIONS for channels_last in (False, True))
+
+NETWORKS = (Model("transalnet"), Model("tranblend"))
+EMBEDDED = Model("tranblend", "embedded", reads=True)
+
+GRADIENT_IMAGES = 2
+"""Of the batch whose gradients are compared."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured.
+
+    Attributes:
+        models: Networks.
+        frozen: Network with frozen encoders.
+        frozen_batch: Its batch size.
+        batches: Sizes of the batch to choose from, ascending.
+        images: Images to time in each process; the authors' way takes them as one step.
+        rounds: Of which the median counts.
+        compiles: Whether compiled steps are measured.
+        matmul_size: Side of the matrices whose product tells what the machine does at best.
+        threads: Of PyTorch.
+        device: Where.
+        alone: Whether each number comes from a process of its own.
+    """
+
+    models: Sequence[Model] = NETWORKS
+    frozen: Model = EMBEDDED
+    frozen_batch: int = 16
+    batches: Sequence[int] = (1, 2, 4, 8)
+    images: int = 8
+    rounds: int = 3
+    compiles: bool = True
+    matmul_size: int = 4096
+    threads: int = field(default_factory=torch.get_num_threads)
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    alone: bool = True
+
+    def trial(self, model: Model, way: Way, batch: int) -> Trial:
+        """Take a way with a batch size."""
+        return Trial(model, way, batch, max(batch, self.images), self.device, self.threads, self.alone)
+
+
+Sizes = dict[int, Outcome]
+"""Outcomes by batch size."""
+
+
+def try_batches(plan: Plan, model: Model, way: Way) -> Sizes:
+    """Outcome of each batch size; what would not fit into the free memory is not tried."""
+    outcomes: Sizes = {}
+    needed = 0.0
+    for batch in plan.batches:
+        free = available_memory(plan.device)
+        if needed * batch > free:
+            outcomes[batch] = Outcome(failure=f"{needed * batch:,.0f} MiB expected, {free:,.0f} MiB free")
+            continue
+        outcomes[batch] = measure(plan.trial(model, way, batch))
+        # More than in proportion to the batch it will not be.
+        needed = (outcomes[batch].memory or 0.0) / batch
+    return outcomes
+
+
+def best_batch(outcomes: Mapping[int, Outcome]) -> int | None:
+    """Size with the highest rate; None if all failed."""
+    worked = [batch for batch, outcome in outcomes.items() if not outcome.failure]
+    return max(worked, key=lambda batch: outcomes[batch].rate, default=None)
+
+
+def compiled_ways(tried: Mapping[Way, Sizes]) -> dict[Way, int]:
+    """For each precision the fastest eager way, compiled, with its batch size."""
+    fastest: dict[Precision, tuple[float, Way, int]] = {}
+    for way, outcomes in tried.items():
+        batch = best_batch(outcomes)
+        if batch is not None and outcomes[batch].rate > fastest.get(way.precision, (0.0,))[0]:
+            fastest[way.precision] = (outcomes[batch].rate, way, batch)
+    return {replace(way, compiled=True): batch for _, way, batch in fastest.values()}
+
+
+def take_turns(trials: Sequence[Trial], rounds: int) -> list[Outcome]:
+    """Outcomes with the median rate of several rounds and the highest memory; what failed once is not tried again."""
+    seen: list[list[Outcome]] = [[] for _ in trials]
+    for _ in range(rounds):
+        for trial, outcomes in zip(trials, seen, strict=True):
+            if not any(outcome.failure for outcome in outcomes):
+                outcomes.append(measure(trial))
+    return [_together(outcomes) for outcomes in seen]
+
+
+def _together(outcomes: Sequence[Outcome]) -> Outcome:
+    failed = next((outcome for outcome in outcomes if outcome.failure), None)
+    memories = [outcome.memory for outcome in outcomes if outcome.memory is not None]
+    return failed or Outcome(median(outcome.rate for outcome in outcomes), max(memories, default=None))
+
+
+def report(plan: Plan, console: Console) -> None:
+    """Measure everything and print it, each table as soon as it is there."""
+    for line in _machine(plan):
+        console.print(line, highlight=False)
+    peaks = {precision: matmul_peak(precision, plan.matmul_size, plan.device) for precision in PRECISIONS}
+    for model in plan.models:
+        for table in _tables(plan, model, peaks):
+            console.print(table)
+    with tempfile.TemporaryDirectory() as folder:
+        cost = frozen_cost(plan.frozen, plan.frozen_batch, plan.rounds, plan.device, Path(folder))
+    console.print(_frozen_table(plan, cost))
+
+
+def _machine(plan: Plan) -> list[str]:
+    return [
+        *harness.describe_machine(("torch", "numpy", "timm", "transformers")),
+        f"on {plan.device}, {plan.threads} thread{'s' * (plan.threads > 1)}; median of {plan.rounds} rounds",
+    ]
+
+
+def _tables(plan: Plan, model: Model, peaks: Mapping[Precision, float]) -> Iterator[Table]:
+    tried = {way: try_batches(plan, model, way) for way in EAGER}
+    yield _batches_table(plan, model, tried)
+    chosen = {way: batch for way, outcomes in tried.items() if (batch := best_batch(outcomes))}
+    compiled = compiled_ways(tried) if plan.compiles else {}
+    trials = [plan.trial(model, AUTHORS, plan.images)]
+    trials += [plan.trial(model, way, batch) for way, batch in (chosen | compiled).items()]
+    outcomes = take_turns(trials, plan.rounds)
+    yield _rates_table(model, trials, outcomes, peaks)
+    measured = zip(trials, outcomes, strict=True)
+    yield _time_table(model, [trial for trial, out in measured if not (out.failure or trial.way.compiled)])
+    yield _gradients_table(plan, model)
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(title=title)
+    for index, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if index else "left")
+    return table
+
+
+def _batches_table(plan: Plan, model: Model, tried: Mapping[Way, Sizes]) -> Table:
+    sizes = [f"batch {batch}" for batch in plan.batches]
+    table = _table(f"{model.title}: images per second by batch size, one round", "way", *sizes)
+    for way, outcomes in tried.items():
+        table.add_row(way.title, *(outcome.failure or f"{outcome.rate:.2f}" for outcome in outcomes.values()))
+    return table
+
+
+def _rates_table(
+    model: Model, trials: Sequence[Trial], outcomes: Sequence[Outcome], peaks: Mapping[Precision, float]
+) -> Table:
+    flop = count_flop(trials[0])
+    table = _table(
+        f"{model.title}: a training step, {flop / 1e9:,.0f} GFLOP an image in convolutions and matrix products",
+        *("way", "images a step", "images/s", "times the authors'", "peak, MiB"),
+        *("GFLOP/s", "GFLOP/s of a matrix product", "share"),
+    )
+    for trial, outcome in zip(trials, outcomes, strict=True):
+        speed, peak = flop * outcome.rate, peaks[trial.way.precision]
+        rates = [f"{outcome.rate:.2f}", f"{outcome.rate / outcomes[0].rate:.2f}", _mebibytes(outcome.memory)]
+        speeds = [f"{speed / 1e9:,.0f}", f"{peak / 1e9:,.0f}", f"{speed / peak:.0%}"]
+        cells = [f"skipped: {outcome.failure}"] if outcome.failure else [*rates, *speeds]
+        table.add_row(trial.way.title, str(trial.batch), *cells)
+    return table
+
+
+def _mebibytes(memory: float | None) -> str:
+    return "not told by this system" if memory is None else f"{memory:,.0f}"
+
+
+def _time_table(model: Model, trials: Sequence[Trial]) -> Table:
+    table = _table(f"{model.title}: share of a step's time by kind of operation", "way", *KINDS)
+    for trial in trials:
+        shares = time_by_kind(trial)
+        table.add_row(trial.way.title, *(f"{shares[kind]:.0%}" for kind in KINDS))
+    return table
+
+
+def _gradients_table(plan: Plan, model: Model) -> Table:
+    table = _table(
+        f"{model.title}: relative difference of gradients, one batch of {GRADIENT_IMAGES} against one image at a time "
+        "(BatchNorm in evaluation mode: in training mode the authors' one sees one image)",
+        "precision",
+        "of all gradients",
+        "largest of a parameter tensor",
+    )
+    for precision in ("float64", *PRECISIONS):
+        off = gradient_difference(plan.trial(model, Way(precision), GRADIENT_IMAGES))
+        table.add_row(precision, f"{off.whole:.1e}", f"{off.worst:.1e}")
+    return table
+
+
+def _frozen_table(plan: Plan, cost: FrozenCost) -> Table:
+    table = _table(
+        f"{plan.frozen.title}, frozen encoders, batch {plan.frozen_batch}: an epoch's time by image",
+        "what",
+        "ms an image",
+        "speed-up",
+    )
+    for way, seconds in cost.steps.items():
+        table.add_row(way, f"{1000 * seconds:.2f}", f"{cost.steps[ALL_COMPUTED] / seconds:.2f}")
+    table.add_section()
+    for part, seconds in cost.parts.items():
+        table.add_row(part, f"{1000 * seconds:.2f}")
+    table.add_section()
+    table.add_row("once: image features computed and kept", f"{1000 * cost.first:.2f}")
+    table.caption = f"{cost.disk / 2**20:.2f} MiB an image on disk"
+    return table
+
+
+def _plan(arguments: Sequence[str]) -> Plan:
+    parser = harness.command_line("tests.benchmarks.training", __doc__)
+    default = Plan()
+    names = [model.name for model in default.models]
+    parser.add_argument("--quick", action="store_true", help="tiny networks, small images, one round, not compiled")
+    parser.add_argument("--network", choices=names, help="one of the networks (default: all)")
+    parser.add_argument("--blip", action="store_true", help="TranBlend with BLIP-large, nine tenths of it fixed")
+    parser.add_argument(
+        "--batches", type=harness.positive, nargs="+", metavar="SIZE", help=f"sizes to try {default.batches}"
+    )
+    parser.add_argument("--rounds", type=harness.positive, help=f"rounds of which the median counts ({default.rounds})")
+    parser.add_argument("--no-compile", dest="compiles", action="store_false", help="leave compiled steps out")
+    parser.add_argument("--threads", type=harness.positive, default=default.threads, help="(%(default)s)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)")
+    given = parser.parse_args(arguments)
+    plan = _shortened(default) if given.quick else default
+    models = [model for model in plan.models if given.network in (None, model.name)]
+    return replace(
+        plan,
+        models=[replace(model, reads=given.blip and model.name == "tranblend") for model in models],
+        batches=sorted(given.batches or plan.batches),
+        rounds=given.rounds or plan.rounds,
+        compiles=given.compiles and plan.compiles,
+        threads=given.threads,
+        device=torch.device(given.device),
+    )
+
+
+def _shortened(plan: Plan) -> Plan:
+    return replace(
+        plan,
+        models=[replace(model, preset="smoke") for model in plan.models],
+        frozen=replace(plan.frozen, preset="smoke"),
+        frozen_batch=4,
+        batches=(1, 2),
+        images=2,
+        rounds=1,
+        compiles=False,
+        matmul_size=256,
+        alone=False,
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the benchmark; the exit status."""
+    set_up_streams()
+    plan = _plan(arguments)
+    torch.set_num_threads(plan.threads)
+    console = harness.output()
+    try:
+        report(plan, console)
+    except SaltextError as error:
+        console.print(f"{type(error).__name__}: {error}", markup=False)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

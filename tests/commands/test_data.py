@@ -1,0 +1,24 @@
+"""``saltext data check``."""
+
+from pathlib import Path
+
+import pytest
+
+from saltext.data.synthetic import generate
+from tests.command_line import here, refused
+
+
+def test_a_data_set_is_read_and_counted_or_refused_with_all_that_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generate(tmp_path / "data", images=6, size_range=(96, 128))
+    here("data", "check", tmp_path / "data")
+    said = capsys.readouterr().out
+    assert "nothing is wrong" in said
+    assert "salient: " in said
+    maps = sorted((tmp_path / "data").rglob("*.png"))
+    for path in (maps[0], maps[-1]):
+        path.write_bytes(b"")
+    said = refused(capsys, "data", "check", tmp_path / "data")
+    assert maps[0].name in said
+    assert maps[-1].name in said

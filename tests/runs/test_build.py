@@ -1,0 +1,102 @@
+"""What a configuration turns into, without a data set."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from lightning.pytorch.callbacks import ModelCheckpoint
+from omegaconf import DictConfig, OmegaConf
+
+from saltext.errors import ConfigError
+from saltext.models.transalnet import TranSalNet
+from saltext.runs import build
+from saltext.runs.composition import config_folder
+from saltext.runs.folder import RunFolder
+
+
+def smoke(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        cfg = compose("config", ["preset=smoke", "label=test", *overrides])
+    OmegaConf.resolve(cfg)
+    return cfg
+
+
+def test_the_network_is_the_one_that_was_chosen() -> None:
+    assert type(build.network(smoke("model=transalnet"))) is TranSalNet
+
+
+def test_images_are_normalised_as_the_encoder_s_weights_expect() -> None:
+    module = build.module(smoke())
+    assert module.normalize.mean.flatten().tolist() == pytest.approx(module.network.mean)
+
+
+def test_a_normalisation_of_one_s_own_wins() -> None:
+    module = build.module(smoke("normalize=unit"))
+    assert module.normalize(torch.full((1, 3, 2, 2), 255, dtype=torch.uint8)).max() == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("evaluation.validation_metrics=[cc,nsss]", "evaluation.*nsss.*nss"),
+        ("prompt='{task}'", "prompt.*condition"),
+        ("+loss.weights.ccc=1", "SaliencyLoss.*ccc"),
+        ("model/decoder=small", "channels"),
+    ],
+)
+def test_a_value_that_a_part_refuses_is_a_mistake_of_the_configuration(override: str, said: str) -> None:
+    extra = ["model.channels=[1]"] if "decoder" in override else []
+    with pytest.raises(ConfigError, match=said):
+        build.module(smoke(override, *extra))
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("evaluation.test_metrics=[cc,nsss]", "evaluation.test_metrics.*nsss.*nss"),
+        ("evaluation.paper=tranblent", "tranblend"),
+        ("evaluation.baselines=[uniform,unifrom]", "unifrom.*human_pure"),
+    ],
+)
+def test_what_scoring_would_refuse_is_refused_at_once(override: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        build.check_evaluation(smoke(override))
+
+
+def test_a_task_that_the_network_has_no_word_for_is_refused_at_once() -> None:
+    told = smoke("model=grounded_gaze")
+    build.check_conditions(told, ["pure", "salient"])
+    with pytest.raises(ConfigError, match=r"\['adverts'\], but grounded_gaze.*model\.conditions=\[pure,adverts\]"):
+        build.check_conditions(told, ["pure", "adverts"])
+    build.check_conditions(smoke(), ["adverts"])  # a network that is told nothing
+
+
+def test_baselines_alone_need_no_network() -> None:
+    assert build.module(smoke("model=baselines")) is None
+
+
+def test_the_published_protocol_chooses_the_epoch_on_test_pairs_of_the_papers_split() -> None:
+    cfg = smoke("protocol=published")
+    assert (cfg.data.split, cfg.data.choose_on, cfg.evaluation.monitor) == ("published", "test", "test/cc")
+
+
+def test_without_validation_images_no_epoch_is_chosen(tmp_path: Path) -> None:
+    def monitors(validates: bool) -> list[str | None]:
+        callbacks = build.trainer(smoke(), RunFolder(tmp_path), validates).callbacks  # type: ignore[attr-defined]
+        return [c.monitor for c in callbacks if isinstance(c, ModelCheckpoint)]
+
+    assert set(monitors(True)) == {None, "val/cc"}
+    assert monitors(False) == [None]
+
+
+def test_checkpoints_stay_in_the_run_folder(tmp_path: Path) -> None:
+    trainer = build.trainer(smoke(), RunFolder(tmp_path), validates=True)
+    for callback in trainer.checkpoint_callbacks:
+        assert Path(callback.dirpath) == tmp_path / "checkpoints"  # type: ignore[attr-defined]
+
+
+def test_features_of_frozen_modules_are_cached_beside_the_decoded_data(tmp_path: Path) -> None:
+    where = f"data.cache_dir={tmp_path}"
+    assert build.module(smoke(where)).network.feature_cache.folder == tmp_path / "features"
+    assert build.module(smoke(where, "cache_features=false")).network.feature_cache is None

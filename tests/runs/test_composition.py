@@ -1,0 +1,209 @@
+"""Everything that is wrong with a command line is said at once, in our words, without a heavy import."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+from saltext.errors import ConfigError
+from saltext.runs import composition, jobs
+from saltext.runs.composition import check_command, compose_run, config_folder, quoted
+
+jobs.register_resolvers()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    yield
+    assert not GlobalHydra.instance().is_initialized()
+
+
+def said(*arguments: str) -> str:
+    with pytest.raises(ConfigError) as raised:
+        check_command(arguments)
+    lines = str(raised.value).splitlines()
+    assert len(lines) <= 4, lines
+    assert "append to your" not in str(raised.value)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("seed=abc", "seed=abc: expected an integer, got 'abc'"),
+        ("sede=3", "sede=3: no such key (did you mean 'seed'?)"),
+        ("+sede=3", "+sede=3: no such key (did you mean 'seed'?)"),
+        ("++sede=3", "++sede=3: no such key (did you mean 'seed'?)"),
+        ("~sede", "~sede: no such key (did you mean 'seed'?)"),
+        ("modle=tranblend", "modle=tranblend: no such key (did you mean 'model'?)"),
+        ("presett=smoke", "did you mean 'preset'"),
+        ("test_metrics=[cc]", "did you mean 'evaluation.test_metrics'"),
+        (
+            "model=tranblnd",
+            "model=tranblnd: no such choice (did you mean 'tranblend'?); choose from baselines, clip_salgan",
+        ),
+        ("data=null", "data=null: no such choice; choose from own, salicon"),
+        ("model/eys=lite0", "model/eys=lite0: no such group (did you mean 'model/eyes'?)"),
+        ("model/blend=film", "model/blend is not a part of model=grounded_gaze"),
+        ("trainer.max_epochs=two", "trainer.max_epochs=two: expected an integer, got 'two'"),
+        ("optimizer.lr=-1", "optimizer.lr=-1: expected more than 0"),
+        ("trainer.limit_train_batches=2", "write +trainer.limit_train_batches=2"),
+        ("+seed=3", "+seed=3: seed has a value already; write seed=3"),
+        ("+model=tranblend", "+model=tranblend: model has a choice already; write model=tranblend"),
+        ("experiment=quickstart", "write +experiment=quickstart"),
+        ("seed=0,1", "several values are a sweep, which needs -m"),
+        ("seed.x=3", "seed.x=3: expected an integer"),
+        ("hydra.run.dr=x", "hydra.run.dr=x: no such key (did you mean 'dir'?)"),
+        ("data.root=[v2]", """as a text: 'data.root="[v2]"'"""),
+        ("label='${hydra:nothing}'", "label"),
+        ("--config-dir=no-such-folder", "--config-dir: expected a folder"),
+    ],
+)
+def test_a_wrong_argument_is_answered_by_its_name(argument: str, expected: str) -> None:
+    assert expected in said(argument)
+
+
+def test_all_that_is_wrong_comes_at_once() -> None:
+    lines = said("model=xyz", "seed=true", "optimizer.lr=-1").splitlines()
+    assert lines[0].startswith("3 values cannot be used")
+    assert {line.split("=")[0].strip("* ") for line in lines[1:]} == {"model", "seed", "optimizer.lr"}
+
+
+def keys_of(node: DictConfig, above: str = "") -> Iterator[str]:
+    for name in (str(name) for name in node if name != "hydra"):
+        yield f"{above}{name}"
+        child = node._get_node(name)
+        if isinstance(child, DictConfig) and not child._is_none():
+            yield from keys_of(child, f"{above}{name}.")
+
+
+@pytest.mark.parametrize("wrong", ["{key}q=3", "+{key}q=3", "{key}={{no:such}}", "{key}=[[x]]"])
+def test_every_key_of_a_job_that_is_misspelt_or_given_something_else_is_named_as_it_was_written(wrong: str) -> None:
+    job = compose_run([])
+    keys = [key for key in keys_of(job) if key != "schedule.stages"]
+    if "q=" in wrong:
+        free = ("callbacks", "logger", "model.eyes", "loss.weights")  # takes any name, or is named whole
+        asked = [key for key in keys if key.rpartition(".")[0] not in free]
+    else:  # what a class takes is not known while its name is wrong
+        asked = [key for key in keys if not key.endswith("_") and not OmegaConf.is_dict(OmegaConf.select(job, key))]
+    arguments = [wrong.format(key=key) for key in asked]
+    with pytest.raises(ConfigError) as raised:
+        check_command(arguments)
+    lines = [line.removeprefix("  * ") for line in str(raised.value).splitlines()[1:]]
+    assert len(asked) > 80
+    assert [argument for argument in arguments if not any(line.startswith(f"{argument}: ") for line in lines)] == []
+    assert len(lines) == len(asked)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["/tmp/epoch=3-step=100.ckpt", "/tmp/数据/sjtu-tis", "/tmp/My Data (1)/x", "data[12]/my.yaml", "data [v2]/my.yaml",
+     'a"b', "it's", "a\\b", "a\\", "{x}", "a,b", "$HOME", "null", "true", "17"],
+)  # fmt: skip
+def test_the_quoted_argument_means_what_was_written(value: str) -> None:
+    shown = quoted("data.root", value)
+    read = subprocess.run(["bash", "-c", f"printf %s {shown}"], capture_output=True, text=True, check=True).stdout
+    (cfg,) = check_command([read])
+    assert cfg.data.root == value.replace("$HOME", "$HOME")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["checkpoint=/tmp/epoch=3-step=100.ckpt"], ["data.root=/tmp/数据/sjtu-tis"], ["data.root=/tmp/My Data (1)/x"],
+     ["data.root=/tmp/My", "Data", "(1)/x"]],
+)  # fmt: skip
+def test_an_argument_that_must_be_quoted_is_shown_quoted(arguments: list[str]) -> None:
+    key, _, value = " ".join(arguments).partition("=")
+    assert said(*arguments).endswith(quoted(key, value))
+
+
+def test_an_argument_without_a_value_is_named() -> None:
+    assert said("seed") == "seed: expected key=value"
+
+
+@pytest.mark.parametrize(
+    ("argument", "extra"),
+    [("hydra/launcher=joblib", "parallel"), ("hydra/launcher=local", "parallel"),
+     ("hydra/launcher=slurm", "slurm"),
+     ("hydra/launcher=submitit_local", "slurm"), ("hydra/sweeper=search", "optuna"),
+     ("hydra/sweeper=optuna", "optuna")],
+)  # fmt: skip
+def test_a_package_that_is_not_installed_is_answered_with_the_extra(
+    argument: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(composition, "find_spec", lambda name: None if "hydra_plugins" in name else find_spec(name))
+    assert said(argument, "seed=1,2", "-m").endswith(f"pip install 'saltext[{extra}]'")
+
+
+def test_one_bad_job_of_a_grid_is_named_before_the_first_starts() -> None:
+    assert said("seed=0,1,abc", "-m") == "seed=abc: expected an integer, got 'abc' (job 2 of 3, from 0)"
+    assert "(job 2, 3 of 4, from 0)" in said("model=tranblend", "model.freeze.encoder=0.5,2", "seed=1,2", "-m")
+    assert "model=xyz: no such choice" in said("model=tranblend,xyz", "-m")
+
+
+def test_a_grid_has_the_jobs_that_hydra_makes_of_it() -> None:
+    jobs_of = check_command(["+experiment=fixrate_grid", "model.freeze.encoder=0.0,0.5", "-m"])
+    assert [(c.model.freeze.encoder, c.model.freeze.decoder) for c in jobs_of][:6] == [
+        (0.0, 0.0), (0.0, 0.25), (0.0, 0.5), (0.0, 0.75), (0.0, 1.0), (0.5, 0.0),
+    ]  # fmt: skip
+    assert len(jobs_of) == 10
+    assert [cfg.seed for cfg in check_command(["seed=range(3)", "-m"])] == [0, 1, 2]
+
+
+def test_a_range_is_for_a_search() -> None:
+    assert "hydra/sweeper=search" in said("optimizer.lr=interval(1e-5,1e-2)", "-m")
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    search = ["hydra/sweeper=search", "optimizer.lr=tag(log,interval(1e-5,1e-2))", "-m"]
+    assert len(check_command(search)) == 1
+    assert "seed=abc" in said("seed=abc", *search)
+
+
+def test_files_of_another_folder_can_be_chosen(tmp_path: Path) -> None:
+    (tmp_path / "loss").mkdir()
+    (tmp_path / "loss" / "mine.yaml").write_text("_target_: saltext.losses.SaliencyLoss\nweights: {kl: 1}\n")
+    (cfg,) = check_command(["--config-dir", str(tmp_path), "loss=mine"])
+    assert cfg.loss.weights == {"kl": 1}
+    assert "loss=mine: no such choice" in said("loss=mine")
+
+
+def test_help_and_completion_are_not_checked() -> None:
+    assert check_command(["--help"]) == check_command(["-sc", "query=bash"]) == []
+
+
+def test_the_first_check_imports_nothing_heavy_and_is_shorter_than_torch(tmp_path: Path) -> None:
+    code = (
+        "import resource, sys\n"
+        "sys.argv = ['saltext.run', 'preset=smoke', 'seed=abc', '+sede=3']\n"
+        "from saltext import run\n"
+        "try: run.main()\n"
+        "except SystemExit as end: assert end.code == 2, end.code\n"
+        "heavy = {'torch', 'lightning', 'torchmetrics', 'timm', 'transformers', 'pandas'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "cpu = lambda: (lambda used: used.ru_utime + used.ru_stime)(resource.getrusage(resource.RUSAGE_SELF))\n"
+        "before = cpu()\n"
+        "import torch\n"
+        "print(before, cpu() - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [line.split(":")[0] for line in done.stderr.splitlines()][1:] == ["  * seed=abc", "  * +sede=3"]
+    ours, torch = map(float, done.stdout.split())
+    assert ours <= 0.6 * torch
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_configurations_lie_in_the_checkout() -> None:
+    assert (config_folder() / "config.yaml").is_file()
+    assert re.search("direction", (config_folder() / "config.yaml").read_text())
+
+
+def test_a_part_of_another_model_than_the_chosen_one_is_named() -> None:
+    assert "It is one of model=tranblend and model=transalnet: add that." in said(
+        "model=grounded_gaze", "model/freeze=half"
+    )

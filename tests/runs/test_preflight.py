@@ -1,0 +1,55 @@
+"""What this machine and somebody's own code cannot do is said before a run starts."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from saltext.errors import ConfigError
+from saltext.runs import preflight
+from tests.small_runs import composed
+
+
+def said(*overrides: str) -> str:
+    with pytest.raises(ConfigError) as raised:
+        preflight.check([composed("preset=smoke", *overrides)])
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("accelerator", ["gpu", "cuda", "mps", "tpu"])
+def test_a_device_that_is_not_there_is_refused(accelerator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert said(f"trainer.accelerator={accelerator}").startswith("trainer.accelerator: expected auto or cpu")
+
+
+def test_more_gpus_than_there_are_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for devices in ("3", "[0,2]"):
+        assert "at most the 2 GPU(s)" in said("trainer.accelerator=gpu", f"trainer.devices={devices}")
+    preflight.check([composed("preset=smoke", "trainer.accelerator=gpu", "trainer.devices=-1")])
+    preflight.check([composed("preset=smoke", "trainer.devices=3")])  # processes of the CPU
+
+
+def test_own_classes_are_imported_and_asked_what_they_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.py").write_text("class Loss:\n    def __init__(self, scale=1.0): ...\n")
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    own = ["~loss.weights", "loss._target_=mine.Loss"]
+    preflight.check([composed("preset=smoke", *own, "+loss.scale=2")])
+    assert "loss.scal: no argument of mine.Loss (did you mean 'scale'?)" in said(*own, "+loss.scal=2")
+    assert "mine.Los cannot be imported" in said("~loss.weights", "loss._target_=mine.Los")
+    assert "ZeroDivisionError" in said("~loss.weights", "loss._target_=broken.Loss")
+
+
+def test_changes_of_a_run_are_of_keys_that_exist_and_the_rest_may_be_older() -> None:
+    cfg = composed("preset=smoke")
+    older = OmegaConf.merge(cfg, {"data": {"key_of_another_version": 1}})
+    good = OmegaConf.create({"data": {"eval_batch_size": 8}})
+    preflight.check_changes(OmegaConf.merge(older, good), good)  # type: ignore[arg-type]
+    bad = OmegaConf.create({"data": {"eval_batch_sze": 8}, "evaluation": {"test_metrics": []}})
+    with pytest.raises(ConfigError, match=r"(?s)data.eval_batch_sze: no such key.*'eval_batch_size'") as raised:
+        preflight.check_changes(OmegaConf.merge(older, bad), bad)  # type: ignore[arg-type]
+    assert "evaluation.test_metrics: expected at least 1" in str(raised.value)
+    assert "another_version" not in str(raised.value)

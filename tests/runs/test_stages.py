@@ -1,0 +1,112 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from saltext.errors import ConfigError
+from saltext.runs.composition import config_folder
+from saltext.runs.folder import RunFolder
+from saltext.runs.stages import stages, weights_of
+
+FOLDER = RunFolder(Path("run"))
+
+
+def configuration(**given: Any) -> DictConfig:
+    return OmegaConf.create(
+        {
+            "data": {"tasks": ["pure", "salient"]},
+            "trainer": {"max_epochs": 3},
+            "optimizer": {"lr": 0.1},
+            "schedule": {"stages": given},
+        }
+    )
+
+
+def test_without_a_schedule_the_run_is_its_only_stage() -> None:
+    (only,) = stages(configuration(), FOLDER)
+    assert only.folder == FOLDER
+    assert only.tests
+    assert only.start is None
+    assert only.cfg.data.tasks == ["pure", "salient"]
+
+
+def test_a_stage_has_its_own_tasks_epochs_and_rate_and_the_rest_of_the_run() -> None:
+    first, second = stages(
+        configuration(
+            warmup={"epochs": 5, "test": False},
+            salient={"tasks": ["salient"], "lr": 0.01, "start": "warmup"},
+        ),
+        FOLDER,
+    )
+    assert (first.cfg.trainer.max_epochs, first.cfg.optimizer.lr, first.tests) == (5, 0.1, False)
+    assert list(first.cfg.data.tasks) == ["pure", "salient"]
+    assert (second.cfg.trainer.max_epochs, second.cfg.optimizer.lr, second.tests) == (3, 0.01, True)
+    assert list(second.cfg.data.tasks) == ["salient"]
+    assert second.start == first.folder
+    assert first.folder.root == Path("run/stages/warmup")
+
+
+def test_everything_wrong_with_a_schedule_is_said_at_once() -> None:
+    cfg = configuration(**{
+        "a/b": {},
+        "late": {"start": "later", "epochs": 0},
+        "later": {"tasks": ["salientt"], "lr": -1, "epoch": 3},
+    })  # fmt: skip
+    with pytest.raises(ConfigError) as caught:
+        stages(cfg, FOLDER, ["pure", "salient"])
+    for said in ("a/b: a name", "late: epochs=0", "start=later is no earlier stage", "salientt", "lr=-1", "'epoch'"):
+        assert said in str(caught.value)
+
+
+def test_tasks_of_data_that_are_not_at_hand_are_taken_as_they_are() -> None:
+    (only,) = stages(configuration(one={"tasks": ["described"]}), FOLDER)
+    assert list(only.cfg.data.tasks) == ["described"]
+
+
+def test_a_schedule_that_tests_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no stage is tested"):
+        stages(configuration(warmup={"test": False}), FOLDER)
+
+
+def test_a_stage_is_tested_with_its_best_or_its_last_epoch(tmp_path: Path) -> None:
+    (stage,) = stages(configuration(), RunFolder(tmp_path))
+    assert weights_of(stage) == stage.folder.last
+    stage.folder.checkpoints.mkdir()
+    stage.folder.best.touch()
+    assert weights_of(stage) == stage.folder.best
+    assert weights_of(stage, "last") == stage.folder.last
+
+
+@pytest.mark.parametrize("schedule", [p.stem for p in (config_folder() / "schedule").glob("*.yaml")])
+def test_the_schedules_test_every_task_once_and_train_on_no_task_twice_in_a_stage(schedule: str) -> None:
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        cfg = compose("config", [f"schedule={schedule}"])
+    OmegaConf.resolve(cfg)
+    found = stages(cfg, FOLDER)
+    tested = [task for stage in found if stage.tests for task in stage.cfg.data.tasks]
+    assert sorted(tested) == sorted(["pure", "whole", "general", "salient", "non_salient"])
+
+
+def test_the_paper_s_warm_up_leaves_out_the_whole_task_and_starts_every_fine_tuning() -> None:
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        cfg = compose("config", ["schedule=warmup_finetune", "schedule.finetune_lr=1e-6", "schedule.warmup_epochs=2"])
+    OmegaConf.resolve(cfg)
+    warmup, *tuned = stages(cfg, FOLDER)
+    assert set(warmup.cfg.data.tasks) == {"pure", "general", "salient", "non_salient"}
+    assert warmup.cfg.trainer.max_epochs == 2
+    assert [stage.start for stage in tuned] == [warmup.folder] * 5
+    assert {stage.cfg.optimizer.lr for stage in tuned} == {1e-6}
+
+
+@pytest.mark.parametrize(("asked", "batches"), [(True, 1), (3, 3)])
+@pytest.mark.parametrize("schedule", [{}, {"warmup": {"epochs": 5}}])
+def test_a_fast_run_trains_a_few_batches_of_an_epoch_and_keeps_its_weights(
+    asked: object, batches: int, schedule: dict[str, Any]
+) -> None:
+    cfg = OmegaConf.merge(configuration(**schedule), {"trainer": {"fast_dev_run": asked}})
+    (stage,) = stages(cfg, FOLDER)  # type: ignore[arg-type]
+    few = {"max_epochs": 1, "fast_dev_run": False, "limit_train_batches": batches, "limit_val_batches": batches}
+    assert stage.cfg.trainer == few
+    assert isinstance(stage.cfg.trainer.limit_train_batches, int)
