@@ -58,10 +58,11 @@ apidoc_modules = [
         "exclude_patterns": [
             f"../saltext/{name}"
             for name in (
-                "benchmarks", "demo", "reporting", "composition.py", "console.py", "evaluate.py", "export.py",
-                "jobs.py", "launch.py", "locks.py", "places.py", "predict.py", "preflight.py", "provenance.py",
-                "report.py", "reproduce.py", "run.py", "schema.py", "score.py", "signatures.py", "sweep.py",
-                "tracking.py", "watched.py", "runs", "data/loading.py", "data/paths.py",
+                "commands", "demo", "reporting", "system", "__main__.py", "console.py", "run.py", "data/loading.py",
+                "data/paths.py", "runs/composition.py", "runs/environment.py", "runs/evaluate.py", "runs/export.py",
+                "runs/jobs.py", "runs/launch.py", "runs/monitored.py", "runs/preflight.py", "runs/process_state.py",
+                "runs/provenance.py", "runs/reproduce.py", "runs/schema.py", "runs/signatures.py", "runs/sweep.py",
+                "runs/tracking.py", "runs/train.py", "runs/worker.py",
             )
         ],
     }

@@ -68,6 +68,7 @@ FOLDERS = {
     "model/text_encoder/clip_salgan": "model/text_encoder=clip_salgan/",
     "schedule/tranblend": "schedule=tranblend/",
     "schedule/epochs": "schedule/epochs@schedule=",
+    "debug": "+debug=",
 }
 
 

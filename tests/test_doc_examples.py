@@ -147,8 +147,8 @@ def workplace(smoke_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) ->
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(place / name)
     for pair in read_index(generate(place / "data" / "sjtu-tis", images=6, size_range=(96, 128))):
-        (place / "PRED_DIR").mkdir(exist_ok=True)
-        shutil.copyfile(pair.density, place / "PRED_DIR" / f"{pair.name}.png")
+        (place / "MAPS").mkdir(exist_ok=True)
+        shutil.copyfile(pair.density, place / "MAPS" / f"{pair.name}.png")
     (place / "texts.csv").write_text("image,text\nstreet.jpg,the white lamps\nphoto.jpg,a dog\n", encoding="utf-8")
     return place
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import lightning
 import torch
 import wandb
-from lightning.pytorch import callbacks, loggers
+from lightning.pytorch import callbacks, loggers, profilers
 from lightning.pytorch.accelerators import AcceleratorRegistry
 from lightning.pytorch.strategies import StrategyRegistry
 from torch import optim
@@ -77,6 +77,7 @@ def table() -> dict[str, dict[str, str]]:
         "lightning.Trainer": arguments(lightning.Trainer),
         **classes(callbacks, callbacks.Callback),
         **classes(loggers, loggers.Logger),
+        **classes(profilers, profilers.Profiler),
         **classes(optim, optim.Optimizer),
         **classes(lr_scheduler, lr_scheduler.LRScheduler),
     }

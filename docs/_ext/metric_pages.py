@@ -38,7 +38,7 @@ def facts(name: str) -> str:
 
 ```text
 python -m saltext.run 'evaluation.test_metrics=[{name}]'
-saltext score PRED_DIR data/sjtu-tis --metrics {name}
+saltext score MAPS data/sjtu-tis --metric {name}
 ```
 
 ## Definition

@@ -20,23 +20,31 @@ class TrainingOrder(Sampler[tuple[int, int]]):
         seed: Of the order.
         rank: This process.
         world_size: Number of processes.
+        repeats: Whether every epoch has the order of the first one.
         together: A name for each sample; those of one name follow each other, and the names are shuffled. Each process
             then deals a piece of the order, so that few neighbours are parted. None: the samples are shuffled.
     """
 
     def __init__(
-        self, length: int, seed: int, rank: int = 0, world_size: int = 1, together: Sequence[str] | None = None
+        self,
+        length: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        together: Sequence[str] | None = None,
+        repeats: bool = False,
     ) -> None:
         self.length = length
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
         self.together = together
+        self.repeats = repeats
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration; Lightning calls this."""
-        self.epoch = epoch
+        self.epoch = 0 if self.repeats else epoch
 
     def __len__(self) -> int:
         return self.length // self.world_size

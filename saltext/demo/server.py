@@ -40,7 +40,7 @@ def serve(settings: Settings, folder: Path) -> None:
 
     Args:
         settings: See there.
-        folder: For everything that is written; see :func:`saltext.demo.__main__.confine`.
+        folder: For everything that is written; see :func:`saltext.commands.demo.confine`.
 
     Raises:
         SaltextError: The model, an example, the address or the port cannot be used.

@@ -50,7 +50,7 @@ def score_folder(
         allow_missing: Score the pairs that have a prediction.
 
     Returns:
-        One row a pair and model: image_id, task, text, split, model, seed, protocol and the metrics.
+        One row a pair and model, with the columns image_id, task, text, split, model, seed, protocol and the metrics.
 
     Raises:
         DataError: Predictions or data set cannot be used, with everything that is wrong with them.

@@ -31,6 +31,7 @@ from saltext.prediction.texts import Reading
 _log = logging.getLogger(__name__)
 
 KINDS = ("density", "overlay", "panel")
+"""What can be written."""
 PANEL_TEXTS = 8
 """Texts of a picture that its panel shows."""
 

@@ -12,9 +12,9 @@ import pandas as pd
 
 from saltext.errors import ConfigError
 from saltext.evaluation.protocols import STANDARD
-from saltext.reporting import spread, tables
+from saltext.reporting import spread, tables, text_effect, text_swap
 from saltext.reporting.compare import compare, show
-from saltext.reporting.scores import averaged_over_seeds, of_protocol, read_all
+from saltext.reporting.scores import averaged_over_seeds, of_protocol, read_all, read_scores
 from saltext.runs.folder import RunFolder, finished_runs, label
 
 
@@ -66,6 +66,16 @@ def summarise(root: Path) -> None:
     """
     runs = _finished(root)
     show_pooled(pooled(runs), list(dict.fromkeys(label(run) for run in runs)))
+    if len(runs) == 1 and runs[0].text_effect_scores.is_file():
+        _show_texts(*(read_scores(path) for path in (runs[0].scores, runs[0].text_effect_scores)))
+
+
+def _show_texts(pairs: pd.DataFrame, variants: pd.DataFrame) -> None:
+    """What other texts do to a run's scores, and whether its map follows them."""
+    own = text_swap.own_scores(pairs, variants)
+    text_effect.show(text_effect.text_effects(own, variants))
+    if text_swap.applies(variants):
+        text_swap.show(text_swap.shares(own, variants))
 
 
 def show_pooled(scores: pd.DataFrame, labels: Sequence[str]) -> None:

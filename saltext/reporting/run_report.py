@@ -66,32 +66,29 @@ def circumstances(split: Split, choose_on: Part) -> str:
     return f"Split: {split.method}, seed {split.seed}, {grouped}. Epoch chosen on {on}."
 
 
-def write_tables(folder: RunFolder, scores: RunScores, how: str, data_set: str | None) -> None:
-    """Write the run's tables, and the curves of what was logged below the folder; then print the tables.
+def write_tables(folder: RunFolder, scores: RunScores, how: str, data_set: str | None) -> list[tables.TaskTable]:
+    """Write the run's tables, and the curves of what was logged below the folder.
 
     Args:
         folder: Where to.
         scores: Of the run.
         how: See :func:`circumstances`.
         data_set: Its name among the published values, if it has any.
+
+    Returns:
+        Those of the scores, the standard protocol's first.
     """
     known = tables.published(data_set) if data_set else {}
     found = tables.tables(scores.pairs, known, how)
-    effects, shares = {}, []
     storage.write_text(folder.table, "\n".join(tables.markdown(table) for table in found))
     if not scores.text_effect.empty:
         own = text_swap.own_scores(scores.pairs, scores.text_effect)
         effects = text_effect.text_effects(own, scores.text_effect)
         storage.write_text(folder.text_effect_table, text_effect.document(effects))
-        shares = text_swap.write(folder, own, scores.text_effect)
+        text_swap.write(folder, own, scores.text_effect)
     with not_essential("the curves"):
         curves.write(folder)
-    for table in found:
-        tables.show(table)
-    if effects:
-        text_effect.show(effects)
-    if shares:
-        text_swap.show(shares)
+    return found
 
 
 def write_picture(

@@ -10,6 +10,9 @@ KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "M
 # GNU OpenMP's threads spin for ever by default: one other process on a core makes small steps seven times as slow.
 SPIN_BRIEFLY = {"GOMP_SPINCOUNT": "10000"}
 
+IN_SWEEP = "SALTEXT_IN_SWEEP"
+"""Variable that a sweep sets for its jobs."""
+
 _MARK = "SALTEXT_ENVIRONMENT"
 _DEBUGGERS = ("pdb", "bdb", "pydevd", "debugpy", "ipdb")
 

@@ -14,7 +14,7 @@ from saltext.data import Split
 from saltext.data.loading import lost_workers_said
 from saltext.errors import ConfigError, SaltextError
 from saltext.models.checkpoints import load_weights
-from saltext.reporting import run_report
+from saltext.reporting import run_report, tables
 from saltext.reporting.scores import metric_names, read_scores
 from saltext.runs import build
 from saltext.runs.folder import RunFolder
@@ -92,7 +92,7 @@ def _write(folder: RunFolder, scores: RunScores, cfg: DictConfig, published: str
     write_run_scores(target, scores)
     with not_essential("the tables"):
         how = run_report.circumstances(Split.load(folder.split), cfg.data.choose_on)
-        run_report.write_tables(target, scores, how, published)
+        tables.show(run_report.write_tables(target, scores, how, published)[0])
     if not folder.scores.is_file():
         return
     try:

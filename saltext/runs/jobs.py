@@ -26,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from saltext import storage
 from saltext.errors import ConfigError, DamagedFileError, SaltextError
 from saltext.runs import preflight, trust
+from saltext.runs.environment import IN_SWEEP
 from saltext.runs.folder import RunFolder
 from saltext.runs.launch import gpus_from_pool, launch, node_rank, nodes, parallel_jobs, processes
 from saltext.runs.monitored import monitored
@@ -283,7 +284,7 @@ def _reason(cfg: DictConfig, folder: RunFolder) -> str:
     """Run a job of a sweep and say why it failed; empty if it did not."""
     said_before = folder.log.stat().st_size if folder.log.is_file() else 0
     try:
-        code = start(folder, cfg, trust.recorded(cfg)) if _is_due(cfg, folder) else 0
+        code = start(folder, cfg, trust.recorded(cfg), in_sweep=True) if _is_due(cfg, folder) else 0
     except SaltextError as error:
         return f"error: {error}"
     except Exception as error:  # whatever it is, the sweep's other jobs are not concerned
@@ -387,7 +388,7 @@ def run_alone(folder: RunFolder, cfg: DictConfig, trusted: str | None) -> None:
         sys.exit(code)
 
 
-def start(folder: RunFolder, cfg: DictConfig, trusted: str | None) -> int:
+def start(folder: RunFolder, cfg: DictConfig, trusted: str | None, in_sweep: bool = False) -> int:
     """Run a folder's configuration in processes of its own; see :func:`saltext.runs.launch.launch`.
 
     Args:
@@ -395,6 +396,7 @@ def start(folder: RunFolder, cfg: DictConfig, trusted: str | None) -> int:
         cfg: Its configuration.
         trusted: The text of its config.yaml, whose own classes the processes may build and whose paths they follow;
             None where the folder is not trusted. Told to them outside the folder.
+        in_sweep: Whether a sweep shows what its jobs found, so that they need not.
 
     Returns:
         The exit status.
@@ -402,6 +404,7 @@ def start(folder: RunFolder, cfg: DictConfig, trusted: str | None) -> int:
     ranks = processes(cfg)
     shared = cfg.trainer.accelerator != "cpu" and _beside_others()
     told = {} if trusted is None else {trust.STARTED_WITH: trust.digest_of(trusted)}
+    told |= {IN_SWEEP: "1"} if in_sweep else {}
     with gpus_from_pool(ranks if shared else 0) as environment:
         return launch("saltext.runs.worker", [str(folder.root)], ranks, nodes(cfg), {**environment, **told})
 

@@ -129,7 +129,7 @@ def chosen_stage(cfg: DictConfig, folder: RunFolder, name: str | None) -> Stage:
     if name is None:
         raise ConfigError(
             f"{folder.root} trained in stages, each with weights of its own: {names}. Choose one: --stage NAME "
-            "(stage=NAME of saltext.demo), or saltext.load(..., stage=NAME)."
+            "(predict, export, demo), or saltext.load(..., stage=NAME)."
         )
     raise ConfigError(f"{folder.root} has no stage {name!r}; it has {names or 'no stages: leave it out'}.")
 

@@ -5,6 +5,7 @@ Knows nothing of how the configuration was composed. Calling it again on the sam
 
 import errno
 import logging
+import os
 import time
 from collections.abc import Collection
 from typing import Any
@@ -23,9 +24,11 @@ from saltext.models.feature_cache import FeatureCache
 from saltext.models.freezing import freeze_table
 from saltext.models.network import SaliencyNetwork
 from saltext.models.transalnet import TranSalNet
-from saltext.reporting import freeze, run_report
+from saltext.reporting import freeze, run_report, tables
+from saltext.reporting.conclusion import conclusion
 from saltext.reporting.scores import means, of_protocol
 from saltext.runs import build, provenance
+from saltext.runs.environment import IN_SWEEP
 from saltext.runs.folder import RunFolder
 from saltext.runs.process_state import restored
 from saltext.runs.scoring import RunScores, combined, read_run_scores, score_test, write_run_scores
@@ -182,6 +185,11 @@ def train_and_test(cfg: DictConfig, folder: RunFolder, own: Collection[str] = ()
     data = build.datamodule(cfg, own)
     build.check_conditions(cfg, data.conditions)
     schedule = stages(cfg, folder, data.conditions)
+    if is_first():
+        _log.info(
+            "%s: %s on %s, into %s", cfg.label, "the baselines" if "_target_" not in cfg.model else
+            f"{' and '.join(str(stage.cfg.trainer.max_epochs) for stage in schedule)} epochs", data.root, folder.root,
+        )  # fmt: skip
     scores = combined([found for stage in schedule if (found := run_stage(stage, folder, own)) is not None])
     if not is_first():
         return
@@ -192,8 +200,14 @@ def train_and_test(cfg: DictConfig, folder: RunFolder, own: Collection[str] = ()
     storage.write_json(folder.result, _result(cfg, scores, seconds), durable=True)
     with not_essential("the tables"):
         how = run_report.circumstances(Split.load(folder.split), cfg.data.choose_on)
-        run_report.write_tables(folder, scores, how, data.published)
+        written = run_report.write_tables(folder, scores, how, data.published)
+        if IN_SWEEP not in os.environ:  # which shows one table of all its jobs
+            tables.show(written[0])
+    with not_essential("the conclusion"):
+        _log.info("%s", conclusion(scores.pairs, scores.text_effect, cfg.label) or "The baselines are scored.")
     _log.info("done in %d min %d s: %s", seconds // 60, seconds % 60, folder.root)
+    if IN_SWEEP not in os.environ:
+        _log.info("next: saltext report %s", folder.root)
 
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

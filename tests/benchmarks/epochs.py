@@ -5,9 +5,9 @@
     python tests/benchmarks/epochs.py --against ../base data.root=data/sjtu-tis  # this commit and that one
     python tests/benchmarks/epochs.py --steps 16 --batches 4 data.root=...       # shorter epochs
 
-The sides take turns, each with three epochs in a process of its own, of which the first is not counted: it fills the
-caches. Prints seconds by the clock and of the processor (user and system, without the loader's process), and a digest
-of the weights. Needs the machine for itself.
+The sides take turns, each with --epochs epochs (3) in a process of its own, of which the first is not counted: it fills
+the caches. Prints seconds by the clock and of the processor (user and system, without the loader's process), and a
+digest of the weights. Needs the machine for itself.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,14 @@ def measure(folder: Path, epochs: int, steps: int, batches: int, overrides: list
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf, open_dict
 
-    from saltext.runs import build
-    from saltext.runs.folder import RunFolder
+    try:
+        from saltext.runs import build
+        from saltext.runs.folder import RunFolder
+    except ImportError:  # a checkout of an earlier layout
+        build, RunFolder = import_module("saltext.build"), import_module("saltext.run_folder").RunFolder
 
     # Not by a function of the suite: the other checkout may have none of its name.
-    with initialize_config_dir(str(Path(build.__file__).parents[2] / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(Path(os.environ["PYTHONPATH"]).absolute() / "conf"), version_base="1.3"):
         whole = compose("config", [*overrides, f"trainer.max_epochs={epochs}"], return_hydra_config=True)
     HydraConfig.instance().cfg = whole  # type: ignore[assignment]
     cfg = OmegaConf.masked_copy(whole, [key for key in whole if key != "hydra"])
@@ -94,6 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--against", type=Path, help="a checkout of another commit, in place of the run without cache")
     parser.add_argument("--rounds", type=int, default=2, help="times each side is measured")
+    parser.add_argument("--epochs", type=int, default=3, help="of each side, the first of which is not counted")
     parser.add_argument("--steps", type=int, default=0, help="training batches an epoch; 0: all")
     parser.add_argument("--batches", type=int, default=0, help="validation batches; 0: all")
     parser.add_argument("--measure", type=int, default=0, help=argparse.SUPPRESS)
@@ -108,7 +113,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number in range(options.rounds):
             for side in sides:
-                epochs, weights = run(side, options, Path(folder), 3)
+                epochs, weights = run(side, options, Path(folder), options.epochs)
                 seconds[side] += epochs[1:]
                 print(f"round {number + 1}, {side}: {epochs} weights {weights}", flush=True)
     medians = {

@@ -18,10 +18,13 @@ def _the_environment_is_left_as_it_was(tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setenv(name, "")  # what is set in its place is taken back
 
 
-def test_nothing_given_means_this_machine_alone_and_bounds_on_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_given_means_this_machine_alone_and_bounds_on_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     given: list[Settings] = []
     monkeypatch.setattr("saltext.commands.demo._serve", lambda settings, folder: given.append(settings))
     here("demo")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))  # the first one's is gone
     here("demo", "outputs/run/2026=1", "--port", 0, "--max-mib", 0.5, "--timeout", 2.5, "--examples", "a b")
     assert given[0] == Settings(None, None, None, None, "127.0.0.1", 7860, 20.0, 16_000_000, 60.0, False)
     assert given[1] == Settings(run="outputs/run/2026=1", port=0, max_mib=0.5, timeout=2.5, examples=Path("a b"))

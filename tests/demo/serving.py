@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from saltext.demo.__main__ import confine
+from saltext.commands.demo import confine
 from saltext.demo.predictor import About, PredictionError
 from saltext.demo.settings import Settings
 from tests.conftest import ROOT

@@ -71,7 +71,7 @@ def test_everything_wrong_with_them_is_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "notes.png").write_text("not a picture")
     with pytest.raises(DataError) as raised:
         examples.own(tmp_path)
-    for expected in ("examples=", "empty files", "no pictures"):
+    for expected in ("--examples ", "empty files", "no pictures"):
         assert expected in str(raised.value)
 
 

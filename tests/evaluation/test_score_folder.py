@@ -15,6 +15,7 @@ from PIL import Image
 from saltext.data import SyntheticDataModule, read_index
 from saltext.data.density import density_from_points
 from saltext.errors import ConfigError, DataError
+from saltext.evaluation import score_folder as module
 from saltext.evaluation.folders import open_data
 from saltext.evaluation.score_folder import DEFAULT_METRICS, score_folder
 from saltext.metrics import Fixations, auc_judd, cc, kl, nss
@@ -108,7 +109,7 @@ def test_baselines_alone_need_no_predictions(data: SyntheticDataModule) -> None:
 
 
 def test_fixations_of_generated_data_are_blurred_as_its_maps_were(data: SyntheticDataModule) -> None:
-    truth = open_data(data.root, "auto", command.progress).truth
+    truth = open_data(data.root, "auto", module.progress).truth
     for place in (0, 20):
         points = torch.from_numpy(truth.points(place).astype(np.int64))
         (blurred,) = truth.blurred([points], truth.native_size(place))
@@ -192,7 +193,7 @@ def test_a_salicon_folder_is_scored_against_its_points(tmp_path: Path, fixations
 
 def test_split_half_uses_the_blur_the_folders_maps_have(tmp_path: Path) -> None:
     _salicon(tmp_path / "data")
-    data = command.open_data(tmp_path / "data", "auto", command.progress)
+    data = module.open_data(tmp_path / "data", "auto", module.progress)
     assert data.truth._sigma(SIZE) == pytest.approx(5.0, rel=0.03)
 
 

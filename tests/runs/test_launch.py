@@ -76,7 +76,7 @@ def test_watching_without_a_parent_or_a_command_starts_no_thread(monkeypatch: py
 @pytest.mark.parametrize("waits", [True, False], ids=["pidfd", "polling"])
 def test_a_launchers_process_ends_with_the_command_that_began_it(tmp_path: Path, waits: bool) -> None:
     # It keeps the pipe of its own worker open, and nobody else would notice that the command is gone.
-    line = "import os; from saltext import watched; watched.watch_front(); import slow_worker"
+    line = "import os; from saltext.system import watched; watched.watch_front(); import slow_worker"
     if not waits:
         line = f"import os; vars(os).pop('pidfd_open', None); {line}"
     front = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
@@ -92,7 +92,7 @@ def test_a_launchers_process_ends_with_the_command_that_began_it(tmp_path: Path,
 def test_a_launchers_process_whose_command_is_gone_before_it_starts_does_not_begin(tmp_path: Path) -> None:
     front = subprocess.Popen([sys.executable, "-c", ""])
     front.wait()
-    line = "import time; from saltext import watched; watched.watch_front(); time.sleep(60)"
+    line = "import time; from saltext.system import watched; watched.watch_front(); time.sleep(60)"
     done = subprocess.run([sys.executable, "-c", line], env={**os.environ, "SALTEXT_FRONT": str(front.pid)}, timeout=30)
     assert done.returncode == 1
 
