@@ -34,7 +34,7 @@ def report(
     saltext report outputs/run/FOLDER --no-predict       without predicting anything again
     """
     if len(runs) > 2:
-        raise typer.BadParameter(f"the folder of a run, or of two, expected; {len(runs)} came")
+        raise typer.BadParameter(f"expected the folder of one run or of two, got {len(runs)}")
     from omegaconf import OmegaConf
 
     from saltext.console import quiet_libraries

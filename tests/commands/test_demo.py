@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from saltext.commands.demo import _LARGEST
 from saltext.demo.settings import Settings
+from saltext.images import MAX_PIXELS
 from tests.command_line import here, refused
 
 
@@ -46,6 +48,10 @@ def test_the_help_shows_examples_and_limits(word: str, capsys: pytest.CaptureFix
 )  # fmt: skip
 def test_a_value_out_of_range_is_named(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"'--{option}'" in refused(capsys, "demo", f"--{option}={value}")
+
+
+def test_the_largest_picture_is_that_of_the_one_reader() -> None:
+    assert _LARGEST == MAX_PIXELS
 
 
 def test_a_misspelt_option_is_answered_with_the_near_one(capsys: pytest.CaptureFixture[str]) -> None:

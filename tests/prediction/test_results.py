@@ -202,7 +202,7 @@ def test_a_panel_shows_the_first_texts_of_many(photos: Path, run: list[str], tmp
         (["a.png", "--text", "x", "--batch-size", "0"], "greater than or equal to 1"),
         (["a.png", "--text", "x", "--batch-size", "many"], "batch-size"),
         (["a.png", "--text", "x", "--task", "silent"], "non_salient"),
-        (["a.png", "--text", "x", "--task", "pure", "--task", "whole"], "once for each of 1 --text; it came 2 times"),
+        (["a.png", "--text", "x", "--task", "pure", "--task", "whole"], "once for each of 1 --text, got it 2 times"),
     ],
 )
 def test_a_mistake_gets_one_clear_error(

@@ -334,4 +334,4 @@ def test_the_command_prints_the_page_s_file_and_errors_alone(
     here("report", tmp_path / "study", "--no-predict", "--data", "elsewhere")
     assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "study" / "report.html")
     assert refused(capsys, "report", tmp_path / "none").startswith("error: Expected the folder of a run")
-    assert "3 came" in refused(capsys, "report", "a", "b", "c")
+    assert "got 3" in refused(capsys, "report", "a", "b", "c")
