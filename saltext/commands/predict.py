@@ -82,7 +82,9 @@ def predict(
     if bool(images) != bool(given):
         raise typer.BadParameter('pictures and --text go together; --text "" is free viewing')
     if len(tasks) not in (0, 1, len(given)):
-        raise typer.BadParameter(f"expected --task once, or once for each of {len(given)} --text, got it {len(tasks)} times")
+        raise typer.BadParameter(
+            f"expected --task once, or once for each of {len(given)} --text, got it {len(tasks)} times"
+        )
     from PIL import Image
 
     from saltext.console import progress, quiet_libraries
