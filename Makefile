@@ -12,7 +12,8 @@
 # make signatures   what Lightning's, torch's and W&B's classes take, for the check of configurations: after one of them was updated
 # make bench-metrics   speed of the metrics next to pysaliency and scikit-learn (ARGS=--quick: shorter)
 # make bench-train     speed of training next to the authors' way of it (ARGS=--quick: tiny networks)
-.PHONY: install oracle quickstart test test-faults lint docs demo notebooks signatures lock bench-metrics bench-train
+# make bench-start     CPU time of commands in units of importing torch (ARGS="--rounds 1 --only predict": less)
+.PHONY: install oracle quickstart test test-faults lint docs demo notebooks signatures lock bench-metrics bench-train bench-start
 
 PYTHON ?= python3.11
 VENV   := .venv
@@ -30,7 +31,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml requirements.lock
 	test -x $(BIN)/python || $$(command -v $(PYTHON) || command -v python3) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(UV) || true
-	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements.lock \
+	$(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps --require-hashes -r requirements.lock \
 	  || $(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps -e . \
 	  || $(BIN)/python -m pip install --quiet --no-deps -e .
@@ -39,7 +40,7 @@ $(STAMP): pyproject.toml requirements.lock
 # Built from source: where that fails, its tests are skipped and say so.
 oracle: $(ORACLE)
 $(ORACLE): $(STAMP) requirements-oracle.lock
-	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements-oracle.lock \
+	$(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps --require-hashes -r requirements-oracle.lock \
 	  || $(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements-oracle.lock \
 	  || echo "pysaliency could not be built (it needs a C compiler); tests against it will be skipped"
 	touch $(ORACLE)
@@ -89,3 +90,6 @@ bench-metrics: install oracle
 
 bench-train: install
 	$(BIN)/python -m tests.benchmarks.training $(ARGS)
+
+bench-start: install
+	$(BIN)/python -m tests.benchmarks.start $(ARGS)

@@ -28,6 +28,7 @@ PRINT_WIDTH = 260
 # Messages of libraries that a user can do nothing about, each with where it comes from.
 _KNOWN = (
     r".*LeafSpec.*",  # lightning 2.6 with torch 2.14: its own use of a renamed class
+    r".*`srun` command is available.*",  # hydra/launcher=slurm is how jobs are started
     r".*does not have many workers.*",  # inputs are memory-mapped; see data/cache.py
     r".*module\(s\) in eval mode at the start of training.*",  # frozen parts are meant to be
     r".*Checkpoint directory .* exists and is not empty.*",  # a resumed run
@@ -191,12 +192,14 @@ def _record(message: str, raised: Any = None) -> logging.LogRecord:
 def ending_in_words(interrupted: str = "interrupted") -> Iterator[None]:
     """Around a command: a mistake of its user, and an interruption, end it with a line and the usual exit status.
 
+    So does what the system refuses, such as a folder that cannot be written; a run's log has its traceback.
+
     Args:
         interrupted: That line.
     """
     try:
         yield
-    except SaltextError as error:
+    except (SaltextError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(MISTAKE)
     except KeyboardInterrupt:

@@ -6,15 +6,25 @@ job into the next, and every launcher starts the same thing.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import hydra
+from omegaconf import DictConfig
 
 from saltext.console import ending_in_words, set_up_streams
 from saltext.errors import ConfigError
 from saltext.runs import schema, trust
-from saltext.runs.composition import check_command, config_folder, is_elsewhere, is_single_run, run_once
+from saltext.runs.composition import (
+    asks_for_help,
+    asks_hydra,
+    check_command,
+    config_folder,
+    is_elsewhere,
+    is_single_run,
+    run_once,
+    show_help,
+)
 from saltext.runs.environment import restart_with_environment
 from saltext.runs.folder import RunFolder
 from saltext.runs.launch import termination_raises
@@ -53,6 +63,12 @@ def _resume(arguments: Sequence[str]) -> None:
 
 
 def _run(arguments: Sequence[str]) -> None:
+    if asks_for_help(arguments):
+        show_help(arguments)
+        return
+    if asks_hydra(arguments):
+        _hydra_main(lambda cfg: None)
+        return
     configurations = check_command(arguments)
     for warning in dict.fromkeys(text for cfg in configurations for text in schema.warnings(cfg)):
         print(f"warning: {warning}", flush=True)
@@ -65,7 +81,11 @@ def _run(arguments: Sequence[str]) -> None:
         run_once(arguments, jobs.run)
         return
     with sweep.summarised():
-        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(jobs.run)()
+        _hydra_main(jobs.run)
+
+
+def _hydra_main(task: Callable[[DictConfig], object]) -> None:
+    hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(task)()
 
 
 def main() -> None:

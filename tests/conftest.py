@@ -1,23 +1,43 @@
 """What every test may ask for: the golden files and the real data set, where they are there."""
 
+import gc
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from saltext.data import SyntheticDataModule
+from saltext.data.datamodule import SyntheticDataModule
 from saltext.runs.folder import RunFolder
 from tests.command_line import command
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
+# The files that take longest, the longest first.
+LONGEST = (
+    "test_notebooks.py", "test_sweep.py", "commands/test_run.py", "test_doc_examples.py", "test_reference_table.py",
+    "test_config.py", "benchmarks/test_training.py", "test_adversarial.py", "test_jobs.py", "tranblend/test_network.py",
+    "test_kills.py", "test_tracking.py", "test_experiments.py", "test_launch.py", "test_trust.py",
+)  # fmt: skip
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with the longest file, so that one process does not go on alone at the end."""
-    items.sort(key=lambda item: item.path.name != "test_run.py")
+    """Start with the longest files, so that no process goes on alone at the end with one of them."""
+
+    def place(item: pytest.Item) -> int:
+        path = item.path.as_posix()
+        return next((number for number, name in enumerate(LONGEST) if path.endswith(f"/{name}")), len(LONGEST))
+
+    items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """Exempt what is there by now from garbage collection, which would go through all of it again and again."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +77,22 @@ def _the_suites_logger_is_as_it_comes() -> Iterator[None]:
     _reset_logger()
 
 
+@pytest.fixture
+def importable(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]]:
+    """Makes the modules of a folder importable, and forgets them afterwards: other tests may use the same names."""
+    folders: list[Path] = []
+
+    def make(folder: Path) -> None:
+        folders.append(folder)
+        monkeypatch.syspath_prepend(str(folder))
+
+    yield make
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file is not None and any(Path(file).is_relative_to(folder) for folder in folders):
+            del sys.modules[name]
+
+
 def _reset_logger() -> None:
     logger = logging.getLogger("saltext")
     logger.setLevel(logging.NOTSET)
@@ -65,7 +101,7 @@ def _reset_logger() -> None:
 
 @pytest.fixture(scope="module")
 def outputs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder for the runs that a module's tests share; kept only after a failure, for a run is some 80 MB."""
+    """A folder for the runs that a module's tests share; kept only after a failure, for a run is some 10 MB."""
     folder = tmp_path_factory.mktemp("outputs")
     yield folder
     if not request.session.testsfailed:

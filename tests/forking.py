@@ -2,10 +2,11 @@
 
 It listens at a socket. A request is a line of JSON, sent with the three streams of the command; the answers are a line
 with its number and, when it has ended, one with its status. The jobs of a sweep, which a command starts as fresh
-processes that know nothing of it, are forked from here as well.
+processes that know nothing of it, are forked from here as well, and so are the ranks that torchrun starts.
 """
 
 import atexit
+import gc
 import importlib
 import json
 import logging
@@ -26,14 +27,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from saltext.runs import composition, trust
+
 # What commands import in the course of their work, beside what the modules of the commands do.
 IMPORTED = (
     "lightning", "torchmetrics", "timm", "transformers", "albumentations", "matplotlib.pyplot", "open_clip", "wandb",
-    "scipy.stats", "saltext.commands.app", "saltext.runs.train", "saltext.runs.sweep", "saltext.runs.preflight",
-    "saltext.runs.evaluate", "saltext.runs.export", "saltext.runs.reproduce", "saltext.runs.load",
-    "saltext.prediction.results", "saltext.evaluation.score_folder", "saltext.reporting.report",
+    "scipy.stats", "torch.distributed.launcher.api", "saltext.commands.app", "saltext.runs.train", "saltext.runs.sweep",
+    "saltext.runs.preflight", "saltext.runs.evaluate", "saltext.runs.export", "saltext.runs.reproduce",
+    "saltext.runs.load", "saltext.prediction.results", "saltext.evaluation.score_folder", "saltext.reporting.report",
     "saltext.reporting.compare", "saltext.reporting.study",
 )  # fmt: skip
+_RANKS = "torch.distributed.elastic.multiprocessing.subprocess_handler.subprocess_handler"
 _LONGEST = 1 << 20
 
 
@@ -95,16 +102,23 @@ class Forked:
 
 
 class _Popen:
-    """Stands for :class:`subprocess.Popen` where :func:`saltext.runs.launch.launch` starts one process of a run."""
+    """Stands for :class:`subprocess.Popen` where processes of a run are started.
+
+    That is in :func:`saltext.runs.launch.launch`, which holds a pipe to one process of a run or to torchrun, and in
+    torchrun, whose ranks have its streams.
+    """
 
     def __init__(self, at: str) -> None:
         self._at = at
 
-    def __call__(self, command: Sequence[str], **how: Any) -> Any:
-        if list(command[1:3]) != ["-m", "saltext.system.watched"]:
-            return subprocess.Popen(command, **how)  # several ranks, which torchrun starts
+    def __call__(self, args: Sequence[str], **how: Any) -> Any:
+        words = [word for word in args[1:] if word != "-u"]
+        if words[:2] != ["-m", "saltext.system.watched"]:
+            return subprocess.Popen(args, **how)
+        if how.get("stdin") != subprocess.PIPE:
+            return Forked(self._at, words[1:], str(Path.cwd()), how["env"], (0, 1, 2))
         to_read, to_write = os.pipe()
-        process = Forked(self._at, command[2:], str(Path.cwd()), how["env"], (to_read, 1, 2))
+        process = Forked(self._at, words[1:], str(Path.cwd()), how["env"], (to_read, 1, 2))
         os.close(to_read)
         process.stdin = os.fdopen(to_write, "wb")
         return process
@@ -147,8 +161,28 @@ def _become(request: dict[str, Any], streams: Sequence[int], at: str) -> None:
     atexit.register(logging.shutdown)
     atexit.register(multiprocessing.util._exit_function)
     sys.path[:] = [request["cwd"], *(path for path in sys.path if path)]
+    _fork_what_is_launched(at)
+
+
+def _fork_what_is_launched(at: str) -> None:
     launch = importlib.import_module("saltext.runs.launch")
     launch.subprocess = type("subprocess", (), {**vars(subprocess), "Popen": _Popen(at)})
+    importlib.import_module(_RANKS).Popen = _Popen(at)
+
+
+class ForkedJobs(Callback):
+    """Hydra's callback for a launcher whose processes start from nothing: what they launch for a job is forked.
+
+    Args:
+        at: The socket of the process that forks.
+    """
+
+    def __init__(self, at: str) -> None:
+        self._at = at
+
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+        """In the launcher's process."""
+        _fork_what_is_launched(self._at)
 
 
 def _serve(connection: socket.socket, at: str) -> None:
@@ -183,6 +217,10 @@ def main() -> None:
         warnings.simplefilter("ignore")
         for module in IMPORTED:
             importlib.import_module(module)
+    # What a command reads of the package itself is read once, and what is there is no garbage of a command's.
+    composition.check_command(["preset=smoke"])
+    trust.own_targets({})
+    gc.freeze()
     server = socket.socket(socket.AF_UNIX)
     server.bind(at)
     server.listen()

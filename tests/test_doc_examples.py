@@ -30,7 +30,7 @@ from saltext.runs.reproduce import targets
 from tests.command_line import here
 from tests.conftest import ROOT
 from tests.doc_pages import PAGES, written
-from tests.small_runs import QUICK, drop_weights, ran
+from tests.small_runs import QUICK, composed, drop_weights, ran
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[^\n`]*)\n(?P<code>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"(?:^|[\s`])(?P<named>python -m saltext\.run|saltext (?=[a-z]))(?P<rest>[^`]*)")
@@ -180,18 +180,25 @@ _ELSEWHERE = (
     "+experiment=", "data=own", "checkpoint=",         # test_experiments.py, test_own_data.py
     "trainer.devices=", "resume=", "hydra", "logger",  # test_run.py, test_jobs.py, test_sweep.py, test_tracking.py
 )  # fmt: skip
+_SCORED_ALONE = re.compile(r"evaluation\.test_metrics=\[(?P<metric>\w+)\]")
 _OF_PLACE_AND_SIZE = ("data.root=", "preset=", "data=")  # here they are those of the smoke preset
 
 
 def small_runs() -> dict[tuple[str, ...], str]:
-    """Overrides of the single runs that the pages show, of a sweep its last job -> the page that shows it first."""
+    """Overrides of the single runs that the pages show, of a sweep its last job -> the page that shows it first.
+
+    The page of each metric shows a run that scores it alone: here one run scores them all.
+    """
     found: dict[tuple[str, ...], str] = {}
+    metrics: dict[str, str] = {}
     for (module, *words), name in COMMANDS.items():
         if module == "train" and not {"--help", "--cfg"} & {*words}:
             chosen = [word for word in words if word not in _FLAGS and not word.startswith(_OF_PLACE_AND_SIZE)]
-            if not any(word.startswith(_ELSEWHERE) for word in words):
+            if len(chosen) == 1 and (alone := _SCORED_ALONE.fullmatch(chosen[0])):
+                metrics.setdefault(alone["metric"], name)
+            elif not any(word.startswith(_ELSEWHERE) for word in words):
                 found.setdefault(tuple(chosen), name)
-    return found
+    return {**found, (f"evaluation.test_metrics=[{','.join(metrics)}]",): ", ".join(metrics.values())}
 
 
 RUNS = small_runs()
@@ -220,7 +227,9 @@ def test_a_run_that_is_shown_runs_at_smoke_size(words: tuple[str, ...], outputs:
     small = [word for word in (*QUICK, "data.images=24") if word.partition("=")[0] not in given]
     folder = ran(RunFolder(outputs / "_".join(["run", *words])), *small, f"output_dir={outputs}", *model, *last)
     assert folder.result.stat().st_size > 0
-    assert len(read_scores(folder.scores)) > 0
+    scores = read_scores(folder.scores)
+    assert len(scores) > 0
+    assert {*composed(*last).evaluation.test_metrics} <= {*scores.columns}
     drop_weights(folder)
 
 

@@ -65,3 +65,38 @@ def test_the_points_of_the_example_are_where_it_says(shown: Path) -> None:
 def test_marked_tables_are_what_the_kept_scores_give(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     assert filled(text) == text, f"write them again: python -m saltext.reporting.marked_tables {file.relative_to(ROOT)}"
+
+
+# Columns of the README's table, and where its figures come from.
+README_COLUMNS = {
+    "trained without text": "no text",
+    "with text (ours)": "with text",
+    "human map, free viewing": "human free-viewing map",
+    "split-half": "split-half fixations",
+}
+
+
+def _table(lines: list[str], first: str) -> dict[str, dict[str, str]]:
+    """The cells of the table whose heading begins with a word: those of a row by its name in `quotes`, or its first."""
+    rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines if line.startswith("|")]
+    (start,) = (place for place, cells in enumerate(rows) if cells[0] == first)
+    found = {}
+    for cells in rows[start + 2 :]:
+        if len(cells) != len(rows[start]):
+            break
+        quoted = re.search(r"`(\w+)`", cells[0])
+        found[quoted[1] if quoted else cells[0]] = dict(zip(rows[start][1:], cells[1:], strict=True))
+    return found
+
+
+def test_the_figures_of_the_readme_are_those_of_the_marked_table_of_their_study() -> None:
+    of_readme = _table((ROOT / "README.md").read_text(encoding="utf-8").splitlines(), "text")
+    page = (ROOT / "experiments" / "embedded" / "README.md").read_text(encoding="utf-8")
+    block = page.partition("<!-- table: embedded cc -->")[2].partition("<!-- /table -->")[0]
+    of_study = _table(block.splitlines(), "CC ↑")
+    assert list(of_readme) == list(of_study)
+    for task, cells in of_readme.items():
+        assert set(cells) == set(README_COLUMNS)
+        for column, source in README_COLUMNS.items():
+            mean = of_study[task][source].partition(" ")[0]
+            assert cells[column] == mean.removeprefix("0"), (task, column)

@@ -22,8 +22,8 @@ from saltext.commands import (
     sweep,
     train,
 )
+from saltext.commands.completion import for_bash
 from saltext.console import ending_in_words, set_up_streams
-from saltext.errors import ConfigError
 
 app = typer.Typer(
     name="saltext",
@@ -117,8 +117,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: Always, with the command's status.
     """
     set_up_streams()
-    with ending_in_words():
-        try:
-            app(arguments, prog_name="saltext")
-        except OSError as error:  # such as a full disk, where a command has no better words
-            raise ConfigError(str(error)) from error
+    with ending_in_words(), for_bash():
+        app(arguments, prog_name="saltext")

@@ -8,10 +8,10 @@ import typer
 from saltext.runs.environment import restart_with_environment
 
 
-def _choices(args: list[str], incomplete: str) -> list[str]:
+def _choices(context: typer.Context, incomplete: str) -> list[str]:
     from saltext.runs.composition import completions
 
-    return completions([*args, incomplete])
+    return completions(context.params.get("arguments") or [], incomplete)
 
 
 def train(

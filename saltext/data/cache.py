@@ -23,7 +23,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeGuard, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +38,7 @@ from saltext.data.fitting import fit
 from saltext.data.geometry import Resize, Size
 from saltext.data.pairs import FilePair, Pair, Points
 from saltext.data.recorded import density_map, fault, image_size
-from saltext.errors import DataError, UnusableError
+from saltext.errors import ConfigError, DataError, UnusableError
 from saltext.images import check_file, read_head, read_photo
 from saltext.storage import write_json
 from saltext.system.places import own_folder
@@ -73,6 +73,25 @@ class CacheSettings:
     map_size: Size
     resize: Resize = "stretch"
     max_pixels: int = 50_000_000
+
+    @classmethod
+    def checked(
+        cls, image_size: Sequence[int], map_size: Sequence[int] | None, resize: str, max_pixels: int
+    ) -> "CacheSettings":
+        """Settings as a configuration has them; without ``map_size``, maps are as large as images.
+
+        Raises:
+            ConfigError: A size is no height and width, or ``resize`` is unknown.
+        """
+        sizes = {"image_size": image_size, "map_size": image_size if map_size is None else map_size}
+        for name, size in sizes.items():
+            if len(size) != 2 or min(size) < 1:
+                raise ConfigError(f"data.{name} must be a height and a width of at least 1, got {list(size)}")
+        choices: tuple[Resize, ...] = get_args(Resize)
+        if resize not in choices:
+            raise ConfigError(f"data.resize must be one of {', '.join(choices)}, got {resize!r}")
+        (height, width), (rows, columns) = sizes.values()
+        return cls((height, width), (rows, columns), resize, max_pixels)
 
 
 class DecodedCache:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -14,7 +14,7 @@ from saltext.data import splits
 from saltext.data.cache import CacheSettings, DecodedCache, open_cache
 from saltext.data.dataset import KEPT_ON_CPU, SJTUTIS, Batch, Sample, collate
 from saltext.data.density import sigma_for
-from saltext.data.geometry import Resize, Size
+from saltext.data.geometry import Size
 from saltext.data.loading import PREFETCHED, TIMEOUT, PatientLoader, batch_bytes, workers_that_fit
 from saltext.data.pairs import Pair
 from saltext.data.samplers import EvaluationBatches, TrainingOrder
@@ -121,8 +121,7 @@ class SaliencyDataModule(LightningDataModule):
         self.seed = seed
         self._check_tasks()
         self._check_numbers()
-        sizes = _size("image_size", image_size), _size("map_size", image_size if map_size is None else map_size)
-        self.settings = CacheSettings(*sizes, _resize(resize), max_pixels)
+        self.settings = CacheSettings.checked(image_size, map_size, resize, max_pixels)
         self._pairs: list[Pair] | None = None
         self._cache: DecodedCache | None = None
         self._split: Split | None = None
@@ -366,18 +365,3 @@ class SyntheticDataModule(SaliencyDataModule):
     def _read_pairs(self) -> list[Pair]:
         generate(self.root, images=self.images, seed=self.data_seed)
         return super()._read_pairs()
-
-
-def _size(name: str, value: Sequence[int]) -> Size:
-    numbers = [int(number) for number in value]
-    if len(numbers) != 2 or min(numbers) < 1:
-        raise ConfigError(f"data.{name} must be a height and a width of at least 1, got {list(value)}")
-    return numbers[0], numbers[1]
-
-
-def _resize(value: str) -> Resize:
-    choices: tuple[Resize, ...] = get_args(Resize)
-    for choice in choices:
-        if value == choice:
-            return choice
-    raise ConfigError(f"data.resize must be one of {', '.join(choices)}, got {value!r}")

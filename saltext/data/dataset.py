@@ -1,7 +1,7 @@
 """SJTU-TIS as samples and batches. Reads memory-mapped arrays only: no picture is decoded here."""
 
 from collections.abc import Sequence
-from typing import NotRequired, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,10 @@ from saltext.data.cache import DecodedCache
 from saltext.data.geometry import Box, content_box, count_fixations
 from saltext.data.keys import ImageKey, ImageSource
 from saltext.data.pairs import Pair
-from saltext.data.transforms import Augment, View
+from saltext.data.view import View
+
+if TYPE_CHECKING:
+    from saltext.data.transforms import Augment  # brings albumentations
 
 
 class Sample(TypedDict):
@@ -90,7 +93,7 @@ class SJTUTIS(Dataset[Sample]):
         pairs: Sequence[Pair],
         cache: DecodedCache,
         indices: Sequence[int] | None = None,
-        augment: Augment | None = None,
+        augment: "Augment | None" = None,
         seed: int = 0,
         native: bool = False,
     ) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -112,6 +111,8 @@ def fitted_sigma(points: Tensor, density: Tensor) -> float:
     Returns:
         The maximum of the correlation between 1 pixel and half of the longer side, to about 1 %.
     """
+    from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]  # half a second
+
     height, width = density.shape
     target = density.flatten().double()
 

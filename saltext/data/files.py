@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.io import loadmat, whosmat  # type: ignore[import-untyped]
 
 from saltext.data.geometry import Size
 from saltext.data.tables import read_cells
@@ -214,6 +213,8 @@ def _from_csv(path: Path, size: Size) -> _Array:
 
 
 def _from_mat(path: Path, size: Size) -> _Array:
+    from scipy.io import loadmat, whosmat  # type: ignore[import-untyped]  # half a second
+
     check_file(path)
     try:
         _check_unpacked(path)

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 from zipfile import ZipFile
 
-import openpyxl
-
 from saltext.data.faults import Fault, Faults
 from saltext.data.files import LITTER
 from saltext.data.pairs import FilePair, Pair
@@ -143,6 +141,8 @@ def _opened(path: Path) -> Iterator[Any]:
             unpacked = sum(part.file_size for part in archive.infolist())
         if unpacked > _WORKBOOK_BYTES:
             raise UnusableError(f"workbooks of more than {_WORKBOOK_BYTES // 2**20} MiB", "unpacked")
+        import openpyxl
+
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     except UnusableError:
         raise

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import openpyxl
 from PIL import Image, ImageDraw
 
 from saltext.data.geometry import Size
@@ -360,6 +359,8 @@ def _gaussian(length: int, sigma: float) -> _Float:
 
 
 def _write_workbook(path: Path, conditions: dict[str, list[_Condition]]) -> None:
+    import openpyxl
+
     book = openpyxl.Workbook()
     whole = book.worksheets[0]
     whole.title = WHOLE_SHEET

@@ -5,40 +5,17 @@ repeat each other; therefore each sample is seeded by itself. And ``Compose.set_
 same stream, so that exactly the flipped images would also change colour; therefore each transform gets its own seed.
 """
 
-import re
 import warnings
-from dataclasses import dataclass
 
 import albumentations as A
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from saltext.data.geometry import Box
+from saltext.data.mirrored_text import mirror_text
+from saltext.data.view import View
 from saltext.errors import ConfigError
 from saltext.system.watched import watch_parent_process
-
-_SIDE = re.compile(r"\b(left|right)(?=(?:most|wards?|hand|handed|side)?\b)", re.IGNORECASE)
-_OTHER = {"left": "right", "right": "left"}
-
-
-@dataclass(frozen=True)
-class View:
-    """One sample as it enters a batch.
-
-    Attributes:
-        image: RGB, uint8, ``(height, width, 3)``.
-        density: float32, ``(rows, columns)``.
-        fixations: Counts, float32, ``(rows, columns)``.
-        text: What was read.
-        box: The image content inside ``image``.
-    """
-
-    image: npt.NDArray[np.uint8]
-    density: npt.NDArray[np.float32]
-    fixations: npt.NDArray[np.float32]
-    text: str
-    box: Box
 
 
 class Augment:
@@ -124,26 +101,6 @@ class Augment:
             image[box.top : box.top + height, box.left : box.left + width] = changed["image"]
         density, fixations = changed["masks"]
         return View(image, density, fixations, mirror_text(view.text) if flipped else view.text, box)
-
-
-def mirror_text(text: str) -> str:
-    """The text for the mirrored image: "left" and "right" change places, alone or in words like "leftmost".
-
-    Case is kept. Every use changes, since the texts of SJTU-TIS use the words for directions only (29 of 1200 texts).
-
-    Example:
-        >>> mirror_text("Left of the bright lamp, a man raises his right hand")
-        'Right of the bright lamp, a man raises his left hand'
-    """
-    return _SIDE.sub(_swap_side, text)
-
-
-def _swap_side(match: re.Match[str]) -> str:
-    word = match[0]
-    other = _OTHER[word.lower()]
-    if word.isupper():
-        return other.upper()
-    return other.capitalize() if word[0].isupper() else other
 
 
 def single_threaded_worker(_: int) -> None:

@@ -18,7 +18,7 @@ _FITTED = 5  # maps that decide how wide a data set's blur is
 
 
 class Viewing(Protocol):
-    """One image under one condition; :class:`saltext.data.Pair` is one."""
+    """One image under one condition; :class:`saltext.data.pairs.Pair` is one."""
 
     @property
     def image_id(self) -> str:
@@ -38,7 +38,7 @@ class Viewing(Protocol):
 
 
 class Records(Protocol):
-    """Where the recordings lie, by place of the viewing; :class:`saltext.data.DecodedCache` is one."""
+    """Where the recordings lie, by place of the viewing; :class:`saltext.data.cache.DecodedCache` is one."""
 
     def __len__(self) -> int: ...
 

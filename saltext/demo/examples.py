@@ -7,10 +7,10 @@ from itertools import groupby
 from pathlib import Path
 
 from saltext.console import progress
-from saltext.data import Split
 from saltext.data.faults import Faults
 from saltext.data.pairs import Pair
 from saltext.data.sjtu_tis import read_index
+from saltext.data.splits import Split
 from saltext.data.synthetic import generate
 from saltext.prediction.inputs import requests, usable
 from saltext.prediction.texts import Reading

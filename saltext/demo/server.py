@@ -12,8 +12,8 @@ import gradio as gr
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from saltext.data import Split
 from saltext.data.sjtu_tis import is_published_layout
+from saltext.data.splits import Split
 from saltext.demo import examples
 from saltext.demo.answer import load_model
 from saltext.demo.examples import Example

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from saltext.evaluation.groups import Batch, Group, resample
-from saltext.evaluation.scoreboard import OWN, Maps, Predictor
+from saltext.evaluation.predictor import OWN, Maps, Predictor
 from saltext.evaluation.text_variants import TextVariant
 
 

@@ -1,53 +1,20 @@
 """Several predictors scored on the same pairs, in one pass over the data."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from saltext.data import Pair
+from saltext.data.pairs import Pair
 from saltext.evaluation.groups import Batch, Group
+from saltext.evaluation.predictor import Maps, Predictor
 from saltext.evaluation.protocols import Protocol
 from saltext.evaluation.reference import Reference
 from saltext.metrics import METRICS, ScoreTable
 from saltext.metrics.maps import metric_device
 from saltext.models.baselines import Baseline
-
-OWN = "own"
-"""Name of the variant in which every pair has its own text."""
-
-Maps = Callable[[Group], Tensor]
-
-
-class Predictor(ABC):
-    """Something that gives maps for test pairs.
-
-    Attributes:
-        model: Row of the tables.
-        variant: What it reads: ``"own"`` texts, or the name of a text variant.
-    """
-
-    model: str
-    variant: str = OWN
-
-    def covers(self, number: int) -> bool:
-        """Whether it has a prediction for a pair."""
-        return True
-
-    @abstractmethod
-    def at(self, batch: Batch) -> Maps:
-        """Predict a batch.
-
-        Returns:
-            For a group of samples of the batch, all of them covered, their maps at the group's size, (n,1,*size).
-        """
-
-    def truth(self, group: Group) -> Group:
-        """What its maps are scored against; other than the group's own truth only for parts of that truth."""
-        return group
 
 
 class BaselinePredictor(Predictor):

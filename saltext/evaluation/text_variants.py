@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from saltext.data import Pair
+from saltext.data.pairs import Pair
 from saltext.evaluation.groups import Batch
 
 _OPPOSITE = {"salient": "non_salient", "non_salient": "salient"}

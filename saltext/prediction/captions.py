@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from functools import cache
 
-from matplotlib import font_manager
-
 _FONT = "DejaVu Sans"  # comes with matplotlib
 _UNKNOWN = "\N{WHITE SQUARE}"
 _FIXED = 64  # of the font's units of length, in a point
@@ -77,6 +75,8 @@ def _width(text: str, size: float) -> float:
 @cache
 def _advance(letter: str) -> float:
     """The width of a letter in letters of one point."""
+    from matplotlib import font_manager  # a second, and only to draw
+
     font = font_manager.get_font(font_manager.findfont(_FONT))
     font.set_size(_FIXED, 72)
     return float(font.load_char(ord(letter)).linearHoriAdvance) / 65536 / _FIXED
@@ -84,5 +84,7 @@ def _advance(letter: str) -> float:
 
 @cache
 def _known() -> frozenset[int]:
+    from matplotlib import font_manager  # a second, and only to draw
+
     font = font_manager.get_font(font_manager.findfont(_FONT))
     return frozenset(font.get_charmap())

@@ -21,11 +21,11 @@ from saltext.data.tasks import TASK_BY_NAME, parse_tasks
 from saltext.errors import CheckpointError, ConfigError, DataError, UnusableError, printable
 from saltext.evaluation.groups import resample
 from saltext.images import Photo
-from saltext.models.text import TextEncoder, TextFeatures
+from saltext.models.out_of_memory import OutOfMemoryError, is_out_of_memory
+from saltext.models.pipeline import Pipeline
+from saltext.models.text.base import TextEncoder, TextFeatures
 from saltext.prediction.photos import ImageLike, open_photo
 from saltext.prediction.texts import Reading, characters_read, checked, means_something
-from saltext.training import SupervisedModule
-from saltext.training.out_of_memory import OutOfMemoryError, is_out_of_memory
 
 _log = logging.getLogger(__name__)
 
@@ -39,36 +39,36 @@ class Model:
     """Where people look in a picture after reading a text about it; see :func:`saltext.load`.
 
     Args:
-        module: In evaluation mode, on the device to compute on.
+        pipeline: What predicts, in evaluation mode, on the device to compute on.
         settings: What pictures become before they enter.
         name: In messages.
     """
 
-    def __init__(self, module: SupervisedModule, settings: CacheSettings, name: str) -> None:
+    def __init__(self, pipeline: Pipeline, settings: CacheSettings, name: str) -> None:
         self.name = name
-        self._module = module
+        self._pipeline = pipeline
         self._settings = settings
         self._heeded: set[str] = set()
 
     @property
     def reads_text(self) -> bool:
         """Whether a text can change its maps."""
-        return self._module.reads_text
+        return self._pipeline.reads_text
 
     @property
     def reads_condition(self) -> bool:
         """Whether it is told the condition in words besides the text."""
-        return self._module.reads_condition
+        return self._pipeline.reads_condition
 
     @property
     def conditions(self) -> tuple[str, ...]:
         """What it can be told, whether or not it heeds that: conditions of its own, or SJTU-TIS's."""
-        return self._module.conditions or tuple(TASK_BY_NAME)
+        return self._pipeline.conditions or tuple(TASK_BY_NAME)
 
     @property
     def device(self) -> torch.device:
         """Where it computes."""
-        return self._module.device
+        return self._pipeline.device
 
     def predict(self, image: ImageLike, text: str = "", *, task: str | None = None) -> Density:
         """Where people look in a picture after reading a text.
@@ -134,7 +134,7 @@ class Model:
                 yield self._density(row[None], box, photo.size)
 
     def _check_tasks(self, readings: Sequence[Reading]) -> None:
-        known = self._module.conditions
+        known = self._pipeline.conditions
         if not known:
             for task in dict.fromkeys(reading.task for reading in readings if reading.task is not None):
                 parse_tasks(task)
@@ -159,7 +159,7 @@ class Model:
             "text": [reading.text for _, reading in batch],
             "task": [reading.condition for _, reading in batch],
         }
-        return self._module.predict_saliency(given).float(), list(boxes)
+        return self._pipeline.predict(given).float(), list(boxes)
 
     def _key(self, photo: Photo) -> ImageKey:
         """Stands for what enters the network of a photo."""
@@ -201,15 +201,15 @@ class Model:
 
     @torch.inference_mode()
     def _characters_read(self, reading: Reading) -> int:
-        encoder: Any = getattr(self._module.network, "text_encoder", None)
+        encoder: Any = getattr(self._pipeline.network, "text_encoder", None)
         if not isinstance(encoder, TextEncoder):
             return len(reading.text)
         images = None
         if encoder.reads_image:
-            images = self._module.normalize(torch.zeros(_PROBE, dtype=torch.uint8, device=self.device))
+            images = self._pipeline.normalize(torch.zeros(_PROBE, dtype=torch.uint8, device=self.device))
 
         def encode(part: str) -> TextFeatures:
-            read = self._module.read({"text": [part], "task": [reading.condition]})
+            read = self._pipeline.read({"text": [part], "task": [reading.condition]})
             features: TextFeatures = encoder(read, images)
             return features
 

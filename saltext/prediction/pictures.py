@@ -8,9 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import colormaps
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image
 
 from saltext import storage
@@ -110,6 +107,8 @@ def _grey(pixels: _Pixels) -> Image.Image:
 @cache
 def colours(name: str) -> _Pixels:
     """A colour map: RGB, uint8 (256,3)."""
+    from matplotlib import colormaps  # a second, and only to draw
+
     table: _Pixels = (colormaps[name](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
     return table
 
@@ -147,6 +146,9 @@ def draw_panel(pixels: _Pixels, readings: Sequence[TextMap], path: Path) -> None
         readings: At least two, densities of the same (h,w).
         path: Where to.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     first, *others = readings
     highest = max(float(reading.density.max()) for reading in readings)
     height, width = pixels.shape[:2]

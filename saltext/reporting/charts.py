@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from html import escape
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
 
 from saltext.reporting.curves import spread
 
@@ -107,6 +106,8 @@ class _Axis:
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
     def ticks(self, whole: bool) -> list[float]:
+        from matplotlib.ticker import MaxNLocator  # a second, and only to draw
+
         found = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=whole).tick_values(self.low, self.high)
         slack = 1e-9 * (self.high - self.low)
         return [float(tick) for tick in found if self.low - slack <= tick <= self.high + slack]

@@ -9,13 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from omegaconf import OmegaConf
 
 from saltext import storage
@@ -24,6 +21,9 @@ from saltext.errors import SaltextError
 from saltext.metrics import METRICS
 from saltext.runs.folder import RunFolder
 from saltext.runs.trust import record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 COLUMNS = ("stage", "epoch", "name", "value")
 
@@ -197,6 +197,9 @@ def draw(panels: Sequence[CurvePanel], path: Path) -> None:
     Raises:
         ValueError: There is no panel, or one without a curve.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # a second, and only to draw
+    from matplotlib.figure import Figure
+
     if not panels or not all(panel.lines for panel in panels):
         raise ValueError("at least one panel, each with at least one curve, expected")
     rows = math.ceil(len(panels) / _PANELS_A_ROW)
@@ -212,7 +215,9 @@ def draw(panels: Sequence[CurvePanel], path: Path) -> None:
     storage.write_figure(path, figure, dpi=110)
 
 
-def _draw_panel(axes: Axes, panel: CurvePanel) -> None:
+def _draw_panel(axes: "Axes", panel: CurvePanel) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     colours, dashes = (cycle(_OURS), cycle(_PUBLISHED)), cycle(_DASHES)
     used = []
     for line in panel.lines:
@@ -233,7 +238,7 @@ def _draw_panel(axes: Axes, panel: CurvePanel) -> None:
     _label(axes, panel.lines, used)
 
 
-def _label(axes: Axes, lines: Sequence[Line], colours: Sequence[str]) -> None:
+def _label(axes: "Axes", lines: Sequence[Line], colours: Sequence[str]) -> None:
     """Write each curve's name to the right of the panel, at the height of its end as far as there is room."""
     axes.autoscale_view()
     ends = {place: end for place, line in enumerate(lines) if (end := _end(line)) is not None}

@@ -7,8 +7,7 @@ from typing import Any
 import pandas as pd
 from omegaconf import DictConfig
 
-from saltext.data import Split
-from saltext.data.splits import PARTS
+from saltext.data.splits import PARTS, Part, Split
 from saltext.errors import DamagedFileError
 from saltext.reporting.curves import read_curves
 from saltext.runs.folder import RunFolder
@@ -19,6 +18,12 @@ _log = logging.getLogger(__name__)
 
 UNKNOWN = "–"
 _PACKAGES = ("saltext", "torch", "lightning")
+
+SHOWN = (
+    "name", "label", "seed", "model.name", "data.tasks", "data.split_seed", "data.image_size", "evaluation.monitor",
+    "evaluation.mode", "trainer.max_epochs",
+)  # fmt: skip
+"""Keys of a configuration that are shown here."""
 
 
 def starts(folder: RunFolder) -> list[dict[str, Any]]:
@@ -77,7 +82,7 @@ def facts(cfg: DictConfig, folder: RunFolder, how: str, scores: pd.DataFrame) ->
     Args:
         cfg: Its configuration.
         folder: Its files.
-        how: Split and choice of the epoch, see :func:`saltext.reporting.run_report.circumstances`.
+        how: Split and choice of the epoch, see :func:`circumstances`.
         scores: Of its own model, one row a test pair; may be empty.
     """
     begun = starts(folder)
@@ -112,3 +117,11 @@ def _named(tasks: str | Sequence[str] | None) -> str:
     if tasks is None:
         return "all"
     return tasks if isinstance(tasks, str) else ", ".join(tasks)
+
+
+def circumstances(split: Split, choose_on: Part) -> str:
+    """How the split was made and the epoch chosen, in a sentence."""
+    grouped = "grouped by image" if split.unit == "image" else "by row: test images also train under other texts"
+    chosen = {"val": "the validation part" if split.parts["val"] else "nothing (the last one)"}
+    on = chosen.get(choose_on, "the test part itself, which makes its scores optimistic")
+    return f"Split: {split.method}, seed {split.seed}, {grouped}. Epoch chosen on {on}."

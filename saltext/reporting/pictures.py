@@ -3,18 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from saltext import storage
 from saltext.images import read_photo
 from saltext.prediction.captions import caption, quoted
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 _COLUMN, _NARROW = 245, 215  # points that a title may be wide above the three columns of pairs, or the five of swaps
+_WITHOUT_TICKS: dict[str, tuple[()]] = {"xticks": (), "yticks": ()}  # invisible ticks would still be laid out
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
     return read_photo(path).pixels
 
 
-def _overlay(axes: Axes, image: NDArray[np.uint8], saliency: NDArray[np.float32], title: str) -> None:
+def _overlay(axes: "Axes", image: NDArray[np.uint8], saliency: NDArray[np.float32], title: str) -> None:
     axes.imshow(image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
     axes.imshow(saliency / max(float(saliency.max()), 1e-12), cmap="inferno", alpha=0.6, vmin=0, vmax=1)
     axes.set_title(title, fontsize=9, parse_math=False)
@@ -87,9 +89,12 @@ def _overlay(axes: Axes, image: NDArray[np.uint8], saliency: NDArray[np.float32]
 
 def draw(panels: Sequence[Panel], path: Path) -> None:
     """Write a PNG with one row a pair: the image under its text, the truth, the prediction."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # a second, and only to draw
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(11, 3.1 * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(len(panels), 3, squeeze=False)
+    grid = figure.subplots(len(panels), 3, squeeze=False, subplot_kw=_WITHOUT_TICKS)
     for panel, (left, middle, right) in zip(panels, grid, strict=True):
         left.imshow(panel.image)
         title = "\n".join([caption(panel.title, _COLUMN, lines=2), caption(quoted(panel.text), _COLUMN)])
@@ -109,10 +114,13 @@ def draw_swaps(swaps: Sequence[Swap], path: Path, rule: str) -> None:
         path: Where to.
         rule: How the images were chosen; written above them.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # a second, and only to draw
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(16, 0.5 + 3.2 * len(swaps)), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(caption(rule, 1100), fontsize=9, parse_math=False)
-    grid = figure.subplots(len(swaps), 5, squeeze=False)
+    grid = figure.subplots(len(swaps), 5, squeeze=False, subplot_kw=_WITHOUT_TICKS)
     for swap, (first, *rest) in zip(swaps, grid, strict=True):
         first.imshow(swap.image)
         first.set_title(caption(swap.title, _NARROW), fontsize=9, parse_math=False)
@@ -123,7 +131,7 @@ def draw_swaps(swaps: Sequence[Swap], path: Path, rule: str) -> None:
     storage.write_figure(path, figure, dpi=90)
 
 
-def _draw_reading(axes: Sequence[Axes], image: NDArray[np.uint8], name: str, reading: Reading) -> None:
+def _draw_reading(axes: Sequence["Axes"], image: NDArray[np.uint8], name: str, reading: Reading) -> None:
     truth, prediction = axes
     words = caption(quoted(reading.text), _NARROW)
     _overlay(truth, image, reading.truth, f"{name}: where people looked\n{words}")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from saltext.data import SJTUTIS, collate
+from saltext.data.dataset import SJTUTIS, collate
 from saltext.data.faults import Track
 from saltext.errors import DataError
 from saltext.evaluation.groups import Batch, Group, native_groups
@@ -25,10 +25,9 @@ from saltext.prediction.pictures import reduced, small
 from saltext.reporting.calibration import COLUMNS, LEVELS, MODEL, PEOPLE
 from saltext.reporting.pictures import read_pixels
 from saltext.reporting.text_swap import TASKS
-from saltext.runs import build
 from saltext.runs.folder import RunFolder
 from saltext.runs.jobs import digest
-from saltext.runs.load import module_of
+from saltext.runs.load import pipeline_of
 from saltext.runs.stages import Stage, stages, weights_of
 from saltext.runs.trust import Configuration
 
@@ -124,7 +123,7 @@ def predict(
     """Predict test pairs of a run with the weights it was tested with.
 
     Args:
-        configured: Its configuration, see :func:`saltext.runs.evaluate.configuration`.
+        configured: Its configuration, see :func:`saltext.runs.saved.configuration`.
         folder: The run's.
         pairs: To be shown; those that are no test pairs of the run are left out.
         swaps: Images to be shown under both texts.
@@ -133,10 +132,12 @@ def predict(
 
     Raises:
         DataError: The data set is not there, or another one.
-        SaltextError: What :func:`saltext.runs.load.module_of` refuses.
+        SaltextError: What :func:`saltext.runs.load.pipeline_of` refuses.
     """
     cfg, own = configured.cfg, configured.own
-    root = build.datamodule(cfg, own).root
+    from saltext.runs import build_training  # brings Lightning, which only what predicts needs
+
+    root = build_training.datamodule(cfg, own).root
     if not root.is_dir():
         key = "data.root=DIR" if cfg.data.root is not None else "data.description=FILE"
         raise DataError(f"the data set is not in {root.name}/. Say where it lies: {key}")
@@ -153,19 +154,21 @@ class _Tester:
 
     def __init__(self, stage: Stage, run: RunFolder, own: Collection[str]) -> None:
         self.stage = stage
-        self._module = module_of(stage, run, None, own)
-        self.data = build.datamodule(stage.cfg, own)
+        from saltext.runs import build_training
+
+        self._pipeline = pipeline_of(stage, run, None, own)
+        self.data = build_training.datamodule(stage.cfg, own)
         self.data.setup("test")
         self.pairs = self.data.pairs
 
     @property
     def reads_text(self) -> bool:
-        return self._module.reads_text
+        return self._pipeline.reads_text
 
     def maps(self, numbers: Sequence[int], track: Track, variant: TextVariant | None = None) -> Iterator["_Map"]:
         """Truth and prediction of pairs, by their numbers in the data set."""
         samples = SJTUTIS(self.data.pairs, self.data.cache, numbers, native=True)
-        predictor = ModelPredictor(self._module.predict_saliency, "", variant)
+        predictor = ModelPredictor(self._pipeline.predict, "", variant)
         size = self.data.eval_batch_size
         starts = range(0, len(numbers), size)
         what = f"predicting {self.stage.name} in batches".replace("  ", " ")
@@ -176,10 +179,10 @@ class _Tester:
     # Not in inference mode: what is made there may not be changed outside.
     @torch.no_grad()
     def _predict(self, batch: Batch, predictor: ModelPredictor) -> list["_Map"]:
-        moved: Batch = self._module.transfer_batch_to_device(batch, self._module.device, 0)
+        moved: Batch = self.data.transfer_batch_to_device(batch, self._pipeline.device, 0)
         maps = predictor.at(moved)
         found = []
-        for group in native_groups(moved, self._module.device):
+        for group in native_groups(moved, self._pipeline.device):
             saliency = maps(group)
             found += [_Map(group.select([place]), saliency[place : place + 1]) for place in range(len(group.index))]
         return found

@@ -9,7 +9,7 @@ from saltext.reporting.page import Block, Charts, Command, Grid, Heading, Paragr
 from saltext.reporting.score_sections import beside_baselines, beside_each_other, results, worth_of_text
 from saltext.reporting.scores import metric_names
 from saltext.reporting.shown_run import ShownRun
-from saltext.runs.trust import parsed, read_text
+from saltext.runs.trust import parsed, read_text, record
 
 GENERATED = "The data set is a generated one: these scores say nothing about real images or published values."
 
@@ -39,7 +39,13 @@ def report(runs: Sequence[ShownRun], chosen: Chosen) -> Report:
 
 
 def opening(runs: Sequence[ShownRun]) -> list[Block]:
-    """What this is about, and where the numbers come from."""
+    """What this is about, and where the numbers come from.
+
+    Raises:
+        ConfigError: A run's configuration lacks something that is shown.
+    """
+    for run in runs:
+        record(run.folder, origin.SHOWN)
     found = {run.name: origin.facts(run.cfg, run.folder, run.job.how, run.own) for run in runs}
     rows = [[what, *(facts[what] for facts in found.values())] for what in next(iter(found.values()))]
     commands = "\n".join(command for run in runs if (command := _command(run)))

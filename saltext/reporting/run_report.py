@@ -10,15 +10,16 @@ from omegaconf import DictConfig
 
 from saltext import storage
 from saltext.console import not_essential
-from saltext.data import SJTUTIS, Pair, SaliencyDataModule, Split, collate
-from saltext.data.splits import Part
+from saltext.data.datamodule import SaliencyDataModule
+from saltext.data.dataset import SJTUTIS, collate
+from saltext.data.pairs import Pair
 from saltext.evaluation.groups import Batch, native_groups
 from saltext.evaluation.model_predictor import ModelPredictor
 from saltext.evaluation.protocols import STANDARD
 from saltext.reporting import curves, tables, text_effect, text_swap
 from saltext.reporting.pictures import Panel, Reading, Swap, draw, draw_swaps, read_pixels
+from saltext.reporting.scores import RunScores
 from saltext.runs.folder import RunFolder
-from saltext.runs.scoring import RunScores
 from saltext.training import ScoredModule
 
 
@@ -58,21 +59,13 @@ def _panel(pair: Pair, module: ScoredModule, sample: Batch, scores: pd.DataFrame
     )
 
 
-def circumstances(split: Split, choose_on: Part) -> str:
-    """How the split was made and the epoch chosen, in a sentence."""
-    grouped = "grouped by image" if split.unit == "image" else "by row: test images also train under other texts"
-    chosen = {"val": "the validation part" if split.parts["val"] else "nothing (the last one)"}
-    on = chosen.get(choose_on, "the test part itself, which makes its scores optimistic")
-    return f"Split: {split.method}, seed {split.seed}, {grouped}. Epoch chosen on {on}."
-
-
 def write_tables(folder: RunFolder, scores: RunScores, how: str, data_set: str | None) -> list[tables.TaskTable]:
     """Write the run's tables, and the curves of what was logged below the folder.
 
     Args:
         folder: Where to.
         scores: Of the run.
-        how: See :func:`circumstances`.
+        how: See :func:`saltext.reporting.origin.circumstances`.
         data_set: Its name among the published values, if it has any.
 
     Returns:
@@ -94,7 +87,9 @@ def write_tables(folder: RunFolder, scores: RunScores, how: str, data_set: str |
 def write_picture(
     cfg: DictConfig, folder: RunFolder, module: ScoredModule, data: SaliencyDataModule, scores: pd.DataFrame
 ) -> None:
-    """Draw the run's picture."""
+    """Draw the run's picture; nothing where none is asked for (``evaluation.pictures=0``)."""
+    if not cfg.evaluation.pictures:
+        return
     of_model = scores[(scores["model"] == cfg.label) & (scores["protocol"] == STANDARD)]
     tested = data.dataset("test", native=True)
     pairs = [tested.pairs[index] for index in tested.indices]

@@ -1,7 +1,8 @@
 """The table of single scores: one row a pair and model. Every mean, interval and figure is computed from it."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -91,3 +92,41 @@ def means(scores: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
         by_task = out.setdefault(str(record["model"]), {})
         by_task[str(record["task"])] = {name: float(record[name]) for name in names}
     return out
+
+
+@dataclass(frozen=True)
+class RunScores:
+    """Scores of single pairs, one row a pair, model and protocol (and variant).
+
+    Attributes:
+        pairs: The model with every pair's own text, and the baselines.
+        text_effect: The model with other texts, standard protocol only; empty where it reads none.
+    """
+
+    pairs: pd.DataFrame
+    text_effect: pd.DataFrame
+
+
+def combined(parts: Sequence[RunScores]) -> RunScores:
+    """The scores of a run's stages, each of which tests tasks of its own."""
+    return RunScores(
+        pd.concat([part.pairs for part in parts], ignore_index=True),
+        pd.concat([part.text_effect for part in parts], ignore_index=True),
+    )
+
+
+def write_run_scores(folder: RunFolder, scores: RunScores) -> None:
+    """Write the scores into a run's or a stage's folder."""
+    if not scores.text_effect.empty:
+        write_scores(folder.text_effect_scores, scores.text_effect)
+    write_scores(folder.scores, scores.pairs)  # last: where it is, the others are
+
+
+def read_run_scores(folder: RunFolder) -> RunScores:
+    """What :func:`write_run_scores` wrote.
+
+    Raises:
+        DamagedFileError: A table is missing, empty or cut.
+    """
+    effect = folder.text_effect_scores
+    return RunScores(read_scores(folder.scores), read_scores(effect) if effect.is_file() else pd.DataFrame())

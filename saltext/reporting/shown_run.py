@@ -6,17 +6,16 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
-from saltext.data import Split
 from saltext.data.faults import Track
+from saltext.data.splits import Split
 from saltext.errors import ConfigError, SaltextError
 from saltext.evaluation.protocols import STANDARD
 from saltext.reporting import calibration
 from saltext.reporting.predicted import Key, Predicted, fingerprint, predict
-from saltext.reporting.scores import of_protocol
+from saltext.reporting.scores import RunScores, of_protocol, read_run_scores
 from saltext.reporting.study_cells import Job, read_job
-from saltext.runs.evaluate import configuration
 from saltext.runs.folder import RunFolder
-from saltext.runs.scoring import RunScores, read_run_scores
+from saltext.runs.saved import configuration
 from saltext.runs.trust import record, refuse_links
 
 _NOTHING = RunScores(

@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
-from saltext.data import Split
-from saltext.data.splits import any_fold, pooled_folds
+from saltext.data.splits import Split, any_fold, pooled_folds
 from saltext.errors import SaltextError
 from saltext.metrics import METRICS
 from saltext.reporting.compare import interval
-from saltext.reporting.run_report import circumstances
+from saltext.reporting.origin import circumstances
 from saltext.reporting.study_expected import Line, Study
 from saltext.runs.folder import RunFolder
 from saltext.runs.trust import record

@@ -19,7 +19,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import binomtest  # type: ignore[import-untyped]
 
 from saltext import storage
 from saltext.console import PRINT_WIDTH
@@ -142,6 +141,8 @@ def shares(own: pd.DataFrame, variants: pd.DataFrame) -> list[Share]:
 
 def _share(variant: str, metric: str, direction: str, moved: NDArray[np.float64]) -> Share:
     """The share of one direction; ``moved`` is 0 to 1 for each image, shape (images,)."""
+    from scipy.stats import binomtest  # type: ignore[import-untyped]  # half a second
+
     tails = [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2]
     bootstrap = np.quantile(bootstrap_means(moved, np.arange(len(moved)).astype(object)), tails)
     exact = (np.nan, np.nan)

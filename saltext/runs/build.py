@@ -1,21 +1,19 @@
-"""From a resolved configuration to the objects of a run. The only place that instantiates."""
+"""From a resolved configuration to what predicts and what is scored. The only place that instantiates.
 
-import sys
-from collections.abc import Callable, Collection
+What training needs besides is built by :mod:`saltext.runs.build_training`, which imports Lightning.
+"""
+
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 from hydra.errors import HydraException
 from hydra.utils import instantiate
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
-from saltext.data import SaliencyDataModule
+from saltext.data.cache import CacheSettings
 from saltext.errors import ConfigError, SaltextError
 from saltext.evaluation.protocols import PAPERS, Protocol, standard
 from saltext.models.baselines import BASELINES
@@ -23,18 +21,13 @@ from saltext.models.checkpoints import load_weights
 from saltext.models.feature_cache import FeatureCache
 from saltext.models.network import SaliencyNetwork
 from saltext.models.normalize import Normalize
-from saltext.models.tranblend import load_published
-from saltext.models.transalnet import TranSalNet
+from saltext.models.pipeline import Pipeline
+from saltext.models.tranblend.network import load_published
+from saltext.models.transalnet.network import TranSalNet
 from saltext.runs import trust
-from saltext.runs.folder import RunFolder
-from saltext.runs.launch import check_world
-from saltext.training import SupervisedModule
-from saltext.training.callbacks import Bar, EpochLines
-from saltext.training.checkpoint_io import ReplacingCheckpointIO
-from saltext.training.epoch_log import KeepsLoggedEpoch
 
 
-def _instantiate(
+def instantiated(
     node: Any, place: str, expected: type | tuple[type, ...] | None, own: Collection[str], **extra: Any
 ) -> Any:
     """``hydra.utils.instantiate`` of what may be built, with mistakes of the configuration as such, not wrapped.
@@ -76,21 +69,10 @@ def _instantiate(
     return built
 
 
-def datamodule(cfg: DictConfig, own: Collection[str] = ()) -> SaliencyDataModule:
-    """The data module; nothing is read yet.
-
-    Args:
-        cfg: A run's configuration.
-        own: What may be built besides what ``conf/`` names, see :mod:`saltext.runs.trust`; here and below.
-    """
-    built: SaliencyDataModule = _instantiate(cfg.data, "data", SaliencyDataModule, own)
-    return built
-
-
 def network(cfg: DictConfig, own: Collection[str] = ()) -> SaliencyNetwork:
     """The network, with the weights of ``checkpoint`` if one is named."""
     parts = OmegaConf.masked_copy(cfg.model, [str(key) for key in cfg.model if key != "name"])
-    built: SaliencyNetwork = _instantiate(parts, "model", nn.Module, own)
+    built: SaliencyNetwork = instantiated(parts, "model", nn.Module, own)
     if cfg.checkpoint is None:
         return built
     if isinstance(built, TranSalNet):
@@ -152,8 +134,12 @@ def feature_cache(cfg: DictConfig) -> FeatureCache | None:
     return FeatureCache(Path(cfg.data.cache_dir) / "features") if cfg.cache_features else None
 
 
-def module(cfg: DictConfig, own: Collection[str] = ()) -> SupervisedModule | None:
-    """The Lightning module around the network; None for ``model=baselines``, which has none."""
+def pipeline(cfg: DictConfig, own: Collection[str] = ()) -> Pipeline | None:
+    """What predicts: the network, with how its images and texts enter; None for ``model=baselines``, which has none.
+
+    Raises:
+        ConfigError: Something may not be built, or is refused by what is built.
+    """
     if "_target_" not in cfg.model:
         return None
     built = network(cfg, own)
@@ -162,81 +148,13 @@ def module(cfg: DictConfig, own: Collection[str] = ()) -> SupervisedModule | Non
     )
     built.images_come_as(normalize)
     built.feature_cache = feature_cache(cfg)
-    parts = {
-        "loss": _instantiate(cfg.loss, "loss", nn.Module, own),
-        "optimizer": _instantiate(cfg.optimizer, "optimizer", None, own),
-        "scheduler": _instantiate(cfg.scheduler, "scheduler", None, own),
-    }
-    around: Callable[..., SupervisedModule] = _instantiate(cfg.training, "training", None, own)
     try:
-        return around(
-            network=built,
-            normalize=normalize,
-            **parts,
-            prompt=cfg.prompt,
-            mirror=cfg.evaluation.mirror,
-            validation_metrics=list(cfg.evaluation.validation_metrics),
-            choose_on=cfg.evaluation.choose_on,
-        )
+        return Pipeline(built, normalize, cfg.prompt, cfg.evaluation.mirror)
     except ValueError as error:
-        raise ConfigError(f"prompt, evaluation or training: {error}") from error
-    except (TypeError, AttributeError) as error:
-        if own:
-            raise
-        raise ConfigError(f"loss, optimizer, scheduler or training: {error}") from error
+        raise ConfigError(f"prompt: {error}") from error
 
 
-def trainer(cfg: DictConfig, folder: RunFolder, validates: bool, own: Collection[str] = ()) -> L.Trainer:
-    """The trainer, which writes nothing outside the run's folder.
-
-    Args:
-        cfg: The run's configuration.
-        folder: Where it writes.
-        validates: Whether the split keeps images to choose the epoch; without them the last epoch is the choice.
-        own: See :func:`datamodule`.
-    """
-    callbacks = [_instantiate(node, f"callbacks.{name}", Callback, own) for name, node in cfg.callbacks.items()]
-    if not validates:
-        callbacks = [c for c in callbacks if not (isinstance(c, ModelCheckpoint) and c.monitor)]
-    for callback in callbacks:
-        if isinstance(callback, ModelCheckpoint):
-            callback.dirpath = str(folder.checkpoints)
-    # A bar is for a terminal; in a log file it is noise.
-    callbacks += [EpochLines(), KeepsLoggedEpoch(), *([Bar()] if sys.stdout.isatty() else [])]
-    built: L.Trainer = _instantiate(
-        cfg.trainer,
-        "trainer",
-        L.Trainer,
-        own,
-        callbacks=callbacks,
-        logger=[
-            _instantiate(node, f"logger.{name}", Logger, own, save_dir=str(folder.root))
-            for name, node in cfg.logger.items()
-        ],
-        plugins=[*_instantiate(cfg.trainer.get("plugins") or [], "trainer", list, own), ReplacingCheckpointIO()],
-        default_root_dir=str(folder.root),
-        enable_progress_bar=sys.stdout.isatty(),
-        **({} if validates else {"limit_val_batches": 0}),
-    )
-    check_world(cfg, built.world_size)
-    return built
-
-
-def tester(cfg: DictConfig) -> L.Trainer:
-    """A trainer that only scores, on the same devices; it writes nothing."""
-    keys = ("accelerator", "devices", "strategy", "num_nodes", "precision", "deterministic")
-    try:
-        built = L.Trainer(
-            **{key: cfg.trainer[key] for key in keys if key in cfg.trainer},
-            logger=False,
-            callbacks=[Bar()] if sys.stdout.isatty() else [],
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            enable_progress_bar=sys.stdout.isatty(),
-            use_distributed_sampler=False,
-            inference_mode=True,
-        )
-    except (ValueError, TypeError, MisconfigurationException) as error:
-        raise ConfigError(f"trainer: {error}") from error
-    check_world(cfg, built.world_size)
-    return built
+def cache_settings(cfg: DictConfig) -> CacheSettings:
+    """What images become before they enter the network."""
+    data = cfg.data
+    return CacheSettings.checked(data.image_size, data.get("map_size"), data.get("resize", "stretch"), data.max_pixels)

@@ -16,7 +16,6 @@ from typing import TypeVar
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.core_plugins.bash_completion import BashCompletion
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
@@ -30,7 +29,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from hydra.version import VersionBase, setbase
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from saltext.errors import ConfigError, near
 from saltext.runs import schema
@@ -38,6 +37,7 @@ from saltext.runs import schema
 _Result = TypeVar("_Result")
 
 _VERSION_BASE = "1.3"
+_OF_LIST = "no such key: a list has numbers, from 0"  # OmegaConf raises what int() does
 _GRID = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 # Choices that a package brings which not everybody has: the module it is found by, and our extra that installs it.
@@ -87,6 +87,25 @@ def register_direction() -> None:
 register_direction()
 
 
+def asks_for_help(arguments: Sequence[str]) -> bool:
+    """Whether a command line asks for the page of help about the configuration."""
+    return bool(get_args_parser().parse_args(list(arguments)).help)
+
+
+def asks_hydra(arguments: Sequence[str]) -> bool:
+    """Whether a command line asks Hydra about itself, and not for a run."""
+    args = get_args_parser().parse_args(list(arguments))
+    return bool(args.hydra_help or args.shell_completion or args.info)
+
+
+def show_help(arguments: Sequence[str]) -> None:
+    """Print Hydra's page of help about this package's configuration."""
+    parser = get_args_parser()
+    args = parser.parse_args(list(arguments))
+    with _hydra(args.config_path, args.config_dir) as hydra:
+        hydra.app_help(args.config_name or "config", parser, args)
+
+
 def check_command(arguments: Sequence[str]) -> list[DictConfig]:
     """Check what a command line of ``saltext.run`` asks for.
 
@@ -94,15 +113,14 @@ def check_command(arguments: Sequence[str]) -> list[DictConfig]:
         arguments: Hydra's: overrides and options.
 
     Returns:
-        The configurations of its jobs: one, those of a grid, or the one that a search starts from; none for a command
-        that asks for help or completion.
+        The configurations of its jobs: one, those of a grid, or the one that a search starts from.
 
     Raises:
         ConfigError: Everything that is wrong, at once.
     """
     args = get_args_parser().parse_args(list(arguments))
-    if args.help or args.hydra_help or args.shell_completion or args.info or args.experimental_rerun:
-        return []
+    if args.experimental_rerun:
+        raise ConfigError("--experimental-rerun reads a pickled configuration, which can run code; use resume=DIR")
     with _hydra(args.config_path, args.config_dir):
         loader = GlobalHydra.instance().config_loader()
         if not isinstance(loader, ConfigLoaderImpl):
@@ -150,15 +168,17 @@ def run_once(arguments: Sequence[str], task: Callable[[DictConfig], _Result]) ->
     return result
 
 
-def completions(words: Sequence[str]) -> list[str]:
-    """What the last word of a command line can become, by Hydra's own query: groups, choices, keys and values.
+def completions(words: Sequence[str], begun: str) -> list[str]:
+    """What an argument of a command line can become; see :class:`saltext.runs.completion.Candidates`.
 
     Args:
-        words: Overrides and options; the last one is begun.
+        words: The arguments before it.
+        begun: The argument, as far as it is written.
     """
+    from saltext.runs.completion import Candidates
+
     with _hydra(None, None):
-        loader = GlobalHydra.instance().config_loader()
-        return list(BashCompletion(loader)._query("config", " ".join(words)))
+        return Candidates(GlobalHydra.instance().config_loader(), words).of(begun)
 
 
 @contextmanager
@@ -175,11 +195,28 @@ def _hydra(config_path: str | None, config_dir: str | None) -> Iterator[Hydra]:
     setbase(_VERSION_BASE)
     GlobalHydra.instance().clear()
     try:
-        yield Hydra.create_main_hydra2(task_name="saltext", config_search_path=search_path)
+        hydra = Hydra("saltext", _Loader(search_path))
+        GlobalHydra.instance().initialize(hydra)
+        yield hydra
     finally:
         HydraConfig.instance().cfg = composed
         GlobalHydra.instance().hydra = before
         VersionBase.instance().version_base = version
+
+
+class _Loader(ConfigLoaderImpl):
+    """Hydra's own, which copies all it has read each time it is asked for a group's choices: help asks 200 times."""
+
+    def get_group_options(
+        self,
+        group_name: str,
+        results_filter: ObjectType | None = ObjectType.CONFIG,
+        config_name: str | None = None,
+        overrides: list[str] | None = None,
+    ) -> list[str]:
+        if config_name is not None or overrides:
+            return super().get_group_options(group_name, results_filter, config_name, overrides)
+        return self.repository.get_group_options(group_name, results_filter)
 
 
 class _Command:
@@ -238,7 +275,14 @@ class _Command:
         except HydraException:
             self._note(_quoting(text))
             return None
-        for name in _choices(override) if self._is_group(override) else ():
+        override.config_loader = self._loader  # glob() asks it for the choices of a group
+        if not self._is_group(override):
+            return override
+        if override.is_delete() and not isinstance(override.value(), str | None):  # Hydra ends with a traceback
+            alone = f"~{override.key_or_group}"
+            self._note(f"{text}: expected the name of a choice, got {override.value()!r}; {alone} alone will do")
+            return None
+        for name in _choices(override):
             problem = self._choice_problem(override.key_or_group, name)
             if problem:
                 self._note(problem)
@@ -321,15 +365,16 @@ class _Command:
         lines = [f"{key!s}={value}" for key, value in params.items()]  # type: ignore[union-attr]
         own = [override for line in lines if (override := self._parsed(line)) is not None]
         of_hydra = [override for override in overrides if override.is_hydra_override()]
-        parser = OverridesParser.create(self._loader)
         try:
             combined = BasicSweeper.split_arguments([*own, *(o for o in overrides if o not in of_hydra)], None)[0]
         except HydraException:
             for override in (o for o in overrides if o.is_interval_sweep()):
                 self._note(f"{override.input_line}: a range is for a search, hydra/sweeper=search (saltext[optuna])")
             return [[o for o in overrides if not o.is_sweep_override()]]
-        read = {line: parser.parse_override(line) for line in {line for job in combined for line in job}}
-        return [[*(read[line] for line in job), *of_hydra] for job in combined]
+        # Hydra writes each job's values anew, and some not as it reads them.
+        read = {line: self._parsed(line) for line in {line for job in combined for line in job}}
+        jobs = [[override for line in job if (override := read[line]) is not None] for job in combined]
+        return [[*job, *of_hydra] for job in jobs]
 
     def _checked(self, overrides: Sequence[Override]) -> tuple[DictConfig, list[str]]:
         """The configuration of one job, and what is wrong with it."""
@@ -342,6 +387,15 @@ class _Command:
             new += [override] if is_new else []
         HydraConfig.instance().set_config(cfg)
         found = schema.problems(cfg)
+        for override in values:  # the rest of what is below hydra is Hydra's to check
+            key = override.key_or_group
+            if override.is_hydra_override():
+                try:
+                    OmegaConf.select(cfg, key)
+                except InterpolationToMissingValueError:  # known when the run starts
+                    continue
+                except OmegaConfBaseException as error:
+                    problems.append(f"{override.input_line}: {str(error).partition(chr(10))[0]}")
         problems += [_as_written(key, text, values) for key, text in found.items()]
         for override in new:
             key = override.key_or_group
@@ -411,7 +465,7 @@ def _apply(override: Override, cfg: DictConfig) -> tuple[str, bool]:
     key, line = override.key_or_group, str(override.input_line)
     try:
         ConfigLoaderImpl._apply_overrides_to_config([override], cfg)
-    except HydraException:
+    except HydraException as refused:
         above, _, name = key.rpartition(".")
         try:
             group = OmegaConf.select(cfg, above) if above else cfg
@@ -420,6 +474,8 @@ def _apply(override: Override, cfg: DictConfig) -> tuple[str, bool]:
         known = [str(own) for own in group] if isinstance(group, DictConfig) else []
         if "/" in key:
             return f"{line}: no such group{near(key, _groups())}", False
+        if override.is_hydra_override() and name in known:
+            return f"{line}: {str(refused.__cause__ or refused).partition(chr(10))[0]}", False
         if override.is_delete() or override.is_hydra_override():
             return f"{line}: no such key{near(name, known)}", False
         if override.is_add() and name in known:
@@ -428,7 +484,13 @@ def _apply(override: Override, cfg: DictConfig) -> tuple[str, bool]:
             OmegaConf.update(cfg, key, override.value(), merge=True, force_add=True)
         except OmegaConfBaseException as error:
             return f"{line}: {str(error).partition(chr(10))[0]}", False
+        except ValueError:
+            return f"{line}: {_OF_LIST}", False
         return "", not override.is_add()
+    except (OmegaConfBaseException, AssertionError) as error:  # the latter for a null that is given a key
+        return f"{line}: {str(error).partition(chr(10))[0]}", False
+    except (TypeError, ValueError):
+        return f"{line}: {_OF_LIST}", False
     return "", False
 
 

@@ -2,26 +2,24 @@
 
 import logging
 from collections.abc import Collection
-from dataclasses import replace
-from typing import Any
 
 import lightning as L
 import pandas as pd
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from saltext.console import is_first, logged_to, not_essential, quiet_libraries
-from saltext.data import Split
 from saltext.data.loading import lost_workers_said
+from saltext.data.splits import Split
 from saltext.errors import ConfigError, SaltextError
 from saltext.models.checkpoints import load_weights
-from saltext.reporting import run_report, tables
-from saltext.reporting.scores import metric_names, read_scores
-from saltext.runs import build
+from saltext.reporting import origin, run_report, tables
+from saltext.reporting.scores import RunScores, combined, metric_names, read_scores, write_run_scores
+from saltext.runs import build, build_training
 from saltext.runs.folder import RunFolder
 from saltext.runs.process_state import restored
-from saltext.runs.scoring import RunScores, combined, score_test, write_run_scores
+from saltext.runs.scoring import score_test
 from saltext.runs.stages import stages, weights_of
-from saltext.runs.trust import Configuration, literal, read, refuse_links
+from saltext.runs.trust import Configuration, refuse_links
 
 _log = logging.getLogger(__name__)
 
@@ -40,31 +38,11 @@ def largest_difference(one: pd.DataFrame, other: pd.DataFrame) -> float:
     return float(max((merged[n] - merged[f"{n}_other"]).abs().max() for n in names))
 
 
-def configuration(folder: RunFolder, changes: DictConfig, trust: bool = False) -> Configuration:
-    """The run's own configuration and split, with some values changed.
-
-    Args:
-        folder: The run's.
-        changes: Of the one who runs the command.
-        trust: Whether the folder is trusted, see :mod:`saltext.runs.trust`.
-
-    Raises:
-        ConfigError: See :func:`saltext.runs.trust.read`.
-    """
-    found = read(folder, changes, trust=trust)
-    # The split file says what was tested; what training started from is not needed again.
-    own: dict[str, Any] = {"data": {"split": literal(str(folder.split)), "test_on": "test"}, "checkpoint": None}
-    # One machine is enough to score what several trained.
-    here = {"trainer": {"num_nodes": OmegaConf.select(changes, "trainer.num_nodes", default=1)}}
-    cfg: DictConfig = OmegaConf.merge(found.cfg, here, own)  # type: ignore[assignment]
-    return replace(found, cfg=cfg)
-
-
 def evaluate(cfg: DictConfig, folder: RunFolder, weights: str = "chosen", own: Collection[str] = ()) -> RunScores:
     """Rebuild a run and score its test pairs.
 
     Args:
-        cfg: See :func:`configuration`.
+        cfg: See :func:`saltext.runs.saved.configuration`.
         folder: The run.
         weights: Which checkpoint to load, see :func:`saltext.runs.stages.weights_of`.
         own: What may be built besides what ``conf/`` names, see :mod:`saltext.runs.trust`.
@@ -76,10 +54,10 @@ def evaluate(cfg: DictConfig, folder: RunFolder, weights: str = "chosen", own: C
     parts = []
     for stage in (stage for stage in stages(cfg, folder) if stage.tests):
         L.seed_everything(cfg.seed, verbose=False)
-        module = build.module(stage.cfg, own)
+        module = build_training.module(stage.cfg, own)
         if module is not None:
             load_weights(module.network, weights_of(stage, weights))
-        data = build.datamodule(stage.cfg, own)
+        data = build_training.datamodule(stage.cfg, own)
         data.prepare_data()
         data.setup("test")
         parts.append(score_test(stage.cfg, module, data))
@@ -91,7 +69,7 @@ def _write(folder: RunFolder, scores: RunScores, cfg: DictConfig, published: str
     target.root.mkdir(exist_ok=True)
     write_run_scores(target, scores)
     with not_essential("the tables"):
-        how = run_report.circumstances(Split.load(folder.split), cfg.data.choose_on)
+        how = origin.circumstances(Split.load(folder.split), cfg.data.choose_on)
         tables.show(run_report.write_tables(target, scores, how, published)[0])
     if not folder.scores.is_file():
         return
@@ -110,7 +88,7 @@ def evaluate_and_write(folder: RunFolder, weights: str, found: Configuration) ->
     Args:
         folder: The run's.
         weights: See :func:`evaluate`.
-        found: Its configuration, see :func:`configuration`.
+        found: Its configuration, see :func:`saltext.runs.saved.configuration`.
     """
     refuse_links(folder)
     with restored(), logged_to(folder.root / "evaluation.log"), lost_workers_said():
@@ -119,4 +97,4 @@ def evaluate_and_write(folder: RunFolder, weights: str, found: Configuration) ->
             _log.info("%s", found.remark())
         scores = evaluate(found.cfg, folder, weights, found.own)
         if is_first():
-            _write(folder, scores, found.cfg, build.datamodule(found.cfg, found.own).published)
+            _write(folder, scores, found.cfg, build_training.datamodule(found.cfg, found.own).published)

@@ -28,7 +28,7 @@ from saltext.errors import ConfigError, DamagedFileError, SaltextError
 from saltext.runs import preflight, trust
 from saltext.runs.environment import IN_SWEEP
 from saltext.runs.folder import RunFolder
-from saltext.runs.launch import gpus_from_pool, launch, node_rank, nodes, parallel_jobs, processes
+from saltext.runs.launch import gpus_from_pool, launch, node_rank, nodes, parallel_jobs, processes, slurm_gpus
 from saltext.runs.monitored import monitored
 from saltext.system.locks import locked
 from saltext.system.watched import watch_front
@@ -85,9 +85,10 @@ def _without_prefix(node: Any, prefix: str) -> Any:
 
 
 def register_resolvers() -> None:
-    """Make ``${job_digest:}`` and ``${parallel_jobs:}`` known to OmegaConf."""
+    """Make ``${job_digest:}``, ``${parallel_jobs:}`` and ``${slurm_gpus:}`` known to OmegaConf."""
     OmegaConf.register_new_resolver("job_digest", lambda *, _root_: digest(_root_), replace=True)
     OmegaConf.register_new_resolver("parallel_jobs", parallel_jobs, replace=True)
+    OmegaConf.register_new_resolver("slurm_gpus", lambda *, _root_: slurm_gpus(_root_), replace=True)
 
 
 register_resolvers()
@@ -170,6 +171,21 @@ def failure(folder: RunFolder) -> str:
     """Why a failed run failed, in a line; empty for others."""
     path = _failure(folder)
     return path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
+
+
+def record_failure(job: Job, reason: str) -> None:
+    """Leave in a job's folder why it failed, for a job that could not do so itself.
+
+    One that finished before is recorded as a job of its sweep; one that another process runs is left to it.
+    """
+    print(f"job {job.number} failed ({' '.join(job.overrides)}): {reason}", file=sys.stderr)
+    state = status(job.folder)
+    if state == "running":
+        return
+    job.folder.root.mkdir(parents=True, exist_ok=True)
+    job.write()
+    if state != "finished":
+        storage.write_text(_failure(job.folder), reason + "\n")
 
 
 def _failure(folder: RunFolder) -> Path:

@@ -215,6 +215,17 @@ def parallel_jobs() -> int:
     return torch.cuda.device_count() or 2
 
 
+def slurm_gpus(cfg: DictConfig) -> int | None:
+    """How many GPUs a machine a run asks SLURM for: ``trainer.devices`` with ``trainer.accelerator=gpu``.
+
+    None where the configuration does not say: ``auto`` takes what is there, as does a number of devices left open.
+    """
+    devices = cfg.trainer.devices
+    if cfg.trainer.accelerator not in ("gpu", "cuda") or devices in ("auto", "-1", -1):
+        return None
+    return int(devices) if isinstance(devices, int | str) else len(devices)
+
+
 @contextmanager
 def gpus_from_pool(count: int, gpus: Sequence[str] | None = None) -> Iterator[dict[str, str]]:
     """Keep GPUs for one job while others run beside it, and wait until enough are free.

@@ -6,18 +6,22 @@ from types import MappingProxyType
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import load_file
+from torch import nn
 
 from saltext.errors import CheckpointError, ConfigError
 from saltext.models.checkpoints import load_weights
 from saltext.models.feature_cache import FeatureCache
 from saltext.models.network import SaliencyNetwork
 from saltext.models.packaged import WeightPackage, packaged_file
+from saltext.models.pipeline import Pipeline
+from saltext.models.text.memo import RememberingTextEncoder
+from saltext.models.tranblend.bridge import ClassNameBridge
 from saltext.prediction.model import Model
 from saltext.runs import build
-from saltext.runs.evaluate import configuration
 from saltext.runs.folder import RunFolder
+from saltext.runs.saved import configuration
 from saltext.runs.stages import Stage, stages, weights_of
-from saltext.training import SupervisedModule
 
 SHIPPED = WeightPackage(
     module="saltext.shipped",
@@ -26,6 +30,7 @@ SHIPPED = WeightPackage(
         {
             "config.yaml": "39ba5c901248939439fe802471b688b4501e152fd41ce6f1091af030f3ac7e93",
             "split.json": "c15d950d7d68687ffcf3b45d383e93cfd4804301daaafad4b20fe32b0aa7eb39",
+            "class_names.safetensors": "3524fcbd590ebaa7fa4e952ed1f586af9fbe048127a59d9edcbd134e1369e76c",
             "checkpoints/best.ckpt": "b43a5889a2aded5b3c2ef28c8e8774ed9c0b95fe6cf191ae7e2e72cf920de011",
         }
     ),
@@ -33,6 +38,8 @@ SHIPPED = WeightPackage(
 """The model used where none is named: what ``saltext export`` made of a run, described in saltext/shipped/README.md."""
 
 _CONFIG = "config.yaml"
+CLASS_NAMES = "class_names.safetensors"
+"""Features of the bridges' class names, which travel with the model."""
 
 
 def load(
@@ -66,15 +73,28 @@ def load(
     # Features are not kept on disk: nothing is written where somebody only wants to look.
     found = configuration(folder, OmegaConf.create({"cache_features": False}), trust)
     chosen = chosen_stage(found.cfg, folder, stage)
-    module = module_of(chosen, folder, device, found.own).requires_grad_(False)
-    if isinstance(module.network, SaliencyNetwork):
-        module.network.feature_cache = FeatureCache()
-    return Model(module, build.datamodule(chosen.cfg, found.own).settings, str(folder.root))
+    pipeline = pipeline_of(chosen, folder, device, found.own)
+    pipeline.network.requires_grad_(False)
+    if isinstance(pipeline.network, SaliencyNetwork):
+        pipeline.network.feature_cache = FeatureCache()
+    if run is None and CLASS_NAMES in SHIPPED.digests:
+        _remember_class_names(pipeline.network, folder.root / CLASS_NAMES)
+    return Model(pipeline, build.cache_settings(chosen.cfg), str(folder.root))
 
 
-def module_of(
+def _remember_class_names(network: nn.Module, path: Path) -> None:
+    """Spare a network the encoding of a thousand class names, which takes longer than a prediction."""
+    encoder = getattr(network, "text_encoder", None)
+    if isinstance(encoder, RememberingTextEncoder):
+        pooled = load_file(path)["pooled"]
+        for bridge in network.modules():
+            if isinstance(bridge, ClassNameBridge):
+                encoder.remember_list(bridge.names, pooled)
+
+
+def pipeline_of(
     stage: Stage, run: RunFolder, device: str | torch.device | None = None, own: Collection[str] = ()
-) -> SupervisedModule:
+) -> Pipeline:
     """The model of a stage, with the weights it tested, in evaluation mode.
 
     Args:
@@ -88,21 +108,22 @@ def module_of(
         CheckpointError: The weights are missing, damaged, of another network, or hold more than tensors.
     """
     path = weights_of(stage)
-    module = build.module(stage.cfg, own)
-    if module is None:
+    pipeline = build.pipeline(stage.cfg, own)
+    if pipeline is None:
         raise ConfigError(f"{run.root} is a run of model=baselines, which has no network. Give a trained model's.")
     if not path.is_file():
         raise CheckpointError(
             f"{stage.folder.root} has no weights in checkpoints/: it has not finished an epoch. Continue it with "
             f"python -m saltext.run resume={run.root}, or give the folder of another run."
         )
-    load_weights(module.network, path)
-    module.eval()
+    load_weights(pipeline.network, path)
+    pipeline.network.eval()
     try:
-        module.to(_device(device))
+        for part in (pipeline.network, pipeline.normalize):
+            part.to(_device(device))
     except (RuntimeError, AssertionError) as error:  # torch built without it asserts
         raise ConfigError(f"device={device} cannot be used here: {str(error).splitlines()[0]}") from error
-    return module
+    return pipeline
 
 
 def shipped_run() -> RunFolder:

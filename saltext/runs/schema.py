@@ -15,7 +15,7 @@ from string import Formatter
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -313,8 +313,12 @@ def problems(cfg: DictConfig) -> dict[str, str]:
     found: dict[str, str] = {}
     for key, text in (*_of_node(cfg, "", cfg), *_missing(cfg)):
         found.setdefault(key, text)
-    for key, text in _together(cfg, found):
-        found.setdefault(key, text)
+    try:
+        for key, text in _together(cfg, found):
+            found.setdefault(key, text)
+    except OmegaConfBaseException:  # a value that refers to nothing has been named
+        if not found:
+            raise
     # What a wrong group would hold is not wrong besides.
     return {key: text for key, text in found.items() if not any(key.startswith(f"{other}.") for other in found)}
 
@@ -615,8 +619,9 @@ def _monitored(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     """Values that choose an epoch are logged, and better the way they are taken to be."""
     own = cfg.evaluation
     logged = ["train/loss", *(f"{own.choose_on}/{metric}" for metric in own.validation_metrics)]
-    tasks = OmegaConf.select(cfg, "data.tasks") or ()
-    of_tasks = [f"{value}_{task}" for value in logged[1:] for task in ([tasks] if isinstance(tasks, str) else tasks)]
+    tasks = OmegaConf.select(cfg, "data.tasks")
+    named = [tasks] if isinstance(tasks, str) else tasks if isinstance(tasks, ListConfig) else []
+    of_tasks = [f"{value}_{task}" for value in logged[1:] for task in named]
     if own.monitor not in (*logged, *of_tasks):
         yield (
             _origin(cfg, "evaluation.monitor"),

@@ -106,7 +106,7 @@ def _finish(complete: bool) -> bool:
 
         with not_essential(f"the tables of the study {cfg.name}"):
             study.write(cfg.name, [job.folder for job in found], folder)
-    if not found:
+    if complete and not found:
         print(f"error: no job of the sweep was begun in {folder}", file=sys.stderr)
     return bool(found) and all(status(job.folder) == "finished" for job in found)
 
@@ -230,7 +230,8 @@ def _spread(scores: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
 
 def _failures(found: Sequence[Job]) -> list[str]:
     return [
-        f"Job {job.number} failed ({' '.join(overrides)}): {failure(job.folder)}; see {job.folder.log}"
+        f"Job {job.number} failed ({' '.join(overrides)}): {failure(job.folder)}"
+        + (f"; see {job.folder.log}" if job.folder.log.is_file() else "")
         for job, overrides in zip(found, _varied(found), strict=True)
         if status(job.folder) == "failed"
     ]
@@ -258,6 +259,8 @@ def _random(found: Sequence[Job]) -> list[str]:
     """Warnings of the jobs' configurations, each with its jobs."""
     jobs_of: dict[str, list[str]] = {}
     for job in found:
+        if not job.folder.config.is_file():  # ended before it began
+            continue
         try:
             cfg = record(job.folder, ("checkpoint", "model"))
         except SaltextError as error:

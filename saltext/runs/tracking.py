@@ -17,17 +17,16 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from saltext import storage
 from saltext.console import is_first
-from saltext.data import Split
+from saltext.data.splits import Split
 from saltext.errors import ConfigError
 from saltext.evaluation.protocols import STANDARD
 from saltext.metrics import METRICS
 from saltext.reporting.compare import Difference
-from saltext.reporting.scores import means, of_protocol
+from saltext.reporting.scores import RunScores, means, of_protocol, read_run_scores
 from saltext.reporting.text_effect import text_effects
 from saltext.runs.folder import RunFolder
 from saltext.runs.monitored import monitored
 from saltext.runs.provenance import describe
-from saltext.runs.scoring import RunScores, read_run_scores
 from saltext.runs.trust import mapping, read_text
 from saltext.training.loggers import direction, epoch_name
 
@@ -113,7 +112,8 @@ def _arguments(cfg: DictConfig, folder: RunFolder) -> dict[str, Any]:
     settings.pop("_target_")
     origin = _composition(folder)
     choices = origin.get("choices", {})
-    tags = [choices.get("preset"), choices.get("model"), cfg.model.name, *(cfg.data.tasks or ()), *settings["tags"]]
+    tasks = [cfg.data.tasks] if isinstance(cfg.data.tasks, str) else cfg.data.tasks or ()
+    tags = [choices.get("preset"), choices.get("model"), cfg.model.name, *tasks, *settings["tags"]]
     return settings | {
         "name": folder.root.absolute().name,
         "job_type": "train" if "_target_" in cfg.model else "score",

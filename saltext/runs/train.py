@@ -16,22 +16,23 @@ from torch import nn
 
 from saltext import storage
 from saltext.console import is_first, logged_to, not_essential, quiet_libraries
-from saltext.data import SaliencyDataModule, Split
+from saltext.data.datamodule import SaliencyDataModule
 from saltext.data.loading import lost_workers_said
+from saltext.data.splits import Split
 from saltext.errors import CheckpointError, DamagedFileError, DataError, FullDiskError
 from saltext.models.checkpoints import load_weights
 from saltext.models.feature_cache import FeatureCache
 from saltext.models.freezing import freeze_table
 from saltext.models.network import SaliencyNetwork
 from saltext.models.transalnet import TranSalNet
-from saltext.reporting import freeze, run_report, tables
+from saltext.reporting import freeze, origin, run_report, tables
 from saltext.reporting.conclusion import conclusion
-from saltext.reporting.scores import means, of_protocol
-from saltext.runs import build, provenance
+from saltext.reporting.scores import RunScores, combined, means, of_protocol, read_run_scores, write_run_scores
+from saltext.runs import build, build_training, provenance
 from saltext.runs.environment import IN_SWEEP
 from saltext.runs.folder import RunFolder
 from saltext.runs.process_state import restored
-from saltext.runs.scoring import RunScores, combined, read_run_scores, score_test, write_run_scores
+from saltext.runs.scoring import score_test
 from saltext.runs.stages import Stage, stages
 from saltext.runs.tracking import tracked
 from saltext.runs.trust import started
@@ -68,13 +69,12 @@ def _train(stage: Stage, module: SupervisedModule, data: SaliencyDataModule, own
             _say_what_trains(module, data)
         if isinstance(module.network, SaliencyNetwork):
             module.network.complete()
-        trainer = build.trainer(stage.cfg, folder, validates=bool(data.split.parts[data.choose_on]), own=own)
+        trainer = build_training.trainer(stage.cfg, folder, validates=bool(data.split.parts[data.choose_on]), own=own)
         with out_of_memory_in_words(trainer):
             trainer.fit(module, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
         if is_first():
+            folder.previous.unlink(missing_ok=True)  # last.ckpt is written no more; before a resume leaves this out
             _record_stage(stage, data, time.monotonic() - start)
-    if is_first():
-        folder.previous.unlink(missing_ok=True)  # last.ckpt is written no more
     _load_trained(module, folder)
 
 
@@ -141,8 +141,8 @@ def run_stage(stage: Stage, run: RunFolder, own: Collection[str] = ()) -> RunSco
     if stage.name:
         _log.info("stage %s: %s", stage.name, ", ".join(cfg.data.tasks or ["all tasks"]))
     L.seed_everything(cfg.seed, workers=True, verbose=False)
-    module = build.module(cfg, own)
-    data = build.datamodule(cfg, own)
+    module = build_training.module(cfg, own)
+    data = build_training.datamodule(cfg, own)
     data.prepare_data()
     data.setup()
     _record_split(run, data)
@@ -182,14 +182,13 @@ def train_and_test(cfg: DictConfig, folder: RunFolder, own: Collection[str] = ()
     if is_first():
         provenance.write(folder.provenance)
     build.check_evaluation(cfg)
-    data = build.datamodule(cfg, own)
+    data = build_training.datamodule(cfg, own)
     build.check_conditions(cfg, data.conditions)
     schedule = stages(cfg, folder, data.conditions)
     if is_first():
-        _log.info(
-            "%s: %s on %s, into %s", cfg.label, "the baselines" if "_target_" not in cfg.model else
-            f"{' and '.join(str(stage.cfg.trainer.max_epochs) for stage in schedule)} epochs", data.root, folder.root,
-        )  # fmt: skip
+        epochs = [str(stage.cfg.trainer.max_epochs) for stage in schedule]
+        what = f"{' and '.join(epochs)} epoch{'s' * (epochs != ['1'])}" if "_target_" in cfg.model else "the baselines"
+        _log.info("%s: %s on %s, into %s", cfg.label, what, data.root, folder.root)
     scores = combined([found for stage in schedule if (found := run_stage(stage, folder, own)) is not None])
     if not is_first():
         return
@@ -199,7 +198,7 @@ def train_and_test(cfg: DictConfig, folder: RunFolder, own: Collection[str] = ()
     seconds = round(time.monotonic() - start)
     storage.write_json(folder.result, _result(cfg, scores, seconds), durable=True)
     with not_essential("the tables"):
-        how = run_report.circumstances(Split.load(folder.split), cfg.data.choose_on)
+        how = origin.circumstances(Split.load(folder.split), cfg.data.choose_on)
         written = run_report.write_tables(folder, scores, how, data.published)
         if IN_SWEEP not in os.environ:  # which shows one table of all its jobs
             tables.show(written[0])

@@ -159,8 +159,8 @@ class AdversarialModule(SupervisedModule):
     def training_step(self, batch: Mapping[str, Any], batch_index: int) -> None:  # type: ignore[override]
         """Step of both players, at ``map_size``."""
         density = batch["density"]
-        images = self.images(batch)
-        logits = _resized(at_least_float32(self.logits(images, batch)), like=density)
+        images = self.pipeline.images(batch)
+        logits = _resized(at_least_float32(self.pipeline.logits(images, batch)), like=density)
         group = self._group(batch_index)
         judged = self.current_epoch >= self._warm_start
         values = self._discriminate(images, density, logits.detach().sigmoid(), group) if judged else {}

@@ -1,28 +1,15 @@
-"""A device whose memory does not hold a batch, said in words."""
+"""Training that does not fit into a device's memory, said in words."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.pytorch.callbacks import Callback
 
-from saltext.errors import SaltextError
+from saltext.models.out_of_memory import OutOfMemoryError, is_out_of_memory
 
-# MPS, cuDNN, cuBLAS and the CPU's allocator have no class of their own for it.
-_SIGNS = ("out of memory", "STATUS_ALLOC_FAILED", "can't allocate memory")
 _EVALUATION = "Set a smaller data.eval_batch_size, or trainer.precision=bf16-mixed."
-
-
-class OutOfMemoryError(SaltextError):
-    """A batch does not fit into the memory of the device."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that a device, or the machine, has no memory left."""
-    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or (isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS))
 
 
 class _LastBatch(Callback):

@@ -9,12 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saltext.data import mirror_text
 from saltext.data.splits import Part
 from saltext.errors import SaltextError
-from saltext.models.feature_cache import addressed
-from saltext.models.network import SaliencyNetwork
-from saltext.models.normalize import Deferred
+from saltext.models.pipeline import Pipeline
 from saltext.training.scored import ScoredModule
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter] | Iterable[dict[str, Any]]], torch.optim.Optimizer]
@@ -28,16 +25,6 @@ def make_scheduler(
     known = {"total_steps": total_steps, "max_lr": [group["lr"] for group in optimizer.param_groups]}
     wanted = set(inspect.signature(factory).parameters) - set(getattr(factory, "keywords", {}))
     return factory(optimizer, **{name: value for name, value in known.items() if name in wanted})
-
-
-def _checked_prompt(prompt: str) -> str:
-    try:
-        prompt.format(text="", condition="")
-    except (KeyError, IndexError, ValueError) as error:
-        raise ValueError(
-            f"prompt may name {{text}} and {{condition}} only, got {prompt!r}. Write a literal brace twice."
-        ) from error
-    return prompt
 
 
 class DivergedError(SaltextError):
@@ -96,60 +83,17 @@ class SupervisedModule(ScoredModule):
         self._part_rates = dict(part_rates or {})
         self._parts()
         self._unwatched: list[tuple[int, dict[str, Tensor]]] = []
-        self._prompt = _checked_prompt(prompt)
-        self.reads_text = bool(getattr(network, "reads_text", False))
-        self.conditions = tuple(getattr(network, "conditions", ()))
-        in_prompt = self.reads_text and prompt.format(text="", condition="x") != prompt.format(text="", condition="")
-        self.reads_condition = in_prompt or bool(self.conditions)
-        self._mirror = mirror
+        self.pipeline = Pipeline(network, normalize, prompt, mirror)
+        self.reads_text = self.pipeline.reads_text
+        self.reads_condition = self.pipeline.reads_condition
 
     def saliency(self, batch: Mapping[str, Any]) -> Tensor:
         """The network's maps, float32 whatever its precision."""
-        logits = self.logits(self.images(batch), batch).float()
-        maps: Tensor = self.network.maps(logits) if isinstance(self.network, SaliencyNetwork) else logits.sigmoid()
-        return maps
-
-    def images(self, batch: Mapping[str, Any]) -> Tensor:
-        """A batch's images, normalised.
-
-        On a CPU, where that costs a tenth of a step, not before they are looked at, if features may be known without.
-        """
-        pixels: Tensor = batch["image"]
-        known = getattr(self.network, "feature_cache", None) is not None and all(batch.get("image_key") or [None])
-        images: Tensor = (
-            Deferred(self.normalize, pixels) if known and pixels.device.type == "cpu" else self.normalize(pixels)
-        )
-        return images
-
-    def logits(self, images: Tensor, batch: Mapping[str, Any]) -> Tensor:
-        """What the network makes of a batch, whose features it may know from before.
-
-        Args:
-            images: The batch's, normalised.
-            batch: Texts and tasks, and what stands for the pixels of ``images``: ``image_key``, if it is there.
-        """
-        told = (batch["task"],) if self.conditions else ()
-        cache = getattr(self.network, "feature_cache", None)
-        with addressed(cache, images, batch.get("image_key"), self.normalize):
-            logits: Tensor = self.network(images, self.read(batch), *told)
-        return logits
+        return self.pipeline.saliency(batch)
 
     def predict_saliency(self, batch: Mapping[str, Any]) -> Tensor:
         """Maps to score: with ``mirror``, the mean of the prediction and that for the mirrored image and text."""
-        saliency = self.saliency(batch)
-        if not self._mirror:
-            return saliency
-        texts = [mirror_text(text) for text in batch["text"]]
-        flipped = {**batch, "image": batch["image"].flip(-1), "text": texts}
-        if "image_key" in batch:
-            flipped["image_key"] = [key and key.flipped() for key in batch["image_key"]]
-        other = self.saliency(flipped)
-        return (saliency + other.flip(-1)) / 2
-
-    def read(self, batch: Mapping[str, Any]) -> list[str]:
-        """What the network reads for each pair of a batch."""
-        pairs = zip(batch["text"], batch["task"], strict=True)
-        return [self._prompt.format(text=text, condition=task.replace("_", " ")) for text, task in pairs]
+        return self.pipeline.predict(batch)
 
     def training_step(self, batch: Mapping[str, Any], batch_index: int) -> Tensor:
         """The loss of a batch, at ``map_size``."""

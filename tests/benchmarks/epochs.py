@@ -36,10 +36,10 @@ def measure(folder: Path, epochs: int, steps: int, batches: int, overrides: list
     from omegaconf import OmegaConf, open_dict
 
     try:
-        from saltext.runs import build
+        from saltext.runs import build_training
         from saltext.runs.folder import RunFolder
     except ImportError:  # a checkout of an earlier layout
-        build, RunFolder = import_module("saltext.build"), import_module("saltext.run_folder").RunFolder
+        build_training, RunFolder = import_module("saltext.build"), import_module("saltext.run_folder").RunFolder
 
     # Not by a function of the suite: the other checkout may have none of its name.
     with initialize_config_dir(str(Path(os.environ["PYTHONPATH"]).absolute() / "conf"), version_base="1.3"):
@@ -51,7 +51,7 @@ def measure(folder: Path, epochs: int, steps: int, batches: int, overrides: list
         cfg.trainer.update({"limit_train_batches": steps or 1.0, "limit_val_batches": batches or 1.0})
         cfg.callbacks = {}
     L.seed_everything(cfg.seed, workers=True, verbose=False)
-    module, data = build.module(cfg), build.datamodule(cfg)
+    module, data = build_training.module(cfg), build_training.datamodule(cfg)
     data.prepare_data()
     data.setup()
     if module is None:
@@ -65,7 +65,7 @@ def measure(folder: Path, epochs: int, steps: int, batches: int, overrides: list
             clock, processor = self.start
             print(json.dumps([time.perf_counter() - clock, _processor() - processor]), flush=True)
 
-    trainer = build.trainer(cfg, RunFolder(folder), validates=True)
+    trainer = build_training.trainer(cfg, RunFolder(folder), validates=True)
     trainer.callbacks.append(Clock())  # type: ignore[attr-defined]
     trainer.fit(module, datamodule=data)
     digest = hashlib.sha256()

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
-from saltext.data import Split, SyntheticDataModule
+from saltext.data.datamodule import SyntheticDataModule
+from saltext.data.splits import Split
 from saltext.reporting.collect import collect
 from saltext.reporting.scores import read_scores
 from saltext.runs.folder import RunFolder

@@ -7,7 +7,10 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from saltext.data import CacheSettings, Pair, generate, read_index
+from saltext.data.cache import CacheSettings
+from saltext.data.pairs import Pair
+from saltext.data.sjtu_tis import read_index
+from saltext.data.synthetic import generate
 
 WORKBOOK = "text最终版本.xlsx"
 

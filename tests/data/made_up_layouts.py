@@ -11,9 +11,9 @@ import torch
 import yaml
 from PIL import Image
 
-from saltext.data import generate, read_index
 from saltext.data.density import density_from_points
-from saltext.data.synthetic import generated_sigma
+from saltext.data.sjtu_tis import read_index
+from saltext.data.synthetic import generate, generated_sigma
 from tests.data.test_files import write_mat
 
 LONGER_SIDE = 160

@@ -10,8 +10,10 @@ from lightning.pytorch import LightningModule, Trainer
 from PIL import Image
 from torch import Tensor, nn
 
-from saltext.data import Augment, Batch, SaliencyDataModule, Split, SyntheticDataModule
-from saltext.data.splits import eighty_twenty
+from saltext.data.datamodule import SaliencyDataModule, SyntheticDataModule
+from saltext.data.dataset import Batch
+from saltext.data.splits import Split, eighty_twenty
+from saltext.data.transforms import Augment
 from saltext.errors import ConfigError, DataError
 
 Make = Callable[..., SaliencyDataModule]

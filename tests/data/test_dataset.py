@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from saltext.data import SJTUTIS, Augment, CacheSettings, DecodedCache, Pair, collate, open_cache
-from saltext.data.transforms import View
+from saltext.data.cache import CacheSettings, DecodedCache, open_cache
+from saltext.data.dataset import SJTUTIS, collate
+from saltext.data.pairs import Pair
+from saltext.data.transforms import Augment, View
 
 
 @pytest.fixture

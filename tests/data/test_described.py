@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saltext.data import CacheSettings, Found, Pair, Points, open_cache, read_index
+from saltext.data.cache import CacheSettings, open_cache
 from saltext.data.described import find_described
 from saltext.data.description import read_description
+from saltext.data.pairs import Found, Pair, Points
+from saltext.data.sjtu_tis import read_index
 from saltext.errors import DataError
 from tests.data.made_up_layouts import SIGMA, own_copy, random_points, write_description, write_table
 

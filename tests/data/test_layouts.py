@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from saltext.data import Found, LayoutDataModule, OwnDataModule, Pair, Points, SaliconDataModule
+from saltext.data.layouts import LayoutDataModule, OwnDataModule, SaliconDataModule
+from saltext.data.pairs import Found, Pair, Points
 from saltext.data.truth import Truth
 from saltext.errors import ConfigError, DataError
 from saltext.models.baselines import BASELINES

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from saltext.data import SyntheticDataModule, loading
+from saltext.data import loading
+from saltext.data.datamodule import SyntheticDataModule
 from saltext.data.loading import PatientLoader, batch_bytes, free_shared_memory, lost_workers_said, workers_that_fit
 from saltext.data.transforms import single_threaded_worker
 from saltext.errors import DataError

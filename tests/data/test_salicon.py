@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saltext.data import CacheSettings, open_cache
+from saltext.data.cache import CacheSettings, open_cache
 from saltext.data.salicon import find_salicon
 from saltext.errors import DataError
 from saltext.evaluation.folders import open_data

@@ -1,11 +1,14 @@
 import random
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import openpyxl
 import pytest
+from openpyxl.chart import BarChart
 from PIL import Image
 
 from saltext.data.pairs import Pair
@@ -105,6 +108,53 @@ def test_a_workbook_that_cannot_be_read_is_told_apart_from_a_missing_one(copied_
     (copied_root / WORKBOOK).write_bytes(b"not a workbook")
     with pytest.raises(DataError, match="cannot be read"):
         read_index(copied_root)
+
+
+@pytest.mark.parametrize(
+    "part", ["[Content_Types].xml", "xl/workbook.xml", "xl/worksheets/sheet1.xml", "xl/worksheets/sheet2.xml"]
+)
+@pytest.mark.parametrize("cut", [b"", b"<worksheet><sheetData><row"], ids=["empty", "cut"])
+def test_a_workbook_with_broken_xml_is_named_in_a_line(copied_root: Path, part: str, cut: bytes) -> None:
+    parts = _unpacked(copied_root / WORKBOOK)
+    assert part in parts
+    _pack(copied_root / WORKBOOK, parts | {part: cut})
+    with pytest.raises(DataError) as caught:
+        read_index(copied_root)
+    assert re.search(rf"{WORKBOOK}.* cannot be read|cannot be read as a workbook.*{WORKBOOK}", str(caught.value))
+    assert not [line for line in str(caught.value).splitlines() if "Traceback" in line or len(line) > 1000]
+
+
+def test_a_chart_in_place_of_a_sheet_of_cells_is_not_the_sheet(copied_root: Path, edit_workbook: Edit) -> None:
+    def change(book: openpyxl.Workbook) -> None:
+        del book["整体"]
+        book.create_chartsheet("整体").add_chart(BarChart())
+
+    edit_workbook(change)
+    with pytest.raises(DataError, match=rf"{WORKBOOK} has the sheets 部分-实验设置[.)]") as caught:
+        read_index(copied_root)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_workbook_that_unpacks_to_more_than_its_bound_is_not_unpacked(
+    copied_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _pack(copied_root / WORKBOOK, _unpacked(copied_root / WORKBOOK) | {"xl/media/image1.png": bytes(100 * 2**20)})
+    assert (copied_root / WORKBOOK).stat().st_size < 2**20
+    monkeypatch.setattr(openpyxl, "load_workbook", lambda *_, **__: pytest.fail("it was unpacked"))
+    with pytest.raises(DataError, match=rf"{WORKBOOK} cannot be read: .*more than 64 MiB") as caught:
+        read_index(copied_root)
+    assert "\n" not in str(caught.value)
+
+
+def _unpacked(workbook: Path) -> dict[str, bytes]:
+    with ZipFile(workbook) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def _pack(workbook: Path, parts: dict[str, bytes]) -> None:
+    with ZipFile(workbook, "w", ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
 
 
 def test_two_workbooks_of_texts_are_refused(copied_root: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from saltext.data import SyntheticDataModule
+from saltext.data.datamodule import SyntheticDataModule
 from saltext.data.density import density_from_points
 from saltext.data.truth import Truth, fitted_blur
 from saltext.metrics import FixationPool

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from saltext.data import SyntheticDataModule
+from saltext.data.datamodule import SyntheticDataModule
 from saltext.demo import examples
 from saltext.errors import DataError
 from saltext.prediction.texts import Reading

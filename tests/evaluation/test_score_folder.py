@@ -12,8 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from saltext.data import SyntheticDataModule, read_index
+from saltext.data.datamodule import SyntheticDataModule
 from saltext.data.density import density_from_points
+from saltext.data.sjtu_tis import read_index
 from saltext.errors import ConfigError, DataError
 from saltext.evaluation import score_folder as module
 from saltext.evaluation.folders import open_data

@@ -5,10 +5,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from saltext.data import Pair
+from saltext.data.pairs import Pair
 from saltext.evaluation.groups import Batch, Group
+from saltext.evaluation.predictor import Maps, Predictor
 from saltext.evaluation.protocols import PAPERS, standard
-from saltext.evaluation.scoreboard import BaselinePredictor, Maps, Predictor, Scoreboard
+from saltext.evaluation.scoreboard import BaselinePredictor, Scoreboard
 from saltext.metrics import Fixations
 from saltext.models.baselines import Baseline
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from saltext.data import Pair
+from saltext.data.pairs import Pair
 from saltext.evaluation.text_variants import TextVariant, text_variants
 
 

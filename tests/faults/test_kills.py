@@ -25,7 +25,7 @@ TINY = (
     "preset=smoke", "data.batch_size=4", "data.image_size=[32,32]", "data.map_size=[8,8]", "data.images=12",
     "data.tasks=[salient,non_salient]", f"trainer.max_epochs={EPOCHS}", "data.val_fraction=0.3",
     "evaluation.pictures=1", "evaluation.baselines=[uniform]", "evaluation.paper=null",
-    "evaluation.test_metrics=[cc,nss]",
+    "evaluation.test_metrics=[cc,nss]", "model.freeze.encoder=1.0",
 )  # fmt: skip
 STAGED = (
     *TINY,
@@ -71,10 +71,11 @@ def _places() -> list[Kill]:
         *(("single", "metrics.csv", number, moment) for number in (1, 2, 4) for moment in MOMENTS),
         *(("single", name, 1, moment) for name in ("provenance.json", "split.json", "stage.json", "result.json")
           for moment in MOMENTS),
-        *(("single", name, 1, "half") for name in ("pairs.png", "table.md", "curves.csv", "curves.png")),
+        *(("single", name, 1, moment) for name in ("pairs.png", "table.md", "curves.csv", "curves.png")
+          for moment in ("half", "written")),
         *(("single", "cache:", number, "open") for number in (1, 2, 3, 5, 8, 12)),
         *(("single", "cache:building", number, "open") for number in (1, 2, 4, 6, 9)),
-        *(("single", "cache:feature", number, "open") for number in (1, 2, 3, 4, 5)),
+        *(("single", "cache:feature", number, "open") for number in (1, 2)),
         *(("staged", "last.ckpt", number, moment) for number in (2, 4) for moment in (*MOMENTS, "between")),
         *(("staged", name, number, moment) for name in ("stage.json", "scores.csv", "text_effect.csv")
           for number in (1, 2) for moment in MOMENTS),
@@ -95,8 +96,19 @@ SHORT = [
 ]
 
 
+# Of sixty faults, at least five interrupt each of these kinds of write by SIGKILL.
+KINDS = {
+    "checkpoints": ("last.ckpt", "best.ckpt"),
+    "score tables": ("scores.csv", "text_effect.csv", "rows.json"),
+    "the log": ("metrics.csv",),
+    "records": ("provenance.json", "split.json", "stage.json", "result.json"),
+    "what is looked at": ("pairs.png", "table.md", "curves.csv", "curves.png"),
+    "caches": ("cache:", "cache:building", "cache:feature"),
+}
+
+
 def _chosen(count: int) -> list[Kill]:
-    """That many faults: places in a fixed random order, and one of six at a random time."""
+    """That many faults: one of six at a random time, one of eight a full disk, the others kills, the kinds in turn."""
     dice = random.Random(0)
     places = _places()
     dice.shuffle(places)
@@ -104,7 +116,19 @@ def _chosen(count: int) -> list[Kill]:
         Kill(dice.choice(("single", "staged")), "time", dice.randrange(1000), "", dice.choice(("plain", "tmpdir")))
         for _ in range(count // 6)
     ]
-    return [*places, *places][: count - len(at_random)] + at_random
+    full = [kill for kill in places if kill.condition == "full"][: count // 8]
+    kills = [[kill for kill in places if kill.kind in kinds and kill.condition != "full"] for kinds in KINDS.values()]
+    in_turn = [of_kind[turn % len(of_kind)] for turn in range(count) for of_kind in kills]
+    return [*in_turn[: count - len(at_random) - len(full)], *full, *at_random]
+
+
+def test_sixty_faults_have_five_kills_inside_each_kind_of_write_and_every_condition() -> None:
+    chosen = _chosen(60)
+    assert len(chosen) == 60
+    for kinds in KINDS.values():
+        assert sum(kill.kind in kinds and kill.condition != "full" for kill in chosen) >= 5
+    assert {kill.condition for kill in chosen} == {"plain", "tmpdir", "full"}
+    assert {kill.kind for kill in _places()} == {kind for kinds in KINDS.values() for kind in kinds}
 
 
 class Zygote:
@@ -194,8 +218,8 @@ class Faults:
         else:
             outcome = "ended in words"
             assert ended["status"] == 2, said
-            assert "error: the disk is full: No space left on device" in said
-            assert "resume=" in said
+            assert "No space left on device" in said
+            assert "resume=" in said or "Make room" in said
             assert "Traceback" not in said, said
         again = self.zygote.run(folder, tmpdir=tmpdir)
         said = self.said(folder)
@@ -233,7 +257,7 @@ def faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faults]:
 @pytest.mark.slow
 @pytest.mark.parametrize("kill", SHORT, ids=str)
 def test_a_run_goes_on_to_the_same_end_whatever_write_was_interrupted(faults: Faults, kill: Kill) -> None:
-    faults.check(kill)
+    assert faults.check(kill) == ("ended in words" if kill.condition == "full" else "killed")
 
 
 @pytest.mark.slow
@@ -258,9 +282,9 @@ def test_a_disk_that_is_really_full_is_said_in_words_and_loses_nothing(tmp_path:
     try:
         small = tmp_path / "small"
         small.mkdir()
-        zygote.ask("mount", at=str(small), size="400m", again=False)
+        zygote.ask("mount", at=str(small), size="100m", again=False)
         faults = Faults(zygote, small, single=TINY)
-        for free in (1, 40, 120):  # MB; a last.ckpt has 62
+        for free in (1, 5, 9):  # MB; a last.ckpt has 4.5, a best.ckpt 2.5
             folder = small / f"free-{free}"
             reference = faults.references["single"]
             zygote.ask("prepare", folder=str(folder), overrides=reference.overrides)

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from saltext.data import CacheSettings
+from saltext.data.cache import CacheSettings
 from saltext.models.feature_cache import FeatureCache
 from saltext.prediction.model import Model
 from saltext.prediction.photos import Photo, open_photo
@@ -16,7 +16,7 @@ TEXTS = ("a circle", "", "the star on the left", "a circle")
 
 
 def model(cache: FeatureCache | None) -> Model:
-    return Model(module("grounded_gaze", cache).eval(), CacheSettings((64, 96), (16, 24)), "a test")
+    return Model(module("grounded_gaze", cache).eval().pipeline, CacheSettings((64, 96), (16, 24)), "a test")
 
 
 def photo(seed: int) -> Photo:

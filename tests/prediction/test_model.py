@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import saltext
-from saltext.data import collate
+from saltext.data.dataset import collate
 from saltext.errors import CheckpointError, ConfigError, DataError
 from saltext.evaluation.groups import native_groups
 from saltext.evaluation.model_predictor import ModelPredictor
@@ -19,9 +19,9 @@ from saltext.models.checkpoints import load_weights
 from saltext.prediction.model import Model
 from saltext.prediction.photos import open_photo
 from saltext.prediction.texts import Reading
-from saltext.runs import build
-from saltext.runs.evaluate import configuration
+from saltext.runs import build_training
 from saltext.runs.folder import RunFolder
+from saltext.runs.saved import configuration
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +54,7 @@ def test_a_prediction_is_the_map_the_run_is_scored_with(
     run = changed(smoke_run, tmp_path / "run", data={"resize": resize}, evaluation={"mirror": mirror})
     root = OmegaConf.load(smoke_run.config).data.root  # of a copy, paths are not followed
     cfg = configuration(run, OmegaConf.create({"cache_features": False, "data": {"root": root}})).cfg
-    module, data = build.module(cfg), build.datamodule(cfg)
+    module, data = build_training.module(cfg), build_training.datamodule(cfg)
     assert module is not None
     load_weights(module.network, run.chosen)
     module.eval()
@@ -103,7 +103,7 @@ def test_the_text_changes_the_map(model: Model, photo: Path) -> None:
 
 def test_an_image_is_encoded_once_whatever_the_texts(smoke_run: RunFolder, photo: Path) -> None:
     model = saltext.load(smoke_run.root, device="cpu")
-    encoder = model._module.network.get_submodule("encoder")
+    encoder = model._pipeline.network.get_submodule("encoder")
     seen: list[int] = []
     encoder.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
     alone = [saltext.load(smoke_run.root, device="cpu").predict(photo, text) for text in ("a lamp", "the dog")]
@@ -181,13 +181,13 @@ def test_a_prompt_with_the_condition_is_told_the_task(smoke_run: RunFolder, tmp_
 def test_a_model_without_text_says_so_once(
     model: Model, smoke_run: RunFolder, photo: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    deaf = Model(model._module, model._settings, "deaf")
-    deaf._module.reads_text = False
+    deaf = Model(model._pipeline, model._settings, "deaf")
+    deaf._pipeline.reads_text = False
     try:
         for text in ("", "a", "b"):
             deaf.predict(photo, text)
     finally:
-        deaf._module.reads_text = True
+        deaf._pipeline.reads_text = True
     assert caplog.messages == ["deaf reads no text: every text gives the same map"]
 
 

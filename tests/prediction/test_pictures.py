@@ -15,6 +15,7 @@ from saltext.prediction.pictures import (
     reduced,
     small,
 )
+from tests.drawn import images, overlaps, written_figure
 
 
 def density(height: int, width: int, column: int) -> np.ndarray:
@@ -112,6 +113,19 @@ def test_any_text_can_stand_above_a_map(tmp_path: Path, text: str) -> None:
     draw_panel(pixels, [TextMap(text, density(30, 40, 1)), TextMap("b", density(30, 40, 2))], tmp_path / "panel.png")
     with Image.open(tmp_path / "panel.png") as panel:
         assert panel.height < 800
+
+
+@pytest.mark.parametrize("text", ["what lies beside it " * 100, "x" * 2000], ids=["words", "one word"])
+@pytest.mark.parametrize("others", [1, 4])
+def test_a_long_text_above_a_map_covers_no_picture(tmp_path: Path, text: str, others: int) -> None:
+    pixels = np.full((30, 40, 3), 128, np.uint8)
+    figures = []
+    for shown in (text, "a lamp"):
+        readings = [TextMap(shown, density(30, 40, place), "non_salient") for place in range(others + 1)]
+        figures.append(written_figure(lambda of=readings: draw_panel(pixels, of, tmp_path / "x.png")))  # type: ignore[misc]
+    assert [overlaps(figure) for figure in figures] == [[], []]
+    smallest = [min(place.width for place in images(figure)) for figure in figures]
+    assert smallest[0] > 0.5 * smallest[1]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 900), (900, 1)])

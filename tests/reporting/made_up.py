@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from saltext.data import Split
+from saltext.data.splits import Split
 from saltext.reporting.study_cells import Job
 from saltext.reporting.study_expected import Line, Study, Tolerance
 from saltext.reporting.study_scores import pooled

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from saltext.data import Split
+from saltext.data.splits import Split
 from saltext.errors import ConfigError
 from saltext.reporting import predicted
 from saltext.reporting.report import Request, write

@@ -6,14 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor
 
-from saltext.data import Pair, SyntheticDataModule
+from saltext.data.datamodule import SyntheticDataModule
+from saltext.data.pairs import Pair
 from saltext.reporting import run_report
 from saltext.reporting.pictures import Swap
-from saltext.reporting.run_report import chosen_pairs, write_swap_picture, write_tables
+from saltext.reporting.run_report import chosen_pairs, write_picture, write_swap_picture, write_tables
+from saltext.reporting.scores import RunScores
 from saltext.runs.folder import RunFolder
-from saltext.runs.scoring import RunScores
 from saltext.training import ScoredModule
 from tests.reporting.test_curves import log
 
@@ -102,6 +104,13 @@ def test_each_prediction_is_under_its_own_text_and_beside_its_own_truth(
             assert reading.prediction.mean() == pytest.approx(ramp.mean(), rel=0.05)
             truth = data.cache.native_density(numbers[image_id, task]) / 255
             np.testing.assert_allclose(reading.truth, truth, atol=1e-6)
+
+
+def test_no_picture_is_drawn_where_none_is_asked_for(data: SyntheticDataModule, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    cfg = OmegaConf.create({"label": "ours", "evaluation": {"pictures": 0}})
+    write_picture(cfg, folder, Reader(), data, scores(data).pairs)
+    assert not folder.picture.exists()
 
 
 def test_without_exchanged_texts_or_without_cc_there_is_no_such_picture(

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from saltext.data import Split
+from saltext.data.splits import Split
 from saltext.reporting.page import Block, Grid, Paragraph
 from saltext.reporting.score_sections import beside_baselines, beside_each_other, results, side_by_side, worth_of_text
 from saltext.reporting.shown_run import ShownRun, read_run

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from saltext.errors import ConfigError
 from saltext.models.transalnet import TranSalNet
-from saltext.runs import build
+from saltext.runs import build, build_training
 from saltext.runs.composition import config_folder
 from saltext.runs.folder import RunFolder
 
@@ -27,12 +27,12 @@ def test_the_network_is_the_one_that_was_chosen() -> None:
 
 
 def test_images_are_normalised_as_the_encoder_s_weights_expect() -> None:
-    module = build.module(smoke())
+    module = build_training.module(smoke())
     assert module.normalize.mean.flatten().tolist() == pytest.approx(module.network.mean)
 
 
 def test_a_normalisation_of_one_s_own_wins() -> None:
-    module = build.module(smoke("normalize=unit"))
+    module = build_training.module(smoke("normalize=unit"))
     assert module.normalize(torch.full((1, 3, 2, 2), 255, dtype=torch.uint8)).max() == 1
 
 
@@ -48,7 +48,7 @@ def test_a_normalisation_of_one_s_own_wins() -> None:
 def test_a_value_that_a_part_refuses_is_a_mistake_of_the_configuration(override: str, said: str) -> None:
     extra = ["model.channels=[1]"] if "decoder" in override else []
     with pytest.raises(ConfigError, match=said):
-        build.module(smoke(override, *extra))
+        build_training.module(smoke(override, *extra))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_task_that_the_network_has_no_word_for_is_refused_at_once() -> None:
 
 
 def test_baselines_alone_need_no_network() -> None:
-    assert build.module(smoke("model=baselines")) is None
+    assert build_training.module(smoke("model=baselines")) is None
 
 
 def test_the_published_protocol_chooses_the_epoch_on_test_pairs_of_the_papers_split() -> None:
@@ -83,7 +83,7 @@ def test_the_published_protocol_chooses_the_epoch_on_test_pairs_of_the_papers_sp
 
 def test_without_validation_images_no_epoch_is_chosen(tmp_path: Path) -> None:
     def monitors(validates: bool) -> list[str | None]:
-        callbacks = build.trainer(smoke(), RunFolder(tmp_path), validates).callbacks  # type: ignore[attr-defined]
+        callbacks = build_training.trainer(smoke(), RunFolder(tmp_path), validates).callbacks  # type: ignore[attr-defined]
         return [c.monitor for c in callbacks if isinstance(c, ModelCheckpoint)]
 
     assert set(monitors(True)) == {None, "val/cc"}
@@ -91,12 +91,12 @@ def test_without_validation_images_no_epoch_is_chosen(tmp_path: Path) -> None:
 
 
 def test_checkpoints_stay_in_the_run_folder(tmp_path: Path) -> None:
-    trainer = build.trainer(smoke(), RunFolder(tmp_path), validates=True)
+    trainer = build_training.trainer(smoke(), RunFolder(tmp_path), validates=True)
     for callback in trainer.checkpoint_callbacks:
         assert Path(callback.dirpath) == tmp_path / "checkpoints"  # type: ignore[attr-defined]
 
 
 def test_features_of_frozen_modules_are_cached_beside_the_decoded_data(tmp_path: Path) -> None:
     where = f"data.cache_dir={tmp_path}"
-    assert build.module(smoke(where)).network.feature_cache.folder == tmp_path / "features"
-    assert build.module(smoke(where, "cache_features=false")).network.feature_cache is None
+    assert build_training.module(smoke(where)).network.feature_cache.folder == tmp_path / "features"
+    assert build_training.module(smoke(where, "cache_features=false")).network.feature_cache is None

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from saltext.data import Split
+from saltext.data.splits import Split
 from saltext.errors import CheckpointError, DamagedFileError, DataError, SaltextError
 from saltext.reporting import calibration, collect, compare, report, study_cells, study_scores
 from saltext.reporting.curves import read_curves
-from saltext.reporting.scores import read_scores, write_scores
+from saltext.reporting.scores import read_run_scores, read_scores, write_scores
 from saltext.reporting.study_expected import Line, Study
-from saltext.runs import jobs, provenance
+from saltext.runs import build_training, jobs, provenance, train
 from saltext.runs.folder import RunFolder, finished_runs
-from saltext.runs.scoring import read_run_scores
 from saltext.runs.train import _load_trained, _no_room
 from saltext.runs.trust import record
-from tests.command_line import here
+from tests.command_line import here, refused
 from tests.runs.test_sweep import make_job
+from tests.small_runs import SMALL, composed
 
 RESULTS = ("result.json", "scores.csv", "text_effect.csv")
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
@@ -206,3 +206,21 @@ def test_parts_that_a_killed_process_left_are_removed_when_a_run_is_held(tmp_pat
     left.touch()
     with jobs.held(RunFolder(tmp_path), wait=False):
         assert not left.exists()
+
+
+@pytest.mark.parametrize("data", ["sjtu_tis", "synthetic"])
+def test_a_run_refuses_a_damaged_picture_by_its_name_before_training(
+    data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = [f"data.root={tmp_path / 'data'}", f"data.cache_dir={tmp_path / 'cache'}", f"output_dir={tmp_path}"]
+    generated = [*SMALL, *places, "data=synthetic", "data.images=20"]
+    settings = generated if data == "synthetic" else [*SMALL, *places, "data=sjtu_tis"]
+    build_training.datamodule(composed(*generated)).prepare_data()
+    shutil.rmtree(tmp_path / "cache")
+    picture = sorted((tmp_path / "data" / "image_1800").iterdir())[7]
+    picture.write_bytes(picture.read_bytes()[:200])
+    monkeypatch.setattr(train, "_train", lambda *_: pytest.fail("it was trained"))
+    said = refused(capsys, "train", *settings, f"hydra.run.dir={tmp_path / 'run'}")
+    assert said.startswith("error: ")
+    assert picture.name in said
+    assert not (tmp_path / "run" / "scores.csv").exists()

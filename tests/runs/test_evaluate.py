@@ -6,8 +6,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from saltext.errors import ConfigError
 from saltext.runs import trust
-from saltext.runs.evaluate import configuration, largest_difference
+from saltext.runs.evaluate import largest_difference
 from saltext.runs.folder import RunFolder
+from saltext.runs.saved import configuration
 from tests.small_runs import composed
 
 

@@ -1,6 +1,7 @@
 """Somebody's own data from a description to tables and predictions, and SALICON as the start of other studies."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ from saltext.errors import ConfigError
 from saltext.models.checkpoints import read_weights
 from saltext.reporting.scores import of_protocol, read_scores
 from saltext.runs import build
-from saltext.runs.evaluate import configuration, evaluate
+from saltext.runs.evaluate import evaluate
 from saltext.runs.folder import RunFolder
+from saltext.runs.saved import configuration
 from tests.command_line import here, refused
 from tests.data.made_up_layouts import own_copy, write_salicon
 from tests.small_runs import SMALL, composed, ran
@@ -93,6 +95,27 @@ def test_its_model_predicts_where_the_data_are_not(
     density = saltext.load(finished.root).predict(np.zeros((30, 40, 3), np.uint8), "a large red circle")
     assert density.shape == (30, 40)
     assert density.sum() == pytest.approx(1, abs=1e-4)
+
+
+def test_the_run_is_shown_on_a_page_also_without_its_data(finished: RunFolder, tmp_path: Path) -> None:
+    cfg = OmegaConf.load(finished.config)
+    assert cfg.data.root is cfg.data.tasks is None
+    copied = RunFolder(Path(shutil.copytree(finished.root, tmp_path / "run")))
+    here("report", copied.root)
+    page = copied.report.read_text(encoding="utf-8")
+    assert all(f">{name}<" in page for name in NAMES.values())
+    copied.report.unlink()
+    OmegaConf.update(cfg, "data.description", str(tmp_path / "gone.yaml"))
+    OmegaConf.save(cfg, copied.config)
+    here("report", copied.root)
+    assert "gone.yaml" in copied.report.read_text(encoding="utf-8")
+
+
+def test_the_run_is_exported_and_the_export_predicts_as_it_does(finished: RunFolder, tmp_path: Path) -> None:
+    here("export", finished.root, tmp_path / "model", "--single")
+    black = np.zeros((30, 40, 3), np.uint8)
+    maps = [saltext.load(root).predict(black, "a large red circle") for root in (finished.root, tmp_path / "model")]
+    assert np.array_equal(*maps)
 
 
 def test_a_network_that_is_told_the_condition_is_told_those_of_the_data(

@@ -1,5 +1,6 @@
 """What this machine and somebody's own code cannot do is said before a run starts."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,10 +33,10 @@ def test_more_gpus_than_there_are_are_refused(monkeypatch: pytest.MonkeyPatch) -
     preflight.check([composed("preset=smoke", "trainer.devices=3")])  # processes of the CPU
 
 
-def test_own_classes_are_imported_and_asked_what_they_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_classes_are_imported_and_asked_what_they_take(tmp_path: Path, importable: Callable[[Path], None]) -> None:
     (tmp_path / "mine.py").write_text("class Loss:\n    def __init__(self, scale=1.0): ...\n")
     (tmp_path / "broken.py").write_text("1 / 0\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
+    importable(tmp_path)
     own = ["~loss.weights", "loss._target_=mine.Loss"]
     preflight.check([composed("preset=smoke", *own, "+loss.scale=2")])
     assert "loss.scal: no argument of mine.Loss (did you mean 'scale'?)" in said(*own, "+loss.scal=2")

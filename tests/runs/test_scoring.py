@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from saltext.data import SyntheticDataModule
+from saltext.data.datamodule import SyntheticDataModule
 from saltext.models.baselines import BASELINES
 from saltext.runs.scoring import score_test
 from tests.training.test_tested import Reader

@@ -18,7 +18,7 @@ from saltext.runs.composition import compose_run, config_folder
 from saltext.runs.folder import RunFolder
 from saltext.runs.jobs import Job, latest_jobs
 from saltext.runs.sweep import Summary, _Sweep, job_table, jobs, summarise, summarised
-from tests.command_line import command, here, refused, start
+from tests.command_line import command, forking, here, refused, start
 from tests.made_up_runs import write_run
 
 # What is said of jobs, made up
@@ -112,10 +112,10 @@ def test_the_command_shows_a_sweep_and_refuses_other_folders(
 
 # Real ones
 
-SMALL = ("preset=smoke", "trainer.max_epochs=3", "data.tasks=[salient,non_salient]", "data.batch_size=4",
-         "evaluation.paper=null", "evaluation.baselines=[uniform]", "evaluation.text_effect=false",
-         "evaluation.pictures=1")  # fmt: skip
-FOUR = ("name=study", "seed=0,1", "model/blend=film,none", "-m")
+SMALL = ("preset=smoke", "data.tasks=[salient,non_salient]", "data.batch_size=4", "data.image_size=[64,96]",
+         "data.map_size=[16,24]", "evaluation.paper=null", "evaluation.baselines=[uniform]",
+         "evaluation.text_effect=false", "evaluation.pictures=0")  # fmt: skip
+FOUR = ("name=study", "trainer.max_epochs=3", "seed=0,1", "model/blend=film,none", "-m")
 
 
 def of_sweep(outputs: Path, *arguments: str) -> list[str]:
@@ -173,9 +173,10 @@ def test_every_launcher_runs_two_ranks_beside_a_job_that_fails(outputs: Path, la
         pytest.importorskip(plugin, reason="the extras parallel and slurm bring it")
     folder, records = outputs / launcher, outputs / f"ranks-{launcher}"
     done = sweep(
-        outputs, f"name={launcher}", f"hydra/launcher={launcher}", "data.batch_size=9999,4", "trainer=ddp",
-        "trainer.devices=2", "+callbacks.ranks._target_=tests.ranks.RankRecord", f"+callbacks.ranks.folder={records}",
-        "-m",
+        outputs, f"name={launcher}", f"hydra/launcher={launcher}", "trainer.max_epochs=1", "data.batch_size=9999,4",
+        "trainer=ddp", "trainer.devices=2", "+callbacks.ranks._target_=tests.ranks.RankRecord",
+        f"+callbacks.ranks.folder={records}",
+        "+hydra.callbacks.forked._target_=tests.forking.ForkedJobs", f"+hydra.callbacks.forked.at={forking()}", "-m",
     )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
     if launcher != "submitit_local":  # whose jobs speak into files

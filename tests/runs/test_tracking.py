@@ -14,10 +14,9 @@ import wandb
 from omegaconf import DictConfig, OmegaConf
 
 from saltext.errors import ConfigError
-from saltext.reporting.scores import read_scores
+from saltext.reporting.scores import RunScores, read_scores
 from saltext.runs import tracking
 from saltext.runs.folder import RunFolder
-from saltext.runs.scoring import RunScores
 from tests.command_line import command
 from tests.runs.test_sweep_files import SWEEPS, agent_command
 
@@ -75,6 +74,24 @@ def configured(tmp_path: Path) -> tuple[DictConfig, RunFolder]:
     settings = {"_target_": "saltext.training.loggers.StageLogger", "project": "saltext", "tags": [], "mode": None}
     cfg = {"logger": {"csv": {}, "wandb": settings}, "model": {"name": "tranblend"}, "data": {"tasks": None}}
     return OmegaConf.create(cfg), RunFolder(tmp_path)
+
+
+def test_a_tag_is_as_long_as_wandb_takes_and_a_task_is_one(
+    configured: tuple[DictConfig, RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg, folder = configured
+    cfg.model.name = "tranblend-" + "x" * 90
+    cfg.data.tasks = "salient"
+    cfg.logger.wandb.tags = ["y" * 63 + " z", "y" * 63, ""]
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(wandb, "init", lambda **settings: asked.append(settings) or FailingRun())
+    with tracking.tracked(cfg, folder):
+        pass
+    (tags,) = (settings["tags"] for settings in asked)
+    assert tags == ["tranblend-" + "x" * 54, "salient", "y" * 63]
+    wandb.Settings(run_tags=tags)  # raises for one that is longer
+    with pytest.raises(Exception, match="64"):
+        wandb.Settings(run_tags=["x" * 65])
 
 
 class FailingRun:

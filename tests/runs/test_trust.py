@@ -1,5 +1,6 @@
 """Folders of strangers, and one's own classes: what runs, what is written, who is asked, watched by an audit hook."""
 
+import copy
 import io
 import json
 import logging
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -24,7 +26,7 @@ from PIL import Image
 import saltext
 from saltext.demo.answer import load_model
 from saltext.errors import CheckpointError, ConfigError, SaltextError
-from saltext.runs import build, jobs, train, trust
+from saltext.runs import build_training, jobs, train, trust
 from saltext.runs.folder import RunFolder
 from saltext.training.scored import ScoredModule
 from tests.command_line import here
@@ -104,9 +106,9 @@ def _launched(module: str, arguments: list[str], ranks: int, machines: int, envi
 def _up_to_training(folder: RunFolder, started_with: str | None) -> None:
     found = trust.started(folder, started_with)
     LAUNCHED.append(found)
-    build.module(found.cfg, found.own)
-    build.datamodule(found.cfg, found.own)
-    build.trainer(found.cfg, folder, True, found.own)
+    build_training.module(found.cfg, found.own)
+    build_training.datamodule(found.cfg, found.own)
+    build_training.trainer(found.cfg, folder, True, found.own)
 
 
 def _predict(folder: Path, *more: str) -> None:
@@ -167,7 +169,7 @@ def change(folder: RunFolder, **changes: Any) -> None:
         for group in groups:
             node = node.setdefault(group, {})
             assert isinstance(node, dict)
-        node[name] = value
+        node[name] = copy.deepcopy(value)
     folder.config.write_text(yaml.safe_dump(values))
 
 
@@ -251,7 +253,7 @@ WRONG: tuple[dict[str, Any], ...] = (
     {"callbacks": {"best": 1}}, {"logger": []}, {"model": None}, {"model__grid": "x"}, {"model__hidden": {"a": 1}},
     {"model__encoder": 3}, {"loss": {}}, {"optimizer__lr": "fast"}, {"trainer__devices": "many"},
     {"model___partial_": True}, {"loss___partial_": True}, {"data___partial_": True}, {"model___args_": [1]},
-    {"model__encoder__name": "hf-hub:timm/resnet10t"}, {"model__encoder__name": "../../x"},
+    {"model__encoder__name": "hf-hub:timm/test_resnet"}, {"model__encoder__name": "../../x"},
     {"model__text_encoder": {"_target_": "saltext.models.text.open_clip.OpenCLIP", "name": "hf-hub:a/b"}},
     {"model__text_encoder": {"_target_": "saltext.models.text.open_clip.OpenCLIP", "weights": "openai"}},
     {"model__text_encoder": {"_target_": "saltext.models.text.blip.Blip", "weights": "a/b"}},
@@ -261,10 +263,16 @@ WRONG: tuple[dict[str, Any], ...] = (
 )  # fmt: skip
 
 
+# What predicts builds neither a loss nor a data module.
+BUILT_TO_TRAIN: tuple[dict[str, Any], ...] = ({"loss": {}}, {"loss___partial_": True}, {"data___partial_": True})
+
+
 @pytest.mark.parametrize("command", ["load", "resume"])
 def test_a_value_of_another_type_or_that_leads_away_is_named_in_words(stranger: RunFolder, command: str) -> None:
     original = stranger.config.read_text()
     for changes in WRONG:
+        if command == "load" and changes in BUILT_TO_TRAIN:
+            continue
         stranger.config.write_text(original)
         change(stranger, **changes)
         said = watched(stranger, COMMANDS[command])
@@ -279,6 +287,22 @@ def test_what_only_shows_a_run_reads_values_alone(stranger: RunFolder, command: 
         stranger.config.write_text(original)
         change(stranger, **changes)
         watched(stranger, SHOWING[command])
+
+
+GROUPS = ("data", "model", "normalize", "loss", "optimizer", "scheduler", "training", "trainer", "callbacks", "logger",
+          "schedule", "evaluation", "views", "hydra", "extra", "prompt", "label", "name", "seed", "checkpoint",
+          "output_dir")  # fmt: skip
+
+
+def test_a_report_runs_nothing_that_any_group_of_a_strangers_configuration_names(stranger: RunFolder) -> None:
+    assert {place.partition("__")[0] for place in PLACES} <= set(GROUPS)
+    assert set(yaml.safe_load(stranger.config.read_text())) <= {*GROUPS, "cache_features", "rerun", "ddp_strategy"}
+    original = stranger.config.read_text()
+    for group in GROUPS:
+        stranger.config.write_text(original)
+        is_group = isinstance(yaml.safe_load(original).get(group), dict)
+        change(stranger, **({group: BOMB, f"{group}__extra": BOMB} if is_group else {group: BOMB}))
+        watched(stranger, SHOWING["report"])
 
 
 def test_a_report_says_why_nothing_is_predicted_of_a_strangers_run(stranger: RunFolder) -> None:
@@ -368,10 +392,10 @@ class OwnLoss(SaliencyLoss):
 
 
 @pytest.fixture
-def own(smoke_run: RunFolder, stranger: RunFolder, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+def own(smoke_run: RunFolder, stranger: RunFolder, importable: Callable[[Path], None]) -> RunFolder:
     """A run with a loss of its own, as ``train`` leaves it; nothing was copied."""
     Path("mine.py").write_text(OWN)
-    monkeypatch.syspath_prepend(str(Path.cwd()))
+    importable(Path.cwd())
     cfg = OmegaConf.load(smoke_run.config)
     cfg.loss._target_ = "mine.OwnLoss"
     trust.write(cfg, stranger)  # type: ignore[arg-type]
@@ -387,9 +411,8 @@ def test_own_classes_need_a_word_everywhere_but_to_go_on_with_a_run_that_was_sta
     assert watched(own, COMMANDS["resume"]) == ""
     for name in ("predict", "export", "evaluate"):
         assert watched(own, COMMANDS[name], "--trust") == "", name
-    model = saltext.load(own.root, trust=True)
-    assert type(model._module.loss).__name__ == "OwnLoss"
-    assert type(load_model(str(own.root), None, "cpu", trust=True)._module.loss).__name__ == "OwnLoss"
+    for model in (saltext.load(own.root, trust=True), load_model(str(own.root), None, "cpu", trust=True)):
+        assert model.predict(np.zeros((40, 30, 3), np.uint8), "a lamp").shape == (40, 30)
 
 
 def test_a_copy_of_a_run_with_own_classes_goes_on_with_a_word_alone(own: RunFolder, tmp_path: Path) -> None:
@@ -438,9 +461,9 @@ def test_what_the_command_line_names_is_built(stranger: RunFolder, own: RunFolde
 
 
 def test_what_a_folder_of_configurations_names_trains_alone_and_in_a_sweep_and_goes_on(
-    stranger: RunFolder, monkeypatch: pytest.MonkeyPatch
+    stranger: RunFolder, importable: Callable[[Path], None]
 ) -> None:
-    monkeypatch.syspath_prepend(str(Path.cwd()))
+    importable(Path.cwd())
     Path("mine.py").write_text(OWN)
     Path("my_conf/loss").mkdir(parents=True)
     Path("my_conf/loss/mine.yaml").write_text("_target_: mine.OwnLoss\nweights: {kl: 1}\n")

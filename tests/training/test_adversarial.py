@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from saltext.data import SyntheticDataModule
+from saltext.data.datamodule import SyntheticDataModule
 from saltext.errors import SaltextError
 from saltext.losses import GeneratorLoss
 from saltext.models.clip_salgan import Concat, Discriminator, SmallGenerator

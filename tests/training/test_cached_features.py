@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saltext.data import Augment, SyntheticDataModule
+from saltext.data.datamodule import SyntheticDataModule
+from saltext.data.transforms import Augment
 from saltext.evaluation.model_predictor import ModelPredictor
 from saltext.evaluation.text_variants import text_variants
 from saltext.losses import GeneratorLoss, SaliencyLoss
@@ -284,7 +285,7 @@ def test_a_predictor_of_the_scoreboard_addresses_its_part_of_a_batch(
         asked.append((images, keys))
         return real(cache, images, keys, preprocessing)
 
-    monkeypatch.setattr("saltext.training.supervised.addressed", watched)
+    monkeypatch.setattr("saltext.models.pipeline.addressed", watched)
     model = module("transalnet", FeatureCache(tmp_path)).eval()
     ModelPredictor(model.predict_saliency, "", variant).at(batch)
     assert len(asked) == 2  # the mirror image as well

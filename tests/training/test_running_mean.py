@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from saltext.data import SyntheticDataModule
+from saltext.data.datamodule import SyntheticDataModule
 from saltext.models.checkpoints import read_weights
 from saltext.training import SupervisedModule
 from saltext.training.callbacks import EpochSeed

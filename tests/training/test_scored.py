@@ -1,4 +1,3 @@
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,13 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saltext.data import SyntheticDataModule
+from saltext.data.datamodule import SyntheticDataModule
 from saltext.evaluation.model_predictor import ModelPredictor
 from saltext.evaluation.protocols import PAPERS, standard
 from saltext.evaluation.scoreboard import Scoreboard
 from saltext.metrics import CC
 from saltext.training import ScoreboardModule, ScoredModule
 from tests import standin
+from tests.command_line import command
 from tests.conftest import ROOT
 from tests.training.quick_trainer import trainer
 
@@ -98,21 +98,10 @@ def train_and_score_as_one_of_two(rank: int, folder: Path) -> None:
     torch.save({"logged": logged, "weights": weights}, folder / f"{rank}.pt")
 
 
-# A process of its own imports once, has no thread yet, and may be forked.
-TWO = """
-import sys, torch
-from pathlib import Path
-from tests.training.test_scored import train_and_score_as_one_of_two as one
-torch.multiprocessing.start_processes(one, (Path(sys.argv[1]),), nprocs=2, start_method="fork")
-"""
-
-
 @pytest.mark.slow
 def test_all_that_two_processes_gather_lies_on_their_devices_and_gives_the_scores_of_one(tmp_path: Path) -> None:
     logged, scores = validated(few(tmp_path), tmp_path)[1], scores_of(few(tmp_path), tmp_path)
-    done = subprocess.run(
-        [sys.executable, "-c", TWO, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
-    )
+    done = command(str(tmp_path), module="tests.training.test_scored", cwd=ROOT, timeout=300)
     assert done.returncode == 0, done.stderr
     ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     assert ranks[0]["logged"] == pytest.approx(logged, abs=1e-6)
@@ -132,3 +121,9 @@ def test_scores_stay_float64_on_every_device() -> None:
             assert metric.device.type == metric.compute().device.type == place
             assert metric.compute().dtype == torch.float64
             assert float(metric.compute()) == pytest.approx(1)
+
+
+if __name__ == "__main__":  # in a process of its own, which has no thread yet and may be forked
+    torch.multiprocessing.start_processes(
+        train_and_score_as_one_of_two, (Path(sys.argv[1]),), nprocs=2, start_method="fork"
+    )

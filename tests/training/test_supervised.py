@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saltext.data import SyntheticDataModule
+from saltext.data.datamodule import SyntheticDataModule
 from saltext.losses import SaliencyLoss
 from saltext.losses.saliency import PAPER_WEIGHTS
 from saltext.models.freezing import KeepsFrozenParts, freeze
@@ -130,8 +130,8 @@ def test_the_part_that_chooses_the_epoch_names_the_logged_scores(data: Synthetic
 
 def test_the_network_reads_the_condition_where_the_prompt_says_so() -> None:
     batch = {"text": ["a {red} dog", ""], "task": ["non_salient", "pure"]}
-    assert module().read(batch) == ["a {red} dog", ""]
-    assert module(prompt="{condition}: {text}").read(batch) == ["non salient: a {red} dog", "pure: "]
+    assert module().pipeline.read(batch) == ["a {red} dog", ""]
+    assert module(prompt="{condition}: {text}").pipeline.read(batch) == ["non salient: a {red} dog", "pure: "]
 
 
 @pytest.mark.parametrize("prompt", ["{task}: {text}", "{}", "{text"])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saltext.data import SyntheticDataModule
+from saltext.data.datamodule import SyntheticDataModule
 from saltext.evaluation.model_predictor import ModelPredictor
 from saltext.evaluation.protocols import PAPERS, standard
 from saltext.evaluation.scoreboard import Scoreboard

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import timm
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -96,6 +95,8 @@ def _plain_block(channels_in: int, channels: Sequence[int]) -> nn.Sequential:
 
 
 def _vgg16(weights: str | Path | Weights | None) -> Any:
+    import timm  # takes seconds, and is needed only to build a network
+
     model: Any = timm.create_model("vgg16", pretrained=False, num_classes=0)
     # The classifier, with most of VGG's weights, is not of use here.
     model.pre_logits = nn.Identity()

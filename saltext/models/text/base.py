@@ -64,6 +64,10 @@ class TextEncoder(KeepsFrozenParts):
         """Blocks over the image patches, in the order the image passes them; as above."""
         return []
 
+    def pooled_list(self, texts: Sequence[str]) -> Tensor:
+        """Sentence features of a long list of texts, such as class names, shape ``(texts, dim)``."""
+        return self(texts).pooled  # type: ignore[no-any-return]
+
     def images_come_as(self, mean: Sequence[float], std: Sequence[float], order: Literal["rgb", "bgr"] = "rgb") -> None:
         """Say how the images given to ``forward`` were normalised, so that an encoder that reads them can undo it.
 

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from saltext.models.freezing import is_frozen
 from saltext.models.text.base import TextEncoder, TextFeatures, pad_rows
 
+_TOGETHER = 64  # texts of a long list in a batch
+
 
 class RememberingTextEncoder(TextEncoder):
     """A text encoder whose features depend on the text alone, remembered while none of its weights trains.
@@ -26,6 +28,7 @@ class RememberingTextEncoder(TextEncoder):
         super().__init__()
         self.remember = remember
         self._memo: OrderedDict[str, tuple[Tensor, Tensor]] = OrderedDict()
+        self._list: tuple[tuple[str, ...], Tensor] | None = None
         self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
 
     def encode(self, texts: Sequence[str]) -> TextFeatures:
@@ -46,6 +49,40 @@ class RememberingTextEncoder(TextEncoder):
             tokens=tokens.to(parameter.device, dtype),
             mask=mask.to(parameter.device),
         )
+
+    def pooled_list(self, texts: Sequence[str]) -> Tensor:
+        """As :meth:`saltext.models.text.base.TextEncoder.pooled_list`, and the last list is remembered.
+
+        A few texts of about one length are encoded at a time.
+
+        The same list has the same features to the last bit on any number of threads.
+        """
+        if not is_frozen(self):
+            return super().pooled_list(texts)
+        parameter = next(self.parameters())
+        if self._list is None or self._list[0] != tuple(texts):
+            self._list = tuple(texts), self._encode_list(texts)
+        return self._list[1].to(parameter.device, torch.promote_types(parameter.dtype, torch.float32))
+
+    def remember_list(self, texts: Sequence[str], pooled: Tensor) -> None:
+        """Take what :meth:`pooled_list` gave for texts before, float32 ``(texts, dim)``, until weights are loaded.
+
+        Raises:
+            ValueError: Another shape.
+        """
+        if pooled.shape != (len(texts), self.dim):
+            raise ValueError(f"expected features of shape {(len(texts), self.dim)}, got {tuple(pooled.shape)}")
+        self._list = tuple(texts), pooled
+
+    def _encode_list(self, texts: Sequence[str]) -> Tensor:
+        rows: dict[int, Tensor] = {}
+        device = next(self.parameters()).device.type
+        by_length = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        with torch.no_grad(), torch.autocast(device, enabled=False), _one_thread():
+            for start in range(0, len(texts), _TOGETHER):
+                places = by_length[start : start + _TOGETHER]
+                rows |= dict(zip(places, self.encode([texts[place] for place in places]).pooled, strict=True))
+        return torch.stack([rows[place] for place in range(len(texts))]).to("cpu", torch.float32)
 
     def _recall(self, texts: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
         """Give the pooled and the token features of each text, CPU float32, ``(dim,)`` and ``(its tokens, dim)``."""
@@ -82,3 +119,4 @@ def _one_thread() -> Iterator[None]:
 def _forget(module: nn.Module, incompatible_keys: object) -> None:
     if isinstance(module, RememberingTextEncoder):
         module._memo.clear()
+        module._list = None

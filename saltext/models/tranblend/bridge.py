@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from timm import create_model
-from timm.data.imagenet_info import ImageNetInfo
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -95,7 +93,7 @@ class ClassNameBridge(nn.Module):
         """Sentence features of the classes' names, made when they are first needed, shape ``(classes, dim)``."""
         if self.names_features is None:
             with torch.inference_mode(False):  # a tensor of that mode has no version, by which a memory knows it
-                self.names_features = encoder(self.names).pooled.clone()
+                self.names_features = encoder.pooled_list(self.names).clone()
         return self.names_features
 
     def extra_repr(self) -> str:
@@ -125,6 +123,9 @@ def lite2_bridge(sharpness: float = 20.0) -> ClassNameBridge:
 
 
 def _lite_bridge(lite: Lite, sharpness: float) -> ClassNameBridge:
+    from timm import create_model  # takes seconds, and is needed only to build a network
+    from timm.data.imagenet_info import ImageNetInfo
+
     model: Any = create_model(lite.architecture, pretrained=False)
     model.load_state_dict(lite_weights(lite))
     classifier = nn.Conv2d(model.classifier.in_features, model.classifier.out_features, kernel_size=1)

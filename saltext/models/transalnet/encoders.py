@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import timm
-from timm.models import group_parameters
 from torch import Tensor, nn
 
 from saltext.errors import ConfigError
@@ -171,12 +169,16 @@ class TimmEncoder(Encoder):
 
     def layers(self) -> Layers:
         """The stages timm groups parameters into, the first of them being the stem, see :class:`Encoder`."""
+        from timm.models import group_parameters
+
         stem, *rest = group_parameters(self.encoder, self.encoder.group_matcher(coarse=True)).values()
         named = dict(self.encoder.named_parameters())
         return Layers(stem=[named[key] for key in stem], layers=[[named[key] for key in stage] for stage in rest])
 
 
 def _backbone(name: str, checkpoint: str | Path | Weights | None) -> Any:
+    import timm  # takes seconds, and is needed only to build a network
+
     if not timm.is_model(name):
         close = timm.list_models(f"*{name.split('_')[0]}*")[:5]
         raise ConfigError(f"timm has no backbone {name!r}. Close names: {', '.join(close) or 'none'}.")

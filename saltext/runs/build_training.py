@@ -1,0 +1,117 @@
+"""From a resolved configuration to what trains: data module, Lightning module and trainer."""
+
+import sys
+from collections.abc import Callable, Collection
+
+import lightning as L
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig
+from torch import nn
+
+from saltext.data.datamodule import SaliencyDataModule
+from saltext.errors import ConfigError
+from saltext.runs import build
+from saltext.runs.folder import RunFolder
+from saltext.runs.launch import check_world
+from saltext.training.callbacks import Bar, EpochLines
+from saltext.training.checkpoint_io import ReplacingCheckpointIO
+from saltext.training.epoch_log import KeepsLoggedEpoch
+from saltext.training.supervised import SupervisedModule
+
+
+def datamodule(cfg: DictConfig, own: Collection[str] = ()) -> SaliencyDataModule:
+    """The data module; nothing is read yet.
+
+    Args:
+        cfg: A run's configuration.
+        own: What may be built besides what ``conf/`` names, see :mod:`saltext.runs.trust`; here and below.
+    """
+    built: SaliencyDataModule = build.instantiated(cfg.data, "data", SaliencyDataModule, own)
+    return built
+
+
+def module(cfg: DictConfig, own: Collection[str] = ()) -> SupervisedModule | None:
+    """The Lightning module around the network; None for ``model=baselines``, which has none."""
+    pipeline = build.pipeline(cfg, own)
+    if pipeline is None:
+        return None
+    parts = {
+        "loss": build.instantiated(cfg.loss, "loss", nn.Module, own),
+        "optimizer": build.instantiated(cfg.optimizer, "optimizer", None, own),
+        "scheduler": build.instantiated(cfg.scheduler, "scheduler", None, own),
+    }
+    around: Callable[..., SupervisedModule] = build.instantiated(cfg.training, "training", None, own)
+    try:
+        return around(
+            network=pipeline.network,
+            normalize=pipeline.normalize,
+            **parts,
+            prompt=cfg.prompt,
+            mirror=cfg.evaluation.mirror,
+            validation_metrics=list(cfg.evaluation.validation_metrics),
+            choose_on=cfg.evaluation.choose_on,
+        )
+    except ValueError as error:
+        raise ConfigError(f"prompt, evaluation or training: {error}") from error
+    except (TypeError, AttributeError) as error:
+        if own:
+            raise
+        raise ConfigError(f"loss, optimizer, scheduler or training: {error}") from error
+
+
+def trainer(cfg: DictConfig, folder: RunFolder, validates: bool, own: Collection[str] = ()) -> L.Trainer:
+    """The trainer, which writes nothing outside the run's folder.
+
+    Args:
+        cfg: The run's configuration.
+        folder: Where it writes.
+        validates: Whether the split keeps images to choose the epoch; without them the last epoch is the choice.
+        own: See :func:`datamodule`.
+    """
+    callbacks = [build.instantiated(node, f"callbacks.{name}", Callback, own) for name, node in cfg.callbacks.items()]
+    if not validates:
+        callbacks = [c for c in callbacks if not (isinstance(c, ModelCheckpoint) and c.monitor)]
+    for callback in callbacks:
+        if isinstance(callback, ModelCheckpoint):
+            callback.dirpath = str(folder.checkpoints)
+    # A bar is for a terminal; in a log file it is noise.
+    callbacks += [EpochLines(), KeepsLoggedEpoch(), *([Bar()] if sys.stdout.isatty() else [])]
+    built: L.Trainer = build.instantiated(
+        cfg.trainer,
+        "trainer",
+        L.Trainer,
+        own,
+        callbacks=callbacks,
+        logger=[
+            build.instantiated(node, f"logger.{name}", Logger, own, save_dir=str(folder.root))
+            for name, node in cfg.logger.items()
+        ],
+        plugins=[*build.instantiated(cfg.trainer.get("plugins") or [], "trainer", list, own), ReplacingCheckpointIO()],
+        default_root_dir=str(folder.root),
+        enable_progress_bar=sys.stdout.isatty(),
+        **({} if validates else {"limit_val_batches": 0}),
+    )
+    check_world(cfg, built.world_size)
+    return built
+
+
+def tester(cfg: DictConfig) -> L.Trainer:
+    """A trainer that only scores, on the same devices; it writes nothing."""
+    keys = ("accelerator", "devices", "strategy", "num_nodes", "precision", "deterministic")
+    try:
+        built = L.Trainer(
+            **{key: cfg.trainer[key] for key in keys if key in cfg.trainer},
+            logger=False,
+            callbacks=[Bar()] if sys.stdout.isatty() else [],
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=sys.stdout.isatty(),
+            use_distributed_sampler=False,
+            inference_mode=True,
+        )
+    except (ValueError, TypeError, MisconfigurationException) as error:
+        raise ConfigError(f"trainer: {error}") from error
+    check_world(cfg, built.world_size)
+    return built

@@ -1,0 +1,29 @@
+"""The configuration a run was saved with, as it is used again."""
+
+from dataclasses import replace
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from saltext.runs.folder import RunFolder
+from saltext.runs.trust import Configuration, literal, read
+
+
+def configuration(folder: RunFolder, changes: DictConfig, trust: bool = False) -> Configuration:
+    """The run's own configuration and split, with some values changed.
+
+    Args:
+        folder: The run's.
+        changes: Of the one who runs the command.
+        trust: Whether the folder is trusted, see :mod:`saltext.runs.trust`.
+
+    Raises:
+        ConfigError: See :func:`saltext.runs.trust.read`.
+    """
+    found = read(folder, changes, trust=trust)
+    # The split file says what was tested; what training started from is not needed again.
+    own: dict[str, Any] = {"data": {"split": literal(str(folder.split)), "test_on": "test"}, "checkpoint": None}
+    # One machine is enough to score what several trained.
+    here = {"trainer": {"num_nodes": OmegaConf.select(changes, "trainer.num_nodes", default=1)}}
+    cfg: DictConfig = OmegaConf.merge(found.cfg, here, own)  # type: ignore[assignment]
+    return replace(found, cfg=cfg)
