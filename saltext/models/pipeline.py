@@ -16,8 +16,8 @@ class Pipeline:
     """A network with the normalisation of its images and the wording of its texts; it trains nothing.
 
     Args:
-        network: ``(normalised images (B,3,H,W), texts) -> logits (B,1,h,w)``; told the conditions besides, if it has
-            some.
+        network: ``(normalised images (B,3,H,W), texts) -> logits (B,1,h,w)``; also conditioned on the task, if it has
+            ``conditions``.
         normalize: ``uint8 images (B,3,H,W) -> float32`` of the same shape.
         prompt: What the network reads for a pair: ``{text}`` is its text, ``{condition}`` its task in words.
         mirror: Whether predictions are averaged with those for the mirrored image, left and right changed places in
@@ -25,8 +25,8 @@ class Pipeline:
 
     Attributes:
         reads_text: Whether the text can change a prediction.
-        conditions: Those the network is told; empty where it is told none.
-        reads_condition: Whether the network is told the condition, by itself or in its text.
+        conditions: Those the network is conditioned on; empty where there are none.
+        reads_condition: Whether the network is conditioned on the task, by an input of its own or in its text.
 
     Raises:
         ValueError: ``prompt`` names something else.
@@ -90,10 +90,10 @@ class Pipeline:
             images: The batch's, normalised.
             batch: Texts and tasks, and what stands for the pixels of ``images``: ``image_key``, if it is there.
         """
-        told = (batch["task"],) if self.conditions else ()
+        condition = (batch["task"],) if self.conditions else ()
         cache = getattr(self.network, "feature_cache", None)
         with addressed(cache, images, batch.get("image_key"), self.normalize):
-            logits: Tensor = self.network(images, self.read(batch), *told)
+            logits: Tensor = self.network(images, self.read(batch), *condition)
         return logits
 
     def read(self, batch: Mapping[str, Any]) -> list[str]:

@@ -78,18 +78,18 @@ def load(
     if isinstance(pipeline.network, SaliencyNetwork):
         pipeline.network.feature_cache = FeatureCache()
     if run is None and CLASS_NAMES in SHIPPED.digests:
-        _remember_class_names(pipeline.network, folder.root / CLASS_NAMES)
+        _cache_class_names(pipeline.network, folder.root / CLASS_NAMES)
     return Model(pipeline, build.cache_settings(chosen.cfg), str(folder.root))
 
 
-def _remember_class_names(network: nn.Module, path: Path) -> None:
+def _cache_class_names(network: nn.Module, path: Path) -> None:
     """Spare a network the encoding of a thousand class names, which takes longer than a prediction."""
     encoder = getattr(network, "text_encoder", None)
     if isinstance(encoder, RememberingTextEncoder):
         pooled = load_file(path)["pooled"]
         for bridge in network.modules():
             if isinstance(bridge, ClassNameBridge):
-                encoder.remember_list(bridge.names, pooled)
+                encoder.cache_list(bridge.names, pooled)
 
 
 def pipeline_of(

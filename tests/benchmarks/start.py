@@ -73,8 +73,8 @@ def commands(folder: Path, data: Path | None) -> list[Timed]:
         Timed("a wrong option", (*saltext, "predict", "--txt", "a"), 0.25, status=2),
         Timed("saltext score --help", (*saltext, "score", "--help"), 0.25),
         Timed("saltext train --help", (*saltext, "train", "--help"), 0.75),
-        Timed("a wrong key", (*saltext, "train", "+sede=3"), 0.75, status=2),
-        Timed("a wrong group", (*saltext, "train", "modle=tranblend"), 0.75, status=2),
+        Timed("a wrong key", (*saltext, "train", "+sede=3"), 0.6, status=2),
+        Timed("a wrong group", (*saltext, "train", "modle=tranblend"), 0.6, status=2),
         Timed(
             "predict, one photo, two texts",
             (*predict, str(photos / "0.jpg"), "--text", "a lamp", "--text", "a dog"),

@@ -28,7 +28,7 @@ class RememberingTextEncoder(TextEncoder):
         super().__init__()
         self.remember = remember
         self._memo: OrderedDict[str, tuple[Tensor, Tensor]] = OrderedDict()
-        self._list: tuple[tuple[str, ...], Tensor] | None = None
+        self._cached_list: tuple[tuple[str, ...], Tensor] | None = None
         self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
 
     def encode(self, texts: Sequence[str]) -> TextFeatures:
@@ -51,7 +51,7 @@ class RememberingTextEncoder(TextEncoder):
         )
 
     def pooled_list(self, texts: Sequence[str]) -> Tensor:
-        """As :meth:`saltext.models.text.base.TextEncoder.pooled_list`, and the last list is remembered.
+        """As :meth:`saltext.models.text.base.TextEncoder.pooled_list`, with the last list cached.
 
         A few texts of about one length are encoded at a time.
 
@@ -60,11 +60,11 @@ class RememberingTextEncoder(TextEncoder):
         if not is_frozen(self):
             return super().pooled_list(texts)
         parameter = next(self.parameters())
-        if self._list is None or self._list[0] != tuple(texts):
-            self._list = tuple(texts), self._encode_list(texts)
-        return self._list[1].to(parameter.device, torch.promote_types(parameter.dtype, torch.float32))
+        if self._cached_list is None or self._cached_list[0] != tuple(texts):
+            self._cached_list = tuple(texts), self._encode_list(texts)
+        return self._cached_list[1].to(parameter.device, torch.promote_types(parameter.dtype, torch.float32))
 
-    def remember_list(self, texts: Sequence[str], pooled: Tensor) -> None:
+    def cache_list(self, texts: Sequence[str], pooled: Tensor) -> None:
         """Take what :meth:`pooled_list` gave for texts before, float32 ``(texts, dim)``, until weights are loaded.
 
         Raises:
@@ -72,7 +72,7 @@ class RememberingTextEncoder(TextEncoder):
         """
         if pooled.shape != (len(texts), self.dim):
             raise ValueError(f"expected features of shape {(len(texts), self.dim)}, got {tuple(pooled.shape)}")
-        self._list = tuple(texts), pooled
+        self._cached_list = tuple(texts), pooled
 
     def _encode_list(self, texts: Sequence[str]) -> Tensor:
         rows: dict[int, Tensor] = {}
@@ -119,4 +119,4 @@ def _one_thread() -> Iterator[None]:
 def _forget(module: nn.Module, incompatible_keys: object) -> None:
     if isinstance(module, RememberingTextEncoder):
         module._memo.clear()
-        module._list = None
+        module._cached_list = None

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import saltext
 from saltext.models.packaged import MINILM
 from saltext.models.text import MiniLM, TextFeatures
 
@@ -96,3 +97,21 @@ def test_state_dicts_leave_frozen_weights_out_and_load_without_them(encoder: Min
     network.load_state_dict(state, strict=True)
     assert torch.equal(encoder(["a dog"]).pooled, before)
     assert len(MiniLM(frozen=False).state_dict()) > 100
+
+
+def test_a_long_list_is_encoded_in_batches_like_text_by_text_and_cached() -> None:
+    encoder, names = MiniLM().eval(), ("a lamp", "a great white shark of the open sea", "a dog")
+    alone, listed = encoder(names).pooled, encoder.pooled_list(names)
+    torch.testing.assert_close(listed, alone, atol=1e-6, rtol=0)
+    encoder.cache_list(names, 2 * listed)
+    assert torch.equal(encoder.pooled_list(names), 2 * listed)
+    with pytest.raises(ValueError, match=r"expected features of shape \(2, 384\), got \(3, 384\)"):
+        encoder.cache_list(names[:2], listed)
+
+
+def test_the_pretrained_model_brings_the_features_of_its_class_names() -> None:
+    shipped = saltext.load()._pipeline.network.text_encoder
+    names, pooled = shipped._cached_list
+    some = [0, 1, 500, 999]
+    alone = MiniLM().eval()([names[place] for place in some]).pooled
+    torch.testing.assert_close(pooled[some], alone, atol=1e-6, rtol=0)
