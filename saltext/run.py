@@ -26,8 +26,8 @@ from saltext.runs.composition import (
     show_help,
 )
 from saltext.runs.environment import restart_with_environment
-from saltext.runs.folder import RunFolder
 from saltext.runs.launch import termination_raises
+from saltext.system.run_folder import RunFolder
 from saltext.system.watched import announce_front
 
 _OUTPUT_DIR = "outputs"  # conf/config.yaml's; resuming composes nothing

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from saltext.data.datamodule import SyntheticDataModule
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 from tests.command_line import command
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,7 +6,7 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from saltext.reporting.scores import write_scores
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 
 
 def write_run(folder: RunFolder, cfg: DictConfig, cc: float) -> None:

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from saltext.console import quiet_libraries
 from saltext.runs import train, trust
 from saltext.runs.composition import config_folder
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 
 SMALL = (
     "preset=smoke", "data.batch_size=4", "data.image_size=[64,96]", "data.map_size=[16,24]", "trainer.max_epochs=1",

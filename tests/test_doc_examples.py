@@ -25,8 +25,8 @@ from saltext.metrics import METRICS
 from saltext.reporting.scores import read_scores
 from saltext.runs import build
 from saltext.runs.composition import compose_run, config_folder
-from saltext.runs.folder import RunFolder
 from saltext.runs.reproduce import targets
+from saltext.system.run_folder import RunFolder
 from tests.command_line import here
 from tests.conftest import ROOT
 from tests.doc_pages import PAGES, written

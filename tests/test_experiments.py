@@ -6,7 +6,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from saltext.runs.composition import config_folder
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 from tests.data.made_up_layouts import write_salicon
 from tests.small_runs import QUICK, drop_weights, ran
 from tests.test_config import choices

@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 import saltext
 from saltext.reporting.scores import read_scores
 from saltext.runs.evaluate import evaluate, largest_difference
-from saltext.runs.folder import RunFolder
 from saltext.runs.saved import configuration
+from saltext.system.run_folder import RunFolder
 from tests.small_runs import SMALL, ran
 
 pytestmark = [

@@ -54,37 +54,21 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 # Arrows that run up, or sideways, until their rooms are rebuilt. The list only shrinks.
 UP = {
-    "reporting.calibration->runs.folder",
-    "reporting.collect->runs.folder",
-    "reporting.compare->runs.folder",
-    "reporting.curve_charts->runs.folder",
-    "reporting.curves->runs.folder",
     "reporting.curves->runs.trust",
-    "reporting.origin->runs.folder",
     "reporting.origin->runs.stages",
     "reporting.predicted->runs.build_training",
-    "reporting.predicted->runs.folder",
     "reporting.predicted->runs.jobs",
     "reporting.predicted->runs.load",
     "reporting.predicted->runs.stages",
     "reporting.predicted->runs.trust",
-    "reporting.report->runs.folder",
     "reporting.report->runs.jobs",
     "reporting.report->runs.sweep",
     "reporting.run_page->runs.trust",
-    "reporting.run_report->runs.folder",
-    "reporting.scores->runs.folder",
-    "reporting.shown_run->runs.folder",
     "reporting.shown_run->runs.saved",
     "reporting.shown_run->runs.trust",
-    "reporting.study->runs.folder",
-    "reporting.study_cells->runs.folder",
     "reporting.study_cells->runs.trust",
-    "reporting.study_scores->runs.folder",
     "reporting.sweep_page->runs.jobs",
     "reporting.sweep_page->runs.monitored",
-    "reporting.text_swap->runs.folder",
-    "training.checkpoint_io->runs.folder",
 }
 
 # For its type alone; fix rates move beside the network they are of.

@@ -38,9 +38,9 @@ def evaluate(
 
     from saltext.runs import preflight
     from saltext.runs.evaluate import evaluate_and_write
-    from saltext.runs.folder import RunFolder
     from saltext.runs.launch import launch, processes
     from saltext.runs.saved import configuration
+    from saltext.system.run_folder import RunFolder
     from saltext.system.watched import is_launched
 
     folder = RunFolder.existing(str(run))

@@ -22,8 +22,8 @@ from saltext.demo.page import Downloads, Page
 from saltext.demo.predictor import Predictor
 from saltext.demo.settings import LOCALHOST, Settings
 from saltext.errors import ConfigError, printable
-from saltext.runs.folder import RunFolder
 from saltext.runs.load import shipped_run
+from saltext.system.run_folder import RunFolder
 
 _WAITING = 8  # questions in the queue; whoever asks more is told to come back
 _MIB = 2**20

@@ -29,7 +29,7 @@ from saltext.data.tasks import TASK_BY_NAME
 from saltext.errors import DamagedFileError
 from saltext.reporting.charts import Chart, Curve
 from saltext.reporting.compare import bootstrap_means
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 
 _log = logging.getLogger(__name__)
 

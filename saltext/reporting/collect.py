@@ -15,7 +15,7 @@ from saltext.evaluation.protocols import STANDARD
 from saltext.reporting import spread, tables, text_effect, text_swap
 from saltext.reporting.compare import compare, show
 from saltext.reporting.scores import averaged_over_seeds, of_protocol, read_all, read_scores
-from saltext.runs.folder import RunFolder, finished_runs, label
+from saltext.system.run_folder import RunFolder, finished_runs, label
 
 
 def collect(root: Path) -> pd.DataFrame:

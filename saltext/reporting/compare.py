@@ -20,7 +20,7 @@ from saltext.errors import ConfigError
 from saltext.evaluation.protocols import STANDARD
 from saltext.metrics import METRICS
 from saltext.reporting.scores import averaged_over_seeds, metric_names, of_protocol, read_all
-from saltext.runs.folder import finished_runs, label
+from saltext.system.run_folder import finished_runs, label
 
 _DRAWS = 10_000
 _LEVEL = 0.95

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from saltext.reporting.charts import Chart, Curve
 from saltext.reporting.curves import MEAN, CurvePanel, Line, read_curves, run_panels
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 
 
 def curve_charts(runs: Mapping[str, RunFolder]) -> list[Chart]:

@@ -19,8 +19,8 @@ from saltext import storage
 from saltext.data.tasks import in_order
 from saltext.errors import SaltextError
 from saltext.metrics import METRICS
-from saltext.runs.folder import RunFolder
 from saltext.runs.trust import record
+from saltext.system.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

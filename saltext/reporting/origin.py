@@ -10,9 +10,9 @@ from omegaconf import DictConfig
 from saltext.data.splits import PARTS, Part, Split
 from saltext.errors import DamagedFileError
 from saltext.reporting.curves import read_curves
-from saltext.runs.folder import RunFolder
 from saltext.runs.stages import stages
 from saltext.storage import read_json
+from saltext.system.run_folder import RunFolder
 
 _log = logging.getLogger(__name__)
 

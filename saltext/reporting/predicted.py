@@ -25,11 +25,11 @@ from saltext.prediction.pictures import reduced, small
 from saltext.reporting.calibration import COLUMNS, LEVELS, MODEL, PEOPLE
 from saltext.reporting.pictures import read_pixels
 from saltext.reporting.text_swap import TASKS
-from saltext.runs.folder import RunFolder
 from saltext.runs.jobs import digest
 from saltext.runs.load import pipeline_of
 from saltext.runs.stages import Stage, stages, weights_of
 from saltext.runs.trust import Configuration
+from saltext.system.run_folder import RunFolder
 
 Key = tuple[str, str]
 """Image and task."""

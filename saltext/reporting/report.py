@@ -21,9 +21,9 @@ from saltext.reporting.collect import pooled
 from saltext.reporting.network_sections import Chosen
 from saltext.reporting.shown_run import ShownRun, named_apart, read_run, with_predictions
 from saltext.reporting.sweep_page import SweepRuns
-from saltext.runs.folder import RunFolder, label
 from saltext.runs.jobs import latest_jobs
 from saltext.runs.sweep import sweep_scores
+from saltext.system.run_folder import RunFolder, label
 
 _log = logging.getLogger(__name__)
 

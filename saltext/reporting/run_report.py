@@ -19,7 +19,7 @@ from saltext.evaluation.protocols import STANDARD
 from saltext.reporting import curves, tables, text_effect, text_swap
 from saltext.reporting.pictures import Panel, Reading, Swap, draw, draw_swaps, read_pixels
 from saltext.reporting.scores import RunScores
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 from saltext.training import ScoredModule
 
 

@@ -9,8 +9,8 @@ import pandas as pd
 
 from saltext.errors import DamagedFileError
 from saltext.metrics import METRICS
-from saltext.runs.folder import RunFolder
 from saltext.storage import check_csv, write_csv
+from saltext.system.run_folder import RunFolder
 
 _log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from saltext.reporting import calibration
 from saltext.reporting.predicted import Key, Predicted, fingerprint, predict
 from saltext.reporting.scores import RunScores, of_protocol, read_run_scores
 from saltext.reporting.study_cells import Job, read_job
-from saltext.runs.folder import RunFolder
 from saltext.runs.saved import configuration
 from saltext.runs.trust import record, refuse_links
+from saltext.system.run_folder import RunFolder
 
 _NOTHING = RunScores(
     pd.DataFrame({"image_id": [], "task": [], "text": [], "model": [], "protocol": []}), pd.DataFrame()

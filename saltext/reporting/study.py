@@ -20,7 +20,7 @@ from saltext.reporting import curves, origin, page, study_cells, study_curves, s
 from saltext.reporting.study_cells import Cell, Job, Verdict
 from saltext.reporting.study_expected import Study, studies
 from saltext.reporting.study_scores import StudyScores
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 
 _ARROWS = {True: "↑", False: "↓"}
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9.-]+")  # of files, so that links to them need no escapes

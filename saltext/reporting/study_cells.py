@@ -16,8 +16,8 @@ from saltext.metrics import METRICS
 from saltext.reporting.compare import interval
 from saltext.reporting.origin import circumstances
 from saltext.reporting.study_expected import Line, Study
-from saltext.runs.folder import RunFolder
 from saltext.runs.trust import record
+from saltext.system.run_folder import RunFolder
 
 _log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from saltext.errors import ConfigError, DamagedFileError
 from saltext.reporting.scores import averaged_over_seeds, of_protocol, read_all, read_scores
 from saltext.reporting.study_cells import Job
 from saltext.reporting.study_expected import Line, Study
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 
 _log = logging.getLogger(__name__)
 

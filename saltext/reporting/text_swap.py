@@ -26,7 +26,7 @@ from saltext.evaluation.protocols import STANDARD
 from saltext.metrics import METRICS
 from saltext.reporting.compare import bootstrap_means
 from saltext.reporting.scores import metric_names, of_protocol
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 
 TASKS = ("salient", "non_salient")
 VARIANTS = {

@@ -16,9 +16,9 @@ from saltext.reporting.scores import means, of_protocol, read_scores
 from saltext.runs import environment, jobs, preflight, schema
 from saltext.runs.composition import check_command, is_single_run, run_once
 from saltext.runs.evaluate import evaluate_and_write
-from saltext.runs.folder import RunFolder, label
 from saltext.runs.load import load
 from saltext.runs.saved import configuration
+from saltext.system.run_folder import RunFolder, label
 
 _log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from torch import nn
 from saltext.data.datamodule import SaliencyDataModule
 from saltext.errors import ConfigError
 from saltext.runs import build
-from saltext.runs.folder import RunFolder
 from saltext.runs.launch import check_world
+from saltext.system.run_folder import RunFolder
 from saltext.training.callbacks import Bar, EpochLines
 from saltext.training.checkpoint_io import ReplacingCheckpointIO
 from saltext.training.epoch_log import KeepsLoggedEpoch

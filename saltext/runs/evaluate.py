@@ -15,11 +15,11 @@ from saltext.models.checkpoints import load_weights
 from saltext.reporting import origin, run_report, tables
 from saltext.reporting.scores import RunScores, combined, metric_names, read_scores, write_run_scores
 from saltext.runs import build, build_training
-from saltext.runs.folder import RunFolder
 from saltext.runs.process_state import restored
 from saltext.runs.scoring import score_test
 from saltext.runs.stages import stages, weights_of
 from saltext.runs.trust import Configuration, refuse_links
+from saltext.system.run_folder import RunFolder
 
 _log = logging.getLogger(__name__)
 

@@ -17,11 +17,11 @@ from torch import Tensor
 from saltext import storage
 from saltext.errors import ConfigError
 from saltext.models.checkpoints import read_weights
-from saltext.runs.folder import RunFolder
 from saltext.runs.load import chosen_stage
 from saltext.runs.saved import configuration
 from saltext.runs.stages import weights_of
 from saltext.runs.trust import literal, mapping, read_text
+from saltext.system.run_folder import RunFolder
 
 _LARGEST_SPLIT = 2**26  # bytes; a million names
 

@@ -19,9 +19,9 @@ from saltext.models.text.memo import RememberingTextEncoder
 from saltext.models.tranblend.bridge import ClassNameBridge
 from saltext.prediction.model import Model
 from saltext.runs import build
-from saltext.runs.folder import RunFolder
 from saltext.runs.saved import configuration
 from saltext.runs.stages import Stage, stages, weights_of
+from saltext.system.run_folder import RunFolder
 
 SHIPPED = WeightPackage(
     module="saltext.shipped",

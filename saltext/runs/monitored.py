@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from saltext.errors import SaltextError
 from saltext.runs import trust
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 
 _log = logging.getLogger(__name__)
 

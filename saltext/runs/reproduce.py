@@ -23,9 +23,9 @@ from saltext.models.packaged import EFFICIENTNET_LITE0, EFFICIENTNET_LITE2, MINI
 from saltext.reporting.study import write_study
 from saltext.reporting.study_expected import Study, studies
 from saltext.runs.composition import check_command, compose_run
-from saltext.runs.folder import RunFolder
 from saltext.runs.jobs import Job, latest_jobs
 from saltext.runs.launch import launch
+from saltext.system.run_folder import RunFolder
 
 EVERYTHING = "all"
 

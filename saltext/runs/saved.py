@@ -5,8 +5,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from saltext.runs.folder import RunFolder
 from saltext.runs.trust import Configuration, literal, read
+from saltext.system.run_folder import RunFolder
 
 
 def configuration(folder: RunFolder, changes: DictConfig, trust: bool = False) -> Configuration:

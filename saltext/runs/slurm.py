@@ -21,8 +21,8 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import open_dict
 
 from saltext.errors import ConfigError
-from saltext.runs.folder import RunFolder
 from saltext.runs.jobs import Job, record_failure
+from saltext.system.run_folder import RunFolder
 
 _PAUSE = 1.0  # seconds between looks for results
 _EVERY = 15.0  # seconds between questions to squeue

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from saltext.errors import ConfigError
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 
 _KEYS = {"tasks", "epochs", "lr", "start", "test"}
 _NAME = re.compile(r"[A-Za-z0-9_-]+")

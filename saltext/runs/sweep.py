@@ -28,12 +28,12 @@ from saltext.metrics import METRICS
 from saltext.reporting import spread
 from saltext.reporting.collect import pooled, show_pooled
 from saltext.reporting.scores import of_protocol
-from saltext.runs.folder import RunFolder, label
 from saltext.runs.jobs import Job, failure, latest_jobs, status
 from saltext.runs.launch import node_rank, nodes
 from saltext.runs.monitored import monitored
 from saltext.runs.schema import warnings
 from saltext.runs.trust import record
+from saltext.system.run_folder import RunFolder, label
 from saltext.system.watched import watch_front
 
 _log = logging.getLogger(__name__)

@@ -24,10 +24,10 @@ from saltext.metrics import METRICS
 from saltext.reporting.compare import Difference
 from saltext.reporting.scores import RunScores, means, of_protocol, read_run_scores
 from saltext.reporting.text_effect import text_effects
-from saltext.runs.folder import RunFolder
 from saltext.runs.monitored import monitored
 from saltext.runs.provenance import describe
 from saltext.runs.trust import mapping, read_text
+from saltext.system.run_folder import RunFolder
 from saltext.training.loggers import direction, epoch_name
 
 if TYPE_CHECKING:

@@ -30,12 +30,12 @@ from saltext.reporting.conclusion import conclusion
 from saltext.reporting.scores import RunScores, combined, means, of_protocol, read_run_scores, write_run_scores
 from saltext.runs import build, build_training, provenance
 from saltext.runs.environment import IN_SWEEP
-from saltext.runs.folder import RunFolder
 from saltext.runs.process_state import restored
 from saltext.runs.scoring import score_test
 from saltext.runs.stages import Stage, stages
 from saltext.runs.tracking import tracked
 from saltext.runs.trust import started
+from saltext.system.run_folder import RunFolder
 from saltext.training import SupervisedModule
 from saltext.training.checkpoint_io import newest_whole
 from saltext.training.out_of_memory import out_of_memory_in_words

@@ -30,7 +30,8 @@ from saltext import storage
 from saltext.errors import ConfigError, DamagedFileError, SaltextError
 from saltext.runs import schema
 from saltext.runs.composition import config_folder
-from saltext.runs.folder import RunFolder, reached
+from saltext.runs.paths import reached
+from saltext.system.run_folder import RunFolder
 
 TRUST = "--trust"
 """Word of a command line by which a user trusts a run's folder."""

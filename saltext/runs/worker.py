@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 from saltext.console import ending_in_words, set_up_streams
-from saltext.runs.folder import RunFolder
 from saltext.runs.train import train_folder
 from saltext.runs.trust import STARTED_WITH
+from saltext.system.run_folder import RunFolder
 
 
 def main() -> None:

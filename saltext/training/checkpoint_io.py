@@ -10,8 +10,8 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from saltext.errors import CheckpointError
-from saltext.runs.folder import LAST, PREVIOUS
 from saltext.storage import replacing
+from saltext.system.run_folder import LAST, PREVIOUS
 
 
 class ReplacingCheckpointIO(TorchCheckpointIO):

@@ -37,7 +37,7 @@ def measure(folder: Path, epochs: int, steps: int, batches: int, overrides: list
 
     try:
         from saltext.runs import build_training
-        from saltext.runs.folder import RunFolder
+        from saltext.system.run_folder import RunFolder
     except ImportError:  # a checkout of an earlier layout
         build_training, RunFolder = import_module("saltext.build"), import_module("saltext.run_folder").RunFolder
 

@@ -13,7 +13,7 @@ from saltext.data.datamodule import SyntheticDataModule
 from saltext.data.splits import Split
 from saltext.reporting.collect import collect
 from saltext.reporting.scores import read_scores
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 from tests.command_line import command, start
 
 pytestmark = pytest.mark.slow

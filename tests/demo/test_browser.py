@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 from tests.conftest import ROOT
 from tests.demo.serving import Demo, started
 from tests.demo.stub import photo

@@ -30,8 +30,8 @@ from matplotlib.figure import Figure
 from saltext import storage
 from saltext.reporting.curves import read_curves
 from saltext.runs import jobs, trust, worker
-from saltext.runs.folder import RunFolder
 from saltext.runs.trust import own_targets, record
+from saltext.system.run_folder import RunFolder
 from saltext.training import checkpoint_io
 from tests.small_runs import composed
 

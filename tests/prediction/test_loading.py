@@ -18,7 +18,7 @@ import saltext
 from saltext.errors import SaltextError
 from saltext.models.packaged import EFFICIENTNET_LITE0, EFFICIENTNET_LITE2, MINILM, WeightPackage
 from saltext.runs import load as loading
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 
 needs_packages = pytest.mark.skipif(
     any(find_spec(package.module) is None for package in (EFFICIENTNET_LITE0, EFFICIENTNET_LITE2, MINILM)),

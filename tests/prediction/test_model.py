@@ -20,8 +20,8 @@ from saltext.prediction.model import Model
 from saltext.prediction.photos import open_photo
 from saltext.prediction.texts import Reading
 from saltext.runs import build_training
-from saltext.runs.folder import RunFolder
 from saltext.runs.saved import configuration
+from saltext.system.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from PIL import Image
 import saltext
 from saltext.prediction import model as prediction
 from saltext.prediction.results import KINDS, PANEL_TEXTS
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 from tests.command_line import command, here, refused
 
 pytestmark = pytest.mark.slow

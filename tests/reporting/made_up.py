@@ -13,7 +13,7 @@ from saltext.data.splits import Split
 from saltext.reporting.study_cells import Job
 from saltext.reporting.study_expected import Line, Study, Tolerance
 from saltext.reporting.study_scores import pooled
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 
 PUBLISHED = "Theirs"
 

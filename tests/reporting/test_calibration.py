@@ -6,7 +6,7 @@ import pytest
 
 from saltext.reporting import calibration
 from saltext.reporting.calibration import COLUMNS, HEADINGS, LEVELS, calibrations, chart, table_rows
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 
 AT = np.array(LEVELS)
 

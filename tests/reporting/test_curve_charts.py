@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from saltext.reporting.curve_charts import curve_charts
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 from tests.reporting.test_curves import log
 
 

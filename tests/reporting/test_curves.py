@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from saltext.reporting.curves import CurvePanel, Line, draw, read_curves, run_panels, spread, write
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 
 
 def log(folder: Path, version: int, rows: list[dict[str, float]]) -> None:

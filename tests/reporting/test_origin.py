@@ -4,7 +4,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from saltext.reporting import origin
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 from tests.reporting import made_up
 
 

@@ -6,8 +6,8 @@ from saltext.errors import DataError
 from saltext.reporting.calibration import COLUMNS, LEVELS, MODEL, PEOPLE
 from saltext.reporting.predicted import NO_TEXT, SIDE, Predicted, fingerprint, predict
 from saltext.reporting.scores import read_scores
-from saltext.runs.folder import RunFolder
 from saltext.runs.saved import configuration
+from saltext.system.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow
 

@@ -16,8 +16,8 @@ from saltext.reporting import predicted
 from saltext.reporting.report import Request, write
 from saltext.reporting.scores import read_scores, write_scores
 from saltext.runs import trust
-from saltext.runs.folder import RunFolder
 from saltext.runs.sweep import Job
+from saltext.system.run_folder import RunFolder
 from tests.command_line import here, refused
 from tests.runs.test_sweep import make_job
 

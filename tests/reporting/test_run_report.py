@@ -15,7 +15,7 @@ from saltext.reporting import run_report
 from saltext.reporting.pictures import Swap
 from saltext.reporting.run_report import chosen_pairs, write_picture, write_swap_picture, write_tables
 from saltext.reporting.scores import RunScores
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 from saltext.training import ScoredModule
 from tests.reporting.test_curves import log
 

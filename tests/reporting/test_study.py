@@ -10,7 +10,7 @@ import yaml
 from saltext.reporting import study as module
 from saltext.reporting.study import write, write_study
 from saltext.reporting.study_expected import Line, read_study
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 from tests.reporting.made_up import curves, run, spread, study
 
 PNG = b"\x89PNG\r\n\x1a\n"

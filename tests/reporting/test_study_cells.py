@@ -7,7 +7,7 @@ import pytest
 
 from saltext.reporting.study_cells import Cell, Verdict, by_circumstances, cells, frame, read_jobs
 from saltext.reporting.study_expected import Line, Study
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 from tests.reporting.made_up import curves, measured, run, spread, study
 
 LINE = Line("ours", "one", rows=("pure",), curve="theirs")

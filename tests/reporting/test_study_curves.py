@@ -8,7 +8,7 @@ import pytest
 from saltext.reporting.study_cells import by_circumstances, read_jobs
 from saltext.reporting.study_curves import best_and_last, panels, values
 from saltext.reporting.study_expected import Line, Study
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 from tests.reporting.made_up import curves, run, study
 
 LINE = Line("ours", "one", curve="theirs")

@@ -11,7 +11,7 @@ from saltext.reporting.study import write_again, write_study
 from saltext.reporting.study_cells import by_circumstances, read_jobs
 from saltext.reporting.study_expected import Line, studies, studies_folder
 from saltext.reporting.study_scores import kept_file, pooled, read, write
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 from tests.reporting.made_up import curves, measured, run, spread, study
 
 LINES = (

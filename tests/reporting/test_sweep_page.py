@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 from saltext.reporting.collect import pooled
 from saltext.reporting.shown_run import named_apart, read_run
 from saltext.reporting.sweep_page import SweepRuns
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 from tests.reporting import made_up
 
 

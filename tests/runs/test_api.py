@@ -19,7 +19,7 @@ import saltext
 from saltext.errors import ConfigError
 from saltext.models.checkpoints import read_weights
 from saltext.runs.api import Run
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 from tests.command_line import ENVIRONMENT, command, forking
 from tests.forking import Forked
 from tests.small_runs import QUICK

@@ -12,7 +12,7 @@ from saltext.errors import ConfigError
 from saltext.models.transalnet import TranSalNet
 from saltext.runs import build, build_training
 from saltext.runs.composition import config_folder
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 
 
 def smoke(*overrides: str) -> DictConfig:

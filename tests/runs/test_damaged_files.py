@@ -15,9 +15,9 @@ from saltext.reporting.curves import read_curves
 from saltext.reporting.scores import read_run_scores, read_scores, write_scores
 from saltext.reporting.study_expected import Line, Study
 from saltext.runs import build_training, jobs, provenance, train
-from saltext.runs.folder import RunFolder, finished_runs
 from saltext.runs.train import _load_trained, _no_room
 from saltext.runs.trust import record
+from saltext.system.run_folder import RunFolder, finished_runs
 from tests.command_line import here, refused
 from tests.runs.test_sweep import make_job
 from tests.small_runs import SMALL, composed

@@ -7,8 +7,8 @@ from omegaconf import DictConfig, OmegaConf
 from saltext.errors import ConfigError
 from saltext.runs import trust
 from saltext.runs.evaluate import largest_difference
-from saltext.runs.folder import RunFolder
 from saltext.runs.saved import configuration
+from saltext.system.run_folder import RunFolder
 from tests.small_runs import composed
 
 

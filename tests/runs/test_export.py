@@ -9,7 +9,7 @@ import saltext
 from saltext.errors import ConfigError
 from saltext.models.checkpoints import read_weights
 from saltext.runs.export import export
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 from tests.command_line import here, refused
 
 pytestmark = pytest.mark.slow

@@ -16,9 +16,9 @@ from saltext.errors import ConfigError, DataError
 from saltext.run import main
 from saltext.runs import jobs, train
 from saltext.runs.composition import config_folder
-from saltext.runs.folder import RunFolder
 from saltext.runs.jobs import Job, digest, held, latest_jobs, latest_unfinished, status
 from saltext.runs.monitored import monitored
+from saltext.system.run_folder import RunFolder
 from tests.made_up_runs import write_run
 
 UNLUCKY = 13

@@ -17,8 +17,8 @@ from saltext.models.checkpoints import read_weights
 from saltext.reporting.scores import of_protocol, read_scores
 from saltext.runs import build
 from saltext.runs.evaluate import evaluate
-from saltext.runs.folder import RunFolder
 from saltext.runs.saved import configuration
+from saltext.system.run_folder import RunFolder
 from tests.command_line import here, refused
 from tests.data.made_up_layouts import own_copy, write_salicon
 from tests.small_runs import SMALL, composed, ran

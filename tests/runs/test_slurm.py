@@ -13,8 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from saltext.errors import ConfigError
 from saltext.runs import jobs, slurm
 from saltext.runs.composition import compose_run
-from saltext.runs.folder import RunFolder
 from saltext.runs.sweep import _Sweep, summarised
+from saltext.system.run_folder import RunFolder
 from tests.command_line import command
 
 pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="the extra slurm brings it")

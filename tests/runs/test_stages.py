@@ -7,8 +7,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from saltext.errors import ConfigError
 from saltext.runs.composition import config_folder
-from saltext.runs.folder import RunFolder
 from saltext.runs.stages import stages, weights_of
+from saltext.system.run_folder import RunFolder
 
 FOLDER = RunFolder(Path("run"))
 

@@ -15,9 +15,9 @@ from omegaconf import OmegaConf
 
 from saltext.reporting.scores import read_scores
 from saltext.runs.composition import compose_run, config_folder
-from saltext.runs.folder import RunFolder
 from saltext.runs.jobs import Job, latest_jobs
 from saltext.runs.sweep import Summary, _Sweep, job_table, jobs, summarise, summarised
+from saltext.system.run_folder import RunFolder
 from tests.command_line import command, forking, here, refused, start
 from tests.made_up_runs import write_run
 

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from saltext.errors import ConfigError
 from saltext.reporting.scores import RunScores, read_scores
 from saltext.runs import tracking
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 from tests.command_line import command
 from tests.runs.test_sweep_files import SWEEPS, agent_command
 
@@ -304,7 +304,7 @@ import sys
 from pathlib import Path
 from omegaconf import OmegaConf
 from saltext.errors import ConfigError
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 from saltext.runs.tracking import tracked
 
 cfg, outputs = OmegaConf.load(sys.argv[1]), Path(sys.argv[2])

@@ -27,7 +27,7 @@ import saltext
 from saltext.demo.answer import load_model
 from saltext.errors import CheckpointError, ConfigError, SaltextError
 from saltext.runs import build_training, jobs, train, trust
-from saltext.runs.folder import RunFolder
+from saltext.system.run_folder import RunFolder
 from saltext.training.scored import ScoredModule
 from tests.command_line import here
 from tests.small_runs import composed

@@ -12,11 +12,11 @@ from filelock import Timeout
 from omegaconf import OmegaConf
 
 from saltext.errors import ConfigError
-from saltext.runs.folder import RunFolder
 from saltext.runs.jobs import held, status
 from saltext.runs.launch import gpus_from_pool
 from saltext.system import locks
 from saltext.system.locks import locked
+from saltext.system.run_folder import RunFolder
 
 
 @pytest.fixture(params=[None, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK])
