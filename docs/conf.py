@@ -59,8 +59,8 @@ apidoc_modules = [
             f"../saltext/{name}"
             for name in (
                 "commands", "demo", "reporting", "system", "__main__.py", "console.py", "run.py", "data/loading.py",
-                "data/paths.py", "runs/completion.py", "runs/composition.py", "runs/environment.py",
-                "runs/evaluate.py", "runs/export.py", "runs/jobs.py", "runs/launch.py", "runs/monitored.py",
+                "data/paths.py", "runs/completion.py", "runs/composition.py", "runs/evaluate.py",
+                "runs/export.py", "runs/jobs.py", "runs/launch.py", "runs/monitored.py",
                 "runs/preflight.py", "runs/process_state.py", "runs/provenance.py", "runs/reproduce.py",
                 "runs/schema.py", "runs/scoring.py", "runs/signatures.py", "runs/slurm.py", "runs/sweep.py",
                 "runs/tracking.py", "runs/train.py", "runs/worker.py",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from saltext.errors import SaltextError
+from saltext.system.environment import restart_with_environment
 
 _Thing = TypeVar("_Thing")
 
@@ -89,7 +90,7 @@ def set_up_streams() -> None:
     the output takes no more, while the command goes on to its usual exit status. What the terminal lacks may still
     stand in files and their names, which are in UTF-8 whatever it shows.
     """
-    _start_again_with_files_in_utf8()
+    restart_with_environment(trains=False)
     codecs.register_error(_REPLACES, _in_ascii)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -101,15 +102,6 @@ def set_up_streams() -> None:
             setattr(sys, f"__{name}__", tolerant)
         elif isinstance(stream, io.TextIOWrapper):  # somebody else's, who looks at what is written
             stream.reconfigure(errors=_REPLACES)
-
-
-def _start_again_with_files_in_utf8() -> None:
-    """Python decides once, at its start and by the locale, how names of files are written: here it starts again."""
-    if sys.getfilesystemencoding() == "utf-8" or os.environ.get("PYTHONUTF8") == "1":
-        return
-    shown = getattr(sys.stdout or sys.stderr, "encoding", None) or "ascii"
-    environment = {"PYTHONIOENCODING": shown, **os.environ, "PYTHONUTF8": "1"}
-    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)  # noqa: S606  # this very command
 
 
 def _tolerant(stream: io.TextIOWrapper) -> TextIO:

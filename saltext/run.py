@@ -15,18 +15,9 @@ from omegaconf import DictConfig
 from saltext.console import ending_in_words, set_up_streams
 from saltext.errors import ConfigError
 from saltext.runs import schema, trust
-from saltext.runs.composition import (
-    asks_for_help,
-    asks_hydra,
-    check_command,
-    config_folder,
-    is_elsewhere,
-    is_single_run,
-    run_once,
-    show_help,
-)
-from saltext.runs.environment import restart_with_environment
+from saltext.runs.composition import CommandLine, config_folder, is_elsewhere
 from saltext.runs.launch import termination_raises
+from saltext.system.environment import restart_with_environment
 from saltext.system.run_folder import RunFolder
 from saltext.system.watched import announce_front
 
@@ -63,13 +54,14 @@ def _resume(arguments: Sequence[str]) -> None:
 
 
 def _run(arguments: Sequence[str]) -> None:
-    if asks_for_help(arguments):
-        show_help(arguments)
+    line = CommandLine(arguments)
+    if line.asks_for_help:
+        line.show_help()
         return
-    if asks_hydra(arguments):
+    if line.asks_hydra:
         _hydra_main(lambda cfg: None)
         return
-    configurations = check_command(arguments)
+    configurations = line.check()
     for warning in dict.fromkeys(text for cfg in configurations for text in schema.warnings(cfg)):
         print(f"warning: {warning}", flush=True)
     # Only now, for they import torch and pandas.
@@ -77,8 +69,8 @@ def _run(arguments: Sequence[str]) -> None:
 
     preflight.check(cfg for cfg in configurations if not is_elsewhere(cfg))
     announce_front()
-    if is_single_run(arguments, configurations):
-        run_once(arguments, jobs.run)
+    if line.is_single_run(configurations):
+        line.run_once(jobs.run)
         return
     with sweep.summarised():
         _hydra_main(jobs.run)
@@ -100,5 +92,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    restart_with_environment()
+    restart_with_environment(trains=True)
     main()

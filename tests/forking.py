@@ -218,7 +218,7 @@ def main() -> None:
         for module in IMPORTED:
             importlib.import_module(module)
     # What a command reads of the package itself is read once, and what is there is no garbage of a command's.
-    composition.check_command(["preset=smoke"])
+    composition.CommandLine(["preset=smoke"]).check()
     trust.own_targets({})
     gc.freeze()
     server = socket.socket(socket.AF_UNIX)

@@ -28,7 +28,8 @@ def demo(
         str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1 ... (default: an accelerator if there is one)")
     ] = None,
     examples: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="folder of pictures, CSV, or SJTU-TIS (default: generated ones)")
+        Path | None,
+        typer.Option(metavar="PATH", help="folder of pictures, CSV, or SJTU-TIS (default: a photo and generated ones)"),
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="where the page is; 0: any free one")] = 7860,
     max_mib: Annotated[

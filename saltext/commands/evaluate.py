@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from saltext.runs.environment import restart_with_environment
+from saltext.system.environment import restart_with_environment
 
 
 def evaluate(
@@ -33,7 +33,7 @@ def evaluate(
     saltext evaluate outputs/run/FOLDER data.root=/elsewhere/sjtu-tis data.eval_batch_size=8
     saltext evaluate outputs/run/FOLDER trainer.devices=2 trainer.strategy=ddp
     """
-    restart_with_environment()
+    restart_with_environment(trains=True)
     from omegaconf import OmegaConf
 
     from saltext.runs import preflight

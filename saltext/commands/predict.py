@@ -40,6 +40,9 @@ def predict(
             "own; default: general, without text pure): once, or once for each --text",
         ),
     ] = None,
+    example: Annotated[
+        bool, typer.Option("--example", help="a photograph and two texts that come with the package, instead of yours")
+    ] = False,
     out: Annotated[Path, typer.Option(metavar="DIR")] = Path("predictions"),
     only: Annotated[list[_Kind] | None, typer.Option(help="write this alone; may be given twice")] = None,
     density: Annotated[Literal["npy", "png"], typer.Option(help="format of density maps")] = "npy",
@@ -69,6 +72,7 @@ def predict(
     In Python: saltext.load().predict("street.jpg", "the white lamps")
 
     \b
+    saltext predict --example                                                      a photograph that is installed
     saltext predict street.jpg --text "the white lamps"
     saltext predict street.jpg --text "the white lamps" --text "the people"        also side by side
     saltext predict photos/ 'more/**/*.png' --text ""                              free viewing, many pictures
@@ -77,8 +81,10 @@ def predict(
     saltext predict street.jpg --text "the white lamps" --model outputs/run/FOLDER
     """
     given, tasks = text or [], task or []
-    if texts is None and not images:
-        raise typer.BadParameter("name a picture, a folder or a pattern, or --texts CSV")
+    if example and (images or given or tasks or texts is not None):
+        raise typer.BadParameter("--example has its own image and texts; leave out IMAGE, --text, --texts and --task")
+    if texts is None and not images and not example:
+        raise typer.BadParameter("name a picture, a folder or a pattern, or --texts CSV, or try --example")
     if bool(images) != bool(given):
         raise typer.BadParameter('pictures and --text go together; --text "" is free viewing')
     if len(tasks) not in (0, 1, len(given)):
@@ -99,6 +105,13 @@ def predict(
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     # Both say quickly what is wrong with them, and the model more quickly than many pictures.
     loaded = load(model, stage=stage, device=device, trust=trust)
+    if example:
+        from saltext.demo.examples import photograph
+
+        offered = photograph()
+        images, given = [str(offered.image)], [reading.text for reading in offered.readings or ()]
+        told = [reading.condition for reading in offered.readings or ()]
+        tasks = [task if task in loaded.conditions else loaded.conditions[0] for task in told]
     faults = Faults()
     wanted = usable(requests(images or [], given, texts, faults, tasks, loaded.conditions), faults, progress)
     try:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from saltext.runs.environment import restart_with_environment
+from saltext.system.environment import restart_with_environment
 
 
 def _choices(context: typer.Context, incomplete: str) -> list[str]:
@@ -27,7 +27,7 @@ def train(
     saltext train +experiment=fixrate_ablation -m
     saltext train resume=latest
     """
-    restart_with_environment()
+    restart_with_environment(trains=True)
     sys.argv[1:] = arguments or []  # Hydra reads it
     from saltext.run import main
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from saltext.data.pairs import Pair
 from saltext.data.sjtu_tis import read_index
 from saltext.data.splits import Split
 from saltext.data.synthetic import generate
+from saltext.errors import DataError
 from saltext.prediction.inputs import requests, usable
 from saltext.prediction.texts import Reading
 
@@ -30,6 +32,26 @@ class Example:
 
     image: Path
     readings: tuple[Reading, Reading] | None = None
+
+
+def photograph() -> Example:
+    """A photograph that is installed with Matplotlib, with a text about its salient object and one about another.
+
+    A portrait of Grace Hopper by the United States Navy, in the public domain.
+
+    Raises:
+        DataError: Matplotlib is installed without its sample data.
+    """
+    found = find_spec("matplotlib")  # importing it takes longer than to find it
+    package = Path(found.origin).parent if found and found.origin else Path("matplotlib")
+    image = package / "mpl-data" / "sample_data" / "grace_hopper.jpg"
+    if not image.is_file():
+        raise DataError(
+            f"Expected the photograph that Matplotlib brings, but {image} is not there. Name an image of your own."
+        )
+    return Example(
+        image, (Reading("the face of a woman", "salient"), Reading("the medals on her uniform", "non_salient"))
+    )
 
 
 def generated(folder: Path) -> list[Example]:

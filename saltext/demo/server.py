@@ -60,7 +60,7 @@ def serve(settings: Settings, folder: Path) -> None:
 
 def _examples(settings: Settings, folder: Path) -> list[Example]:
     if settings.examples is None:
-        return examples.generated(folder)
+        return [examples.photograph(), *examples.generated(folder)]
     if not is_published_layout(settings.examples):
         return examples.own(settings.examples)
     run = shipped_run() if settings.run is None else RunFolder.existing(settings.run)

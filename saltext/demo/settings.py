@@ -14,7 +14,8 @@ class Settings:
         run: Folder of a run; None: the shipped model.
         stage: Which training of a run with a schedule.
         device: Where to compute, as torch names it; None: an accelerator if there is one.
-        examples: Folder of pictures, table of pictures and texts, or folder of SJTU-TIS; None: generated pictures.
+        examples: Folder of pictures, table of pictures and texts, or folder of SJTU-TIS; None: a photograph
+            and generated images.
         host: Address to listen at.
         port: 0: any that is free.
         max_mib: Largest file that is taken, in MiB.

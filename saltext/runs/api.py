@@ -13,11 +13,12 @@ from saltext.errors import ConfigError
 from saltext.evaluation.protocols import STANDARD
 from saltext.prediction.model import Model
 from saltext.reporting.scores import means, of_protocol, read_scores
-from saltext.runs import environment, jobs, preflight, schema
-from saltext.runs.composition import check_command, is_single_run, run_once
+from saltext.runs import jobs, preflight, schema
+from saltext.runs.composition import CommandLine
 from saltext.runs.evaluate import evaluate_and_write
 from saltext.runs.load import load
 from saltext.runs.saved import configuration
+from saltext.system import environment
 from saltext.system.run_folder import RunFolder, label
 
 _log = logging.getLogger(__name__)
@@ -84,8 +85,9 @@ def train(*overrides: str) -> Run:
         SaltextError: Everything that is wrong with the overrides, or with data and weights, before anything is trained;
             or one of several processes failed.
     """
-    configurations = check_command(overrides)
-    if not is_single_run(overrides, configurations):
+    line = CommandLine(overrides)
+    configurations = line.check()
+    if not line.is_single_run(configurations):
         raise ConfigError("saltext.train does one run; sweeps are for the command: saltext train ... -m")
     for warning in dict.fromkeys(text for cfg in configurations for text in schema.warnings(cfg)):
         _log.warning("%s", warning)
@@ -100,7 +102,7 @@ def train(*overrides: str) -> Run:
         return Path(HydraConfig.get().runtime.output_dir)
 
     try:
-        folder = run_once(overrides, task)
+        folder = line.run_once(task)
     except SystemExit as ended:
         raise ConfigError(f"a process of the run ended with status {ended.code}; its log says why") from ended
     return Run(folder, folder)

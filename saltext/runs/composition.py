@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -28,7 +28,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from hydra.version import VersionBase, setbase
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from saltext.errors import ConfigError, near
@@ -87,85 +87,84 @@ def register_direction() -> None:
 register_direction()
 
 
-def asks_for_help(arguments: Sequence[str]) -> bool:
-    """Whether a command line asks for the page of help about the configuration."""
-    return bool(get_args_parser().parse_args(list(arguments)).help)
-
-
-def asks_hydra(arguments: Sequence[str]) -> bool:
-    """Whether a command line asks Hydra about itself, and not for a run."""
-    args = get_args_parser().parse_args(list(arguments))
-    return bool(args.hydra_help or args.shell_completion or args.info)
-
-
-def show_help(arguments: Sequence[str]) -> None:
-    """Print Hydra's page of help about this package's configuration."""
-    parser = get_args_parser()
-    args = parser.parse_args(list(arguments))
-    with _hydra(args.config_path, args.config_dir) as hydra:
-        hydra.app_help(args.config_name or "config", parser, args)
-
-
-def check_command(arguments: Sequence[str]) -> list[DictConfig]:
-    """Check what a command line of ``saltext.run`` asks for.
+class CommandLine:
+    """A command line of ``saltext.run``, read once.
 
     Args:
         arguments: Hydra's: overrides and options.
-
-    Returns:
-        The configurations of its jobs: one, those of a grid, or the one that a search starts from.
-
-    Raises:
-        ConfigError: Everything that is wrong, at once.
     """
-    args = get_args_parser().parse_args(list(arguments))
-    if args.experimental_rerun:
-        raise ConfigError("--experimental-rerun reads a pickled configuration, which can run code; use resume=DIR")
-    with _hydra(args.config_path, args.config_dir):
-        loader = GlobalHydra.instance().config_loader()
-        if not isinstance(loader, ConfigLoaderImpl):
-            raise TypeError(f"expected Hydra's own loader, got {type(loader).__name__}")
-        command = _Command(loader, args.config_name or "config", args.overrides)
-        return command.jobs(args.multirun)
 
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self._parser = get_args_parser()
+        self._args = self._parser.parse_args(list(arguments))
 
-def is_single_run(arguments: Sequence[str], configurations: Sequence[DictConfig]) -> bool:
-    """Whether a command line asks for one run: not for a sweep, and not for a look at a configuration.
+    @property
+    def asks_for_help(self) -> bool:
+        """Whether it asks for the page of help about the configuration."""
+        return bool(self._args.help)
 
-    Args:
-        arguments: Hydra's.
-        configurations: What :func:`check_command` gave for them.
-    """
-    args = get_args_parser().parse_args(list(arguments))
-    modes = [str(cfg.hydra.get("mode")) for cfg in configurations]
-    return not (args.cfg or args.multirun) and len(modes) == 1 and not modes[0].endswith("MULTIRUN")
+    @property
+    def asks_hydra(self) -> bool:
+        """Whether it asks Hydra about itself, and not for a run."""
+        return bool(self._args.hydra_help or self._args.shell_completion or self._args.info)
 
+    def show_help(self) -> None:
+        """Print Hydra's page of help about this package's configuration."""
+        with _hydra(self._args.config_path, self._args.config_dir) as hydra:
+            hydra.app_help(self._args.config_name or "config", self._parser, self._args)
 
-def run_once(arguments: Sequence[str], task: Callable[[DictConfig], _Result]) -> _Result:
-    """Compose the configuration of one run and call a task with it, as ``hydra.main`` does, but in nobody's way.
+    def check(self) -> list[DictConfig]:
+        """Check what it asks for.
 
-    What Hydra holds for the whole process is as it was afterwards, and what the task raises is raised.
+        Returns:
+            The configurations of its jobs: one, those of a grid, or the one that a search starts from.
 
-    Args:
-        arguments: Hydra's: overrides and options.
-        task: Is called once the run's folder is there.
-    """
-    args = get_args_parser().parse_args(list(arguments))
-    raised: list[Exception] = []
+        Raises:
+            ConfigError: Everything that is wrong, at once.
+        """
+        if self._args.experimental_rerun:
+            raise ConfigError("--experimental-rerun reads a pickled configuration, which can run code; use resume=DIR")
+        with _hydra(self._args.config_path, self._args.config_dir):
+            loader = GlobalHydra.instance().config_loader()
+            if not isinstance(loader, ConfigLoaderImpl):
+                raise TypeError(f"expected Hydra's own loader, got {type(loader).__name__}")
+            overrides = _Overrides(loader, self._args.config_name or "config", self._args.overrides)
+            return overrides.jobs(self._args.multirun)
 
-    def watched(cfg: DictConfig) -> _Result | None:
-        try:
-            return task(cfg)
-        except Exception as error:  # Hydra would print that a job failed
-            raised.append(error)
-            return None
+    def is_single_run(self, configurations: Sequence[DictConfig]) -> bool:
+        """Whether it asks for one run: not for a sweep, and not for a look at a configuration.
 
-    with _hydra(args.config_path, args.config_dir) as hydra:
-        done = hydra.run(config_name=args.config_name or "config", task_function=watched, overrides=args.overrides)
-    if raised:
-        raise raised[0]
-    result: _Result = done.return_value
-    return result
+        Args:
+            configurations: What :meth:`check` gave.
+        """
+        modes = [str(cfg.hydra.get("mode")) for cfg in configurations]
+        asks_else = self._args.cfg or self._args.multirun
+        return not asks_else and len(modes) == 1 and not modes[0].endswith("MULTIRUN")
+
+    def run_once(self, task: Callable[[DictConfig], _Result]) -> _Result:
+        """Compose the configuration of one run and call a task with it, as ``hydra.main`` does, but in nobody's way.
+
+        What Hydra holds for the whole process is as it was afterwards, and what the task raises is raised.
+
+        Args:
+            task: Is called once the run's folder is there.
+        """
+        raised: list[Exception] = []
+
+        def watched(cfg: DictConfig) -> _Result | None:
+            try:
+                return task(cfg)
+            except Exception as error:  # Hydra would print that a job failed
+                raised.append(error)
+                return None
+
+        args = self._args
+        with _hydra(args.config_path, args.config_dir) as hydra:
+            done = hydra.run(config_name=args.config_name or "config", task_function=watched, overrides=args.overrides)
+        if raised:
+            raise raised[0]
+        result: _Result = done.return_value
+        return result
 
 
 def completions(words: Sequence[str], begun: str) -> list[str]:
@@ -219,7 +218,7 @@ class _Loader(ConfigLoaderImpl):
         return self.repository.get_group_options(group_name, results_filter)
 
 
-class _Command:
+class _Overrides:
     """The overrides of a command, and what is wrong with them.
 
     Args:
@@ -236,7 +235,7 @@ class _Command:
         self._overrides = [override for text in _joined(given) if (override := self._parsed(text)) is not None]
 
     def jobs(self, multirun: bool) -> list[DictConfig]:
-        """See :func:`check_command`."""
+        """See :meth:`CommandLine.check`."""
         start = [override for override in self._overrides if not override.is_sweep_override()]
         swept = [override for override in self._overrides if override.is_sweep_override()]
         base = self._composed(start)
@@ -391,17 +390,31 @@ class _Command:
             key = override.key_or_group
             if override.is_hydra_override():
                 try:
-                    OmegaConf.select(cfg, key)
+                    value = OmegaConf.select(cfg, key)
                 except InterpolationToMissingValueError:  # known when the run starts
                     continue
                 except OmegaConfBaseException as error:
                     problems.append(f"{override.input_line}: {str(error).partition(chr(10))[0]}")
+                    continue
+                if expected := _unchecked_by_hydra(key, value):
+                    problems.append(f"{override.input_line}: expected {expected}")
         problems += [_as_written(key, text, values) for key, text in found.items()]
         for override in new:
             key = override.key_or_group
             if not any(key == bad or key.startswith(f"{bad}.") for bad in found):
                 problems.append(f"{override.input_line}: {key} is not set here yet; write +{override.input_line}")
         return cfg, problems
+
+
+def _unchecked_by_hydra(key: str, value: Any) -> str:
+    """What is expected of a value that Hydra takes and cannot use; empty where it can."""
+    if key in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"):
+        return "" if value else f"a folder, got {value!r}; without {key} the folder is named by the run"
+    if key == "hydra.verbose":
+        names = list(value) if isinstance(value, ListConfig) else [value]
+        is_fit = isinstance(value, bool) or all(isinstance(name, str) for name in names)
+        return "" if is_fit else f"true, false, the name of a logger or a list of such names, got {value!r}"
+    return ""
 
 
 def _installed(module: str) -> bool:

@@ -26,9 +26,9 @@ from omegaconf import DictConfig, OmegaConf
 from saltext import storage
 from saltext.errors import ConfigError, DamagedFileError, SaltextError
 from saltext.runs import preflight, trust
-from saltext.runs.environment import IN_SWEEP
 from saltext.runs.launch import gpus_from_pool, launch, node_rank, nodes, parallel_jobs, processes, slurm_gpus
 from saltext.runs.monitored import monitored
+from saltext.system.environment import IN_SWEEP
 from saltext.system.locks import locked
 from saltext.system.run_folder import RunFolder
 from saltext.system.watched import watch_front

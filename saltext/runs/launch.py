@@ -15,8 +15,8 @@ from filelock import Timeout
 from omegaconf import DictConfig
 
 from saltext.errors import ConfigError
-from saltext.runs.environment import wanted
 from saltext.system import watched
+from saltext.system.environment import wanted
 from saltext.system.locks import locked
 from saltext.system.places import own_folder
 

@@ -22,7 +22,7 @@ from saltext.errors import ConfigError, SaltextError
 from saltext.models.packaged import EFFICIENTNET_LITE0, EFFICIENTNET_LITE2, MINILM, WeightPackage, packaged_file
 from saltext.reporting.study import write_study
 from saltext.reporting.study_expected import Study, studies
-from saltext.runs.composition import check_command, compose_run
+from saltext.runs.composition import CommandLine, compose_run
 from saltext.runs.jobs import Job, latest_jobs
 from saltext.runs.launch import launch
 from saltext.system.run_folder import RunFolder
@@ -96,7 +96,7 @@ def composed(experiment: str, overrides: Sequence[str]) -> DictConfig:
         ConfigError: Overrides that do not fit it, everything at once.
     """
     try:
-        check_command([f"+experiment={experiment}", *overrides, "-m"])
+        CommandLine([f"+experiment={experiment}", *overrides, "-m"]).check()
     except ConfigError as error:
         raise ConfigError(f"{experiment}: {error}") from error
     try:

@@ -29,12 +29,12 @@ from saltext.reporting import freeze, origin, run_report, tables
 from saltext.reporting.conclusion import conclusion
 from saltext.reporting.scores import RunScores, combined, means, of_protocol, read_run_scores, write_run_scores
 from saltext.runs import build, build_training, provenance
-from saltext.runs.environment import IN_SWEEP
 from saltext.runs.process_state import restored
 from saltext.runs.scoring import score_test
 from saltext.runs.stages import Stage, stages
 from saltext.runs.tracking import tracked
 from saltext.runs.trust import started
+from saltext.system.environment import IN_SWEEP
 from saltext.system.run_folder import RunFolder
 from saltext.training import SupervisedModule
 from saltext.training.checkpoint_io import newest_whole
@@ -215,7 +215,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def _no_room(error: OSError, folder: RunFolder) -> str:
     """What a full disk means to a run: what it did not take, what is kept, and how to go on."""
     kept = sorted(folder.root.glob("**/last*.ckpt"), key=lambda path: path.stat().st_mtime)
-    state = f"Kept: {kept[-1]} and all that was scored" if kept else "No epoch was finished"
+    state = f"Kept: {kept[-1]} and all that was scored" if kept else "No epoch was saved"
     what = f" ({error.filename})" if error.filename else ""
     return (
         f"the disk is full: {error.strerror}{what}. {state}. Make room where {folder.root} is, then go on with "

@@ -243,7 +243,7 @@ class AdversarialModule(SupervisedModule):
     def on_train_epoch_end(self) -> None:
         """Log the learning rates the epoch ended with."""
         for optimizer, name in zip(self.trainer.optimizers, ("lr", "lr_discriminator"), strict=True):
-            self.log(name, float(optimizer.param_groups[0]["lr"]), sync_dist=True)
+            self.log_same(name, float(optimizer.param_groups[0]["lr"]))
 
 
 def _resized(logits: Tensor, like: Tensor) -> Tensor:

@@ -47,6 +47,17 @@ class ScoredModule(L.LightningModule):
         """The maps to score, like :meth:`saliency`; a model may spend more on them than in training."""
         return self.saliency(batch)
 
+    def log_same(self, name: str, value: float, prog_bar: bool = False) -> None:
+        """Log a value that all processes have computed alike, so that none has to ask the others.
+
+        Args:
+            name: The key.
+            value: The same one on every process.
+            prog_bar: Whether the progress bar shows it.
+        """
+        # Lightning reduces nothing where rank_zero_only is set, and without sync_dist recommends that it be set.
+        self.log(name, value, prog_bar=prog_bar, sync_dist=True, rank_zero_only=True)
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint that leads out of the folder of checkpoints.
 
@@ -81,9 +92,9 @@ class ScoredModule(L.LightningModule):
         self.scoreboard = None
         by_task: pd.DataFrame = table.groupby("task", sort=False)[list(self._validation.metrics)].mean()
         for name in by_task.columns:
-            self.log(f"{self._choose_on}/{name}", float(by_task[name].mean()), prog_bar=True, rank_zero_only=True)
+            self.log_same(f"{self._choose_on}/{name}", float(by_task[name].mean()), prog_bar=True)
             for task, value in by_task[name].items():
-                self.log(f"{self._choose_on}/{name}_{task}", float(value), rank_zero_only=True)
+                self.log_same(f"{self._choose_on}/{name}_{task}", float(value))
 
 
 def _texts(state: Any) -> Iterator[str]:

@@ -145,7 +145,7 @@ class SupervisedModule(ScoredModule):
     def on_train_epoch_end(self) -> None:
         """Log the learning rate the epoch ended with."""
         optimizer = self.optimizers()
-        self.log("lr", float(optimizer.param_groups[0]["lr"]))  # type: ignore[union-attr]
+        self.log_same("lr", float(optimizer.param_groups[0]["lr"]))  # type: ignore[union-attr]
 
     def _parts(self) -> list[tuple[list[nn.Parameter], float]]:
         """Parameters that train, with the share of the rate they learn at; those that no part has come first."""

@@ -34,7 +34,7 @@ from saltext.models.text import TextEncoder, TextFeatures
 from saltext.models.transalnet import TranSalNet
 from saltext.runs import build
 from saltext.runs.composition import compose_run
-from saltext.runs.environment import KEEP_MEMORY
+from saltext.system.environment import KEEP_MEMORY
 from tests.benchmarks import harness
 
 Precision = Literal["float64", "float32", "bfloat16"]

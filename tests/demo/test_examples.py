@@ -11,6 +11,14 @@ from saltext.prediction.texts import Reading
 from tests.demo.stub import photo
 
 
+def test_the_photograph_is_installed_and_comes_with_a_text_about_each_kind_of_object() -> None:
+    example = examples.photograph()
+    assert example.readings is not None
+    assert [reading.task for reading in example.readings] == ["salient", "non_salient"]
+    with Image.open(example.image) as picture:
+        assert (picture.format, min(picture.size) >= 480) == ("JPEG", True)
+
+
 def test_generated_pictures_come_with_a_text_about_each_kind_of_object(tmp_path: Path) -> None:
     offered = examples.generated(tmp_path / "examples")
     assert len(offered) == 6

@@ -3,6 +3,7 @@
 import csv
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -197,6 +198,10 @@ def test_a_panel_shows_the_first_texts_of_many(photos: Path, run: list[str], tmp
         ([], "name a picture"),
         (["a.png"], '--text "" is free viewing'),
         (["--text", "x", "--texts", "t.csv"], "go together"),
+        (["--example", "a.png"], "--example has its own image and texts; leave out IMAGE, --text"),
+        (["--example", "--text", "x"], "--example has its own image and texts"),
+        (["--example", "--texts", "t.csv"], "--example has its own image and texts"),
+        (["--example", "--task", "pure"], "--example has its own image and texts"),
         (["a.png", "--text", "x"], "a.png"),
         (["a.png", "--text", "x", "--model", "nowhere"], "nowhere"),
         (["a.png", "--text", "x", "--batch-size", "0"], "greater than or equal to 1"),
@@ -210,6 +215,24 @@ def test_a_mistake_gets_one_clear_error(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert said in refusal(arguments, capsys)
+
+
+def test_the_example_needs_no_file_of_the_users_own(run: list[str], tmp_path: Path) -> None:
+    here("predict", "--example", "--out", str(tmp_path / "out"), *run)
+    table = rows(tmp_path / "out")
+    assert [row["task"] for row in table] == ["salient", "non_salient"]
+    assert all(row["text"] for row in table)
+    assert "panel/grace_hopper.png" in files(tmp_path / "out")
+    with Image.open(table[0]["image"]) as photo:
+        assert np.load(tmp_path / "out" / table[0]["density"]).shape == photo.size[::-1]
+
+
+def test_without_the_photograph_the_example_says_what_to_do(
+    run: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stripped = SimpleNamespace(origin=str(tmp_path / "matplotlib" / "__init__.py"))
+    monkeypatch.setattr("saltext.demo.examples.find_spec", lambda _: stripped)
+    assert "Name an image of your own" in refusal(["--example", *run], capsys)
 
 
 def test_the_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,13 +16,10 @@ from saltext.console import MISTAKE
 from saltext.errors import ConfigError
 from saltext.runs import composition, jobs
 from saltext.runs.composition import (
-    asks_for_help,
-    asks_hydra,
-    check_command,
+    CommandLine,
     compose_run,
     config_folder,
     quoted,
-    show_help,
 )
 from tests.command_line import ROOT, command, refused
 
@@ -37,7 +34,7 @@ def _nothing_is_left() -> Iterator[None]:
 
 def said(*arguments: str) -> str:
     with pytest.raises(ConfigError) as raised:
-        check_command(arguments)
+        CommandLine(arguments).check()
     lines = str(raised.value).splitlines()
     assert len(lines) <= 4, lines
     assert "append to your" not in str(raised.value)
@@ -73,6 +70,13 @@ def said(*arguments: str) -> str:
         ("hydra.run.dr=x", "hydra.run.dr=x: no such key (did you mean 'dir'?)"),
         ("hydra.run=3", "hydra.run=3: Invalid type assigned"),
         ("hydra.run.dir=${nothing}", "hydra.run.dir=${nothing}: Interpolation key 'nothing' not found"),
+        ("hydra.run.dir=", "hydra.run.dir=: expected a folder, got ''"),
+        ("hydra.run.dir=null", "hydra.run.dir=null: field 'hydra.run.dir' is not Optional"),
+        ("hydra.sweep.dir=null", "hydra.sweep.dir=null: field 'hydra.sweep.dir' is not Optional"),
+        ("hydra.sweep.subdir=", "hydra.sweep.subdir=: expected a folder"),
+        ("hydra.verbose=3", "hydra.verbose=3: expected true, false, the name of a logger or a list of such names, got"),
+        ("hydra.verbose=null", "hydra.verbose=null: expected true, false, the name of a logger"),
+        ("hydra.verbose=[saltext,3]", "hydra.verbose=[saltext,3]: expected true, false, the name of a logger"),
         ("hydra.sweeper.params.x=3", "hydra.sweeper.params.x=3: Unexpected type"),
         ("callbacks.best.mode=${nothing}", "callbacks.best.mode=${nothing}: Interpolation key 'nothing' not found"),
         ("callbacks.epoch_seed=${oc.env:NOTHING_SUCH}", "Environment variable 'NOTHING_SUCH' not found"),
@@ -128,7 +132,7 @@ def test_every_key_of_a_job_that_is_misspelt_or_given_something_else_is_named_as
         asked = [key for key in keys if not key.endswith("_") and not OmegaConf.is_dict(OmegaConf.select(job, key))]
     arguments = [wrong.format(key=key) for key in asked]
     with pytest.raises(ConfigError) as raised:
-        check_command(arguments)
+        CommandLine(arguments).check()
     lines = [line.removeprefix("  * ") for line in str(raised.value).splitlines()[1:]]
     assert len(asked) > 80
     assert [argument for argument in arguments if not any(line.startswith(f"{argument}: ") for line in lines)] == []
@@ -162,7 +166,7 @@ def test_no_wrong_argument_starts_a_run_or_ends_in_a_traceback(
 def test_the_quoted_argument_means_what_was_written(value: str) -> None:
     shown = quoted("data.root", value)
     read = subprocess.run(["bash", "-c", f"printf %s {shown}"], capture_output=True, text=True, check=True).stdout
-    (cfg,) = check_command([read])
+    (cfg,) = CommandLine([read]).check()
     assert cfg.data.root == value.replace("$HOME", "$HOME")
 
 
@@ -201,16 +205,16 @@ def test_one_bad_job_of_a_grid_is_named_before_the_first_starts() -> None:
 
 
 def test_a_grid_has_the_jobs_that_hydra_makes_of_it() -> None:
-    jobs_of = check_command(["+experiment=fixrate_grid", "model.freeze.encoder=0.0,0.5", "-m"])
+    jobs_of = CommandLine(["+experiment=fixrate_grid", "model.freeze.encoder=0.0,0.5", "-m"]).check()
     assert [(c.model.freeze.encoder, c.model.freeze.decoder) for c in jobs_of][:6] == [
         (0.0, 0.0), (0.0, 0.25), (0.0, 0.5), (0.0, 0.75), (0.0, 1.0), (0.5, 0.0),
     ]  # fmt: skip
     assert len(jobs_of) == 10
-    assert [cfg.seed for cfg in check_command(["seed=range(3)", "-m"])] == [0, 1, 2]
+    assert [cfg.seed for cfg in CommandLine(["seed=range(3)", "-m"]).check()] == [0, 1, 2]
 
 
 def test_a_grid_may_ask_for_every_choice_of_a_pattern() -> None:
-    names = [cfg.model.name.partition("-")[0] for cfg in check_command(["model=glob(tr*)", "-m"])]
+    names = [cfg.model.name.partition("-")[0] for cfg in CommandLine(["model=glob(tr*)", "-m"]).check()]
     assert names == ["tranblend", "transalnet"]
     said("model=glob(tr*)")
 
@@ -229,14 +233,14 @@ def test_a_range_is_for_a_search() -> None:
     assert "hydra/sweeper=search" in said("optimizer.lr=interval(1e-5,1e-2)", "-m")
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     search = ["hydra/sweeper=search", "optimizer.lr=tag(log,interval(1e-5,1e-2))", "-m"]
-    assert len(check_command(search)) == 1
+    assert len(CommandLine(search).check()) == 1
     assert "seed=abc" in said("seed=abc", *search)
 
 
 def test_files_of_another_folder_can_be_chosen(tmp_path: Path) -> None:
     (tmp_path / "loss").mkdir()
     (tmp_path / "loss" / "mine.yaml").write_text("_target_: saltext.losses.SaliencyLoss\nweights: {kl: 1}\n")
-    (cfg,) = check_command(["--config-dir", str(tmp_path), "loss=mine"])
+    (cfg,) = CommandLine(["--config-dir", str(tmp_path), "loss=mine"]).check()
     assert cfg.loss.weights == {"kl": 1}
     assert "loss=mine: no such choice" in said("loss=mine")
 
@@ -244,11 +248,11 @@ def test_files_of_another_folder_can_be_chosen(tmp_path: Path) -> None:
 def test_help_lists_the_configuration_and_completion_is_hydras_own(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert asks_for_help(["model=tranblend", "--help"])
-    assert asks_hydra(["-sc", "query=bash"])
-    assert not asks_for_help(["seed=1"])
-    assert not asks_hydra(["seed=1", "-m"])
-    show_help(["model=tranblend"])
+    assert CommandLine(["model=tranblend", "--help"]).asks_for_help
+    assert CommandLine(["-sc", "query=bash"]).asks_hydra
+    assert not CommandLine(["seed=1"]).asks_for_help
+    assert not CommandLine(["seed=1", "-m"]).asks_hydra
+    CommandLine(["model=tranblend"]).show_help()
     said = capsys.readouterr().out
     assert "model: " in said
     assert "model: baselines, clip_salgan" in said

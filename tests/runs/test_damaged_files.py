@@ -191,7 +191,7 @@ def test_tested_weights_that_are_damaged_are_said_with_the_way_out(tmp_path: Pat
 def test_a_full_disk_is_said_with_what_is_kept_and_how_to_go_on(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     error = OSError(28, os.strerror(28), "x.ckpt")
-    assert "No epoch was finished" in _no_room(error, folder)
+    assert "No epoch was saved" in _no_room(error, folder)
     folder.checkpoints.mkdir()
     folder.last.touch()
     said = _no_room(error, folder)

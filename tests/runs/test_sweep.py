@@ -189,6 +189,7 @@ def test_every_launcher_runs_two_ranks_beside_a_job_that_fails(outputs: Path, la
     assert ranks[0]["world"] == 2
 
     ours = latest_jobs(folder)[1].folder
+    assert "sync_dist" not in ours.log.read_text(), "Lightning has nothing to recommend"
     assert len(read_scores(ours.scores)) == 4 * 2  # pairs; the model and the uniform map
     if launcher == "basic":
         alone = ["trainer.devices=1", "trainer.strategy=auto"]
