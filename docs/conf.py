@@ -60,8 +60,9 @@ apidoc_modules = [
             for name in (
                 "commands", "demo", "reporting", "system", "__main__.py", "console.py", "run.py", "data/loading.py",
                 "data/paths.py", "runs/completion.py", "runs/composition.py", "runs/evaluate.py",
-                "runs/export.py", "runs/jobs.py", "runs/launch.py", "runs/monitored.py",
-                "runs/preflight.py", "runs/process_state.py", "runs/provenance.py", "runs/reproduce.py",
+                "runs/export.py", "runs/jobs.py", "runs/launch.py", "runs/paths.py",
+                "runs/pictures.py", "runs/predict_again.py", "runs/preflight.py", "runs/process_state.py",
+                "runs/provenance.py", "runs/records.py", "runs/report.py", "runs/reproduce.py",
                 "runs/schema.py", "runs/scoring.py", "runs/signatures.py", "runs/slurm.py", "runs/sweep.py",
                 "runs/tracking.py", "runs/train.py", "runs/worker.py",
             )

@@ -4,6 +4,7 @@ import saltext
 model = saltext.load()  # the pretrained model; a run of your own: saltext.load("outputs/run/FOLDER")
 density = model.predict("street.jpg", "the white lamps")  # float32 (height, width), sums to 1
 run = saltext.train("model=tranblend", "preset=smoke")  # run.folder, run.scores (DataFrame), run.model
+saltext.results.compare(["outputs/run/A", "outputs/run/B"])  # DataFrame of differences with their intervals
 """
 
 import os
@@ -17,11 +18,11 @@ provide_home()
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 if TYPE_CHECKING:
-    from saltext import metrics
+    from saltext import metrics, results
     from saltext.runs.api import evaluate, train
     from saltext.runs.load import load
 
-__all__ = ["__version__", "evaluate", "load", "metrics", "train"]
+__all__ = ["__version__", "evaluate", "load", "metrics", "results", "train"]
 
 __version__ = "0.1.0"
 
@@ -32,6 +33,6 @@ def __getattr__(name: str) -> Any:
     # Late, since they bring torch and lightning, which take seconds and which most modules do not need all of.
     if name in _FROM:
         return getattr(import_module(_FROM[name]), name)
-    if name == "metrics":
-        return import_module("saltext.metrics")
+    if name in ("metrics", "results"):
+        return import_module(f"saltext.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,8 +23,8 @@ MISTAKE = 2
 INTERRUPTED = 130
 """Exit status of a command that was ended by Ctrl-C, as shells have it."""
 
-PRINT_WIDTH = 260
-"""Columns of a printed table where there is no terminal: a log file has no width, and a folded table is unreadable."""
+PRINT_WIDTH = 120
+"""Characters in a line of a printed table where there is no terminal: a log file has no width."""
 
 # Messages of libraries that a user can do nothing about, each with where it comes from.
 _KNOWN = (

@@ -37,8 +37,8 @@ IMPORTED = (
     "lightning", "torchmetrics", "timm", "transformers", "albumentations", "matplotlib.pyplot", "open_clip", "wandb",
     "scipy.stats", "torch.distributed.launcher.api", "saltext.commands.app", "saltext.runs.train", "saltext.runs.sweep",
     "saltext.runs.preflight", "saltext.runs.evaluate", "saltext.runs.export", "saltext.runs.reproduce",
-    "saltext.runs.load", "saltext.prediction.results", "saltext.evaluation.score_folder", "saltext.reporting.report",
-    "saltext.reporting.compare", "saltext.reporting.study",
+    "saltext.runs.load", "saltext.prediction.results", "saltext.evaluation.score_folder", "saltext.runs.report",
+    "saltext.reporting.run_files", "saltext.reporting.study_page",
 )  # fmt: skip
 _RANKS = "torch.distributed.elastic.multiprocessing.subprocess_handler.subprocess_handler"
 _LONGEST = 1 << 20

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 from omegaconf import DictConfig
 
-from saltext.reporting.scores import write_scores
+from saltext.results.score_table import write_scores
 from saltext.system.run_folder import RunFolder
 
 

@@ -22,7 +22,7 @@ from saltext.data.sjtu_tis import read_index
 from saltext.data.synthetic import generate
 from saltext.errors import ConfigError
 from saltext.metrics import METRICS
-from saltext.reporting.scores import read_scores
+from saltext.results.score_table import read_scores
 from saltext.runs import build
 from saltext.runs.composition import compose_run, config_folder
 from saltext.runs.reproduce import targets

@@ -10,8 +10,8 @@ from PIL import Image
 
 from saltext.data.described import find_described
 from saltext.data.description import read_description
-from saltext.reporting.marked_tables import filled
 from tests.conftest import ROOT
+from tests.marked_tables import filled
 
 PAGE = ROOT / "docs" / "own-data.md"
 MARKDOWN = [ROOT / "README.md", *sorted((ROOT / "experiments").rglob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -64,7 +64,7 @@ def test_the_points_of_the_example_are_where_it_says(shown: Path) -> None:
 @pytest.mark.parametrize("file", MARKDOWN, ids=lambda file: str(file.relative_to(ROOT)))
 def test_marked_tables_are_what_the_kept_scores_give(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
-    assert filled(text) == text, f"write them again: python -m saltext.reporting.marked_tables {file.relative_to(ROOT)}"
+    assert filled(text) == text, f"write them again: python -m tests.marked_tables {file.relative_to(ROOT)}"
 
 
 # Columns of the README's table, and where its figures come from.

@@ -7,7 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import saltext
-from saltext.reporting.scores import read_scores
+from saltext.results.score_table import read_scores
 from saltext.runs.evaluate import evaluate, largest_difference
 from saltext.runs.saved import configuration
 from saltext.system.run_folder import RunFolder

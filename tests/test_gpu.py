@@ -12,7 +12,7 @@ import torch
 from omegaconf import OmegaConf
 
 import saltext
-from saltext.reporting.scores import read_scores
+from saltext.results.score_table import read_scores
 from saltext.runs.evaluate import evaluate, largest_difference
 from saltext.runs.saved import configuration
 from saltext.system.run_folder import RunFolder

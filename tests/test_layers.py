@@ -53,23 +53,7 @@ FLOORS = (
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 # Arrows that run up, or sideways, until their rooms are rebuilt. The list only shrinks.
-UP = {
-    "reporting.curves->runs.trust",
-    "reporting.origin->runs.stages",
-    "reporting.predicted->runs.build_training",
-    "reporting.predicted->runs.jobs",
-    "reporting.predicted->runs.load",
-    "reporting.predicted->runs.stages",
-    "reporting.predicted->runs.trust",
-    "reporting.report->runs.jobs",
-    "reporting.report->runs.sweep",
-    "reporting.run_page->runs.trust",
-    "reporting.shown_run->runs.saved",
-    "reporting.shown_run->runs.trust",
-    "reporting.study_cells->runs.trust",
-    "reporting.sweep_page->runs.jobs",
-    "reporting.sweep_page->runs.monitored",
-}
+UP: set[str] = set()
 
 # For its type alone; fix rates move beside the network they are of.
 IN_A_CIRCLE = ("saltext.models.freezing.rates", "saltext.models.transalnet.network")
@@ -151,7 +135,7 @@ WRITES_ITSELF = {
     "data/synthetic.py": "builds in a folder of its own, which it renames",
     "models/feature_cache.py": "records with checksums in place; a lost one is computed again",
     "demo/answer.py": "a picture for warming up, in a temporary folder",
-    "reporting/extremes.py": "writes into memory",
+    "reporting/figures.py": "draws into memory",
 }
 WRITING = {
     "write_text",

@@ -11,6 +11,7 @@ def compare(
         list[Path],
         typer.Argument(metavar="RUN...", help="folders of runs, or of several runs of one model (folds, seeds)"),
     ],
+    metric: Annotated[str, typer.Option(metavar="NAME", help="shown: one metric, or all (default: CC)")] = "",
 ) -> None:
     """One table of all runs below a folder, or the differences of several from the first one.
 
@@ -20,14 +21,11 @@ def compare(
     \b
     saltext compare outputs/quickstart                 a table of all runs below
     saltext compare outputs/run/A outputs/run/B        A - B
-    saltext compare outputs/folds/0_A outputs/folds/0_B
+    saltext compare outputs/folds/0_A outputs/folds/0_B --metric all
     """
-    from saltext.reporting.collect import summarise
-    from saltext.reporting.compare import compare, model_scores, show
+    from saltext.reporting.run_files import show_folder, show_runs
 
     if len(runs) == 1:
-        summarise(runs[0])
-        return
-    first, *others = ((path, model_scores(path)) for path in runs)
-    for path, scores in others:
-        show(compare(first[1], scores), f"{first[0].name} - {path.name}, mean and 95 % interval over images")
+        show_folder(runs[0], metric)
+    else:
+        show_runs(runs, metric)

@@ -24,8 +24,8 @@ def report(
 ) -> None:
     """One page about a run, a sweep, or two runs beside each other, for readers who do not have the suite.
 
-    Writes RUN/report.html: tables, curves, best and worst pairs, one image under other texts, calibration of the
-    density, models pair by pair; and the curves as curves.png and curves.csv.
+    Writes RUN/report.html: what was found, pictures of one image under two texts, tables, best and worst pairs,
+    calibration of the density, models pair by pair, learning curves, provenance.
 
     \b
     saltext report outputs/run/FOLDER
@@ -38,7 +38,7 @@ def report(
     from omegaconf import OmegaConf
 
     from saltext.console import quiet_libraries
-    from saltext.reporting.report import Request, write
+    from saltext.runs.report import Request, write
 
     quiet_libraries()
     changes = OmegaConf.create({} if data is None else {"data": {"root": str(data)}})

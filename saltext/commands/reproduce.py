@@ -36,9 +36,8 @@ def reproduce(
     saltext reproduce embedded --from experiments/embedded               into the folder embedded, from kept scores
     """
     from saltext.errors import ConfigError, near
-    from saltext.reporting.study import write_from
-    from saltext.reporting.study_expected import known_study
-    from saltext.runs.reproduce import reproduce, targets
+    from saltext.results.study import known_study
+    from saltext.runs.reproduce import reproduce, targets, write_from
 
     if runs and name is not None:
         print(write_from(known_study(name), runs, Path(name)))

@@ -52,8 +52,8 @@ def score(
     from saltext import storage
     from saltext.evaluation.score_folder import DEFAULT_METRICS, score_folder
     from saltext.models.baselines import BASELINES
-    from saltext.reporting import tables
-    from saltext.reporting.scores import write_scores
+    from saltext.reporting import run_files, tables
+    from saltext.results.score_table import write_scores
 
     shown_beside = list(BASELINES) if beside is None else [given for given in beside if given != "none"]
     scores = score_folder(
@@ -67,10 +67,10 @@ def score(
         resize=resize,
         allow_missing=allow_missing,
     )
-    shown = tables.tables(scores, {})
+    shown = tables.task_tables(scores, {})
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         write_scores(out / "scores.csv", scores)
-        storage.write_text(out / "table.md", "\n".join(tables.markdown(table) for table in shown))
+        storage.write_text(out / "table.md", run_files.markdown([tables.all_metrics(table) for table in shown]))
     for table in shown:
-        tables.show(table)
+        run_files.show(table, run_files.ALL if metric else "")

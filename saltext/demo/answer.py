@@ -7,8 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from saltext.console import quiet_libraries
@@ -18,19 +16,18 @@ from saltext.images import Photo
 from saltext.prediction.model import Density, Model
 from saltext.prediction.photos import open_photo
 from saltext.prediction.pictures import (
-    TextMap,
-    change_overlay,
-    draw_panel,
-    heat,
-    overlay,
+    PANEL_SIDE,
+    ImageRecord,
+    TextMaps,
+    Tile,
     reduced,
     small,
+    tiles,
     write_density,
+    write_picture,
 )
 from saltext.prediction.texts import MAX_CHARACTERS, Reading, checked
 from saltext.runs.load import load
-
-_Pixels = npt.NDArray[np.uint8]
 
 _LONGEST_NAME = 60
 _MANY = 10_000  # pixels; more than the image has that is predicted before any other
@@ -59,38 +56,34 @@ class Shown:
 
     Attributes:
         text: Without outer white space.
-        overlay: Heat map over the image; RGB, uint8 (h,w,3).
-        heat: Heat map alone; as above.
+        tile: The prediction over the image.
         npy: File of the density as it is predicted, float32 at the image's own size.
         png: The same in 16 bits, with a maximum of 65535.
     """
 
     text: str
-    overlay: _Pixels
-    heat: _Pixels
+    tile: Tile
     npy: Path
     png: Path
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the page shows; the same colours mean the same density in all pictures.
+    """What the page shows; the same colours mean the same density under both texts.
 
     Attributes:
         first: The map of the first text.
         second: The map of the second text.
-        change: Gains and losses over the image; RGB, uint8 (h,w,3).
+        change: Where the prediction rises and falls from the first text to the second.
         panel: PNG of everything side by side.
-        brightest: The density of the brightest colour, in multiples of the map's mean.
         comparison: Of the two maps.
         remarks: What was decided on the way and should be said; often nothing.
     """
 
     first: Shown
     second: Shown
-    change: _Pixels
+    change: Tile
     panel: Path
-    brightest: float
     comparison: Comparison
     remarks: tuple[str, ...]
 
@@ -128,28 +121,22 @@ def answer(model: Model, question: Question) -> Answer:
     """
     photo, readings = _usable(question)
     densities = list(model.densities([(photo, reading) for reading in readings]))
-    thumbnail = small(photo.pixels)
+    thumbnail = small(photo.pixels, PANEL_SIDE)
     maps = [
-        TextMap(r.text, reduced(density, thumbnail), r.task) for r, density in zip(readings, densities, strict=True)
+        TextMaps(reading.text, reduced(density, thumbnail), name=reading.task or "")
+        for reading, density in zip(readings, densities, strict=True)
     ]
-    highest = max(float(shown.density.max()) for shown in maps)
     name = _name(question.image)
+    record = ImageRecord(name, thumbnail, maps)
     panel = question.folder / f"{name}_panel.png"
-    draw_panel(thumbnail, maps, panel)
+    write_picture([record], panel, side=PANEL_SIDE)
+    (_, *of_first), (change, *of_second) = tiles(record, PANEL_SIDE)
     files = [_written(question.folder / f"{name}_text{n}", density) for n, density in enumerate(densities, start=1)]
     first, second = (
-        Shown(shown.text, overlay(thumbnail, shown.density, highest), heat(shown.density, highest), *paths)
-        for shown, paths in zip(maps, files, strict=True)
+        Shown(reading.text, tile, *paths)
+        for reading, (tile,), paths in zip(readings, (of_first, of_second), files, strict=True)
     )
-    return Answer(
-        first=first,
-        second=second,
-        change=change_overlay(thumbnail, maps[1].density - maps[0].density, highest),
-        panel=panel,
-        brightest=highest * maps[0].density.size,
-        comparison=Comparison.of(*densities),
-        remarks=_remarks(model, photo, readings),
-    )
+    return Answer(first, second, change, panel, Comparison.of(*densities), _remarks(model, photo, readings))
 
 
 def _written(path: Path, density: Density) -> list[Path]:

@@ -8,14 +8,13 @@ import torch
 
 from saltext.metrics.functional import cc
 from saltext.prediction.model import Density
-from saltext.prediction.pictures import moved
+from saltext.prediction.pictures import UNCHANGED, how_much_moves, moved
 
 _PLACES = (
     ("in the upper left", "at the top", "in the upper right"),
     ("on the left", "in the middle", "on the right"),
     ("in the lower left", "at the bottom", "in the lower right"),
 )
-_SAME = 5e-4  # of the density: what is printed as 0.0 %
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,11 @@ class Comparison:
     @property
     def words(self) -> str:
         """Two sentences, in Markdown."""
-        if self.moved < _SAME:
+        if self.moved < UNCHANGED:
             return "Both texts give **the same map**."
         said = (
-            f"With text 2, **{_percent(self.moved)} of the attention lies elsewhere** than with text 1: it gains most "
-            f"{self.gained} and loses most {self.lost}."
+            f"From text 1 to text 2, **{how_much_moves(self.moved)}**: it gains most {self.gained} and loses most "
+            f"{self.lost}."
         )
         if math.isnan(self.cc):
             return f"{said} One of the maps is flat, so they have no correlation."
@@ -56,10 +55,6 @@ class Comparison:
 
 def _cc(one: Density, other: Density) -> float:
     return float(cc(*(torch.from_numpy(density)[None, None] for density in (one, other))))
-
-
-def _percent(share: float) -> str:
-    return f"{share:.0%}" if share >= 0.01 else "less than 1%"
 
 
 def _place(gain: Density) -> str:

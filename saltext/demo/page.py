@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import gradio as gr
-import numpy as np
-import numpy.typing as npt
 from gradio.components import Component
 
 from saltext.data.tasks import TASK_BY_NAME
@@ -21,14 +19,12 @@ from saltext.demo.predictor import About, Predictor
 from saltext.demo.settings import Settings
 from saltext.errors import SaltextError
 from saltext.prediction.model import Model
-from saltext.prediction.pictures import CHANGE, HEAT, colours
 from saltext.prediction.texts import MAX_CHARACTERS, Reading
 
 _Result = TypeVar("_Result")
 _Updates = dict[Any, Any]  # component -> its new value
 
 _SWEEP, _AGE = 600, 3600  # seconds: how often uploads are looked through, and how old they become
-_STEPS = 16  # colours of a legend
 
 
 class Downloads:
@@ -55,14 +51,13 @@ class Downloads:
 
 
 class _Column:
-    """The map of a text, over the image and alone, and its files."""
+    """The prediction for a text, and its files."""
 
     def __init__(self, number: int) -> None:
         self._number = number
         with gr.Column():
             self._caption = gr.Markdown(elem_id=f"caption{number}")
             self._overlay = _picture(f"overlay{number}")
-            self._heat = _picture(f"heat{number}")
             with gr.Row():
                 self._npy = gr.DownloadButton("Map (NPY)", size="sm", elem_id=f"npy{number}")
                 self._png = gr.DownloadButton("Map (PNG, 16 bits)", size="sm", elem_id=f"png{number}")
@@ -70,15 +65,14 @@ class _Column:
     @property
     def components(self) -> list[Any]:
         """What :meth:`updates` updates."""
-        return [self._caption, self._overlay, self._heat, self._npy, self._png]
+        return [self._caption, self._overlay, self._npy, self._png]
 
     def updates(self, shown: Shown) -> _Updates:
         """What a map changes."""
         said = f"“{shown.text}”" if shown.text else "no text"
         return {
             self._caption: f"**Text {self._number}:** {_plain(said)}",
-            self._overlay: gr.update(value=shown.overlay, alt_text=f"Map over the image: {said}"),
-            self._heat: gr.update(value=shown.heat, alt_text=f"Map alone: {said}"),
+            self._overlay: gr.update(value=shown.tile.pixels, alt_text=shown.tile.alt),
             self._npy: str(shown.npy),
             self._png: str(shown.png),
         }
@@ -121,9 +115,8 @@ class Page:
             with gr.Row(visible=False, elem_id="results") as self._results:
                 self._columns = [_Column(number) for number in (1, 2)]
                 with gr.Column():
-                    gr.Markdown("**What text 2 changes:** red is more, blue is less")
+                    gr.Markdown("**What text 2 changes**")
                     self._change = _picture("change")
-                    self._scale = gr.HTML(elem_id="scale")
                     self._panel = gr.DownloadButton("All side by side (PNG)", size="sm", elem_id="panel")
             # Raw: Gradio would decode the image, of any size, to look at it.
             image.upload(self._check, image, preprocess=False, show_progress="hidden", api_name="check").failure(
@@ -142,7 +135,7 @@ class Page:
     @property
     def _shown(self) -> list[Any]:
         of_texts = [component for column in self._columns for component in column.components]
-        return [self._said, self._results, self._change, self._scale, self._panel, *of_texts]
+        return [self._said, self._results, self._change, self._panel, *of_texts]
 
     def _check(self, image: Any) -> None:
         """An image was uploaded: say at once if it is none."""
@@ -155,8 +148,7 @@ class Page:
         updates = {
             self._said: _words(found),
             self._results: gr.update(visible=True),
-            self._change: gr.update(value=found.change, alt_text="Where attention is gained and lost"),
-            self._scale: _scale(found.brightest),
+            self._change: gr.update(value=found.change.pixels, alt_text=found.change.alt),
             self._panel: str(found.panel),
         }
         for column, shown in zip(self._columns, (found.first, found.second), strict=True):
@@ -250,17 +242,6 @@ def _row(example: Example) -> list[str | None]:
         return [str(example.image), None, None, "", ""]
     texts, tasks = zip(*((reading.text, reading.task or "") for reading in example.readings), strict=True)
     return [str(example.image), *texts, *tasks]
-
-
-def _scale(brightest: float) -> str:
-    mean = f"{brightest:.3g} × the mean of a map"
-    return _legend("0", HEAT, mean) + _legend(f"−{brightest:.3g}", CHANGE, f"+{mean}")
-
-
-def _legend(low: str, colour_map: str, high: str) -> str:
-    table: npt.NDArray[np.uint8] = colours(colour_map)[np.linspace(0, 255, _STEPS).astype(int)]
-    steps = ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in table)
-    return f'<div class="legend">{low} <i style="background: linear-gradient(to right, {steps})"></i> {high}</div>'
 
 
 def _words(found: Answer) -> str:

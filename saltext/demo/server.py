@@ -29,8 +29,6 @@ _WAITING = 8  # questions in the queue; whoever asks more is told to come back
 _MIB = 2**20
 
 _CSS = """
-.legend {display: flex; gap: .6em; align-items: center; font-size: .85em}
-.legend i {flex: 1; height: .7em; border-radius: .35em}
 #results .image-container img, #results .image-frame img {width: 100%; height: 100%; object-fit: contain}
 """
 

@@ -22,6 +22,7 @@ class Protocol:
         title: For people: the field's metrics, or whose paper it is.
         metrics: Names of ``saltext.metrics.METRICS``.
         size: Height and width of all maps; None for each image's own resolution and original fixation points.
+        metric_names: What the paper calls them, in the same order; empty for no paper.
 
     Raises:
         ValueError: An unknown metric.
@@ -31,6 +32,7 @@ class Protocol:
     title: str
     metrics: tuple[str, ...]
     size: Size | None = None
+    metric_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_names(self.metrics)
@@ -45,11 +47,15 @@ def standard(metrics: Sequence[str]) -> Protocol:
     return Protocol(STANDARD, "Standard metrics", tuple(metrics))
 
 
+_NAMES = ("AUC", "sAUC", "CC", "NSS")
+
 PAPERS: Mapping[str, Protocol] = MappingProxyType(
     {
-        "tranblend": Protocol("tranblend", "TranBlend", ("top20_auc", "top20_sauc", "cc", "nss_unbiased"), (288, 384)),
+        "tranblend": Protocol(
+            "tranblend", "TranBlend", ("top20_auc", "top20_sauc", "cc", "nss_unbiased"), (288, 384), _NAMES
+        ),
         "clip_salgan": Protocol(
-            "clip_salgan", "CLIP-SalGAN", ("top20_auc", "top20_sauc", "cc", "nss_of_map"), (256, 256)
+            "clip_salgan", "CLIP-SalGAN", ("top20_auc", "top20_sauc", "cc", "nss_of_map"), (256, 256), _NAMES
         ),
     }
 )

@@ -25,7 +25,16 @@ from saltext.images import Photo, reason
 from saltext.prediction.inputs import Request
 from saltext.prediction.model import Density, Model
 from saltext.prediction.photos import open_photo
-from saltext.prediction.pictures import TextMap, draw_panel, overlay, reduced, small, write_density
+from saltext.prediction.pictures import (
+    PANEL_SIDE,
+    ImageRecord,
+    TextMaps,
+    overlay,
+    reduced,
+    small,
+    write_density,
+    write_picture,
+)
 from saltext.prediction.texts import Reading
 
 _log = logging.getLogger(__name__)
@@ -151,8 +160,8 @@ def _write(
 ) -> Iterator[list[str]]:
     """Write what belongs to a picture; its rows of the table, which name what was written."""
     panel = output.panel(request)
-    thumbnail = small(photo.pixels)
-    shown: list[TextMap] = []
+    thumbnail = small(photo.pixels, PANEL_SIDE)
+    shown: list[TextMaps] = []
     rows = []
     for reading, name, density in zip(request.readings, request.results, densities, strict=True):
         written = {}
@@ -165,11 +174,11 @@ def _write(
                         Image.fromarray(overlay(photo.pixels, density)).save(part, "PNG")
                 written[kind] = path
         if panel is not None and len(shown) < PANEL_TEXTS:
-            shown.append(TextMap(reading.text, reduced(density, thumbnail), reading.task))
+            shown.append(TextMaps(reading.text, reduced(density, thumbnail), name=reading.task or ""))
         rows.append((reading, written))
     if panel is not None:
         with _noted(panel, faults):
-            draw_panel(thumbnail, shown, panel)
+            write_picture([ImageRecord(request.image.name, thumbnail, shown)], panel, side=PANEL_SIDE)
             for _, written in rows:
                 written["panel"] = panel
     for reading, written in rows:

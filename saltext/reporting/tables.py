@@ -1,32 +1,22 @@
-"""Tables of task x metric, computed from the scores of single pairs."""
+"""Numbers of :mod:`saltext.results` as tables."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from types import MappingProxyType
 
 import pandas as pd
-from omegaconf import OmegaConf
-from rich.console import Console
-from rich.table import Table
 
-from saltext.console import PRINT_WIDTH
-from saltext.data.tasks import TASK_BY_NAME, in_order
+from saltext.data.tasks import in_order
 from saltext.evaluation.protocols import PAPERS
 from saltext.metrics import METRICS
-from saltext.models.baselines import BASELINES
-from saltext.reporting.scores import averaged_over_seeds, metric_names
-
-Published = Mapping[str, Mapping[str, Mapping[str, float]]]
-
-POOLS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"whole + general": ("whole", "general"), "all": tuple(TASK_BY_NAME)}
-)
-"""Rows in which a paper scores the pairs of several tasks together, by their name among the published values."""
-
-OF_THE_VERY_IMAGE = frozenset(BASELINES[name].title for name in ("human_pure", "human_others", "split_half"))
+from saltext.models.freezing import FreezeRow
+from saltext.reporting.grid import Grid
+from saltext.results import text_effect
+from saltext.results.calibration import LEVELS, Calibration
+from saltext.results.comparison import Difference, estimate
+from saltext.results.means import Published, Row, best, rows
+from saltext.results.score_table import metric_names
+from saltext.results.text_effect import Share
 
 STANDARD_NOTE = (
     "Mean over pairs ± standard error, at each image's own resolution with the original fixation points. AUC-J: all "
@@ -50,160 +40,231 @@ _PUBLISHED_NOTES: Mapping[str, str] = MappingProxyType(
         ),
     }
 )
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A mean over pairs. ``error`` is the standard error, NaN for published values and single pairs."""
-
-    mean: float
-    error: float
-
-    def __str__(self) -> str:
-        if math.isnan(self.mean):
-            return "–"
-        return f"{self.mean:.3f}" if math.isnan(self.error) else f"{self.mean:.3f} ± {self.error:.3f}"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of a table: a model on a task; ``pairs`` is None for published values."""
-
-    task: str
-    model: str
-    pairs: int | None
-    cells: Mapping[str, Cell]
+INTERVALS = "95 % intervals: bootstrap over images"
+PAIRED = "mean difference with its 95 % interval (paired bootstrap over images)"
+SWAP_NOTE = (
+    "Share of the test images with both texts whose prediction for the correct text scores higher than for the swapped "
+    "text: against the salient human map, the non_salient one, both. In brackets, the 95 % interval: exact "
+    "(Clopper-Pearson) over images; of all texts, two per image, bootstrap over images. A map that does not change "
+    "counts as not moved; one that moves at random is right for half of the texts."
+)
+CALIBRATION_NOTE = (
+    "For each share of the predicted mass: the share of the fixations that fall into the densest pixels holding it, "
+    "mean over test pairs with its 95 % interval (bootstrap over images). On the diagonal the predicted density means "
+    "what it says; above it the maps are more spread out than human fixations, below it they are overconfident. The "
+    "calibration error is the mean distance from the diagonal (0 to .5), the signed calibration error the mean of the "
+    "curve minus the diagonal. Human maps are blurred fixations, which spreads them out: a model that predicted them "
+    "exactly would have their curve. A uniform map is on the diagonal: calibration does not say how much a map knows."
+)
 
 
 @dataclass(frozen=True)
 class TaskTable:
-    """Rows that were measured alike: one protocol."""
+    """Everything that was measured alike: one protocol."""
 
     title: str
     note: str
     rows: Sequence[Row]
 
-
-@cache
-def published(data_set: str) -> Mapping[str, Published]:
-    """Published values of a data set: protocol -> model -> task -> metric -> value; empty if there are none."""
-    known = OmegaConf.to_container(OmegaConf.load(Path(__file__).with_name("published.yaml")))
-    values: Mapping[str, Published] = known.get(data_set, {}) if isinstance(known, dict) else {}
-    return values
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the metrics its rows have."""
+        return list(self.rows[0].means)
 
 
-def tables(scores: pd.DataFrame, references: Mapping[str, Published], how: str = "") -> list[TaskTable]:
+def task_tables(scores: pd.DataFrame, references: Mapping[str, Published], setting: str = "") -> list[TaskTable]:
     """One table a protocol: what was measured differently never shares one.
 
     Args:
         scores: One row a pair, model and protocol, with columns ``task``, ``model``, ``protocol`` and the metrics.
-        references: See :func:`published`.
-        how: Said below each table: the split, and how the epoch was chosen.
+        references: See :func:`saltext.results.means.published`.
+        setting: Evaluation setting, said below each table.
     """
-    return [
-        TaskTable(*_heading(str(protocol), how), rows(part, references.get(str(protocol), {})))
-        for protocol, part in scores.groupby("protocol", sort=False)
+    found = []
+    for protocol, part in scores.groupby("protocol", sort=False):
+        title, note = "Standard metrics", f"{STANDARD_NOTE} {setting}".strip()
+        if protocol in PAPERS:
+            paper = PAPERS[str(protocol)]
+            height, width = paper.size or (0, 0)
+            title = f"As the {paper.title} paper measures"
+            note = PAPER_NOTE.format(size=f"{height}x{width}", published=_PUBLISHED_NOTES[str(protocol)])
+            note += f" Ours: {setting}" if setting else ""
+        found.append(TaskTable(title, note, rows(part, references.get(str(protocol), {}))))
+    return found
+
+
+def heading(metric: str, name: str = "") -> str:
+    """A metric's title, or what a paper calls it, with the direction in which it is better."""
+    return f"{name or METRICS[metric].title} {'↑' if METRICS[metric].higher_is_better else '↓'}"
+
+
+def all_metrics(table: TaskTable) -> Grid:
+    """A row a condition and model, a column a metric; the best measured mean of each condition and metric is strong."""
+    names = table.metrics
+    texts = [
+        [row.task, row.model, "published" if row.pairs is None else str(row.pairs), *(str(row.means[n]) for n in names)]
+        for row in table.rows
     ]
+    strong = {
+        (place, 3 + column)
+        for place, row in enumerate(table.rows)
+        for column, name in enumerate(names)
+        if row is best(table.rows, row.task, name)
+    }
+    return Grid(
+        ["task", "model", "pairs", *map(heading, names)],
+        texts,
+        numbers=frozenset(range(2, 3 + len(names))),
+        strong=frozenset(strong),
+        grouped=True,
+        title=table.title,
+        note=table.note,
+    )
 
 
-def _heading(protocol: str, how: str) -> tuple[str, str]:
-    if protocol not in PAPERS:
-        return "Standard metrics", f"{STANDARD_NOTE} {how}".strip()
-    paper = PAPERS[protocol]
-    height, width = paper.size or (0, 0)
-    note = PAPER_NOTE.format(size=f"{height}x{width}", published=_PUBLISHED_NOTES[protocol])
-    return f"As the {paper.title} paper measures", f"{note} Ours: {how}" if how else note
+def one_metric(table: TaskTable, metric: str) -> Grid:
+    """A row a model, a column a condition, of one metric; the best measured mean of each condition is strong."""
+    tasks = list(dict.fromkeys(row.task for row in table.rows))
+    models = list(dict.fromkeys((row.pairs is None, row.model) for row in table.rows))
+    texts, strong = [], set()
+    for place, (quoted, model) in enumerate(sorted(models, key=lambda model: model[0])):
+        own = {row.task: row for row in table.rows if (row.pairs is None, row.model) == (quoted, model)}
+        texts.append([
+            f"{model} (published)" if quoted else model,
+            *(str(own[task].means[metric]) if task in own else "–" for task in tasks),
+        ])  # fmt: skip
+        strong |= {
+            (place, 1 + column)
+            for column, task in enumerate(tasks)
+            if task in own and own[task] is best(table.rows, task, metric)
+        }
+    return Grid(
+        [heading(metric), *tasks],
+        texts,
+        numbers=frozenset(range(1, 1 + len(tasks))),
+        strong=frozenset(strong),
+        title=table.title,
+    )
 
 
-def _measured(task: str, model: str, scores: pd.DataFrame, names: Sequence[str]) -> Row:
-    cells = {name: Cell(float(scores[name].mean()), _error(scores[name], scores["image_id"])) for name in names}
-    return Row(task, model, len(scores), cells)
-
-
-def _error(values: pd.Series, images: pd.Series) -> float:
-    """Standard error of a mean over pairs, NaN for a single image; the pairs of an image are not independent."""
-    known = values.dropna()
-    by_image = (known - known.mean()).groupby(images).sum()
-    n = len(by_image)
-    return math.sqrt(n / (n - 1) * (by_image**2).sum()) / len(known) if n > 1 else math.nan
-
-
-def _quoted(task: str, model: str, values: Mapping[str, float], names: Sequence[str]) -> Row:
-    return Row(task, model, None, {name: Cell(values.get(name, math.nan), math.nan) for name in names})
-
-
-def rows(scores: pd.DataFrame, references: Published) -> list[Row]:
-    """All models on each task, then the published values of that task; likewise tasks pooled as published.
+def intervals(scores: Mapping[str, pd.DataFrame]) -> Grid:
+    """Mean of each metric and condition with its 95 % interval: a row a model and metric, a column a condition.
 
     Args:
-        scores: One row a pair and model, of one protocol, with columns ``image_id``, ``task``, ``model`` and the
-            metrics. Several seeds of a pair are averaged first.
-        references: model -> task (or name of :data:`POOLS`) -> metric -> value.
+        scores: Model -> its scores of single pairs, one protocol.
     """
-    names = [name for name in metric_names(scores) if scores[name].notna().any()]
-    scores = averaged_over_seeds(scores)
-    quoted = {task for by_task in references.values() for task in by_task}
-    pools = {name: tasks for name, tasks in POOLS.items() if name in quoted}
-    out: list[Row] = []
-    for task, members in {**{task: (task,) for task in in_order(scores["task"])}, **pools}.items():
-        of_task = scores[scores["task"].isin(members)]
-        models = of_task.groupby("model", sort=False)
-        # A baseline that has not all tasks of a pool would stand beside models that do.
-        whole = {str(model): part for model, part in models if part["task"].nunique() == len(members)}
-        out += [_measured(task, model, part, names) for model, part in whole.items()]
-        if whole:
-            out += [_quoted(task, m, by_task[task], names) for m, by_task in references.items() if task in by_task]
-    return out
-
-
-def headings(names: Sequence[str]) -> list[str]:
-    """The metrics' titles with the direction in which they are better."""
-    arrows = {True: "↑", False: "↓", None: ""}
-    return [f"{METRICS[name].title} {arrows[METRICS[name].higher_is_better]}" for name in names]
-
-
-def markdown(table: TaskTable) -> str:
-    """A table as GitHub Markdown, with a note on what it compares."""
-    names = list(table.rows[0].cells)
-    lines = [
-        f"**{table.title}**",
-        "",
-        "| task | model | pairs | " + " | ".join(headings(names)) + " |",
-        "|---|---|---:|" + "---:|" * len(names),
+    tasks = in_order(task for table in scores.values() for task in table["task"])
+    texts = [
+        [model, heading(name), *(str(estimate(table[table["task"] == task], name)) for task in tasks)]
+        for model, table in scores.items()
+        for name in metric_names(table)
     ]
-    for row in table.rows:
-        cells = " | ".join(str(row.cells[name]) for name in names)
-        lines.append(f"| {row.task} | {row.model} | {'–' if row.pairs is None else row.pairs} | {cells} |")
-    return "\n".join([*lines, "", table.note, ""])
+    numbers = frozenset(range(2, 2 + len(tasks)))
+    return Grid(["model", "metric", *tasks], texts, numbers=numbers, grouped=True, note=f"{INTERVALS}.")
 
 
-def show(table: TaskTable, console: Console | None = None) -> None:
-    """Print a table; the best measured mean of each task and metric is bold on a terminal."""
-    names = list(table.rows[0].cells)
-    view = Table("task", "model", "pairs", title=table.title)
-    for heading in headings(names):
-        view.add_column(heading, justify="right", no_wrap=True)
-    tasks = dict.fromkeys(row.task for row in table.rows)
-    leading = {(task, name): best(table.rows, task, name) for task in tasks for name in names}
-    previous = table.rows[0].task
-    for row in table.rows:
-        if row.task != previous:
-            view.add_section()
-        previous = row.task
-        cells = [f"[bold]{row.cells[n]}[/bold]" if row is leading[row.task, n] else str(row.cells[n]) for n in names]
-        view.add_row(row.task, row.model, "–" if row.pairs is None else str(row.pairs), *cells)
-    view.caption = table.note
-    view.caption_justify = "left"
-    console = console or Console(width=None if Console().is_terminal else PRINT_WIDTH)
-    console.print(view)
+def differences(found: Mapping[str, Sequence[Difference]], what: str, note: str = "") -> Grid:
+    """Differences with their intervals: a row each metric of what was subtracted, a column a condition.
 
-
-def best(table: Sequence[Row], task: str, name: str) -> Row | None:
-    """The measured row with the best mean of a metric on a task; None if there is none.
-
-    Rows made from the human data of the very image, which no model has seen, do not compete.
+    Args:
+        found: What was compared -> differences.
+        what: Heading of the first column.
+        note: Below the table.
     """
-    competing = [row for row in table if row.task == task and row.pairs and row.model not in OF_THE_VERY_IMAGE]
-    measured = [row for row in competing if not math.isnan(row.cells[name].mean)]
-    sign = 1 if METRICS[name].higher_is_better else -1
-    return max(measured, key=lambda row: sign * row.cells[name].mean, default=None)
+    tasks = in_order(one.task for several in found.values() for one in several)
+    texts = []
+    for name, several in found.items():
+        for metric in dict.fromkeys(one.metric for one in several):
+            by_task = {one.task: one for one in several if one.metric == metric}
+            texts.append([
+                name,
+                METRICS[metric].title,
+                *(by_task[task].signed() if task in by_task else "–" for task in tasks),
+            ])  # fmt: skip
+    images = {
+        task: max(one.images for several in found.values() for one in several if one.task == task) for task in tasks
+    }
+    headings = [what, "metric", *(f"{task} ({images[task]})" for task in tasks)]
+    said = f"{note} In brackets behind a condition: images." if note else "In brackets behind a condition: images."
+    return Grid(headings, texts, numbers=frozenset(range(2, len(headings))), grouped=True, note=said)
+
+
+def swaps(shares: Sequence[Share]) -> list[Grid]:
+    """The text-swap test, a table for each exchange."""
+    directions = {"salient": "salient", "non_salient": "non_salient", "both": "both", "texts": "all texts"}
+    found = []
+    for variant in dict.fromkeys(share.variant for share in shares):
+        of_variant = [share for share in shares if share.variant == variant]
+        texts = []
+        for metric in dict.fromkeys(share.metric for share in of_variant):
+            cells = {share.direction: share for share in of_variant if share.metric == metric}
+            texts.append([METRICS[metric].title, str(cells["both"].images), *(str(cells[d]) for d in directions)])
+        title = f"Text-swap test ({text_effect.VARIANTS[variant]})"
+        headings = ["metric", "images", *directions.values()]
+        found.append(Grid(headings, texts, numbers=frozenset(range(1, 6)), title=title, note=SWAP_NOTE))
+    return found
+
+
+def calibration(found: Mapping[str, Sequence[Calibration]]) -> Grid:
+    """Calibration by condition and whose maps.
+
+    Args:
+        found: Whose maps -> their calibration by condition.
+    """
+    shown = [place for place, level in enumerate(LEVELS) if level in (0.1, 0.25, 0.5, 0.75, 0.9)]
+    texts = [
+        [
+            task,
+            name,
+            str(one.pairs),
+            f"{one.error:.3f}",
+            f"{one.signed_error:+.3f} ({one.signed_low:+.3f} to {one.signed_high:+.3f})",
+            *(f"{one.covered[place]:.3f}" for place in shown),
+        ]
+        for task in in_order(one.task for several in found.values() for one in several)
+        for name, several in found.items()
+        for one in several
+        if one.task == task
+    ]
+    headings = ["task", "maps", "pairs", "calibration error", "signed (95 % interval)"]
+    headings += [f"in {LEVELS[place]:.0%} of the mass" for place in shown]
+    return Grid(headings, texts, numbers=frozenset(range(2, len(headings))), grouped=True, note=CALIBRATION_NOTE)
+
+
+def spread(table: pd.DataFrame) -> Grid:
+    """How far runs of one model lie apart.
+
+    Args:
+        table: See :func:`saltext.results.comparison.spread_over_runs`; at least one row.
+    """
+    names = list(dict.fromkeys(table["metric"]))
+    cells = table.assign(cell=[f"{row.mean:.3f} ± {row.error:.3f}" for row in table.itertuples()])
+    texts = []
+    for task in in_order(cells["task"]):
+        for model, part in cells[cells["task"] == task].groupby("model", sort=False):
+            by_metric = dict(zip(part["metric"], part["cell"], strict=True))
+            texts.append([task, str(model), str(part["runs"].max()), *(by_metric.get(name, "–") for name in names)])
+    return Grid(
+        ["task", "model", "runs", *(METRICS[name].title for name in names)],
+        texts,
+        numbers=frozenset(range(2, 3 + len(names))),
+        grouped=True,
+        title="Runs of one model: mean of their means ± standard error over runs",
+    )
+
+
+def trainable(counted: Sequence[FreezeRow]) -> Grid:
+    """How many layers and parameters of each module train."""
+    texts = [
+        [
+            row.part,
+            *((str(row.layers), str(row.fixed_layers)) if row.layers else ("–", "–")),
+            f"{row.parameters:,}",
+            f"{row.trained_parameters:,}",
+        ]
+        for row in counted
+    ]
+    total, trained = (sum(getattr(row, name) for row in counted) for name in ("parameters", "trained_parameters"))
+    texts.append(["all", "", "", f"{total:,}", f"{trained:,}"])
+    headings = ["module", "layers", "frozen", "parameters", "trainable"]
+    return Grid(headings, texts, numbers=frozenset(range(1, 5)), title="Trainable parameters")

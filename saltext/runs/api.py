@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from saltext.errors import ConfigError
 from saltext.evaluation.protocols import STANDARD
 from saltext.prediction.model import Model
-from saltext.reporting.scores import means, of_protocol, read_scores
+from saltext.results.score_table import means, of_protocol, read_scores
 from saltext.runs import jobs, preflight, schema
 from saltext.runs.composition import CommandLine
 from saltext.runs.evaluate import evaluate_and_write

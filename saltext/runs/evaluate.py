@@ -12,8 +12,9 @@ from saltext.data.loading import lost_workers_said
 from saltext.data.splits import Split
 from saltext.errors import ConfigError, SaltextError
 from saltext.models.checkpoints import load_weights
-from saltext.reporting import origin, run_report, tables
-from saltext.reporting.scores import RunScores, combined, metric_names, read_scores, write_run_scores
+from saltext.reporting import run_files
+from saltext.results.run_record import evaluation_setting
+from saltext.results.score_table import RunScores, combined, metric_names, read_scores, write_run_scores
 from saltext.runs import build, build_training
 from saltext.runs.process_state import restored
 from saltext.runs.scoring import score_test
@@ -69,17 +70,17 @@ def _write(folder: RunFolder, scores: RunScores, cfg: DictConfig, published: str
     target.root.mkdir(exist_ok=True)
     write_run_scores(target, scores)
     with not_essential("the tables"):
-        how = origin.circumstances(Split.load(folder.split), cfg.data.choose_on)
-        tables.show(run_report.write_tables(target, scores, how, published)[0])
+        setting = evaluation_setting(Split.load(folder.split), cfg.data.choose_on)
+        run_files.show(run_files.write_tables(target, scores, setting, published)[0])
     if not folder.scores.is_file():
         return
     try:
         difference = largest_difference(read_scores(folder.scores), scores.pairs)
-        _log.info("largest difference from the run's own scores: %.2g", difference)
+        _log.info("maximum difference from the original scores: %.2g", difference)
     except (
         SaltextError
     ) as error:  # a damaged table, or other baselines, tasks or metrics were asked for than the run had
-        _log.info("not compared with the run's own scores: %s", error)
+        _log.info("not compared with the original scores: %s", error)
 
 
 def evaluate_and_write(folder: RunFolder, weights: str, found: Configuration) -> None:

@@ -27,7 +27,6 @@ from saltext import storage
 from saltext.errors import ConfigError, DamagedFileError, SaltextError
 from saltext.runs import preflight, trust
 from saltext.runs.launch import gpus_from_pool, launch, node_rank, nodes, parallel_jobs, processes, slurm_gpus
-from saltext.runs.monitored import monitored
 from saltext.system.environment import IN_SWEEP
 from saltext.system.locks import locked
 from saltext.system.run_folder import RunFolder
@@ -164,13 +163,7 @@ def status(folder: RunFolder) -> Status:
         return "running"
     except OSError:  # a folder that cannot be written to: nothing runs there
         pass
-    return "failed" if _failure(folder).is_file() else "interrupted"
-
-
-def failure(folder: RunFolder) -> str:
-    """Why a failed run failed, in a line; empty for others."""
-    path = _failure(folder)
-    return path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
+    return "failed" if folder.failure.is_file() else "interrupted"
 
 
 def record_failure(job: Job, reason: str) -> None:
@@ -185,11 +178,7 @@ def record_failure(job: Job, reason: str) -> None:
     job.folder.root.mkdir(parents=True, exist_ok=True)
     job.write()
     if state != "finished":
-        storage.write_text(_failure(job.folder), reason + "\n")
-
-
-def _failure(folder: RunFolder) -> Path:
-    return folder.root / "failure.txt"
+        storage.write_text(job.folder.failure, reason + "\n")
 
 
 def _lock(folder: RunFolder) -> Path:
@@ -262,6 +251,8 @@ def _assist(cfg: DictConfig, folder: RunFolder) -> None:
 
 
 def _single(cfg: DictConfig, folder: RunFolder) -> float | None:
+    from saltext.runs.records import monitored  # pandas, which nothing before the end of a run needs
+
     with held(folder, wait=False):
         try:
             if _is_due(cfg, folder):
@@ -285,12 +276,14 @@ def _remove_failed_start(folder: RunFolder) -> None:
 
 
 def _of_sweep(cfg: DictConfig, job: Job) -> float | None:
+    from saltext.runs.records import monitored
+
     folder = job.folder
     with held(folder, wait=True):
         job.write()
         reason = _reason(cfg, folder)
         if reason:
-            storage.write_text(_failure(folder), reason + "\n")
+            storage.write_text(folder.failure, reason + "\n")
             print(f"job {job.number} failed ({' '.join(job.overrides)}): {reason}; see {folder.log}", file=sys.stderr)
             return None
     return monitored(folder)
@@ -329,7 +322,7 @@ def _is_due(cfg: DictConfig, folder: RunFolder) -> bool:
     Raises:
         ConfigError: The folder holds a run of another configuration, or this one cannot run here.
     """
-    _failure(folder).unlink(missing_ok=True)
+    folder.failure.unlink(missing_ok=True)
     preflight.check([cfg])
     if cfg.rerun:
         _forget(folder)

@@ -20,11 +20,13 @@ from omegaconf import DictConfig
 from saltext.data.sjtu_tis import read_index
 from saltext.errors import ConfigError, SaltextError
 from saltext.models.packaged import EFFICIENTNET_LITE0, EFFICIENTNET_LITE2, MINILM, WeightPackage, packaged_file
-from saltext.reporting.study import write_study
-from saltext.reporting.study_expected import Study, studies
+from saltext.reporting.study_page import write_again, write_study
+from saltext.results.study import Study, studies
+from saltext.results.study_scores import kept_file
 from saltext.runs.composition import CommandLine, compose_run
 from saltext.runs.jobs import Job, latest_jobs
 from saltext.runs.launch import launch
+from saltext.runs.records import read_records
 from saltext.system.run_folder import RunFolder
 
 EVERYTHING = "all"
@@ -242,6 +244,34 @@ def _run(experiment: str, cfg: DictConfig, overrides: Sequence[str]) -> tuple[li
 
 def _write(chosen: Iterable[Study], jobs: Sequence[RunFolder], configurations: Mapping[str, DictConfig]) -> None:
     root = Path(next(iter(configurations.values())).output_dir) / "reproduce"
+    records = read_records(jobs)
     for study in chosen:
-        written = write_study(study, jobs, root / study.name)
+        written = write_study(study, records, root / study.name)
         print(f"{', '.join(study.targets)}: {written or 'no run got far enough to show anything'}")
+
+
+def write_from(study: Study, places: Sequence[Path], to: Path) -> Path:
+    """Write a study from all its runs below some folders, or again from the scores of single pairs kept in one place.
+
+    Args:
+        study: The study.
+        places: Folders of runs, or one place where scores are kept (``experiments/NAME``).
+        to: Folder to write into.
+
+    Returns:
+        The page.
+
+    Raises:
+        ConfigError: No run of this study, or places of both kinds.
+    """
+    kept = [file for file in map(kept_file, places) if file is not None]
+    listed = ", ".join(map(str, places))
+    if kept and len(places) > 1:
+        raise ConfigError(f"Expected folders of runs, or one place where scores are kept; got {listed}")
+    if kept:
+        return write_again(study, kept[0], to)
+    folders = [RunFolder(config.parent) for place in places for config in sorted(place.rglob("config.yaml"))]
+    written = write_study(study, read_records(folders), to)
+    if written is None:
+        raise ConfigError(f"No run of this study below {listed}. Start: saltext reproduce NAME")
+    return written

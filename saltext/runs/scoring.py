@@ -11,7 +11,7 @@ from saltext.evaluation.reference import Reference
 from saltext.evaluation.scoreboard import BaselinePredictor, Scoreboard
 from saltext.evaluation.text_variants import text_variants
 from saltext.models.baselines import BASELINES
-from saltext.reporting.scores import RunScores
+from saltext.results.score_table import RunScores
 from saltext.runs import build, build_training
 from saltext.training import ScoreboardModule, ScoredModule
 from saltext.training.out_of_memory import out_of_memory_in_words
@@ -46,7 +46,7 @@ def score_test(cfg: DictConfig, module: ScoredModule | None, data: SaliencyDataM
         data: The run's data.
 
     Returns:
-        See :class:`saltext.reporting.scores.RunScores`; the same on all processes.
+        See :class:`saltext.results.score_table.RunScores`; the same on all processes.
     """
     tester = build_training.tester(cfg)
     scored = ScoreboardModule(scoreboard(cfg, module, data), module)

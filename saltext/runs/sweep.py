@@ -17,20 +17,19 @@ from typing import Any
 import pandas as pd
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
-from rich.console import Console
-from rich.table import Table
 
 from saltext import storage
-from saltext.console import PRINT_WIDTH, not_essential
+from saltext.console import not_essential
 from saltext.errors import SaltextError
 from saltext.evaluation.protocols import STANDARD
 from saltext.metrics import METRICS
-from saltext.reporting import spread
-from saltext.reporting.collect import pooled, show_pooled
-from saltext.reporting.scores import of_protocol
-from saltext.runs.jobs import Job, failure, latest_jobs, status
+from saltext.reporting import run_files, tables
+from saltext.reporting.grid import Grid, escape_markdown
+from saltext.results.comparison import spread_over_runs
+from saltext.results.score_table import of_protocol, pooled
+from saltext.runs.jobs import Job, latest_jobs, status
 from saltext.runs.launch import node_rank, nodes
-from saltext.runs.monitored import monitored
+from saltext.runs.records import monitored
 from saltext.runs.schema import warnings
 from saltext.runs.trust import record
 from saltext.system.run_folder import RunFolder, label
@@ -41,7 +40,6 @@ _log = logging.getLogger(__name__)
 # Jobs that differ in these alone are repetitions of one experiment.
 _REPEATS = frozenset(("seed", "data.fold", "data.split_seed"))
 _CHOICE = ("evaluation.monitor", "evaluation.mode")
-_ARROWS = {True: " ↑", False: " ↓", None: ""}
 
 
 class _Sweep:
@@ -102,10 +100,11 @@ def _finish(complete: bool) -> bool:
             summarise(folder, found)
     if complete and found:
         # What it imports, Lightning among it, takes seconds that the start of a command need not take.
-        from saltext.reporting import study
+        from saltext.reporting import study_page
+        from saltext.runs.records import read_records
 
         with not_essential(f"the tables of the study {cfg.name}"):
-            study.write(cfg.name, [job.folder for job in found], folder)
+            study_page.write_studies(cfg.name, read_records(job.folder for job in found), folder)
     if complete and not found:
         print(f"error: no job of the sweep was begun in {folder}", file=sys.stderr)
     return bool(found) and all(status(job.folder) == "finished" for job in found)
@@ -127,10 +126,16 @@ def summarise(folder: Path, found: Sequence[Job]) -> None:
     scores, models = sweep_scores(found)
     remarks = [*_failures(found), *_best(found), *_random(found)]
     storage.write_csv(folder / "summary.csv", table)
-    storage.write_text(folder / "summary.md", _markdown(table, remarks, _spread(scores, models)))
-    _show(table, folder)
+    own = scores[scores["model"].isin(models)] if models else scores
+    repeats = spread_over_runs(of_protocol(own, STANDARD)) if models else own
+    grids = [_grid(table, folder), *([tables.spread(repeats)] if len(repeats) else [])]
+    listed = "".join(f"* {escape_markdown(remark)}\n" for remark in remarks)
+    storage.write_text(
+        folder / "summary.md", f"{run_files.markdown(grids)}\n{listed}" if listed else run_files.markdown(grids)
+    )
+    run_files.show_grid(grids[0])
     if models:
-        show_pooled(scores, models)
+        run_files.show_pooled(scores, models)
     for remark in remarks:
         print(remark)
 
@@ -139,7 +144,7 @@ def sweep_scores(found: Sequence[Job]) -> tuple[pd.DataFrame, list[str]]:
     """The scores of a sweep's finished jobs.
 
     Returns:
-        As :func:`saltext.reporting.collect.pooled` gives them (without rows if no job has finished), the jobs' models
+        As :func:`saltext.results.score_table.pooled` gives them (without rows if no job has finished), the jobs' models
         under names that tell experiments apart and repetitions not; and these names, in the sweep's order.
     """
     names = _model_names(found)
@@ -155,7 +160,7 @@ def job_table(found: Sequence[Job]) -> pd.DataFrame:
 
     Returns:
         Columns ``job`` (its number), ``overrides`` (those not common to all), ``status``, ``monitored`` (see
-        :func:`saltext.runs.jobs.monitored`), the metrics of validation (means over tasks of the test pairs, standard
+        :func:`saltext.runs.records.monitored`), the metrics of validation (means over tasks of the test pairs, standard
         protocol), ``minutes`` (of its last start) and ``folder``. What an unfinished job does not have is NaN.
     """
     rows = []
@@ -222,15 +227,9 @@ def _renamed(scores: pd.DataFrame, names: Mapping[RunFolder, str]) -> pd.DataFra
     return scores.assign(model=scores["model"].where(~own, new))
 
 
-def _spread(scores: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
-    if scores.empty:
-        return scores
-    return spread.over_runs(of_protocol(scores[scores["model"].isin(models)], STANDARD))
-
-
 def _failures(found: Sequence[Job]) -> list[str]:
     return [
-        f"Job {job.number} failed ({' '.join(overrides)}): {failure(job.folder)}"
+        f"Job {job.number} failed ({' '.join(overrides)}): {job.folder.read_failure()}"
         + (f"; see {job.folder.log}" if job.folder.log.is_file() else "")
         for job, overrides in zip(found, _varied(found), strict=True)
         if status(job.folder) == "failed"
@@ -271,40 +270,17 @@ def _random(found: Sequence[Job]) -> list[str]:
     return [f"Warning, job {', '.join(numbers)}: {text}" for text, numbers in jobs_of.items()]
 
 
-def _headings(table: pd.DataFrame) -> list[str]:
-    arrows = {name: f"{METRICS[name].title}{_ARROWS[METRICS[name].higher_is_better]}" for name in METRICS}
-    return [arrows.get(str(column), str(column)) for column in table]
-
-
-def _cells(table: pd.DataFrame) -> list[list[str]]:
-    rows = table.to_dict("records")
-    return [[_cell(value, 1 if column == "minutes" else 3) for column, value in row.items()] for row in rows]
-
-
-def _cell(value: object, decimals: int) -> str:
-    if not isinstance(value, float):
-        return str(value)
-    return "–" if math.isnan(value) else f"{value:.{decimals}f}"
-
-
-def _markdown(table: pd.DataFrame, remarks: Sequence[str], repeats: pd.DataFrame) -> str:
-    parts = [_lines(_headings(table), _cells(table)), "\n".join(f"* {remark}" for remark in remarks)]
-    if not repeats.empty:
-        cells = [f"{row.mean:.3f} ± {row.error:.3f}" for row in repeats.itertuples()]
-        by_model = repeats.assign(cell=cells).pivot(index=["task", "model", "runs"], columns="metric", values="cell")
-        wide = by_model.reindex(columns=list(dict.fromkeys(repeats["metric"]))).reset_index()
-        parts += ["Mean of the runs' means ± standard error over runs:", _lines(_headings(wide), _cells(wide))]
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _lines(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-    rows = [headings, ["---"] * len(headings), *cells]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
-
-
-def _show(table: pd.DataFrame, folder: Path) -> None:
+def _grid(table: pd.DataFrame, folder: Path) -> Grid:
     finished = int((table["status"] == "finished").sum())
-    view = Table(*_headings(table), title=f"{folder}: {finished} of {len(table)} jobs finished")
-    for cells in _cells(table):
-        view.add_row(*cells)
-    Console(width=None if Console().is_terminal else PRINT_WIDTH).print(view)
+    texts = [
+        [
+            f"{value:.{1 if column == 'minutes' else 3}f}" if isinstance(value, float) and value == value
+            else "" if isinstance(value, float) else str(value)
+            for column, value in row.items()
+        ]
+        for row in table.to_dict("records")
+    ]  # fmt: skip
+    numbers = {place for place, column in enumerate(table) if column not in ("overrides", "status", "folder")}
+    headings = [tables.heading(str(column)) if column in METRICS else str(column) for column in table]
+    title = f"{folder}: {finished} of {len(table)} jobs finished"
+    return Grid(headings, texts, numbers=frozenset(numbers), title=title, keys=2)

@@ -21,11 +21,11 @@ from saltext.data.splits import Split
 from saltext.errors import ConfigError
 from saltext.evaluation.protocols import STANDARD
 from saltext.metrics import METRICS
-from saltext.reporting.compare import Difference
-from saltext.reporting.scores import RunScores, means, of_protocol, read_run_scores
-from saltext.reporting.text_effect import text_effects
-from saltext.runs.monitored import monitored
+from saltext.results.comparison import Difference
+from saltext.results.score_table import RunScores, means, of_protocol, read_run_scores
+from saltext.results.text_effect import text_effects
 from saltext.runs.provenance import describe
+from saltext.runs.records import monitored
 from saltext.runs.trust import mapping, read_text
 from saltext.system.run_folder import RunFolder
 from saltext.training.loggers import direction, epoch_name

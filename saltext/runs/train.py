@@ -25,10 +25,11 @@ from saltext.models.feature_cache import FeatureCache
 from saltext.models.freezing import freeze_table
 from saltext.models.network import SaliencyNetwork
 from saltext.models.transalnet import TranSalNet
-from saltext.reporting import freeze, origin, run_report, tables
-from saltext.reporting.conclusion import conclusion
-from saltext.reporting.scores import RunScores, combined, means, of_protocol, read_run_scores, write_run_scores
-from saltext.runs import build, build_training, provenance
+from saltext.reporting import run_files, tables
+from saltext.results.findings import conclusion
+from saltext.results.run_record import evaluation_setting
+from saltext.results.score_table import RunScores, combined, means, of_protocol, read_run_scores, write_run_scores
+from saltext.runs import build, build_training, pictures, provenance
 from saltext.runs.process_state import restored
 from saltext.runs.scoring import score_test
 from saltext.runs.stages import Stage, stages
@@ -92,7 +93,7 @@ def _load_trained(module: SupervisedModule, folder: RunFolder) -> None:
 def _say_what_trains(module: SupervisedModule, data: SaliencyDataModule) -> None:
     network = module.network
     if isinstance(network, TranSalNet):
-        freeze.show(freeze_table(network))
+        run_files.show_grid(tables.trainable(freeze_table(network)))
     cache = _feature_cache(network)
     if cache is None or all(parameter.requires_grad for parameter in network.parameters()):
         return
@@ -156,8 +157,8 @@ def run_stage(stage: Stage, run: RunFolder, own: Collection[str] = ()) -> RunSco
     if is_first() and module is not None:
         _say_what_is_cached(module)
         with not_essential("the pictures of the test pairs"):
-            run_report.write_picture(cfg, stage.folder, module, data, scores.pairs)
-            run_report.write_swap_picture(stage.folder, module, data, scores)
+            pictures.write_pairs(cfg, stage.folder, module, data, scores.pairs)
+            pictures.write_swaps(stage.folder, module, data, scores)
     return scores
 
 
@@ -198,13 +199,14 @@ def train_and_test(cfg: DictConfig, folder: RunFolder, own: Collection[str] = ()
     seconds = round(time.monotonic() - start)
     storage.write_json(folder.result, _result(cfg, scores, seconds), durable=True)
     with not_essential("the tables"):
-        how = origin.circumstances(Split.load(folder.split), cfg.data.choose_on)
-        written = run_report.write_tables(folder, scores, how, data.published)
+        setting = evaluation_setting(Split.load(folder.split), cfg.data.choose_on)
+        written = run_files.write_tables(folder, scores, setting, data.published, [stage.name for stage in schedule])
         if IN_SWEEP not in os.environ:  # which shows one table of all its jobs
-            tables.show(written[0])
+            run_files.show(written[0])
     with not_essential("the conclusion"):
         _log.info("%s", conclusion(scores.pairs, scores.text_effect, cfg.label) or "The baselines are scored.")
-    _log.info("done in %d min %d s: %s", seconds // 60, seconds % 60, folder.root)
+    taken = f"{seconds // 60} min {seconds % 60} s" if seconds >= 60 else f"{seconds} s"
+    _log.info("done in %s: %s", taken, folder.root)
     if IN_SWEEP not in os.environ:
         _log.info("next: saltext report %s", folder.root)
 

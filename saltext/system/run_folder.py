@@ -120,6 +120,11 @@ class RunFolder:
         return self.root / "wandb" / "id"
 
     @property
+    def failure(self) -> Path:
+        """Why a job of a sweep failed, in a line; there only where it did."""
+        return self.root / "failure.txt"
+
+    @property
     def result(self) -> Path:
         """Mean test scores; there only when the run has finished."""
         return self.root / "result.json"
@@ -143,6 +148,10 @@ class RunFolder:
         check_csv(self.scores)
         if self.text_effect_scores.exists():
             check_csv(self.text_effect_scores)
+
+    def read_failure(self) -> str:
+        """Why a failed job failed, in a line; empty for others."""
+        return self.failure.read_text(encoding="utf-8", errors="replace").strip() if self.failure.is_file() else ""
 
     def damage(self) -> str:
         """Why a run that seems to have finished counts as unfinished; empty for all others."""

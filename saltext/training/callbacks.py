@@ -56,7 +56,8 @@ class EpochLines(Callback):
         shown = {k: float(v) for k, v in trainer.callback_metrics.items() if k == "train/loss" or _is_overall(k)}
         values = "  ".join(f"{name} {value:.4g}" for name, value in sorted(shown.items()))
         left = (total - done) * seconds
-        _log.info("epoch %d/%d  %s  %.0f s, about %.0f min left", done, total, values, seconds, left / 60)
+        remaining = f"about {left / 60:.0f} min left" if left >= 60 else "<1 min left"
+        _log.info("epoch %d/%d  %s  %.0f s, %s", done, total, values, seconds, remaining)
 
 
 class Bar(RichProgressBar):

@@ -11,9 +11,8 @@ import torch
 
 from saltext.data.datamodule import SyntheticDataModule
 from saltext.data.splits import Split
-from saltext.reporting.collect import collect
-from saltext.reporting.scores import read_scores
-from saltext.system.run_folder import RunFolder
+from saltext.results.score_table import pooled, read_scores
+from saltext.system.run_folder import RunFolder, finished_runs
 from tests.command_line import command, start
 
 pytestmark = pytest.mark.slow
@@ -90,7 +89,7 @@ def test_a_cross_validation_is_one_command_that_ends_with_one_table(outputs: Pat
         "evaluation.baselines=[uniform]", "evaluation.text_effect=false", "-m",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    scores = collect(folder)
+    scores = pooled(finished_runs(folder))
     ours = scores[scores["model"] != "uniform map"]
     assert ours["run"].nunique() == 2
     assert not ours.duplicated("image_id").any()

@@ -26,7 +26,7 @@ def test_it_is_said_how_much_moves_from_where_to_where() -> None:
     assert (found.lost, found.gained) == ("in the upper left", "in the lower right")
     # 108 pixels, one of them at 1/2 + c, the others at c: the correlation of two unit vectors is -1/107
     assert found.cc == pytest.approx(-1 / 107, abs=1e-4)
-    assert "**50% of the attention lies elsewhere**" in found.words
+    assert "**50 % of the predicted attention moves**" in found.words
     assert "gains most in the lower right and loses most in the upper left" in found.words
     assert "CC -0.01" in found.words
 
@@ -45,7 +45,7 @@ def test_little_is_not_said_to_be_nothing() -> None:
     other = spot(1, 1)
     other[1, 1] -= 0.002
     other[8, 8] += 0.002
-    assert "less than 1%" in Comparison.of(spot(1, 1), other).words
+    assert "less than 1 %" in Comparison.of(spot(1, 1), other).words
 
 
 def test_a_flat_map_has_no_correlation() -> None:

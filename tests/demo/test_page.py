@@ -86,25 +86,24 @@ def refusal(ended: tuple[str, Any]) -> str:
 def test_a_comparison_says_shows_and_offers_everything(visitor: Visitor, image: dict[str, Any]) -> None:
     event, data = visitor.compare(image)
     assert event == "complete"
-    words, _, change, scale, panel, *columns = data
-    assert "99% of the attention lies elsewhere" in words
-    assert "× the mean" in scale
-    for shown in (change, *columns[1:3], *columns[6:8]):
+    words, _, change, panel, *columns = data
+    assert "99 % of the predicted attention moves" in words
+    for shown in (change, columns[1], columns[5]):
         with Image.open(io.BytesIO(visitor.get(shown["value"]))) as picture:
-            assert picture.size == (60, 40)
+            assert picture.width == 480
             assert picture.format == "PNG"  # without loss
-    assert [html.unescape(columns[place]) for place in (0, 5)] == ["**Text 1:** “left”", "**Text 2:** “right”"]
+    assert [html.unescape(columns[place]) for place in (0, 4)] == ["**Text 1:** “left”", "**Text 2:** “right”"]
     assert panel["orig_name"] == "street_panel.png"
-    left, right = (np.load(io.BytesIO(visitor.get(columns[place]))) for place in (3, 8))
+    left, right = (np.load(io.BytesIO(visitor.get(columns[place]))) for place in (2, 6))
     assert left[:, :20].sum() > 0.99
     assert right[:, 40:].sum() > 0.99
-    assert columns[4]["orig_name"] == "street_text1.png"
+    assert columns[3]["orig_name"] == "street_text1.png"
 
 
 def test_no_text_is_free_viewing_and_a_condition_reaches_the_model(visitor: Visitor, image: dict[str, Any]) -> None:
     _, data = visitor.compare(image, "", "right", tasks=("salient", ""))
-    assert data[5] == "**Text 1:** no text"
-    assert np.load(io.BytesIO(visitor.get(data[8])))[:, 40:].sum() > 0.99
+    assert data[4] == "**Text 1:** no text"
+    assert np.load(io.BytesIO(visitor.get(data[6])))[:, 40:].sum() > 0.99
 
 
 def dropdowns(visitor: Visitor) -> list[dict[str, Any]]:
@@ -128,8 +127,8 @@ def test_the_conditions_are_those_of_the_model(visitor: Visitor, tmp_path: Path)
 
 def test_texts_are_repeated_without_markup(visitor: Visitor, image: dict[str, Any]) -> None:
     _, data = visitor.compare(image, "<b>a</b> [b](http://c) *d* 🐈", "right")
-    assert html.unescape(data[5]) == "**Text 1:** “<b>a</b> [b](http://c) *d* 🐈”"
-    assert not set("<[(") & set(data[5])
+    assert html.unescape(data[4]) == "**Text 1:** “<b>a</b> [b](http://c) *d* 🐈”"
+    assert not set("<[(") & set(data[4])
 
 
 def test_what_should_be_known_is_said_without_markup(visitor: Visitor, image: dict[str, Any]) -> None:
@@ -141,7 +140,7 @@ def test_what_should_be_known_is_said_without_markup(visitor: Visitor, image: di
 
 
 def test_only_the_files_of_the_newest_answers_are_kept(visitor: Visitor, image: dict[str, Any]) -> None:
-    files = [visitor.compare(image)[1][4] for _ in range(KEPT + 1)]
+    files = [visitor.compare(image)[1][3] for _ in range(KEPT + 1)]
     there = [visitor.http.get(f"{API}/file={file['path']}").status_code for file in files]
     assert there == [403, *[200] * KEPT]
 

@@ -21,7 +21,7 @@ from saltext.evaluation.folders import open_data
 from saltext.evaluation.score_folder import DEFAULT_METRICS, score_folder
 from saltext.metrics import Fixations, auc_judd, cc, kl, nss
 from saltext.models.baselines import BASELINES
-from saltext.reporting.scores import read_scores
+from saltext.results.score_table import read_scores
 from tests.command_line import command, here, refused
 from tests.data.made_up_layouts import own_copy
 from tests.data.test_files import write_mat

@@ -28,7 +28,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from saltext import storage
-from saltext.reporting.curves import read_curves
+from saltext.results.run_record import read_history
 from saltext.runs import jobs, trust, worker
 from saltext.runs.trust import own_targets, record
 from saltext.system.run_folder import RunFolder
@@ -173,7 +173,7 @@ def _findings(request: dict[str, Any]) -> dict[str, Any]:
     for path in sorted(folder.root.rglob("*.csv")):
         if path.name in ("scores.csv", "text_effect.csv", "text_swap.csv"):
             found[str(path.relative_to(folder.root))] = hashlib.sha256(path.read_bytes()).hexdigest()
-    curves = read_curves(folder).sort_values(["stage", "epoch", "name"])
+    curves = read_history(folder).sort_values(["stage", "epoch", "name"])
     found["curves"] = [list(row) for row in curves.astype({"value": float}).itertuples(index=False)]
     return {
         "found": found,

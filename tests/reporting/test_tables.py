@@ -1,155 +1,128 @@
-import math
+"""Numbers as tables: what stands where, and what stands out."""
 
+import io
+
+import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
-from saltext.data.tasks import TASK_BY_NAME
+from saltext.models.freezing import FreezeRow
 from saltext.reporting import tables
+from saltext.results.calibration import LEVELS, Calibration
+from saltext.results.comparison import Difference, spread_over_runs
+from saltext.results.text_effect import Share
 
 
-@pytest.fixture
-def scores() -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "image_id": ["01", "02", "01", "02"],
-            "task": ["salient"] * 4,
-            "text": ["a", "b", "a", "b"],
-            "model": ["ours", "ours", "centre prior", "centre prior"],
-            "seed": [0] * 4,
-            "protocol": ["standard"] * 4,
-            "cc": [0.6, 0.8, 0.4, 0.4],
-            "kl": [0.5, 0.7, 1.0, 1.2],
-        }
-    )
+def scores(cc: list[float], model: str, task: str = "pure") -> pd.DataFrame:
+    ids = [f"{place:03}" for place in range(len(cc))]
+    return pd.DataFrame({"image_id": ids, "task": task, "model": model, "seed": 0, "protocol": "standard", "cc": cc})
 
 
-def test_a_cell_is_the_mean_over_pairs_with_its_standard_error(scores: pd.DataFrame) -> None:
-    ours = tables.rows(scores, {})[0]
-    assert (ours.model, ours.pairs) == ("ours", 2)
-    assert ours.cells["cc"].mean == pytest.approx(0.7)
-    assert ours.cells["cc"].error == pytest.approx(math.sqrt(0.02 / 2))  # sample variance 0.02, two pairs
+THREE = pd.concat([
+    scores([0.5, 0.7], "net"), scores([0.4, 0.4], "uniform map"), scores([0.9, 0.9], "split-half fixations"),
+    scores([0.2, 0.4], "net", "salient"),
+])  # fmt: skip
 
 
-def test_conditions_of_other_data_have_rows_after_the_known_ones() -> None:
-    rows = tables.rows(of_tasks("ours", {"told": [0.1, 0.2], "salient": [0.3, 0.4]}), {})
-    assert [row.task for row in rows] == ["salient", "told"]
-
-
-def test_published_values_stand_below_the_measured_ones_without_an_error(scores: pd.DataFrame) -> None:
-    rows = tables.rows(scores, {"TranBlend, published": {"salient": {"cc": 0.8117}, "pure": {"cc": 0.9}}})
-    assert [row.model for row in rows] == ["ours", "centre prior", "TranBlend, published"]
-    assert str(rows[-1].cells["cc"]) == "0.812"
-    assert str(rows[-1].cells["kl"]) == "–"
-
-
-def test_published_values_are_those_of_table_2() -> None:
-    known = tables.published("sjtu_tis")["tranblend"]
-    expected = {"top20_auc": 0.8200, "top20_sauc": 0.6599, "cc": 0.7342, "nss_unbiased": 2.251}
-    assert known["TranBlend, published"]["non_salient"] == expected
-    assert tables.published("another data set") == {}
-
-
-def test_clip_salgan_s_groups_are_published_by_type() -> None:
-    known = tables.published("sjtu_tis")["clip_salgan"]
-    group = known["CLIP-SalGAN general, published"]
-    assert group["whole + general"] == {"top20_auc": 0.7179, "top20_sauc": 0.6090, "cc": 0.4759, "nss_of_map": 0.2574}
-    # Table III gives the values of both groups' models in one cell; the first is the salient group's.
-    assert known["CLIP-SalGAN salient, published"]["non_salient"]["cc"] == 0.2165
-    assert known["CLIP-SalGAN non_salient, published"]["non_salient"]["cc"] == 0.2354
-    assert known["CLIP-SalGAN total, published"]["all"]["nss_of_map"] == 0.3389
-
-
-@pytest.mark.parametrize("protocol", ["tranblend", "clip_salgan"])
-def test_published_rows_are_of_tasks_or_of_known_pools_and_have_the_paper_s_metrics(protocol: str) -> None:
-    for by_task in tables.published("sjtu_tis")[protocol].values():
-        assert set(by_task) <= {*TASK_BY_NAME, *tables.POOLS}
-        assert {tuple(values) for values in by_task.values()} == {
-            ("top20_auc", "top20_sauc", "cc", "nss_unbiased" if protocol == "tranblend" else "nss_of_map")
-        }
-        # It follows from the papers' definition of sAUC.
-        for values in by_task.values():
-            assert values["top20_sauc"] == pytest.approx(0.25 + values["top20_auc"] / 2, abs=3e-3)
-
-
-def of_tasks(model: str, cc: dict[str, list[float]]) -> pd.DataFrame:
-    """Scores of images 0, 1 ... of each task."""
-    parts = [
-        pd.DataFrame({"image_id": [str(i) for i in range(len(values))], "task": task, "cc": values})
-        for task, values in cc.items()
-    ]
-    return pd.concat(parts).assign(model=model, seed=0, protocol="clip_salgan")
-
-
-def test_tasks_are_pooled_over_pairs_where_a_paper_pools_them() -> None:
-    scores = pd.concat(
-        [of_tasks("ours", {"whole": [0.1, 0.3], "general": [0.8]}), of_tasks("half", {"whole": [0.5, 0.5]})]
-    )
-    found = tables.rows(scores, {"theirs": {"whole + general": {"cc": 0.5671}, "all": {"cc": 0.5}}})
-    pooled = [row for row in found if row.task == "whole + general"]
-    assert [row.model for row in pooled] == ["ours", "theirs"]  # half of a pool is another thing
-    assert (pooled[0].pairs, pooled[0].cells["cc"].mean) == (3, pytest.approx(0.4))
-    assert pooled[1].cells["cc"].mean == 0.5671
-    assert "all" not in {row.task for row in found}  # not all tasks were tested
-    assert "whole + general" not in {row.task for row in tables.rows(scores, {})}
-
-
-def test_the_error_of_pooled_tasks_counts_images_not_pairs() -> None:
-    alike = of_tasks("ours", {"whole": [0.1, 0.3, 0.8], "general": [0.1, 0.3, 0.8]})  # both pairs of an image alike
-    measured = (row for row in tables.rows(alike, {"theirs": {"whole + general": {"cc": 0.5}}}) if row.pairs)
-    found = {row.task: row.cells["cc"] for row in measured}
-    assert found["whole + general"].error == pytest.approx(found["whole"].error)
-    assert found["whole"].error == pytest.approx(math.sqrt(0.13 / 3))  # sample variance 0.13, three pairs
-
-
-def test_a_pooled_row_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    scores = of_tasks("ours", {"whole": [0.1, 0.3], "general": [0.8]})
-    (table,) = tables.tables(scores, {"clip_salgan": {"theirs": {"whole + general": {"cc": 0.5671}}}})
-    tables.show(table)
-    assert "whole + general" in capsys.readouterr().out
-    assert "256x256" in table.note
-
-
-def test_markdown_has_a_line_a_row_and_says_what_is_compared(scores: pd.DataFrame) -> None:
-    (table,) = tables.tables(scores, {}, "Split: by hand.")
-    lines = tables.markdown(table).splitlines()
-    assert lines[0] == "**Standard metrics**"
-    assert lines[2].startswith("| task | model | pairs | CC ↑ |")
-    assert "KL ↓" in lines[2]
-    assert lines[4].startswith("| salient | ours | 2 | 0.700 ± 0.100 |")
-    assert lines[-1].endswith("Split: by hand.")
-
-
-def test_protocols_never_share_a_table(scores: pd.DataFrame) -> None:
-    as_published = scores.assign(protocol="tranblend", nss_unbiased=1.0).drop(columns="kl")
-    both = pd.concat([scores, as_published], ignore_index=True)
+def test_protocols_never_share_a_table() -> None:
+    as_published = THREE.assign(protocol="tranblend", nss_unbiased=1.0)
     known = {"tranblend": {"TranBlend, published": {"salient": {"cc": 0.8117}}}}
-    standard, paper = tables.tables(both, known)
-    assert set(standard.rows[0].cells) == {"cc", "kl"}
-    assert set(paper.rows[0].cells) == {"cc", "nss_unbiased"}
-    assert [row.model for row in standard.rows] == ["ours", "centre prior"]
+    standard, paper = tables.task_tables(pd.concat([THREE.assign(kl=1.0), as_published]), known, "By hand.")
+    assert (standard.metrics, paper.metrics) == (["cc", "kl"], ["cc", "nss_unbiased"])
+    assert "published" not in standard.rows[-1].model
     assert paper.rows[-1].model == "TranBlend, published"
     assert "288x384" in paper.note
+    assert standard.note.endswith("By hand.")
 
 
-def test_seeds_are_averaged_pair_by_pair_before_anything_else(scores: pd.DataFrame) -> None:
-    other = scores.assign(seed=1, cc=scores["cc"] + [0.2, -0.2, 0, 0])
-    ours = tables.rows(pd.concat([scores, other]), {})[0]
-    assert ours.pairs == 2
-    assert ours.cells["cc"].mean == pytest.approx(0.7)
-    assert ours.cells["cc"].error == pytest.approx(0.0)  # 0.7 and 0.7
+def test_the_best_measured_mean_stands_out_and_ceilings_and_published_rows_do_not_compete() -> None:
+    (table,) = tables.task_tables(THREE, {"standard": {"Theirs": {"pure": {"cc": 0.99}}}})
+    grid = tables.all_metrics(table)
+    assert list(grid.headings) == ["task", "model", "pairs", "CC ↑"]
+    assert [row[1] for row in grid.rows] == ["net", "uniform map", "split-half fixations", "Theirs", "net"]
+    assert grid.rows[0][3] == "0.600 ± 0.100"
+    assert grid.rows[3][2:] == ["published", "0.990"]
+    assert grid.strong == {(0, 3), (4, 3)}
+    one = tables.one_metric(table, "cc")
+    assert list(one.headings) == ["CC ↑", "pure", "salient"]
+    assert one.rows == [
+        ["net", "0.600 ± 0.100", "0.300 ± 0.100"],
+        ["uniform map", "0.400 ± 0.000", "–"],
+        ["split-half fixations", "0.900 ± 0.000", "–"],
+        ["Theirs (published)", "0.990", "–"],
+    ]
+    assert one.strong == {(0, 1), (0, 2)}
 
 
-def test_a_human_map_of_the_very_image_does_not_compete(scores: pd.DataFrame) -> None:
-    ceiling = scores.iloc[:2].assign(model="human free-viewing map", cc=[0.9, 0.9])
-    rows = tables.rows(pd.concat([scores, ceiling]), {})
-    assert "human free-viewing map" in [row.model for row in rows]
-    best = tables.best(rows, "salient", "cc")
-    assert best is not None
-    assert best.model == "ours"
+@pytest.mark.parametrize("tasks", [("pure", "whole", "general", "salient", "non_salient")])
+def test_a_metric_of_five_conditions_is_readable_in_80_columns(tasks: tuple[str, ...]) -> None:
+    (table,) = tables.task_tables(pd.concat([scores([0.5, 0.7], "centre prior (other images)", t) for t in tasks]), {})
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(tables.one_metric(table, "cc"))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum("centre prior (other images)" in line for line in lines) >= 1
+    assert "".join(lines).count("0.600 ± 0.100") == 5
 
 
-def test_the_best_measured_model_is_found_in_the_metric_s_own_direction(scores: pd.DataFrame) -> None:
-    rows = tables.rows(scores, {"published": {"salient": {"cc": 0.99}}})
-    assert tables.best(rows, "salient", "cc") is rows[0]
-    assert tables.best(rows, "salient", "kl") is rows[0]
-    assert tables.best(rows, "pure", "cc") is None
+def test_intervals_hold_the_mean_and_leave_out_what_is_undefined() -> None:
+    values = np.random.default_rng(0).normal(0.5, 0.1, 40).tolist()
+    one = scores([*values, np.nan], "a")
+    grid = tables.intervals({"a": one, "b": scores([0.3], "b", "salient")})
+    assert list(grid.headings) == ["model", "metric", "pure", "salient"]
+    assert [row[:2] for row in grid.rows] == [["a", "CC ↑"], ["b", "CC ↑"]]
+    mean, low, _, high = grid.rows[0][2].replace("(", "").replace(")", "").split()
+    assert float(mean) == pytest.approx(np.mean(values), abs=5e-4)
+    assert float(high) - float(low) == pytest.approx(2 * 1.96 * 0.1 / np.sqrt(40), rel=0.25)
+    assert grid.rows[1][2:] == ["–", "0.300 (0.300 to 0.300)"]
+    assert tables.intervals({"a": one.assign(cc=np.nan)}).rows[0][2] == "–"
+
+
+def test_differences_have_intervals_in_place_of_stars() -> None:
+    clear, unclear = Difference(0.1, 0.05, 0.15, 9, "pure", "cc"), Difference(-0.1, -0.3, 0.1, 9, "pure", "nss")
+    other = Difference(0.2, 0.1, 0.3, 7, "told", "cc")
+    grid = tables.differences({"empty text": [clear, unclear, other]}, "own text vs.", "Paired.")
+    assert list(grid.headings) == ["own text vs.", "metric", "pure (9)", "told (7)"]
+    assert grid.rows == [
+        ["empty text", "CC", "+0.100 (+0.050 to +0.150)", "+0.200 (+0.100 to +0.300)"],
+        ["empty text", "NSS", "-0.100 (-0.300 to +0.100)", "–"],
+    ]
+    assert not grid.strong
+    assert "*" not in grid.markdown().replace("**", "")
+
+
+def test_the_text_swap_test_has_a_table_for_each_exchange() -> None:
+    ends = (0.1, 0.9, 0.2, 0.8)
+    shares = [
+        Share(variant, "cc", direction, 12, 0.5, *ends)
+        for variant in ("opposite", "opposite_condition")
+        for direction in ("salient", "non_salient", "both", "texts")
+    ]
+    one, other = tables.swaps(shares)
+    assert one.title == "Text-swap test (swapped text)"
+    assert other.title == "Text-swap test (swapped text and condition)"
+    assert one.rows == [["CC", "12", *["50 % (10 to 90)"] * 3, "50 % (20 to 80)"]]
+
+
+def test_calibration_stands_by_condition_then_by_whose_maps() -> None:
+    half = np.full(len(LEVELS), 0.5)
+    one = Calibration("told", 3, 2, half, half, half, -0.1, 0.1)
+    grid = tables.calibration({"net": [one], "human maps": [one]})
+    assert [row[:3] for row in grid.rows] == [["told", "net", "3"], ["told", "human maps", "3"]]
+    assert grid.rows[0][4] == "+0.000 (-0.100 to +0.100)"
+    assert set(grid.rows[0][5:]) == {"0.500"}
+
+
+def test_the_spread_over_runs_has_a_row_a_model() -> None:
+    both = pd.concat([scores([0.4], "net").assign(run="a"), scores([0.6], "net").assign(run="b")])
+    grid = tables.spread(spread_over_runs(both))
+    assert grid.rows == [["pure", "net", "2", "0.500 ± 0.100"]]
+
+
+def test_trainable_parameters_end_with_their_sum() -> None:
+    rows = [FreezeRow("encoder", 4, 3, 1000, 10), FreezeRow("blend", 0, 0, 2000, 2000)]
+    grid = tables.trainable(rows)
+    assert [list(row) for row in grid.rows] == [
+        ["encoder", "4", "3", "1,000", "10"], ["blend", "–", "–", "2,000", "2,000"], ["all", "", "", "3,000", "2,010"],
+    ]  # fmt: skip

@@ -10,11 +10,12 @@ import pytest
 
 from saltext.data.splits import Split
 from saltext.errors import CheckpointError, DamagedFileError, DataError, SaltextError
-from saltext.reporting import calibration, collect, compare, report, study_cells, study_scores
-from saltext.reporting.curves import read_curves
-from saltext.reporting.scores import read_run_scores, read_scores, write_scores
-from saltext.reporting.study_expected import Line, Study
-from saltext.runs import build_training, jobs, provenance, train
+from saltext.reporting import run_files
+from saltext.results import calibration, comparison, study_scores
+from saltext.results.run_record import read_history
+from saltext.results.score_table import read_run_scores, read_scores, write_scores
+from saltext.results.study import Line, Study
+from saltext.runs import build_training, jobs, provenance, records, report, train
 from saltext.runs.train import _load_trained, _no_room
 from saltext.runs.trust import record
 from saltext.system.run_folder import RunFolder, finished_runs
@@ -70,8 +71,8 @@ def test_the_summary_the_page_and_the_tables_of_the_other_runs_are_made(
     assert (tmp_path / "study" / "summary.csv").is_file()
     page = report.write(report.Request(tmp_path / "study", predicts=False))
     assert "tranblend" in page.read_text(encoding="utf-8")
-    collect.summarise(tmp_path / "study")
-    assert len(compare.model_scores(tmp_path / "study"))
+    run_files.show_folder(tmp_path / "study")
+    assert len(comparison.model_scores(tmp_path / "study"))
     lost = 1 if file in RESULTS else 0
     # A record of rows that is lost is no reason to doubt a table.
     assert len(finished_runs(tmp_path / "study")) == 3 - lost
@@ -103,7 +104,7 @@ def test_without_any_whole_run_the_damage_is_the_error(whole: Path, tmp_path: Pa
     folder = damaged(whole, tmp_path / "study", "scores.csv", "empty")
     for other in ("job0", "job2", "job3"):
         shutil.rmtree(tmp_path / "study" / other)
-    for command in (collect.summarise, compare.model_scores):
+    for command in (run_files.show_folder, comparison.model_scores):
         with pytest.raises(SaltextError, match="no whole result"):
             command(tmp_path / "study")
     with pytest.raises(DamagedFileError, match=r"scores\.csv is damaged: expected a table, got an empty file"):
@@ -122,7 +123,7 @@ def test_a_study_s_tables_leave_a_damaged_run_out(
     whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = damaged(whole, tmp_path / "study", "scores.csv", "cut")
-    found = study_cells.read_jobs(RunFolder(tmp_path / "study" / f"job{number}") for number in range(3))
+    found = records.read_records(RunFolder(tmp_path / "study" / f"job{number}") for number in range(3))
     line = Line("ours", found[0].cfg.name)
     study = Study("ours", "Ours", "us", (found[0].cfg.name,), "standard", (line,), metrics=("cc",))
     table = study_scores._of_line(study, line, found, lambda run: run.scores)
@@ -171,7 +172,7 @@ def test_a_log_cut_in_a_line_keeps_its_other_epochs(tmp_path: Path) -> None:
     whole = "epoch,step,val/cc\n0,1,0.25\n1,2,0.5\n2,3,0.75\n"
     for length in range(len(whole)):
         file.write_text(whole[:length])
-        curves = read_curves(RunFolder(tmp_path))
+        curves = read_history(RunFolder(tmp_path))
         lines = whole[:length].count("\n")
         assert list(curves["value"][: max(0, lines - 1)]) == [0.25, 0.5, 0.75][: max(0, lines - 1)]
 

@@ -17,7 +17,7 @@ from saltext.run import main
 from saltext.runs import jobs, train
 from saltext.runs.composition import config_folder
 from saltext.runs.jobs import Job, digest, held, latest_jobs, latest_unfinished, status
-from saltext.runs.monitored import monitored
+from saltext.runs.records import monitored
 from saltext.system.run_folder import RunFolder
 from tests.made_up_runs import write_run
 
@@ -235,11 +235,11 @@ def test_a_failed_job_is_started_again_and_its_failure_forgotten(
 ) -> None:
     saltext("name=study", f"seed=1,{UNLUCKY}", "-m")
     failed = latest_jobs(saltext.outputs / "study")[1].folder
-    assert "unlucky" in jobs.failure(failed)
+    assert "unlucky" in failed.read_failure()
     monkeypatch.setattr(jobs, "launch", lambda *_: 0)
     assert saltext("name=study", f"seed=1,{UNLUCKY}", "-m") == 1  # status 0, but no result
     assert status(failed) == "interrupted"
-    assert jobs.failure(failed) == ""
+    assert failed.read_failure() == ""
 
 
 def test_a_job_that_cannot_even_start_stops_no_other(
@@ -260,7 +260,7 @@ def test_a_job_that_cannot_even_start_stops_no_other(
 def test_a_job_ended_by_a_signal_says_so(saltext: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "launch", lambda *_: -9)
     assert saltext("name=study", "seed=1,2", "-m") == 1
-    assert jobs.failure(latest_jobs(saltext.outputs / "study")[0].folder) == "ended by SIGKILL"
+    assert latest_jobs(saltext.outputs / "study")[0].folder.read_failure() == "ended by SIGKILL"
 
 
 def test_the_reason_of_a_failure_is_from_the_job_s_last_start(
@@ -276,7 +276,7 @@ def test_the_reason_of_a_failure_is_from_the_job_s_last_start(
 
     monkeypatch.setattr(jobs, "launch", differently)
     saltext("name=study", f"seed={UNLUCKY},1", "-m")
-    assert jobs.failure(failed) == "status 1, OSError: no space left"
+    assert failed.read_failure() == "status 1, OSError: no space left"
 
 
 def test_only_the_latest_sweep_of_a_folder_counts(saltext: Session) -> None:

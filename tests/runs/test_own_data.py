@@ -14,7 +14,7 @@ from PIL import Image
 import saltext
 from saltext.errors import ConfigError
 from saltext.models.checkpoints import read_weights
-from saltext.reporting.scores import of_protocol, read_scores
+from saltext.results.score_table import of_protocol, read_scores
 from saltext.runs import build
 from saltext.runs.evaluate import evaluate
 from saltext.runs.saved import configuration

@@ -12,7 +12,7 @@ from saltext.runs import reproduce as module
 from saltext.runs.jobs import Job
 from saltext.runs.reproduce import EVERYTHING, check, experiments, own_overrides, reproduce, targets
 from tests.command_line import command
-from tests.reporting.made_up import run
+from tests.made_up_scores import run
 
 SMOKE = ["preset=smoke"]
 LATER = "9999-12-31_00-00-00.000000"
@@ -203,7 +203,7 @@ def test_figure_6_is_one_command(tmp_path: Path) -> None:
     assert str(written / "results.html") in done.stdout
     table = pd.read_csv(written / "results.csv")
     assert set(table.query("pairs > 0")["line"]) == {"encoder 1, decoder 1"}
-    assert set(table.query("pairs > 0")["verdict"]) == {"generated data"}
+    assert set(table.query("pairs > 0")["verdict"]) == {"no verdict (synthetic data)"}
     assert (written / "curves.png").stat().st_size > 10_000
     assert set(pd.read_csv(written / "curves.csv")["by"]) == {"ours", "published"}
 

@@ -95,7 +95,7 @@ def result(folder: Path, outcome: object) -> str:
 
 def recorded(folder: Path) -> dict[int, str]:
     """The jobs whose folder says how they failed."""
-    return {job.number: jobs.failure(job.folder) for job in jobs.latest_jobs(folder)}
+    return {job.number: job.folder.read_failure() for job in jobs.latest_jobs(folder)}
 
 
 def test_a_job_that_was_cancelled_is_noticed_by_squeue_and_named_at_the_end(
@@ -168,7 +168,7 @@ def test_a_finished_run_whose_job_is_cancelled_stays_finished(tmp_path: Path, mo
     job = jobs.Job(RunFolder(tmp_path / "run"), "2026", 3, ("seed=1",))
     jobs.record_failure(job, "cancelled")
     assert jobs.latest_jobs(tmp_path) == [job]
-    assert jobs.failure(job.folder) == ""
+    assert job.folder.read_failure() == ""
 
 
 @pytest.mark.parametrize(

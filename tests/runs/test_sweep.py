@@ -13,7 +13,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from saltext.reporting.scores import read_scores
+from saltext.results.score_table import read_scores
 from saltext.runs.composition import compose_run, config_folder
 from saltext.runs.jobs import Job, latest_jobs
 from saltext.runs.sweep import Summary, _Sweep, job_table, jobs, summarise, summarised

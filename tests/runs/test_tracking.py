@@ -14,7 +14,7 @@ import wandb
 from omegaconf import DictConfig, OmegaConf
 
 from saltext.errors import ConfigError
-from saltext.reporting.scores import RunScores, read_scores
+from saltext.results.score_table import RunScores, read_scores
 from saltext.runs import tracking
 from saltext.system.run_folder import RunFolder
 from tests.command_line import command

@@ -1,0 +1,259 @@
+"""A document written once and read as Markdown or as one HTML file that needs nothing else."""
+
+import base64
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape, unescape
+from pathlib import Path
+
+from saltext.reporting.grid import Grid, escape_markdown
+
+
+@dataclass(frozen=True)
+class Heading:
+    """The title of a section."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Subheading:
+    """The title of a part of a section."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Plain text."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Points:
+    """Short statements, one per line."""
+
+    texts: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to type to get the numbers."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was found, for the first screen.
+
+    Attributes:
+        findings: (sentence with its interval, plain caveat or empty).
+    """
+
+    findings: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing.
+
+    Attributes:
+        svg: Element, see :func:`saltext.reporting.figures.svg`.
+        caption: Below it; may be empty.
+        file: Name of the same drawing beside the document, which Markdown shows; empty for none.
+    """
+
+    svg: str
+    caption: str = ""
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Drawings beside each other, as far as there is room."""
+
+    figures: Sequence[Figure]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A small picture.
+
+    Attributes:
+        data: JPEG or PNG.
+        caption: Below it.
+        alt: What it shows, for those who cannot see it.
+    """
+
+    data: bytes
+    caption: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class PictureGroup:
+    """Small pictures that belong together.
+
+    Attributes:
+        title: Above them.
+        text: A text by anybody, such as what was read; empty for none.
+        tiles: The pictures.
+        file: Name of a picture beside the document, which Markdown shows; empty for none.
+    """
+
+    title: str
+    text: str
+    tiles: Sequence[Tile]
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Groups of small pictures, beside each other as far as there is room; only in the HTML file."""
+
+    groups: Sequence[PictureGroup]
+
+
+Block = Heading | Subheading | Paragraph | Points | Command | Summary | Grid | Figure | Figures | Pictures
+
+
+@dataclass(frozen=True)
+class Document:
+    """A title and what follows it.
+
+    Attributes:
+        title: Of the document.
+        blocks: In order.
+        contents: Whether the HTML file begins with links to its sections.
+
+    Example:
+        >>> document = Document("A run", [Heading("Results"), Points(["CC: 0.68", "NSS: 2.1"])])
+        >>> print(markdown(document))
+        # A run
+        <BLANKLINE>
+        ## Results
+        <BLANKLINE>
+        * CC: 0.68
+        * NSS: 2.1
+        <BLANKLINE>
+    """
+
+    title: str
+    blocks: Sequence[Block]
+    contents: bool = False
+
+
+def markdown(document: Document) -> str:
+    """The document as GitHub Markdown, its texts as they are; what only HTML has is named."""
+    parts = [f"# {escape_markdown(document.title)}"]
+    for block in document.blocks:
+        match block:
+            case Heading(text):
+                parts.append(f"## {escape_markdown(text)}")
+            case Subheading(text):
+                parts.append(f"### {escape_markdown(text)}")
+            case Paragraph(text):
+                parts.append(_sentence(text))
+            case Points(texts):
+                parts.append("\n".join(f"* {_sentence(text)}" for text in texts))
+            case Command(text):
+                fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", text)), 0)
+                parts.append(f"{fence}text\n{text}\n{fence}")  # an indented block would be part of a list before it
+            case Summary(findings):
+                found = [(_sentence(said), escape_markdown(caveat).strip()) for said, caveat in findings]
+                parts.append("\n".join(f"* {said} *{caveat}*" if caveat else f"* {said}" for said, caveat in found))
+            case Grid():
+                parts.append(block.markdown())
+            case Figure() | Figures():
+                for figure in block.figures if isinstance(block, Figures) else [block]:
+                    named = re.search('aria-label="(.*?)"', figure.svg)
+                    caption = escape_markdown(figure.caption or (unescape(named[1]) if named else "")).replace(
+                        "]", "\\]"
+                    )
+                    image = f"![{caption}](<{figure.file}>)"
+                    parts.append(image if figure.file else f"*{caption}: in the HTML file*")
+            case Pictures(groups):
+                for group in groups:
+                    title = escape_markdown(group.title)
+                    image = f"![{title}](<{group.file}>)"
+                    parts.append(image if group.file else f"*{title}: pictures in the HTML file*")
+    return "\n\n".join(parts) + "\n"
+
+
+def _sentence(text: str) -> str:
+    """A text that begins no list, heading or quotation."""
+    return re.sub(r"^\s*(\d*)(?=[-+#>=.)])", r"\1\\", escape_markdown(text))
+
+
+_STYLE, _STACKED = (
+    Path(__file__).with_name("document.css").read_text(encoding="utf-8").strip().split("/* Rows as blocks */")
+)
+
+
+def html(document: Document) -> str:
+    """The document as one HTML page: pictures inside, no scripts, nothing fetched, light and dark, screen and paper."""
+    style = _STYLE
+    # Where a screen is too narrow for a table, its rows become blocks: the same rules for either width of table.
+    for kind, limit in ((".stack-tablet", "38rem"), (".stack-wide", "61rem")):
+        style += f"@media screen and (max-width: {limit}) {{{_STACKED.replace('.stack', kind)}\n}}\n"
+    links, body, level = [], [], 1
+    for number, block in enumerate(document.blocks):
+        match block:
+            case Heading(text):
+                level = 2
+                links.append(f'<li><a href="#section-{number}">{escape(text)}</a></li>')
+                body.append(f'<h2 id="section-{number}">{escape(text)}</h2>')
+            case Subheading(text):
+                level = 3
+                body.append(f"<h3>{escape(text)}</h3>")
+            case Paragraph(text):
+                body.append(f"<p>{escape(text)}</p>")
+            case Points(texts):
+                body.append("<ul>" + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ul>")
+            case Command(text):
+                body.append(f"<pre><code>{escape(text)}</code></pre>")
+            case Summary(findings):
+                points = (
+                    f"<li>{escape(said)}" + (f"<small>{escape(caveat)}</small>" if caveat else "") + "</li>"
+                    for said, caveat in findings
+                )
+                body.append(f'<ul class="summary">{"".join(points)}</ul>')
+            case Grid():
+                body.append(block.html())
+            case Figure() | Figures():
+                drawn = block.figures if isinstance(block, Figures) else [block]
+                body.append(f'<div class="figures">{"".join(map(_figure, drawn))}</div>')
+            case Pictures(groups):
+                shown = "\n".join(_pictures(group, level + 1) for group in groups)
+                body.append(f'<div class="pictures">{shown}</div>')
+    contents = f'\n<nav aria-label="Contents"><ol>{"".join(links)}</ol></nav>' if document.contents and links else ""
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(document.title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+        f"<header><h1>{escape(document.title)}</h1>{contents}</header>\n<main>\n"
+        + "\n".join(body)
+        + "\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _figure(figure: Figure) -> str:
+    caption = f"<figcaption>{escape(figure.caption)}</figcaption>" if figure.caption else ""
+    return f"<figure>{figure.svg}{caption}</figure>"
+
+
+def _pictures(group: PictureGroup, level: int) -> str:
+    # bdi: a stranger's text must not turn the direction of what stands around it.
+    text = f"<blockquote><bdi>{escape(group.text)}</bdi></blockquote>" if group.text else ""
+    tiles = []
+    for tile in group.tiles:
+        kind = "png" if tile.data.startswith(b"\x89PNG") else "jpeg"
+        source = f"data:image/{kind};base64,{base64.b64encode(tile.data).decode('ascii')}"
+        caption = f"<figcaption>{escape(tile.caption)}</figcaption>" if tile.caption else ""
+        tiles.append(f'<figure><img alt="{escape(tile.alt)}" src="{source}">{caption}</figure>')
+    wide = " wide" if len(group.tiles) > 4 else ""  # leaves no room for another group beside it
+    title = f"<h{level}>{escape(group.title)}</h{level}>" if group.title else ""
+    return f'<div class="group{wide}">{title}{text}<div class="tiles">{"".join(tiles)}</div></div>'

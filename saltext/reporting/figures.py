@@ -1,0 +1,441 @@
+"""Figures in one style: SVG for pages, which follows their colours, and PNG for files, of the same Matplotlib figure.
+
+Colours are Okabe and Ito's, told apart by colour-blind readers, too; everything has a label or a shape of its own
+besides. No figure is registered with ``pyplot``: there is nothing to close.
+"""
+
+import hashlib
+import io
+import itertools
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from xml.etree import ElementTree
+
+import numpy as np
+
+from saltext import storage
+from saltext.prediction.captions import caption, printable
+from saltext.reporting.grid import one_line
+from saltext.results.calibration import LEVELS, Calibration
+from saltext.results.comparison import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from matplotlib.typing import LineStyleType
+
+_STYLE = Path(__file__).with_name("figures.mplstyle")
+
+FOREGROUND = "#010203"
+"""What is drawn in it has the colour of a page's text."""
+
+COLOURS = ("#0072b2", "#d55e00", "#008f68", "#b3568c", "#2f8fc4", "#a87500", FOREGROUND)
+"""Those of series, darkened where they are faint on white. In a page they are its ``--s0`` to ``--s5``."""
+
+_GREYS = (0.85, 0.6, 0.75, 0.5)  # opacity of published curves, a dash to each, since greys alone are too alike
+_DASHES: Sequence["LineStyleType"] = ("solid", (0, (5, 2)), (0, (1, 1)), (0, (6, 2, 1, 2)), (0, (3, 1)))
+_PANEL = (4.0, 2.9)  # inches
+_PANELS_A_ROW = 3
+_TITLE, _AXIS = (540, 21, 2), (400, 18, 2)  # width and size in half points, lines at most
+_DPI = 143
+_LABEL = 22  # characters of a label that are shown
+_LABEL_HEIGHT = 0.21  # inches from a label at the end of a curve to the next
+_ROW = 0.175  # inches between two estimates
+
+Kind = Literal["model", "text", "baseline"]
+# Colour and shape of the first, second ... series of a kind.
+_LOOKS: Mapping[Kind, Sequence[tuple[str, str]]] = {
+    "model": ((COLOURS[0], "o"), (COLOURS[2], "p"), (COLOURS[3], "h"), (COLOURS[4], "8")),
+    "text": ((COLOURS[1], "D"), (COLOURS[5], "v"), (COLOURS[3], "^")),
+    "baseline": ((FOREGROUND, "s"), (FOREGROUND, "P"), (FOREGROUND, "X"), (FOREGROUND, "d")),
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve.
+
+    Attributes:
+        label: Written at the curve's end.
+        epochs: Where, from 0 as logged.
+        values: As many as ``epochs``; what is not finite is a gap.
+        published: Whether somebody else measured it: dashed and grey.
+
+    Raises:
+        ValueError: ``epochs`` and ``values`` differ in length.
+    """
+
+    label: str
+    epochs: Sequence[float]
+    values: Sequence[float]
+    published: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.epochs) != len(self.values):
+            raise ValueError(
+                f"line {self.label!r}: expected a value for each epoch, got {len(self.epochs)} epochs and "
+                f"{len(self.values)} values"
+            )
+
+
+@dataclass(frozen=True)
+class CurvePanel:
+    """Curves that share their axes.
+
+    Attributes:
+        title: Above it.
+        ylabel: What is measured, with its unit if it has one.
+        lines: At least one.
+    """
+
+    title: str
+    ylabel: str
+    lines: Sequence[Line]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a scatter plot.
+
+    Attributes:
+        x: Where.
+        y: Where; a point that is not finite is left out.
+        name: Shown in a page when the point is pointed at.
+        number: Written beside it; empty for none.
+    """
+
+    x: float
+    y: float
+    name: str
+    number: str = ""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Estimates of one model or baseline.
+
+    Attributes:
+        label: Beside each of them.
+        estimates: Condition -> estimate.
+        kind: ``model``, ``text`` (a model with other texts) or ``baseline``, which tells its colour and shape.
+    """
+
+    label: str
+    estimates: Mapping[str, Estimate]
+    kind: Kind = "model"
+
+
+def curves(panels: Sequence[CurvePanel]) -> "Figure":
+    """Panels of curves by epoch, up to three beside each other; a label stands at the end of each curve.
+
+    Raises:
+        ValueError: There is no panel, or one without a curve.
+
+    Example:
+        >>> panel = CurvePanel("Training loss", "mean of the epoch", [Line("loss", [0, 1, 2], [9.0, 7.0, 6.5])])
+        >>> drawn = curves([panel])
+        >>> svg(drawn, "Training loss by epoch")[:79]
+        '<svg viewBox="0 0 288 208.8" role="img" aria-label="Training loss by epoch" str'
+    """
+    if not panels or not all(panel.lines for panel in panels):
+        raise ValueError("expected at least one panel, each with at least one curve")
+    from matplotlib.ticker import MaxNLocator
+
+    rows = math.ceil(len(panels) / _PANELS_A_ROW)
+    columns = math.ceil(len(panels) / rows)
+    height = max(_PANEL[1], _LABEL_HEIGHT * max(len(panel.lines) for panel in panels) + 0.2)
+    with _drawing(_PANEL[0] * columns, height * rows) as figure:
+        grid = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes, panel in zip(grid, panels, strict=False):
+            ours = cycle(itertools.product(_DASHES, COLOURS))
+            theirs = cycle(zip(_GREYS, _DASHES[1:], strict=True))
+            ends = []
+            for line in panel.lines:
+                if line.published:
+                    (alpha, dash), colour, width = next(theirs), FOREGROUND, 1.3
+                else:
+                    alpha, (dash, colour), width = 1.0, next(ours), 1.7
+                finite = np.flatnonzero(np.isfinite(line.values))
+                # A single epoch is no line yet, but it was measured.
+                shape = {"marker": "o" if len(finite) == 1 else None, "markersize": 4}
+                axes.plot(
+                    line.epochs,
+                    line.values,
+                    color=colour,
+                    alpha=alpha,
+                    linestyle=dash,
+                    linewidth=width,
+                    url=one_line(line.label),
+                    **shape,
+                )
+                if len(finite):
+                    ends.append((line.label, (line.epochs[finite[-1]], line.values[finite[-1]]), colour, alpha))
+            axes.set_title(caption(panel.title, *_TITLE))
+            axes.set_ylabel(caption(panel.ylabel, *_AXIS))
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.autoscale_view()
+            left, right = axes.dataLim.intervalx
+            if 0 <= right - left < 1:  # a single epoch
+                axes.set_xlim(left - 0.2, left + 1.2)
+            # From above, so that no label stands higher than the axes.
+            ends.sort(key=lambda end: -end[1][1])
+            tops = [float(axes.transLimits.transform(end)[1]) for _, end, _, _ in ends]
+            gap = _LABEL_HEIGHT / height
+            wanted = [min(top, 1 - index * gap) for index, top in enumerate(tops)]
+            for (label, end, colour, alpha), level in zip(ends, spread(wanted, gap), strict=True):
+                axes.annotate(
+                    _short(label),
+                    end,
+                    (1.06, level),
+                    textcoords="axes fraction",
+                    fontsize=8,
+                    va="center",
+                    annotation_clip=False,
+                    arrowprops={
+                        "arrowstyle": "-",
+                        "relpos": (0, 0.5),
+                        "shrinkA": 0,
+                        "shrinkB": 2,
+                        "color": colour,
+                        "alpha": alpha,
+                        "linewidth": 0.8,
+                    },
+                )
+        for axes in grid[len(panels) :]:
+            axes.set_axis_off()
+    return figure
+
+
+def scatter(title: str, xlabel: str, ylabel: str, points: Sequence[Point]) -> "Figure":
+    """Scores of the same pairs by two models, with the line of equal scores."""
+    known = [point for point in points if math.isfinite(point.x + point.y)]
+    with _drawing(4.0, 4.0) as figure:
+        axes = figure.subplots()
+        values = [value for point in known for value in (point.x, point.y)] or [0.0, 1.0]
+        free = 0.05 * (max(values) - min(values)) or 0.5
+        limits = (min(values) - free, max(values) + free)
+        axes.set(xlim=limits, ylim=limits, aspect="equal")
+        axes.set_title(caption(title, *_TITLE))
+        axes.set_xlabel(caption(xlabel, *_AXIS))
+        axes.set_ylabel(caption(ylabel, *_AXIS))
+        axes.plot(limits, limits, color=FOREGROUND, alpha=0.6, linestyle=(0, (4, 3)), linewidth=1)
+        drawn = axes.scatter(
+            [point.x for point in known],
+            [point.y for point in known],
+            s=22,
+            facecolors=[(COLOURS[0], 0.95 if point.number else 0.4) for point in known],
+            edgecolors=COLOURS[0],
+            linewidths=0.7,
+        )
+        drawn.set_urls([one_line(point.name) for point in known])
+        for point in known:
+            if point.number:
+                axes.annotate(
+                    point.number, (point.x, point.y), (4, 3), textcoords="offset points", weight="bold", fontsize=8.5
+                )
+    return figure
+
+
+def calibration(title: str, found: Mapping[str, Calibration]) -> "Figure":
+    """Calibration curves with their intervals as bands, by whose maps they are; maps that mean what they say are on the
+    diagonal."""
+    with _drawing(4.0, 4.1 + 0.2 * len(found)) as figure:
+        axes = figure.subplots()
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        axes.set_title(caption(title, *_TITLE))
+        axes.set_xlabel("predicted mass of the densest pixels")
+        axes.set_ylabel("share of fixations in them")
+        axes.plot((0, 1), (0, 1), color=FOREGROUND, alpha=0.6, linestyle=(0, (4, 3)), linewidth=1)
+        lines = []
+        for (name, one), colour, dash in zip(found.items(), cycle(COLOURS), cycle(_DASHES), strict=False):
+            # Nothing holds nothing, and the image everything.
+            mass, covered, low, high = (
+                np.concatenate([[0.0], np.asarray(values, np.float64), [1.0]])
+                for values in (LEVELS, one.covered, one.low, one.high)
+            )
+            axes.fill_between(mass, low, high, color=colour, alpha=0.18, linewidth=0)
+            lines += axes.plot(mass, covered, color=colour, linestyle=dash, linewidth=1.7, url=one_line(name))
+        legend = figure.legend(lines, [str(n) for n in range(len(lines))], loc="outside lower center", frameon=False)
+        for text, (name, one) in zip(legend.get_texts(), found.items(), strict=True):
+            text.set_text(_short(f"{name}, error {one.error:.3f}", 60))  # labels that begin with "_" would be left out
+    return figure
+
+
+def estimates(title: str, xlabel: str, series: Sequence[Series], gains: bool = False) -> "Figure":
+    """Means with their intervals by condition, a row each with its label and its value.
+
+    Args:
+        title: Above it.
+        xlabel: The metric, and which direction is better.
+        series: Shown in this order within each condition; those without a condition's estimate are left out there.
+        gains: Whether they are differences: with their sign, and a line where there is none.
+
+    Raises:
+        ValueError: There is no estimate.
+    """
+    number = "{:+.3f}" if gains else "{:.3f}"
+    looks = {kind: cycle(known) for kind, known in _LOOKS.items()}
+    shown = [(one, *next(looks[one.kind])) for one in series]
+    conditions = list(dict.fromkeys(name for one in series for name in one.estimates))
+    if not conditions:
+        raise ValueError("expected at least one estimate, got none")
+    # A single series needs no label besides its conditions', and a single condition none besides the series'.
+    plain = len(series) == 1 or len(conditions) == 1
+    rows: list[tuple[str, bool]] = []  # label, whether it is a condition above its estimates
+    count = sum(len(one.estimates) for one in series) + (0 if plain else len(conditions))
+    with _drawing(4.0, 0.8 + _ROW * max(count, 3)) as figure:
+        axes = figure.subplots()
+        for condition in conditions:
+            if not plain:
+                rows.append((condition, True))
+            for one, colour, marker in shown:
+                if condition not in one.estimates:
+                    continue
+                height, found = len(rows), one.estimates[condition]
+                rows.append((condition if len(series) == 1 else one.label, False))
+                interval = f" ({number} to {number})".format(found.low, found.high) if found.low <= found.high else ""
+                said = f"{condition}, {one.label}: {number.format(found.mean)}{interval}"
+                if math.isfinite(found.mean):
+                    axes.plot(
+                        (found.low, found.high), (height, height), color=colour, linewidth=1.6, url=one_line(said)
+                    )
+                    axes.plot(found.mean, height, marker, color=colour, markersize=5, url=one_line(said))
+                value = number.format(found.mean).replace("-", "−") if math.isfinite(found.mean) else "–"
+                axes.text(1.02, height, value, va="center", fontsize=8, transform=axes.get_yaxis_transform())
+            axes.axhline(len(rows) - 0.5, color=FOREGROUND, alpha=0.15, linewidth=0.6)
+        if gains:
+            axes.axvline(0, color=FOREGROUND, alpha=0.7, linewidth=1)
+        axes.locator_params("x", nbins=5)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.grid(visible=False, axis="y")
+        axes.set_yticks(range(len(rows)), [_short(label, 28) for label, _ in rows])
+        axes.tick_params("y", length=0)
+        for text, (_, above) in zip(axes.get_yticklabels(), rows, strict=True):
+            text.set_fontweight("bold" if above else "normal")
+        axes.set_title(caption(title, *_TITLE))
+        axes.set_xlabel(caption(xlabel, *_AXIS))
+    return figure
+
+
+def svg(figure: "Figure", label: str) -> str:
+    """The figure as an ``svg`` element for an HTML page, the same bytes each time.
+
+    Its texts are texts, its colours are those of the page, and its ids are those of no other figure. What a point or
+    curve stands for is its ``title``, which a browser shows where it is pointed at.
+
+    Args:
+        figure: Of this module.
+        label: What it shows, for those who cannot see it.
+    """
+    written = io.StringIO()
+    with _style():
+        figure.canvas.print_figure(written, format="svg", facecolor="none", metadata={"Date": None})
+    root = ElementTree.fromstring(written.getvalue())  # noqa: S314  # Matplotlib's own
+    drawn = hashlib.sha256((label + written.getvalue()).encode("utf-8", "replace")).hexdigest()[:8]
+    ids = set(re.findall(r'(?:url\(|href=")#([^")]+)', written.getvalue()))
+    for parent in list(root.iter()):
+        for element in list(parent):
+            if element.tag.endswith(("}metadata", "}style")):
+                parent.remove(element)
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+        attributes = {name.rpartition("}")[2]: value for name, value in element.attrib.items()}
+        element.attrib.clear()
+        if element.tag == "title":
+            continue
+        if element.tag == "a":  # the name of what is inside
+            element.tag = "g"
+            title = ElementTree.Element("title")
+            title.text = attributes["href"]
+            element.insert(0, title)
+            continue
+        if element.tag != "text":
+            element.text = None
+        element.tail = None
+        if attributes.get("id") not in ids:
+            attributes.pop("id", None)
+        for name, value in attributes.items():
+            if name == "id":
+                value = f"{value}-{drawn}"
+            elif name in ("href", "clip-path") and "#" in value:
+                value = re.sub(r"#([^)]+)", rf"#\1-{drawn}", value)
+            elif name == "style":
+                value = re.sub(r"font-family: [^;]+;? ?", "", value).replace(FOREGROUND, "currentColor")
+                for number, colour in enumerate(COLOURS):
+                    value = value.replace(colour, f"var(--s{number}, {colour})")
+            element.set(name, value)
+    box = root.get("viewBox", "")
+    root.attrib.clear()
+    root.attrib.update({"viewBox": box, "role": "img", "aria-label": one_line(label), "stroke-linejoin": "round"})
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def write_png(figure: "Figure", path: Path) -> None:
+    """Create or replace a PNG of the figure, on white.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    with _style():
+        storage.write_figure(path, figure, dpi=_DPI, facecolor="white")
+
+
+def spread(wanted: Sequence[float], gap: float) -> list[float]:
+    """Positions at least ``gap`` apart, in the order of the wanted ones and near them.
+
+    Args:
+        wanted: Positions, in any order.
+        gap: Smallest distance of two.
+
+    Returns:
+        Positions in the order of ``wanted``. Neighbours that are too close move apart around their common mean.
+    """
+
+    def start(total: float, members: list[int]) -> float:
+        return total / len(members)
+
+    # Blocks of labels that touch: the sum of what their members want of the block's start, and the members.
+    blocks: list[tuple[float, list[int]]] = []
+    for index in sorted(range(len(wanted)), key=lambda index: wanted[index]):
+        total, members = wanted[index], [index]
+        while blocks and start(*blocks[-1]) + gap * len(blocks[-1][1]) > total / len(members):
+            before, earlier = blocks.pop()
+            total += before - gap * len(earlier) * len(members)
+            members = [*earlier, *members]
+        blocks.append((total, members))
+    found = {index: start(*block) + gap * step for block in blocks for step, index in enumerate(block[1])}
+    return [found[index] for index in range(len(wanted))]
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    import matplotlib.style  # a second, and only to draw
+
+    with matplotlib.style.context(_STYLE):
+        yield
+
+
+@contextmanager
+def _drawing(width: float, height: float) -> Iterator["Figure"]:
+    """A figure of a size in inches, which is laid out once it is drawn: however often it is written, it is the same."""
+    from matplotlib.figure import Figure
+
+    with _style():
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+
+
+def _short(text: str, longest: int = _LABEL) -> str:
+    """A label; what is too long keeps its beginning and its end."""
+    text = printable(" ".join(text.split()))
+    if len(text) <= longest:
+        return text
+    return f"{text[: longest // 2].rstrip()}…{text[-(longest // 2) + 1 :].lstrip()}"

@@ -1,0 +1,209 @@
+"""Means and differences with 95 % intervals: a bootstrap over images, since the pairs of one image are not independent.
+
+Seeds are averaged pair by pair and folds of a cross-validation pooled before anything is compared.
+
+References:
+    Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 8 (resampling of independent units).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from saltext.data.tasks import in_order
+from saltext.errors import ConfigError
+from saltext.evaluation.protocols import STANDARD
+from saltext.results.score_table import averaged_over_seeds, metric_names, of_protocol, read_all
+from saltext.system.run_folder import finished_runs, label
+
+_DRAWS = 10_000
+_TAILS = (0.025, 0.975)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over pairs with its 95 % interval, in the metric's unit; NaN where nothing is known.
+
+    >>> Estimate(0.0531, 0.0402, 0.0663, 30).signed()
+    '+0.053 (+0.040 to +0.066)'
+    """
+
+    mean: float
+    low: float = np.nan
+    high: float = np.nan
+    images: int = 0
+
+    def __str__(self) -> str:
+        return "–" if np.isnan(self.mean) else f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+    def signed(self) -> str:
+        """The same as a difference: with its sign."""
+        return "–" if np.isnan(self.mean) else f"{self.mean:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
+
+
+@dataclass(frozen=True)
+class Difference(Estimate):
+    """A mean difference of two sets of scores of the same pairs.
+
+    Attributes:
+        task: Condition of the pairs.
+        metric: A name of ``saltext.metrics.METRICS``.
+    """
+
+    task: str = ""
+    metric: str = ""
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the interval lies on one side of zero."""
+        return self.low > 0 or self.high < 0
+
+
+def bootstrap_means(
+    values: NDArray[np.float64], groups: NDArray[np.object_], draws: int = _DRAWS, seed: int = 0
+) -> NDArray[np.float64]:
+    """Means of resampled data in which whole groups are drawn with replacement.
+
+    Args:
+        values: One number an observation, shape (n,).
+        groups: The group of each, shape (n,): here the image a pair belongs to.
+        draws: Number of resamples.
+        seed: Their seed.
+
+    Returns:
+        Means, shape (draws,).
+    """
+    _, owner = np.unique(groups, return_inverse=True)
+    sums, sizes = np.bincount(owner, weights=values), np.bincount(owner)
+    times = _times_drawn(len(sizes), draws, seed).astype(np.float64)  # products of integers are slow
+    means: NDArray[np.float64] = (times @ sums) / (times @ sizes)
+    return means
+
+
+@lru_cache(maxsize=8)  # drawing takes ten times as long as using them, and tables have hundreds of intervals
+def _times_drawn(groups: int, draws: int, seed: int) -> NDArray[np.uint16]:
+    """How often each group is in each resample, shape (draws, groups)."""
+    times = np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), size=draws)
+    return times.astype(np.uint16)  # 12 MB for 600 images
+
+
+def interval(values: NDArray[np.float64], images: NDArray[np.object_]) -> tuple[float, float]:
+    """Ends of the 95 % interval of a mean over pairs: bootstrap over images, see :func:`bootstrap_means`."""
+    low, high = np.quantile(bootstrap_means(values, images), _TAILS)
+    return float(low), float(high)
+
+
+def estimate(scores: pd.DataFrame, metric: str) -> Estimate:
+    """The mean of a metric over some pairs; undefined scores are left out.
+
+    Args:
+        scores: One row a pair, with ``image_id``.
+        metric: A column; where there is none, nothing is known.
+    """
+    known = scores.dropna(subset=[metric]) if metric in scores else scores[:0]
+    if known.empty:
+        return Estimate(np.nan, np.nan, np.nan, 0)
+    values, images = known[metric].to_numpy(np.float64), known["image_id"].to_numpy()
+    return Estimate(float(values.mean()), *interval(values, images), len(set(images)))
+
+
+def differences(one: pd.DataFrame, other: pd.DataFrame) -> list[Difference]:
+    """``one`` minus ``other`` on the pairs both have, by condition and metric.
+
+    Args:
+        one: Score table of one model: ``image_id``, ``task`` and metrics.
+        other: Score table of another.
+
+    Returns:
+        One entry a condition and metric, conditions in their usual order. A pair whose score by either is undefined
+        counts in none of its metric's differences; where no pair is left, the difference is NaN.
+
+    Raises:
+        ConfigError: No pair or no metric is in both.
+    """
+    names = [name for name in metric_names(one) if name in other]
+    both = one.merge(other, on=["image_id", "task"], suffixes=("", "_other"))
+    if both.empty or not names:
+        raise ConfigError(
+            f"Expected two runs tested on the same pairs, but of {len(one)} and {len(other)} pairs {len(both)} are in "
+            f"both, with {len(names)} metrics in common. Compare runs with one data set, split and split_seed."
+        )
+    found = []
+    for task in in_order(both["task"]):
+        part = both[both["task"] == task]
+        for name in names:
+            gaps = part[["image_id"]].assign(gap=part[name] - part[f"{name}_other"])
+            mean = estimate(gaps, "gap")
+            found.append(Difference(mean.mean, mean.low, mean.high, mean.images, task, name))
+    return found
+
+
+def model_scores(root: Path | str) -> pd.DataFrame:
+    """The scores of a run's own model, or of several runs' below a folder, standard protocol, seeds averaged.
+
+    Raises:
+        ConfigError: There is no finished run, or the runs are of several models.
+    """
+    runs = finished_runs(Path(root))
+    labels = sorted({label(run) for run in runs})
+    if len(labels) != 1:
+        found = (
+            f"runs of {len(labels)} models ({', '.join(labels)})"
+            if labels
+            else "no finished run (no whole result.json with whole scores)"
+        )
+        raise ConfigError(f"Expected a finished run, or runs of one model, below {root}; found {found}.")
+    scores = pd.concat(read_all({run: run.scores for run in runs}).values(), ignore_index=True)
+    return averaged_over_seeds(of_protocol(scores[scores["model"] == labels[0]], STANDARD))
+
+
+def compare(runs: Sequence[Path | str]) -> pd.DataFrame:
+    """How several runs differ from the first one, on the test pairs they share.
+
+    >>> saltext.results.compare(["outputs/run/A", "outputs/run/B"])  # doctest: +SKIP
+
+    Args:
+        runs: Folders of at least two finished runs, or of several runs of one model each (folds, seeds).
+
+    Returns:
+        One row a later run, condition and metric: ``run`` (the first) ``minus`` the later one (names of their folders,
+        or whole paths where these are equal), ``task``, ``metric``,
+        ``difference``, ``low`` and ``high`` (95 % interval, paired bootstrap over images), ``images``.
+
+    Raises:
+        ConfigError: Fewer than two runs, one that is not finished, or runs without a test pair in common.
+    """
+    if len(runs) < 2:
+        raise ConfigError(f"Expected the folders of at least two runs, got {len(runs)}")
+    names = [Path(run).resolve().name for run in runs]
+    if len(set(names)) < len(names):
+        names = [str(run) for run in runs]
+    first, *others = ((name, model_scores(run)) for name, run in zip(names, runs, strict=True))
+    rows = [
+        (first[0], name, one.task, one.metric, one.mean, one.low, one.high, one.images)
+        for name, scores in others
+        for one in differences(first[1], scores)
+    ]
+    return pd.DataFrame(rows, columns=["run", "minus", "task", "metric", "difference", "low", "high", "images"])
+
+
+def spread_over_runs(scores: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard error of the means of several runs of one model: folds of a cross-validation, seeds.
+
+    Args:
+        scores: One row a pair and run, one protocol, with columns ``task``, ``model``, ``run`` and the metrics.
+
+    Returns:
+        One row a condition, model and metric: ``mean``, ``error`` (standard deviation of the runs' means divided by
+        the root of their number) and ``runs``; models with a single run are left out.
+    """
+    by_run = scores.groupby(["task", "model", "run"], sort=False)[metric_names(scores)].mean()
+    long = by_run.melt(ignore_index=False, var_name="metric").reset_index()
+    table = long.groupby(["task", "model", "metric"], sort=False)["value"].agg(mean="mean", error="sem", runs="count")
+    several: pd.DataFrame = table[table["runs"] > 1].reset_index()
+    return several

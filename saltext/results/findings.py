@@ -1,0 +1,119 @@
+"""What a run found, in sentences: its accuracy, what the text is worth to it, and whether its map follows the text."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from saltext.data.tasks import in_order
+from saltext.evaluation.protocols import STANDARD
+from saltext.metrics import METRICS
+from saltext.results.comparison import Difference, differences, estimate
+from saltext.results.score_table import metric_names, of_protocol
+from saltext.results.text_effect import exchanged_pairs, has_swaps, shares
+
+# What a model is compared with, the strongest first.
+_BASELINES = ("human free-viewing map", "centre prior (other images)", "uniform map")
+# What else the model was given to read, what tells most first.
+_READ = {"opposite": "swapped text", "other_image": "shuffled text (another image's)", "empty": "empty text"}
+_FEW = 30  # images, below which an interval is to be read with care
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A sentence with its interval, and what has to be known to read it.
+
+    Attributes:
+        kind: ``accuracy``, ``text`` or ``swap``.
+        sentence: What was found.
+        caveat: What limits it.
+    """
+
+    kind: str
+    sentence: str
+    caveat: str
+
+
+def shown_task(own: pd.DataFrame, text_effect: pd.DataFrame) -> str:
+    """The condition a conclusion is about: the last one with texts, of SJTU-TIS non_salient, under which the text says
+    most; without texts the last one."""
+    with_text = own["task"].isin(text_effect["task"]) if len(text_effect) else own["task"].isna()
+    return in_order(own.loc[with_text if with_text.any() else ~with_text, "task"])[-1]
+
+
+def shown_metric(own: pd.DataFrame) -> str:
+    """The metric a conclusion is about: CC, or the first there is."""
+    return "cc" if "cc" in own else metric_names(own)[0]
+
+
+def findings(pairs: pd.DataFrame, text_effect: pd.DataFrame, model: str, setting: str = "") -> list[Finding]:
+    """Accuracy against the strongest baseline, the worth of the text, and the text-swap test, as far as they were
+    measured.
+
+    Args:
+        pairs: Scores of a run's test pairs, the model's and the baselines'; any conditions.
+        text_effect: The model's scores with other texts; empty if it was given none.
+        model: Its name in the scores.
+        setting: Evaluation setting; the first caveat says what of it makes scores optimistic.
+
+    Returns:
+        At most three; none if the model has no scores.
+    """
+    standard = of_protocol(pairs, STANDARD)
+    own = standard[standard["model"] == model]
+    if own.empty:
+        return []
+    task, metric = shown_task(own, text_effect), shown_metric(own)
+    own = own.drop(columns=[name for name in metric_names(own) if name != metric])  # others take time alone
+    title = METRICS[metric].title
+    shown = own[own["task"] == task]
+    found = estimate(shown, metric)
+    care = f"{found.images} test images" + (", few: the interval is rough" if found.images < _FEW else "")
+    seeds = shown["seed"].nunique() if "seed" in shown else 1
+    care += (
+        f"; {seeds} seeds, averaged pair by pair" if seeds > 1 else "; one seed, whose spread is not in the interval"
+    )
+    if "optimistic" in setting or "by row" in setting:
+        care += "; model selection or training has seen test images"
+    baselines = {f"the {name}": standard[standard["model"] == name] for name in _BASELINES}
+    against = "".join(f", {gap.signed()} against {name}" for name, gap in _first_gap(shown, baselines))
+    results = [Finding("accuracy", f"{title} {found} on {task}{against}.", f"{care}.")]
+    if text_effect.empty:
+        return results
+    read = {words: text_effect[text_effect["variant"] == variant] for variant, words in _READ.items()}
+    results += [
+        Finding(
+            "text",
+            f"The text is worth {gap.signed()} {title} on {task}: own text against {words}, same weights.",
+            "A model trained with text can lose more by a wrong text than it gains by the right one; what reading "
+            "gains is the difference from the same network trained without text.",
+        )
+        for words, gap in _first_gap(shown, read)
+    ]
+    if has_swaps(text_effect):
+        results += [
+            Finding(
+                "swap",
+                f"The map follows the text for {share} of the texts of {share.images} images (text-swap test).",
+                "50 % is chance for a map that moves at random, 0 % one that does not move.",
+            )
+            for share in shares(own, exchanged_pairs(text_effect))
+            if share.direction == "texts"
+        ]
+    return results
+
+
+def _first_gap(shown: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> list[tuple[str, Difference]]:
+    """The difference of one condition's scores from the first table that has any; empty where none has."""
+    for name, other in others.items():
+        if set(shown["task"]) <= set(other["task"]):
+            gaps = [gap for gap in differences(shown, other) if not np.isnan(gap.mean)]
+            if gaps:
+                return [(name, gaps[0])]
+    return []
+
+
+def conclusion(pairs: pd.DataFrame, text_effect: pd.DataFrame, model: str) -> str:
+    """The findings in one line, without their caveats; empty if the model has no scores."""
+    return " ".join(finding.sentence for finding in findings(pairs, text_effect, model))

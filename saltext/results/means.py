@@ -1,0 +1,103 @@
+"""Means by condition and metric of everything that was measured alike, beside what was published."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+
+import pandas as pd
+from omegaconf import OmegaConf
+
+from saltext.data.tasks import TASK_BY_NAME, in_order
+from saltext.metrics import METRICS
+from saltext.models.baselines import BASELINES
+from saltext.results.score_table import averaged_over_seeds, metric_names
+
+Published = Mapping[str, Mapping[str, Mapping[str, float]]]
+
+POOLS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"whole + general": ("whole", "general"), "all": tuple(TASK_BY_NAME)}
+)
+"""Rows in which a paper scores the pairs of several conditions together, by their name among the published values."""
+
+OF_THE_VERY_IMAGE = frozenset(BASELINES[name].title for name in ("human_pure", "human_others", "split_half"))
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over pairs. ``error`` is the standard error, NaN for published values and single pairs."""
+
+    mean: float
+    error: float
+
+    def __str__(self) -> str:
+        if math.isnan(self.mean):
+            return "–"
+        return f"{self.mean:.3f}" if math.isnan(self.error) else f"{self.mean:.3f} ± {self.error:.3f}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model under a condition; ``pairs`` is None for published values."""
+
+    task: str
+    model: str
+    pairs: int | None
+    means: Mapping[str, Mean]
+
+
+@cache
+def published(data_set: str) -> Mapping[str, Published]:
+    """Published values of a data set: protocol -> model -> task -> metric -> value; empty if there are none."""
+    known = OmegaConf.to_container(OmegaConf.load(Path(__file__).with_name("published.yaml")))
+    values: Mapping[str, Published] = known.get(data_set, {}) if isinstance(known, dict) else {}
+    return values
+
+
+def rows(scores: pd.DataFrame, references: Published) -> list[Row]:
+    """All models under each condition, then the published values of that condition; likewise conditions pooled as
+    published.
+
+    Args:
+        scores: One row a pair and model, of one protocol, with columns ``image_id``, ``task``, ``model`` and the
+            metrics. Several seeds of a pair are averaged first.
+        references: model -> task (or name of :data:`POOLS`) -> metric -> value.
+    """
+    names = [name for name in metric_names(scores) if scores[name].notna().any()]
+    scores = averaged_over_seeds(scores)
+    quoted = {task for by_task in references.values() for task in by_task}
+    pools = {name: tasks for name, tasks in POOLS.items() if name in quoted}
+    found: list[Row] = []
+    for task, members in {**{task: (task,) for task in in_order(scores["task"])}, **pools}.items():
+        models = scores[scores["task"].isin(members)].groupby("model", sort=False)
+        # A baseline that has not all conditions of a pool would stand beside models that do.
+        whole = {str(model): part for model, part in models if part["task"].nunique() == len(members)}
+        for model, part in whole.items():
+            means = {n: Mean(float(part[n].mean()), standard_error(part[n], part["image_id"])) for n in names}
+            found.append(Row(task, model, len(part), means))
+        for model, by_task in references.items() if whole else ():
+            if task in by_task:
+                means = {name: Mean(by_task[task].get(name, math.nan), math.nan) for name in names}
+                found.append(Row(task, model, None, means))
+    return found
+
+
+def standard_error(values: pd.Series, images: pd.Series) -> float:
+    """Standard error of a mean over pairs, NaN for a single image; the pairs of an image are not independent."""
+    known = values.dropna()
+    by_image = (known - known.mean()).groupby(images).sum()
+    n = len(by_image)
+    return math.sqrt(n / (n - 1) * (by_image**2).sum()) / len(known) if n > 1 else math.nan
+
+
+def best(table: Sequence[Row], task: str, name: str) -> Row | None:
+    """The measured row with the best mean of a metric under a condition; None if there is none.
+
+    Rows made from the human data of the very image, which no model has seen, do not compete.
+    """
+    competing = [row for row in table if row.task == task and row.pairs and row.model not in OF_THE_VERY_IMAGE]
+    measured = [row for row in competing if not math.isnan(row.means[name].mean)]
+    sign = 1 if METRICS[name].higher_is_better else -1
+    return max(measured, key=lambda row: sign * row.means[name].mean, default=None)

@@ -1,0 +1,144 @@
+"""Which test pairs and images pictures show: by rule, never by how well they look."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from saltext.data.pairs import Pair
+from saltext.data.tasks import in_order
+from saltext.results import text_effect
+from saltext.results.text_effect import TASKS, gains
+
+Key = tuple[str, str]
+"""Image and condition."""
+
+QUANTILES = (0.1, 0.5, 0.9)
+BY_EFFECT = (
+    "Chosen by rule: the test images at the 10th, 50th and 90th percentile of the text effect (CC under the right text "
+    "minus CC under the swapped one, mean of the image's two texts)."
+)
+BY_ID = "Chosen by rule: the first test images by id that were tested under both texts."
+_COUNT = 3
+
+
+@dataclass(frozen=True)
+class Extreme:
+    """A pair at one end of its condition's scores: ``rank`` such as ``best 1``, ``place`` counted from that end."""
+
+    rank: str
+    place: int
+    image_id: str
+    task: str
+    text: str
+    cc: float
+
+    @property
+    def key(self) -> Key:
+        """Image and condition."""
+        return self.image_id, self.task
+
+
+def extremes(scores: pd.DataFrame, count: int = _COUNT) -> list[Extreme]:
+    """The pairs with the highest and lowest CC of each condition, best first, then the worst; no pair is both.
+
+    Args:
+        scores: Of a run's own model, one protocol: ``image_id``, ``task``, ``text`` and ``cc``; none without ``cc``.
+        count: At either end, as far as there are pairs; equal scores stand in the order of their images.
+    """
+    found: list[Extreme] = []
+    if "cc" not in scores:
+        return found
+    for task in in_order(scores["task"]):
+        part = scores[(scores["task"] == task) & scores["cc"].notna()].sort_values(["cc", "image_id"])
+        ranked = list(part[["image_id", "task", "text", "cc"]].itertuples(index=False, name=None))
+        best, worst = min(count, (len(ranked) + 1) // 2), min(count, len(ranked) // 2)
+        found += [Extreme(f"best {place}", place, *ranked[-place]) for place in range(1, best + 1)]
+        found += [Extreme(f"worst {place}", place, *ranked[place - 1]) for place in range(1, worst + 1)]
+    return found
+
+
+def images_by_effect(own: pd.DataFrame, exchanged: pd.DataFrame) -> dict[str, str]:
+    """The images nearest to each of :data:`QUANTILES` of the text effect: failures as well as successes.
+
+    Args:
+        own: Scores of the model with every pair's own text, one protocol, with ``cc``.
+        exchanged: Its scores with the image's other text, see :func:`saltext.results.text_effect.gains`.
+
+    Returns:
+        Image -> its percentile and effect in words, in ascending order of the effect; without repeats where there are
+        few images. Equal effects stand in the order of their ids.
+    """
+    table = gains(own, exchanged)
+    table = table[table["metric"] == "cc"].assign(effect=lambda t: t[list(TASKS)].mean(axis=1))
+    ranked = table.sort_values(["effect", "image_id"])
+    places = {round(quantile * (len(ranked) - 1)): quantile for quantile in reversed(QUANTILES) if len(ranked)}
+    rows = ((quantile, ranked.iloc[place]) for place, quantile in sorted(places.items()))
+    return {
+        str(row["image_id"]): f"{100 * quantile:.0f}th percentile: text effect {float(row['effect']):+.2f} CC"
+        for quantile, row in rows
+    }
+
+
+def images_under_both_texts(own: pd.DataFrame, variants: pd.DataFrame) -> tuple[dict[str, str], str]:
+    """The images that are shown under their salient and non_salient text.
+
+    Args:
+        own: Scores of the model with every pair's own text, one protocol.
+        variants: Its scores with other texts; may be empty.
+
+    Returns:
+        Image -> what is said of it, and the rule by which they were chosen: by how much the text matters, where other
+        texts were scored by CC, otherwise by id. Empty where no image was tested under both texts.
+    """
+    if text_effect.has_swaps(variants) and "cc" in own and "cc" in variants:
+        return images_by_effect(own, text_effect.exchanged_pairs(variants)), BY_EFFECT
+    ids = [set(own.loc[own["task"] == task, "image_id"]) for task in TASKS]
+    return dict.fromkeys(sorted(set.intersection(*ids))[:_COUNT], ""), BY_ID
+
+
+def pairs_by_id(pairs: Sequence[Pair], count: int) -> list[int]:
+    """Positions of the pairs a run's picture shows.
+
+    The first ``count`` images by id with both a salient and a non_salient text, each under the two, then the first
+    image with a ``whole`` text; where there are none, the first ``count`` pairs.
+    """
+    where: dict[Key, int] = {(pair.image_id, pair.task): i for i, pair in enumerate(pairs)}
+    ids = sorted({pair.image_id for pair in pairs})
+    both = [i for i in ids if (i, "salient") in where and (i, "non_salient") in where]
+    swapped = [where[i, task] for i in both[:count] for task in ("salient", "non_salient")]
+    whole = [where[i, "whole"] for i in ids if (i, "whole") in where]
+    return [*swapped, *whole[:1]] or list(range(min(count, len(pairs))))
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A pair that two models were scored on, with the score of the first (``one``) and of the ``other``."""
+
+    image_id: str
+    text: str
+    one: float
+    other: float
+
+    @property
+    def size(self) -> float:
+        """The first score minus the second."""
+        return self.one - self.other
+
+
+def gaps(one: pd.DataFrame, other: pd.DataFrame, task: str, metric: str = "cc") -> list[Gap]:
+    """The pairs of a condition that both models were scored on, the largest advantage of ``one`` first.
+
+    Args:
+        one: Scores of one model, one protocol: ``image_id``, ``task``, ``text`` and the metric.
+        other: Those of another; ``text`` is not needed.
+        task: The condition.
+        metric: Compared; pairs without it are left out.
+    """
+    if metric not in one or metric not in other:
+        return []
+    own, beside = (table[table["task"] == task].dropna(subset=[metric]) for table in (one, other))
+    both = own.merge(beside[["image_id", metric]], on="image_id", suffixes=("", "_other"))
+    columns = ["image_id", "text", metric, f"{metric}_other"]
+    found = [Gap(*values) for values in both[columns].itertuples(index=False, name=None)]
+    return sorted(found, key=lambda gap: (-gap.size, gap.image_id))

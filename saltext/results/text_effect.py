@@ -1,0 +1,183 @@
+"""What the text does to a model's scores, with the same weights.
+
+**Text ablation**: the score with a pair's own text minus the score with another one. A network *trained without text*
+is another network, and no ablation of this one.
+
+**Text-swap test**: on how many images the map moves towards the right human map when the text is swapped. An image
+counts that has a salient and a non_salient text. With P(t) the map under the text t and T(t) the human map after
+reading it, its map moves rightly
+
+* to ``salient``: P(salient) is nearer to T(salient) than P(non_salient) is,
+* to ``non_salient``: P(non_salient) is nearer to T(non_salient) than P(salient) is,
+* to ``both``: both are true.
+
+Nearer: the metric is better, by more than 1e-6; a map that does not change has not moved. A model that is indifferent
+to the text is right on 0 % of the images, one whose map moves at random on half of them, in each direction.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from saltext.evaluation.protocols import STANDARD
+from saltext.metrics import METRICS
+from saltext.results.comparison import Difference, bootstrap_means, differences
+from saltext.results.score_table import metric_names, of_protocol
+
+TITLES: Mapping[str, str] = MappingProxyType(
+    {
+        "empty": "empty text",
+        "other_image": "shuffled text (another image's)",
+        "opposite": "swapped text (salient <-> non_salient)",
+        "opposite_condition": "swapped text and condition",
+    }
+)
+"""What the model read instead, by the variant's name, in their usual order."""
+
+
+def text_effects(own: pd.DataFrame, variants: pd.DataFrame) -> dict[str, list[Difference]]:
+    """Own text minus other text, for each variant.
+
+    Args:
+        own: Scores of the model with every pair's own text, one protocol.
+        variants: Its scores with other texts, with a column ``variant``.
+
+    Returns:
+        Variant -> differences by condition and metric, with intervals over images; variants in their usual order.
+    """
+    there = set(variants["variant"]) if len(variants) else set()
+    names = [*(name for name in TITLES if name in there), *sorted(there - set(TITLES))]
+    return {name: differences(own, variants[variants["variant"] == name]) for name in names}
+
+
+TASKS = ("salient", "non_salient")
+VARIANTS = {
+    "opposite": "swapped text",
+    "opposite_condition": "swapped text and condition",
+}
+"""The exchanges that are looked at, by the name of the text variant."""
+
+_SAME = 1e-6  # a map computed twice, in batches of different sizes, scores the same up to this
+_LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Share:
+    """On which part of the images the map moved rightly.
+
+    Attributes:
+        variant: One of :data:`VARIANTS`.
+        metric: Decides what is nearer.
+        direction: ``salient``, ``non_salient``, ``both``, or ``texts``: of all texts, two per image.
+        images: Number of images.
+        share: 0 to 1.
+        exact_low, exact_high: Exact 95 % interval (Clopper and Pearson, Biometrika 1934) for the share of images; NaN
+            for ``texts``, since the two texts of an image are not independent.
+        bootstrap_low, bootstrap_high: 95 % interval by resampling images.
+    """
+
+    variant: str
+    metric: str
+    direction: str
+    images: int
+    share: float
+    exact_low: float
+    exact_high: float
+    bootstrap_low: float
+    bootstrap_high: float
+
+    def __str__(self) -> str:
+        low, high = self.exact_low, self.exact_high
+        if self.direction == "texts":
+            low, high = self.bootstrap_low, self.bootstrap_high
+        return f"{100 * self.share:.0f} % ({100 * low:.0f} to {100 * high:.0f})"
+
+
+def has_swaps(variants: pd.DataFrame) -> bool:
+    """Whether a run's scores with other texts say anything about exchanged ones, in both directions."""
+    if variants.empty:
+        return False
+    exchanged = variants[variants["variant"] == "opposite"]
+    ids = [set(exchanged.loc[exchanged["task"] == task, "image_id"]) for task in TASKS]
+    return bool(set.intersection(*ids))
+
+
+def gains(own: pd.DataFrame, exchanged: pd.DataFrame) -> pd.DataFrame:
+    """How much nearer to the truth the map is under the right text, on each image that has both.
+
+    Args:
+        own: Scores of the model with every pair's own text, one protocol: ``image_id``, ``task`` and metrics.
+        exchanged: Its scores with the image's other text, against the same truths.
+
+    Returns:
+        One row an image and metric: ``metric``, ``image_id``, ``salient`` and ``non_salient``, in the metric's unit,
+        positive where the right text is the better one. Images with an undefined score are left out.
+    """
+    both = own.merge(exchanged, on=["image_id", "task"], suffixes=("", "_other"), validate="one_to_one")
+    parts = []
+    for name in (name for name in metric_names(own) if f"{name}_other" in both):
+        gap = both[name] - both[f"{name}_other"]
+        nearer = both.assign(gain=gap if METRICS[name].higher_is_better else -gap)
+        table = nearer.pivot(index="image_id", columns="task", values="gain").reindex(columns=list(TASKS))
+        parts.append(table.dropna().reset_index().assign(metric=name))
+    return pd.concat(parts, ignore_index=True)[["metric", "image_id", *TASKS]]
+
+
+def shares(own: pd.DataFrame, variants: pd.DataFrame) -> list[Share]:
+    """On which part of the images the map moves rightly when the text is exchanged.
+
+    Args:
+        own: See :func:`gains`.
+        variants: The model's scores with other texts, with a column ``variant``; what is none of :data:`VARIANTS` is
+            not looked at.
+
+    Returns:
+        One entry an exchange, metric and direction; metrics without an image in which all scores are defined have none.
+    """
+    found = []
+    for variant in VARIANTS:
+        exchanged = variants[variants["variant"] == variant]
+        if exchanged.empty:
+            continue
+        for metric, part in gains(own, exchanged).groupby("metric", sort=False):
+            moved = (part[list(TASKS)].to_numpy() > _SAME).astype(np.float64)
+            columns = {"salient": moved[:, 0], "non_salient": moved[:, 1], "both": moved.min(axis=1)}
+            columns["texts"] = moved.mean(axis=1)
+            found += [_share(variant, str(metric), name, column) for name, column in columns.items()]
+    return found
+
+
+def _share(variant: str, metric: str, direction: str, moved: NDArray[np.float64]) -> Share:
+    """The share of one direction; ``moved`` is 0 to 1 for each image, shape (images,)."""
+    from scipy.stats import binomtest  # type: ignore[import-untyped]  # half a second
+
+    tails = [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2]
+    bootstrap = np.quantile(bootstrap_means(moved, np.arange(len(moved)).astype(object)), tails)
+    exact = (np.nan, np.nan)
+    if direction != "texts":
+        interval = binomtest(int(moved.sum()), len(moved)).proportion_ci(_LEVEL, method="exact")
+        exact = (float(interval.low), float(interval.high))
+    ends = (*exact, float(bootstrap[0]), float(bootstrap[1]))
+    return Share(variant, metric, direction, len(moved), float(moved.mean()), *ends)
+
+
+def exchanged_pairs(variants: pd.DataFrame) -> pd.DataFrame:
+    """The scores in which the model read all that it reads for the image's other pair, so that the map is that pair's.
+
+    A model that is told the condition has to be told the other one, too.
+    """
+    read = set(variants["variant"])
+    name = next(name for name in reversed(VARIANTS) if name in read)
+    found: pd.DataFrame = variants[variants["variant"] == name]
+    return found
+
+
+def own_scores(pairs: pd.DataFrame, variants: pd.DataFrame) -> pd.DataFrame:
+    """Of all scores of a run, those of the model that was given other texts, too, under the same protocol."""
+    standard = of_protocol(pairs, STANDARD)
+    own: pd.DataFrame = standard[standard["model"] == variants["model"].iloc[0]]
+    return own

@@ -1,0 +1,99 @@
+"""The pictures a run draws of its test pairs."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+import pandas as pd
+import torch
+from omegaconf import DictConfig
+
+from saltext.data.datamodule import SaliencyDataModule
+from saltext.data.dataset import SJTUTIS, collate
+from saltext.evaluation.groups import Batch, native_groups
+from saltext.evaluation.model_predictor import ModelPredictor
+from saltext.evaluation.protocols import STANDARD
+from saltext.images import read_photo
+from saltext.prediction import pictures
+from saltext.prediction.pictures import ImageRecord, TextMaps, density_of
+from saltext.results import selection, text_effect
+from saltext.results.score_table import RunScores
+from saltext.results.text_effect import TASKS
+from saltext.system.run_folder import RunFolder
+from saltext.training import ScoredModule
+
+
+def _record(
+    module: ScoredModule, tested: SJTUTIS, places: Sequence[int], scores: Sequence[Mapping[str, float]], title: str
+) -> ImageRecord:
+    """An image with the maps of some of its pairs, at its own resolution.
+
+    Args:
+        module: Predicts, in evaluation mode.
+        tested: Test pairs, with what is known at native resolution.
+        places: Of pairs of one image, in ``tested``.
+        scores: What is said beside the prediction of each.
+        title: See :class:`saltext.prediction.pictures.ImageRecord`.
+    """
+    texts = []
+    for place, said in zip(places, scores, strict=True):
+        pair = tested.pairs[tested.indices[place]]
+        sample: Batch = module.transfer_batch_to_device(collate([tested[place]]), module.device, 0)
+        with torch.inference_mode():
+            (group,) = native_groups(sample, module.device)
+            saliency = ModelPredictor(module.predict_saliency, model="").at(sample)(group)
+        prediction, truth = (density_of(values[0, 0].cpu().numpy()) for values in (saliency, group.density))
+        texts.append(TextMaps(pair.text, prediction, truth, pair.task, said))
+    return ImageRecord(pair.image_id, read_photo(pair.image).pixels, texts, title)
+
+
+def write_pairs(
+    cfg: DictConfig, folder: RunFolder, module: ScoredModule, data: SaliencyDataModule, scores: pd.DataFrame
+) -> None:
+    """Draw the run's picture; nothing where none is asked for (``evaluation.pictures=0``)."""
+    if not cfg.evaluation.pictures:
+        return
+    of_model = scores[(scores["model"] == cfg.label) & (scores["protocol"] == STANDARD)]
+    cc = dict(of_model.set_index(["image_id", "task"])["cc"]) if "cc" in of_model else {}
+    tested = data.dataset("test", native=True)
+    pairs = [tested.pairs[index] for index in tested.indices]
+    module.eval()
+    records = []
+    for image_id, of_image in groupby(
+        selection.pairs_by_id(pairs, cfg.evaluation.pictures), lambda place: pairs[place].image_id
+    ):
+        places = list(of_image)
+        keys = [(image_id, pairs[place].task) for place in places]
+        title = f"image {image_id}" if len(places) > 1 else f"image {image_id}, {pairs[places[0]].task}"
+        records.append(_record(module, tested, places, [{"CC": cc[key]} if key in cc else {} for key in keys], title))
+    pictures.write_picture(records, folder.picture)
+
+
+def write_swaps(folder: RunFolder, module: ScoredModule, data: SaliencyDataModule, scores: RunScores) -> None:
+    """Draw images under both of their texts; nothing where no text was exchanged or CC was not scored.
+
+    Args:
+        folder: Of the run, or of a stage.
+        module: Its model.
+        data: What it was tested on.
+        scores: Of its test pairs.
+    """
+    if not text_effect.has_swaps(scores.text_effect):
+        return
+    own = text_effect.own_scores(scores.pairs, scores.text_effect)
+    exchanged = text_effect.exchanged_pairs(scores.text_effect)
+    cc, cc_other = (dict(table.set_index(["image_id", "task"]).get("cc", {})) for table in (own, exchanged))
+    tested = data.dataset("test", native=True)
+    places = {(tested.pairs[i].image_id, tested.pairs[i].task): place for place, i in enumerate(tested.indices)}
+    module.eval()
+    records = []
+    for image_id, about in selection.images_by_effect(own, exchanged).items():
+        # With the other human map, a prediction was scored where that pair's text was exchanged.
+        said = [
+            {"CC": cc[image_id, task], f"CC with the human map of {other}": cc_other[image_id, other]}
+            for task, other in zip(TASKS, reversed(TASKS), strict=True)
+        ]
+        title = f"image {image_id}, {about}"
+        of_image = [places[image_id, task] for task in TASKS]
+        records.append(_record(module, tested, of_image, said, title))
+    if records:
+        pictures.write_picture(records, folder.root / "text_swap.png", selection.BY_EFFECT)

@@ -1,0 +1,259 @@
+import doctest
+import math
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from saltext.reporting import figures as module
+from saltext.reporting.document import Document, Figures, html
+from saltext.reporting.document import Figure as Drawing
+from saltext.reporting.figures import (
+    COLOURS,
+    CurvePanel,
+    Line,
+    Point,
+    Series,
+    calibration,
+    curves,
+    estimates,
+    scatter,
+    spread,
+    svg,
+    write_png,
+)
+from saltext.results.calibration import LEVELS, Calibration
+from saltext.results.comparison import Estimate
+
+NAN = math.nan
+STRANGE = "$x$ <b>_y_ & “画像” \x07" + "long " * 30
+
+
+def of_maps(covered: np.ndarray) -> Calibration:
+    return Calibration("pure", 9, 9, covered, covered - 0.02, covered + 0.02, -0.1, 0.1)
+
+
+def of_two(mean: float) -> dict[str, Estimate]:
+    return {name: Estimate(mean, mean - 0.02, mean + 0.02) for name in ("pure", "non_salient")}
+
+
+def panel(*lines: Line) -> CurvePanel:
+    return CurvePanel("CC on validation images", "CC", lines)
+
+
+def some(name: str, label: str = "ours") -> Figure:
+    """A figure of each function, with a label."""
+    if name == "curves":
+        return curves([panel(Line(label, [0, 1], [0.5, 0.6]), Line("paper", [0, 1], [0.4, 0.6], published=True))])
+    if name == "scatter":
+        return scatter(label, f"CC of {label}", label, [Point(0.1, 0.2, label, "1"), Point(0.3, 0.2, "other")])
+    if name == "calibration":
+        return calibration(label, {label: of_maps(np.array(LEVELS))})
+    series = [Series(label, of_two(0.6)), Series("shuffled text", of_two(0.5), "text"),
+              Series("centre prior", of_two(0.4), "baseline")]  # fmt: skip
+    return estimates(label, label, series, gains=name == "gain")
+
+
+FIGURES = ("curves", "scatter", "calibration", "accuracy", "gain")
+
+
+@pytest.fixture(scope="module")
+def drawn() -> dict[str, Figure]:
+    return {name: some(name) for name in FIGURES}
+
+
+def elements(figure: Figure, tag: str, label: str = "a figure") -> Iterator[ElementTree.Element]:
+    return ElementTree.fromstring(svg(figure, label)).iter(tag)
+
+
+def texts(figure: Figure) -> list[str]:
+    return [element.text or "" for element in elements(figure, "text")]
+
+
+def named(figure: Figure) -> list[str]:
+    return [element.text or "" for element in elements(figure, "title")]
+
+
+def coloured(path: Path) -> bool:
+    pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    return bool((pixels.max(axis=2) - pixels.min(axis=2) > 60).any())
+
+
+def test_a_figure_is_the_same_bytes_however_often_it_is_drawn(drawn: dict[str, Figure]) -> None:
+    for name, figure in drawn.items():
+        assert svg(figure, name) == svg(figure, name)
+    assert svg(drawn["gain"], "gain") == svg(some("gain"), "gain")
+
+
+def test_figures_follow_the_colours_of_a_page(drawn: dict[str, Figure]) -> None:
+    for name, figure in drawn.items():
+        text = svg(figure, name)
+        assert "currentColor" in text
+        colours = set(re.findall(r"(?<!, )#[0-9a-f]{6}\b", text))
+        assert not colours, name
+        assert "font-family" not in text
+        assert "<style" not in text  # it would be that of the whole page
+    page = html(Document("t", []))
+    for number, colour in enumerate(COLOURS[:-1]):
+        assert page.count(f"--s{number}: ") == 2
+        assert f"--s{number}: {colour}" in page
+
+
+def test_ids_of_a_pages_figures_do_not_collide(drawn: dict[str, Figure]) -> None:
+    more = curves([panel(Line("other", [0, 1], [0.5, 0.6]))])
+    page = html(Document("t", [Figures([Drawing(svg(figure, "x")) for figure in (*drawn.values(), more)])]))
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids)) > 10
+    assert set(re.findall(r'(?:url\(|href=")#([^")]+)', page)) <= set(ids)
+
+
+def test_a_figure_says_what_it_shows_to_those_who_cannot_see_it(drawn: dict[str, Figure]) -> None:
+    text = svg(drawn["gain"], 'Gain of <the> "text"')
+    assert 'role="img" aria-label="Gain of &lt;the&gt; &quot;text&quot;"' in text
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_labels_are_anybodys(name: str, tmp_path: Path) -> None:
+    figure = some(name, STRANGE)
+    write_png(figure, tmp_path / "x.png")
+    shown = "".join(texts(figure))
+    assert "$x$ <b>_y_" in shown
+    axes = figure.axes[0].get_window_extent()
+    assert axes.width > 0.3 * figure.bbox.width
+    assert all("\x07" not in found for found in (*named(figure), shown))
+
+
+def test_published_curves_are_grey_and_ours_are_not(tmp_path: Path) -> None:
+    write_png(curves([panel(Line("theirs", [0, 1], [0.5, 0.6], published=True))]), tmp_path / "theirs.png")
+    write_png(curves([panel(Line("ours", [0, 1], [0.5, 0.6]))]), tmp_path / "ours.png")
+    assert not coloured(tmp_path / "theirs.png")
+    assert coloured(tmp_path / "ours.png")
+
+
+@pytest.mark.parametrize(("count", "columns"), [(1, 1), (3, 3), (4, 2), (5, 3)])
+def test_any_number_of_panels_can_be_drawn(tmp_path: Path, count: int, columns: int) -> None:
+    write_png(curves([panel(Line("a", [0, 1], [0.1, 0.2]), Line("b", [0], [0.2]))] * count), tmp_path / "x.png")
+    with Image.open(tmp_path / "x.png") as picture:
+        assert picture.width == pytest.approx(columns * 572, abs=2)
+
+
+def test_a_label_stands_at_the_end_of_its_curve_and_its_whole_name_in_the_page() -> None:
+    name = "a run with a name that is much too long for a label lr=0.1"
+    figure = curves([panel(Line(name, [0, 1], [0.1, 0.2]), Line("b", [0, 1], [0.3, 0.4]))])
+    assert "a run with…bel lr=0.1" in texts(figure)
+    assert named(figure) == [name, "b"]
+
+
+def test_values_that_are_not_finite_are_gaps_and_a_curve_of_them_alone_has_no_label(tmp_path: Path) -> None:
+    lost = Line("lost", [0, 1], [NAN, math.inf])
+    both = curves([panel(Line("ended", [0, 1, 2], [1.0, 0.5, NAN]), lost)])
+    write_png(curves([panel(lost)]), tmp_path / "empty.png")
+    assert "ended" in texts(both)
+    assert "lost" not in texts(both)
+    assert not coloured(tmp_path / "empty.png")
+
+
+def test_epochs_are_whole_numbers_even_if_there_is_one() -> None:
+    ticks = set(texts(curves([panel(Line("a", [3], [0.5]))])))
+    assert {"3", "4"} <= ticks
+    assert not {tick for tick in ticks if re.fullmatch(r"[23]\.\d+", tick)}
+
+
+def test_nothing_to_draw_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected at least one panel"):
+        curves([])
+    with pytest.raises(ValueError, match="each with at least one curve"):
+        curves([panel()])
+    with pytest.raises(ValueError, match="got 2 epochs and 1 values"):
+        Line("a", [0, 1], [0.1])
+    with pytest.raises(ValueError, match="expected at least one estimate"):
+        estimates("t", "CC", [Series("ours", {})])
+
+
+def test_a_point_says_which_pair_it_is_and_higher_scores_lie_higher() -> None:
+    points = [Point(0.1, 0.9, "001 “a & b”: 0.900 and 0.100", "1"), Point(0.5, 0.4, "002"), Point(NAN, 0.4, "003")]
+    figure = scatter("pure", "CC of b", "CC of a", points)
+    assert named(figure) == ["001 “a & b”: 0.900 and 0.100", "002"]
+    assert {"CC of b", "CC of a", "1"} <= set(texts(figure))
+    first, second = (e for e in elements(figure, "use") if "fill: var(--s0" in e.get("style", ""))
+    assert float(first.get("x", "")) < float(second.get("x", ""))
+    assert float(first.get("y", "")) < float(second.get("y", ""))  # pixels count downwards
+
+
+def test_a_few_points_or_none_can_be_drawn() -> None:
+    assert named(scatter("t", "x", "y", [Point(0.5, 0.5, "only")])) == ["only"]
+    assert named(scatter("t", "x", "y", [])) == []
+
+
+def test_a_calibration_curve_goes_from_nothing_to_everything() -> None:
+    figure = calibration("pure", {"_ours": of_maps(np.square(LEVELS))})
+    (line,) = [line for line in figure.axes[0].lines if len(line.get_xdata()) > 2]
+    assert (line.get_xdata()[0], line.get_ydata()[0], line.get_xdata()[-1], line.get_ydata()[-1]) == (0, 0, 1, 1)
+    assert any(text.startswith("_ours, error 0.") for text in texts(figure))
+
+
+def test_each_estimate_has_its_label_its_value_and_its_interval() -> None:
+    series = [Series("ours", {"pure": Estimate(0.6, 0.58, 0.62), "whole": Estimate(0.5, 0.48, 0.52)}),
+              Series("published", {"pure": Estimate(0.7)}, "baseline"),
+              Series("undefined", {"whole": Estimate(NAN, NAN, NAN)}, "baseline")]  # fmt: skip
+    figure = estimates("Accuracy", "CC", series)
+    labels = [text for text in texts(figure) if text in ("pure", "whole", "ours", "published", "undefined")]
+    assert labels == ["pure", "ours", "published", "whole", "ours", "undefined"]
+    assert {"0.600", "0.700", "0.500", "–"} <= set(texts(figure))
+    assert "pure, ours: 0.600 (0.580 to 0.620)" in named(figure)
+    assert "pure, published: 0.700" in named(figure)
+
+
+def test_a_single_series_is_labelled_by_its_conditions_and_a_single_condition_by_its_series() -> None:
+    one = texts(
+        estimates(
+            "Gain", "CC", [Series("vs. shuffled", {"a": Estimate(-0.01, -0.02, 0.0), "b": Estimate(0.1)})], gains=True
+        )
+    )
+    assert {"a", "b", "−0.010", "+0.100"} <= set(one)
+    assert "vs. shuffled" not in one
+    both = texts(
+        estimates("All", "CC", [Series("ours", {"all": Estimate(0.5)}), Series("prior", {"all": Estimate(0.4)})])
+    )
+    assert {"ours", "prior"} <= set(both)
+    assert "all" not in both
+
+
+def test_gains_stand_beside_a_line_of_no_difference() -> None:
+    series = [Series("vs. empty", {"a": Estimate(0.2, 0.15, 0.25)}, "text")]
+    low, high = estimates("Gain", "CC", series, gains=True).axes[0].get_xlim()
+    assert low < 0 < high
+    assert estimates("Accuracy", "CC", series).axes[0].get_xlim()[0] > 0
+
+
+def test_kinds_are_told_apart_without_colour() -> None:
+    series = [Series("a", of_two(0.6)), Series("b", of_two(0.5), "text"), Series("c", of_two(0.4), "baseline"),
+              Series("d", of_two(0.3), "baseline")]  # fmt: skip
+    lines = estimates("t", "CC", series).axes[0].lines
+    assert len({line.get_marker() for line in lines} - {"None"}) == 4
+
+
+def test_labels_that_would_overlap_move_apart_around_their_mean() -> None:
+    assert spread([0.5, 0.1, 0.9], 0.1) == [0.5, 0.1, 0.9]
+    assert spread([0.5, 0.5], 0.1) == pytest.approx([0.45, 0.55])
+    # The pair moves into the third, and all three around their common mean.
+    assert spread([0.52, 0.50, 0.61], 0.1) == pytest.approx([0.54333, 0.44333, 0.64333], abs=1e-4)
+    assert spread([], 0.1) == []
+
+
+def test_spread_labels_keep_their_order_and_their_distance() -> None:
+    wanted = np.random.default_rng(0).uniform(size=12).tolist()
+    found = spread(wanted, 0.06)
+    assert np.argsort(found).tolist() == np.argsort(wanted).tolist()
+    assert min(b - a for a, b in pairwise(sorted(found))) > 0.06 - 1e-9
+    assert np.mean(found) == pytest.approx(np.mean(wanted))
+
+
+def test_the_examples_hold() -> None:
+    assert doctest.testmod(module).failed == 0

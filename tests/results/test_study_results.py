@@ -1,0 +1,244 @@
+"""Cells from made-up scores, and curves from made-up logs: what is averaged, compared and left out."""
+
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from saltext.results.study import Line, Study
+from saltext.results.study_results import Cell, Verdict, best_and_last, by_setting, cells, frame, numbered, values
+from saltext.runs.records import read_records
+from saltext.system.run_folder import RunFolder
+from tests.made_up_scores import curves, measured, run, spread, study
+
+LINE = Line("ours", "one", rows=("pure",), curve="theirs")
+
+
+def against(published: float, **more: object) -> Study:
+    return study(LINE, curves=curves(theirs=[published]), **more)
+
+
+def only(study: Study, folder: Path, cc: list[float]) -> Cell:
+    (cell,) = of(study, run(folder / "a", {"pure": cc}))
+    return cell
+
+
+def of(study: Study, *folders: RunFolder) -> list[Cell]:
+    return cells(study, measured(study, read_records(folders)))
+
+
+@pytest.mark.parametrize(
+    ("published", "mean", "half", "verdict"),
+    [
+        (0.50, 0.54, 0.001, Verdict.WITHIN),
+        (0.50, 0.46, 0.001, Verdict.WITHIN),
+        (0.50, 0.55, 0.001, Verdict.WITHIN),  # exactly the tolerance
+        (0.50, 0.60, 0.001, Verdict.ABOVE),
+        (0.50, 0.40, 0.001, Verdict.BELOW),
+        (0.50, 0.60, 0.500, Verdict.COVERED),  # standard error .5 / sqrt(50) = .07: the interval is about .46 to .74
+        (0.40, 0.60, 0.500, Verdict.ABOVE),
+    ],
+)
+def test_the_verdict_follows_from_tolerance_and_interval(
+    tmp_path: Path, published: float, mean: float, half: float, verdict: Verdict
+) -> None:
+    assert only(against(published), tmp_path, spread(mean, half)).verdict is verdict
+
+
+def test_the_interval_is_that_of_a_mean_over_images(tmp_path: Path) -> None:
+    cell = only(against(0.9), tmp_path, spread(0.6, 0.1, pairs=400))
+    half = 1.96 * 0.1 / math.sqrt(400)
+    assert (cell.low, cell.high) == pytest.approx((0.6 - half, 0.6 + half), abs=half / 10)
+    assert cell.mean == pytest.approx(0.6)
+    assert cell.difference == pytest.approx(-0.3)
+    assert cell.pairs == 400
+
+
+def test_generated_data_gets_no_verdict_on_published_values(tmp_path: Path) -> None:
+    folder = run(tmp_path / "a", {"pure": [0.5, 0.5]}, data="saltext.data.SyntheticDataModule")
+    (cell,) = of(against(0.5), folder)
+    assert cell.verdict is Verdict.GENERATED
+    assert cell.passed is None
+
+
+def test_a_published_cell_that_was_not_measured_stays_and_one_of_neither_goes(tmp_path: Path) -> None:
+    lines = (LINE, Line("other", "one", where={"label": "nobody"}))
+    (cell,) = of(study(*lines, curves=curves(theirs=[0.5])), run(tmp_path / "a", {"salient": [0.5]}))
+    assert (cell.line, cell.row, cell.verdict, cell.pairs) == ("ours", "pure", Verdict.MISSING, 0)
+    assert math.isnan(cell.mean)
+
+
+def test_what_nobody_published_has_no_verdict(tmp_path: Path) -> None:
+    (cell,) = of(study(Line("ours", "one", rows=("pure",))), run(tmp_path / "a", {"pure": [0.5]}))
+    assert cell.verdict is Verdict.UNPUBLISHED
+    assert math.isnan(cell.published)
+
+
+def test_only_the_study_s_protocol_is_read(tmp_path: Path) -> None:
+    folder = run(tmp_path / "a", {"pure": [0.2, 0.4]})  # the standard rows are 1 higher
+    assert of(against(0.5), folder)[0].mean == pytest.approx(0.3)
+    assert of(against(0.5, protocol="standard"), folder)[0].mean == pytest.approx(1.3)
+
+
+def test_lines_tell_runs_apart_by_values_of_their_configuration(tmp_path: Path) -> None:
+    folders = [run(tmp_path / "a", {"pure": [0.1]}, label="a"), run(tmp_path / "b", {"pure": [0.9]}, label="b"),
+               run(tmp_path / "c", {"pure": [0.5]}, label="a", name="another")]  # fmt: skip
+    lines = [Line(name, "one", where={"label": name}, rows=("pure",)) for name in ("a", "b")]
+    assert [cell.mean for cell in of(study(*lines), *folders)] == pytest.approx([0.1, 0.9])
+
+
+def test_a_line_can_be_a_stage_or_a_baseline(tmp_path: Path) -> None:
+    stages = {"warmup": {"test": False}, "pure": {}}
+    folder = run(tmp_path / "a", {"pure": [0.7]}, stages=stages, stage="pure", baseline={"pure": [0.3]})
+    lines = [Line("stage", "one", stage="pure"), Line("prior", "one", stage="pure", model="centre prior"),
+             Line("whole run", "one")]  # fmt: skip
+    assert {cell.line: cell.mean for cell in of(study(*lines), folder)} == {"stage": 0.7, "prior": 0.3}
+
+
+def test_tasks_pooled_in_a_row_are_averaged_over_pairs_and_must_all_be_there(tmp_path: Path) -> None:
+    rows = {"both": ["pure", "salient"]}
+    folder = run(tmp_path / "a", {"pure": [0.0, 0.0, 0.3], "salient": [0.9]}, baseline={"pure": [0.5]})
+    lines = (Line("ours", "one"), Line("prior", "one", model="centre prior"))
+    (cell,) = of(study(*lines, rows=rows), folder)
+    assert (cell.line, cell.pairs) == ("ours", 4)
+    assert cell.mean == pytest.approx(0.3)
+
+
+def test_the_pairs_of_an_image_are_drawn_together(tmp_path: Path) -> None:
+    # Each image is 0 on one task and 1 on the other: resampling images never changes the mean, resampling pairs would.
+    folder = run(tmp_path / "a", {"pure": [0.0] * 9, "salient": [1.0] * 9})
+    (cell,) = of(study(rows={"both": ["pure", "salient"]}), folder)
+    assert (cell.low, cell.high) == pytest.approx((0.5, 0.5))
+
+
+def test_evaluation_settings_are_kept_apart(tmp_path: Path) -> None:
+    records = read_records(run(tmp_path / on, {"pure": [0.5]}, choose_on=on) for on in ("test", "val"))
+    found = by_setting(records, [LINE])
+    assert len(found) == 2
+    assert any("validation part" in how for how in found)
+    assert any("optimistic" in how for how in found)
+
+
+def test_folds_of_one_cross_validation_are_together_and_others_apart(tmp_path: Path) -> None:
+    methods = {"a": "fold 0 of 5, validation 0", "b": "fold 3 of 5, validation 0", "c": "fold 0 of 4, validation 0",
+               "d": "fold 1 of 5, validation 0.1"}  # fmt: skip
+    records = read_records(run(tmp_path / name, {"pure": [0.5]}, method=method) for name, method in methods.items())
+    found = by_setting(records, [LINE])
+    together = {how.split(", seed")[0]: [run.folder.root.name for run in part] for how, part in found.items()}
+    assert together == {
+        "Split: 1 of 4 folds, validation 0": ["c"],
+        "Split: 1 of 5 folds, validation 0.1": ["d"],
+        "Split: 2 of 5 folds, validation 0": ["a", "b"],
+    }
+
+
+def test_a_fold_is_counted_once_it_was_scored_and_a_line_that_has_fewer_is_said(tmp_path: Path) -> None:
+    lines = [Line(name, "one", where={"label": name}) for name in "ab"]
+    folders = [run(tmp_path / f"a{fold}", {"pure": [0.5]}, label="a", method=f"fold {fold} of 2") for fold in (0, 1)]
+    folders += [run(tmp_path / "b0", {"pure": [0.5]}, label="b", method="fold 0 of 2")]
+    folders += [run(tmp_path / "b1", label="b", method="fold 1 of 2")]
+    (how,) = by_setting(read_records(folders), lines)
+    assert how.startswith("Split: 1 to 2 of 2 folds, seed 0")
+    (how,) = by_setting(read_records(folders), lines[:1])
+    assert how.startswith("Split: 2 folds, seed 0")
+
+
+@pytest.mark.parametrize(("metric", "ours", "passed"), [("cc", 0.51, True), ("cc", 0.5, False), ("cc", 0.4, False),
+                                                        ("kl", 0.4, True), ("kl", 0.51, False)])  # fmt: skip
+def test_a_published_value_is_passed_by_however_little_in_the_metric_s_direction(
+    metric: str, ours: float, passed: bool
+) -> None:
+    cell = Cell("pure", "ours", metric, 0.5, ours, ours - 0.1, ours + 0.1, 10, Verdict.WITHIN)
+    assert cell.passed is passed
+
+
+def test_the_difference_from_a_published_value_has_the_interval_of_ours() -> None:
+    cell = Cell("pure", "ours", "cc", 0.5, 0.6, 0.55, 0.65, 10, Verdict.ABOVE)
+    assert (str(cell), cell.gap) == ("0.600 (0.550 to 0.650)", "+0.100 (+0.050 to +0.150)")
+    unpublished = Cell("pure", "ours", "cc", math.nan, 0.6, 0.55, 0.65, 10, Verdict.UNPUBLISHED)
+    unmeasured = Cell("pure", "ours", "cc", 0.5, math.nan, math.nan, math.nan, 0, Verdict.MISSING)
+    assert (unpublished.gap, unmeasured.gap, str(unmeasured)) == ("", "", "–")
+
+
+def test_what_was_not_measured_or_not_published_is_not_said_to_be_passed() -> None:
+    for verdict in (Verdict.MISSING, Verdict.UNPUBLISHED, Verdict.GENERATED):
+        assert Cell("pure", "ours", "cc", 0.5, 0.6, 0.5, 0.7, 10, verdict).passed is None
+
+
+def test_a_run_without_a_split_has_nothing_to_show(tmp_path: Path) -> None:
+    folder = run(tmp_path / "a")
+    folder.split.unlink()
+    assert read_records([folder]) == []
+
+
+def test_a_run_that_has_not_finished_shows_what_is_published(tmp_path: Path) -> None:
+    (cell,) = of(against(0.5), run(tmp_path / "a"))
+    assert cell.verdict is Verdict.MISSING
+
+
+def test_the_table_of_cells_says_split_tolerance_and_verdict(tmp_path: Path) -> None:
+    wanted = against(0.5)
+    found = {"how it was": of(wanted, run(tmp_path / "a", {"pure": [0.7, 0.7]}))}
+    (row,) = frame(found, wanted).to_dict("records")
+    assert (row["how"], row["tolerance"], row["verdict"], row["published"]) == ("how it was", 0.05, "above", 0.5)
+    assert row["passed"]
+    assert (row["ours"], row["low"], row["high"]) == pytest.approx((0.7, 0.7, 0.7))
+
+
+CURVE = Line("ours", "one", curve="theirs")
+WANTED = study(CURVE, curves=curves(theirs=[0.3, 0.5, 0.4]), panels={"cc": "CC", "train/loss": "Loss"})
+
+
+def points(wanted: Study, *folders: RunFolder) -> pd.DataFrame:
+    return values(wanted, by_setting(read_records(folders), wanted.lines))
+
+
+def test_our_curves_stand_beside_the_published_ones_from_epoch_0(tmp_path: Path) -> None:
+    found = points(WANTED, run(tmp_path / "a", curve={"test/cc": [0.1, 0.2], "train/loss": [9.0, 8.0]}))
+    by_curve = {key: part["value"].tolist() for key, part in found.groupby(["by", "logged"])}
+    assert by_curve == {
+        ("published", "cc"): [0.3, 0.5, 0.4], ("ours", "cc"): [0.1, 0.2], ("ours", "train/loss"): [9.0, 8.0]
+    }  # fmt: skip
+    assert found.query("by == 'ours' and logged == 'cc'")["epoch"].tolist() == [0, 1]
+    assert set(found["line"]) == {"ours"}
+
+
+def test_runs_of_two_settings_are_two_numbered_curves(tmp_path: Path) -> None:
+    folders = [run(tmp_path / on, choose_on=on, curve={f"{on}/cc": [0.1]}) for on in ("test", "val")]
+    ways = sorted(set(points(WANTED, *folders).query("by == 'ours'")["how"]))
+    assert [numbered(how, ways) for how in ways] == [" (1)", " (2)"]
+    assert numbered(ways[0], ways[:1]) == ""
+
+
+def test_without_a_log_there_is_the_published_curve_alone(tmp_path: Path) -> None:
+    assert set(points(WANTED, run(tmp_path / "a"))["by"]) == {"published"}
+    assert points(study(Line("ours", "one"), panels={"cc": "CC"})).empty
+
+
+def test_a_metric_is_read_from_the_set_that_selects_the_epoch(tmp_path: Path) -> None:
+    folder = run(tmp_path / "a", choose_on="val", curve={"val/cc": [0.7], "test/cc": [0.1]})
+    found = points(WANTED, folder)
+    assert found.query("by == 'ours' and logged == 'cc'")["value"].tolist() == [0.7]
+
+
+def test_the_curves_of_a_stage_are_the_stage_s(tmp_path: Path) -> None:
+    folder = run(tmp_path / "a", stages={"pure": {}}, stage="pure", curve={"test/cc": [0.6]})
+    staged = study(Line("ours", "one", stage="pure"), panels={"cc": "CC"})
+    assert points(staged, folder)["value"].tolist() == [0.6]
+    assert points(study(Line("ours", "one"), panels={"cc": "CC"}), folder).empty
+
+
+def test_seeds_are_averaged_by_epoch(tmp_path: Path) -> None:
+    folders = [run(tmp_path / str(s), seed=s, curve={"test/cc": [0.1 * s, 0.2 * s]}) for s in (1, 3)]
+    found = points(WANTED, *folders).query("by == 'ours'")
+    assert found["value"].tolist() == pytest.approx([0.2, 0.4])
+
+
+def test_what_a_curve_loses_after_its_best_epoch_is_measured_in_the_metric_s_direction(tmp_path: Path) -> None:
+    wanted = study(Line("ours", "one"), panels={"cc": "CC", "kl": "KL", "train/loss": "Loss"})
+    curve = {"test/cc": [0.1, 0.4, 0.3], "test/kl": [0.9, 0.2, 0.5], "train/loss": [3.0, 2.0, 1.0]}
+    table = best_and_last(points(wanted, run(tmp_path / "a", curve=curve))).set_index("logged")
+    assert list(table.index) == ["cc", "kl"]  # a loss that falls says nothing of new images
+    assert table.loc["cc", ["best", "epoch", "last", "lost"]].tolist() == pytest.approx([0.4, 1, 0.3, 0.1])
+    assert table.loc["kl", ["best", "epoch", "last", "lost"]].tolist() == pytest.approx([0.2, 1, 0.5, 0.3])
