@@ -21,7 +21,8 @@ BIN    := $(VENV)/bin
 PRESET := embedded
 FAULTS := 200
 UV     := uv==0.13.9   # what wrote the lock files
-JOBS   := 2   # test processes, one thread each
+JOBS   := 2   # test processes, one thread each, which keep freed memory as a run does (saltext/runs/environment.py)
+TESTED := OMP_NUM_THREADS=1 GOMP_SPINCOUNT=10000 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1099511627776 MALLOC_TOP_PAD_=268435456
 STAMP  := $(VENV)/.installed
 ORACLE := $(VENV)/.oracle
 
@@ -49,10 +50,10 @@ quickstart: install
 	$(BIN)/python -m saltext.run +experiment=quickstart
 
 test: install oracle
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+	$(TESTED) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 test-faults: install
-	OMP_NUM_THREADS=1 SALTEXT_FAULTS=$(FAULTS) $(BIN)/python -m pytest tests/faults -k many
+	$(TESTED) SALTEXT_FAULTS=$(FAULTS) $(BIN)/python -m pytest tests/faults -k many
 
 lint: install
 	$(BIN)/ruff check .

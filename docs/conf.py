@@ -38,8 +38,8 @@ myst_heading_anchors = 3
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(abc|collections|pathlib|types|typing|logging|random|enum|functools)\..*"),
-    (r"py:.*", r"(torch|torchmetrics|lightning|numpy|pandas|omegaconf|PIL|transformers|tokenizers|timm)\..*"),
-    (r"py:class", r"Tensor|Figure|pd\.DataFrame"),
+    (r"py:.*", r"(torch|torchmetrics|lightning|numpy|pandas|omegaconf|PIL|pydantic|transformers|tokenizers|timm)\..*"),
+    (r"py:class", r"Tensor|Figure|FreeTypeFont|lambda|pd\.DataFrame"),
     # Type variables and private types, and what is left of a signature with a default that is no expression.
     (r"py:class", r"saltext\..*\.(_\w+|\w+T)|dict\[str"),
 ]
@@ -58,7 +58,8 @@ apidoc_modules = [
         "exclude_patterns": [
             f"../saltext/{name}"
             for name in (
-                "commands", "demo", "reporting", "system", "__main__.py", "console.py", "run.py", "data/loading.py",
+                "commands", "demo", "reporting", "system/environment.py", "system/locks.py", "system/places.py",
+                "system/watched.py", "__main__.py", "console.py", "run.py", "data/loading.py",
                 "data/paths.py", "runs/completion.py", "runs/composition.py", "runs/evaluate.py",
                 "runs/export.py", "runs/jobs.py", "runs/launch.py", "runs/paths.py",
                 "runs/pictures.py", "runs/predict_again.py", "runs/preflight.py", "runs/process_state.py",

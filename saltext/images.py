@@ -142,7 +142,7 @@ def read_values(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[_Values, _Val
             return np.asarray(picture.convert("RGB")), None if bool((opacity == 255).all()) else opacity
         if picture.mode in ("L", "I", "F") or picture.mode.startswith("I;16"):
             return np.asarray(picture), None
-        return np.asarray(picture.convert("L" if picture.mode == "1" else "RGB")), None
+        return np.asarray(_in_mode(picture, "L" if picture.mode == "1" else "RGB")), None
 
 
 @contextmanager
@@ -259,9 +259,15 @@ def _has_frames(picture: Image.Image) -> bool:
     return bool(getattr(picture, "is_animated", False)) and picture.format != "MPO"
 
 
+def _in_mode(picture: Image.Image, mode: str) -> Image.Image:
+    """A picture in a mode; not copied where it has that already, as Pillow would."""
+    return picture if picture.mode == mode else picture.convert(mode)
+
+
 def _upright(picture: Image.Image, remarks: list[str]) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(picture)
+        # Pillow copies a picture that is not turned.
+        return ImageOps.exif_transpose(picture) if picture.getexif().get(_ORIENTATION, 1) != 1 else picture
     except Exception:  # as above; the pixels are good all the same
         remarks.append("has EXIF data that cannot be read; it is taken as it lies")
         return picture
@@ -278,7 +284,7 @@ def _rgb(picture: Image.Image) -> _Pixels:
             if np.asarray(layer)[..., 3].min() < 255:
                 picture = Image.new("RGBA", layer.size, "white")
                 picture.alpha_composite(layer)
-        return np.asarray(picture.convert("RGB"))
+        return np.asarray(_in_mode(picture, "RGB"))
     except ValueError as error:
         raise UnusableError("pictures whose colours cannot be converted to RGB", error) from error
 

@@ -6,11 +6,10 @@ job into the next, and every launcher starts the same thing.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
-from omegaconf import DictConfig
 
 from saltext.console import ending_in_words, set_up_streams
 from saltext.errors import ConfigError
@@ -18,6 +17,7 @@ from saltext.runs import schema, trust
 from saltext.runs.composition import CommandLine, config_folder, is_elsewhere
 from saltext.runs.launch import termination_raises
 from saltext.system.environment import restart_with_environment
+from saltext.system.garbage import leave_to_the_system
 from saltext.system.run_folder import RunFolder
 from saltext.system.watched import announce_front
 
@@ -59,7 +59,7 @@ def _run(arguments: Sequence[str]) -> None:
         line.show_help()
         return
     if line.asks_hydra:
-        _hydra_main(lambda cfg: None)
+        _ask_hydra()
         return
     configurations = line.check()
     for warning in dict.fromkeys(text for cfg in configurations for text in schema.warnings(cfg)):
@@ -69,15 +69,18 @@ def _run(arguments: Sequence[str]) -> None:
 
     preflight.check(cfg for cfg in configurations if not is_elsewhere(cfg))
     announce_front()
-    if line.is_single_run(configurations):
+    if line.shows_configuration:
+        _ask_hydra()
+    elif line.is_single_run(configurations):
         line.run_once(jobs.run)
-        return
-    with sweep.summarised():
-        _hydra_main(jobs.run)
+    else:
+        with sweep.summarised():
+            line.run_sweep(jobs.run)
 
 
-def _hydra_main(task: Callable[[DictConfig], object]) -> None:
-    hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(task)()
+def _ask_hydra() -> None:
+    """Have Hydra answer what ``sys.argv`` asks it about itself and about the configuration."""
+    hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(lambda cfg: None)()
 
 
 def main() -> None:
@@ -93,4 +96,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     restart_with_environment(trains=True)
+    leave_to_the_system()
     main()

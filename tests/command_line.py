@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from saltext.console import MISTAKE
+from saltext.system.environment import KEEP_MEMORY
 from tests.forking import Forked
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,8 +30,8 @@ def forking() -> str:
     """The socket of a process that forks, one for each process of the test suite."""
     folder = tempfile.mkdtemp(prefix="forking-")
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.forking", f"{folder}/socket"], cwd=ROOT, env={**os.environ, **ENVIRONMENT},
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "tests.forking", f"{folder}/socket"], cwd=ROOT, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, text=True, env={**KEEP_MEMORY, **os.environ, **ENVIRONMENT},
     )  # fmt: skip
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(process.communicate)  # its standard input ends, and so does it

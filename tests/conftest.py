@@ -19,9 +19,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # The files that take longest, the longest first.
 LONGEST = (
-    "test_notebooks.py", "test_sweep.py", "commands/test_run.py", "test_doc_examples.py", "test_reference_table.py",
-    "test_config.py", "benchmarks/test_training.py", "test_adversarial.py", "test_jobs.py", "tranblend/test_network.py",
-    "test_kills.py", "test_tracking.py", "test_experiments.py", "test_launch.py", "test_trust.py",
+    "test_notebooks.py", "test_doc_examples.py", "test_experiments.py", "commands/test_run.py", "test_sweep.py",
+    "demo/test_browser.py", "test_kills.py", "test_reference_table.py", "tranblend/test_network.py", "test_config.py",
+    "test_trust.py", "runs/test_jobs.py", "demo/test_page.py", "training/test_adversarial.py", "test_schema.py",
+    "runs/test_reproduce.py", "test_launch.py", "runs/test_composition.py", "benchmarks/test_training.py",
+    "test_tracking.py", "test_every_family.py",
 )  # fmt: skip
 
 

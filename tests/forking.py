@@ -29,16 +29,18 @@ from typing import IO, Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
+from PIL import Image
 
 from saltext.runs import composition, trust
 
 # What commands import in the course of their work, beside what the modules of the commands do.
 IMPORTED = (
     "lightning", "torchmetrics", "timm", "transformers", "albumentations", "matplotlib.pyplot", "open_clip", "wandb",
-    "scipy.stats", "torch.distributed.launcher.api", "saltext.commands.app", "saltext.runs.train", "saltext.runs.sweep",
-    "saltext.runs.preflight", "saltext.runs.evaluate", "saltext.runs.export", "saltext.runs.reproduce",
-    "saltext.runs.load", "saltext.prediction.results", "saltext.evaluation.score_folder", "saltext.runs.report",
-    "saltext.reporting.run_files", "saltext.reporting.study_page",
+    "scipy.stats", "openpyxl", "torch.distributed.launcher.api", "saltext.losses", "saltext.commands.app",
+    "saltext.runs.train", "saltext.runs.sweep", "saltext.runs.preflight", "saltext.runs.evaluate",
+    "saltext.runs.export", "saltext.runs.reproduce", "saltext.runs.load", "saltext.prediction.results",
+    "saltext.evaluation.score_folder", "saltext.runs.report", "saltext.reporting.run_files",
+    "saltext.reporting.study_page",
 )  # fmt: skip
 _RANKS = "torch.distributed.elastic.multiprocessing.subprocess_handler.subprocess_handler"
 _LONGEST = 1 << 20
@@ -217,8 +219,11 @@ def main() -> None:
         warnings.simplefilter("ignore")
         for module in IMPORTED:
             importlib.import_module(module)
+    Image.init()  # Pillow's readers of all formats are modules, too
     # What a command reads of the package itself is read once, and what is there is no garbage of a command's.
-    composition.CommandLine(["preset=smoke"]).check()
+    for model in ("tranblend", "clip_salgan", "grounded_gaze", "transalnet", "baselines"):
+        composition.CommandLine(["preset=smoke", f"model={model}"]).check()
+        composition.compose_run(["preset=smoke", f"model={model}"])
     trust.own_targets({})
     gc.freeze()
     server = socket.socket(socket.AF_UNIX)

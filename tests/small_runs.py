@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from saltext.console import quiet_libraries
 from saltext.runs import train, trust
-from saltext.runs.composition import config_folder
+from saltext.runs.composition import compose_run
 from saltext.system.run_folder import RunFolder
 
 SMALL = (
@@ -32,8 +31,7 @@ def _known_to_labels(composed: DictConfig) -> Iterator[None]:
 
 def composed(*overrides: str) -> DictConfig:
     """The resolved configuration of one run, without Hydra's part."""
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        whole = compose("config", list(overrides), return_hydra_config=True)
+    whole = compose_run(overrides)
     with _known_to_labels(whole):
         cfg = OmegaConf.masked_copy(whole, [key for key in whole if key != "hydra"])
         OmegaConf.resolve(cfg)

@@ -5,20 +5,21 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from hydra.utils import get_method
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from saltext.evaluation.protocols import PAPERS
-from saltext.runs.composition import config_folder
+from saltext.runs.composition import compose_run, config_folder
 
 CONF = config_folder()
 
 
 def composed(*overrides: str) -> DictConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("config", overrides=list(overrides))
+    cfg = compose_run(overrides)
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg
 
 
 def choices(group: str) -> list[str]:
@@ -91,11 +92,10 @@ def test_every_experiment_composes_under_every_preset(experiment: str, preset: s
 
 @pytest.mark.parametrize("experiment", choices("experiment"))
 def test_every_experiment_sweeps_only_keys_that_exist_over_values_that_compose(experiment: str) -> None:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("config", [f"+experiment={experiment}"], return_hydra_config=True)
-        for key, values in (cfg.hydra.sweeper.params or {}).items():
-            for value in str(values).split(","):
-                compose("config", [f"+experiment={experiment}", f"{key}={value}"])
+    cfg = compose_run([f"+experiment={experiment}"])
+    for key, values in (cfg.hydra.sweeper.params or {}).items():
+        for value in str(values).split(","):
+            compose_run([f"+experiment={experiment}", f"{key}={value}"])
 
 
 @pytest.mark.parametrize("wrong", ["model.freeze.decodr=1", "trainer.max_epoch=1", "schedule.finetune_epoch=1"])
@@ -105,10 +105,8 @@ def test_a_sweep_over_a_key_that_does_not_exist_is_refused(wrong: str) -> None:
 
 
 def test_the_fix_rate_ablation_is_the_paper_s_four_pairs_and_leaves_blip_at_its_rates() -> None:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("config", ["+experiment=fixrate_ablation"], return_hydra_config=True)
     rates = []
-    for choice in cfg.hydra.sweeper.params["model/freeze"].split(","):
+    for choice in compose_run(["+experiment=fixrate_ablation"]).hydra.sweeper.params["model/freeze"].split(","):
         model = composed("+experiment=fixrate_ablation", "preset=paper", f"model/freeze={choice}").model
         assert (model.freeze.text, model.freeze.vision, model.encoder.frozen) == (0.9, 0.9, False)
         rates.append((model.freeze.encoder, model.freeze.decoder))
@@ -116,8 +114,7 @@ def test_the_fix_rate_ablation_is_the_paper_s_four_pairs_and_leaves_blip_at_its_
 
 
 def test_the_jobs_of_the_fix_rate_grid_have_names_of_their_own() -> None:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        params = compose("config", ["+experiment=fixrate_grid"], return_hydra_config=True).hydra.sweeper.params
+    params = compose_run(["+experiment=fixrate_grid"]).hydra.sweeper.params
     rates = [params[f"model.freeze.{part}"].split(",")[:2] for part in ("encoder", "decoder")]
     labels = {
         composed("+experiment=fixrate_grid", f"model.freeze.encoder={e}", f"model.freeze.decoder={d}").label

@@ -132,6 +132,7 @@ WRITES_ITSELF = {
     "console.py": "logs are appended to",
     "runs/jobs.py": "logs are appended to",
     "data/cache.py": "builds in a folder of its own, which it renames",
+    "evaluation/score_cache.py": "builds in a folder of its own, which is renamed",
     "data/synthetic.py": "builds in a folder of its own, which it renames",
     "models/feature_cache.py": "records with checksums in place; a lost one is computed again",
     "demo/answer.py": "a picture for warming up, in a temporary folder",

@@ -24,6 +24,7 @@ from saltext.commands import (
 )
 from saltext.commands.completion import for_bash
 from saltext.console import ending_in_words, set_up_streams
+from saltext.system.garbage import leave_to_the_system
 
 app = typer.Typer(
     name="saltext",
@@ -116,6 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: Always, with the command's status.
     """
+    if arguments is None:
+        leave_to_the_system()
     set_up_streams()
     with ending_in_words(), for_bash():
         app(arguments, prog_name="saltext")

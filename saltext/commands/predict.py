@@ -91,27 +91,33 @@ def predict(
         raise typer.BadParameter(
             f"expected --task once, or once for each of {len(given)} --text, got it {len(tasks)} times"
         )
-    from PIL import Image
+    from saltext.system.environment import hardly_spin, keep_memory
+    from saltext.system.garbage import uncollected
 
-    from saltext.console import progress, quiet_libraries
-    from saltext.data.faults import Faults
-    from saltext.errors import DataError
-    from saltext.prediction.inputs import requests, usable
-    from saltext.prediction.results import KINDS, Output, predict
-    from saltext.runs.load import load
+    hardly_spin()  # before torch loads
+    keep_memory()
+    with uncollected():
+        from PIL import Image
 
-    quiet_libraries()
-    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # its bound is above ours
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    # Both say quickly what is wrong with them, and the model more quickly than many pictures.
-    loaded = load(model, stage=stage, device=device, trust=trust)
+        from saltext.console import progress, quiet_libraries
+        from saltext.data.faults import Faults
+        from saltext.errors import DataError
+        from saltext.prediction.inputs import requests, usable
+        from saltext.prediction.results import KINDS, Output, predict
+        from saltext.runs.load import load
+
+        quiet_libraries()
+        warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # its bound is above ours
+        logging.basicConfig(format="%(message)s", stream=sys.stderr)
+        # Both say quickly what is wrong with them, and the model more quickly than many pictures.
+        loaded = load(model, stage=stage, device=device, trust=trust)
     if example:
         from saltext.demo.examples import photograph
 
         offered = photograph()
         images, given = [str(offered.image)], [reading.text for reading in offered.readings or ()]
-        told = [reading.condition for reading in offered.readings or ()]
-        tasks = [task if task in loaded.conditions else loaded.conditions[0] for task in told]
+        conditions = [reading.condition for reading in offered.readings or ()]
+        tasks = [task if task in loaded.conditions else loaded.conditions[0] for task in conditions]
     faults = Faults()
     wanted = usable(requests(images or [], given, texts, faults, tasks, loaded.conditions), faults, progress)
     try:

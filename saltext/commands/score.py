@@ -38,7 +38,8 @@ def score(
 
     Maps are scored at the images' own resolution against the original fixation points. Predictions may lie in
     sub-folders named like their task. PNG (8 or 16 bits) and NPY are read; floats are better, since 8-bit maps tie. All
-    files are checked first: what is wrong with them is said at once, and nothing is scored.
+    files that the scores depend on are checked first: what is wrong with them is said at once, and nothing is scored.
+    What was read of DATA and the baselines' scores are kept in outputs/cache, for as long as the files stay the same.
 
     \b
     saltext score MAPS data/sjtu-tis            MAPS/ID.png, ID_3.png, ... or .npy, named like the pairs
@@ -49,11 +50,16 @@ def score(
     """
     if len(places) != 1 + (not baselines):
         raise typer.BadParameter("give MAPS DATA, or --baselines DATA without maps")
-    from saltext import storage
-    from saltext.evaluation.score_folder import DEFAULT_METRICS, score_folder
-    from saltext.models.baselines import BASELINES
-    from saltext.reporting import run_files, tables
-    from saltext.results.score_table import write_scores
+    from saltext.system.environment import hardly_spin
+    from saltext.system.garbage import uncollected
+
+    hardly_spin()  # before torch loads
+    with uncollected():
+        from saltext import storage
+        from saltext.evaluation.score_folder import DEFAULT_METRICS, score_folder
+        from saltext.models.baselines import BASELINES
+        from saltext.reporting import run_files, tables
+        from saltext.results.score_table import write_scores
 
     shown_beside = list(BASELINES) if beside is None else [given for given in beside if given != "none"]
     scores = score_folder(
@@ -66,6 +72,7 @@ def score(
         baselines=shown_beside,
         resize=resize,
         allow_missing=allow_missing,
+        cache_dir=Path("outputs/cache"),
     )
     shown = tables.task_tables(scores, {})
     if out is not None:

@@ -15,7 +15,6 @@ import shutil
 import sys
 import tempfile
 import time
-import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -47,14 +46,13 @@ _log = logging.getLogger(__name__)
 
 _FORMAT = 1
 _READING = 2  # what transparent or turned pictures and masks in colour mean; changes with that
-_ABANDONED_AFTER_S = 6 * 3600
 _ARRAYS = ("images", "image_rows", "density", "sizes", "native_density", "native_starts", "points", "point_starts")
 _DIGEST = re.compile(r"[0-9a-f]{32}")
 _REPLACE = "Replace these files with good ones and run again."
 _OTHER_THAN_PICTURES = (".npy", ".csv", ".mat")
 
 _UInt8 = npt.NDArray[np.uint8]
-_Digests = dict[Path, str]
+_Digests = Mapping[Path, str]
 _Result = TypeVar("_Result")
 
 
@@ -200,7 +198,7 @@ def open_cache(pairs: Sequence[Pair], settings: CacheSettings, cache_dir: Path |
         raise DataError("there are no image-text pairs to decode: the data set is empty")
     _check_files(pairs)
     cache_dir = Path(cache_dir)
-    digests = _digest_files(pairs, cache_dir)
+    digests = digest_files(_files(pairs), pairs[0].image.parent.parent, cache_dir)
     key = _key(pairs, settings, digests)
     wrong = _damage(cache_dir / key)
     if wrong and not _can_write(cache_dir):
@@ -211,7 +209,6 @@ def open_cache(pairs: Sequence[Pair], settings: CacheSettings, cache_dir: Path |
     if wrong:
         if folder.is_dir():
             _log.info("the decoded cache %s is damaged (%s): making it again", folder, wrong)
-        _remove_abandoned(cache_dir)
         _build(pairs, settings, digests, folder)
     return DecodedCache(folder, settings)
 
@@ -295,16 +292,21 @@ def _key(pairs: Sequence[Pair], settings: CacheSettings, digests: _Digests) -> s
     return hasher.hexdigest()
 
 
-def _digest_files(pairs: Sequence[Pair], cache_dir: Path) -> _Digests:
-    """Content digest of every file, kept between runs for as long as a file's size and times stay the same."""
-    root = pairs[0].image.parent.parent
+def digest_files(files: Iterable[tuple[str, Path]], root: Path, cache_dir: Path) -> dict[Path, str]:
+    """Content digest of every file, kept between runs for as long as a file's size and times stay the same.
+
+    Args:
+        files: Kind and path of each; a file of the same kind and name below ``root`` is the same one next time.
+        root: Of the data set.
+        cache_dir: Where they are kept; if they cannot be, they are found again next time.
+    """
     named = hashlib.blake2b(str(root.resolve()).encode(), digest_size=8).hexdigest()
     memory = cache_dir / f"digests-{named}.json"
     known = _known_digests(memory)
     seen: dict[tuple[int, int], str] = {}  # published copies of one image may be hard links
     found: dict[str, list[Any]] = {}
-    digests: _Digests = {}
-    for kind, path in _files(pairs):
+    digests: dict[Path, str] = {}
+    for kind, path in files:
         status = path.stat()
         stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
         name = f"{kind}/{str(path).removeprefix(str(root))}"  # names alone repeat where conditions have folders
@@ -318,8 +320,9 @@ def _digest_files(pairs: Sequence[Pair], cache_dir: Path) -> _Digests:
             digest = _digest(path)
         digests[path] = seen[inode] = digest
         found[name] = [*stamp, digest]
+    found = known | found  # scoring asks for a part of the files
     if found != known:
-        with suppress(OSError):  # a folder to read from alone, or a full disk: found again next time
+        with suppress(OSError):  # a folder to read from alone, or a full disk
             cache_dir.mkdir(parents=True, exist_ok=True)
             write_json(memory, {"crc32": _crc(found), "files": found})
     return digests
@@ -344,49 +347,17 @@ def _known_digests(path: Path) -> dict[str, list[Any]]:
         return {}
 
 
-def _remove_abandoned(cache_dir: Path) -> None:
-    """Drop what builds that were killed left behind."""
-    for part in cache_dir.glob(".building-*"):
-        try:
-            abandoned = time.time() - part.stat().st_mtime > _ABANDONED_AFTER_S
-        except FileNotFoundError:
-            continue
-        if abandoned:
-            shutil.rmtree(part, ignore_errors=True)
-
-
 def _build(pairs: Sequence[Pair], settings: CacheSettings, digests: _Digests, folder: Path) -> None:
-    part = folder.with_name(f".building-{folder.name}-{uuid.uuid4().hex}")
     started = time.monotonic()
     try:
-        part.mkdir()
-        _Builder(pairs, settings, digests, part).run()
-        checksums.record(part)
-        _take_place(part, folder)
+        with checksums.building(folder) as part:
+            _Builder(pairs, settings, digests, part).run()
     except OSError as error:
         raise DataError(
             f"the decoded cache cannot be written to {folder.parent} ({error.strerror or error}). Make room, or point "
             "data.cache_dir elsewhere."
         ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     _log.info("decoded %d image-text pairs into %s in %.1f s", len(pairs), folder, time.monotonic() - started)
-
-
-def _take_place(part: Path, folder: Path) -> None:
-    """Rename what was built, and what is damaged in its place out of the way; another process may do the same."""
-    try:
-        part.rename(folder)
-    except OSError:
-        if not folder.is_dir():
-            raise
-        if not _damage(folder):
-            return  # another process was first; its arrays are the same
-        # Who has the damaged arrays open keeps them.
-        damaged = folder.with_name(f".building-damaged-{uuid.uuid4().hex}")
-        folder.rename(damaged)
-        part.rename(folder)
-        shutil.rmtree(damaged, ignore_errors=True)
 
 
 class _Builder:

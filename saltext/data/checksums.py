@@ -1,10 +1,14 @@
-"""Whether the files of a folder are still what was written there."""
+"""Folders of a cache: complete or not there, and whether their files are still what was written."""
 
 import json
 import os
+import shutil
+import time
+import uuid
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,58 @@ from saltext.storage import write_json
 
 _LIST = "checksums.json"
 _BLOCK = 16 * 2**20  # bytes that a thread takes at a time: about a second for 1 GB in all on two cores
+_BUILDING = ".building-"
+_ABANDONED_AFTER_S = 6 * 3600
+
+
+@contextmanager
+def building(folder: Path) -> Iterator[Path]:
+    """A folder to write files into, which becomes ``folder`` at the end, with their checksums.
+
+    Safe with several processes: each builds in a folder of its own and renames it; who comes second drops its copy. A
+    damaged folder is moved out of the way; who has its files open keeps them.
+
+    Args:
+        folder: Named by a digest of all that its files depend on. Its parent must be there.
+
+    Raises:
+        OSError: Something cannot be written.
+    """
+    _remove_abandoned(folder.parent)
+    part = folder.with_name(f"{_BUILDING}{folder.name}-{uuid.uuid4().hex}")
+    try:
+        part.mkdir()
+        yield part
+        record(part)
+        _take_place(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _take_place(part: Path, folder: Path) -> None:
+    """Rename what was built, and what is damaged in its place out of the way; another process may do the same."""
+    try:
+        part.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        if not damage(folder, [path.name for path in part.iterdir() if path.name != _LIST]):
+            return  # another process was first; its files are the same
+        damaged = folder.with_name(f"{_BUILDING}damaged-{uuid.uuid4().hex}")
+        folder.rename(damaged)
+        part.rename(folder)
+        shutil.rmtree(damaged, ignore_errors=True)
+
+
+def _remove_abandoned(caches: Path) -> None:
+    """Drop what builds that were killed left behind."""
+    for part in caches.glob(f"{_BUILDING}*"):
+        try:
+            abandoned = time.time() - part.stat().st_mtime > _ABANDONED_AFTER_S
+        except FileNotFoundError:
+            continue
+        if abandoned:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def record(folder: Path) -> None:

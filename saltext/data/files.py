@@ -166,8 +166,20 @@ def _real_array(path: Path, most: int | None = None) -> _Array:
     return array
 
 
+def _of_marks(marked: npt.NDArray[np.bool_], size: Size) -> _Array:
+    """The marked pixels, each a fixation."""
+    if marked.shape != size:
+        raise wrong_size((marked.shape[0], marked.shape[1]), size)
+    total = int(np.count_nonzero(marked))
+    if total > MAX_FIXATIONS:
+        raise _too_many(total)
+    return np.stack(np.divmod(np.flatnonzero(marked), marked.shape[1]), axis=1)
+
+
 def _of_counts(counts: _Array, size: Size) -> _Array:
     """A pixel for each fixation."""
+    if counts.dtype == np.bool_:
+        return _of_marks(counts, size)
     if counts.shape != size:
         raise wrong_size((counts.shape[0], counts.shape[1]), size)
     if not (np.isfinite(counts).all() and (counts >= 0).all() and (counts == np.round(counts)).all()):
@@ -190,8 +202,9 @@ def _of_points(xy: _Array, counted_from: Literal[0, 1]) -> _Array:
 
 def _from_picture(path: Path, size: Size) -> _Array:
     values, opacity = read_values(path)
-    marked = (values if values.ndim == 2 else values.any(axis=2)) != 0
-    return _of_counts(marked if opacity is None else marked & (opacity > 0), size)
+    # Channels one by one: numpy's any(axis=2) takes ten times as long.
+    marked = values != 0 if values.ndim == 2 else (values[..., 0] | values[..., 1] | values[..., 2]) != 0
+    return _of_marks(marked if opacity is None else marked & (opacity > 0), size)
 
 
 def _from_array(path: Path, size: Size) -> _Array:

@@ -1,7 +1,7 @@
 """What people did, independent of any model: where they looked, under which condition."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from statistics import median
 from typing import Any, Protocol
 
@@ -56,19 +56,28 @@ def fitted_blur(records: Records) -> Callable[[Size], float]:
     """How wide the maps of a data set that does not say so are blurred, as a share of the longer side.
 
     Args:
-        records: At least one; a few of them, spread evenly, decide.
+        records: At least one; those at :func:`fitted_places` decide. They are read when a deviation is first asked for.
 
     Returns:
         Size of an image -> deviation in pixels.
     """
-    places = np.unique(np.linspace(0, len(records) - 1, _FITTED).round().astype(int)).tolist()
-    shares = []
-    for place in places:
-        density = torch.from_numpy(records.native_density(place).astype(np.float64))
-        points = torch.from_numpy(records.points(place).astype(np.int64))
-        shares.append(fitted_sigma(points, density) / max(records.native_size(place)))
-    share = median(shares)
-    return lambda size: share * max(size)
+
+    @cache
+    def share() -> float:
+        shares = []
+        for place in fitted_places(len(records)):
+            density = torch.from_numpy(records.native_density(place).astype(np.float64))
+            points = torch.from_numpy(records.points(place).astype(np.int64))
+            shares.append(fitted_sigma(points, density) / max(records.native_size(place)))
+        return median(shares)
+
+    return lambda size: share() * max(size)
+
+
+def fitted_places(records: int) -> list[int]:
+    """Which of a number of recordings decide how wide all maps are blurred: a few, spread evenly."""
+    places: list[int] = np.unique(np.linspace(0, records - 1, _FITTED).round().astype(int)).tolist()
+    return places
 
 
 class Truth:
@@ -129,7 +138,7 @@ class Truth:
         sizes = {self.native_size(index) for index in indices}
         if len(sizes) > 1:
             raise ValueError(f"pairs of native sizes {sorted(sizes)}; ask for the maps of one size at a time")
-        return torch.stack([_scaled(self.native_density(index)) for index in indices])[:, None]
+        return torch.stack([in_unit_range(self.native_density(index)) for index in indices])[:, None]
 
     def blurred(self, points: Sequence[Tensor], size: Size) -> Tensor:
         """Maps of any fixations on images of ``size``, made as the data set's maps were.
@@ -169,6 +178,7 @@ def _places(names: Sequence[str]) -> dict[str, list[int]]:
     return places
 
 
-def _scaled(density: npt.NDArray[Any]) -> Tensor:
+def in_unit_range(density: npt.NDArray[Any]) -> Tensor:
+    """A published map as float32: of 8 bits divided by 255, others as they are. Same shape."""
     values = torch.from_numpy(density.astype(np.float32))
     return values / 255 if density.dtype == np.uint8 else values

@@ -1,6 +1,6 @@
-"""Data sets in folders, checked completely before anything is scored."""
+"""Data sets in folders, all of whose files that are needed are checked before anything is scored."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -8,7 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
+from saltext.data.cache import digest_files
 from saltext.data.density import grey_map, sigma_for
 from saltext.data.described import find_described
 from saltext.data.description import read_description
@@ -20,13 +23,17 @@ from saltext.data.recorded import density_map, image_size
 from saltext.data.salicon import LEVELS, find_recordings, levels_of
 from saltext.data.sjtu_tis import is_published_layout, read_index
 from saltext.data.synthetic import generated_sigma, is_generated
-from saltext.data.truth import Truth, fitted_blur
+from saltext.data.truth import Truth, fitted_blur, fitted_places, in_unit_range
 from saltext.errors import DataError, UnusableError
-from saltext.images import MAX_PIXELS
+from saltext.evaluation.score_cache import ScoreCache
+from saltext.images import MAX_PIXELS, check_file
+from saltext.metrics.scores import one_thread_each
+from saltext.models.baselines.centre_prior import GRID, prior_of_others, share_of
 
 Layout = Literal["auto", "sjtu-tis", "salicon", "own"]
 
 _KEPT_PIXELS = 2**25  # of decoded maps; several baselines ask for the same ones in turn
+_KEPT = ("sizes", "points", "point_starts", "totals")
 
 
 class FileRecords:
@@ -34,17 +41,20 @@ class FileRecords:
 
     Args:
         maps: Of each pair, the file of its map, or the deviation in pixels of the Gaussian that makes it.
-        sizes: Height and width of each.
+        sizes: Height and width of each that will be asked for, by its place.
         points: (y, x) of the fixations of each, shape (n, 2).
     """
 
     def __init__(
-        self, maps: Sequence[Path | float], sizes: Sequence[Size], points: Sequence[npt.NDArray[np.int32]]
+        self,
+        maps: Sequence[Path | float],
+        sizes: Mapping[int, Size],
+        points: Mapping[int, npt.NDArray[np.int32]],
     ) -> None:
         self._maps = maps
         self._sizes = sizes
         self._points = points
-        largest = max((height * width for height, width in sizes), default=1)
+        largest = max((height * width for height, width in sizes.values()), default=1)
         self._kept = lru_cache(max(1, _KEPT_PIXELS // largest))(self._made)
 
     def _made(self, pair: int) -> npt.NDArray[Any]:
@@ -68,30 +78,74 @@ class FileRecords:
 
 
 @dataclass(frozen=True)
+class Listing:
+    """A data set as it lies in a folder; no map and no fixation file is opened yet.
+
+    Attributes:
+        root: The folder, or the file that describes it.
+        pairs: All of it.
+        parts: Level of each pair, empty where the data set has none.
+        blur: Name of the rule by which its maps were made of fixations, and the rule: size of an image -> deviation in
+            pixels; None where it has to be found by a look at the maps.
+    """
+
+    root: Path
+    pairs: Sequence[Pair | Recording]
+    parts: Sequence[str]
+    blur: tuple[str, Callable[[Size], float]] | None
+
+    def needed(self, places: Sequence[int]) -> list[int]:
+        """Which pairs the scores of some depend on: those of their conditions and those of their images.
+
+        And those that decide the blur, where that has to be found.
+        """
+        tasks = {self.pairs[place].task for place in places}
+        images = {self.pairs[place].image_id for place in places}
+        wanted = {place for place, pair in enumerate(self.pairs) if pair.task in tasks or pair.image_id in images}
+        return sorted(wanted.union(fitted_places(len(self.pairs)) if self.blur is None and places else ()))
+
+
+@dataclass(frozen=True)
 class DataSet:
     """Ground truth in a folder.
 
     Attributes:
         truth: All of it.
         parts: Level of each pair, empty where the data set has none.
+        depends_on: Digests of the content of all that was read, and by what rules; empty where that is not known.
     """
 
     truth: Truth
     parts: Sequence[str]
+    depends_on: Sequence[Any] = ()
 
 
 def open_data(root: Path, layout: Layout, track: Track) -> DataSet:
-    """The ground truth under ``root``.
+    """The ground truth under ``root``, all of whose files are read once.
+
+    Args:
+        root: See :func:`list_data`.
+        layout: As there.
+        track: Shows how far the check of all files is.
+
+    Raises:
+        DataError: Not there, empty, or files that cannot be used, all in one error.
+    """
+    listing = list_data(root, layout)
+    return read_data(listing, range(len(listing.pairs)), (), ScoreCache(None), track)
+
+
+def list_data(root: Path, layout: Layout) -> Listing:
+    """What lies under ``root``.
 
     Args:
         root: Folder of the data set, or the file that describes it.
         layout: ``sjtu-tis``: as published. ``salicon``: ``maps/`` and ``fixations/`` with files of equal stems
             (:mod:`saltext.data.files` says which), or these below or above a level ``train``, ``val``, ``test``.
             ``own``: as a YAML file describes it (docs/own-data.md). ``auto`` looks.
-        track: Shows how far the check of all files is.
 
     Raises:
-        DataError: Not there, empty, or files that cannot be used, all in one error.
+        DataError: Not there, empty, or files that do not belong together, all in one error.
     """
     if not root.exists():
         raise DataError(
@@ -101,24 +155,18 @@ def open_data(root: Path, layout: Layout, track: Track) -> DataSet:
     if layout == "auto":
         layout = _detected(root)
     if layout == "own":
-        return _described(root, track)
+        found = find_described(read_description(root), MAX_PIXELS)
+        levels = {image_id: part for part, ids in (found.parts or {}).items() for image_id in ids}
+        sigma = found.sigma
+        blur = None if sigma is None else (f"{sigma}", lambda _: sigma)
+        return Listing(root, found.pairs, [levels.get(pair.image_id, "") for pair in found.pairs], blur)
     if layout == "sjtu-tis":
         pairs = read_index(root)
-        sigma = generated_sigma if is_generated(root) else sigma_for
-        return DataSet(Truth(pairs, _records(root, pairs, track), sigma), [""] * len(pairs))
-    levels = {one.name: (level, one) for level, recordings in find_recordings(root).items() for one in recordings}
-    parts, recordings = zip(*(levels[name] for name in sorted(levels)), strict=True)
-    records = _records(root, recordings, track)
-    return DataSet(Truth(recordings, records, fitted_blur(records)), parts)
-
-
-def _described(path: Path, track: Track) -> DataSet:
-    found = find_described(read_description(path), MAX_PIXELS)
-    records = _records(path, found.pairs, track)
-    levels = {image_id: part for part, ids in (found.parts or {}).items() for image_id in ids}
-    sigma = found.sigma
-    blur = fitted_blur(records) if sigma is None else lambda _: sigma
-    return DataSet(Truth(found.pairs, records, blur), [levels.get(pair.image_id, "") for pair in found.pairs])
+        rule = generated_sigma if is_generated(root) else sigma_for
+        return Listing(root, pairs, [""] * len(pairs), (rule.__name__, rule))
+    of_names = {one.name: (level, one) for level, recordings in find_recordings(root).items() for one in recordings}
+    parts, recordings = zip(*(of_names[name] for name in sorted(of_names)), strict=True)
+    return Listing(root, recordings, parts, None)
 
 
 def _detected(root: Path) -> Layout:
@@ -135,36 +183,117 @@ def _detected(root: Path) -> Layout:
     )
 
 
-def _records(root: Path, pairs: Sequence[Pair | Recording], track: Track) -> FileRecords:
-    """Recordings after every file was read once."""
+def read_data(
+    listing: Listing, places: Sequence[int], prior_of: Sequence[str], cache: ScoreCache, track: Track
+) -> DataSet:
+    """Sizes and fixations of some pairs, after every file of theirs was read once, now or when they were kept.
+
+    Args:
+        listing: The data set.
+        places: Of the pairs, ascending; of others nothing can be asked.
+        prior_of: Conditions of which the centre prior of other images is needed; all their pairs are among ``places``.
+        cache: Where what was found is kept.
+        track: Shows how far the check of all files is.
+
+    Raises:
+        DataError: Files that cannot be used, all in one error.
+    """
+    depends_on = _contents(listing, places, prior_of, cache)
+    kept = cache.get(depends_on, _KEPT) if depends_on else None
+    if kept is None:
+        kept = _read(listing, places, prior_of, track)
+        if depends_on:
+            cache.put(depends_on, kept)
+    starts = kept["point_starts"].tolist()
+    sizes = {place: (height, width) for place, (height, width) in zip(places, kept["sizes"].tolist(), strict=True)}
+    points = {place: kept["points"][starts[row] : starts[row + 1]] for row, place in enumerate(places)}
+    records = FileRecords([pair.density for pair in listing.pairs], sizes, points)
+    truth = Truth(listing.pairs, records, fitted_blur(records) if listing.blur is None else listing.blur[1])
+    prior_of_others(truth).totals.update(zip(prior_of, torch.from_numpy(kept["totals"]), strict=True))
+    return DataSet(truth, listing.parts, depends_on)
+
+
+def _contents(listing: Listing, places: Sequence[int], prior_of: Sequence[str], cache: ScoreCache) -> list[Any]:
+    """What all that can be asked of a data set depends on; empty where nothing is kept, or a file is not there."""
+    if cache.folder is None or not places:
+        return []
+    files = [
+        (kind, source)
+        for place in places
+        for kind, source in (("density", listing.pairs[place].density), ("fixations", listing.pairs[place].fixations))
+        if isinstance(source, Path)
+    ]
+    try:
+        for _, path in files:
+            check_file(path)
+        sizes = [image_size(pair, MAX_PIXELS) for place in places if isinstance(pair := listing.pairs[place], Pair)]
+        digests = digest_files(files, listing.root, cache.folder)
+    except (UnusableError, OSError):
+        return []  # it is refused when it is read
+    rows = []
+    for place in places:
+        pair = listing.pairs[place]
+        density = digests[pair.density] if isinstance(pair.density, Path) else pair.density
+        fixations = pair.fixations.digest if isinstance(pair.fixations, Points) else digests[pair.fixations]
+        rows.append([place, pair.image_id, pair.task, bool(pair.text), density, fixations, pair.drop_outside])
+    blur = "fitted" if listing.blur is None else listing.blur[0]
+    return [rows, sizes, list(prior_of), blur]
+
+
+def _read(
+    listing: Listing, places: Sequence[int], prior_of: Sequence[str], track: Track
+) -> dict[str, npt.NDArray[Any]]:
+    """The arrays named in ``_KEPT``."""
     faults = Faults()
     sizes: list[Size] = []
-    points: list[npt.NDArray[np.int32]] = []
-    for found in in_threads(_recorded, pairs, "checking ground truth", track):
-        if isinstance(found, Fault):
-            faults.add(*found)
-        else:
-            sizes.append(found[0])
-            points.append(found[1])
-    faults.refuse(f"The data set under {root}", "Replace these files.")
-    return FileRecords([pair.density for pair in pairs], sizes, points)
+    points: list[npt.NDArray[np.int32]] = [np.zeros((0, 2), np.int32)]
+    totals = {task: torch.zeros(1, *GRID, dtype=torch.float64) for task in prior_of}
+
+    def recorded(place: int) -> tuple[Size, npt.NDArray[np.int32], Tensor | None] | Fault:
+        return _recorded(listing.pairs[place], listing.pairs[place].task in totals)
+
+    with one_thread_each(torch.device("cpu")):
+        for place, found in zip(places, in_threads(recorded, places, "checking ground truth", track), strict=True):
+            if isinstance(found, Fault):
+                faults.add(*found)
+                continue
+            size, of_pair, share = found
+            sizes.append(size)
+            points.append(of_pair)
+            if share is not None:
+                totals[listing.pairs[place].task] += share
+    faults.refuse(f"The data set under {listing.root}", "Replace these files.")
+    return {
+        "sizes": np.array(sizes, np.int64).reshape(-1, 2),
+        "points": np.concatenate(points),
+        "point_starts": np.cumsum([len(of_pair) for of_pair in points]),
+        "totals": np.concatenate([np.zeros((0, 1, *GRID)), *(total[None].numpy() for total in totals.values())]),
+    }
 
 
-def _recorded(pair: Pair | Recording) -> tuple[Size, npt.NDArray[np.int32]] | Fault:
-    """Size and fixations, after the same checks as training makes."""
+def _recorded(pair: Pair | Recording, shared: bool) -> tuple[Size, npt.NDArray[np.int32], Tensor | None] | Fault:
+    """Size, fixations and, where it is wanted, the share of the map, after the same checks as training makes."""
     path = pair.image if isinstance(pair, Pair) else pair.density
     try:
+        density: npt.NDArray[Any] | None = None
         if isinstance(pair, Pair):
             size = image_size(pair, MAX_PIXELS)
             if isinstance(pair.density, Path):
                 path = pair.density
-                density_map(path, size, MAX_PIXELS)
+                density = density_map(path, size, MAX_PIXELS)
         else:
-            height, width = density_map(path, None, MAX_PIXELS).shape
-            size = height, width
+            density = density_map(path, None, MAX_PIXELS)
+            size = density.shape[0], density.shape[1]
         if isinstance(pair.fixations, Points):
-            return size, pair.fixations.places
-        path = pair.fixations
-        return size, read_fixations(path, size, drop_outside=pair.drop_outside)
+            points = pair.fixations.places
+        else:
+            path = pair.fixations
+            points = read_fixations(path, size, drop_outside=pair.drop_outside)
     except UnusableError as error:
         return Fault.of(path, error)
+    if not shared:
+        return size, points, None
+    if density is None and not isinstance(pair.density, Path):
+        density = grey_map(points, size, pair.density)
+    share = None if density is None else share_of(in_unit_range(density)[None])
+    return Fault("maps that are zero everywhere", pair.name) if share is None else (size, points, share)

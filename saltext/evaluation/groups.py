@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from saltext.data.geometry import Size
-from saltext.metrics import Fixations
+from saltext.metrics import Fixations, GroundTruth
 from saltext.metrics.maps import Points
 
 Batch = Mapping[str, Any]
@@ -38,6 +39,11 @@ class Group:
     fixations: Fixations
     others: Fixations | None = None
     baseline: Tensor | None = None
+
+    @cached_property
+    def truth(self) -> GroundTruth:
+        """What predictions for the samples are scored against."""
+        return GroundTruth(self.density, self.fixations, others=self.others, baseline=self.baseline)
 
     def select(self, places: Sequence[int]) -> "Group":
         """Some of the samples."""

@@ -13,7 +13,11 @@ from saltext.data.geometry import Size
 from saltext.data.truth import Truth
 from saltext.evaluation.groups import Group
 from saltext.evaluation.reference import Reference
-from saltext.metrics import METRICS, Fixations, check_names, score
+from saltext.metrics import METRICS, Fixations, GroundTruth, check_names, score_against
+from saltext.metrics.scores import one_thread_each
+
+PairScores = Mapping[tuple[str, int], Sequence[float]]
+"""(label of a predictor, place of a pair) -> a score for each metric."""
 
 _BATCH_PIXELS = 2**22
 _BATCH_POINTS = 2**23  # of other images' fixations, which each image of a batch is compared with
@@ -39,43 +43,57 @@ def score_natively(
     metrics: Sequence[str],
     track: Track,
 ) -> pd.DataFrame:
-    """Score every predictor on the pairs it covers.
+    """Score every predictor on the pairs it covers, see :func:`score_pairs` and :func:`score_frame`."""
+    names = check_names(metrics)
+    return score_frame(truth, list(predictors), score_pairs(truth, predictors, places, names, track), names)
+
+
+def score_pairs(
+    truth: Truth,
+    predictors: Mapping[str, NativePredictor],
+    places: Sequence[int],
+    metrics: Sequence[str],
+    track: Track,
+) -> PairScores:
+    """Scores of every predictor on the pairs it covers, by label and pair.
 
     Pairs of one size are scored together, a few at a time, and maps are not kept: memory depends on the largest image,
-    not on the number of pairs. Scores do not depend on which other pairs are scored.
+    not on the number of pairs. Scores do not depend on which other pairs are scored (but for the last digit of a sum).
 
     Args:
-        truth: The whole data set, from which shuffled AUC and information gain take the other images.
-        predictors: Label -> predictor, in the order of the rows.
+        truth: The whole data set, from which shuffled AUC and information gain take the other images. Of other
+            conditions than those of ``places``, only what a predictor asks for is read.
+        predictors: Label -> predictor.
         places: Pairs to score.
         metrics: Names of ``saltext.metrics.METRICS``.
         track: Shows how far it is.
 
     Returns:
-        image_id, task, text, model and a column for each metric; one row a predictor and covered pair, pairs in the
-        data set's order. An undefined score is NaN.
+        A score for each metric; an undefined one is NaN.
 
     Raises:
         ValueError: An unknown metric.
     """
     names = check_names(metrics)
-    reference = Reference(truth)
-    scores: dict[tuple[str, int], list[float]] = {}
+    reference = Reference(truth, scored=places)
+    scores: dict[tuple[str, int], Sequence[float]] = {}
     for batch in _batches(truth, places, track):
-        group = _group(truth, reference, batch, names)
+        with one_thread_each(torch.device("cpu")):
+            group = _group(truth, reference, batch, names)
         for label, predictor in predictors.items():
             chosen = [place for place, index in enumerate(batch) if predictor.covers(index)]
             if chosen:
                 part = group.select(chosen)
                 rows = torch.stack(list(_scored(predictor, part, names).values()), dim=1)
                 scores |= {(label, index): row for index, row in zip(part.index, rows.tolist(), strict=True)}
-    return _frame(truth, list(predictors), scores, names)
+    return scores
 
 
 def _batches(truth: Truth, places: Sequence[int], track: Track) -> Iterator[list[int]]:
     """Pairs of one size, those of one image next to each other, few enough at a time."""
     ordered = sorted(places, key=lambda place: (truth.native_size(place), truth.pairs[place].image_id, place))
-    most_points = max(sum(len(truth.points(place)) for place in of_task) for of_task in truth.tasks.values())
+    tasks = {truth.pairs[place].task for place in places}
+    most_points = max((sum(len(truth.points(place)) for place in truth.tasks[task]) for task in tasks), default=0)
     batch: list[int] = []
     for place in track(ordered, "scoring", len(ordered)):
         if batch and (
@@ -105,14 +123,26 @@ def _group(truth: Truth, reference: Reference, batch: Sequence[int], names: Sequ
 
 
 def _scored(predictor: NativePredictor, group: Group, names: Sequence[str]) -> dict[str, Tensor]:
-    density, fixations = predictor.truth(group.index, group.size) or (group.density, group.fixations)
-    maps = predictor.maps(group.index, group.size)
-    return score(maps, density, fixations, names, others=group.others, baseline=group.baseline)
+    with one_thread_each(group.density.device):
+        own = predictor.truth(group.index, group.size)
+        maps = predictor.maps(group.index, group.size)
+    truth = group.truth if own is None else GroundTruth(*own, others=group.others, baseline=group.baseline)
+    return score_against(maps, truth, names)
 
 
-def _frame(
-    truth: Truth, labels: Sequence[str], scores: Mapping[tuple[str, int], Sequence[float]], names: Sequence[str]
-) -> pd.DataFrame:
+def score_frame(truth: Truth, labels: Sequence[str], scores: PairScores, names: Sequence[str]) -> pd.DataFrame:
+    """Scores as a table.
+
+    Args:
+        truth: The whole data set.
+        labels: Of the predictors, in the order of the rows.
+        scores: See :func:`score_pairs`.
+        names: Of the metrics.
+
+    Returns:
+        image_id, task, text, model and a column for each metric; one row a predictor and covered pair, pairs in the
+        data set's order.
+    """
     keys = sorted(scores, key=lambda key: (labels.index(key[0]), key[1]))
     pairs = [truth.pairs[index] for _, index in keys]
     who = {

@@ -11,9 +11,9 @@ from torch import Tensor
 from saltext.data.faults import Fault, Faults, Track, in_threads, same_form
 from saltext.data.files import LITTER, MAP_ENDINGS, read_map, wrong_size
 from saltext.data.geometry import Size
-from saltext.data.truth import Viewing
+from saltext.data.truth import Truth, Viewing
 from saltext.errors import DataError, UnusableError
-from saltext.evaluation.folders import DataSet
+from saltext.evaluation.folders import Listing
 from saltext.metrics import Fixations
 from saltext.models.baselines.base import resized
 
@@ -27,11 +27,6 @@ class FolderOfMaps:
 
     def __init__(self, files: Mapping[int, Path]) -> None:
         self._files = files
-
-    @property
-    def places(self) -> list[int]:
-        """Pairs with a prediction, ascending."""
-        return sorted(self._files)
 
     def covers(self, index: int) -> bool:
         """Whether the pair has a file."""
@@ -52,10 +47,8 @@ def _tensor(values: npt.NDArray[np.generic]) -> Tensor:
     return torch.from_numpy(values.astype(exact))[None, None]
 
 
-def open_predictions(
-    folder: Path, data: DataSet, places: Sequence[int], *, resize: bool, allow_missing: bool, track: Track
-) -> FolderOfMaps:
-    """The predictions in a folder, each read once to see that it can be scored.
+def list_predictions(folder: Path, listing: Listing, faults: Faults) -> dict[int, Path]:
+    """The files of a folder of predictions by the place of their pair; none is opened.
 
     A file is named like its pair (``ID.png``, ``ID_3.npy``; the stem of the map in a SALICON-style data set), and lies
     in the folder itself or in a sub-folder named like the pair's task or level. In that of its task, it may be named
@@ -63,32 +56,47 @@ def open_predictions(
 
     Args:
         folder: Holds 8- or 16-bit grey pictures or ``.npy`` arrays.
-        data: What they are predictions of.
-        places: The pairs to score.
-        resize: Accept maps of another size than the ground truth.
-        allow_missing: Accept pairs without a prediction; they are not scored.
-        track: Shows how far the check is.
+        listing: What they are predictions of.
+        faults: Is told of superfluous and ambiguous files.
 
     Raises:
-        DataError: Missing, superfluous, ambiguous or unusable files, or none at all: all in one error.
+        DataError: There is no such folder.
     """
     if not folder.is_dir():
         raise DataError(f"Expected predictions in {folder}, but there is no such folder. Give the folder of the maps.")
-    faults = Faults()
-    found = _find(folder, data, faults)
-    files = {place: found[place] for place in places if place in found}
-    if not allow_missing or not files:
-        missing = (data.truth.pairs[place] for place in places if place not in found)
-        faults.add("missing predictions", *(f"{_file_name(pair)}.png" for pair in missing))
+    return _find(folder, listing, faults)
+
+
+def open_predictions(
+    folder: Path, files: Mapping[int, Path], truth: Truth, places: Sequence[int], *, resize: bool, faults: Faults,
+    track: Track,
+) -> FolderOfMaps:  # fmt: skip
+    """The predictions in a folder, each read once to see that it can be scored.
+
+    Args:
+        folder: Where they lie.
+        files: See :func:`list_predictions`.
+        truth: What they are predictions of.
+        places: The pairs to score.
+        resize: Accept maps of another size than the ground truth.
+        faults: What is wrong with the folder already.
+        track: Shows how far the check is.
+
+    Raises:
+        DataError: Missing or unusable files, or other faults: all in one error.
+    """
+    missing = (truth.pairs[place] for place in places if place not in files)
+    faults.add("missing predictions", *(f"{_file_name(pair)}.png" for pair in missing))
+    chosen = {place: files[place] for place in places if place in files}
 
     def check(place: int) -> Fault | None:
         try:
-            _check(files[place], data.truth.native_size(place), resize)
+            _check(chosen[place], truth.native_size(place), resize)
         except UnusableError as error:
-            return Fault.of(files[place], error)
+            return Fault.of(chosen[place], error)
         return None
 
-    for fault in in_threads(check, list(files), "checking predictions", track):
+    for fault in in_threads(check, list(chosen), "checking predictions", track):
         if fault is not None:
             faults.add(*fault)
     faults.refuse(
@@ -96,7 +104,7 @@ def open_predictions(
         "Expected one map a pair, named like the pair, of the ground truth's size. --resize accepts other sizes, "
         "--allow-missing pairs without a prediction, --tasks chooses what is scored.",
     )
-    return FolderOfMaps(files)
+    return FolderOfMaps(chosen)
 
 
 def _check(path: Path, size: Size, resize: bool) -> None:
@@ -105,14 +113,14 @@ def _check(path: Path, size: Size, resize: bool) -> None:
         raise wrong_size((height, width), size)
 
 
-def _find(folder: Path, data: DataSet, faults: Faults) -> dict[int, Path]:
+def _find(folder: Path, listing: Listing, faults: Faults) -> dict[int, Path]:
     """Place of a pair -> file, of all pairs of the data set."""
-    pairs = list(enumerate(zip(data.truth.pairs, data.parts, strict=True)))
+    pairs = list(enumerate(zip(listing.pairs, listing.parts, strict=True)))
     expected = {(pair.task, pair.image_id): place for place, (pair, _) in pairs}
     expected |= {(within, pair.name): place for place, (pair, part) in pairs for within in ("", pair.task, part)}
     expected = {(within, same_form(name)): place for (within, name), place in expected.items()}
     found: dict[int, Path] = {}
-    for within, path in _files(folder, data, faults):
+    for within, path in _files(folder, listing, faults):
         place = expected.get((within, same_form(path.relative_to(folder / within).with_suffix("").as_posix())))
         if path.suffix.lower() not in MAP_ENDINGS:
             faults.add(f"entries that are no {', '.join(MAP_ENDINGS)} files", str(path.relative_to(folder)))
@@ -130,9 +138,9 @@ def _file_name(pair: Viewing) -> str:
     return f"{pair.task}/{pair.image_id}" if "/" in pair.name else pair.name
 
 
-def _files(folder: Path, data: DataSet, faults: Faults) -> list[tuple[str, Path]]:
+def _files(folder: Path, listing: Listing, faults: Faults) -> list[tuple[str, Path]]:
     """Every file with the sub-folder it lies in, which is empty for the folder itself."""
-    known = {*data.truth.tasks, *data.parts}
+    known = {*(pair.task for pair in listing.pairs), *listing.parts}
     files: list[tuple[str, Path]] = []
     for path in sorted(folder.iterdir()):
         if not path.is_dir():

@@ -21,10 +21,12 @@ class Reference:
     Args:
         truth: The whole data set: what counts as "other images" does not depend on which pairs are scored.
         groups: Group of each pair; its task by default.
+        scored: Pairs that will be asked about, of whose groups alone anything is read; all by default.
     """
 
-    def __init__(self, truth: Truth, groups: Sequence[str] | None = None) -> None:
+    def __init__(self, truth: Truth, groups: Sequence[str] | None = None, scored: Sequence[int] | None = None) -> None:
         self._truth = truth
+        self._scored = range(len(truth)) if scored is None else scored
         self._prior = prior_of_others(truth) if groups is None else LeaveOneImageOut(truth, groups)
         self._groups = [pair.task for pair in truth.pairs] if groups is None else list(groups)
 
@@ -42,10 +44,11 @@ class Reference:
 
     @cached_property
     def _pool(self) -> FixationPool:
-        places = range(len(self._truth))
+        wanted = {self._groups[place] for place in self._scored}
+        places = [place for place, group in enumerate(self._groups) if group in wanted]
         return FixationPool(
             [torch.from_numpy(self._truth.points(place).astype("int64")) for place in places],
             torch.tensor([self._truth.native_size(place) for place in places]),
-            [pair.image_id for pair in self._truth.pairs],
-            self._groups,
+            [self._truth.pairs[place].image_id for place in places],
+            [self._groups[place] for place in places],
         )

@@ -1,24 +1,31 @@
 """Scores of a folder of prediction maps, from any model, beside the baselines.
 
 Maps are scored at the images' own resolution against the original fixation points. Predictions may lie in sub-folders
-named like their task. PNG (8 or 16 bits) and NPY are read; floats are better, since 8-bit maps tie. All files are
-checked first: what is wrong with them is said at once, and nothing is scored. The command line is ``saltext score``.
+named like their task. PNG (8 or 16 bits) and NPY are read; floats are better, since 8-bit maps tie. All files that the
+scores depend on are checked first: what is wrong with them is said at once, and nothing is scored. Of the data set,
+these are the recordings of the scored images and of all images under the scored conditions; ``saltext data check``
+reads the others as well. The command line is ``saltext score``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from saltext.console import progress
+from saltext.data.faults import Faults
 from saltext.data.tasks import TASK_BY_NAME
 from saltext.errors import ConfigError
-from saltext.evaluation.folders import DataSet, Layout, open_data
-from saltext.evaluation.native import NativePredictor, score_natively
-from saltext.evaluation.predictions import open_predictions
+from saltext.evaluation.folders import DataSet, Layout, Listing, list_data, read_data
+from saltext.evaluation.native import NativePredictor, PairScores, score_frame, score_pairs
+from saltext.evaluation.predictions import list_predictions, open_predictions
 from saltext.evaluation.protocols import STANDARD
+from saltext.evaluation.score_cache import ScoreCache
 from saltext.metrics import METRICS, check_names
-from saltext.models.baselines import BASELINES
+from saltext.models.baselines import BASELINES, CentrePriorOfOthers
+
+_KEPT = ("of", "scores")
 
 DEFAULT_METRICS = ("cc", "sim", "kl", "nss", "auc_judd", "auc_shuffled", "ig", "top20_auc")
 
@@ -34,12 +41,13 @@ def score_folder(
     baselines: Sequence[str] = tuple(BASELINES),
     resize: bool = False,
     allow_missing: bool = False,
+    cache_dir: Path | None = None,
 ) -> pd.DataFrame:
     """Scores of a folder of predictions and of the baselines on the same pairs.
 
     Args:
-        predictions: Folder of maps, see :func:`saltext.evaluation.predictions.open_predictions`; None: baselines only.
-        root: The data set, see :func:`saltext.evaluation.folders.open_data`.
+        predictions: Folder of maps, see :func:`saltext.evaluation.predictions.list_predictions`; None: baselines only.
+        root: The data set, see :func:`saltext.evaluation.folders.list_data`.
         layout: ``auto``, ``sjtu-tis``, ``salicon`` or ``own``.
         metrics: Names of ``saltext.metrics.METRICS``.
         name: Label of the predictions; their folder's name by default.
@@ -48,6 +56,7 @@ def score_folder(
             of the data set, and has no row where there is none.
         resize: Accept predictions of another size.
         allow_missing: Score the pairs that have a prediction.
+        cache_dir: Folder of caches, where the recordings and the baselines' scores are kept; None keeps nothing.
 
     Returns:
         One row a pair and model, with the columns image_id, task, text, split, model, seed, protocol and the metrics.
@@ -58,17 +67,56 @@ def score_folder(
     """
     # A description's own conditions are known when it is read.
     _check_names(metrics, () if root.is_file() else tasks, baselines)
-    data = open_data(root, layout, progress)
-    places = _places(data, tasks)
+    cache = ScoreCache(cache_dir)
+    listing = list_data(root, layout)
+    places = _places(listing, tasks)
+    faults = Faults()
+    files = {} if predictions is None else list_predictions(predictions, listing, faults)
+    if predictions is not None and allow_missing:
+        places = [place for place in places if place in files] or places
+    needs_prior = CentrePriorOfOthers.name in baselines or any("baseline" in METRICS[one].needs for one in metrics)
+    scored_tasks = list(dict.fromkeys(listing.pairs[place].task for place in places))
+    data = read_data(listing, listing.needed(places), scored_tasks if needs_prior else (), cache, progress)
     predictors: dict[str, NativePredictor] = {}
     if predictions is not None:
-        opened = open_predictions(predictions, data, places, resize=resize, allow_missing=allow_missing, track=progress)
-        places = opened.places
-        predictors[name or predictions.resolve().name] = opened
-    training = [place for place, part in enumerate(data.parts) if part == "train"]
-    predictors |= {BASELINES[key].title: BASELINES[key](data.truth, training) for key in baselines}
-    scores = score_natively(data.truth, predictors, places, metrics, progress)
-    return _described(scores, data, metrics)
+        label = name or predictions.resolve().name
+        predictors[label] = open_predictions(
+            predictions, files, data.truth, places, resize=resize, faults=faults, track=progress
+        )
+    scores = _scores(data, predictors, places, metrics, baselines, cache)
+    titles = [BASELINES[key].title for key in baselines]
+    frame = score_frame(data.truth, list(dict.fromkeys([*predictors, *titles])), scores, metrics)
+    return _described(frame, data, metrics)
+
+
+def _scores(
+    data: DataSet,
+    predictors: Mapping[str, NativePredictor],
+    places: Sequence[int],
+    metrics: Sequence[str],
+    baselines: Sequence[str],
+    cache: ScoreCache,
+) -> PairScores:
+    """Scores of predictors, and of baselines, which are kept: every model is scored beside the same ones."""
+    depends_on = [data.depends_on, list(data.parts), list(places), list(metrics), list(baselines)]
+    titles = [BASELINES[key].title for key in baselines]
+    kept = cache.get(depends_on, _KEPT) if data.depends_on and baselines else None
+    if kept is not None:
+        keys = [(titles[row], place) for row, place in kept["of"].tolist()]
+        beside = dict(zip(keys, kept["scores"].tolist(), strict=True))
+        return {**score_pairs(data.truth, predictors, places, metrics, progress), **beside} if predictors else beside
+    tasks = {data.truth.pairs[place].task for place in places}
+    training = [
+        place for place, part in enumerate(data.parts) if part == "train" and data.truth.pairs[place].task in tasks
+    ]
+    built = {BASELINES[key].title: BASELINES[key](data.truth, training) for key in baselines}
+    scores = score_pairs(data.truth, {**predictors, **built}, places, metrics, progress)
+    if data.depends_on and baselines:
+        of = [(titles.index(label), place) for label, place in scores if label in built]
+        values = [row for (label, _), row in scores.items() if label in built]
+        arrays = {"of": np.array(of, np.int64), "scores": np.array(values, np.float64)}
+        cache.put(depends_on, {name: array.reshape(len(of), -1) for name, array in arrays.items()})
+    return scores
 
 
 def _described(scores: pd.DataFrame, data: DataSet, metrics: Sequence[str]) -> pd.DataFrame:
@@ -96,9 +144,10 @@ def _check_names(metrics: Sequence[str], tasks: Sequence[str], baselines: Sequen
         raise ConfigError("\n".join(problems))
 
 
-def _places(data: DataSet, tasks: Sequence[str]) -> list[int]:
+def _places(listing: Listing, tasks: Sequence[str]) -> list[int]:
     """Pairs of the tasks, ascending."""
-    missing = [task for task in tasks if task not in data.truth.tasks]
+    there = list(dict.fromkeys(pair.task for pair in listing.pairs))
+    missing = [task for task in tasks if task not in there]
     if missing:
-        raise ConfigError(f"the data set has no pairs of {', '.join(missing)}; it has {', '.join(data.truth.tasks)}")
-    return [place for place, pair in enumerate(data.truth.pairs) if not tasks or pair.task in tasks]
+        raise ConfigError(f"the data set has no pairs of {', '.join(missing)}; it has {', '.join(there)}")
+    return [place for place, pair in enumerate(listing.pairs) if not tasks or pair.task in tasks]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from saltext.metrics.functional import auc_borji, auc_judd, auc_shuffled, cc, ig, kl, nss, sim, sim_minmax
 from saltext.metrics.maps import Fixations, Maps
 from saltext.metrics.pool import FixationPool
-from saltext.metrics.scores import METRICS, Metric, check_names, score
+from saltext.metrics.scores import METRICS, GroundTruth, Metric, check_names, score, score_against
 
 if TYPE_CHECKING:
     from saltext.metrics.keyed import (
@@ -43,6 +43,7 @@ __all__ = [
     "AUCShuffled",
     "FixationPool",
     "Fixations",
+    "GroundTruth",
     "KeyedScores",
     "Maps",
     "Metric",
@@ -61,6 +62,7 @@ __all__ = [
     "kl",
     "nss",
     "score",
+    "score_against",
     "sim",
     "sim_minmax",
 ]

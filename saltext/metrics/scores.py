@@ -90,6 +90,64 @@ def _unknown(name: str) -> str:
     return f"unknown metric {name!r}{near(name, METRICS)}"
 
 
+class GroundTruth:
+    """What a batch of predictions is scored against.
+
+    What metrics make of it (deviations, distributions, sorted pixels) is computed once, however many predictions are
+    scored against the same one, and held as long as it is: some 30 bytes a pixel.
+
+    Args:
+        density: Blurred ground truth, (batch, 1, height, width); None if no metric asked for needs it.
+        fixations: Number of fixations at each pixel, same shape, or :class:`Fixations` made from coordinates, which is
+            faster; None if no metric asked for needs it.
+        others: Other images' fixations, for ``auc_shuffled``, given like ``fixations``.
+        baseline: Density to beat, same shape, for ``ig``.
+    """
+
+    def __init__(
+        self,
+        density: Tensor | None,
+        fixations: Tensor | Fixations | None,
+        *,
+        others: Tensor | Fixations | None = None,
+        baseline: Tensor | None = None,
+    ) -> None:
+        self._given: dict[Truth, Tensor | Fixations | None] = {
+            "density": density,
+            "fixations": fixations,
+            "others": others,
+            "baseline": baseline,
+        }
+        self._parts: dict[tuple[Truth, int, int], Maps | Fixations] = {}
+
+    def check(self, pred: Maps, metrics: Mapping[str, Metric]) -> None:
+        """Raise ValueError unless all that metrics need is there, for as many maps as ``pred`` of the same size."""
+        wanted = {truth for metric in metrics.values() for truth in metric.needs}
+        given = {name: truth for name, truth in self._given.items() if name in wanted and truth is not None}
+        _refuse_missing(metrics, wanted - set(given))
+        for name, truth in given.items():
+            pred.same_size(truth if isinstance(truth, Fixations) else Maps(truth, name))
+
+    def part(self, name: Truth, start: int, stop: int) -> Maps | Fixations:
+        """One of the truths for some images of the batch.
+
+        Raises:
+            ValueError: It was not given, or holds no counts where these are expected.
+        """
+        key = name, start, stop
+        if key not in self._parts:
+            truth = self._given[name]
+            if truth is None:
+                raise ValueError(f"expected {name}, got None")
+            if isinstance(truth, Fixations):
+                self._parts[key] = truth.images(start, stop)
+            elif name in ("fixations", "others"):
+                self._parts[key] = Fixations.from_counts(truth[start:stop], name)
+            else:
+                self._parts[key] = Maps(truth[start:stop], name, first=start)
+        return self._parts[key]
+
+
 def score(
     pred: Tensor,
     density: Tensor | None,
@@ -99,6 +157,11 @@ def score(
     others: Tensor | Fixations | None = None,
     baseline: Tensor | None = None,
 ) -> dict[str, Tensor]:
+    """Several metrics of the same predictions, see :func:`score_against` and :class:`GroundTruth`."""
+    return score_against(pred, GroundTruth(density, fixations, others=others, baseline=baseline), names)
+
+
+def score_against(pred: Tensor, truth: GroundTruth, names: Sequence[str]) -> dict[str, Tensor]:
     """Several metrics of the same predictions; what they have in common is computed once.
 
     Each score equals that of the metric's own function, without gradient. On a CPU a batch is scored in blocks, so
@@ -108,12 +171,8 @@ def score(
 
     Args:
         pred: Predicted saliency at the ground truth's resolution, (batch, 1, height, width).
-        density: Blurred ground truth, same shape; None if no metric asked for needs it.
-        fixations: Number of fixations at each pixel, same shape, or :class:`Fixations` made from coordinates, which is
-            faster; None if no metric asked for needs it.
+        truth: Of the same images.
         names: Metrics, names of ``METRICS``.
-        others: Other images' fixations, for ``auc_shuffled``, given like ``fixations``.
-        baseline: Density to beat, same shape, for ``ig``.
 
     Returns:
         Scores of each metric, float64 (batch,), in the order of ``names``.
@@ -123,20 +182,10 @@ def score(
             refuse.
     """
     metrics = {name: METRICS[name] for name in check_names(names)}
-    given: dict[Truth, Tensor | Fixations | None] = {
-        "density": density,
-        "fixations": fixations,
-        "others": others,
-        "baseline": baseline,
-    }
-    wanted = {truth for metric in metrics.values() for truth in metric.needs}
-    truths = {name: truth for name, truth in given.items() if name in wanted and truth is not None}
-    _refuse_missing(metrics, wanted - set(truths))
-    for name, truth in truths.items():
-        Maps(pred, "pred").same_size(truth if isinstance(truth, Fixations) else Maps(truth, name))
-    score_block = partial(_score_block, pred, truths, metrics)
+    truth.check(Maps(pred, "pred"), metrics)
+    score_block = partial(_score_block, pred, truth, metrics)
     starts, stops = zip(*_blocks(pred), strict=True)
-    with _one_thread_each(pred.device) as threads:
+    with one_thread_each(pred.device) as threads:
         if min(threads, len(starts)) == 1 or len(metrics) < _WORTH_THREADS:
             blocks = list(map(score_block, starts, stops))
         else:
@@ -146,8 +195,8 @@ def score(
 
 
 @contextmanager
-def _one_thread_each(device: torch.device) -> Iterator[int]:
-    """How many blocks to score at a time, each of them on one thread.
+def one_thread_each(device: torch.device) -> Iterator[int]:
+    """Inside, an operation takes one thread; yields how many threads to divide the work among instead.
 
     Threads within an operation would wait for each other at each of the many short operations of a block: where other
     processes keep the cores busy, two such threads were measured to be 40 times slower than one.
@@ -172,22 +221,16 @@ def _refuse_missing(metrics: Mapping[str, Metric], missing: AbstractSet[Truth]) 
 @torch.no_grad()  # here, since each thread has a gradient mode of its own
 def _score_block(
     pred: Tensor,
-    truths: Mapping[Truth, Tensor | Fixations],
+    truth: GroundTruth,
     metrics: Mapping[str, Metric],
     start: int,
     stop: int,
 ) -> dict[str, Tensor]:
     maps = Maps(pred[start:stop], "pred", first=start)
-    part = {name: _part(name, truth, start, stop) for name, truth in truths.items()}
-    return {name: metric.function(maps, *(part[t] for t in metric.needs)) for name, metric in metrics.items()}
-
-
-def _part(name: Truth, truth: Tensor | Fixations, start: int, stop: int) -> Maps | Fixations:
-    if isinstance(truth, Fixations):
-        return truth.images(start, stop)
-    if name in ("fixations", "others"):
-        return Fixations.from_counts(truth[start:stop], name)
-    return Maps(truth[start:stop], name, first=start)
+    return {
+        name: metric.function(maps, *(truth.part(need, start, stop) for need in metric.needs))
+        for name, metric in metrics.items()
+    }
 
 
 def _blocks(pred: Tensor) -> list[tuple[int, int]]:

@@ -26,6 +26,7 @@ from saltext.prediction.inputs import Request
 from saltext.prediction.model import Density, Model
 from saltext.prediction.photos import open_photo
 from saltext.prediction.pictures import (
+    COMPRESS_LEVEL,
     PANEL_SIDE,
     ImageRecord,
     TextMaps,
@@ -171,7 +172,8 @@ def _write(
                     write_density(path, density)
                 else:
                     with storage.replacing(path) as part:
-                        Image.fromarray(overlay(photo.pixels, density)).save(part, "PNG")
+                        overlaid = Image.fromarray(overlay(photo.pixels, density))
+                        overlaid.save(part, "PNG", compress_level=COMPRESS_LEVEL)
                 written[kind] = path
         if panel is not None and len(shown) < PANEL_TEXTS:
             shown.append(TextMaps(reading.text, reduced(density, thumbnail), name=reading.task or ""))

@@ -1,7 +1,7 @@
 """Figures in one style: SVG for pages, which follows their colours, and PNG for files, of the same Matplotlib figure.
 
-Colours are Okabe and Ito's, told apart by colour-blind readers, too; everything has a label or a shape of its own
-besides. No figure is registered with ``pyplot``: there is nothing to close.
+Colours are Okabe and Ito's, which colour-blind readers can distinguish; everything has a label or a shape of its own,
+too. No figure is registered with ``pyplot``: there is nothing to close.
 """
 
 import hashlib

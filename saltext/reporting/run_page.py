@@ -1,5 +1,5 @@
-"""The page of a run, or of two runs beside each other: what was found first, then pictures, tables, and how it came
-about. Its sections are those of a sweep's page, too."""
+"""The page of a run, or of two runs beside each other: what was found first, then pictures, tables, and
+provenance. Its sections are those of a sweep's page, too."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -254,7 +254,7 @@ def panels(study: Study, points: pd.DataFrame) -> list[CurvePanel]:
         points: See :func:`saltext.results.study_results.values`.
 
     Returns:
-        Those with a curve. Runs of several evaluation settings are told apart by the number of their section.
+        Those with a curve. Runs of several evaluation settings have the number of their section.
     """
     ways = list(dict.fromkeys(points.loc[points["by"] == OURS, "how"]))
     found = []

@@ -1,11 +1,11 @@
-"""Do the predicted densities mean what they say? The share of fixations where they put each share of their mass.
+r"""Do the predicted densities mean what they say? The share of fixations where they put each share of their mass.
 
 The densest pixels that together hold a share *a* of an image's predicted mass should receive a share *a* of its
 fixations (:func:`saltext.metrics.calibration.coverage`). Shares are averaged over the test pairs of a task, each pair
 with the same weight, for masses of 5 % to 95 %. Two numbers sum the curve up:
 
 * the **calibration error**, the mean distance of the curve from the diagonal: 0 (calibrated) to .5. It is the expected
-  calibration error of Naeini et al. (2015), which averages |share observed - share promised|, for regions of
+  calibration error of Naeini et al. (2015), which averages \|share observed - share promised\|, for regions of
   prescribed mass, as Kuleshov et al. (2018) look at the regions of a regression.
 * the **signed calibration error**, the mean of the curve minus the diagonal: above 0 the maps are too spread out, below
   0 overconfident.
@@ -59,7 +59,8 @@ class Calibration:
         images: They belong to.
         covered: Share of the fixations inside the region of each of :data:`LEVELS`, mean over pairs, shape (levels,).
         low, high: Ends of the 95 % intervals, bootstrap over images, likewise.
-        signed_low, signed_high: Those of the interval of :attr:`signed_error`.
+        signed_low: Lower end of the interval of :attr:`signed_error`.
+        signed_high: Upper end.
     """
 
     task: str

@@ -171,9 +171,9 @@ def compare(runs: Sequence[Path | str]) -> pd.DataFrame:
         runs: Folders of at least two finished runs, or of several runs of one model each (folds, seeds).
 
     Returns:
-        One row a later run, condition and metric: ``run`` (the first) ``minus`` the later one (names of their folders,
-        or whole paths where these are equal), ``task``, ``metric``,
-        ``difference``, ``low`` and ``high`` (95 % interval, paired bootstrap over images), ``images``.
+        One row a later run, condition and metric, with ``run`` (the first) ``minus`` the later one (names of their
+        folders, or whole paths where these are equal), ``task``, ``metric``, ``difference``, ``low`` and ``high`` (95 %
+        interval, paired bootstrap over images), ``images``.
 
     Raises:
         ConfigError: Fewer than two runs, one that is not finished, or runs without a test pair in common.
@@ -199,8 +199,8 @@ def spread_over_runs(scores: pd.DataFrame) -> pd.DataFrame:
         scores: One row a pair and run, one protocol, with columns ``task``, ``model``, ``run`` and the metrics.
 
     Returns:
-        One row a condition, model and metric: ``mean``, ``error`` (standard deviation of the runs' means divided by
-        the root of their number) and ``runs``; models with a single run are left out.
+        One row a condition, model and metric, with ``mean``, ``error`` (standard deviation of the runs' means divided
+        by the root of their number) and ``runs``; models with a single run are left out.
     """
     by_run = scores.groupby(["task", "model", "run"], sort=False)[metric_names(scores)].mean()
     long = by_run.melt(ignore_index=False, var_name="metric").reset_index()

@@ -96,8 +96,8 @@ def read_history(folder: RunFolder, stages: Sequence[str] = ()) -> pd.DataFrame:
         stages: Names of its stages, in the order of its schedule; others follow by name.
 
     Returns:
-        One row a value: ``stage`` (empty without a schedule), ``epoch`` (int, from 0), ``name`` (as logged, such as
-        ``val/cc``) and ``value``; without rows where nothing was logged.
+        One row a value, with ``stage`` (empty without a schedule), ``epoch`` (int, from 0), ``name`` (as logged, such
+        as ``val/cc``) and ``value``; without rows where nothing was logged.
     """
     names = sorted(path.name for path in (folder.root / "stages").glob("*") if path.is_dir())
     order = {name: place for place, name in enumerate(stages)}

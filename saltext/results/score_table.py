@@ -28,13 +28,13 @@ def write_scores(path: Path, scores: pd.DataFrame) -> None:
     write_csv(path, scores, durable=True)
 
 
-def read_scores(path: Path) -> pd.DataFrame:
+def read_scores(path: Path | str) -> pd.DataFrame:
     """Read a score table; ids and names keep their leading zeros, an empty text stays a text.
 
     Raises:
         DamagedFileError: It is missing, empty, cut, or no score table.
     """
-    if path.suffix != ".gz":  # which has a check of its own
+    if Path(path).suffix != ".gz":  # which has a check of its own
         check_csv(path)
     try:
         # Without the default markers a text such as "NA" stays one; an undefined score is written as nothing.

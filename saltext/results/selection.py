@@ -14,6 +14,8 @@ Key = tuple[str, str]
 """Image and condition."""
 
 QUANTILES = (0.1, 0.5, 0.9)
+"""Of the text effect, at which images are shown."""
+
 BY_EFFECT = (
     "Chosen by rule: the test images at the 10th, 50th and 90th percentile of the text effect (CC under the right text "
     "minus CC under the swapped one, mean of the image's two texts)."
@@ -88,7 +90,7 @@ def images_under_both_texts(own: pd.DataFrame, variants: pd.DataFrame) -> tuple[
         variants: Its scores with other texts; may be empty.
 
     Returns:
-        Image -> what is said of it, and the rule by which they were chosen: by how much the text matters, where other
+        Image -> what is said of it, and the rule by which they were chosen, by how much the text matters, where other
         texts were scored by CC, otherwise by id. Empty where no image was tested under both texts.
     """
     if text_effect.has_swaps(variants) and "cc" in own and "cc" in variants:

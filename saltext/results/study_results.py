@@ -171,8 +171,8 @@ def values(study: Study, runs: Mapping[str, Sequence[RunRecord]]) -> pd.DataFram
         runs: Evaluation setting -> runs.
 
     Returns:
-        One row a point: ``line``, ``by`` (ours, published), ``how`` (ours: split and choice of the epoch), ``logged``
-        (a panel's key), ``epoch`` from 0 and ``value``; runs of several seeds or folds are averaged.
+        One row a point, with ``line``, ``by`` (ours, published), ``how`` (ours: split and choice of the epoch),
+        ``logged`` (a panel's key), ``epoch`` from 0 and ``value``; runs of several seeds or folds are averaged.
     """
     found = [_published(study)]
     found += [_ours(study, line, how, part) for how, part in runs.items() for line in study.lines]
@@ -212,8 +212,8 @@ def best_and_last(points: pd.DataFrame) -> pd.DataFrame:
         points: See :func:`values`.
 
     Returns:
-        One row a curve: ``line``, ``by``, ``how``, ``logged``, ``best``, ``epoch`` of it, ``last`` and ``lost`` (how
-        much worse the last epoch is than the best one, at least 0).
+        One row a curve, with ``line``, ``by``, ``how``, ``logged``, ``best``, ``epoch`` of it, ``last`` and ``lost``
+        (how much worse the last epoch is than the best one, at least 0).
     """
     records = []
     scored = points[points["logged"].isin(METRICS)]

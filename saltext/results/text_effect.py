@@ -75,9 +75,11 @@ class Share:
         direction: ``salient``, ``non_salient``, ``both``, or ``texts``: of all texts, two per image.
         images: Number of images.
         share: 0 to 1.
-        exact_low, exact_high: Exact 95 % interval (Clopper and Pearson, Biometrika 1934) for the share of images; NaN
-            for ``texts``, since the two texts of an image are not independent.
-        bootstrap_low, bootstrap_high: 95 % interval by resampling images.
+        exact_low: Lower end of the exact 95 % interval (Clopper and Pearson, Biometrika 1934) for the share of images;
+            NaN for ``texts``, since the two texts of an image are not independent.
+        exact_high: Its upper end.
+        bootstrap_low: Lower end of the 95 % interval by resampling images.
+        bootstrap_high: Its upper end.
     """
 
     variant: str
@@ -114,8 +116,8 @@ def gains(own: pd.DataFrame, exchanged: pd.DataFrame) -> pd.DataFrame:
         exchanged: Its scores with the image's other text, against the same truths.
 
     Returns:
-        One row an image and metric: ``metric``, ``image_id``, ``salient`` and ``non_salient``, in the metric's unit,
-        positive where the right text is the better one. Images with an undefined score are left out.
+        One row an image and metric, with ``metric``, ``image_id``, ``salient`` and ``non_salient``, in the metric's
+        unit, positive where the right text is the better one. Images with an undefined score are left out.
     """
     both = own.merge(exchanged, on=["image_id", "task"], suffixes=("", "_other"), validate="one_to_one")
     parts = []
@@ -168,7 +170,7 @@ def _share(variant: str, metric: str, direction: str, moved: NDArray[np.float64]
 def exchanged_pairs(variants: pd.DataFrame) -> pd.DataFrame:
     """The scores in which the model read all that it reads for the image's other pair, so that the map is that pair's.
 
-    A model that is told the condition has to be told the other one, too.
+    A model conditioned on the condition's name has to read the other one, too.
     """
     read = set(variants["variant"])
     name = next(name for name in reversed(VARIANTS) if name in read)

@@ -5,27 +5,30 @@ imports, so that all mistakes come out at once, in our words, before anything is
 composed; those of a search are checked when they are proposed (:func:`saltext.runs.jobs.run`).
 """
 
-import copy
+import pickle
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository, IConfigRepository
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path, get_args_parser
-from hydra.core.config_search_path import SearchPathQuery
+from hydra._internal.utils import create_config_search_path, get_args_parser, run_and_report
+from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
+from hydra.core.default_element import ResultDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from hydra.version import VersionBase, setbase
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -70,8 +73,10 @@ def compose_run(overrides: Sequence[str]) -> DictConfig:
     Raises:
         HydraException: Overrides that do not fit it.
     """
-    with initialize_config_dir(str(config_folder()), version_base=_VERSION_BASE):
-        return compose("config", list(overrides), return_hydra_config=True)
+    with _hydra(None, None) as hydra:
+        return hydra.compose_config(
+            "config", list(overrides), RunMode.RUN, with_log_configuration=False, from_shell=False
+        )
 
 
 def is_elsewhere(cfg: DictConfig) -> bool:
@@ -107,6 +112,11 @@ class CommandLine:
     def asks_hydra(self) -> bool:
         """Whether it asks Hydra about itself, and not for a run."""
         return bool(self._args.hydra_help or self._args.shell_completion or self._args.info)
+
+    @property
+    def shows_configuration(self) -> bool:
+        """Whether it asks for a look at the composed configuration: ``--cfg``."""
+        return bool(self._args.cfg)
 
     def show_help(self) -> None:
         """Print Hydra's page of help about this package's configuration."""
@@ -166,6 +176,22 @@ class CommandLine:
         result: _Result = done.return_value
         return result
 
+    def run_sweep(self, task: Callable[[DictConfig], object]) -> None:
+        """Start every job of a sweep with its configuration, as ``hydra.main`` does.
+
+        Hydra composes each job's configuration twice: to validate all of them first, and to start the job.
+
+        Args:
+            task: Is called with each job's configuration, in its folder; where, the launcher decides.
+
+        Raises:
+            SystemExit: The sweep could not be started; Hydra has said why.
+        """
+        args = self._args
+        overrides = [*args.overrides, *(["hydra.mode=MULTIRUN"] if args.multirun else [])]
+        with _hydra(args.config_path, args.config_dir) as hydra:
+            run_and_report(lambda: hydra.multirun(args.config_name or "config", task, overrides))
+
 
 def completions(words: Sequence[str], begun: str) -> list[str]:
     """What an argument of a command line can become; see :class:`saltext.runs.completion.Candidates`.
@@ -203,8 +229,59 @@ def _hydra(config_path: str | None, config_dir: str | None) -> Iterator[Hydra]:
         VersionBase.instance().version_base = version
 
 
+_READ: dict[tuple[object, ...], bytes] = {}  # files, and what they make together, as this process found them
+
+
+def _made_once(key: tuple[object, ...], make: Callable[[], _Result]) -> _Result:
+    """A copy of what was made for a key before, or what is made for it now."""
+    if key not in _READ:
+        made = make()
+        try:
+            _READ[key] = pickle.dumps(made)
+        except pickle.PicklingError:
+            # In a launcher's process: Hydra is given its schemas' classes, and then imports their modules anew.
+            return made
+    copied: _Result = pickle.loads(_READ[key])  # noqa: S301 - this process's own
+    return copied
+
+
+class _Repository(ConfigRepository):
+    """Hydra's own, which parses a file anew for each configuration; here once for each content it has.
+
+    Who composes changes what it is given, so that everybody gets a copy.
+    """
+
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        super().__init__(config_search_path)
+        self.found: dict[str, tuple[object, ...]] = {}  # what was read of the files that were asked for
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        source = self._find_object_source(config_path, ObjectType.CONFIG)
+        if source is None:
+            return super().load_config(config_path)
+        key: tuple[object, ...] = (type(source), source.provider, source.path, config_path)
+        if source.scheme() == "file":  # not by its class: Hydra executes its plugins' modules twice
+            key = (*key, Path(source.path, source._normalize_file_name(config_path)).read_bytes())
+        self.found[config_path] = key
+        return _made_once(key, partial(super().load_config, config_path))
+
+
 class _Loader(ConfigLoaderImpl):
-    """Hydra's own, which copies all it has read each time it is asked for a group's choices: help asks 200 times."""
+    """Hydra's own, which remembers no file and no configuration from one time to the next.
+
+    It also copies all it has read each time it is asked for a group's choices: help asks 200 times.
+    """
+
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        super().__init__(config_search_path)
+        self.repository = _Repository(config_search_path)
+
+    def _compose_config_from_defaults_list(self, defaults: list[ResultDefault], repo: IConfigRepository) -> DictConfig:
+        if not isinstance(repo, CachingConfigRepository) or not isinstance(repo.delegate, _Repository):
+            return super()._compose_config_from_defaults_list(defaults, repo)
+        # What a list of files makes, before any value is set, follows from the list and from what is in them.
+        key = (*map(repr, defaults), *repo.delegate.found.values())
+        return _made_once(key, partial(super()._compose_config_from_defaults_list, defaults, repo))
 
     def get_group_options(
         self,
@@ -230,7 +307,7 @@ class _Overrides:
     def __init__(self, loader: ConfigLoaderImpl, config_name: str, given: Sequence[str]) -> None:
         self._loader = loader
         self._config_name = config_name
-        self._bases: dict[tuple[str, ...], DictConfig] = {}
+        self._bases: dict[tuple[str, ...], bytes] = {}  # pickled: each job changes a copy of its own
         self._problems: dict[str, None] = {}
         self._overrides = [override for text in _joined(given) if (override := self._parsed(text)) is not None]
 
@@ -312,14 +389,16 @@ class _Overrides:
             lines = tuple(str(override.input_line) for override in chosen)
             try:
                 if lines not in self._bases:
-                    self._bases[lines] = self._loader.load_configuration(
+                    base = self._loader.load_configuration(
                         self._config_name,
                         list(lines),
                         RunMode.MULTIRUN,
                         from_shell=False,
                         validate_sweep_overrides=False,
                     )
-                return copy.deepcopy(self._bases[lines])
+                    self._bases[lines] = pickle.dumps(base)
+                copied: DictConfig = pickle.loads(self._bases[lines])  # noqa: S301 - this process's own
+                return copied
             except HydraException as error:
                 said = str(error)
                 named = [o for o in chosen if f"'{o.key_or_group}" in said or f" {o.key_or_group}." in said]

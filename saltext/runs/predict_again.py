@@ -192,7 +192,7 @@ def _swap(tester: _Tester, numbers: Mapping[str, int]) -> ImageRecord:
     first = tester.pairs[numbers[TASKS[0]]]
     own = {found.number: found for found in tester.maps(list(numbers.values()), _untracked)}
     read = {task: own[number] for task, number in numbers.items()}
-    # A model that is told the condition is told that of free viewing.
+    # A model conditioned on the condition's name reads that of free viewing.
     silent = TextVariant("empty", {numbers[TASKS[0]]: Reading("", "pure")})
     (without,) = tester.maps([numbers[TASKS[0]]], _untracked, silent)
     pixels = small(read_photo(first.image).pixels)

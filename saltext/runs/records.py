@@ -90,7 +90,7 @@ def read_run(folder: RunFolder, needed: Sequence[str] = ()) -> ShownRun:
     if not folder.split.is_file():
         raise ConfigError(
             f"Expected a run that has begun to train, but {folder.root} holds no split.json. Its run.log says how far "
-            f"it came; python -m saltext.run resume={folder.root} goes on."
+            f"it got; python -m saltext.run resume={folder.root} goes on."
         )
     of_another_version = ConfigError(
         f"{folder.root} was left by an earlier version of saltext, whose scores have no protocol. Train the model "

@@ -3,6 +3,7 @@
 Nothing but the standard library is imported here, since libraries read these variables when they load.
 """
 
+import ctypes
 import os
 import sys
 
@@ -12,6 +13,12 @@ KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "M
 
 # GNU OpenMP's threads spin for ever by default: one other process on a core makes small steps seven times as slow.
 SPIN_BRIEFLY = {"GOMP_SPINCOUNT": "10000"}
+
+_HARDLY_SPIN = (
+    "1000"  # predicting one image is thousands of small operations: 10000 doubled their CPU time beside others
+)
+
+_MALLOPT = {"MALLOC_MMAP_MAX_": -4, "MALLOC_TRIM_THRESHOLD_": -1, "MALLOC_TOP_PAD_": -2}  # of glibc's malloc.h
 
 IN_SWEEP = "SALTEXT_IN_SWEEP"
 """Variable that a sweep sets for its jobs."""
@@ -30,6 +37,24 @@ def wanted() -> dict[str, str]:
     """
     spin = {} if "OMP_WAIT_POLICY" in os.environ else SPIN_BRIEFLY
     return {name: value for name, value in {**KEEP_MEMORY, **spin}.items() if name not in os.environ}
+
+
+def hardly_spin() -> None:
+    """Let threads hardly spin in this process, unless the user has set how long; for commands that predict or score.
+
+    GNU OpenMP reads the variable when torch loads, so this needs no further start of the command; nothing happens where
+    torch is loaded already.
+    """
+    if "torch" not in sys.modules:
+        os.environ.update({name: _HARDLY_SPIN for name in wanted() if name in SPIN_BRIEFLY})
+
+
+def keep_memory() -> None:
+    """What :data:`KEEP_MEMORY` says, in a process that has started already; nothing happens without glibc."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        for name in wanted().keys() & _MALLOPT.keys():
+            mallopt(_MALLOPT[name], min(int(KEEP_MEMORY[name]), 2**31 - 1))
 
 
 def restart_with_environment(trains: bool) -> None:

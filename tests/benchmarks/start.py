@@ -108,14 +108,15 @@ def cpu_seconds(timed: Timed, cwd: Path, caches: Path) -> float:
 
     Args:
         timed: The command.
-        cwd: Where it runs.
+        cwd: Where it runs; what it caches itself is in ``outputs/cache`` there.
         caches: ``XDG_CACHE_HOME`` of the command.
 
     Raises:
         RuntimeError: It ended with another status than it should.
     """
     if timed.cold:
-        shutil.rmtree(caches, ignore_errors=True)
+        for cache in (caches, cwd / "outputs" / "cache"):
+            shutil.rmtree(cache, ignore_errors=True)
     environment = {**os.environ, "XDG_CACHE_HOME": str(caches), "PYTHONPATH": str(Path.cwd()), "WANDB_MODE": "disabled"}
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
@@ -153,10 +154,13 @@ def main() -> None:
     data = arguments.data.resolve()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "here").mkdir()
+        for name in ("kept", "emptied"):
+            (folder / name).mkdir()
         all_of_them = commands(folder, data if (data / "map_1800").is_dir() else None)
         timed = [c for c in all_of_them if arguments.only in c.name or c.name == _YARDSTICK]
-        seconds = measure(timed, arguments.rounds, lambda c: cpu_seconds(c, folder / "here", folder / _cache(c)))
+        seconds = measure(
+            timed, arguments.rounds, lambda c: cpu_seconds(c, folder / _cache(c), folder / _cache(c) / "cache")
+        )
     for line in describe_machine(("torch", "lightning", "timm", "transformers")):
         print(line)
     table = Table(f"median of {arguments.rounds}", "CPU s", "in T", "to reach")

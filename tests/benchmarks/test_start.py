@@ -21,11 +21,15 @@ def test_another_status_than_expected_ends_the_benchmark_with_what_was_said(tmp_
 
 def test_a_cold_command_finds_its_caches_empty(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    (cache / "kept").mkdir(parents=True)
+    own = tmp_path / "outputs" / "cache"
+    for folder in (cache / "kept", own):
+        folder.mkdir(parents=True)
     cpu_seconds(Timed("warm", ("-c", "")), tmp_path, cache)
     assert (cache / "kept").is_dir()
+    assert own.is_dir()
     cpu_seconds(Timed("cold", ("-c", ""), cold=True), tmp_path, cache)
     assert not cache.exists()
+    assert not own.exists()
 
 
 def test_commands_take_turns_and_the_first_turn_does_not_count() -> None:

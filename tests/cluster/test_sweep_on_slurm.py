@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from saltext.runs.jobs import failure, latest_jobs
+from saltext.runs.jobs import latest_jobs
 from tests.cluster.one_node import ClusterError, missing, running
 from tests.command_line import command, start
 
@@ -93,7 +93,7 @@ def test_a_sweep_whose_jobs_are_killed_and_cancelled_names_them_and_goes_on_when
     again = command(f"output_dir={tmp_path}", *SWEEP, environment=cluster)
     assert again.returncode == 0, again.stdout + again.stderr
     assert statuses(study) == ["finished"] * 3
-    assert [failure(job.folder) for job in latest_jobs(study)] == [""] * 3
+    assert [job.folder.read_failure() for job in latest_jobs(study)] == [""] * 3
 
 
 def test_a_gpu_that_the_cluster_has_not_is_refused_in_one_line(cluster: dict[str, str], tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_every_module_that_can_be_started_sets_up_its_streams() -> None:
     texts = {path.relative_to(package).as_posix(): path.read_text("utf-8") for path in package.rglob("*.py")}
     started = {name: text for name, text in texts.items() if '__name__ == "__main__"' in text}
     del started["system/watched.py"]  # it starts another one of them, and says nothing
-    assert len(started) >= 4
+    assert len(started) >= 3
     for name, text in started.items():
         assert "    set_up_streams()\n" in text or "from saltext.commands.app import main" in text, name
 
@@ -122,7 +122,7 @@ def test_no_help_imports_a_heavy_library() -> None:
 
 def test_what_predicts_scores_or_shows_imports_no_library_of_training() -> None:
     modules = "prediction.results", "runs.load", "evaluation.score_folder", "runs.export", "runs.sweep"
-    modules += "runs.reproduce", "reporting.report", "reporting.compare", "reporting.study"
+    modules += "runs.reproduce", "runs.report", "reporting.run_files", "reporting.study_page"
     heavy = sorted({*HEAVY, "scipy", "openpyxl", "wandb"} - {"torch", "pandas", "hydra"})
     code = (
         f"import sys, {', '.join(f'saltext.{module}' for module in modules)}\n"

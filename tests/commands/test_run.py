@@ -127,7 +127,7 @@ def test_baselines_alone_are_a_run_without_training(outputs: Path) -> None:
 def test_other_baselines_than_the_run_s_are_scored_and_not_compared(finished: RunFolder) -> None:
     done = command("evaluate", str(finished.root), "evaluation.baselines=[]", module="saltext")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "not compared with the run's own scores" in done.stdout
+    assert "not compared with the original scores" in done.stdout
     assert read_scores(finished.root / "evaluation" / "scores.csv")["model"].nunique() == 1
 
 

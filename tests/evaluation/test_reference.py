@@ -31,6 +31,13 @@ def test_other_groups_than_tasks_leave_out_the_image_not_the_pair() -> None:
     assert _others(reference, 0) == _pixels([1, 2, 4])
 
 
+def test_of_conditions_that_are_not_scored_nothing_is_read() -> None:
+    truth = truth_of(VIEWINGS)
+    recordings: Memory = truth._records  # type: ignore[assignment]
+    recordings.points = lambda pair: Memory.points(recordings, {3: 3, 4: 4}[pair])  # type: ignore[method-assign]
+    assert _others(Reference(truth, scored=[4]), 4) == _pixels([3])
+
+
 def test_the_baseline_is_the_centre_prior_of_the_other_images() -> None:
     truth = truth_of(VIEWINGS)
     expected = CentrePriorOfOthers(truth).maps([2, 3], SIZE)

@@ -194,7 +194,7 @@ def test_a_salicon_folder_is_scored_against_its_points(tmp_path: Path, fixations
 
 def test_split_half_uses_the_blur_the_folders_maps_have(tmp_path: Path) -> None:
     _salicon(tmp_path / "data")
-    data = module.open_data(tmp_path / "data", "auto", module.progress)
+    data = open_data(tmp_path / "data", "auto", module.progress)
     assert data.truth._sigma(SIZE) == pytest.approx(5.0, rel=0.03)
 
 
@@ -343,15 +343,19 @@ def _run(*arguments: object) -> subprocess.CompletedProcess[str]:
     return command("score", *map(str, arguments), module="saltext")
 
 
-def test_the_command_prints_the_table_and_writes_only_with_out(tmp_path: Path) -> None:
+def test_the_command_prints_the_table_and_writes_its_cache_alone_without_out(tmp_path: Path) -> None:
     _salicon(tmp_path / "data")
     _maps(tmp_path / "mine")
     (tmp_path / "here").mkdir()
-    done = _run(tmp_path / "mine", tmp_path / "data", "--name", "my model", "--metric", "cc", "--metric", "nss")
+    words = (tmp_path / "mine", tmp_path / "data", "--name", "my model", "--metric", "cc", "--metric", "nss")
+    done = command("score", *map(str, words), module="saltext", cwd=tmp_path / "here")
     assert done.returncode == 0, done.stderr
     assert "my model" in done.stdout
     assert "split-half fixations" in done.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "here", "mine"]
+    assert [path.relative_to(tmp_path / "here").as_posix() for path in (tmp_path / "here").glob("*/*")] == [
+        "outputs/cache"
+    ]
     done = _run(tmp_path / "mine", tmp_path / "data", "--metric", "cc", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert "| pure | mine | 4 |" in (tmp_path / "out/table.md").read_text()

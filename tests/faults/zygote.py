@@ -23,9 +23,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import openpyxl  # noqa: F401 - what generates and reads data imports it
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from saltext import storage
 from saltext.results.run_record import read_history
@@ -227,6 +229,7 @@ def main() -> None:
     """Answer requests until there are no more."""
     torch.set_num_threads(1)
     _draw_something()
+    Image.init()
     own_targets({})  # reads the files of the package, once
     gc.freeze()  # no run looks through what all share
     answers = os.fdopen(os.dup(1), "w", buffering=1)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from saltext import metrics
-from saltext.metrics import METRICS, Fixations, check_names, score, scores
+from saltext.metrics import METRICS, Fixations, GroundTruth, check_names, score, score_against, scores
 
 
 def _score(case, names=tuple(METRICS), **changes):
@@ -78,6 +78,15 @@ def test_fixations_may_come_as_points(batch) -> None:
     listed = {name: Fixations.of(getattr(batch, name), name) for name in ("fixations", "others")}
     for name, values in _score(batch, **listed).items():
         torch.testing.assert_close(values, _score(batch)[name], rtol=1e-13, atol=1e-14)
+
+
+def test_scores_against_a_truth_that_was_used_before_are_the_same(batch) -> None:
+    truth = GroundTruth(batch.density, batch.fixations, others=batch.others, baseline=batch.baseline)
+    others = score_against(batch.pred.flip(0), truth, tuple(METRICS))
+    found, expected = score_against(batch.pred, truth, tuple(METRICS)), _score(batch)
+    assert not torch.equal(found["cc"], others["cc"])
+    for name, values in found.items():
+        assert torch.equal(values, expected[name]), name
 
 
 def test_scores_carry_no_gradient(batch) -> None:

@@ -146,7 +146,7 @@ def test_texts_whose_names_do_not_tell_them_apart_are_numbered() -> None:
 def test_a_tile_says_what_it_shows_to_those_who_cannot_see_it() -> None:
     (image, human, prediction), (change, *_) = tiles(replace(record("a <lamp>", "", truth=True), image_id="IMG_007"))
     assert image.alt == "Image IMG_007"
-    assert human.alt == "Density of people's fixations on image IMG_007 after reading “a <lamp>”"
+    assert human.alt == "Density of human fixations on image IMG_007 after reading “a <lamp>”"
     assert prediction.alt == "Predicted density of fixations on image IMG_007 after reading “a <lamp>”"
     assert change.alt == (
         "Predicted density on image IMG_007: change from text 1 to text 2: 100 % of the predicted attention moves; "

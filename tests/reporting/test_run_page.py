@@ -106,7 +106,7 @@ def test_a_page_begins_with_the_findings_then_pictures_then_charts(tmp_path: Pat
 
 
 def test_conditions_of_any_name_have_findings_tables_and_a_page(tmp_path: Path) -> None:
-    scores = {"free": [0.5, 0.6], "told where": [0.4, 0.8]}
+    scores = {"free": [0.5, 0.6], "after a text": [0.4, 0.8]}
     runs = []
     for name, less in (("net", 0.0), ("other", 0.1)):
         folder = made_up_scores.run(
@@ -116,8 +116,8 @@ def test_conditions_of_any_name_have_findings_tables_and_a_page(tmp_path: Path) 
         OmegaConf.save(OmegaConf.merge(OmegaConf.load(folder.config), more), folder.config)
         runs.append(replace(read_run(folder), missing="no data set"))
     shown = html(page(runs, Chosen.of(runs[0])))
-    for told in ("CC 1.600 (1.400 to 1.800) on told where", "best 1", "+0.100 (+0.100 to +0.100)"):
-        assert told in shown
+    for expected in ("CC 1.600 (1.400 to 1.800) on after a text", "best 1", "+0.100 (+0.100 to +0.100)"):
+        assert expected in shown
     assert "has no CC of its test pairs" not in shown
 
 

@@ -62,13 +62,13 @@ def test_a_study_is_a_table_a_figure_and_a_page(written: Path) -> None:
 
 def test_ours_stand_beside_the_published_values_with_difference_interval_and_verdict(written: Path) -> None:
     text = (written / "results.md").read_text()
-    for told in (
+    for pattern in (
         r"\| pure \| a \| published \| 0\.500 \|", r"\| pure \| a \| ours \| 0\.500 \(0\.4\d\d to 0\.5\d\d\) \|",
         r"\| pure \| a \| verdict \| within tolerance \|", r"\| pure \| b \| published \| 0\.200 \|",
         r"\| pure \| b \| difference \| \*\*\+0\.500 \(\+0\.4\d\d to \+0\.5\d\d\)\*\* \|",
         r"\| pure \| b \| verdict \| above \|",
     ):  # fmt: skip
-        assert re.search(told, text)
+        assert re.search(pattern, text)
     assert "Of 2 published values: 1 within tolerance, 1 above." in text
     assert "| b | CC | +0.200 (+0.200 to +0.200) |" in text  # minus a, pair by pair
     assert "| CC | b | ours | 0.700 | 1 | 0.700 | 0.000 |" in text
@@ -118,11 +118,11 @@ def test_the_pictures_of_a_stage_stand_in_the_report_one_for_each_run(tmp_path: 
     folders = [run(tmp_path / name, {"pure": [0.5, 0.6]}, stages={"pure": {}}, stage="pure") for name in ("a", "b")]
     for folder in folders:
         folder.stage("pure").picture.write_bytes(PNG + folder.root.name.encode())
-    examples = study(Line("people's free, viewing", "one", stage="pure", rows=("pure",), picture=True))
+    examples = study(Line("free, viewing's", "one", stage="pure", rows=("pure",), picture=True))
     write_study(examples, folders, tmp_path / "out")
     for name in ("a", "b"):
-        assert (tmp_path / "out" / f"people_s_free_viewing-{name}.png").read_bytes() == PNG + name.encode()
-        assert f"](<people_s_free_viewing-{name}.png>)" in (tmp_path / "out" / "results.md").read_text()
+        assert (tmp_path / "out" / f"free_viewing_s-{name}.png").read_bytes() == PNG + name.encode()
+        assert f"](<free_viewing_s-{name}.png>)" in (tmp_path / "out" / "results.md").read_text()
 
 
 def test_an_unfinished_run_is_named_as_one(tmp_path: Path) -> None:

@@ -81,9 +81,9 @@ def test_intervals_hold_the_mean_and_leave_out_what_is_undefined() -> None:
 
 def test_differences_have_intervals_in_place_of_stars() -> None:
     clear, unclear = Difference(0.1, 0.05, 0.15, 9, "pure", "cc"), Difference(-0.1, -0.3, 0.1, 9, "pure", "nss")
-    other = Difference(0.2, 0.1, 0.3, 7, "told", "cc")
+    other = Difference(0.2, 0.1, 0.3, 7, "own", "cc")
     grid = tables.differences({"empty text": [clear, unclear, other]}, "own text vs.", "Paired.")
-    assert list(grid.headings) == ["own text vs.", "metric", "pure (9)", "told (7)"]
+    assert list(grid.headings) == ["own text vs.", "metric", "pure (9)", "own (7)"]
     assert grid.rows == [
         ["empty text", "CC", "+0.100 (+0.050 to +0.150)", "+0.200 (+0.100 to +0.300)"],
         ["empty text", "NSS", "-0.100 (-0.300 to +0.100)", "–"],
@@ -107,9 +107,9 @@ def test_the_text_swap_test_has_a_table_for_each_exchange() -> None:
 
 def test_calibration_stands_by_condition_then_by_whose_maps() -> None:
     half = np.full(len(LEVELS), 0.5)
-    one = Calibration("told", 3, 2, half, half, half, -0.1, 0.1)
+    one = Calibration("own", 3, 2, half, half, half, -0.1, 0.1)
     grid = tables.calibration({"net": [one], "human maps": [one]})
-    assert [row[:3] for row in grid.rows] == [["told", "net", "3"], ["told", "human maps", "3"]]
+    assert [row[:3] for row in grid.rows] == [["own", "net", "3"], ["own", "human maps", "3"]]
     assert grid.rows[0][4] == "+0.000 (-0.100 to +0.100)"
     assert set(grid.rows[0][5:]) == {"0.500"}
 

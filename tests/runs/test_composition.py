@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
@@ -235,6 +236,30 @@ def test_a_range_is_for_a_search() -> None:
     search = ["hydra/sweeper=search", "optimizer.lr=tag(log,interval(1e-5,1e-2))", "-m"]
     assert len(CommandLine(search).check()) == 1
     assert "seed=abc" in said("seed=abc", *search)
+
+
+@pytest.mark.parametrize("model", ["tranblend", "clip_salgan", "grounded_gaze"])
+def test_what_is_composed_is_what_hydra_composes_however_often(model: str) -> None:
+    overrides = [f"model={model}", "preset=smoke", "optimizer.lr=0.5", "~callbacks", "+trainer.profiler=simple"]
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        theirs = compose("config", overrides, return_hydra_config=True)
+    for _ in range(2):
+        ours = compose_run(overrides)
+        assert OmegaConf.to_yaml(ours) == OmegaConf.to_yaml(theirs)
+        assert OmegaConf.is_struct(ours)
+        ours.seed = 99  # is nobody else's
+    assert compose_run([*overrides, "seed=5"]).seed == 5
+
+
+def test_a_file_that_has_changed_is_read_again(tmp_path: Path) -> None:
+    chosen = tmp_path / "optimizer" / "own.yaml"
+    chosen.parent.mkdir()
+    arguments = ["--config-dir", str(tmp_path), "preset=smoke", "optimizer=own"]
+    for rate in (0.5, 0.7):  # texts of the same length, so that only their content tells them apart
+        chosen.write_text(f"defaults: [adam]\nlr: {rate}\n")
+        assert CommandLine(arguments).check()[0].optimizer.lr == rate
+    chosen.write_text("defaults: [adamw]\nlr: 0.7\n")
+    assert CommandLine(arguments).check()[0].optimizer._target_ == "torch.optim.AdamW"
 
 
 def test_files_of_another_folder_can_be_chosen(tmp_path: Path) -> None:

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from saltext.errors import ConfigError, DataError
 from saltext.run import main
 from saltext.runs import jobs, train
-from saltext.runs.composition import config_folder
+from saltext.runs.composition import compose_run
 from saltext.runs.jobs import Job, digest, held, latest_jobs, latest_unfinished, status
 from saltext.runs.records import monitored
 from saltext.system.run_folder import RunFolder
@@ -25,8 +24,8 @@ UNLUCKY = 13
 
 
 def composed(*overrides: str) -> DictConfig:
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return compose("config", overrides=["preset=smoke", *overrides])
+    cfg = compose_run(["preset=smoke", *overrides])
+    return OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
 
 
 # Digest

@@ -76,7 +76,7 @@ def test_exchanged_texts_are_shown_with_the_scores_of_the_maps_shown(
     write_swaps(RunFolder(tmp_path), Reader(), data, known)
     assert drawn
     texts = known.pairs.set_index(["image_id", "task"])["text"]
-    # A model told the condition shows the maps of the image's two pairs, which differ in the condition as well.
+    # A model conditioned on the condition's name shows the maps of the two pairs, which differ in it as well.
     variants = known.text_effect
     exchanged = variants[variants["variant"] == (conditions[-1] if conditions else "opposite")]
     for record in drawn:

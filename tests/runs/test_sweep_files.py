@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args, load_sweep_config
 
-from saltext.runs.composition import config_folder
+from saltext.runs.composition import compose_run
 
 SWEEPS = sorted((Path(__file__).resolve().parents[2] / "experiments" / "sweeps").glob("*.yaml"))
 each_sweep = pytest.mark.parametrize("path", SWEEPS, ids=lambda p: p.stem)
@@ -40,11 +39,6 @@ def choices(given: dict[str, Any]) -> list[dict[str, object]]:
     return [first | {key: value} for key, options in values.items() for value in options]
 
 
-def composed(overrides: list[str]) -> DictConfig:
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return compose("config", overrides, return_hydra_config=True)
-
-
 def test_there_are_sweeps() -> None:
     assert len(SWEEPS) >= 4
 
@@ -54,7 +48,7 @@ def test_every_parameter_is_a_key_that_exists_and_reaches_the_configuration(path
     for chosen in choices(sweep(path)):
         module, program, *overrides = agent_command(path, chosen)
         assert (module, program) == ("-m", "saltext.run")
-        cfg = composed(overrides)
+        cfg = compose_run(overrides)
         for key, value in chosen.items():
             found = cfg.hydra.runtime.choices[key] if "/" in key else OmegaConf.select(cfg, key)
             assert found == value, key
@@ -65,7 +59,7 @@ def test_an_agent_starts_a_single_run_in_a_folder_of_its_own_with_wandb(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_RUN_ID", "a1b2c3d4")
-    cfg = composed(agent_command(path, choices(sweep(path))[0])[2:])
+    cfg = compose_run(agent_command(path, choices(sweep(path))[0])[2:])
     assert cfg.hydra.mode in (None, RunMode.RUN)
     assert "a1b2c3d4" in cfg.hydra.run.dir
     assert {"csv", "wandb"} == set(cfg.logger)
@@ -76,6 +70,6 @@ def test_an_agent_starts_a_single_run_in_a_folder_of_its_own_with_wandb(
 @each_sweep
 def test_a_sweep_looks_at_the_score_that_chooses_the_epoch_and_never_at_test_scores(path: Path) -> None:
     given = sweep(path)
-    cfg = composed(agent_command(path, choices(given)[0])[2:])
+    cfg = compose_run(agent_command(path, choices(given)[0])[2:])
     assert given["metric"]["name"] == f"best/{cfg.evaluation.monitor}" == "best/val/cc"
     assert given["metric"]["goal"] == {"max": "maximize", "min": "minimize"}[cfg.evaluation.mode]

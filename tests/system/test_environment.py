@@ -72,3 +72,71 @@ def test_nothing_is_started_again_under_a_debugger_or_too_late(tmp_path: Path, b
 @pytest.mark.parametrize("before", ["import pdb", "sys.settrace(lambda *_: None)"])
 def test_nothing_is_started_again_under_a_debugger_for_the_locale(tmp_path: Path, before: str) -> None:
     assert shown(tmp_path, before, **LATIN)[0][0] == 1
+
+
+FAULTS = """
+import resource, sys
+from saltext.system.environment import keep_memory
+{before}
+def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+bytearray(2**26)
+before = faults()
+for _ in range(10): bytearray(2**26)
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
+@pytest.mark.parametrize(("before", "kept"), [("", False), ("keep_memory()", True)])
+def test_memory_that_was_given_back_can_be_kept_for_what_comes_next(before: str, kept: bool) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS.format(before=before)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (int(done.stdout) < 100) == kept
+
+
+SPINS = """
+import json, os, sys
+from saltext.system.environment import hardly_spin
+{before}
+hardly_spin()
+print(json.dumps(sorted(name for name in os.environ if name.startswith(("GOMP", "MALLOC_")))))
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "environment", "expected"),
+    [
+        ("", {}, ["GOMP_SPINCOUNT"]),
+        ("", {"OMP_WAIT_POLICY": "ACTIVE"}, []),
+        ("sys.modules['torch'] = None", {}, []),
+    ],
+)
+def test_threads_hardly_spin_where_that_can_still_be_said(
+    before: str, environment: dict[str, str], expected: list[str]
+) -> None:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GOMP", "MALLOC_", "OMP_WAIT"))}
+    done = subprocess.run(
+        [sys.executable, "-c", SPINS.format(before=before)],
+        env={**kept, **environment}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout) == expected
+
+
+@pytest.mark.parametrize("module", ["predict", "score"])
+def test_commands_that_compute_for_a_short_while_do_not_spin(module: str) -> None:
+    code = (
+        "import os, sys, saltext.commands.app\n"
+        "assert 'torch' not in sys.modules\n"
+        "try: saltext.commands.app.main(sys.argv[1:])\n"
+        "except SystemExit: print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
+    )
+    words = {"predict": ["predict", "nothing.jpg", "--text", "a", "--model", "nowhere"], "score": ["score", "a", "b"]}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GOMP", "OMP_WAIT"))}
+    done = subprocess.run([sys.executable, "-c", code, *words[module]], env=kept, capture_output=True, text=True)
+    assert done.stdout.split() == ["1000", "True"], done.stderr

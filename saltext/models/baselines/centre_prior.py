@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
@@ -30,11 +30,17 @@ def share(truth: Truth, index: int) -> Tensor:
     Raises:
         DataError: The map is zero everywhere.
     """
-    small = resized(truth.density([index]), GRID)[0].double()
-    total = small.sum()
-    if not bool(total > 0):
+    found = share_of(truth.density([index])[0])
+    if found is None:
         raise DataError(f"the map of {truth.pairs[index].name} is zero everywhere: it says nothing; leave it out")
-    return small / total
+    return found
+
+
+def share_of(density: Tensor) -> Tensor | None:
+    """A map in 0..1, float32 ``(1, height, width)``, as :func:`share` gives it; None where it is zero everywhere."""
+    small = resized(density[None], GRID)[0].double()
+    total = small.sum()
+    return small / total if bool(total > 0) else None
 
 
 class CentrePrior(Baseline):
@@ -76,6 +82,10 @@ class LeaveOneImageOut:
 
     One sum a group is held, made when first asked for; the map of the image itself is read again and taken off it.
 
+    Attributes:
+        totals: Sums of the shares of all members of a group, in their order, float64 ``(1, *GRID)``. Who knows them may
+            add them, and no map of the group is read for them.
+
     Args:
         truth: The whole data set.
         groups: Group of each pair.
@@ -84,7 +94,7 @@ class LeaveOneImageOut:
     def __init__(self, truth: Truth, groups: Sequence[str]) -> None:
         self._truth = truth
         self._groups = groups
-        self._totals: dict[str, Tensor] = {}
+        self.totals: MutableMapping[str, Tensor] = {}
 
     def covers(self, index: int) -> bool:
         """Whether the group has another image."""
@@ -123,10 +133,10 @@ class LeaveOneImageOut:
         return {group: self._groups.count(group) for group in set(self._groups)}
 
     def _total(self, group: str) -> Tensor:
-        if group not in self._totals:
+        if group not in self.totals:
             members = [place for place, name in enumerate(self._groups) if name == group]
-            self._totals[group] = _sum(self._truth, members)
-        return self._totals[group]
+            self.totals[group] = _sum(self._truth, members)
+        return self.totals[group]
 
 
 @lru_cache(maxsize=1)
