@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -26,6 +27,9 @@ _SHARED = Path("/dev/shm")  # noqa: S108  # where Linux has the memory that proc
 _HELD = 2  # batches that the training holds besides: the one in work, and the next one
 _USABLE = 0.9  # of what is free: other programs use it, too
 _PAGE = 4096
+_LONGEST_TMPDIR = (107 if sys.platform == "linux" else 103) - len("/pymp-12345678/listener-12345678")
+"""Bytes: a process hands batches over through a socket in a folder of its own there, and their paths are bounded."""
+
 _CONNECTION = "the connection to a loader process broke"
 # How torch says that a loader process is gone or stuck, or has no room.
 _LOST = (
@@ -111,8 +115,8 @@ def free_shared_memory() -> float:
 def workers_that_fit(asked: int, batches: Iterable[int], ranks: int = 1) -> int:
     """How many processes each loader of a run can have, so that all of them together find room for their batches.
 
-    Processes stay until the end of a run, so its loaders count together. Says once where it is fewer than asked for;
-    results do not depend on it.
+    Processes stay until the end of a run, so its loaders count together. None fits where ``TMPDIR`` is too long for
+    their sockets. Says once where it is fewer than asked for; results do not depend on it.
 
     Args:
         asked: Processes of a loader.
@@ -120,6 +124,13 @@ def workers_that_fit(asked: int, batches: Iterable[int], ranks: int = 1) -> int:
         ranks: Processes of this machine that have such loaders.
     """
     if not asked:
+        return 0
+    temporary = tempfile.gettempdir()
+    if len(os.fsencode(temporary)) > _LONGEST_TMPDIR:
+        _say_once(
+            f"data.num_workers={asked} needs a folder for temporary files whose path has at most {_LONGEST_TMPDIR} "
+            f"bytes, got {temporary}: loading with no process instead (set TMPDIR to a shorter path)"
+        )
         return 0
     total, free = sum(batches) * ranks, free_shared_memory()
     fitting = next((n for n in range(asked, 0, -1) if total * (n * PREFETCHED + _HELD) <= _USABLE * free), 0)

@@ -5,9 +5,11 @@ import multiprocessing
 import os
 import re
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from multiprocessing.connection import Connection
+from contextlib import nullcontext
+from multiprocessing.connection import Connection, Listener
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,40 @@ def test_fewer_processes_than_asked_for_are_said_once(
         "data.num_workers=1 needs 356 MiB of shared memory, and 64 MiB are free in /dev/shm: loading with no process "
         "instead (docker run --shm-size=2g gives more)"
     ]
+
+
+@pytest.mark.parametrize(("longer", "fitting"), [(0, 1), (1, 0)])
+def test_processes_whose_sockets_would_have_too_long_a_path_are_not_started(
+    free: Callable[[float], None],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    longer: int,
+    fitting: int,
+) -> None:
+    free(1000)
+    folder = "/" + (75 + longer - 1) * "t"
+    monkeypatch.setattr(tempfile, "tempdir", folder)
+    with caplog.at_level("INFO", "saltext"):
+        assert workers_that_fit(1, [MIB]) == fitting
+    expected = (
+        f"data.num_workers=1 needs a folder for temporary files whose path has at most 75 bytes, got {folder}: loading "
+        "with no process instead (set TMPDIR to a shorter path)"
+    )
+    assert [record.getMessage() for record in caplog.records] == [expected] * longer
+
+
+@pytest.mark.parametrize("length", [75, 76])
+def test_the_longest_folder_for_temporary_files_is_where_sockets_begin_to_fail(
+    monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        folder = Path(short, "t" * (length - len(short) - 1))
+        folder.mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        monkeypatch.setitem(multiprocessing.current_process()._config, "tempdir", None)  # type: ignore[attr-defined]
+        failed = nullcontext() if length == 75 else pytest.raises(OSError, match="AF_UNIX path too long")
+        with failed, Listener(family="AF_UNIX"):
+            pass
 
 
 def test_shared_memory_that_cannot_be_used_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:

@@ -3,6 +3,8 @@
 import os
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,12 +20,14 @@ TRAIN = (
 
 
 @pytest.fixture
-def contained(tmp_path: Path) -> Path:
-    """A folder for a container; skips where none can be made."""
-    alone = ["unshare", "--mount", "--uts", "mount", "-t", "tmpfs", "none", str(tmp_path)]
-    if os.getuid() or shutil.which("unshare") is None or subprocess.run(alone, capture_output=True).returncode:
-        pytest.skip("only root can mount a file system that no other process sees")
-    return tmp_path
+def contained() -> Iterator[Path]:
+    """A folder for a container, with a path short enough for sockets; skips where none can be made."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        alone = ["unshare", "--mount", "--uts", "mount", "-t", "tmpfs", "none", folder]
+        if os.getuid() or shutil.which("unshare") is None or subprocess.run(alone, capture_output=True).returncode:
+            pytest.skip("only root can mount a file system that no other process sees")
+        Path(folder).chmod(0o755)  # the container's user is another
+        yield Path(folder)
 
 
 def in_container(folder: Path, disk: int, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -41,6 +45,16 @@ def test_a_run_ends_well_for_a_user_without_a_name_a_home_or_much_shared_memory(
     assert "CC ^" in done.stdout, "the terminal lacks an arrow"
     assert "done in" in done.stdout
     assert "without the" not in done.stdout, "nothing was left out"
+
+
+@pytest.mark.slow
+def test_a_run_whose_temporary_folder_has_too_long_a_path_for_sockets_loads_without_processes(tmp_path: Path) -> None:
+    temporary = tmp_path / ("t" * 80)
+    temporary.mkdir()
+    done = command(*TRAIN[1:], cwd=tmp_path, environment={"TMPDIR": str(temporary)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "set TMPDIR to a shorter path" in done.stdout
+    assert "done in" in done.stdout
 
 
 @pytest.mark.slow
