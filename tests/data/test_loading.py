@@ -83,16 +83,12 @@ def test_processes_whose_sockets_would_have_too_long_a_path_are_not_started(
 
 
 @pytest.mark.parametrize("length", [75, 76])
-def test_the_longest_folder_for_temporary_files_is_where_sockets_begin_to_fail(
-    monkeypatch: pytest.MonkeyPatch, length: int
-) -> None:
+def test_the_longest_folder_for_temporary_files_is_where_sockets_begin_to_fail(length: int) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as short:
-        folder = Path(short, "t" * (length - len(short) - 1))
-        folder.mkdir()
-        monkeypatch.setattr(tempfile, "tempdir", str(folder))
-        monkeypatch.setitem(multiprocessing.current_process()._config, "tempdir", None)  # type: ignore[attr-defined]
+        folder = Path(short, "t" * (length - len(short) - 1), "pymp-12345678")
+        folder.mkdir(parents=True)
         failed = nullcontext() if length == 75 else pytest.raises(OSError, match="AF_UNIX path too long")
-        with failed, Listener(family="AF_UNIX"):
+        with failed, Listener(str(folder / "listener-12345678"), "AF_UNIX"):
             pass
 
 
