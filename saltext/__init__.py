@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["__version__", "evaluate", "load", "metrics", "results", "train"]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _FROM = {"evaluate": "saltext.runs.api", "load": "saltext.runs.load", "train": "saltext.runs.api"}
 

@@ -18,7 +18,7 @@ import pytest
 
 from saltext.console import MISTAKE
 from saltext.system.environment import KEEP_MEMORY
-from tests.forking import Forked
+from tests.forked import Forked
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from saltext.data.datamodule import SyntheticDataModule
+from saltext.data.datamodule import SaliencyDataModule, synthetic
 from saltext.system.run_folder import RunFolder
 from tests.command_line import command
 
@@ -19,11 +19,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # The files that take longest, the longest first.
 LONGEST = (
-    "test_notebooks.py", "test_doc_examples.py", "test_experiments.py", "commands/test_run.py", "test_sweep.py",
-    "demo/test_browser.py", "test_kills.py", "test_reference_table.py", "tranblend/test_network.py", "test_config.py",
-    "test_trust.py", "runs/test_jobs.py", "demo/test_page.py", "training/test_adversarial.py", "test_schema.py",
-    "runs/test_reproduce.py", "test_launch.py", "runs/test_composition.py", "benchmarks/test_training.py",
-    "test_tracking.py", "test_every_family.py",
+    "test_doc_examples.py", "commands/test_run.py", "test_sweep.py", "tranblend/test_network.py",
+    "test_reference_table.py", "test_notebooks.py", "test_experiments.py", "training/test_adversarial.py",
+    "demo/test_browser.py", "runs/test_jobs.py", "test_trust.py", "test_launch.py", "benchmarks/test_training.py",
+    "test_kills.py", "test_config.py", "test_schema.py", "test_tracking.py", "test_every_family.py",
+    "demo/test_page.py", "runs/test_reproduce.py", "runs/test_composition.py",
 )  # fmt: skip
 
 
@@ -61,10 +61,10 @@ def sjtu_root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory) -> SyntheticDataModule:
+def data(tmp_path_factory: pytest.TempPathFactory) -> SaliencyDataModule:
     """Twenty generated images, ready to serve."""
     folder = tmp_path_factory.mktemp("synthetic")
-    module = SyntheticDataModule(
+    module = synthetic(
         folder / "data", images=20, image_size=(64, 96), map_size=(16, 24), batch_size=8, cache_dir=folder / "cache"
     )
     module.prepare_data()

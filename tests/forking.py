@@ -14,7 +14,6 @@ import multiprocessing.util
 import os
 import runpy
 import select
-import signal
 import socket
 import subprocess
 import sys
@@ -23,15 +22,16 @@ import threading
 import traceback
 import warnings
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from PIL import Image
 
 from saltext.runs import composition, trust
+from tests.forked import Forked
 
 # What commands import in the course of their work, beside what the modules of the commands do.
 IMPORTED = (
@@ -44,63 +44,6 @@ IMPORTED = (
 )  # fmt: skip
 _RANKS = "torch.distributed.elastic.multiprocessing.subprocess_handler.subprocess_handler"
 _LONGEST = 1 << 20
-
-
-class Forked:
-    """A process that was forked for a command, with what of :class:`subprocess.Popen` is used.
-
-    Args:
-        at: The socket of the process that forks.
-        words: Module and arguments.
-        cwd: Where it runs.
-        environment: All its variables.
-        streams: Descriptors of its standard input, output and error.
-    """
-
-    def __init__(
-        self, at: str, words: Sequence[str], cwd: str, environment: Mapping[str, str], streams: Sequence[int]
-    ) -> None:
-        self.args = list(words)
-        self.stdin: IO[bytes] | None = None
-        self.returncode: int | None = None
-        self._connection = socket.socket(socket.AF_UNIX)
-        self._connection.connect(at)
-        request = {"words": self.args, "cwd": cwd, "environment": dict(environment)}
-        socket.send_fds(self._connection, [b"."], list(streams))
-        self._connection.sendall(json.dumps(request).encode() + b"\n")
-        self._answers = self._connection.makefile()
-        self.pid = int(self._answers.readline())
-
-    def wait(self, timeout: float | None = None) -> int:
-        if self.returncode is None:
-            self._connection.settimeout(timeout)
-            try:
-                self.returncode = int(self._answers.readline())
-            except TimeoutError:
-                self._answers = self._connection.makefile()
-                raise subprocess.TimeoutExpired(self.args, timeout or 0) from None
-            self._connection.close()
-        return self.returncode
-
-    def poll(self) -> int | None:
-        try:
-            return self.wait(0.001)
-        except subprocess.TimeoutExpired:
-            return None
-
-    def send_signal(self, number: int) -> None:
-        os.kill(self.pid, number)
-
-    def terminate(self) -> None:
-        self.send_signal(signal.SIGTERM)
-
-    def __enter__(self) -> "Forked":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.stdin is not None:
-            self.stdin.close()
-        self.wait()
 
 
 class _Popen:
@@ -148,7 +91,6 @@ def _run(words: Sequence[str]) -> int:
 
 
 def _become(request: dict[str, Any], streams: Sequence[int], at: str) -> None:
-    os.setsid()
     os.chdir(request["cwd"])
     for descriptor, stream in enumerate(streams):
         os.dup2(stream, descriptor)
@@ -162,7 +104,9 @@ def _become(request: dict[str, Any], streams: Sequence[int], at: str) -> None:
     weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
     atexit.register(logging.shutdown)
     atexit.register(multiprocessing.util._exit_function)
-    sys.path[:] = [request["cwd"], *(path for path in sys.path if path)]
+    # As in a process that starts from nothing: where it is, what its environment adds, and what was there.
+    added = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    sys.path[:] = dict.fromkeys([request["cwd"], *added, *(path for path in sys.path if path)])
     _fork_what_is_launched(at)
 
 
@@ -191,8 +135,12 @@ def _serve(connection: socket.socket, at: str) -> None:
     """In a process of its own: fork the command, and say how it ended."""
     streams = socket.recv_fds(connection, 1, 3)[1]
     line = connection.makefile().readline(_LONGEST)
+    leads, begins = os.pipe()
     child = os.fork()
     if child == 0:
+        os.setsid()
+        os.close(begins)  # from now on its number is that of its group, too
+        os.close(leads)
         connection.close()
         status = 1
         try:
@@ -202,8 +150,9 @@ def _serve(connection: socket.socket, at: str) -> None:
             traceback.print_exc()
         finally:
             os._exit(status)
-    for stream in streams:
+    for stream in (*streams, begins):
         os.close(stream)
+    os.read(leads, 1)
     connection.sendall(f"{child}\n".encode())
     _, status = os.waitpid(child, 0)
     try:

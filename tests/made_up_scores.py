@@ -22,7 +22,7 @@ def run(
     *,
     name: str = "one",
     label: str = "net",
-    data: str = "saltext.data.SaliencyDataModule",
+    data: str = "saltext.data.datamodule.sjtu_tis",
     choose_on: str = "test",
     stages: Mapping[str, Any] | None = None,
     stage: str = "",

@@ -55,7 +55,7 @@ GROUPS = sorted(
 BROUGHT_BY = {
     **{f"model/{part}": "model=tranblend" for part in ("blend", "bridge", "decoder", "encoder", "freeze")},
     "model/generator": "model=clip_salgan",
-    "model/fusion": "model=clip_salgan",
+    "model/blend/clip_salgan": "model=clip_salgan",
     "model/eyes": "model=grounded_gaze",
     "model/text_encoder/clip_salgan": "model=clip_salgan",
     "training/discriminator": "training=adversarial",
@@ -67,6 +67,7 @@ BROUGHT_BY = {
 }
 FOLDERS = {
     "model/text_encoder/clip_salgan": "model/text_encoder=clip_salgan/",
+    "model/blend/clip_salgan": "model/blend=clip_salgan/",
     "schedule/tranblend": "schedule=tranblend/",
     "schedule/epochs": "schedule/epochs@schedule=",
     "debug": "+debug=",
@@ -137,10 +138,12 @@ def test_the_epochs_of_table_2_are_the_preset_s_and_the_command_line_s(preset: s
 @pytest.mark.parametrize("experiment", ["table2_transalnet", "table2_tranblend", "fixrate_ablation", "mse_overfitting"])
 def test_what_is_compared_with_the_paper_is_scored_as_the_paper_does_unless_asked_otherwise(experiment: str) -> None:
     cfg = composed(f"+experiment={experiment}")
-    assert (cfg.data.split, cfg.data.choose_on, cfg.evaluation.monitor) == ("published", "test", "test/cc")
+    assert cfg.data.split == {"_target_": "saltext.data.splits.PublishedTranBlend"}
+    assert (cfg.data.choose_on, cfg.evaluation.monitor) == ("test", "test/cc")
     assert {*PAPERS["tranblend"].metrics} <= {*cfg.evaluation.validation_metrics}
     honest = composed(f"+experiment={experiment}", "protocol=standard")
-    assert (honest.data.split, honest.data.choose_on) == ("80/20", "val")
+    assert honest.data.split == {"_target_": "saltext.data.splits.EightyTwenty"}
+    assert honest.data.choose_on == "val"
 
 
 @pytest.mark.parametrize("term", ["cc", "nss", "sim", "kl", "mse"])
@@ -158,7 +161,7 @@ def test_a_choice_on_the_command_line_beats_the_preset() -> None:
 def test_the_default_is_grounded_gaze_by_its_recipe() -> None:
     cfg = composed()
     assert cfg == composed("preset=embedded", "model=grounded_gaze")
-    assert cfg.model._target_ == "saltext.models.grounded_gaze.GroundedGaze"
+    assert cfg.model._target_ == "saltext.models.grounded_gaze.network.GroundedGaze"
     assert set(cfg.model.eyes) == {"lite0", "lite2"}
     assert cfg.loss == composed("loss=density").loss != composed("loss=paper").loss
     assert cfg.data.augment == composed("data/augment=flip").data.augment

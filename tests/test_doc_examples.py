@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -18,13 +17,13 @@ from typer.exceptions import TyperException
 from typer.main import get_command
 
 from saltext.commands.app import app
-from saltext.data.sjtu_tis import read_index
+from saltext.data.sources.sjtu_tis import SjtuTis
 from saltext.data.synthetic import generate
 from saltext.errors import ConfigError
 from saltext.metrics import METRICS
 from saltext.results.score_table import read_scores
 from saltext.runs import build
-from saltext.runs.composition import compose_run, config_folder
+from saltext.runs.composition import compose_run
 from saltext.runs.reproduce import targets
 from saltext.system.run_folder import RunFolder
 from tests.command_line import here
@@ -89,8 +88,7 @@ def composes(words: list[str]) -> None:
             for o in given
             if o.is_discrete_sweep() or not o.is_sweep_override()  # a range to search in has no single values
         ]
-        with initialize_config_dir(str(config_folder()), version_base="1.3"):
-            compose("config", [word for word in chosen if word], return_hydra_config=True)
+        compose_run([word for word in chosen if word])
 
 
 def is_read(words: tuple[str, ...]) -> None:
@@ -146,7 +144,7 @@ def workplace(smoke_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) ->
     for name in ("street.jpg", "photo.jpg", "photos/hall.png", "more/deep/down.png"):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(place / name)
-    for pair in read_index(generate(place / "data" / "sjtu-tis", images=6, size_range=(96, 128))):
+    for pair in SjtuTis(generate(place / "data" / "sjtu-tis", images=6, size_range=(96, 128))).read().pairs:
         (place / "MAPS").mkdir(exist_ok=True)
         shutil.copyfile(pair.density, place / "MAPS" / f"{pair.name}.png")
     (place / "texts.csv").write_text("image,text\nstreet.jpg,the white lamps\nphoto.jpg,a dog\n", encoding="utf-8")
@@ -224,7 +222,7 @@ def test_a_run_that_is_shown_runs_at_smoke_size(words: tuple[str, ...], outputs:
         f"{key}={list(o.sweep_string_iterator())[-1]}" if o.is_discrete_sweep() else str(o.input_line)
         for key, o in given.items()
     ]
-    small = [word for word in (*QUICK, "data.images=24") if word.partition("=")[0] not in given]
+    small = [word for word in (*QUICK, "data.images=16") if word.partition("=")[0] not in given]
     folder = ran(RunFolder(outputs / "_".join(["run", *words])), *small, f"output_dir={outputs}", *model, *last)
     assert folder.result.stat().st_size > 0
     scores = read_scores(folder.scores)

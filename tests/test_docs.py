@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saltext.data.described import find_described
-from saltext.data.description import read_description
+from saltext.data.sources.custom import Custom
 from tests.conftest import ROOT
 from tests.marked_tables import filled
 
@@ -45,7 +44,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_the_descriptions_of_the_page_on_own_data_describe_data(shown: Path, name: str) -> None:
-    found = find_described(read_description(shown / name), 10**6)
+    found = Custom(shown / name).read()
     assert {(pair.image_id, pair.task) for pair in found.pairs} == EXPECTED[name]
 
 
@@ -57,7 +56,7 @@ def test_every_description_of_the_page_is_tested() -> None:
 def test_the_points_of_the_example_are_where_it_says(shown: Path) -> None:
     with (shown / "fixations.csv").open() as stream:
         rows = [row for row in csv.DictReader(stream) if (row["image"], row["condition"]) == ("kitchen.jpg", "free")]
-    pair = next(p for p in find_described(read_description(shown / "my_data.yaml"), 10**6).pairs if not p.text)
+    pair = next(p for p in Custom(shown / "my_data.yaml").read().pairs if not p.text)
     assert pair.fixations.places.tolist() == [[int(float(row["y"])), int(float(row["x"]))] for row in rows]
 
 

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 
-from saltext.runs.composition import config_folder
+from saltext.runs.composition import compose_run
 from saltext.system.run_folder import RunFolder
 from tests.data.made_up_layouts import write_salicon
 from tests.small_runs import QUICK, drop_weights, ran
@@ -16,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 def small_data(experiment: str, outputs: Path) -> list[str]:
     if experiment != "pretrain_salicon":
-        return [f"data.root={outputs / 'synthetic'}", "data.images=24"]
+        return [f"data.root={outputs / 'synthetic'}", "data.images=12"]
     write_salicon(outputs / "salicon")
     return [f"data.root={outputs / 'salicon'}"]
 
@@ -24,8 +23,10 @@ def small_data(experiment: str, outputs: Path) -> list[str]:
 def last_job(experiment: str, outputs: Path) -> list[str]:
     """Overrides for the last job of an experiment's sweep, which differs most from the default one."""
     base = [f"+experiment={experiment}", *QUICK, f"output_dir={outputs}", *small_data(experiment, outputs)]
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        params = compose("config", base, return_hydra_config=True).hydra.sweeper.params or {}
+    hydra = compose_run(base).hydra
+    if hydra.runtime.choices.get("model/generator") == "small":
+        base.append("model/generator=tiny")  # the same with an eighth of its widths, which is the smoke preset's
+    params = hydra.sweeper.params or {}
     return [*base, *(f"{key}={str(values).split(',')[-1]}" for key, values in params.items())]
 
 

@@ -1,14 +1,18 @@
 """The notebooks are stored as they were written, without results, and run from top to bottom on generated data."""
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
+from tests.command_line import forking
 from tests.conftest import ROOT
+from tests.forked import Forked, write_programs
 
 FILES = sorted((ROOT / "notebooks").glob("*.ipynb"))
 _CELL_SECONDS = 600  # on a machine that does other things as well; a whole notebook takes a minute of one core
@@ -83,6 +87,17 @@ def environment(tmp_path: Path) -> dict[str, str]:
     }
 
 
+def forked_kernel(programs: Path) -> Callable[..., Forked]:
+    """Starts a kernel that costs no import, and whose commands cost none; takes what Jupyter's own function takes."""
+
+    def start(command: Sequence[str], *, env: dict[str, str], cwd: str, **_: Any) -> Forked:
+        words = ["tests.forked_kernel", str(programs), *command[command.index("ipykernel_launcher") + 1 :]]
+        with Path(os.devnull).open("rb") as nothing:
+            return Forked(forking(), words, cwd, env, (nothing.fileno(), 1, 2))
+
+    return start
+
+
 @pytest.mark.slow
 @each_notebook
 def test_a_notebook_runs_from_top_to_bottom_and_writes_below_outputs_alone(
@@ -90,6 +105,8 @@ def test_a_notebook_runs_from_top_to_bottom_and_writes_below_outputs_alone(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)  # the client writes files of its own
+    programs = write_programs(tmp_path / "bin", forking())
+    monkeypatch.setattr("jupyter_client.provisioning.local_provisioner.launch_kernel", forked_kernel(programs))
     folder = tmp_path / "notebook"
     folder.mkdir()
     notebook = smaller(read(file))

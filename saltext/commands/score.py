@@ -56,8 +56,8 @@ def score(
     hardly_spin()  # before torch loads
     with uncollected():
         from saltext import storage
+        from saltext.baselines import BASELINES
         from saltext.evaluation.score_folder import DEFAULT_METRICS, score_folder
-        from saltext.models.baselines import BASELINES
         from saltext.reporting import run_files, tables
         from saltext.results.score_table import write_scores
 

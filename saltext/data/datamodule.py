@@ -1,35 +1,39 @@
-"""Serves any mixture of the five tasks to Lightning, after checking everything that can be checked before training."""
+"""Serves any mixture of a data set's tasks to Lightning, after checking everything that can be checked beforehand."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import BatchSampler, DataLoader, Sampler
 
-from saltext.data import splits
 from saltext.data.cache import CacheSettings, DecodedCache, open_cache
 from saltext.data.dataset import KEPT_ON_CPU, SJTUTIS, Batch, Sample, collate
-from saltext.data.density import sigma_for
 from saltext.data.geometry import Size
+from saltext.data.index import DatasetIndex, Source
 from saltext.data.loading import PREFETCHED, TIMEOUT, PatientLoader, batch_bytes, workers_that_fit
 from saltext.data.pairs import Pair
 from saltext.data.samplers import EvaluationBatches, TrainingOrder
-from saltext.data.sjtu_tis import image_sets, read_index
-from saltext.data.splits import Part, Split
-from saltext.data.synthetic import generate, generated_sigma
-from saltext.data.tasks import TASK_BY_NAME, chosen
+from saltext.data.sources.custom import Custom
+from saltext.data.sources.salicon import Salicon
+from saltext.data.sources.sjtu_tis import SjtuTis
+from saltext.data.sources.synthetic import Synthetic
+from saltext.data.splits import PARTS, GivenOrEightyTwenty, Part, Split, SplitMethod, SplitSettings
+from saltext.data.tasks import chosen
 from saltext.data.transforms import Augment, single_threaded_worker
-from saltext.errors import ConfigError, near
+from saltext.data.truth import fitted_blur
+from saltext.errors import ConfigError
+from saltext.images import MAX_PIXELS
 
 _HELD = ("val", "test")  # parts that are kept out of training
 
 
 class SaliencyDataModule(LightningDataModule):
-    """SJTU-TIS in the published layout.
+    """A data set of images, texts, density maps and fixations.
 
     The whole data set is read, validated and decoded once, and divided over all images, whatever the tasks: the same
     ``split`` and ``split_seed`` give the same test images to every mixture of tasks.
@@ -39,13 +43,14 @@ class SaliencyDataModule(LightningDataModule):
     is as large as what is left, except that a single left-over sample is dropped, since BatchNorm cannot train on it.
 
     Args:
-        root: Folder of the data set.
-        tasks: Task names, see :data:`saltext.data.tasks.TASKS`; all by default.
-        split: ``"80/20"``, ``"70/15/15"``, ``"kfold"``, ``"published"`` (see
-            :func:`saltext.data.splits.published_tranblend`), or the path of a split file.
-        folds: Number of folds of ``"kfold"``.
+        source: The data set's reader, such as ``SjtuTis("data/sjtu-tis")`` (:mod:`saltext.data.sources`).
+        tasks: Names of the data set's tasks; all by default. Where only a look at the data tells which there are,
+            unknown ones are refused at set-up.
+        split: How to divide the images (:mod:`saltext.data.splits`); by default the data set's own division, or 80/20
+            where it has none.
+        folds: Number of folds of a :class:`saltext.data.splits.KFold`.
         fold: The fold that tests, from 0.
-        val_fraction: Fraction of the images outside the test part that chooses the epoch (``"80/20"``, ``"kfold"``).
+        val_fraction: Fraction of the training images kept to choose the epoch, where the split does not say it.
         split_seed: Seed of the split, apart from ``seed`` so that runs with several seeds have the same test images.
         image_size: Height and width of the network's input.
         map_size: Height and width of the maps to train on; those of the input by default.
@@ -67,19 +72,21 @@ class SaliencyDataModule(LightningDataModule):
             the epoch then. For choosing between models.
 
     Raises:
-        ConfigError: At construction: unknown tasks, or numbers outside their range. At set-up: an unknown split, a
-            batch larger than the training part, a part without samples.
+        ConfigError: At construction: unknown tasks, or numbers outside their range. At set-up: a split that the data
+            set cannot have, a batch larger than the training part, a part without samples.
         DataError: At set-up: the data set or split file is not as expected.
-    """
 
-    published: ClassVar[str | None] = "sjtu_tis"
-    """The data set's name among the published values; None where nothing was published."""
+    Example:
+        >>> data = SaliencyDataModule(Synthetic("outputs/synthetic"), tasks=["salient"], batch_size=8)
+        >>> data.tasks
+        ('salient',)
+    """
 
     def __init__(
         self,
-        root: str | Path,
+        source: Source,
         tasks: str | Sequence[str] | None = None,
-        split: str = "80/20",
+        split: SplitMethod | None = None,
         folds: int = 5,
         fold: int = 0,
         val_fraction: float = 0.1,
@@ -94,23 +101,20 @@ class SaliencyDataModule(LightningDataModule):
         cache_dir: str | Path = "data/cache",
         choose_on: Part = "val",
         seed: int = 0,
-        max_pixels: int = 50_000_000,
+        max_pixels: int = MAX_PIXELS,
         pair_pure: bool = False,
         test_tasks: str | Sequence[str] | None = None,
         test_on: Part = "test",
         images_together: bool = False,
     ) -> None:
         super().__init__()
-        self.root = Path(root)
+        self.source = source
         self._tasks = tasks
         self._test_tasks = tasks if test_tasks is None else test_tasks
         self.pair_pure = pair_pure
         self.images_together = images_together
-        self.split_name = split
-        self.folds = folds
-        self.fold = fold
-        self.val_fraction = val_fraction
-        self.split_seed = split_seed
+        self.split_method = GivenOrEightyTwenty() if split is None else split
+        self.split_settings = SplitSettings(split_seed, val_fraction, folds, fold)
         self.batch_size = batch_size
         self.eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
         self.num_workers = num_workers
@@ -119,24 +123,23 @@ class SaliencyDataModule(LightningDataModule):
         self.choose_on = choose_on
         self.test_on = test_on
         self.seed = seed
-        self._check_tasks()
-        self._check_numbers()
+        if source.conditions is not None:
+            _ = self.tasks, self.test_tasks
+        self._check_numbers(split_seed)
         self.settings = CacheSettings.checked(image_size, map_size, resize, max_pixels)
-        self._pairs: list[Pair] | None = None
         self._cache: DecodedCache | None = None
         self._split: Split | None = None
         self._workers: int | None = None
 
-    def _check_tasks(self) -> None:
-        _ = self.tasks, self.test_tasks
-
-    def _check_numbers(self) -> None:
-        least = {"batch_size": 1, "eval_batch_size": 1, "num_workers": 0, "seed": 0, "split_seed": 0}
-        wrong = [
-            f"data.{name}={getattr(self, name)} (at least {bound})"
-            for name, bound in least.items()
-            if getattr(self, name) < bound
-        ]
+    def _check_numbers(self, split_seed: int) -> None:
+        numbers = {
+            "batch_size": (self.batch_size, 1),
+            "eval_batch_size": (self.eval_batch_size, 1),
+            "num_workers": (self.num_workers, 0),
+            "seed": (self.seed, 0),
+            "split_seed": (split_seed, 0),
+        }
+        wrong = [f"data.{name}={value} (at least {least})" for name, (value, least) in numbers.items() if value < least]
         if wrong:
             raise ConfigError(f"values that are too small: {', '.join(wrong)}")
         parts = {"choose_on": self.choose_on, "test_on": self.test_on}
@@ -147,9 +150,25 @@ class SaliencyDataModule(LightningDataModule):
             raise ConfigError("; ".join(strange))
 
     @property
+    def root(self) -> Path:
+        """Folder of the data set."""
+        return Path(self.source.root)
+
+    @property
+    def published(self) -> str | None:
+        """The data set's name among the published values; None where nothing was published."""
+        return self.source.published
+
+    @cached_property
+    def index(self) -> DatasetIndex:
+        """What the data set holds, as its reader finds it."""
+        return self.source.read()
+
+    @property
     def conditions(self) -> Sequence[str]:
         """Names of all tasks of the data set, in the order of tables."""
-        return tuple(TASK_BY_NAME)
+        known = self.source.conditions
+        return tuple(self.index.conditions if known is None else known)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -164,12 +183,10 @@ class SaliencyDataModule(LightningDataModule):
     def _chosen(self, tasks: str | Sequence[str] | None) -> tuple[str, ...]:
         return tuple(self.conditions) if tasks is None else chosen(tasks, self.conditions)
 
-    @property
+    @cached_property
     def pairs(self) -> list[Pair]:
         """The whole data set; a batch's ``index`` is a place in this list."""
-        if self._pairs is None:
-            self._pairs = self._read_pairs()
-        return self._pairs
+        return self.index.pairs_with_images()
 
     @property
     def cache(self) -> DecodedCache:
@@ -178,15 +195,22 @@ class SaliencyDataModule(LightningDataModule):
             self._cache = open_cache(self.pairs, self.settings, self.cache_dir)
         return self._cache
 
+    @cached_property
+    def _blur(self) -> Callable[[Size], float]:
+        return fitted_blur(self.cache) if self.index.blur is None else self.index.blur.sigma
+
     def sigma(self, size: Size) -> float:
-        """Deviation, in pixels of an image of this size, of the Gaussian that made the data set's maps."""
-        return sigma_for(size)
+        """Deviation, in pixels of an image of this size, of the Gaussian that made the data set's maps.
+
+        Where the data set does not say it, the blur whose maps are most like its maps.
+        """
+        return self._blur(size)
 
     @property
     def split(self) -> Split:
         """The division in use; ``split.save(path)`` writes it down."""
         if self._split is None:
-            split = self._make_split()
+            split = self.split_method(self.index, self.split_settings)
             split.check_against(self.pairs)
             self._split = split if self.test_on == "test" else split.validation_tested()
         return self._split
@@ -242,44 +266,14 @@ class SaliencyDataModule(LightningDataModule):
         """Samples to score, with native truth."""
         return self._evaluation_loader("test")
 
-    def _read_pairs(self) -> list[Pair]:
-        return list(read_index(self.root))
-
-    def _image_sets(self) -> Mapping[str, str]:
-        """Image ID -> the set of images it belongs to; a split takes the same fraction of each."""
-        return image_sets(self.pairs)
-
-    def _splits(self) -> dict[str, Callable[[], Split]]:
-        """Name -> how to make that split."""
-        return {
-            "80/20": lambda: splits.eighty_twenty(self._image_sets(), self.val_fraction, self.split_seed),
-            "70/15/15": lambda: splits.seventy_fifteen_fifteen(self._image_sets(), self.split_seed),
-            "kfold": lambda: splits.kfold(
-                self._image_sets(), self.folds, self.fold, self.val_fraction, self.split_seed
-            ),
-            "published": lambda: splits.published_tranblend(self.pairs),
-        }
-
-    def _make_split(self) -> Split:
-        makers = self._splits()
-        if self.split_name in makers:
-            return makers[self.split_name]()
-        path = Path(self.split_name)
-        if path.is_file():
-            return Split.load(path)
-        raise ConfigError(
-            f"data.split={self.split_name!r} is neither one of {', '.join(makers)} nor an existing split file"
-            f"{near(self.split_name, makers)}."
-        )
-
     def _check_parts(self, stage: str | None) -> None:
-        counts = {part: len(self.indices(part)) for part in splits.PARTS}
+        counts = {part: len(self.indices(part)) for part in PARTS}
         tasks = ", ".join(dict.fromkeys((*self.tasks, *self.test_tasks)))
-        empty = [part for part in splits.PARTS if not counts[part] and (part != "val" or self.split.parts["val"])]
+        empty = [part for part in PARTS if not counts[part] and (part != "val" or self.split.parts["val"])]
         if empty:
             raise ConfigError(
                 f"no samples of the tasks {tasks} in the {' and '.join(empty)} part of the split {self.split.method!r}."
-                " Choose more tasks, another data.split, or another data.val_fraction."
+                " Choose more tasks, another data/split, or another data.val_fraction."
             )
         world_size = self._process()[1]
         training = counts["train"] // world_size
@@ -289,7 +283,7 @@ class SaliencyDataModule(LightningDataModule):
                 f"data.batch_size={self.batch_size} is larger than the training set of {training} pairs{each} "
                 f"(tasks {tasks}, split {self.split.method!r}). Set data.batch_size to at most {training}."
             )
-        idle = [part for part in splits.PARTS[1:] if 0 < counts[part] < world_size]
+        idle = [part for part in PARTS[1:] if 0 < counts[part] < world_size]
         if idle:
             raise ConfigError(
                 f"{world_size} processes share {', '.join(f'{counts[part]} {part} samples' for part in idle)}, so some "
@@ -341,27 +335,35 @@ class SaliencyDataModule(LightningDataModule):
         )
 
 
-class SyntheticDataModule(SaliencyDataModule):
-    """A small generated data set in the published layout, where the text decides the map.
+# What conf/data names: each data set by the keys of its reader, beside those of the module.
 
-    Args:
-        root: Folder to generate into; must be new, empty, or generated before.
-        images: Number of images.
-        data_seed: Another seed gives other images and texts.
-        **settings: As for :class:`SaliencyDataModule`.
+
+def sjtu_tis(root: str | Path, **settings: Any) -> SaliencyDataModule:
+    """SJTU-TIS, see :class:`saltext.data.sources.sjtu_tis.SjtuTis` and :class:`SaliencyDataModule`."""
+    return SaliencyDataModule(SjtuTis(root), **settings)
+
+
+def synthetic(root: str | Path, images: int = 240, data_seed: int = 0, **settings: Any) -> SaliencyDataModule:
+    """Generated data, see :class:`saltext.data.sources.synthetic.Synthetic` and :class:`SaliencyDataModule`."""
+    return SaliencyDataModule(Synthetic(root, images, data_seed), **settings)
+
+
+def salicon(root: str | Path, **settings: Any) -> SaliencyDataModule:
+    """SALICON, see :class:`saltext.data.sources.salicon.Salicon` and :class:`SaliencyDataModule`."""
+    return SaliencyDataModule(Salicon(root), **settings)
+
+
+def custom(
+    description: str | Path | None = None,
+    root: str | Path | None = None,
+    max_pixels: int = MAX_PIXELS,
+    **settings: Any,
+) -> SaliencyDataModule:
+    """Data of one's own, see :class:`saltext.data.sources.custom.Custom` and :class:`SaliencyDataModule`.
+
+    Raises:
+        ConfigError: No description is named.
     """
-
-    published = None
-
-    def __init__(self, root: str | Path, images: int = 240, data_seed: int = 0, **settings: Any) -> None:
-        super().__init__(root, **settings)
-        self.images = images
-        self.data_seed = data_seed
-
-    def sigma(self, size: Size) -> float:
-        """The generator's own."""
-        return generated_sigma(size)
-
-    def _read_pairs(self) -> list[Pair]:
-        generate(self.root, images=self.images, seed=self.data_seed)
-        return super()._read_pairs()
+    if description is None:
+        raise ConfigError("data=own needs the file that describes your data: data.description=FILE (docs/own-data.md)")
+    return SaliencyDataModule(Custom(description, root, max_pixels), max_pixels=max_pixels, **settings)

@@ -77,7 +77,7 @@ class SJTUTIS(Dataset[Sample]):
     """Some of the data set's image-text pairs.
 
     Args:
-        pairs: The whole data set, for example as :func:`saltext.data.sjtu_tis.read_index` gives it.
+        pairs: The whole data set, as its reader (:mod:`saltext.data.sources`) gives it.
         cache: Its decoded arrays.
         indices: The pairs to serve, as places in ``pairs``; all by default.
         augment: Changes each sample anew in each epoch; None serves them as they are.

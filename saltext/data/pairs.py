@@ -1,7 +1,6 @@
-"""One image-text pair, whatever the data set, and what a reader of a data set finds."""
+"""One image-text pair, whatever the data set."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,18 +72,3 @@ class Recording:
     fixations: Path
     name: str
     drop_outside: bool = False
-
-
-@dataclass(frozen=True)
-class Found:
-    """A data set as it lies on a disk; no picture of it is decoded yet.
-
-    Attributes:
-        pairs: All of it, sorted by image.
-        parts: The data set's own division: image IDs of ``train``, ``test`` and perhaps ``val``; None if it has none.
-        sigma: Deviation in pixels of the Gaussian that makes its maps; None where it is not known.
-    """
-
-    pairs: list[Pair]
-    parts: Mapping[str, Sequence[str]] | None = None
-    sigma: float | None = None

@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from saltext import storage
-from saltext.data.pairs import Pair
+from saltext.data.index import DatasetIndex
+from saltext.data.pairs import Pair, Recording
 from saltext.data.tasks import TASKS
 from saltext.errors import ConfigError, DataError
 
@@ -71,7 +72,7 @@ class Split:
         text = json.dumps({"unit": self.unit, **{part: self.parts[part] for part in PARTS}}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def select(self, pairs: Sequence[Pair], part: Part) -> list[int]:
+    def select(self, pairs: Sequence[Pair | Recording], part: Part) -> list[int]:
         """Places in ``pairs`` of those that belong to ``part``, ascending."""
         names = set(self.parts[part])
         return [place for place, pair in enumerate(pairs) if self._name(pair) in names]
@@ -91,17 +92,17 @@ class Split:
         parts: Mapping[Part, tuple[str, ...]] = {"train": self.parts["train"], "val": (), "test": self.parts["val"]}
         return Split(f"{self.method}, its validation part tested", self.seed, self.unit, parts)
 
-    def check_against(self, pairs: Iterable[Pair]) -> None:
+    def check_against(self, pairs: Iterable[Pair | Recording]) -> None:
         """Raise a DataError if the split names images or pairs the data set does not have."""
         known = {self._name(pair) for pair in pairs}
         strangers = sorted({name for part in PARTS for name in self.parts[part]} - known)
         if strangers:
             raise DataError(
                 f"the split {self.method!r} names {len(strangers)} {self.unit}s that are not in the data set: "
-                f"{', '.join(strangers[:5])}. It was made for other data: choose another data.split or data.root."
+                f"{', '.join(strangers[:5])}. It was made for other data: choose another data/split or data.root."
             )
 
-    def _name(self, pair: Pair) -> str:
+    def _name(self, pair: Pair | Recording) -> str:
         return pair.image_id if self.unit == "image" else pair.name
 
     def save(self, path: Path | str) -> None:
@@ -266,7 +267,7 @@ def given(parts: Mapping[str, Sequence[str]], val_fraction: float, seed: int) ->
 
 
 def published_tranblend(
-    pairs: Iterable[Pair], seed: int = 42, rows: Mapping[str, Sequence[str]] | None = None
+    pairs: Iterable[Pair | Recording], seed: int = 42, rows: Mapping[str, Sequence[str]] | None = None
 ) -> Split:
     """The TranBlend authors' split: 80/20 over the rows of each task by itself, no validation part.
 
@@ -296,6 +297,117 @@ def published_tranblend(
         parts["train"] += permuted[:cut]
         parts["test"] += permuted[cut:]
     return _split("TranBlend rows 80/20 per task (images leak between tasks)", seed, "pair", parts)
+
+
+# Ways to divide a data set, of which conf/data/split names one
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """Numbers that ways to divide a data set read, as far as they need them.
+
+    Attributes:
+        seed: Another one gives another division.
+        val_fraction: Fraction of the training images kept to choose the epoch.
+        folds: Number of folds of a cross-validation.
+        fold: The one that tests, from 0.
+    """
+
+    seed: int = 0
+    val_fraction: float = 0.1
+    folds: int = 5
+    fold: int = 0
+
+
+class SplitMethod(Protocol):
+    """A way to divide a data set."""
+
+    def __call__(self, index: DatasetIndex, settings: SplitSettings) -> Split:
+        """Divide it.
+
+        Raises:
+            ConfigError: It cannot be divided this way.
+        """
+
+
+@dataclass(frozen=True)
+class EightyTwenty:
+    """See :func:`eighty_twenty`."""
+
+    def __call__(self, index: DatasetIndex, settings: SplitSettings) -> Split:
+        """Test a fifth of the images."""
+        return eighty_twenty(index.image_sets, settings.val_fraction, settings.seed)
+
+
+@dataclass(frozen=True)
+class SeventyFifteenFifteen:
+    """See :func:`seventy_fifteen_fifteen`."""
+
+    def __call__(self, index: DatasetIndex, settings: SplitSettings) -> Split:
+        """Test 15 % of the images."""
+        return seventy_fifteen_fifteen(index.image_sets, settings.seed)
+
+
+@dataclass(frozen=True)
+class KFold:
+    """See :func:`kfold`."""
+
+    def __call__(self, index: DatasetIndex, settings: SplitSettings) -> Split:
+        """Test one fold."""
+        return kfold(index.image_sets, settings.folds, settings.fold, settings.val_fraction, settings.seed)
+
+
+@dataclass(frozen=True)
+class PublishedTranBlend:
+    """See :func:`published_tranblend`; of SJTU-TIS alone."""
+
+    def __call__(self, index: DatasetIndex, settings: SplitSettings) -> Split:
+        """Draw rows of each task."""
+        if index.layout != "sjtu-tis":
+            raise ConfigError(
+                f"data/split=published is the papers' split of SJTU-TIS, got {index.root}. Choose 80-20, 70-15-15, "
+                "kfold or given, or the split file of another run (data/split=file)."
+            )
+        return published_tranblend(index.pairs)
+
+
+@dataclass(frozen=True)
+class Given:
+    """The data set's own division, see :func:`given`."""
+
+    def __call__(self, index: DatasetIndex, settings: SplitSettings) -> Split:
+        """Take the data set's own parts."""
+        if index.parts is None:
+            raise ConfigError(
+                f"data/split=given needs a data set with a division of its own, and {index.root} has none. Choose "
+                "80-20, 70-15-15 or kfold, or the split file of another run (data/split=file)."
+            )
+        return given(index.parts, settings.val_fraction, settings.seed)
+
+
+@dataclass(frozen=True)
+class GivenOrEightyTwenty:
+    """The data set's own division; 80/20 where it has none."""
+
+    def __call__(self, index: DatasetIndex, settings: SplitSettings) -> Split:
+        """Take the data set's own parts, or test a fifth of the images."""
+        way: SplitMethod = EightyTwenty() if index.parts is None else Given()
+        return way(index, settings)
+
+
+@dataclass(frozen=True)
+class FromFile:
+    """A split that was written down: ``split.json`` of another run.
+
+    Attributes:
+        path: The file.
+    """
+
+    path: Path | str
+
+    def __call__(self, index: DatasetIndex, settings: SplitSettings) -> Split:
+        """Read the file; ``check_against`` tells whether it is of this data set."""
+        return Split.load(self.path)
 
 
 def _split(method: str, seed: int, unit: Unit, parts: Mapping[Part, Iterable[str]]) -> Split:

@@ -22,8 +22,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from saltext.data.geometry import Size
-from saltext.data.sjtu_tis import FOLDERS
-from saltext.data.tasks import PART_SHEET, TASK_BY_NAME, TASKS, WHOLE_SHEET
+from saltext.data.tasks import FOLDERS, PART_SHEET, TASK_BY_NAME, TASKS, WHOLE_SHEET
 from saltext.errors import ConfigError, DataError
 
 _log = logging.getLogger(__name__)

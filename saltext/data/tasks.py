@@ -44,6 +44,13 @@ TASKS: tuple[Task, ...] = (
 )
 """The tasks of SJTU-TIS, in the order of tables."""
 
+FOLDERS: Mapping[str, tuple[str, str]] = {
+    "image": ("image_1800", "image"),
+    "map": ("map_1800", "map"),
+    "fixation": ("fixation_1800", "fixation"),
+}
+"""The three kinds of file of SJTU-TIS and the folder names under which they were published."""
+
 TASK_BY_NAME: Mapping[str, Task] = {task.name: task for task in TASKS}
 TASK_BY_SUFFIX: Mapping[str, Task] = {task.suffix: task for task in TASKS}
 TASK_ORDER: Mapping[str, int] = {task.name: place for place, task in enumerate(TASKS)}

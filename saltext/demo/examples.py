@@ -10,7 +10,7 @@ from pathlib import Path
 from saltext.console import progress
 from saltext.data.faults import Faults
 from saltext.data.pairs import Pair
-from saltext.data.sjtu_tis import read_index
+from saltext.data.sources.sjtu_tis import SjtuTis
 from saltext.data.splits import Split
 from saltext.data.synthetic import generate
 from saltext.errors import DataError
@@ -60,7 +60,7 @@ def generated(folder: Path) -> list[Example]:
     Args:
         folder: Where to write them; a new one.
     """
-    return _with_two_texts(read_index(generate(folder, images=_IMAGES, size_range=_SIDES)))
+    return _with_two_texts(SjtuTis(generate(folder, images=_IMAGES, size_range=_SIDES)).read().pairs_with_images())
 
 
 def of_data_set(root: Path, split: Split | None) -> list[Example]:
@@ -76,7 +76,7 @@ def of_data_set(root: Path, split: Split | None) -> list[Example]:
     Raises:
         DataError: The data set is not complete.
     """
-    pairs = read_index(root)
+    pairs = SjtuTis(root).read().pairs_with_images()
     if split is not None:
         seen = {*split.parts["train"], *split.parts["val"]}
         pairs = [pair for pair in pairs if not {pair.image_id, pair.name} & seen]

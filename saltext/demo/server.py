@@ -12,7 +12,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from saltext.data.sjtu_tis import is_published_layout
+from saltext.data.sources.sjtu_tis import is_published_layout
 from saltext.data.splits import Split
 from saltext.demo import examples
 from saltext.demo.answer import load_model

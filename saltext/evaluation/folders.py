@@ -1,6 +1,6 @@
 """Data sets in folders, all of whose files that are needed are checked before anything is scored."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,26 +11,21 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from saltext.baselines.centre_prior import GRID, prior_of_others, share_of
 from saltext.data.cache import digest_files
-from saltext.data.density import grey_map, sigma_for
-from saltext.data.described import find_described
-from saltext.data.description import read_description
+from saltext.data.density import grey_map
 from saltext.data.faults import Fault, Faults, Track, in_threads
 from saltext.data.files import read_fixations, read_map
 from saltext.data.geometry import Size
+from saltext.data.index import DatasetIndex, Layout
 from saltext.data.pairs import Pair, Points, Recording
 from saltext.data.recorded import density_map, image_size
-from saltext.data.salicon import LEVELS, find_recordings, levels_of
-from saltext.data.sjtu_tis import is_published_layout, read_index
-from saltext.data.synthetic import generated_sigma, is_generated
+from saltext.data.sources.detect import source_of
 from saltext.data.truth import Truth, fitted_blur, fitted_places, in_unit_range
-from saltext.errors import DataError, UnusableError
+from saltext.errors import UnusableError
 from saltext.evaluation.score_cache import ScoreCache
-from saltext.images import MAX_PIXELS, check_file
+from saltext.images import MAX_PIXELS, check_file, read_photo
 from saltext.metrics.scores import one_thread_each
-from saltext.models.baselines.centre_prior import GRID, prior_of_others, share_of
-
-Layout = Literal["auto", "sjtu-tis", "salicon", "own"]
 
 _KEPT_PIXELS = 2**25  # of decoded maps; several baselines ask for the same ones in turn
 _KEPT = ("sizes", "points", "point_starts", "totals")
@@ -78,34 +73,6 @@ class FileRecords:
 
 
 @dataclass(frozen=True)
-class Listing:
-    """A data set as it lies in a folder; no map and no fixation file is opened yet.
-
-    Attributes:
-        root: The folder, or the file that describes it.
-        pairs: All of it.
-        parts: Level of each pair, empty where the data set has none.
-        blur: Name of the rule by which its maps were made of fixations, and the rule: size of an image -> deviation in
-            pixels; None where it has to be found by a look at the maps.
-    """
-
-    root: Path
-    pairs: Sequence[Pair | Recording]
-    parts: Sequence[str]
-    blur: tuple[str, Callable[[Size], float]] | None
-
-    def needed(self, places: Sequence[int]) -> list[int]:
-        """Which pairs the scores of some depend on: those of their conditions and those of their images.
-
-        And those that decide the blur, where that has to be found.
-        """
-        tasks = {self.pairs[place].task for place in places}
-        images = {self.pairs[place].image_id for place in places}
-        wanted = {place for place, pair in enumerate(self.pairs) if pair.task in tasks or pair.image_id in images}
-        return sorted(wanted.union(fitted_places(len(self.pairs)) if self.blur is None and places else ()))
-
-
-@dataclass(frozen=True)
 class DataSet:
     """Ground truth in a folder.
 
@@ -120,76 +87,59 @@ class DataSet:
     depends_on: Sequence[Any] = ()
 
 
-def open_data(root: Path, layout: Layout, track: Track) -> DataSet:
-    """The ground truth under ``root``, all of whose files are read once.
+def open_data(root: Path, layout: Layout | Literal["auto"], track: Track) -> DataSet:
+    """The ground truth under ``root``, all of whose files are read once, images as well.
 
     Args:
-        root: See :func:`list_data`.
-        layout: As there.
+        root: Folder of the data set, or the YAML file that describes it.
+        layout: See :func:`saltext.data.sources.detect.source_of`.
         track: Shows how far the check of all files is.
 
     Raises:
         DataError: Not there, empty, or files that cannot be used, all in one error.
     """
-    listing = list_data(root, layout)
-    return read_data(listing, range(len(listing.pairs)), (), ScoreCache(None), track)
+    index = source_of(root, layout).read()
+    found = read_data(index, range(len(index.pairs)), (), ScoreCache(None), track)
+    _check_images(index, track)
+    return found
 
 
-def list_data(root: Path, layout: Layout) -> Listing:
-    """What lies under ``root``.
+def _check_images(index: DatasetIndex, track: Track) -> None:
+    """Decode every image, which scoring does without and training cannot."""
 
-    Args:
-        root: Folder of the data set, or the file that describes it.
-        layout: ``sjtu-tis``: as published. ``salicon``: ``maps/`` and ``fixations/`` with files of equal stems
-            (:mod:`saltext.data.files` says which), or these below or above a level ``train``, ``val``, ``test``.
-            ``own``: as a YAML file describes it (docs/own-data.md). ``auto`` looks.
+    def fault_of(path: Path) -> Fault | None:
+        try:
+            read_photo(path, MAX_PIXELS)
+        except UnusableError as error:
+            return Fault.of(path, error)
+        return None
 
-    Raises:
-        DataError: Not there, empty, or files that do not belong together, all in one error.
+    faults = Faults()
+    paths = list(dict.fromkeys(pair.image for pair in index.pairs if isinstance(pair, Pair)))
+    for found in in_threads(fault_of, paths, "checking images", track):
+        if found is not None:
+            faults.add(*found)
+    faults.refuse(f"The data set under {index.root}", "Replace these files.")
+
+
+def needed(index: DatasetIndex, places: Sequence[int]) -> list[int]:
+    """Which pairs the scores of some depend on: those of their conditions and those of their images.
+
+    And those that decide the blur, where that has to be found.
     """
-    if not root.exists():
-        raise DataError(
-            f"Expected a data set under {root}, but there is no such folder. Give the folder it lies in, or the YAML "
-            "file that describes it (docs/own-data.md)."
-        )
-    if layout == "auto":
-        layout = _detected(root)
-    if layout == "own":
-        found = find_described(read_description(root), MAX_PIXELS)
-        levels = {image_id: part for part, ids in (found.parts or {}).items() for image_id in ids}
-        sigma = found.sigma
-        blur = None if sigma is None else (f"{sigma}", lambda _: sigma)
-        return Listing(root, found.pairs, [levels.get(pair.image_id, "") for pair in found.pairs], blur)
-    if layout == "sjtu-tis":
-        pairs = read_index(root)
-        rule = generated_sigma if is_generated(root) else sigma_for
-        return Listing(root, pairs, [""] * len(pairs), (rule.__name__, rule))
-    of_names = {one.name: (level, one) for level, recordings in find_recordings(root).items() for one in recordings}
-    parts, recordings = zip(*(of_names[name] for name in sorted(of_names)), strict=True)
-    return Listing(root, recordings, parts, None)
-
-
-def _detected(root: Path) -> Layout:
-    if root.is_file():
-        return "own"
-    if is_published_layout(root):
-        return "sjtu-tis"
-    if levels_of(root) != [""] or (root / "maps").is_dir():
-        return "salicon"
-    raise DataError(
-        f"Expected a data set under {root}: image_1800/ map_1800/ fixation_1800/ and the workbook (SJTU-TIS), or "
-        f"maps/ and fixations/ (SALICON-style; a level {', '.join(LEVELS)} may be below or above), but none of these "
-        "folders is there. Give the folder that holds them."
-    )
+    tasks = {index.pairs[place].task for place in places}
+    images = {index.pairs[place].image_id for place in places}
+    wanted = {place for place, pair in enumerate(index.pairs) if pair.task in tasks or pair.image_id in images}
+    return sorted(wanted.union(fitted_places(len(index.pairs)) if index.blur is None and places else ()))
 
 
 def read_data(
-    listing: Listing, places: Sequence[int], prior_of: Sequence[str], cache: ScoreCache, track: Track
+    index: DatasetIndex, places: Sequence[int], prior_of: Sequence[str], cache: ScoreCache, track: Track
 ) -> DataSet:
     """Sizes and fixations of some pairs, after every file of theirs was read once, now or when they were kept.
 
     Args:
-        listing: The data set.
+        index: The data set.
         places: Of the pairs, ascending; of others nothing can be asked.
         prior_of: Conditions of which the centre prior of other images is needed; all their pairs are among ``places``.
         cache: Where what was found is kept.
@@ -198,50 +148,50 @@ def read_data(
     Raises:
         DataError: Files that cannot be used, all in one error.
     """
-    depends_on = _contents(listing, places, prior_of, cache)
+    depends_on = _contents(index, places, prior_of, cache)
     kept = cache.get(depends_on, _KEPT) if depends_on else None
     if kept is None:
-        kept = _read(listing, places, prior_of, track)
+        kept = _read(index, places, prior_of, track)
         if depends_on:
             cache.put(depends_on, kept)
     starts = kept["point_starts"].tolist()
     sizes = {place: (height, width) for place, (height, width) in zip(places, kept["sizes"].tolist(), strict=True)}
     points = {place: kept["points"][starts[row] : starts[row + 1]] for row, place in enumerate(places)}
-    records = FileRecords([pair.density for pair in listing.pairs], sizes, points)
-    truth = Truth(listing.pairs, records, fitted_blur(records) if listing.blur is None else listing.blur[1])
+    records = FileRecords([pair.density for pair in index.pairs], sizes, points)
+    truth = Truth(index.pairs, records, fitted_blur(records) if index.blur is None else index.blur.sigma)
     prior_of_others(truth).totals.update(zip(prior_of, torch.from_numpy(kept["totals"]), strict=True))
-    return DataSet(truth, listing.parts, depends_on)
+    return DataSet(truth, index.levels, depends_on)
 
 
-def _contents(listing: Listing, places: Sequence[int], prior_of: Sequence[str], cache: ScoreCache) -> list[Any]:
+def _contents(index: DatasetIndex, places: Sequence[int], prior_of: Sequence[str], cache: ScoreCache) -> list[Any]:
     """What all that can be asked of a data set depends on; empty where nothing is kept, or a file is not there."""
     if cache.folder is None or not places:
         return []
     files = [
         (kind, source)
         for place in places
-        for kind, source in (("density", listing.pairs[place].density), ("fixations", listing.pairs[place].fixations))
+        for kind, source in (("density", index.pairs[place].density), ("fixations", index.pairs[place].fixations))
         if isinstance(source, Path)
     ]
     try:
         for _, path in files:
             check_file(path)
-        sizes = [image_size(pair, MAX_PIXELS) for place in places if isinstance(pair := listing.pairs[place], Pair)]
-        digests = digest_files(files, listing.root, cache.folder)
+        sizes = [image_size(pair, MAX_PIXELS) for place in places if isinstance(pair := index.pairs[place], Pair)]
+        digests = digest_files(files, index.root, cache.folder)
     except (UnusableError, OSError):
         return []  # it is refused when it is read
     rows = []
     for place in places:
-        pair = listing.pairs[place]
+        pair = index.pairs[place]
         density = digests[pair.density] if isinstance(pair.density, Path) else pair.density
         fixations = pair.fixations.digest if isinstance(pair.fixations, Points) else digests[pair.fixations]
         rows.append([place, pair.image_id, pair.task, bool(pair.text), density, fixations, pair.drop_outside])
-    blur = "fitted" if listing.blur is None else listing.blur[0]
+    blur = "fitted" if index.blur is None else index.blur.name
     return [rows, sizes, list(prior_of), blur]
 
 
 def _read(
-    listing: Listing, places: Sequence[int], prior_of: Sequence[str], track: Track
+    index: DatasetIndex, places: Sequence[int], prior_of: Sequence[str], track: Track
 ) -> dict[str, npt.NDArray[Any]]:
     """The arrays named in ``_KEPT``."""
     faults = Faults()
@@ -250,7 +200,7 @@ def _read(
     totals = {task: torch.zeros(1, *GRID, dtype=torch.float64) for task in prior_of}
 
     def recorded(place: int) -> tuple[Size, npt.NDArray[np.int32], Tensor | None] | Fault:
-        return _recorded(listing.pairs[place], listing.pairs[place].task in totals)
+        return _recorded(index.pairs[place], index.pairs[place].task in totals)
 
     with one_thread_each(torch.device("cpu")):
         for place, found in zip(places, in_threads(recorded, places, "checking ground truth", track), strict=True):
@@ -261,8 +211,8 @@ def _read(
             sizes.append(size)
             points.append(of_pair)
             if share is not None:
-                totals[listing.pairs[place].task] += share
-    faults.refuse(f"The data set under {listing.root}", "Replace these files.")
+                totals[index.pairs[place].task] += share
+    faults.refuse(f"The data set under {index.root}", "Replace these files.")
     return {
         "sizes": np.array(sizes, np.int64).reshape(-1, 2),
         "points": np.concatenate(points),

@@ -1,4 +1,4 @@
-"""Samples of a batch with their human truth at the size they are scored at."""
+"""Pairs with their ground truth at the size they are scored at: from a batch of a loader, or from the recordings."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,21 +11,26 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from saltext.data.faults import Track
 from saltext.data.geometry import Size
+from saltext.data.truth import Truth
 from saltext.metrics import Fixations, GroundTruth
 from saltext.metrics.maps import Points
+from saltext.metrics.scores import one_thread_each
 
 Batch = Mapping[str, Any]
+
+_BATCH_PIXELS = 2**22
+_BATCH_POINTS = 2**23  # of other images' fixations, which each image of a batch is compared with
 
 
 @dataclass(frozen=True)
 class Group:
-    """Samples that are scored together: at one size, with one place inside the network's input.
+    """Pairs that are scored together, at one size.
 
     Attributes:
         index: The pairs' numbers in the data set.
         size: Height and width at which they are scored.
-        box: top, left, height, width of the images inside the network's input, in input pixels.
         density: Ground-truth maps in 0..1, float32 (n,1,*size), on the device they are scored on.
         fixations: Where people looked, at ``size``, on the same device.
         others: Fixations on other images, or None if no metric asks for them.
@@ -34,7 +39,6 @@ class Group:
 
     index: Sequence[int]
     size: Size
-    box: tuple[int, int, int, int]
     density: Tensor
     fixations: Fixations
     others: Fixations | None = None
@@ -42,18 +46,17 @@ class Group:
 
     @cached_property
     def truth(self) -> GroundTruth:
-        """What predictions for the samples are scored against."""
+        """What predictions for the pairs are scored against, made once for all predictors."""
         return GroundTruth(self.density, self.fixations, others=self.others, baseline=self.baseline)
 
     def select(self, places: Sequence[int]) -> "Group":
-        """Some of the samples."""
+        """Some of the pairs."""
         if list(places) == list(range(len(self.index))):
             return self
         rows = torch.tensor(places, dtype=torch.long, device=self.density.device)
         return Group(
             [self.index[place] for place in places],
             self.size,
-            self.box,
             self.density[rows],
             _rows(self.fixations, rows),
             None if self.others is None else _rows(self.others, rows),
@@ -67,17 +70,20 @@ def _rows(fixations: Fixations, rows: Tensor) -> Fixations:
 
 
 def native_groups(batch: Batch, device: torch.device) -> Iterator[Group]:
-    """The samples of an evaluation batch at their own resolution: one group for each distinct (size, box).
+    """The samples of an evaluation batch at their own resolution.
+
+    One group for each size of an image and box in the network input, so that a network's maps of a group are resampled
+    together.
 
     Args:
         batch: Its tensors may lie on any devices.
         device: Where the groups shall lie; their values are the same to the last bit on all.
     """
-    for places, (height, width, *box) in _alike(torch.cat([batch["size"].cpu(), batch["box"].cpu()], dim=1)):
+    for places, (height, width, *_) in _alike(torch.cat([batch["size"].cpu(), batch["box"].cpu()], dim=1)):
         size = height, width
         density = torch.stack([batch["native_density"][i].cpu() for i in places])[:, None]
         fixations = Fixations.from_points([batch["native_points"][i].cpu() for i in places], size)
-        yield Group(_numbers(batch, places), size, _box(box), _unit(density, device), fixations.to(device))
+        yield Group(_numbers(batch, places), size, _unit(density, device), fixations.to(device))
 
 
 def resized_groups(batch: Batch, size: Size, device: torch.device) -> Iterator[Group]:
@@ -91,13 +97,48 @@ def resized_groups(batch: Batch, size: Size, device: torch.device) -> Iterator[G
         size: Height and width of all maps.
         device: As for :func:`native_groups`.
     """
-    for places, box in _alike(batch["box"].cpu()):
+    for places, _ in _alike(batch["box"].cpu()):
         density = [_shrunk(batch["native_density"][i].cpu().numpy(), size) for i in places]
         looked_at = [_shrunk(_fixation_image(batch["native_points"][i], batch["size"][i]), size) for i in places]
         fixations = Fixations.from_points([image.nonzero() for image in looked_at], size)
-        yield Group(
-            _numbers(batch, places), size, _box(box), _unit(torch.stack(density)[:, None], device), fixations.to(device)
-        )
+        yield Group(_numbers(batch, places), size, _unit(torch.stack(density)[:, None], device), fixations.to(device))
+
+
+def recorded_groups(truth: Truth, places: Sequence[int], track: Track) -> Iterator[Group]:
+    """Pairs at their own resolution as they were recorded, without a loader; on the CPU.
+
+    Pairs of one size are taken together, a few at a time, and none is kept: memory depends on the largest image, not on
+    the number of pairs.
+
+    Args:
+        truth: The whole data set.
+        places: Of the pairs in it.
+        track: Shows how far it is.
+    """
+    for batch in _batches(truth, places, track):
+        with one_thread_each(torch.device("cpu")):
+            size = truth.native_size(batch[0])
+            group = Group(batch, size, truth.density(batch), truth.fixations(batch, size))
+        yield group
+
+
+def _batches(truth: Truth, places: Sequence[int], track: Track) -> Iterator[list[int]]:
+    """Pairs of one size, those of one image next to each other, few enough at a time."""
+    ordered = sorted(places, key=lambda place: (truth.native_size(place), truth.pairs[place].image_id, place))
+    tasks = {truth.pairs[place].task for place in places}
+    most_points = max((sum(len(truth.points(place)) for place in truth.tasks[task]) for task in tasks), default=0)
+    batch: list[int] = []
+    for place in track(ordered, "scoring", len(ordered)):
+        if batch and (
+            truth.native_size(batch[0]) != truth.native_size(place)
+            or (len(batch) + 1) * int(np.prod(truth.native_size(place))) > _BATCH_PIXELS
+            or (len(batch) + 1) * most_points > _BATCH_POINTS
+        ):
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch
 
 
 def resample(saliency: Tensor, box: Sequence[int], size: Size, input_size: Size) -> Tensor:
@@ -129,11 +170,6 @@ def _alike(keys: Tensor) -> Iterator[tuple[list[int], list[int]]]:
 def _numbers(batch: Batch, places: Sequence[int]) -> list[int]:
     numbers = batch["index"].tolist()
     return [numbers[place] for place in places]
-
-
-def _box(values: Sequence[int]) -> tuple[int, int, int, int]:
-    top, left, height, width = values
-    return top, left, height, width
 
 
 def _unit(density: Tensor, device: torch.device) -> Tensor:

@@ -1,43 +1,67 @@
-"""A network among the predictors of a scoreboard."""
+"""A network among the predictors of an evaluator."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from saltext.evaluation.groups import Batch, Group, resample
-from saltext.evaluation.predictor import OWN, Maps, Predictor
+from saltext.data.geometry import Size
+from saltext.evaluation.groups import Batch, resample
 from saltext.evaluation.text_variants import TextVariant
+from saltext.metrics import Fixations
 
 
-class ModelPredictor(Predictor):
-    """A trained model among the predictors.
+class ModelPredictor:
+    """A trained model among the predictors. It predicts the pairs of one batch, the one that it read last.
 
     Args:
-        predict: Batch -> logits over the whole network input (B,1,H,W).
-        model: Its name in tables.
-        variant: Texts it is given instead of the pairs' own.
+        predict: Batch -> saliency over the whole network input, (B,1,h,w).
+        variant: Texts it is given instead of the pairs' own, and which pairs have one.
+
+    Example:
+        >>> import torch
+        >>> predictor = ModelPredictor(lambda batch: batch["image"].mean(1, keepdim=True))
+        >>> image, box = torch.ones(1, 3, 4, 4), torch.tensor([[0, 0, 4, 4]])
+        >>> predictor.read({"image": image, "index": torch.tensor([7]), "box": box})
+        >>> predictor.maps([7], (2, 2)).shape
+        torch.Size([1, 1, 2, 2])
     """
 
-    def __init__(self, predict: Callable[[Batch], Tensor], model: str, variant: TextVariant | None = None) -> None:
-        self.model = model
-        self.variant = OWN if variant is None else variant.name
+    def __init__(self, predict: Callable[[Batch], Tensor], variant: TextVariant | None = None) -> None:
         self._predict = predict
-        self._texts = variant
+        self._variant = variant
+        self._row: dict[int, int] = {}  # of a pair of the batch that was read
 
-    def covers(self, number: int) -> bool:
-        """All pairs, or those with another text."""
-        return self._texts is None or number in self._texts.readings
-
-    def at(self, batch: Batch) -> Maps:
-        """One forward pass over the samples it covers."""
-        part: Batch = batch if self._texts is None else self._texts.view(batch)
-        saliency = self._predict(part).float()
-        row = {number: place for place, number in enumerate(part["index"].tolist())}
+    def read(self, batch: Batch) -> None:
+        """Predict the covered pairs of an evaluation batch in one forward pass; none where there is no such pair."""
+        self._row = {}
+        if not any(self.covers(index) for index in batch["index"].tolist()):
+            return
+        part: Batch = batch if self._variant is None else self._variant.view(batch)
+        self._saliency = self._predict(part).float()
+        self._boxes = part["box"].tolist()
         height, width = part["image"].shape[-2:]
+        self._input_size = height, width
+        self._row = {index: row for row, index in enumerate(part["index"].tolist())}
 
-        def maps(group: Group) -> Any:
-            rows = [row[number] for number in group.index]
-            return resample(saliency[rows], group.box, group.size, (height, width))
+    def covers(self, index: int) -> bool:
+        """All pairs, or those with another text."""
+        return self._variant is None or index in self._variant.readings
 
-        return maps
+    def maps(self, indices: Sequence[int], size: Size) -> Tensor:
+        """Predictions of pairs of the batch that was read last, cut out of the network input and resampled.
+
+        Raises:
+            ValueError: Pairs of another batch, or images that lie at different places in the network input.
+        """
+        strange = [index for index in indices if index not in self._row]
+        if strange:
+            raise ValueError(f"expected pairs of the batch that was read, {list(self._row)}, got {strange}")
+        rows = [self._row[index] for index in indices]
+        box = self._boxes[rows[0]]
+        if any(self._boxes[row] != box for row in rows):
+            raise ValueError(f"expected one box in the network input, got {[self._boxes[row] for row in rows]}")
+        return resample(self._saliency[rows], box, size, self._input_size)
+
+    def truth(self, indices: Sequence[int], size: Size) -> tuple[Tensor, Fixations] | None:
+        """The pairs' own."""
+        return None

@@ -8,14 +8,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from saltext.baselines.base import resized
 from saltext.data.faults import Fault, Faults, Track, in_threads, same_form
 from saltext.data.files import LITTER, MAP_ENDINGS, read_map, wrong_size
 from saltext.data.geometry import Size
+from saltext.data.index import DatasetIndex
 from saltext.data.truth import Truth, Viewing
 from saltext.errors import DataError, UnusableError
-from saltext.evaluation.folders import Listing
 from saltext.metrics import Fixations
-from saltext.models.baselines.base import resized
 
 
 class FolderOfMaps:
@@ -47,7 +47,7 @@ def _tensor(values: npt.NDArray[np.generic]) -> Tensor:
     return torch.from_numpy(values.astype(exact))[None, None]
 
 
-def list_predictions(folder: Path, listing: Listing, faults: Faults) -> dict[int, Path]:
+def list_predictions(folder: Path, index: DatasetIndex, faults: Faults) -> dict[int, Path]:
     """The files of a folder of predictions by the place of their pair; none is opened.
 
     A file is named like its pair (``ID.png``, ``ID_3.npy``; the stem of the map in a SALICON-style data set), and lies
@@ -56,7 +56,7 @@ def list_predictions(folder: Path, listing: Listing, faults: Faults) -> dict[int
 
     Args:
         folder: Holds 8- or 16-bit grey pictures or ``.npy`` arrays.
-        listing: What they are predictions of.
+        index: What they are predictions of.
         faults: Is told of superfluous and ambiguous files.
 
     Raises:
@@ -64,7 +64,7 @@ def list_predictions(folder: Path, listing: Listing, faults: Faults) -> dict[int
     """
     if not folder.is_dir():
         raise DataError(f"Expected predictions in {folder}, but there is no such folder. Give the folder of the maps.")
-    return _find(folder, listing, faults)
+    return _find(folder, index, faults)
 
 
 def open_predictions(
@@ -113,14 +113,14 @@ def _check(path: Path, size: Size, resize: bool) -> None:
         raise wrong_size((height, width), size)
 
 
-def _find(folder: Path, listing: Listing, faults: Faults) -> dict[int, Path]:
+def _find(folder: Path, index: DatasetIndex, faults: Faults) -> dict[int, Path]:
     """Place of a pair -> file, of all pairs of the data set."""
-    pairs = list(enumerate(zip(listing.pairs, listing.parts, strict=True)))
+    pairs = list(enumerate(zip(index.pairs, index.levels, strict=True)))
     expected = {(pair.task, pair.image_id): place for place, (pair, _) in pairs}
     expected |= {(within, pair.name): place for place, (pair, part) in pairs for within in ("", pair.task, part)}
     expected = {(within, same_form(name)): place for (within, name), place in expected.items()}
     found: dict[int, Path] = {}
-    for within, path in _files(folder, listing, faults):
+    for within, path in _files(folder, index, faults):
         place = expected.get((within, same_form(path.relative_to(folder / within).with_suffix("").as_posix())))
         if path.suffix.lower() not in MAP_ENDINGS:
             faults.add(f"entries that are no {', '.join(MAP_ENDINGS)} files", str(path.relative_to(folder)))
@@ -138,9 +138,9 @@ def _file_name(pair: Viewing) -> str:
     return f"{pair.task}/{pair.image_id}" if "/" in pair.name else pair.name
 
 
-def _files(folder: Path, listing: Listing, faults: Faults) -> list[tuple[str, Path]]:
+def _files(folder: Path, index: DatasetIndex, faults: Faults) -> list[tuple[str, Path]]:
     """Every file with the sub-folder it lies in, which is empty for the folder itself."""
-    known = {*(pair.task for pair in listing.pairs), *listing.parts}
+    known = {*(pair.task for pair in index.pairs), *index.levels}
     files: list[tuple[str, Path]] = []
     for path in sorted(folder.iterdir()):
         if not path.is_dir():

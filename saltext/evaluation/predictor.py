@@ -1,41 +1,41 @@
-"""What can be scored on a batch."""
+"""What can be scored."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Protocol
 
 from torch import Tensor
 
-from saltext.evaluation.groups import Batch, Group
+from saltext.data.geometry import Size
+from saltext.metrics import Fixations
 
 OWN = "own"
 """Name of the variant in which every pair has its own text."""
 
-Maps = Callable[[Group], Tensor]
 
+class Predictor(Protocol):
+    """Something that gives maps for image-text pairs.
 
-class Predictor(ABC):
-    """Something that gives maps for test pairs.
-
-    Attributes:
-        model: Row of the tables.
-        variant: What it reads: ``"own"`` texts, or the name of a text variant.
+    A :class:`saltext.baselines.Baseline`, a :class:`saltext.evaluation.predictions.FolderOfMaps` and a
+    :class:`saltext.evaluation.model_predictor.ModelPredictor` are predictors; so is any other class with these methods.
     """
 
-    model: str
-    variant: str = OWN
-
-    def covers(self, number: int) -> bool:
+    def covers(self, index: int) -> bool:
         """Whether it has a prediction for a pair."""
-        return True
 
-    @abstractmethod
-    def at(self, batch: Batch) -> Maps:
-        """Predict a batch.
+    def maps(self, indices: Sequence[int], size: Size) -> Tensor:
+        """Predict pairs that are all covered.
+
+        Args:
+            indices: The pairs' numbers in the data set.
+            size: Height and width at which they are scored.
 
         Returns:
-            For a group of samples of the batch, all of them covered, their maps at the group's size, (n,1,*size).
+            Maps, float32 or float64 ``(len(indices), 1, *size)``, on any device.
         """
 
-    def truth(self, group: Group) -> Group:
-        """What its maps are scored against; other than the group's own truth only for parts of that truth."""
-        return group
+    def truth(self, indices: Sequence[int], size: Size) -> tuple[Tensor, Fixations] | None:
+        """What the maps are scored against where that is not the pairs' own ground truth.
+
+        Returns:
+            None for the pairs' own; else density maps float32 ``(len(indices), 1, *size)`` and fixations at ``size``.
+        """

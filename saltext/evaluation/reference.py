@@ -6,10 +6,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from saltext.baselines.centre_prior import LeaveOneImageOut, prior_of_others
 from saltext.data.geometry import Size
 from saltext.data.truth import Truth
 from saltext.metrics import FixationPool, Fixations
-from saltext.models.baselines.centre_prior import LeaveOneImageOut, prior_of_others
 
 
 class Reference:
@@ -38,7 +38,7 @@ class Reference:
     def baseline(self, indices: Sequence[int], size: Size) -> Tensor:
         """For each pair, the centre prior of its group without its image, float32 ``(n, 1, *size)``.
 
-        See :class:`saltext.models.baselines.centre_prior.LeaveOneImageOut`.
+        See :class:`saltext.baselines.centre_prior.LeaveOneImageOut`.
         """
         return self._prior.maps(indices, size)
 

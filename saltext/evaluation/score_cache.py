@@ -23,7 +23,7 @@ from saltext.data import checksums
 _log = logging.getLogger(__name__)
 
 # Sources of the package that decide what is kept, below its folder.
-_SOURCES = ("data", "evaluation", "metrics", "models/baselines")
+_SOURCES = ("baselines", "data", "evaluation", "metrics")
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 

@@ -9,21 +9,25 @@ reads the others as well. The command line is ``saltext score``.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from saltext.baselines import BASELINES, CentrePriorOfOthers
 from saltext.console import progress
 from saltext.data.faults import Faults
+from saltext.data.index import DatasetIndex, Layout
+from saltext.data.sources.detect import source_of
 from saltext.data.tasks import TASK_BY_NAME
 from saltext.errors import ConfigError
-from saltext.evaluation.folders import DataSet, Layout, Listing, list_data, read_data
-from saltext.evaluation.native import NativePredictor, PairScores, score_frame, score_pairs
+from saltext.evaluation.evaluator import PairScores, score_frame, score_pairs
+from saltext.evaluation.folders import DataSet, needed, read_data
 from saltext.evaluation.predictions import list_predictions, open_predictions
+from saltext.evaluation.predictor import Predictor
 from saltext.evaluation.protocols import STANDARD
 from saltext.evaluation.score_cache import ScoreCache
 from saltext.metrics import METRICS, check_names
-from saltext.models.baselines import BASELINES, CentrePriorOfOthers
 
 _KEPT = ("of", "scores")
 
@@ -34,7 +38,7 @@ def score_folder(
     predictions: Path | None,
     root: Path,
     *,
-    layout: Layout = "auto",
+    layout: Layout | Literal["auto"] = "auto",
     metrics: Sequence[str] = DEFAULT_METRICS,
     name: str | None = None,
     tasks: Sequence[str] = (),
@@ -47,12 +51,12 @@ def score_folder(
 
     Args:
         predictions: Folder of maps, see :func:`saltext.evaluation.predictions.list_predictions`; None: baselines only.
-        root: The data set, see :func:`saltext.evaluation.folders.list_data`.
+        root: The data set, see :func:`saltext.data.sources.detect.source_of`.
         layout: ``auto``, ``sjtu-tis``, ``salicon`` or ``own``.
         metrics: Names of ``saltext.metrics.METRICS``.
         name: Label of the predictions; their folder's name by default.
         tasks: Score these only; all by default. Other images of the data set count as such, scored or not.
-        baselines: Names of ``saltext.models.baselines.BASELINES``. ``centre_prior`` learns from the level ``train``
+        baselines: Names of ``saltext.baselines.BASELINES``. ``centre_prior`` learns from the level ``train``
             of the data set, and has no row where there is none.
         resize: Accept predictions of another size.
         allow_missing: Score the pairs that have a prediction.
@@ -68,16 +72,16 @@ def score_folder(
     # A description's own conditions are known when it is read.
     _check_names(metrics, () if root.is_file() else tasks, baselines)
     cache = ScoreCache(cache_dir)
-    listing = list_data(root, layout)
-    places = _places(listing, tasks)
+    index = source_of(root, layout).read()
+    places = _places(index, tasks)
     faults = Faults()
-    files = {} if predictions is None else list_predictions(predictions, listing, faults)
+    files = {} if predictions is None else list_predictions(predictions, index, faults)
     if predictions is not None and allow_missing:
         places = [place for place in places if place in files] or places
     needs_prior = CentrePriorOfOthers.name in baselines or any("baseline" in METRICS[one].needs for one in metrics)
-    scored_tasks = list(dict.fromkeys(listing.pairs[place].task for place in places))
-    data = read_data(listing, listing.needed(places), scored_tasks if needs_prior else (), cache, progress)
-    predictors: dict[str, NativePredictor] = {}
+    scored_tasks = list(dict.fromkeys(index.pairs[place].task for place in places))
+    data = read_data(index, needed(index, places), scored_tasks if needs_prior else (), cache, progress)
+    predictors: dict[str, Predictor] = {}
     if predictions is not None:
         label = name or predictions.resolve().name
         predictors[label] = open_predictions(
@@ -91,7 +95,7 @@ def score_folder(
 
 def _scores(
     data: DataSet,
-    predictors: Mapping[str, NativePredictor],
+    predictors: Mapping[str, Predictor],
     places: Sequence[int],
     metrics: Sequence[str],
     baselines: Sequence[str],
@@ -144,10 +148,10 @@ def _check_names(metrics: Sequence[str], tasks: Sequence[str], baselines: Sequen
         raise ConfigError("\n".join(problems))
 
 
-def _places(listing: Listing, tasks: Sequence[str]) -> list[int]:
+def _places(index: DatasetIndex, tasks: Sequence[str]) -> list[int]:
     """Pairs of the tasks, ascending."""
-    there = list(dict.fromkeys(pair.task for pair in listing.pairs))
+    there = list(dict.fromkeys(pair.task for pair in index.pairs))
     missing = [task for task in tasks if task not in there]
     if missing:
         raise ConfigError(f"the data set has no pairs of {', '.join(missing)}; it has {', '.join(there)}")
-    return [place for place, pair in enumerate(listing.pairs) if not tasks or pair.task in tasks]
+    return [place for place, pair in enumerate(index.pairs) if not tasks or pair.task in tasks]

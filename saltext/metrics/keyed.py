@@ -78,13 +78,15 @@ class KeyedScores(TorchMetric):
         others: Tensor | Fixations | None = None,
         baseline: Tensor | None = None,
     ) -> None:
-        if ids.ndim != 1 or ids.is_floating_point() or len(ids) != len(pred):
+        scores = score(pred, density, fixations, self.names, others=others, baseline=baseline)
+        self._keep(ids, torch.stack([scores[name] for name in self.names], dim=1))
+
+    def _keep(self, ids: Tensor, values: Tensor) -> None:
+        if ids.ndim != 1 or ids.is_floating_point() or len(ids) != len(values):
             raise ValueError(
                 f"ids has shape {tuple(ids.shape)} and dtype {ids.dtype}; expected one whole number for each of the "
-                f"{len(pred)} samples: the pair's number in the data set, not its place in the batch"
+                f"{len(values)} samples: the pair's number in the data set, not its place in the batch"
             )
-        scores = score(pred, density, fixations, self.names, others=others, baseline=baseline)
-        values = torch.stack([scores[name] for name in self.names], dim=1)
         getattr(self, self._ids_state).append(ids.detach().to(self.device, torch.long))
         getattr(self, self._values_state).append(values.to(self.device))
 
@@ -143,7 +145,7 @@ def _joined(state: Tensor | list[Tensor]) -> Tensor:
 
 
 class ScoreTable(KeyedScores):
-    """Several metrics of the same samples, computed together (:func:`saltext.metrics.score`).
+    """Several metrics of the same samples, computed together (:func:`saltext.metrics.score`) or elsewhere.
 
     Args:
         names: Names of ``saltext.metrics.METRICS``, the columns.
@@ -162,6 +164,23 @@ class ScoreTable(KeyedScores):
         """Score a batch of samples of one size; arguments of :func:`saltext.metrics.score`, and int64 (batch,)
         numbers."""
         self._score(ids, pred, density, fixations, others, baseline)
+
+    def add(self, ids: Tensor, values: Tensor) -> None:
+        """Keep scores that are computed already, as an evaluator yields them.
+
+        Args:
+            ids: Numbers of the samples, int64 (samples,).
+            values: Their scores, float64 (samples, metrics), in the order of ``names``; NaN where one is not defined.
+
+        Raises:
+            ValueError: Shapes do not match.
+        """
+        if values.ndim != 2 or values.shape[1] != len(self.names):
+            raise ValueError(f"expected values of shape (samples, {len(self.names)}), got {tuple(values.shape)}")
+        # What torchmetrics does around an update.
+        self._computed = None
+        self._update_count += 1
+        self._keep(ids, values)
 
     def compute(self) -> dict[str, Tensor]:
         """Mean of each metric over the samples that have a score; NaN if none has."""

@@ -20,7 +20,7 @@ class SaliencyNetwork(KeepsFrozenParts):
         feature_cache: Of frozen modules' features, for the images that :func:`saltext.models.feature_cache.addressed`
             tells of; None computes them every time.
         output_stride: Pixels of the input for each cell of the output, along a side.
-        conditions: Names of the conditions it is told beside the text, as a third argument; empty: it is not.
+        conditions: Names of the conditions (tasks) that its predictions depend on besides the text; empty: on none.
         predicts_density: Whether its logits are those of a density over the image, not of each place by itself.
     """
 
@@ -36,9 +36,6 @@ class SaliencyNetwork(KeepsFrozenParts):
         if self.predicts_density:
             return (logits - logits.amax(dim=(2, 3), keepdim=True)).exp()
         return logits.sigmoid()
-
-    def complete(self) -> None:
-        """Make now what the first forward pass would add to the network, so that a copy of it has that, too."""
 
     def cached(self, part: nn.Module, images: Tensor) -> Features:
         """Features of a part of the network, those of a frozen one from the cache where they are known.
@@ -64,19 +61,21 @@ class SaliencyNetwork(KeepsFrozenParts):
         """Whether the texts can change a prediction."""
         return getattr(self, "text_encoder", None) is not None
 
-    def forward(self, images: Tensor, texts: Sequence[str]) -> Tensor:
+    def forward(self, images: Tensor, texts: Sequence[str], conditions: Sequence[str] | None = None) -> Tensor:
         """Predict saliency.
 
         Args:
             images: Normalised RGB, float, shape ``(batch, 3, height, width)``, at least 32 pixels a side.
-            texts: One text an image; the empty string is a text.
+            texts: One text per image; the empty string is a text.
+            conditions: One condition per image; read by a network that has ``conditions``, which needs them.
 
         Returns:
             Logits, shape ``(batch, 1, height', width')`` with sizes divided by ``output_stride``, those of the input
             first rounded to a multiple of 8; see :meth:`maps`.
 
         Raises:
-            ValueError: Images of another shape or type, or not as many texts as images.
+            ValueError: Images of another shape or type, not as many texts as images, or a condition that is missing or
+                unknown to a network that has some.
         """
         raise NotImplementedError
 

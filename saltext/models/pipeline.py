@@ -16,8 +16,8 @@ class Pipeline:
     """A network with the normalisation of its images and the wording of its texts; it trains nothing.
 
     Args:
-        network: ``(normalised images (B,3,H,W), texts) -> logits (B,1,h,w)``; also conditioned on the task, if it has
-            ``conditions``.
+        network: ``(normalised images (B,3,H,W), texts, tasks) -> logits (B,1,h,w)``, see
+            :class:`saltext.models.network.SaliencyNetwork`.
         normalize: ``uint8 images (B,3,H,W) -> float32`` of the same shape.
         prompt: What the network reads for a pair: ``{text}`` is its text, ``{condition}`` its task in words.
         mirror: Whether predictions are averaged with those for the mirrored image, left and right changed places in
@@ -90,10 +90,9 @@ class Pipeline:
             images: The batch's, normalised.
             batch: Texts and tasks, and what stands for the pixels of ``images``: ``image_key``, if it is there.
         """
-        condition = (batch["task"],) if self.conditions else ()
         cache = getattr(self.network, "feature_cache", None)
         with addressed(cache, images, batch.get("image_key"), self.normalize):
-            logits: Tensor = self.network(images, self.read(batch), *condition)
+            logits: Tensor = self.network(images, self.read(batch), batch["task"])
         return logits
 
     def read(self, batch: Mapping[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from saltext.errors import UnusableError
-from saltext.models.text import TextFeatures
+from saltext.models.text.base import TextFeatures
 
 MAX_CHARACTERS = 2000
 """Longer texts are cut before they are encoded. No encoder here reads more than 77 tokens, and some need minutes for a

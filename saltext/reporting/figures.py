@@ -44,6 +44,7 @@ _PANELS_A_ROW = 3
 _TITLE, _AXIS = (540, 21, 2), (400, 18, 2)  # width and size in half points, lines at most
 _DPI = 143
 _LABEL = 22  # characters of a label that are shown
+_LABELS = 1.06  # where the labels of curves begin, in widths of the axes
 _LABEL_HEIGHT = 0.21  # inches from a label at the end of a curve to the next
 _ROW = 0.175  # inches between two estimates
 
@@ -144,6 +145,7 @@ def curves(panels: Sequence[CurvePanel]) -> "Figure":
     """
     if not panels or not all(panel.lines for panel in panels):
         raise ValueError("expected at least one panel, each with at least one curve")
+    from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
 
     rows = math.ceil(len(panels) / _PANELS_A_ROW)
@@ -185,28 +187,14 @@ def curves(panels: Sequence[CurvePanel]) -> "Figure":
                 axes.set_xlim(left - 0.2, left + 1.2)
             # From above, so that no label stands higher than the axes.
             ends.sort(key=lambda end: -end[1][1])
-            tops = [float(axes.transLimits.transform(end)[1]) for _, end, _, _ in ends]
+            places = [axes.transLimits.transform(end) for _, end, _, _ in ends]
             gap = _LABEL_HEIGHT / height
-            wanted = [min(top, 1 - index * gap) for index, top in enumerate(tops)]
-            for (label, end, colour, alpha), level in zip(ends, spread(wanted, gap), strict=True):
-                axes.annotate(
-                    _short(label),
-                    end,
-                    (1.06, level),
-                    textcoords="axes fraction",
-                    fontsize=8,
-                    va="center",
-                    annotation_clip=False,
-                    arrowprops={
-                        "arrowstyle": "-",
-                        "relpos": (0, 0.5),
-                        "shrinkA": 0,
-                        "shrinkB": 2,
-                        "color": colour,
-                        "alpha": alpha,
-                        "linewidth": 0.8,
-                    },
-                )
+            wanted = [min(float(y), 1 - index * gap) for index, (_, y) in enumerate(places)]
+            for (label, _, colour, alpha), (x, y), level in zip(ends, places, spread(wanted, gap), strict=True):
+                leader = Line2D((x, _LABELS - 0.01), (y, level), transform=axes.transAxes, clip_on=False)
+                leader.set(color=colour, alpha=alpha, linewidth=0.8)
+                axes.add_line(leader)
+                axes.text(_LABELS, level, _short(label), transform=axes.transAxes, fontsize=8, va="center")
         for axes in grid[len(panels) :]:
             axes.set_axis_off()
     return figure
@@ -429,7 +417,9 @@ def _drawing(width: float, height: float) -> Iterator["Figure"]:
     with _style():
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure
-        figure.draw_without_rendering()
+        engine = figure.get_layout_engine()
+        if engine is not None:
+            engine.execute(figure)
         figure.set_layout_engine("none")
 
 

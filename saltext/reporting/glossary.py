@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+from saltext.baselines import BASELINES
 from saltext.metrics import METRICS
-from saltext.models.baselines import BASELINES
 
 _MARKUP = re.compile(r":\w+:(?=`)|[`*]")
 

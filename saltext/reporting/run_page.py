@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from saltext.baselines import BASELINES
 from saltext.data.tasks import in_order
 from saltext.errors import ConfigError
 from saltext.evaluation.protocols import STANDARD
 from saltext.metrics import METRICS
-from saltext.models.baselines import BASELINES
 from saltext.prediction.captions import quoted
 from saltext.prediction.pictures import ImageRecord, tiles
 from saltext.reporting import curves, figures, glossary, provenance, tables

@@ -9,7 +9,7 @@ import pandas as pd
 from saltext.data.tasks import in_order
 from saltext.evaluation.protocols import PAPERS
 from saltext.metrics import METRICS
-from saltext.models.freezing import FreezeRow
+from saltext.models.transalnet.fix_rates import FreezeRow
 from saltext.reporting.grid import Grid
 from saltext.results import text_effect
 from saltext.results.calibration import LEVELS, Calibration

@@ -7,12 +7,13 @@ from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 
+from saltext.baselines import BASELINES
 from saltext.data.tasks import TASK_BY_NAME, in_order
 from saltext.metrics import METRICS
-from saltext.models.baselines import BASELINES
 from saltext.results.score_table import averaged_over_seeds, metric_names
 
 Published = Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -86,10 +87,14 @@ def rows(scores: pd.DataFrame, references: Published) -> list[Row]:
 
 def standard_error(values: pd.Series, images: pd.Series) -> float:
     """Standard error of a mean over pairs, NaN for a single image; the pairs of an image are not independent."""
-    known = values.dropna()
-    by_image = (known - known.mean()).groupby(images).sum()
-    n = len(by_image)
-    return math.sqrt(n / (n - 1) * (by_image**2).sum()) / len(known) if n > 1 else math.nan
+    numbers = values.to_numpy(np.float64)  # a table has hundreds of these: pandas' own grouping takes ten times as long
+    known = ~np.isnan(numbers)
+    codes, unique = pd.factorize(images[known])
+    n = len(unique)
+    if n < 2:
+        return math.nan
+    by_image = np.bincount(codes, numbers[known] - numbers[known].mean())
+    return math.sqrt(n / (n - 1) * (by_image**2).sum()) / len(codes)
 
 
 def best(table: Sequence[Row], task: str, name: str) -> Row | None:

@@ -13,10 +13,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
+from saltext.baselines import BASELINES
 from saltext.data.cache import CacheSettings
 from saltext.errors import ConfigError, SaltextError
 from saltext.evaluation.protocols import PAPERS, Protocol, standard
-from saltext.models.baselines import BASELINES
 from saltext.models.checkpoints import load_weights
 from saltext.models.feature_cache import FeatureCache
 from saltext.models.network import SaliencyNetwork
@@ -24,7 +24,7 @@ from saltext.models.normalize import Normalize
 from saltext.models.pipeline import Pipeline
 from saltext.models.tranblend.network import load_published
 from saltext.models.transalnet.network import TranSalNet
-from saltext.runs import trust
+from saltext.runs import schema, trust
 
 
 def instantiated(
@@ -71,7 +71,7 @@ def instantiated(
 
 def network(cfg: DictConfig, own: Collection[str] = ()) -> SaliencyNetwork:
     """The network, with the weights of ``checkpoint`` if one is named."""
-    parts = OmegaConf.masked_copy(cfg.model, [str(key) for key in cfg.model if key != "name"])
+    parts = OmegaConf.masked_copy(cfg.model, [str(key) for key in cfg.model if key not in schema.MODEL_LABELS])
     built: SaliencyNetwork = instantiated(parts, "model", nn.Module, own)
     if cfg.checkpoint is None:
         return built

@@ -17,6 +17,7 @@ from torch import Tensor
 from saltext import storage
 from saltext.errors import ConfigError
 from saltext.models.checkpoints import read_weights
+from saltext.runs import schema
 from saltext.runs.load import chosen_stage
 from saltext.runs.saved import configuration
 from saltext.runs.stages import weights_of
@@ -78,7 +79,7 @@ def _without_paths(cfg: DictConfig, run: RunFolder) -> DictConfig:
     data = made["data"]
     named = {key: data[key] for key in ("root", "description") if data.get(key) is not None}
     data |= {key: f"data/{Path(path).name}" for key, path in named.items()}
-    data |= {"cache_dir": "outputs/cache", "split": "split.json"}
+    data |= {"cache_dir": "outputs/cache", "split": {"_target_": schema.SPLIT_FILE, "path": "split.json"}}
     passed_on: DictConfig = OmegaConf.create(literal(made))
     return passed_on
 

@@ -255,8 +255,8 @@ def _single(cfg: DictConfig, folder: RunFolder) -> float | None:
 
     with held(folder, wait=False):
         try:
-            if _is_due(cfg, folder):
-                run_alone(folder, cfg, trust.recorded(cfg))
+            if (recorded := _prepared(cfg, folder)) is not None:
+                run_alone(folder, cfg, recorded)
         except SaltextError:
             _remove_failed_start(folder)
             raise
@@ -293,7 +293,8 @@ def _reason(cfg: DictConfig, folder: RunFolder) -> str:
     """Run a job of a sweep and say why it failed; empty if it did not."""
     said_before = folder.log.stat().st_size if folder.log.is_file() else 0
     try:
-        code = start(folder, cfg, trust.recorded(cfg), in_sweep=True) if _is_due(cfg, folder) else 0
+        recorded = _prepared(cfg, folder)
+        code = 0 if recorded is None else start(folder, cfg, recorded, in_sweep=True)
     except SaltextError as error:
         return f"error: {error}"
     except Exception as error:  # whatever it is, the sweep's other jobs are not concerned
@@ -313,11 +314,11 @@ def _gist(said: str) -> str:
     return next((line for line in lines if line.startswith("error: ")), lines[-1] if lines else "no word in its log")
 
 
-def _is_due(cfg: DictConfig, folder: RunFolder) -> bool:
+def _prepared(cfg: DictConfig, folder: RunFolder) -> str | None:
     """Make a folder ready for a run, or for what is left of one.
 
     Returns:
-        False where the run finished before.
+        The text of its config.yaml, or None where the run finished before.
 
     Raises:
         ConfigError: The folder holds a run of another configuration, or this one cannot run here.
@@ -330,11 +331,10 @@ def _is_due(cfg: DictConfig, folder: RunFolder) -> bool:
         _check_same(cfg, folder)
         if folder.is_finished:
             print(f"{folder.root} finished before and is not run again (rerun=true does).")
-            return False
+            return None
         if damage := folder.damage():
             print(f"{damage}. The run goes on from what is left.")
-    trust.write(cfg, folder)
-    return True
+    return trust.write(cfg, folder)
 
 
 def _check_same(cfg: DictConfig, folder: RunFolder) -> None:

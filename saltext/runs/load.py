@@ -12,11 +12,11 @@ from torch import nn
 from saltext.errors import CheckpointError, ConfigError
 from saltext.models.checkpoints import load_weights
 from saltext.models.feature_cache import FeatureCache
+from saltext.models.grounding.class_names import ClassNameBridge
 from saltext.models.network import SaliencyNetwork
-from saltext.models.packaged import WeightPackage, packaged_file
+from saltext.models.packaged_weights import WeightPackage, packaged_file
 from saltext.models.pipeline import Pipeline
 from saltext.models.text.memo import RememberingTextEncoder
-from saltext.models.tranblend.bridge import ClassNameBridge
 from saltext.prediction.model import Model
 from saltext.runs import build
 from saltext.runs.saved import configuration
@@ -28,7 +28,7 @@ SHIPPED = WeightPackage(
     requirement="saltext",
     digests=MappingProxyType(
         {
-            "config.yaml": "39ba5c901248939439fe802471b688b4501e152fd41ce6f1091af030f3ac7e93",
+            "config.yaml": "07e857f73c10c157f70b00e5659a76ee4167a46aa52fc18654b1278803290f91",
             "split.json": "c15d950d7d68687ffcf3b45d383e93cfd4804301daaafad4b20fe32b0aa7eb39",
             "class_names.safetensors": "3524fcbd590ebaa7fa4e952ed1f586af9fbe048127a59d9edcbd134e1369e76c",
             "checkpoints/best.ckpt": "b43a5889a2aded5b3c2ef28c8e8774ed9c0b95fe6cf191ae7e2e72cf920de011",

@@ -40,7 +40,9 @@ def _record(
         sample: Batch = module.transfer_batch_to_device(collate([tested[place]]), module.device, 0)
         with torch.inference_mode():
             (group,) = native_groups(sample, module.device)
-            saliency = ModelPredictor(module.predict_saliency, model="").at(sample)(group)
+            predictor = ModelPredictor(module.predict_saliency)
+            predictor.read(sample)
+            saliency = predictor.maps(group.index, group.size)
         prediction, truth = (density_of(values[0, 0].cpu().numpy()) for values in (saliency, group.density))
         texts.append(TextMaps(pair.text, prediction, truth, pair.task, said))
     return ImageRecord(pair.image_id, read_photo(pair.image).pixels, texts, title)

@@ -109,7 +109,7 @@ class _Tester:
     def maps(self, numbers: Sequence[int], track: Track, variant: TextVariant | None = None) -> Iterator["_Map"]:
         """Truth and prediction of pairs, by their numbers in the data set."""
         samples = SJTUTIS(self.data.pairs, self.data.cache, numbers, native=True)
-        predictor = ModelPredictor(self._pipeline.predict, "", variant)
+        predictor = ModelPredictor(self._pipeline.predict, variant)
         size = self.data.eval_batch_size
         starts = range(0, len(numbers), size)
         what = f"predicting {self.stage.name} in batches".replace("  ", " ")
@@ -121,10 +121,10 @@ class _Tester:
     @torch.no_grad()
     def _predict(self, batch: Batch, predictor: ModelPredictor) -> list["_Map"]:
         moved: Batch = self.data.transfer_batch_to_device(batch, self._pipeline.device, 0)
-        maps = predictor.at(moved)
+        predictor.read(moved)
         found = []
         for group in native_groups(moved, self._pipeline.device):
-            saliency = maps(group)
+            saliency = predictor.maps(group.index, group.size)
             found += [_Map(group.select([place]), saliency[place : place + 1]) for place in range(len(group.index))]
         return found
 

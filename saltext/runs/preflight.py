@@ -91,7 +91,7 @@ def _own_classes(node: DictConfig, key: str) -> Iterator[tuple[str, str]]:
             return
         is_open = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
         for name in () if is_open else map(str, node):
-            if name not in taken and name not in _HYDRAS and f"{key}.{name}" != "model.name":
+            if name not in taken and name not in _HYDRAS and (key != "model" or name not in schema.MODEL_LABELS):
                 yield f"{key}.{name}", f"no argument of {target}{near(name, taken)}"
     for name in map(str, node):
         if name == "hydra" or OmegaConf.is_missing(node, name):

@@ -17,7 +17,7 @@ from saltext.system.run_folder import RunFolder
 
 _log = logging.getLogger(__name__)
 
-_GENERATED = "saltext.data.SyntheticDataModule"
+_GENERATED = "saltext.data.datamodule.synthetic"
 _NEEDED = ("name", "label", "seed", "data._target_", "data.choose_on", "schedule.stages")
 
 

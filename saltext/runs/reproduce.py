@@ -17,9 +17,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from saltext.data.sjtu_tis import read_index
+from saltext.data.sources.sjtu_tis import SjtuTis
 from saltext.errors import ConfigError, SaltextError
-from saltext.models.packaged import EFFICIENTNET_LITE0, EFFICIENTNET_LITE2, MINILM, WeightPackage, packaged_file
+from saltext.models.packaged_weights import EFFICIENTNET_LITE0, EFFICIENTNET_LITE2, MINILM, WeightPackage, packaged_file
 from saltext.reporting.study_page import write_again, write_study
 from saltext.results.study import Study, studies
 from saltext.results.study_scores import kept_file
@@ -33,14 +33,14 @@ EVERYTHING = "all"
 
 _PACKAGES: Mapping[str, WeightPackage] = MappingProxyType(
     {
-        "saltext.models.packaged.efficientnet_lite0": EFFICIENTNET_LITE0,
-        "saltext.models.packaged.efficientnet_lite2": EFFICIENTNET_LITE2,
-        "saltext.models.tranblend.bridge.lite0_bridge": EFFICIENTNET_LITE0,
-        "saltext.models.tranblend.bridge.lite2_bridge": EFFICIENTNET_LITE2,
+        "saltext.models.image.efficientnet_lite.efficientnet_lite0": EFFICIENTNET_LITE0,
+        "saltext.models.image.efficientnet_lite.efficientnet_lite2": EFFICIENTNET_LITE2,
+        "saltext.models.grounding.class_names.lite0_bridge": EFFICIENTNET_LITE0,
+        "saltext.models.grounding.class_names.lite2_bridge": EFFICIENTNET_LITE2,
         "saltext.models.text.minilm.MiniLM": MINILM,
     }
 )
-_READS_FILES = "saltext.data.SaliencyDataModule"
+_READS_FILES = "saltext.data.datamodule.sjtu_tis"
 
 # Parts whose weights default to random ones, which nothing can be reproduced with.
 _WAYS_TO_WEIGHTS: Mapping[str, str] = MappingProxyType(
@@ -52,11 +52,11 @@ _WAYS_TO_WEIGHTS: Mapping[str, str] = MappingProxyType(
         "saltext.models.text.open_clip.OpenCLIP": (
             "CLIP's weights: give model.text_encoder.weights=openai, fetched once, or the path of a file"
         ),
-        "saltext.models.transalnet.DenseNet161": (
+        "saltext.models.image.staged.DenseNet161": (
             "TranSalNet's SALICON weights: give checkpoint=PATH of TranSalNet_Dense.pth, published by TranSalNet's "
             "authors with their code"
         ),
-        "saltext.models.transalnet.ResNet50": (
+        "saltext.models.image.staged.ResNet50": (
             "TranSalNet's SALICON weights: give checkpoint=PATH of TranSalNet_Res.pth, published by TranSalNet's "
             "authors with their code"
         ),
@@ -118,7 +118,7 @@ def missing(cfg: DictConfig) -> list[str]:
     """What a run of a configuration lacks here, each with how to get it; empty if nothing."""
     found = []
     if cfg.data._target_ == _READS_FILES:
-        found += _said(partial(read_index, cfg.data.root))
+        found += _said(SjtuTis(cfg.data.root).read)
     if cfg.checkpoint is not None and not Path(cfg.checkpoint).is_file():
         found.append(f"There is no weight file {cfg.checkpoint} (checkpoint)")
     reads_text = cfg.model.get("blend", True) is not None  # without it the text encoder is dropped

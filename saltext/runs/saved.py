@@ -5,6 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from saltext.runs import schema
 from saltext.runs.trust import Configuration, literal, read
 from saltext.system.run_folder import RunFolder
 
@@ -22,7 +23,8 @@ def configuration(folder: RunFolder, changes: DictConfig, trust: bool = False) -
     """
     found = read(folder, changes, trust=trust)
     # The split file says what was tested; what training started from is not needed again.
-    own: dict[str, Any] = {"data": {"split": literal(str(folder.split)), "test_on": "test"}, "checkpoint": None}
+    split = {"_target_": schema.SPLIT_FILE, "path": literal(str(folder.split))}
+    own: dict[str, Any] = {"data": {"split": split, "test_on": "test"}, "checkpoint": None}
     # One machine is enough to score what several trained.
     here = {"trainer": {"num_nodes": OmegaConf.select(changes, "trainer.num_nodes", default=1)}}
     cfg: DictConfig = OmegaConf.merge(found.cfg, here, own)  # type: ignore[assignment]

@@ -27,9 +27,16 @@ from saltext.runs.signatures import Built, Signature, signature
 _OTHER_GROUPS = ("preset", "protocol", "recipe", "experiment")  # whose files leave no key of their name
 _BUILT = ("data", "loss", "optimizer", "scheduler", "training", "trainer")  # as one object each, in every run
 _RESERVED = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")  # Hydra's own keys of a node
-_PUBLISHED_DATA = ("saltext.data.SaliencyDataModule", "saltext.data.SyntheticDataModule")  # with tasks of fixed names
+_PUBLISHED_DATA = ("saltext.data.datamodule.sjtu_tis", "saltext.data.datamodule.synthetic")  # with tasks of fixed names
+_FOLDS = "saltext.data.splits.KFold"
+MODEL_LABELS = ("name", "family")
+"""Keys of ``model`` that are no arguments of its class."""
+
 _DELETED = "expected a value, but it was deleted"
 _LONGEST = 100  # characters of a name that becomes part of a folder's; a file system takes 255 bytes
+
+SPLIT_FILE = "saltext.data.splits.FromFile"
+"""What ``data.split`` names where a split is read from a file, ``data.split.path``."""
 
 
 def _refused(expected: str) -> PydanticCustomError:
@@ -92,6 +99,16 @@ def _devices(count: int) -> int:
     return count
 
 
+def _split(value: Any) -> Any:
+    """A way to divide the data is a choice of a group; earlier versions took its name, or a file, as a value."""
+    if isinstance(value, dict):
+        return signatures.is_built(value)
+    if value in ("80/20", "70/15/15", "kfold", "published", "given"):
+        raise _refused(f"a choice of a group: data/split={str(value).replace('/', '-')}")
+    of_file = f", or data/split=file data.split.path={value} for a split file" if isinstance(value, str) else ""
+    raise _refused(f"a choice of the group data/split, such as data/split=kfold{of_file}")
+
+
 def set_by(where: str) -> Any:
     """The type of an argument that a run gives itself, which would silently win over a value given here."""
 
@@ -101,7 +118,6 @@ def set_by(where: str) -> Any:
     return Annotated[Any, AfterValidator(refuse)]
 
 
-SPLITS = ("80/20", "70/15/15", "kfold", "published", "given")
 Name = Annotated[str | int, AfterValidator(folder_name)]
 Text = Annotated[str, Field(min_length=1), AfterValidator(_printable)]
 StageName = Annotated[str, Field(pattern=r"\A[A-Za-z0-9_-]+\z")]
@@ -166,11 +182,14 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "callbacks.*": Built,
         "logger.*": Built,
         "model.name": Name,
+        "model.family": Name,
         # Ranges and choices of what classes take.
         "data.root": Text | None,
         "data.tasks": Names | Text | None,
         "data.test_tasks": Names | Text | None,
-        "data.split": Text | None,
+        "data.split": Annotated[Any, AfterValidator(_split)],
+        "data.split.path": Text,
+        "data.source": set_by("data=NAME"),
         "data.choose_on": Held,
         "data.test_on": Held,
         "data.folds": Annotated[int, Field(ge=2)],
@@ -411,7 +430,7 @@ def _taken(node: DictConfig) -> Signature | str | None:
 def _known(key: str, taken: Signature | None) -> tuple[str, ...] | None:
     """Keys that a group may have; None where it may have any."""
     if taken is not None:
-        more = ("name",) if key == "model" else ()
+        more = MODEL_LABELS if key == "model" else ()
         return None if taken.open else (*taken.arguments, *more, *_RESERVED)
     if not key:
         return tuple(dict.fromkeys((*(k.split(".")[0] for k in VALUES if not k.startswith("*")), "hydra")))
@@ -589,12 +608,11 @@ def _together(cfg: DictConfig, found: Mapping[str, str]) -> Iterator[tuple[str, 
                 if task not in tasks:
                     yield _origin(cfg, key), f"expected tasks of {', '.join(tasks)}, got {task!r}{near(task, tasks)}"
     split = cfg.data.get("split") if right("data.split", "data._target_") else None
-    if split not in (None, *SPLITS) and not _is_file(split):
-        yield (
-            _origin(cfg, "data.split"),
-            f"expected one of {', '.join(SPLITS)} or an existing split file, got {split!r}{near(split, SPLITS)}",
-        )
-    if split == "kfold" and right("data.fold", "data.folds") and cfg.data.fold >= cfg.data.folds:
+    named = split.get("_target_") if isinstance(split, DictConfig) else None
+    path = OmegaConf.select(cfg, "data.split.path") if named == SPLIT_FILE and right("data.split.path") else None
+    if path is not None and not _is_file(path):
+        yield _origin(cfg, "data.split.path"), f"expected an existing split file, got {_shown(path)}"
+    if named == _FOLDS and right("data.fold", "data.folds") and cfg.data.fold >= cfg.data.folds:
         yield (
             _origin(cfg, "data.fold"),
             f"expected 0 to {cfg.data.folds - 1} with data.folds={cfg.data.folds}, got {cfg.data.fold}",

@@ -3,38 +3,38 @@
 import pandas as pd
 from omegaconf import DictConfig
 
+from saltext.baselines import BASELINES
 from saltext.data.datamodule import SaliencyDataModule
 from saltext.data.truth import Truth
+from saltext.evaluation.evaluator import Evaluator
 from saltext.evaluation.model_predictor import ModelPredictor
 from saltext.evaluation.predictor import OWN
 from saltext.evaluation.reference import Reference
-from saltext.evaluation.scoreboard import BaselinePredictor, Scoreboard
 from saltext.evaluation.text_variants import text_variants
-from saltext.models.baselines import BASELINES
 from saltext.results.score_table import RunScores
 from saltext.runs import build, build_training
-from saltext.training import ScoreboardModule, ScoredModule
+from saltext.training import EvaluatorModule, ScoredModule
 from saltext.training.out_of_memory import out_of_memory_in_words
 
 
-def scoreboard(cfg: DictConfig, module: ScoredModule | None, data: SaliencyDataModule) -> Scoreboard:
-    """Everything that is scored on the test pairs, in the order of the tables."""
+def evaluator(cfg: DictConfig, module: ScoredModule | None, data: SaliencyDataModule) -> Evaluator:
+    """Scores everything that is scored on the test pairs, in the order of the tables."""
     truth = Truth(data.pairs, data.cache, data.sigma)
     tested, trained = data.indices("test"), data.indices("train")
     standard_protocol, *papers = build.protocols(cfg)
-    board = Scoreboard(data.pairs, Reference(truth))
+    built = Evaluator(Reference(truth))
     if module is not None:
-        own = ModelPredictor(module.predict_saliency, cfg.label)
+        own = ModelPredictor(module.predict_saliency)
         for protocol in (standard_protocol, *papers):
-            board.add(own, protocol)
+            built.add(cfg.label, own, protocol)
         if cfg.evaluation.text_effect and module.reads_text:
             for variant in text_variants(data.pairs, tested, module.reads_condition):
-                board.add(ModelPredictor(module.predict_saliency, cfg.label, variant), standard_protocol)
+                built.add(cfg.label, ModelPredictor(module.predict_saliency, variant), standard_protocol, variant.name)
     for name in build.baselines(cfg):
-        predictor = BaselinePredictor(BASELINES[name](truth, trained))
+        baseline = BASELINES[name](truth, trained)
         for protocol in (standard_protocol, *papers):
-            board.add(predictor, protocol)
-    return board
+            built.add(baseline.title, baseline, protocol)
+    return built
 
 
 def score_test(cfg: DictConfig, module: ScoredModule | None, data: SaliencyDataModule) -> RunScores:
@@ -49,7 +49,7 @@ def score_test(cfg: DictConfig, module: ScoredModule | None, data: SaliencyDataM
         See :class:`saltext.results.score_table.RunScores`; the same on all processes.
     """
     tester = build_training.tester(cfg)
-    scored = ScoreboardModule(scoreboard(cfg, module, data), module)
+    scored = EvaluatorModule(evaluator(cfg, module, data), data.pairs, module)
     with out_of_memory_in_words(tester):
         tester.test(scored, datamodule=data, verbose=False)
     scores = scored.scores.assign(split="test", seed=cfg.seed)

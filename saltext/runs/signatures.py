@@ -22,13 +22,18 @@ _TABLE = Path(__file__).with_suffix(".json")
 _Definition = ast.ClassDef | ast.FunctionDef | ast.Assign | ast.AnnAssign
 
 
-def _is_built(value: dict[str, Any]) -> dict[str, Any]:
+def is_built(value: dict[str, Any]) -> dict[str, Any]:
+    """A node that names a class.
+
+    Raises:
+        PydanticCustomError: It names none.
+    """
     if "_target_" not in value:
         raise PydanticCustomError("built", "Input should be a node with _target_")
     return value
 
 
-Built = Annotated[dict[str, Any], AfterValidator(_is_built)]
+Built = Annotated[dict[str, Any], AfterValidator(is_built)]
 """An object of a class: a node that names it as ``_target_``."""
 
 _PLAIN: Mapping[str, Any] = MappingProxyType(
@@ -222,10 +227,10 @@ def names(target: str) -> tuple[str, ...]:
 
 
 def baselines() -> tuple[str, ...]:
-    """Names of the baselines, as ``saltext.models.baselines.BASELINES`` has them."""
-    source = constant("saltext.models.baselines.BASELINES")
+    """Names of the baselines, as ``saltext.baselines.BASELINES`` has them."""
+    source = constant("saltext.baselines.BASELINES")
     classes = [node for part in ast.walk(source or ast.Tuple([])) if isinstance(part, ast.Tuple) for node in part.elts]
-    found = [_definition(_dotted(node, "saltext.models.baselines")) for node in classes]
+    found = [_definition(_dotted(node, "saltext.baselines")) for node in classes]
     bodies = [definition[1].body for definition in found if definition and isinstance(definition[1], ast.ClassDef)]
     return tuple(
         statement.value.value

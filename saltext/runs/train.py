@@ -22,9 +22,9 @@ from saltext.data.splits import Split
 from saltext.errors import CheckpointError, DamagedFileError, DataError, FullDiskError
 from saltext.models.checkpoints import load_weights
 from saltext.models.feature_cache import FeatureCache
-from saltext.models.freezing import freeze_table
 from saltext.models.network import SaliencyNetwork
-from saltext.models.transalnet import TranSalNet
+from saltext.models.transalnet.fix_rates import freeze_table
+from saltext.models.transalnet.network import TranSalNet
 from saltext.reporting import run_files, tables
 from saltext.results.findings import conclusion
 from saltext.results.run_record import evaluation_setting
@@ -68,8 +68,6 @@ def _train(stage: Stage, module: SupervisedModule, data: SaliencyDataModule, own
             _load_trained(module, stage.start)
         if is_first():
             _say_what_trains(module, data)
-        if isinstance(module.network, SaliencyNetwork):
-            module.network.complete()
         trainer = build_training.trainer(stage.cfg, folder, validates=bool(data.split.parts[data.choose_on]), own=own)
         with out_of_memory_in_words(trainer):
             trainer.fit(module, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)

@@ -31,6 +31,7 @@ from saltext.errors import ConfigError, DamagedFileError, SaltextError
 from saltext.runs import schema
 from saltext.runs.composition import config_folder
 from saltext.runs.paths import reached
+from saltext.runs.signatures import signature
 from saltext.system.run_folder import RunFolder
 
 TRUST = "--trust"
@@ -57,18 +58,15 @@ _MOST_IMAGES = 1000
 
 # Weights that a network starts from; those of a run's checkpoint take their place.
 _FIRST_WEIGHTS = {
-    "saltext.models.transalnet.TimmEncoder": "checkpoint",
-    "saltext.models.transalnet.DenseNet161": "weights",
-    "saltext.models.transalnet.ResNet50": "weights",
-    "saltext.models.clip_salgan.SalGANVGG": "weights",
+    "saltext.models.image.timm_encoder.TimmEncoder": "checkpoint",
+    "saltext.models.image.staged.DenseNet161": "weights",
+    "saltext.models.image.staged.ResNet50": "weights",
+    "saltext.models.clip_salgan.sal_gan_vgg.SalGANVGG": "weights",
 }
 _NAMES_OF_FILES = ("weights", "checkpoint", "vocabulary", "revision")
 _OUTPUTS = "outputs"  # conf/config.yaml's output_dir
-_GENERATED = "saltext.data.SyntheticDataModule"
+_GENERATED = "saltext.data.datamodule.synthetic"
 _TRAINER_TEXTS = ("_target_", "accelerator", "precision", "strategy", "gradient_clip_algorithm")
-# What conf/ named in earlier versions, whose runs and exports are read as ever.
-_FORMERLY = {("logger", False): frozenset(("lightning.pytorch.loggers.CSVLogger",))}
-_DRAWN = ("80/20", "70/15/15", "kfold", "published", "given", None)
 
 
 @dataclass(frozen=True)
@@ -140,8 +138,6 @@ def _packaged() -> _Packaged:
         for name in [name for name in names if name.startswith("${")]:  # ${optimizer._target_}
             names.remove(name)
             targets[position] = names | targets[name.strip("${}").removesuffix("._target_"), True]
-    for position, former in _FORMERLY.items():
-        targets[position] |= former
     return _Packaged(
         {key: frozenset(names) for key, names in targets.items()}, frozenset(texts), roots, frozenset(generated)
     )
@@ -344,6 +340,7 @@ def read(
     own = own_targets(OmegaConf.to_container(given, resolve=False))
     if trust or (mine and resumes):
         own |= own_targets(values)
+    _refuse(_of_other_versions(values), folder)
     check_targets(values, "", own)
     _refuse(_problems(values, schema.NEEDED), folder)
     not_followed = {} if trust or mine else _confined(values, folder, resumes)
@@ -391,6 +388,15 @@ def _refuse(problems: Sequence[str], folder: RunFolder) -> None:
             f"{folder.config} was not written by this version of saltext: {'; '.join(problems[:10])}. Train the model "
             "again, or use the version in its provenance.json."
         )
+
+
+def _of_other_versions(values: Any) -> list[str]:
+    """Classes and functions of the package that are named and that this version does not have, with their keys."""
+    return [
+        f"{'.'.join(place)}: there is no {_shown(name)}"
+        for place, name in _targets(values, ())
+        if name.startswith("saltext.") and signature(name) is None
+    ]
 
 
 def _without_interpolations(values: dict[str, Any], source: Path, trusted: bool) -> dict[str, Any]:
@@ -468,9 +474,10 @@ def _confined(values: dict[str, Any], folder: RunFolder, resumes: bool) -> dict[
     if values["data"].get("description") is not None:
         take("data.description", Path(values["data"]["description"]).name)
     if resumes and folder.split.is_file():
-        values["data"] |= {"split": literal(str(folder.split)), "test_on": "test"}
-    elif resumes and values["data"].get("split") not in _DRAWN:
-        problems.append(f"data.split={values['data']['split']!r:.80} leads to a file")
+        split = {"_target_": schema.SPLIT_FILE, "path": literal(str(folder.split))}
+        values["data"] |= {"split": split, "test_on": "test"}
+    elif resumes and "path" in (values["data"].get("split") or {}):
+        problems.append(f"data.split.path={values['data']['split']['path']!r:.80} leads to a file")
     if values["data"].get("images", 0) > _MOST_IMAGES:
         problems.append(f"data.images: at most {_MOST_IMAGES} expected")
     for key, value in {"devices": 1, "num_nodes": 1, "strategy": "auto"}.items():
@@ -600,17 +607,21 @@ def _asking(node: Any) -> Any:
     return _ENV.sub(lambda found: f"\\{found[0]}", node)
 
 
-def write(cfg: DictConfig, folder: RunFolder) -> None:
+def write(cfg: DictConfig, folder: RunFolder) -> str:
     """Write a run's config.yaml, and beside it what binds it to this user and to this place.
 
     Args:
         cfg: As composed by whoever starts the run.
         folder: The run's, which is there.
+
+    Returns:
+        The text of its config.yaml.
     """
     text = recorded(cfg)
     storage.write_text(folder.config, text, durable=True)
     storage.write_json(folder.trust, _facts(folder, text), durable=True)
     folder.trust.chmod(0o600)
+    return text
 
 
 def digest_of(text: str) -> str:

@@ -2,6 +2,6 @@
 
 from saltext.training.scored import ScoredModule
 from saltext.training.supervised import SupervisedModule
-from saltext.training.tested import ScoreboardModule
+from saltext.training.tested import EvaluatorModule
 
-__all__ = ["ScoreboardModule", "ScoredModule", "SupervisedModule"]
+__all__ = ["EvaluatorModule", "ScoredModule", "SupervisedModule"]

@@ -13,8 +13,8 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from saltext.metrics import METRICS
 from saltext.metrics.scores import Metric
-from saltext.models.freezing import freeze_table
-from saltext.models.transalnet import TranSalNet
+from saltext.models.transalnet.fix_rates import freeze_table
+from saltext.models.transalnet.network import TranSalNet
 
 if TYPE_CHECKING:
     from wandb import Run

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from saltext.data.splits import Part
 from saltext.errors import CheckpointError
+from saltext.evaluation.evaluator import Evaluator
 from saltext.evaluation.model_predictor import ModelPredictor
 from saltext.evaluation.protocols import standard
-from saltext.evaluation.scoreboard import Scoreboard
+from saltext.training.score_tables import ScoreTables
 
 
 class ScoredModule(L.LightningModule):
@@ -37,7 +38,7 @@ class ScoredModule(L.LightningModule):
         super().__init__()
         self._validation = standard(validation_metrics)
         self._choose_on = choose_on
-        self.scoreboard: Scoreboard | None = None
+        self.score_tables: ScoreTables | None = None
 
     def saliency(self, batch: Mapping[str, Any]) -> Tensor:
         """Maps in 0..1, float32 (B,1,h,w), over the whole network input, at the model's own resolution."""
@@ -75,21 +76,22 @@ class ScoredModule(L.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start with an empty table."""
-        self.scoreboard = Scoreboard(self.trainer.datamodule.pairs)  # type: ignore[attr-defined]
-        self.scoreboard.add(ModelPredictor(self.predict_saliency, type(self).__name__), self._validation)
-        self.scoreboard.to(self.device)  # Lightning moved this module before; what is gathered has to be with it
+        evaluator = Evaluator()
+        evaluator.add(type(self).__name__, ModelPredictor(self.predict_saliency), self._validation)
+        self.score_tables = ScoreTables(evaluator, self.trainer.datamodule.pairs)  # type: ignore[attr-defined]
+        self.score_tables.to(self.device)  # Lightning moved this module before; what is gathered has to be with it
 
     def validation_step(self, batch: Mapping[str, Any], batch_index: int) -> None:
         """Score a batch for the choice of the epoch."""
-        if self.scoreboard is not None:
-            self.scoreboard.update(batch)
+        if self.score_tables is not None:
+            self.score_tables.update(batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log the means over tasks and the tasks' own means."""
-        if self.scoreboard is None:
+        if self.score_tables is None:
             return
-        table = self.scoreboard.frame()
-        self.scoreboard = None
+        table = self.score_tables.frame()
+        self.score_tables = None
         by_task: pd.DataFrame = table.groupby("task", sort=False)[list(self._validation.metrics)].mean()
         for name in by_task.columns:
             self.log_same(f"{self._choose_on}/{name}", float(by_task[name].mean()), prog_bar=True)

@@ -1,35 +1,40 @@
-"""Scoring test pairs with Lightning: whatever is on the scoreboard, in one pass over the data."""
+"""Scoring test pairs with Lightning: all that an evaluator scores, in one pass over the data."""
+
+from collections.abc import Sequence
 
 import lightning as L
 import pandas as pd
 
+from saltext.data.pairs import Pair
+from saltext.evaluation.evaluator import Evaluator
 from saltext.evaluation.groups import Batch
-from saltext.evaluation.scoreboard import Scoreboard
+from saltext.training.score_tables import ScoreTables
 from saltext.training.scored import ScoredModule
 
 
-class ScoreboardModule(L.LightningModule):
-    """Fills a scoreboard by ``trainer.test``.
+class EvaluatorModule(L.LightningModule):
+    """Runs an evaluator by ``trainer.test``.
 
     Args:
-        scoreboard: What to score.
-        model: The module whose predictions are on it, if any; it moves to the device along with this one.
+        evaluator: What to score, and how.
+        pairs: The whole data set.
+        model: The module whose predictions are scored, if any; it moves to the device along with this one.
 
     Attributes:
-        scores: See :meth:`~saltext.evaluation.scoreboard.Scoreboard.frame`; the same on all processes.
+        scores: See :meth:`saltext.training.score_tables.ScoreTables.frame`; the same on all processes.
     """
 
-    def __init__(self, scoreboard: Scoreboard, model: ScoredModule | None) -> None:
+    def __init__(self, evaluator: Evaluator, pairs: Sequence[Pair], model: ScoredModule | None) -> None:
         super().__init__()
-        self.scoreboard = scoreboard
+        self.score_tables = ScoreTables(evaluator, pairs)
         self.model = model
         self.scores = pd.DataFrame()
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
         """Score a batch."""
-        self.scoreboard.update(batch)
+        self.score_tables.update(batch)
 
     def on_test_epoch_end(self) -> None:
         """Keep the scores of all pairs, of all processes."""
-        self.scores = self.scoreboard.frame()
-        self.scoreboard.reset()
+        self.scores = self.score_tables.frame()
+        self.score_tables.reset()

@@ -15,9 +15,9 @@ from saltext.errors import ConfigError
 from saltext.losses import PAPER_WEIGHTS, SaliencyLoss
 from saltext.models.feature_cache import FeatureCache, Features, addressed
 from saltext.models.freezing import freeze
-from saltext.models.text import TextFeatures
+from saltext.models.text.base import TextFeatures
 from saltext.models.text.memo import RememberingTextEncoder
-from saltext.models.tranblend import TranBlend
+from saltext.models.tranblend.network import TranBlend
 from tests.benchmarks import harness
 from tests.benchmarks.steps import Batch, Model, generate
 

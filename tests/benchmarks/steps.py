@@ -29,9 +29,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from saltext.errors import ConfigError
 from saltext.losses import PAPER_WEIGHTS, SaliencyLoss
-from saltext.models.freezing import FixRates
-from saltext.models.text import TextEncoder, TextFeatures
-from saltext.models.transalnet import TranSalNet
+from saltext.models.text.base import TextEncoder, TextFeatures
+from saltext.models.transalnet.fix_rates import FixRates
+from saltext.models.transalnet.network import TranSalNet
 from saltext.runs import build
 from saltext.runs.composition import compose_run
 from saltext.system.environment import KEEP_MEMORY

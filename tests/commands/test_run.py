@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from saltext.data.datamodule import SyntheticDataModule
+from saltext.data.datamodule import synthetic
 from saltext.data.splits import Split
 from saltext.results.score_table import pooled, read_scores
 from saltext.system.run_folder import RunFolder, finished_runs
@@ -98,14 +98,15 @@ def test_a_cross_validation_is_one_command_that_ends_with_one_table(outputs: Pat
 
 
 def test_the_papers_sizes_run_a_step_of_training_and_of_testing(outputs: Path) -> None:
-    data = SyntheticDataModule(outputs / "synthetic-smoke", images=24)
+    data = synthetic(outputs / "synthetic-smoke", images=24)
     ids = sorted({pair.image_id for pair in data.pairs if pair.task == "non_salient"})
     parts = {"train": tuple(ids[:2]), "val": (), "test": tuple(ids[2:4])}
     Split("by hand", 0, "image", parts).save(outputs / "few.json")
     done = command(
         "preset=paper", "data=synthetic_smoke", f"output_dir={outputs}", f"hydra.run.dir={outputs / 'paper'}",
-        f"data.split={outputs / 'few.json'}", "data.tasks=[non_salient]", "data.batch_size=2", "data.num_workers=0",
-        "trainer.max_epochs=1", "evaluation.baselines=[]", "evaluation.text_effect=false",
+        "data/split=file", f"data.split.path={outputs / 'few.json'}", "data.tasks=[non_salient]", "data.batch_size=2",
+        "data.num_workers=0", "trainer.max_epochs=1", "evaluation.baselines=[]", "evaluation.text_effect=false",
+        "evaluation.pictures=0",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     table = {cells[0]: cells[1:] for line in done.stdout.splitlines() if (cells := line.replace("│", " ").split())}
@@ -138,12 +139,18 @@ def wait_for(path: Path) -> None:
     assert path.is_file(), path
 
 
+# What comes after the training does not change its weights.
+SCORED_BRIEFLY = (
+    "evaluation.paper=null", "evaluation.baselines=[]", "evaluation.text_effect=false", "evaluation.pictures=0",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_run_continues_to_the_same_weights(
     finished: RunFolder, outputs: Path, number: signal.Signals
 ) -> None:
     folder = RunFolder(outputs / f"interrupted-{number.name}")
-    front = start(*smoke(outputs, folder.root.name, "trainer.max_epochs=4"))
+    front = start(*smoke(outputs, folder.root.name, "trainer.max_epochs=4", *SCORED_BRIEFLY))
     wait_for(folder.last)
     front.send_signal(number)
     done = front.finish(180)
@@ -164,6 +171,7 @@ SCHEDULE = (
     "trainer.max_epochs=2",
     "evaluation.paper=null",
     "evaluation.baselines=[uniform]",
+    "evaluation.pictures=0",
 )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from saltext.data.cache import CacheSettings
 from saltext.data.pairs import Pair
-from saltext.data.sjtu_tis import read_index
+from saltext.data.sources.sjtu_tis import SjtuTis
 from saltext.data.synthetic import generate
 
 WORKBOOK = "text最终版本.xlsx"
@@ -23,7 +23,7 @@ def small_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small_pairs(small_root: Path) -> list[Pair]:
-    return read_index(small_root)
+    return SjtuTis(small_root).read().pairs
 
 
 @pytest.fixture

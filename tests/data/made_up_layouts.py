@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 
 from saltext.data.density import density_from_points
-from saltext.data.sjtu_tis import read_index
+from saltext.data.sources.sjtu_tis import SjtuTis
 from saltext.data.synthetic import generate, generated_sigma
 from tests.data.test_files import write_mat
 
@@ -37,7 +37,7 @@ def own_copy(folder: Path, images: int = 12, seed: int = 3) -> tuple[Path, Path]
     own = folder / "own"
     (own / "images").mkdir(parents=True)
     texts, points = [], []
-    for pair in read_index(published):
+    for pair in SjtuTis(published).read().pairs:
         shutil.copyfile(pair.image, own / "images" / f"{pair.image_id}.png")
         if pair.text:
             texts.append((pair.image_id, pair.task, pair.text))

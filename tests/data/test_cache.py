@@ -24,7 +24,7 @@ from saltext.data import cache as cache_module
 from saltext.data.cache import CacheSettings, DecodedCache, open_cache
 from saltext.data.density import density_from_points
 from saltext.data.pairs import Pair, Points
-from saltext.data.sjtu_tis import read_index
+from saltext.data.sources.sjtu_tis import SjtuTis
 from saltext.errors import DataError
 from saltext.images import read_photo
 
@@ -96,7 +96,7 @@ def _refuse(*_: object) -> None:
 
 
 def test_changed_content_leads_to_new_arrays(copied_root: Path, tmp_path: Path) -> None:
-    pairs = read_index(copied_root)
+    pairs = SjtuTis(copied_root).read().pairs
     before = open_cache(pairs, SETTINGS, tmp_path / "cache")
     density = _read(pairs[5].density)
     Image.fromarray(density[::-1].copy()).save(pairs[5].density)
@@ -119,7 +119,7 @@ def test_a_data_set_that_moved_is_not_decoded_again(
     copied_root: Path, small_pairs: list[Pair], cache_dir: Path
 ) -> None:
     there = open_cache(small_pairs, SETTINGS, cache_dir)
-    assert open_cache(read_index(copied_root), SETTINGS, cache_dir).folder == there.folder
+    assert open_cache(SjtuTis(copied_root).read().pairs, SETTINGS, cache_dir).folder == there.folder
 
 
 def test_a_cache_pickles_as_its_path(small_pairs: list[Pair], cache_dir: Path) -> None:
@@ -170,7 +170,7 @@ def test_what_a_killed_build_left_is_removed_when_old(small_pairs: list[Pair], t
 
 
 def test_all_broken_files_come_in_one_error_with_counts(copied_root: Path, tmp_path: Path) -> None:
-    pairs = read_index(copied_root)
+    pairs = SjtuTis(copied_root).read().pairs
     truncated, resized, dark, blind, huge, garbage = (pairs[place] for place in (3, 10, 20, 30, 40, 50))
     truncated.image.write_bytes(truncated.image.read_bytes()[:5000])
     _picture(resized.density, "L").resize((50, 40)).save(resized.density)
@@ -248,7 +248,7 @@ def test_what_is_no_file_is_named_before_any_is_opened(tmp_path: Path) -> None:
 
 
 def test_a_damaged_cache_says_which_folder_to_delete(copied_root: Path, tmp_path: Path) -> None:
-    cache = open_cache(read_index(copied_root), SETTINGS, tmp_path / "cache")
+    cache = open_cache(SjtuTis(copied_root).read().pairs, SETTINGS, tmp_path / "cache")
     (cache.folder / "images.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(DataError, match=r"is damaged.*Delete that folder"):
         _ = DecodedCache(cache.folder, cache.settings).images
@@ -484,7 +484,7 @@ def test_progress_is_a_few_lines_in_a_log(
 @pytest.fixture(scope="module")
 def real_cache(sjtu_root: Path) -> tuple[list[Pair], DecodedCache]:
     """Shared with training runs, since it takes a while and 0.9 GB."""
-    pairs = read_index(sjtu_root)
+    pairs = SjtuTis(sjtu_root).read().pairs
     folder = Path(__file__).parents[2] / "data" / "cache"
     return pairs, open_cache(pairs, CacheSettings((288, 384), (288, 384)), folder)
 

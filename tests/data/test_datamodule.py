@@ -1,20 +1,29 @@
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from PIL import Image
 from torch import Tensor, nn
 
-from saltext.data.datamodule import SaliencyDataModule, SyntheticDataModule
+from saltext.baselines import BASELINES
+from saltext.data.datamodule import SaliencyDataModule, custom, salicon, sjtu_tis, synthetic
 from saltext.data.dataset import Batch
-from saltext.data.splits import Split, eighty_twenty
+from saltext.data.index import DatasetIndex, sets_by_conditions
+from saltext.data.pairs import Pair, Points
+from saltext.data.splits import FromFile, Given, KFold, PublishedTranBlend, Split, eighty_twenty
 from saltext.data.transforms import Augment
+from saltext.data.truth import Truth
 from saltext.errors import ConfigError, DataError
+from tests.data.made_up_layouts import SIGMA, own_copy, write_description, write_salicon
+
+SETTINGS: dict[str, Any] = {"image_size": (36, 48), "map_size": (18, 24), "batch_size": 2}
 
 Make = Callable[..., SaliencyDataModule]
 
@@ -23,14 +32,13 @@ Make = Callable[..., SaliencyDataModule]
 def make(small_root: Path, cache_dir: Path) -> Make:
     def make(**changed: Any) -> SaliencyDataModule:
         settings: dict[str, Any] = {
-            "root": small_root,
             "cache_dir": cache_dir,
             "image_size": (72, 96),
             "map_size": (36, 48),
             "batch_size": 4,
             "seed": 1,
         }
-        return SaliencyDataModule(**(settings | changed))
+        return sjtu_tis(**({"root": small_root} | settings | changed))
 
     return make
 
@@ -183,15 +191,15 @@ def test_a_resumed_run_sees_the_batches_of_the_uninterrupted_one(make: Make, tmp
 
 
 def test_a_saved_split_is_used_again(make: Make, tmp_path: Path) -> None:
-    data = make(split="kfold", folds=4, fold=2)
+    data = make(split=KFold(), folds=4, fold=2)
     data.split.save(tmp_path / "split.json")
-    again = make(split=str(tmp_path / "split.json"))
+    again = make(split=FromFile(tmp_path / "split.json"))
     assert again.split == data.split
     assert again.indices("test") == data.indices("test")
 
 
 def test_the_published_split_validates_on_nothing(make: Make) -> None:
-    data = make(split="published")
+    data = make(split=PublishedTranBlend())
     data.setup()
     assert data.val_dataloader() == []
 
@@ -215,24 +223,22 @@ def test_a_part_without_samples_is_named(make: Make, tmp_path: Path) -> None:
     task = {pair.image_id: pair.task for pair in make().pairs if pair.task in ("whole", "salient")}
     of_a, of_b = (tuple(i for i in task if task[i] == name) for name in ("whole", "salient"))
     Split("by hand", 0, "image", {"train": of_b, "val": (), "test": of_a}).save(tmp_path / "split.json")
-    data = make(split=str(tmp_path / "split.json"), tasks=["whole"], batch_size=1)
+    data = make(split=FromFile(tmp_path / "split.json"), tasks=["whole"], batch_size=1)
     with pytest.raises(ConfigError, match=r"no samples of the tasks whole in the train part.*Choose more tasks"):
         data.setup()
 
 
-def test_an_unknown_split_lists_the_choices(make: Make) -> None:
-    with pytest.raises(
-        ConfigError, match="'80-20' is neither one of 80/20, 70/15/15, kfold, published nor an existing"
-    ):
-        make(split="80-20").setup()
+def test_a_division_that_the_data_set_does_not_have_is_refused_with_the_choices(make: Make) -> None:
+    with pytest.raises(ConfigError, match=r"data/split=given needs .*Choose 80-20, 70-15-15 or kfold"):
+        make(split=Given()).setup()
 
 
 def test_a_split_of_other_data_is_refused(make: Make, tmp_path: Path) -> None:
     eighty_twenty({"1": "A", "2": "A", "3": "B", "4": "B", "5": "A"}, 0.1, 0).save(tmp_path / "split.json")
     with pytest.raises(
-        DataError, match=r"5 images that are not in the data set: 1, 2.*another data\.split or data\.root"
+        DataError, match=r"5 images that are not in the data set: 1, 2.*another data/split or data\.root"
     ):
-        make(split=str(tmp_path / "split.json")).setup()
+        make(split=FromFile(tmp_path / "split.json")).setup()
 
 
 def test_a_wrong_root_is_refused_before_training(make: Make, tmp_path: Path) -> None:
@@ -259,9 +265,7 @@ def test_maps_are_at_the_inputs_size_by_default(make: Make) -> None:
 
 
 def test_synthetic_data_is_generated_when_needed(tmp_path: Path) -> None:
-    data = SyntheticDataModule(
-        tmp_path / "synthetic", images=10, cache_dir=tmp_path / "cache", image_size=(36, 48), batch_size=4
-    )
+    data = synthetic(tmp_path / "synthetic", images=10, cache_dir=tmp_path / "cache", image_size=(36, 48), batch_size=4)
     data.prepare_data()
     assert len(data.pairs) == 30
     assert json.loads((tmp_path / "synthetic" / "synthetic.json").read_text())["images"] == 10
@@ -270,9 +274,146 @@ def test_synthetic_data_is_generated_when_needed(tmp_path: Path) -> None:
 
 @pytest.mark.real_data
 def test_the_grouped_real_split_has_the_described_sizes(sjtu_root: Path) -> None:
-    data = SaliencyDataModule(sjtu_root)
+    data = sjtu_tis(sjtu_root)
     assert Counter(data.pairs[i].task for i in data.indices("test")) == {
         "pure": 120, "whole": 60, "general": 60, "salient": 60, "non_salient": 60,
     }  # fmt: skip
     assert len(data.indices("train")) == 1296
     assert len(data.indices("val")) == 144
+
+
+# Other data sets
+
+
+@pytest.fixture(scope="module")
+def description(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return own_copy(tmp_path_factory.mktemp("own"))[1]
+
+
+@pytest.fixture(scope="module")
+def salicon_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("salicon")
+    write_salicon(root, train=10, val=4)
+    return root
+
+
+def own(path: Path, **settings: Any) -> SaliencyDataModule:
+    return custom(path, **SETTINGS, cache_dir=path.parent.parent / "cache", **settings)
+
+
+def salicon_data(root: Path, **settings: Any) -> SaliencyDataModule:
+    return salicon(root, **SETTINGS, cache_dir=root / "cache", **settings)
+
+
+def test_own_data_are_served_like_the_published_ones(description: Path) -> None:
+    data = own(description)
+    data.prepare_data()
+    assert data.tasks == data.test_tasks == ("pure", "whole", "general", "salient", "non_salient")
+    batch = next(iter(data.train_dataloader()))
+    assert batch["image"].shape == (2, 3, 36, 48)
+    assert batch["density"].amax() <= 1
+    assert len(next(iter(data.test_dataloader()))["native_points"]) == 2
+
+
+def test_all_viewings_of_an_image_are_in_one_part(description: Path) -> None:
+    data = own(description)
+    assert data.split.method.startswith("80/20")
+    images = [{data.pairs[i].image_id for i in data.indices(part)} for part in ("train", "val", "test")]
+    assert sum(map(len, images)) == len(set.union(*images)) == 12
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a further source has to say."""
+
+    root = Path("nowhere")
+    conditions = ("a", "b")
+    published = None
+
+    def read(self) -> DatasetIndex:
+        kinds = ["a"] * 20 + ["ab"] * 10 + ["b"]
+        none = Points(np.zeros((1, 2), np.int32))
+        pairs = [
+            Pair(f"{number:02d}", task, "", Path("i"), 1.0, none, f"{number}{task}")
+            for number, kind in enumerate(kinds) for task in kind
+        ]  # fmt: skip
+        return DatasetIndex("own", self.root, pairs, self.conditions, [""] * len(pairs), sets_by_conditions(pairs))
+
+
+def test_each_part_has_its_share_of_images_seen_under_the_same_conditions() -> None:
+    data = SaliencyDataModule(Made(), **SETTINGS)
+    tested = Counter(data.pairs[i].task for i in data.indices("test"))
+    assert tested["b"] in (2, 3)  # 2 of 10 seen under both, and perhaps the only one of its kind
+    assert len(data.split.parts["test"]) == 6
+    assert SaliencyDataModule(Made(), split=KFold(), folds=10, **SETTINGS).split.parts["test"]
+
+
+def test_maps_are_blurred_as_described(description: Path) -> None:
+    data = own(description)
+    assert data.sigma((100, 200)) == SIGMA
+    truth = Truth(data.pairs, data.cache, data.sigma)
+    place = data.indices("test")[0]
+    points = truth.fixations([place], truth.native_size(place))
+    assert points.each.index.numel() == len(truth.points(place))
+
+
+def test_free_viewing_is_whatever_is_viewed_without_a_text(description: Path) -> None:
+    data = own(description)
+    names = {"pure": "looking around"}
+    renamed = [type(p)(**{**vars(p), "task": names.get(p.task, p.task)}) for p in data.pairs]
+    truth = Truth(renamed, data.cache, data.sigma)
+    covered = {renamed[i].task for i in range(len(renamed)) if BASELINES["human_pure"](truth).covers(i)}
+    assert covered == {"whole", "general", "salient", "non_salient"}
+
+
+def test_unknown_conditions_are_refused_with_those_that_are_there(description: Path) -> None:
+    with pytest.raises(ConfigError, match=r"unknown task 'hole' \(did you mean 'whole'\?\)"):
+        own(description, tasks=["hole"]).setup()
+
+
+def test_a_model_can_be_asked_where_its_data_are_gone() -> None:
+    assert custom("gone.yaml", image_size=(36, 48), tasks=["a"]).settings.image_size == (36, 48)
+
+
+def test_own_data_that_are_not_named_say_how(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data\.description=FILE"):
+        custom()
+    with pytest.raises(DataError, match="no description"):
+        custom(tmp_path / "none.yaml").setup()
+
+
+def test_the_papers_split_is_not_one_of_other_data(description: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"data/split=published is the papers' split of SJTU-TIS, got .*Choose 80-20, 70-15-15"
+    ):
+        own(description, split=PublishedTranBlend()).setup()
+
+
+def test_a_given_division_is_the_default_and_is_kept(salicon_root: Path) -> None:
+    data = salicon_data(salicon_root, val_fraction=0)
+    assert data.split.method == "given"
+    assert all("val2014" in name for name in data.split.parts["test"])
+    assert {part: len(data.indices(part)) for part in ("train", "val", "test")} == {"train": 10, "val": 0, "test": 4}
+
+
+def test_a_division_without_validation_images_takes_some_of_its_training_images(salicon_root: Path) -> None:
+    data = salicon_data(salicon_root, val_fraction=0.2)
+    assert {part: len(data.indices(part)) for part in ("train", "val", "test")} == {"train": 8, "val": 2, "test": 4}
+    assert data.split.parts["test"] == salicon_data(salicon_root).split.parts["test"]
+
+
+def test_a_given_division_can_be_replaced(salicon_root: Path) -> None:
+    assert len(salicon_data(salicon_root, split=KFold(), folds=7, fold=2).indices("test")) == 2
+
+
+def test_a_blur_that_is_not_said_is_fitted_to_the_maps(salicon_root: Path) -> None:
+    data = salicon_data(salicon_root)
+    data.prepare_data()
+    assert data.sigma((48, 64)) == pytest.approx(5.0, rel=0.05)
+
+
+def test_a_root_other_than_the_description_s_folder_can_be_named(description: Path, tmp_path: Path) -> None:
+    moved = write_description(tmp_path, {})
+    moved.write_text(description.read_text())
+    data = custom(moved, root=description.parent, **SETTINGS, cache_dir=tmp_path / "cache")
+    assert len(data.pairs) == len(own(description).pairs)

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from saltext.data import loading
-from saltext.data.datamodule import SyntheticDataModule
+from saltext.data.datamodule import SaliencyDataModule, synthetic
 from saltext.data.loading import PatientLoader, batch_bytes, free_shared_memory, lost_workers_said, workers_that_fit
 from saltext.data.transforms import single_threaded_worker
 from saltext.errors import DataError
@@ -105,11 +105,11 @@ def test_a_batch_is_as_large_as_its_tensors() -> None:
 
 
 def test_the_loaders_of_a_run_without_room_have_no_processes_and_the_same_batches(
-    data: SyntheticDataModule, free: Callable[[float], None]
+    data: SaliencyDataModule, free: Callable[[float], None]
 ) -> None:
     def loaded(mib: float) -> tuple[int, list[Tensor]]:
         free(mib)
-        module = SyntheticDataModule(
+        module = synthetic(
             data.root, images=20, image_size=(64, 96), map_size=(16, 24), batch_size=8, cache_dir=data.cache_dir,
             num_workers=1,
         )  # fmt: skip

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from sklearn.model_selection import StratifiedKFold
 
-from saltext.data.sjtu_tis import Pair, read_index
+from saltext.data.pairs import Pair
+from saltext.data.sources.sjtu_tis import SjtuTis
 from saltext.data.splits import (
     PARTS,
     Split,
@@ -207,7 +208,7 @@ def test_with_the_authors_row_order_the_published_split_is_theirs(golden: Path, 
         rows[task] = [drawn[place] for place in np.argsort(places)]
         for part, names in lists.items():
             expected[part] += names
-    split = published_tranblend(read_index(sjtu_root), rows=rows)
+    split = published_tranblend(SjtuTis(sjtu_root).read().pairs, rows=rows)
     assert {part: sorted(names) for part, names in expected.items()} == {
         part: list(split.parts[part]) for part in ("train", "test")
     }
@@ -215,7 +216,7 @@ def test_with_the_authors_row_order_the_published_split_is_theirs(golden: Path, 
 
 @pytest.mark.real_data
 def test_the_published_split_leaks_images_between_tasks_and_the_grouped_one_does_not(sjtu_root: Path) -> None:
-    pairs = read_index(sjtu_root)
+    pairs = SjtuTis(sjtu_root).read().pairs
 
     def leaked(split: Split) -> int:
         images = [{pairs[place].image_id for place in split.select(pairs, part)} for part in ("train", "test")]

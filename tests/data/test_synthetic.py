@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from saltext.data import synthetic
-from saltext.data.sjtu_tis import Pair, read_index
+from saltext.data.pairs import Pair
+from saltext.data.sources.sjtu_tis import SjtuTis
 from saltext.data.synthetic import COLOURS, SHAPES, generate
 from saltext.errors import ConfigError, DataError
 
@@ -114,7 +115,7 @@ def test_an_existing_data_set_is_kept(copied_root: Path) -> None:
 
 def test_other_settings_replace_what_was_generated(copied_root: Path) -> None:
     generate(copied_root, images=4, seed=3)
-    assert len({pair.image_id for pair in read_index(copied_root)}) == 4
+    assert len({pair.image_id for pair in SjtuTis(copied_root).read().pairs}) == 4
     assert [path.name for path in copied_root.parent.iterdir()] == [copied_root.name]
 
 
@@ -145,12 +146,12 @@ def test_who_comes_second_keeps_what_the_first_wrote_and_may_be_reading(
     monkeypatch.setattr(synthetic.shutil, "rmtree", lambda path, **_: deleted.append(Path(path)))
     generate(root, images=4)
     assert root not in deleted
-    assert len(read_index(root)) == 12
+    assert len(SjtuTis(root).read().pairs) == 12
 
 
 def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert len(read_index(generate(tmp_path / "empty", images=4))) == 12
+    assert len(SjtuTis(generate(tmp_path / "empty", images=4)).read().pairs) == 12
 
 
 def test_values_out_of_range_are_refused(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from saltext.data.datamodule import SyntheticDataModule
+from saltext.data.datamodule import SaliencyDataModule
 from saltext.data.density import density_from_points
 from saltext.data.truth import Truth, fitted_blur
 from saltext.metrics import FixationPool
@@ -80,7 +80,7 @@ def test_recordings_of_other_pairs_are_refused() -> None:
         Truth(VIEWINGS, Memory(VIEWINGS[:3]))
 
 
-def test_a_decoded_cache_holds_recordings(data: SyntheticDataModule) -> None:
+def test_a_decoded_cache_holds_recordings(data: SaliencyDataModule) -> None:
     truth = Truth(data.pairs, data.cache)
     assert len(truth) == len(data.pairs)
     assert truth.density([3]).shape == (1, 1, *data.cache.native_size(3))

@@ -11,13 +11,14 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from saltext.commands.demo import confine
 from saltext.demo.predictor import About, PredictionError
 from saltext.demo.settings import Settings
-from tests.conftest import ROOT
+from tests.command_line import ENVIRONMENT, ROOT, forking
 from tests.demo.stub import Stub, photo
+from tests.forked import Forked
 
 if TYPE_CHECKING:
     from saltext.prediction.model import Model
@@ -41,40 +42,56 @@ class Demo:
     Attributes:
         address: Without a slash at its end.
         process: The server.
+        says: What it prints.
     """
 
     address: str
-    process: "subprocess.Popen[str]"
+    process: "subprocess.Popen[bytes] | Forked"
+    says: IO[str]
 
     def end(self) -> str:
         """End it, if it has not ended; what it said meanwhile."""
         self.process.terminate()
         try:
-            return self.process.communicate(timeout=60)[0]
+            self.process.wait(timeout=60)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.communicate()
+            self.process.wait()
             raise
+        with self.says:
+            return self.says.read()
 
 
-def started(line: Sequence[str], environment: Mapping[str, str], here: Path) -> Demo:
-    """A command that serves a page, once the page is there."""
+def started(line: Sequence[str], environment: Mapping[str, str], here: Path, from_nothing: bool = False) -> Demo:
+    """A command that serves a page, once the page is there.
+
+    Args:
+        line: Arguments of Python: ``-m``, a module, and the module's own.
+        environment: Variables besides this process's own.
+        here: Its folder.
+        from_nothing: Whether it is a process that imports what it needs, as a user's does, and not a forked one.
+    """
     paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    given = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": paths, **environment}
-    process = subprocess.Popen(
-        [sys.executable, *line], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=given, cwd=here
-    )
+    given = {**os.environ, **ENVIRONMENT, "PYTHONPATH": paths, **environment}
+    read, write = os.pipe()
+    process: subprocess.Popen[bytes] | Forked
+    if from_nothing:
+        process = subprocess.Popen([sys.executable, *line], stdout=write, stderr=write, env=given, cwd=here)
+    else:
+        with Path(os.devnull).open("rb") as nothing:
+            process = Forked(forking(), line[1:], str(here), given, (nothing.fileno(), write, write))
+    os.close(write)
     guard = threading.Timer(PATIENCE, process.kill)
     guard.start()
-    assert process.stdout is not None
-    said = []
-    for text in process.stdout:
+    said, says = [], os.fdopen(read)
+    for text in says:
         said.append(text)
         if found := re.search(r"http://127\.0\.0\.1:\d+", text):
             guard.cancel()
-            return Demo(found[0], process)
+            return Demo(found[0], process, says)
     guard.cancel()
-    process.communicate()
+    process.wait()
+    says.close()
     raise AssertionError("".join(said))
 
 

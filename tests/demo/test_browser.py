@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 SCREENSHOTS = Path(os.environ.get("TEST_OUTPUT", ROOT / "test-output")) / "demo"
 PATIENCE = 120_000  # milliseconds; other programs may keep the machine busy
 PICTURES = ("overlay1", "overlay2", "change")
-TIMEOUT = 15  # seconds that a prediction may take
+TIMEOUT = 10  # seconds that a prediction may take
 
 # As root, and so that nobody but this machine can be asked.
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -70,7 +70,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def demo(browser: Any, smoke_run: RunFolder, folder: Path) -> Iterator[Demo]:
     line = ["-m", "saltext", "demo", str(smoke_run.root), "--device", "cpu", "--port", "0", "--max-mib", "0.5",
             "--max-pixels", "350000", "--timeout", str(TIMEOUT)]  # fmt: skip
-    running = started(line, {"TMPDIR": str(folder / "temporary")}, folder / "here")
+    running = started(line, {"TMPDIR": str(folder / "temporary")}, folder / "here", from_nothing=True)
     yield running
     if running.process.poll() is None:
         running.end()

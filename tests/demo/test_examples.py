@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from saltext.data.datamodule import SyntheticDataModule
+from saltext.data.datamodule import SaliencyDataModule
 from saltext.demo import examples
 from saltext.errors import DataError
 from saltext.prediction.texts import Reading
@@ -34,7 +34,7 @@ def test_generated_pictures_come_with_a_text_about_each_kind_of_object(tmp_path:
     assert {path.name for path in tmp_path.iterdir()} == {"examples"}
 
 
-def test_of_a_data_set_images_with_two_texts_are_offered_that_the_model_has_not_seen(data: SyntheticDataModule) -> None:
+def test_of_a_data_set_images_with_two_texts_are_offered_that_the_model_has_not_seen(data: SaliencyDataModule) -> None:
     everything = examples.of_data_set(data.root, None)
     described = {pair.image_id for pair in data.pairs if pair.task == "salient"}
     assert {example.image.stem.split("_")[0] for example in everything} == described
@@ -46,7 +46,7 @@ def test_of_a_data_set_images_with_two_texts_are_offered_that_the_model_has_not_
 
 
 def test_of_a_large_data_set_a_few_from_everywhere_are_offered(
-    data: SyntheticDataModule, monkeypatch: pytest.MonkeyPatch
+    data: SaliencyDataModule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     every = [example.image for example in examples.of_data_set(data.root, None)]
     monkeypatch.setattr(examples, "MOST", 3)

@@ -63,7 +63,7 @@ def test_resized_truth_has_one_size_and_spreads_each_fixation() -> None:
 
 def test_a_selection_keeps_everything_of_the_samples_that_stay() -> None:
     (group,) = native_groups(batch([(4, 6)] * 3), CPU)
-    group = Group(group.index, group.size, group.box, group.density, group.fixations, group.fixations, group.density)
+    group = Group(group.index, group.size, group.density, group.fixations, group.fixations, group.density)
     part = group.select([2, 0])
     assert part.index == [12, 10]
     assert part.density[:, 0, 0, 0].tolist() == group.density[[2, 0], 0, 0, 0].tolist()

@@ -1,7 +1,7 @@
 import torch
 
+from saltext.baselines import CentrePriorOfOthers
 from saltext.evaluation.reference import Reference
-from saltext.models.baselines import CentrePriorOfOthers
 from tests.data.viewings import Memory, seen, truth_of
 
 VIEWINGS = [

@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from saltext.data.sjtu_tis import read_index
+from saltext.baselines import SplitHalf, Uniform
+from saltext.data.sources.sjtu_tis import SjtuTis
 from saltext.errors import DataError
-from saltext.evaluation import folders
+from saltext.evaluation import folders, score_cache
 from saltext.evaluation import score_folder as module
 from saltext.evaluation.folders import open_data
 from saltext.evaluation.score_cache import ScoreCache
 from saltext.evaluation.score_folder import score_folder
-from saltext.models.baselines import SplitHalf, Uniform
 from tests.command_line import here
 from tests.data.made_up_layouts import own_copy
 
@@ -29,7 +29,7 @@ def published(tmp_path: Path) -> Path:
     """A data set of six images; in ``maps`` beside it, predictions of the pairs under one condition."""
     root, _ = own_copy(tmp_path, images=6)
     (tmp_path / "maps").mkdir()
-    for number, pair in enumerate(read_index(root)):
+    for number, pair in enumerate(SjtuTis(root).read().pairs):
         if pair.task == "salient":
             with Image.open(pair.image) as picture:
                 values = np.random.default_rng(number).random((picture.height, picture.width))
@@ -102,8 +102,8 @@ def test_a_recording_that_broke_is_refused_whatever_was_kept(published: Path, tm
 
 
 def test_what_the_scores_do_not_depend_on_is_checked_by_data_check_alone(published: Path, tmp_path: Path) -> None:
-    scored = {pair.image_id for pair in read_index(published) if pair.task == "salient"}
-    away = next(pair for pair in read_index(published) if pair.image_id not in scored)
+    scored = {pair.image_id for pair in SjtuTis(published).read().pairs if pair.task == "salient"}
+    away = next(pair for pair in SjtuTis(published).read().pairs if pair.image_id not in scored)
     computed = _scores(published, None)
     away.density.write_bytes(b"broken")
     pd.testing.assert_frame_equal(_scores(published, tmp_path / "cache"), computed, check_exact=True)
@@ -114,8 +114,8 @@ def test_what_the_scores_do_not_depend_on_is_checked_by_data_check_alone(publish
 
 
 def test_the_other_recordings_of_a_scored_image_are_checked(published: Path, tmp_path: Path) -> None:
-    scored = {pair.image_id for pair in read_index(published) if pair.task == "salient"}
-    free = next(pair for pair in read_index(published) if pair.image_id in scored and pair.task == "pure")
+    scored = {pair.image_id for pair in SjtuTis(published).read().pairs if pair.task == "salient"}
+    free = next(pair for pair in SjtuTis(published).read().pairs if pair.image_id in scored and pair.task == "pure")
     free.density.write_bytes(b"broken")
     with pytest.raises(DataError, match=f"no pictures: map_1800/{free.density.name}"):
         _scores(published, tmp_path / "cache")
@@ -172,3 +172,14 @@ def test_saltext_cache_lists_and_clears_it(
     assert capsys.readouterr().out.count("outputs/cache/") == 2
     assert not [path for path in (tmp_path / "outputs" / "cache").iterdir() if path.is_dir()]
     shutil.rmtree(tmp_path / "outputs")
+
+
+def test_all_code_that_scores_are_computed_by_decides_whether_they_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: set[Path] = set()
+    read_bytes = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (read.add(path), read_bytes(path))[1])
+    score_cache._code.cache_clear()
+    score_cache._code()
+    package = Path(score_cache.__file__).parents[1]
+    rooms = {path.relative_to(package).parts[0] for path in read}
+    assert rooms == {"baselines", "data", "evaluation", "images.py", "metrics"}

@@ -12,15 +12,15 @@ import pytest
 import torch
 from PIL import Image
 
-from saltext.data.datamodule import SyntheticDataModule
+from saltext.baselines import BASELINES
+from saltext.data.datamodule import SaliencyDataModule
 from saltext.data.density import density_from_points
-from saltext.data.sjtu_tis import read_index
+from saltext.data.sources.sjtu_tis import SjtuTis
 from saltext.errors import ConfigError, DataError
 from saltext.evaluation import score_folder as module
 from saltext.evaluation.folders import open_data
 from saltext.evaluation.score_folder import DEFAULT_METRICS, score_folder
 from saltext.metrics import Fixations, auc_judd, cc, kl, nss
-from saltext.models.baselines import BASELINES
 from saltext.results.score_table import read_scores
 from tests.command_line import command, here, refused
 from tests.data.made_up_layouts import own_copy
@@ -30,7 +30,7 @@ SIZE = (60, 80)
 NAMES = [f"COCO_val2014_{number:012d}" for number in (9, 42, 74, 133)]
 
 
-def _predict(data: SyntheticDataModule, folder: Path, tasks: tuple[str, ...]) -> dict[str, np.ndarray]:
+def _predict(data: SaliencyDataModule, folder: Path, tasks: tuple[str, ...]) -> dict[str, np.ndarray]:
     """A float map for each pair, written as NPY; by pair name."""
     folder.mkdir()
     maps = {}
@@ -69,7 +69,7 @@ def _maps(folder: Path, size: tuple[int, int] = SIZE) -> Path:
     return folder
 
 
-def test_scores_on_the_published_layout_equal_the_metric_functions(data: SyntheticDataModule, tmp_path: Path) -> None:
+def test_scores_on_the_published_layout_equal_the_metric_functions(data: SaliencyDataModule, tmp_path: Path) -> None:
     maps = _predict(data, tmp_path / "mine", ("pure", "whole", "general", "salient", "non_salient"))
     scores = score_folder(tmp_path / "mine", data.root)
     own = scores[scores["model"] == "mine"]
@@ -88,7 +88,7 @@ def test_scores_on_the_published_layout_equal_the_metric_functions(data: Synthet
 
 
 def test_every_baseline_stands_beside_the_predictions_on_the_same_pairs(
-    data: SyntheticDataModule, tmp_path: Path
+    data: SaliencyDataModule, tmp_path: Path
 ) -> None:
     _predict(data, tmp_path / "mine", ("salient",))
     scores = score_folder(tmp_path / "mine", data.root, tasks=["salient"], name="my model")
@@ -102,14 +102,14 @@ def test_every_baseline_stands_beside_the_predictions_on_the_same_pairs(
     assert scores.notna().all(axis=None)
 
 
-def test_baselines_alone_need_no_predictions(data: SyntheticDataModule) -> None:
+def test_baselines_alone_need_no_predictions(data: SaliencyDataModule) -> None:
     scores = score_folder(None, data.root, baselines=["uniform", "centre_prior_others"], metrics=["cc", "ig"])
     means = scores.groupby("model")[["cc", "ig"]].mean()
     assert means.loc["uniform map", "cc"] == 0
     assert means.loc["centre prior (other images)", "ig"] == pytest.approx(0, abs=1e-12)
 
 
-def test_fixations_of_generated_data_are_blurred_as_its_maps_were(data: SyntheticDataModule) -> None:
+def test_fixations_of_generated_data_are_blurred_as_its_maps_were(data: SaliencyDataModule) -> None:
     truth = open_data(data.root, "auto", module.progress).truth
     for place in (0, 20):
         points = torch.from_numpy(truth.points(place).astype(np.int64))
@@ -123,7 +123,7 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Pat
     """A data set as published, the same one described as somebody's own, and a folder of predictions of both."""
     folder = tmp_path_factory.mktemp("described")
     published, description = own_copy(folder, images=6)
-    for number, pair in enumerate(read_index(published)):
+    for number, pair in enumerate(SjtuTis(published).read().pairs):
         with Image.open(pair.image) as picture:
             values = np.random.default_rng(number).random((picture.height, picture.width))
         for path in (folder / "maps" / pair.name, folder / "own maps" / pair.task / pair.image_id):
@@ -209,7 +209,7 @@ def test_levels_are_the_split_and_the_training_level_makes_a_centre_prior(tmp_pa
     assert set(scores["model"]) == {"centre prior"}
 
 
-def test_predictions_may_lie_in_folders_of_their_task(data: SyntheticDataModule, tmp_path: Path) -> None:
+def test_predictions_may_lie_in_folders_of_their_task(data: SaliencyDataModule, tmp_path: Path) -> None:
     _predict(data, tmp_path / "flat", ("salient", "pure"))
     for task, suffix in (("salient", "_3"), ("pure", "_0")):
         (tmp_path / "sorted" / task).mkdir(parents=True)

@@ -8,8 +8,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +16,9 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.command_line import ENVIRONMENT, ROOT, forking
+from tests.forked import Forked
+
 ELSEWHERE = Path("/dev/shm")
 EPOCHS = 3
 TINY = (
@@ -134,20 +134,19 @@ def test_sixty_faults_have_five_kills_inside_each_kind_of_write_and_every_condit
 class Zygote:
     """Runs in forks of a process of its own, see :mod:`tests.faults.zygote`."""
 
-    def __init__(self, *before: str) -> None:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
-        self.process = subprocess.Popen(
-            [*before, sys.executable, "-m", "tests.faults.zygote"], cwd=ROOT, env=environment, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
+    def __init__(self) -> None:
+        environment = {**os.environ, **ENVIRONMENT}
+        (read, asks), (answered, answers) = os.pipe(), os.pipe()
+        self.process = Forked(forking(), ["tests.faults.zygote"], str(ROOT), environment, (read, answers, 2))
+        os.close(read)
+        os.close(answers)
+        self._asks, self._answers = os.fdopen(asks, "w"), os.fdopen(answered)
 
     def ask(self, do: str, **given: Any) -> dict[str, Any]:
         """The answer to a request."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps({"do": do, **given}) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
+        self._asks.write(json.dumps({"do": do, **given}) + "\n")
+        self._asks.flush()
+        line = self._answers.readline()
         assert line, f"the process that forks has ended: {do} {given}"
         answer: dict[str, Any] = json.loads(line)
         return answer
@@ -158,7 +157,9 @@ class Zygote:
 
     def close(self) -> None:
         """End it, and what it mounted with it."""
-        self.process.communicate()
+        self._asks.close()
+        self._answers.close()
+        assert self.process.wait(60) == 0
 
 
 @dataclass
@@ -277,25 +278,20 @@ def test_many_runs_go_on_to_the_same_end(faults: Faults, capsys: pytest.CaptureF
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.getuid() != 0, reason="mounting a small disk needs root")
-def test_a_disk_that_is_really_full_is_said_in_words_and_loses_nothing(tmp_path: Path) -> None:
-    zygote = Zygote("unshare", "-m")
-    try:
-        small = tmp_path / "small"
-        small.mkdir()
-        zygote.ask("mount", at=str(small), size="100m", again=False)
-        faults = Faults(zygote, small, single=TINY)
-        for free in (1, 5, 9):  # MB; a last.ckpt has 4.5, a best.ckpt 2.5
-            folder = small / f"free-{free}"
-            reference = faults.references["single"]
-            zygote.ask("prepare", folder=str(folder), overrides=reference.overrides)
-            zygote.ask("fill", at=str(small), free=free * 10**6)
-            ended = zygote.run(folder)
-            said = faults.said(folder)
-            assert ended["status"] == 2, said
-            assert "error: the disk is full: No space left on device" in said
-            assert "Traceback" not in said
-            zygote.ask("fill", at=str(small), free=None)
-            assert zygote.run(folder)["status"] == 0, faults.said(folder)
-            assert zygote.ask("findings", folder=str(folder))["found"] == reference.found
-    finally:
-        zygote.close()
+def test_a_disk_that_is_really_full_is_said_in_words_and_loses_nothing(faults: Faults, tmp_path: Path) -> None:
+    zygote, reference = faults.zygote, faults.references["single"]
+    small = tmp_path / "small"
+    small.mkdir()
+    zygote.ask("mount", at=str(small), size="100m")
+    for free in (1, 5, 9):  # MB; a last.ckpt has 4.5, a best.ckpt 2.5
+        folder = small / f"free-{free}"
+        zygote.ask("prepare", folder=str(folder), overrides=reference.overrides)
+        zygote.ask("fill", at=str(small), free=free * 10**6)
+        ended = zygote.run(folder)
+        said = faults.said(folder)
+        assert ended["status"] == 2, said
+        assert "error: the disk is full: No space left on device" in said
+        assert "Traceback" not in said
+        zygote.ask("fill", at=str(small), free=None)
+        assert zygote.run(folder)["status"] == 0, faults.said(folder)
+        assert zygote.ask("findings", folder=str(folder))["found"] == reference.found

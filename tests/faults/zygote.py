@@ -4,6 +4,7 @@ Reads requests from standard input, a line of JSON each, and answers each with a
 started as the command's worker starts them, with one fault: a kill, or a disk that is full, at a chosen write.
 """
 
+import ctypes
 import errno
 import gc
 import hashlib
@@ -38,6 +39,7 @@ from saltext.training import checkpoint_io
 from tests.small_runs import composed
 
 _REAL = storage.replacing
+_CLONE_NEWNS = 0x00020000  # of Linux' sched.h; os.unshare is there from Python 3.12 on
 
 
 class Fault:
@@ -194,7 +196,10 @@ def _prepare(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mount(request: dict[str, Any]) -> dict[str, Any]:
-    """A small file system that this process alone sees."""
+    """A small file system that this process and its children alone see."""
+    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNS):
+        raise OSError(ctypes.get_errno(), "unshare")
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={request['size']}", "none", request["at"]], check=True)
     return {}
 

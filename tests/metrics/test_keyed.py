@@ -25,6 +25,7 @@ from saltext.metrics import (
     Top20AUC,
     Top20SAUC,
     keyed,
+    score,
 )
 
 CLASSES = {
@@ -193,6 +194,31 @@ def test_a_table_scores_all_its_metrics(batch) -> None:
         scores = METRICS[name].function(batch.pred, *batch.truths(METRICS[name].needs))
         torch.testing.assert_close(values[:, column], scores[IDS.argsort()], rtol=1e-13, atol=1e-14)
         torch.testing.assert_close(table.compute()[name], scores.mean())
+
+
+def test_a_table_keeps_scores_that_were_computed_elsewhere_like_its_own(batch) -> None:
+    own, given = ScoreTable(["cc", "nss"]), ScoreTable(["cc", "nss"])
+    for rows in (slice(3, 5), slice(0, 3)):
+        part = (batch.pred[rows], batch.density[rows], batch.fixations[rows])
+        own.update(*part, IDS[rows])
+        given.add(IDS[rows], torch.stack(list(score(*part, ["cc", "nss"]).values()), dim=1))
+        assert given.compute() == own.compute()
+    for found, expected in zip(given.per_sample(), own.per_sample(), strict=True):
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("ids", "values", "message"),
+    [
+        (IDS, torch.zeros(5, 3, dtype=torch.float64), r"expected values of shape \(samples, 2\), got \(5, 3\)"),
+        (IDS, torch.zeros(5, dtype=torch.float64), r"expected values of shape \(samples, 2\), got \(5,\)"),
+        (IDS, torch.zeros(4, 2, dtype=torch.float64), "expected one whole number for each of the 4 samples"),
+    ],
+    ids=["metrics", "axes", "samples"],
+)
+def test_scores_from_elsewhere_that_do_not_fit_the_table_are_refused(ids, values, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        ScoreTable(["cc", "nss"]).add(ids, values)
 
 
 def test_a_table_of_an_unknown_metric_is_refused() -> None:

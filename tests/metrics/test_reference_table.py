@@ -1,7 +1,7 @@
 """The reference table of the data set: values measured on the whole real data with independent code, reproduced.
 
 Centre prior: mean of the other images' maps of the task. Human maps as predictions: the published 8-bit maps plus a
-thousandth of a grey level (see ``saltext.models.baselines.human.FLOOR``). Both to 0.002. How the reference halved the
+thousandth of a grey level (see ``saltext.baselines.human.FLOOR``). Both to 0.002. How the reference halved the
 fixations is not known, so split-half is held to what the choice of the halves changes.
 
 The rest of the table: ``saltext score --baselines data/sjtu-tis``.

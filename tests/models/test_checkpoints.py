@@ -10,7 +10,9 @@ from torch import nn
 
 from saltext.errors import CheckpointError
 from saltext.models.checkpoints import load_weights, modern_densenet_names, read_weights
-from saltext.models.transalnet import DenseNet161, Encoder, ResNet50, TranSalNet
+from saltext.models.image.base import Encoder
+from saltext.models.image.staged import DenseNet161, ResNet50
+from saltext.models.transalnet.network import TranSalNet
 from tests.reference import formula
 
 

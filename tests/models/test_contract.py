@@ -1,32 +1,36 @@
 """What every network promises, whichever its parts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from saltext.models.clip_salgan import Concat, InnerProduct, PyramidGenerator, SmallGenerator
-from saltext.models.freezing import FixRates
-from saltext.models.grounded_gaze import Eye, GroundedGaze
+from saltext.models.blending.blending_net import BlendingNet
+from saltext.models.blending.concat import Concat
+from saltext.models.blending.cross_attention import CrossAttention
+from saltext.models.blending.film import FiLM
+from saltext.models.blending.inner_product import InnerProduct
+from saltext.models.blending.mask_encoder import MaskEncoder
+from saltext.models.blending.minisample import MiniSample
+from saltext.models.blending.token_cross_attention import TokenCrossAttention
+from saltext.models.blending.upsample import UpsampleBlend
+from saltext.models.clip_salgan.pyramid import PyramidGenerator
+from saltext.models.clip_salgan.small import SmallGenerator
+from saltext.models.grounded_gaze.eye import Eye
+from saltext.models.grounded_gaze.network import GroundedGaze
+from saltext.models.grounding.class_names import ClassNameBridge
+from saltext.models.image.timm_encoder import TimmEncoder
 from saltext.models.network import SaliencyNetwork
-from saltext.models.text import TinyText
-from saltext.models.tranblend import (
-    BlendingNet,
-    CrossAttention,
-    FiLM,
-    MaskEncoder,
-    MiniSample,
-    TokenCrossAttention,
-    TranBlend,
-    UpsampleBlend,
-)
-from saltext.models.tranblend.bridge import ClassNameBridge
-from saltext.models.transalnet import TimmEncoder, TranSalNet
+from saltext.models.text.tiny import TinyText
+from saltext.models.tranblend.network import TranBlend
+from saltext.models.transalnet.fix_rates import FixRates
+from saltext.models.transalnet.network import TranSalNet
 
 SIZES = {"hidden": (16, 16, 8), "heads": (2, 2, 2), "channels": (16, 8, 8, 4), "grid": (2, 3), "layers": 1}
 TEXTS = ["", "a red circle", "the small blue square left of the big green star, and a dog", "the dog"]
+TASKS = ["pure", "whole", "pure", "whole"]
 
 
 def tranblend(
@@ -36,16 +40,9 @@ def tranblend(
     return TranBlend(encoder, TinyText(dim=12), blend, freeze=freeze, **SIZES)
 
 
-def pyramid(fusion: Callable[..., nn.Module] | None, frozen: bool = False) -> PyramidGenerator:
+def pyramid(blend: Callable[..., nn.Module] | None, frozen: bool = False) -> PyramidGenerator:
     encoder = TimmEncoder("test_efficientnet", frozen=frozen)
-    return PyramidGenerator(encoder, TinyText(dim=12), fusion, channels=(16, 16, 8, 4), grid=(4, 6))
-
-
-class ToldOneCondition(GroundedGaze):
-    """Can be called like the networks that are not told."""
-
-    def forward(self, images: Tensor, texts: Sequence[str], conditions: Sequence[str] = ()) -> Tensor:
-        return super().forward(images, texts, ["pure"] * len(texts))
+    return PyramidGenerator(encoder, TinyText(dim=12), blend, channels=(16, 16, 8, 4), grid=(4, 6))
 
 
 def grounded_gaze(text: bool = True, bridge: bool = True, frozen: bool = False) -> GroundedGaze:
@@ -54,7 +51,7 @@ def grounded_gaze(text: bool = True, bridge: bool = True, frozen: bool = False) 
     nn.init.eye_(head.weight.data[:, :, 0, 0])
     nn.init.zeros_(head.bias.data)
     names = ClassNameBridge(head, ["dog", "star", "circle"]) if bridge else None
-    return ToldOneCondition(
+    return GroundedGaze(
         {"one": Eye(encoder, names)},
         TinyText(dim=12) if text else None,
         ["pure", "whole"],
@@ -115,7 +112,7 @@ def images() -> Tensor:
 @pytest.mark.parametrize("size", [(64, 96), (75, 101)])
 def test_logits_are_finite_and_of_the_promised_shape(name: str, size: tuple[int, int]) -> None:
     network = build(name)
-    logits = network(torch.randn(4, 3, *size), TEXTS)
+    logits = network(torch.randn(4, 3, *size), TEXTS, TASKS)
     rounded = [-(-side // 8) * 8 // network.output_stride for side in size]
     assert list(logits.shape) == [4, 1, *rounded]
     assert logits.isfinite().all()
@@ -124,21 +121,22 @@ def test_logits_are_finite_and_of_the_promised_shape(name: str, size: tuple[int,
 @each_network
 def test_eval_mode_is_deterministic(name: str, images: Tensor) -> None:
     network = build(name)
-    assert torch.equal(network(images, TEXTS), network(images, TEXTS))
+    assert torch.equal(network(images, TEXTS, TASKS), network(images, TEXTS, TASKS))
 
 
 @each_network
 def test_a_map_does_not_depend_on_its_batch_mates(name: str, images: Tensor) -> None:
     network = build(name)
-    together = network(images, TEXTS)
-    for row, text in enumerate(TEXTS):
-        torch.testing.assert_close(network(images[row : row + 1], [text])[0], together[row], rtol=1e-4, atol=1e-5)
+    together = network(images, TEXTS, TASKS)
+    for row, (text, task) in enumerate(zip(TEXTS, TASKS, strict=True)):
+        alone = network(images[row : row + 1], [text], [task])
+        torch.testing.assert_close(alone[0], together[row], rtol=1e-4, atol=1e-5)
 
 
 @each_network
 def test_the_text_changes_the_map_exactly_where_claimed(name: str, images: Tensor) -> None:
     network = build(name)
-    one, other = network(images, ["a red circle"] * 4), network(images, [""] * 4)
+    one, other = network(images, ["a red circle"] * 4, TASKS), network(images, [""] * 4, TASKS)
     if name in IGNORE_TEXT:
         assert torch.equal(one, other)
     else:
@@ -149,7 +147,7 @@ def test_the_text_changes_the_map_exactly_where_claimed(name: str, images: Tenso
 @each_network
 def test_gradients_reach_exactly_the_unfrozen_parameters(name: str, images: Tensor) -> None:
     network = build(name).train()
-    network(images, TEXTS).square().sum().backward()
+    network(images, TEXTS, TASKS).square().sum().backward()
     reached = {key for key, parameter in network.named_parameters() if parameter.grad is not None}
     assert reached == {key for key, parameter in network.named_parameters() if parameter.requires_grad}
 
@@ -158,7 +156,7 @@ def test_a_frozen_encoder_does_not_move_in_training(images: Tensor) -> None:
     network = build("token-cross-attention-frozen").train()
     before = {key: value.clone() for key, value in network.encoder.state_dict().items()}
     optimizer = torch.optim.Adam(network.parameters(), lr=0.1)
-    network(images, TEXTS).square().sum().backward()
+    network(images, TEXTS, TASKS).square().sum().backward()
     optimizer.step()
     assert all(torch.equal(value, before[key]) for key, value in network.encoder.state_dict().items())
 
@@ -167,7 +165,7 @@ def test_a_frozen_encoder_does_not_move_in_training(images: Tensor) -> None:
 def test_the_state_dict_carries_the_whole_network(name: str, images: Tensor) -> None:
     network, other = build(name), NETWORKS[name]().eval()
     other.load_state_dict(network.state_dict())
-    assert torch.equal(other(images, TEXTS), network(images, TEXTS))
+    assert torch.equal(other(images, TEXTS, TASKS), network(images, TEXTS, TASKS))
 
 
 @each_network

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 import saltext
 from saltext.errors import SaltextError
-from saltext.models.packaged import EFFICIENTNET_LITE0, EFFICIENTNET_LITE2, MINILM, WeightPackage
+from saltext.models.packaged_weights import EFFICIENTNET_LITE0, EFFICIENTNET_LITE2, MINILM, WeightPackage
 from saltext.runs import load as loading
 from saltext.system.run_folder import RunFolder
 

@@ -65,7 +65,9 @@ def test_a_prediction_is_the_map_the_run_is_scored_with(
         pair = tested.pairs[tested.indices[place]]
         with torch.inference_mode():
             (group,) = native_groups(sample, module.device)
-            expected = ModelPredictor(module.predict_saliency, "").at(sample)(group)[0, 0].double().numpy()
+            predictor = ModelPredictor(module.predict_saliency)
+            predictor.read(sample)
+            expected = predictor.maps(group.index, group.size)[0, 0].double().numpy()
         found = model.predict(pair.image, pair.text)
         np.testing.assert_allclose(found, expected / expected.sum(), rtol=1e-5)
 

@@ -98,11 +98,11 @@ def test_a_table_gives_each_picture_its_own_texts(photos: Path, run: list[str], 
 
 
 def test_the_maps_can_be_scored_as_those_of_any_model(smoke_run: RunFolder, run: list[str], tmp_path: Path) -> None:
-    from saltext.data.sjtu_tis import read_index
+    from saltext.data.sources.sjtu_tis import SjtuTis
     from saltext.evaluation.score_folder import score_folder
 
     root = smoke_run.root.parent / "synthetic-smoke"
-    pairs = [pair for pair in read_index(root) if pair.task == "salient"]
+    pairs = [pair for pair in SjtuTis(root).read().pairs if pair.task == "salient"]
     with (tmp_path / "texts.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows([["image", "text"], *([pair.image, pair.text] for pair in pairs)])
     here("predict", "--texts", str(tmp_path / "texts.csv"), "--only", "density", "--out", str(tmp_path / "out"), *run)

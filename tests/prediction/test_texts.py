@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from saltext.errors import UnusableError
-from saltext.models.text import TextFeatures, TinyText
+from saltext.models.text.base import TextFeatures
+from saltext.models.text.tiny import TinyText
 from saltext.prediction.texts import MAX_CHARACTERS, characters_read, checked, means_something
 
 

@@ -1,6 +1,6 @@
+from saltext.baselines import BASELINES
 from saltext.data.tasks import TASK_BY_NAME
 from saltext.metrics import METRICS
-from saltext.models.baselines import BASELINES
 from saltext.reporting.glossary import TASKS, sentences
 
 

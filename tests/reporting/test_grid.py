@@ -166,8 +166,9 @@ def test_any_text_survives_in_latex(name: str, compiled: str) -> None:
 
 
 def test_known_symbols_are_symbols_in_latex(compiled: str) -> None:
+    shown = compiled.replace("∙", "•")  # bitmap fonts have the mathematical bullet alone
     for symbol in "±–—−×÷↑↓→“”‘’≤≥≈°·•§µαβλσ∆Ωε²":
-        assert unicodedata.normalize("NFKC", symbol) in compiled, symbol
+        assert unicodedata.normalize("NFKC", symbol) in shown, symbol
 
 
 def test_names_with_an_underscore_stay_readable_in_markdown() -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from saltext.models.freezing import FreezeRow
+from saltext.models.transalnet.fix_rates import FreezeRow
 from saltext.reporting import tables
 from saltext.results.calibration import LEVELS, Calibration
 from saltext.results.comparison import Difference, spread_over_runs

@@ -21,7 +21,7 @@ from saltext.models.checkpoints import read_weights
 from saltext.runs.api import Run
 from saltext.system.run_folder import RunFolder
 from tests.command_line import ENVIRONMENT, command, forking
-from tests.forking import Forked
+from tests.forked import Forked
 from tests.small_runs import QUICK
 
 pytestmark = pytest.mark.slow

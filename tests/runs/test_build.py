@@ -4,22 +4,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from lightning.pytorch.callbacks import ModelCheckpoint
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from saltext.errors import ConfigError
-from saltext.models.transalnet import TranSalNet
+from saltext.models.transalnet.network import TranSalNet
 from saltext.runs import build, build_training
-from saltext.runs.composition import config_folder
 from saltext.system.run_folder import RunFolder
+from tests.small_runs import composed
 
 
 def smoke(*overrides: str) -> DictConfig:
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        cfg = compose("config", ["preset=smoke", "label=test", *overrides])
-    OmegaConf.resolve(cfg)
-    return cfg
+    return composed("preset=smoke", "label=test", *overrides)
 
 
 def test_the_network_is_the_one_that_was_chosen() -> None:
@@ -78,7 +74,8 @@ def test_baselines_alone_need_no_network() -> None:
 
 def test_the_published_protocol_chooses_the_epoch_on_test_pairs_of_the_papers_split() -> None:
     cfg = smoke("protocol=published")
-    assert (cfg.data.split, cfg.data.choose_on, cfg.evaluation.monitor) == ("published", "test", "test/cc")
+    assert cfg.data.split == {"_target_": "saltext.data.splits.PublishedTranBlend"}
+    assert (cfg.data.choose_on, cfg.evaluation.monitor) == ("test", "test/cc")
 
 
 def test_without_validation_images_no_epoch_is_chosen(tmp_path: Path) -> None:

@@ -91,7 +91,9 @@ def test_the_run_is_scored_again_to_the_same_numbers(finished: RunFolder) -> Non
 def test_its_model_predicts_where_the_data_are_not(
     finished: RunFolder, description: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("saltext.data.layouts.read_description", lambda *_: pytest.fail("the data were looked for"))
+    monkeypatch.setattr(
+        "saltext.data.sources.custom.read_description", lambda *_: pytest.fail("the data were looked for")
+    )
     density = saltext.load(finished.root).predict(np.zeros((30, 40, 3), np.uint8), "a large red circle")
     assert density.shape == (30, 40)
     assert density.sum() == pytest.approx(1, abs=1e-4)

@@ -11,7 +11,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from saltext.data.datamodule import SyntheticDataModule
+from saltext.data.datamodule import SaliencyDataModule
 from saltext.prediction.pictures import ImageRecord
 from saltext.results.score_table import RunScores
 from saltext.runs import pictures
@@ -31,7 +31,7 @@ class Reader(ScoredModule):
         return torch.stack([ramp ** len(text) for text in batch["text"]])
 
 
-def scores(data: SyntheticDataModule, conditions: Sequence[str] = ()) -> RunScores:
+def scores(data: SaliencyDataModule, conditions: Sequence[str] = ()) -> RunScores:
     """Made-up scores of the test pairs, no two of them alike."""
     pairs = [data.pairs[i] for i in data.indices("test")]
     table = pd.DataFrame({"image_id": [p.image_id for p in pairs], "task": [p.task for p in pairs]})
@@ -57,7 +57,7 @@ def value(table: pd.DataFrame, image_id: str, task: str) -> float:
 
 
 def test_the_texts_of_an_image_stand_together_with_their_scores(
-    data: SyntheticDataModule, tmp_path: Path, drawn: list[ImageRecord]
+    data: SaliencyDataModule, tmp_path: Path, drawn: list[ImageRecord]
 ) -> None:
     known = scores(data).pairs
     cfg = OmegaConf.create({"label": "m", "evaluation": {"pictures": 2}})
@@ -70,7 +70,7 @@ def test_the_texts_of_an_image_stand_together_with_their_scores(
 
 @pytest.mark.parametrize("conditions", [(), ("opposite_condition",)])
 def test_exchanged_texts_are_shown_with_the_scores_of_the_maps_shown(
-    data: SyntheticDataModule, tmp_path: Path, drawn: list[ImageRecord], conditions: Sequence[str]
+    data: SaliencyDataModule, tmp_path: Path, drawn: list[ImageRecord], conditions: Sequence[str]
 ) -> None:
     known = scores(data, conditions)
     write_swaps(RunFolder(tmp_path), Reader(), data, known)
@@ -91,7 +91,7 @@ def test_exchanged_texts_are_shown_with_the_scores_of_the_maps_shown(
 
 
 def test_each_prediction_is_under_its_own_text_and_beside_its_own_truth(
-    data: SyntheticDataModule, tmp_path: Path, drawn: list[ImageRecord]
+    data: SaliencyDataModule, tmp_path: Path, drawn: list[ImageRecord]
 ) -> None:
     write_swaps(RunFolder(tmp_path), Reader(), data, scores(data))
     numbers = {(p.image_id, p.task): n for n, p in enumerate(data.pairs)}
@@ -104,7 +104,7 @@ def test_each_prediction_is_under_its_own_text_and_beside_its_own_truth(
             np.testing.assert_allclose(of.truth, truth / truth.sum(), atol=1e-7)
 
 
-def test_no_picture_is_drawn_where_none_is_asked_for(data: SyntheticDataModule, tmp_path: Path) -> None:
+def test_no_picture_is_drawn_where_none_is_asked_for(data: SaliencyDataModule, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     cfg = OmegaConf.create({"label": "ours", "evaluation": {"pictures": 0}})
     write_pairs(cfg, folder, Reader(), data, scores(data).pairs)
@@ -112,7 +112,7 @@ def test_no_picture_is_drawn_where_none_is_asked_for(data: SyntheticDataModule, 
 
 
 def test_without_exchanged_texts_or_without_cc_there_is_no_such_picture(
-    data: SyntheticDataModule, tmp_path: Path
+    data: SaliencyDataModule, tmp_path: Path
 ) -> None:
     known = scores(data)
     write_swaps(RunFolder(tmp_path), Reader(), data, RunScores(known.pairs, pd.DataFrame()))

@@ -119,7 +119,7 @@ def test_weights_that_are_given_are_not_missing_unless_their_file_is(tmp_path: P
 
 
 def test_packaged_weights_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("saltext.models.packaged.find_spec", lambda name: None)
+    monkeypatch.setattr("saltext.models.packaged_weights.find_spec", lambda name: None)
     with pytest.raises(ConfigError) as caught:
         check(TARGETS["table2"], ["preset=embedded", "data=synthetic_smoke"])
     assert "efficientnet-lite0" in str(caught.value)

@@ -8,12 +8,13 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
-from saltext.data.datamodule import SaliencyDataModule
+from saltext.data.sources.sjtu_tis import SjtuTis
 from saltext.errors import ConfigError
 from saltext.runs import jobs, schema, signatures
 from saltext.runs.composition import compose_run, config_folder
 
 CONF = config_folder()
+GONE = {"_target_": "saltext.data.splits.FromFile", "path": "gone/split.json"}
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 PRESETS = sorted(path.stem for path in (CONF / "preset").glob("*.yaml"))
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -50,6 +51,8 @@ def test_every_experiment_is_right(experiment: str) -> None:
         *(f"{group}={path.stem}" for group in ("data", "loss", "optimizer", "scheduler", "schedule",
           "trainer", "callbacks", "logger", "normalize", "protocol", "training")
           for path in sorted((CONF / group).glob("*.yaml"))),
+        *(f"data/split={path.stem}" for path in sorted((CONF / "data" / "split").glob("*.yaml"))
+          if path.stem != "file"),
         *(f"model/{part}={path.stem}" for part in ("blend", "bridge", "decoder", "encoder", "freeze", "text_encoder")
           for path in sorted((CONF / "model" / part).glob("*.yaml"))),
     ],
@@ -118,7 +121,7 @@ def test_a_number_a_switch_and_a_text_are_not_taken_for_each_other(family: DictC
             wrong[key] = 3
         elif isinstance(value, int | float):
             wrong[key] = "abc"
-        elif isinstance(value, str) and key not in ("name", "label", "model.name", "trainer.precision"):
+        elif isinstance(value, str) and key not in ("name", "label", "model.name", "model.family", "trainer.precision"):
             wrong[key] = 17
     found = with_values(family, wrong)
     assert [key for key in wrong if not named(found, key)] == []
@@ -194,8 +197,10 @@ def test_a_value_that_interpolation_copies_is_named_once() -> None:
         ("data.image_size=[288]", "data.image_size", "expected"),
         ("data.tasks=[salient,silent]", "data.tasks", "did you mean 'salient'"),
         ("data.test_tasks=[]", "data.test_tasks", "at least 1"),
-        ("data.split=kfld", "data.split", "did you mean 'kfold'"),
-        (f"data.split={'x' * 300}", "data.split", "or an existing split file"),
+        ("data.split=kfold", "data.split", "expected a choice of a group: data/split=kfold, got 'kfold'"),
+        ("data.split=80/20", "data.split", "expected a choice of a group: data/split=80-20, got '80/20'"),
+        ("data.split=s.json", "data.split", "or data/split=file data.split.path=s.json for a split file"),
+        ("data/split=file", "data.split.path", "expected a text, got null"),
         ("prompt='{text:>999999999}'", "prompt", "{text} and {condition} only"),
         ("prompt='{text.__class__}'", "prompt", "{text} and {condition} only"),
         ("evaluation.pictures=1001", "evaluation.pictures", "1000 or less"),
@@ -227,7 +232,7 @@ def test_a_saved_configuration_has_the_types_of_a_new_one_whatever_became_of_its
     del cfg.hydra
     saved: Any = OmegaConf.to_container(cfg, resolve=True)
     assert schema.unfit(saved | {"of_an_earlier_version": 3}) == {}
-    assert schema.unfit(saved | {"data": saved["data"] | {"split": "gone/split.json", "augment": None}}) == {}
+    assert schema.unfit(saved | {"data": saved["data"] | {"split": GONE, "augment": None}}) == {}
     wrong = {"seed": "abc", "views": [], "data": saved["data"] | {"split": 3, "folds": 1}, "callbacks": {"best": {}},
              "schedule": {"stages": {"read": {"epochs": 0}}}}  # fmt: skip
     assert set(schema.unfit(saved | wrong)) == {"seed", "views", "data.split", "data.folds", "callbacks.best",
@@ -235,8 +240,8 @@ def test_a_saved_configuration_has_the_types_of_a_new_one_whatever_became_of_its
 
 
 def test_a_fold_is_one_of_the_folds() -> None:
-    assert schema.problems(composed("data.split=kfold", "data.folds=3", "data.fold=2")) == {}
-    assert schema.problems(composed("data.split=kfold", "data.folds=3", "data.fold=3")) == {
+    assert schema.problems(composed("data/split=kfold", "data.folds=3", "data.fold=2")) == {}
+    assert schema.problems(composed("data/split=kfold", "data.folds=3", "data.fold=3")) == {
         "data.fold": "expected 0 to 2 with data.folds=3, got 3"
     }
 
@@ -288,7 +293,13 @@ def test_check_says_everything_at_once() -> None:
         schema.check(composed("+sede=3", "optimizer.lr=-1"))
 
 
-def test_the_names_of_splits_are_the_data_modules(tmp_path: Any) -> None:
-    own = SaliencyDataModule(tmp_path)._splits()
-    assert set(schema.SPLITS) == {*own, "given"}
-    assert signatures.names("saltext.data.tasks.TASKS") == tuple(SaliencyDataModule(tmp_path).conditions)
+def test_a_split_file_has_to_be_there() -> None:
+    for path in ("gone.json", "x" * 300):
+        found = schema.problems(composed("data/split=file", f"data.split.path={path}"))
+        assert list(found) == ["data.split.path"]
+        assert "expected an existing split file" in found["data.split.path"]
+    assert schema.problems(composed("data/split=file", f"data.split.path={__file__}")) == {}
+
+
+def test_the_names_of_tasks_are_those_of_the_published_data() -> None:
+    assert signatures.names("saltext.data.tasks.TASKS") == tuple(SjtuTis.conditions)

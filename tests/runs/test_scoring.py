@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from saltext.data.datamodule import SyntheticDataModule
-from saltext.models.baselines import BASELINES
+from saltext.baselines import BASELINES
+from saltext.data.datamodule import SaliencyDataModule
 from saltext.runs.scoring import score_test
 from tests.training.test_tested import Reader
 
@@ -34,7 +34,7 @@ def reader() -> Reader:
     return module
 
 
-def test_a_table_has_the_model_and_every_baseline_under_both_protocols(data: SyntheticDataModule) -> None:
+def test_a_table_has_the_model_and_every_baseline_under_both_protocols(data: SaliencyDataModule) -> None:
     scores = score_test(configuration(), reader(), data)
     titles = ["reader", *(baseline.title for baseline in BASELINES.values())]
     for protocol in ("standard", "tranblend"):
@@ -45,7 +45,7 @@ def test_a_table_has_the_model_and_every_baseline_under_both_protocols(data: Syn
     assert set(scores.pairs["split"]) == {"test"}
 
 
-def test_the_text_effect_is_measured_for_models_that_read(data: SyntheticDataModule) -> None:
+def test_the_text_effect_is_measured_for_models_that_read(data: SaliencyDataModule) -> None:
     scores = score_test(configuration(baselines=[]), reader(), data)
     assert set(scores.text_effect["variant"]) == {"empty", "other_image", "opposite"}
     own = scores.pairs[scores.pairs["protocol"] == "standard"]
@@ -57,7 +57,7 @@ def test_the_text_effect_is_measured_for_models_that_read(data: SyntheticDataMod
 
 
 def test_the_uniform_map_is_at_chance_and_the_prior_of_others_gains_nothing_on_itself(
-    data: SyntheticDataModule,
+    data: SaliencyDataModule,
 ) -> None:
     scores = score_test(configuration(baselines=["uniform", "centre_prior_others"], paper=None), None, data).pairs
     flat = scores[scores["model"] == BASELINES["uniform"].title]

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from hydra.utils import get_object
 
+from saltext.baselines import BASELINES
 from saltext.evaluation.protocols import PAPERS
 from saltext.losses.saliency import _TERMS
 from saltext.metrics import METRICS
-from saltext.models.baselines import BASELINES
 from saltext.runs import signatures
 from tests.runs.test_schema import CONF
 from tests.third_party_signatures import FILE, written
@@ -34,11 +34,11 @@ def test_own_classes_take_what_their_source_says(target: str) -> None:
 
 
 def test_what_a_class_hands_on_is_known_by_name() -> None:
-    own = signatures.signature("saltext.data.SyntheticDataModule")
+    own = signatures.signature("saltext.data.datamodule.synthetic")
     assert own is not None
     assert {"images", "data_seed", "fold", "tasks"} <= set(own.arguments)
     assert not own.open
-    decoder = signatures.signature("saltext.models.tranblend.TranBlend")
+    decoder = signatures.signature("saltext.models.tranblend.network.TranBlend")
     assert decoder is not None
     assert {"hidden", "grid", "blend"} <= set(decoder.arguments)
     schedule = signatures.signature("saltext.training.schedules.one_cycle")

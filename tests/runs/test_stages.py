@@ -2,13 +2,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from saltext.errors import ConfigError
 from saltext.runs.composition import config_folder
 from saltext.runs.stages import stages, weights_of
 from saltext.system.run_folder import RunFolder
+from tests.small_runs import composed
 
 FOLDER = RunFolder(Path("run"))
 
@@ -81,18 +81,13 @@ def test_a_stage_is_tested_with_its_best_or_its_last_epoch(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("schedule", [p.stem for p in (config_folder() / "schedule").glob("*.yaml")])
 def test_the_schedules_test_every_task_once_and_train_on_no_task_twice_in_a_stage(schedule: str) -> None:
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        cfg = compose("config", [f"schedule={schedule}"])
-    OmegaConf.resolve(cfg)
-    found = stages(cfg, FOLDER)
+    found = stages(composed(f"schedule={schedule}"), FOLDER)
     tested = [task for stage in found if stage.tests for task in stage.cfg.data.tasks]
     assert sorted(tested) == sorted(["pure", "whole", "general", "salient", "non_salient"])
 
 
 def test_the_paper_s_warm_up_leaves_out_the_whole_task_and_starts_every_fine_tuning() -> None:
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        cfg = compose("config", ["schedule=warmup_finetune", "schedule.finetune_lr=1e-6", "schedule.warmup_epochs=2"])
-    OmegaConf.resolve(cfg)
+    cfg = composed("schedule=warmup_finetune", "schedule.finetune_lr=1e-6", "schedule.warmup_epochs=2")
     warmup, *tuned = stages(cfg, FOLDER)
     assert set(warmup.cfg.data.tasks) == {"pure", "general", "salient", "non_salient"}
     assert warmup.cfg.trainer.max_epochs == 2

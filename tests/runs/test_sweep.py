@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from saltext.results.score_table import read_scores
-from saltext.runs.composition import compose_run, config_folder
+from saltext.runs.composition import compose_run
 from saltext.runs.jobs import Job, latest_jobs
 from saltext.runs.sweep import Summary, _Sweep, job_table, jobs, summarise, summarised
 from saltext.system.run_folder import RunFolder
 from tests.command_line import command, forking, here, refused, start
 from tests.made_up_runs import write_run
+from tests.small_runs import composed
 
 # What is said of jobs, made up
 
@@ -30,9 +30,8 @@ def make_job(sweep: Path, number: int, *overrides: str, cc: float | None, starte
     folder.root.mkdir(parents=True)
     job = Job(folder, started, number, ("preset=smoke", *overrides))
     job.write()
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        cfg = compose("config", overrides=list(job.overrides))
-    OmegaConf.save(cfg, folder.config, resolve=True)
+    cfg = composed(*job.overrides)
+    OmegaConf.save(cfg, folder.config)
     if cc is None:
         (folder.root / "failure.txt").write_text("status 2, error: no luck\n")
     else:

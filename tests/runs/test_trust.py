@@ -174,7 +174,8 @@ def change(folder: RunFolder, **changes: Any) -> None:
 
 
 PLACES = (
-    "data", "data__tasks", "data__test_tasks", "data__augment", "data__root", "data__cache_dir", "data__extra",
+    "data", "data__tasks", "data__test_tasks", "data__augment", "data__split", "data__root", "data__cache_dir",
+    "data__extra",
     "model", "model__encoder", "model__text_encoder", "model__blend", "model__freeze", "model__grid", "model__extra",
     "normalize__mean", "loss", "loss__weights", "optimizer", "optimizer__lr", "optimizer__extra", "scheduler",
     "scheduler__pct_start", "training", "training__part_rates", "trainer", "trainer__plugins", "trainer__devices",
@@ -205,9 +206,9 @@ PROGRAMS: tuple[Any, ...] = (
     {"_target_": "pandas.read_pickle", "filepath_or_buffer": "https://example.invalid/x"},
     {"_target_": "hydra.utils.instantiate", "config": BOMB, "_recursive_": False},
     {"_target_": "torch.optim.AdamW", "params": [BOMB]},
-    {"_target_": "saltext.data.generate", "_args_": ["EXECUTED"]},  # of this very package, and not in conf/
+    {"_target_": "saltext.data.synthetic.generate", "_args_": ["EXECUTED"]},  # of this very package, and not in conf/
     {"_target_": "saltext.training.loggers.StageLogger", "save_dir": "EXECUTED", "project": "x"},  # of another group
-    {"_target_": "saltext.data.SyntheticDataModule", "root": "EXECUTED"},
+    {"_target_": "saltext.data.datamodule.synthetic", "root": "EXECUTED"},
     {"_target_": "lightning.Trainer", "default_root_dir": "EXECUTED"},
     {"_target_": "antigravity"},
     {"_target_": ["os", "mkdir"]},
@@ -215,6 +216,17 @@ PROGRAMS: tuple[Any, ...] = (
     {"_target_": "${label}"},
     {"_target_": "${oc.env:HOME}"},
 )
+
+
+@pytest.mark.parametrize("trust", [(), ("--trust",)])
+@pytest.mark.parametrize("command", ["predict", "evaluate", "export", "resume"])
+def test_a_run_of_a_version_with_other_names_is_refused_in_words(
+    stranger: RunFolder, command: str, trust: tuple[str, ...]
+) -> None:
+    change(stranger, model___target_="saltext.models.transalnet.TranSalNet")
+    said = watched(stranger, COMMANDS[command], *trust)
+    assert "was not written by this version of saltext: model: there is no saltext.models.transalnet.TranSalNet" in said
+    assert "use the version in its provenance.json" in said
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -333,6 +345,13 @@ def test_no_place_that_a_stranger_names_is_written_to_or_read(stranger: RunFolde
     said = watched(stranger, COMMANDS["resume"])
     assert "TimmEncoder.checkpoint" in said
     assert "--trust" in said
+
+
+def test_a_split_file_that_a_stranger_names_is_not_read(stranger: RunFolder, tmp_path: Path) -> None:
+    change(stranger, data__split={"_target_": "saltext.data.splits.FromFile", "path": str(tmp_path / "split.json")})
+    assert trust.read(stranger, resumes=True).cfg.data.split.path == str(stranger.split)
+    stranger.split.unlink()
+    assert f"data.split.path='{tmp_path}" in watched(stranger, COMMANDS["resume"])
 
 
 @pytest.mark.parametrize("name", ["evaluation", "evaluation.log", "run.log", "metrics", "stages"])

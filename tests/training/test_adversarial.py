@@ -15,13 +15,15 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from saltext.data.datamodule import SyntheticDataModule
+from saltext.data.datamodule import SaliencyDataModule
 from saltext.errors import SaltextError
 from saltext.losses import GeneratorLoss
-from saltext.models.clip_salgan import Concat, Discriminator, SmallGenerator
+from saltext.models.blending.concat import Concat
+from saltext.models.clip_salgan.discriminator import Discriminator
+from saltext.models.clip_salgan.small import SmallGenerator
 from saltext.models.network import SaliencyNetwork
 from saltext.models.normalize import Normalize
-from saltext.models.text import TinyText
+from saltext.models.text.tiny import TinyText
 from saltext.training.adversarial import AdversarialModule
 from saltext.training.callbacks import EpochSeed
 from saltext.training.supervised import DivergedError
@@ -47,7 +49,7 @@ class Tiny(nn.Module):
         self.conv = nn.Conv2d(3, 4, 3, stride=4, padding=1)
         self.out = nn.Conv2d(4, 1, 3, padding=1)
 
-    def forward(self, images: Tensor, texts: Sequence[str]) -> Tensor:
+    def forward(self, images: Tensor, texts: Sequence[str], conditions: Sequence[str] | None = None) -> Tensor:
         return self.out(self.conv(images).tanh())  # type: ignore[no-any-return]
 
 
@@ -79,7 +81,7 @@ def trainer(folder: Path, **changes: Any) -> L.Trainer:
 
 
 @pytest.fixture
-def batches(data: SyntheticDataModule) -> list[dict[str, Any]]:
+def batches(data: SaliencyDataModule) -> list[dict[str, Any]]:
     return list(data.train_dataloader())
 
 
@@ -246,7 +248,7 @@ DISCRIMINATOR = {
     ],
 )
 def test_the_logged_keys_are_exactly_these(
-    options: dict[str, Any], expected: set[str], data: SyntheticDataModule, tmp_path: Path
+    options: dict[str, Any], expected: set[str], data: SaliencyDataModule, tmp_path: Path
 ) -> None:
     fitted = trainer(tmp_path, limit_val_batches=1.0)
     fitted.fit(module(**options), datamodule=data)
@@ -289,7 +291,7 @@ def one_cycle(optimizer: torch.optim.Optimizer, total_steps: int) -> torch.optim
 
 
 def test_a_resumed_run_ends_with_the_very_weights_and_optimizers_of_an_uninterrupted_one(
-    data: SyntheticDataModule, tmp_path: Path
+    data: SaliencyDataModule, tmp_path: Path
 ) -> None:
     class StopError(Exception):
         pass

@@ -12,24 +12,31 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saltext.data.datamodule import SyntheticDataModule
+from saltext.data.datamodule import SaliencyDataModule, synthetic
 from saltext.data.transforms import Augment
 from saltext.evaluation.model_predictor import ModelPredictor
 from saltext.evaluation.text_variants import text_variants
 from saltext.losses import GeneratorLoss, SaliencyLoss
 from saltext.losses.saliency import PAPER_WEIGHTS
 from saltext.models import feature_cache
-from saltext.models.clip_salgan import Discriminator, InnerProduct, PyramidGenerator
+from saltext.models.blending.cross_attention import CrossAttention
+from saltext.models.blending.inner_product import InnerProduct
+from saltext.models.clip_salgan.discriminator import Discriminator
+from saltext.models.clip_salgan.pyramid import PyramidGenerator
 from saltext.models.feature_cache import FeatureCache
 from saltext.models.freezing import freeze
-from saltext.models.grounded_gaze import Eye, GroundedGaze
+from saltext.models.grounded_gaze.eye import Eye
+from saltext.models.grounded_gaze.network import GroundedGaze
+from saltext.models.grounding.class_names import ClassNameBridge
+from saltext.models.image.timm_encoder import TimmEncoder
 from saltext.models.network import SaliencyNetwork
 from saltext.models.normalize import Deferred, Normalize
-from saltext.models.packaged import MINILM
-from saltext.models.text import Blip, TextEncoder, TinyText
-from saltext.models.tranblend import CrossAttention, TranBlend
-from saltext.models.tranblend.bridge import ClassNameBridge
-from saltext.models.transalnet import TimmEncoder, TranSalNet
+from saltext.models.packaged_weights import MINILM
+from saltext.models.text.base import TextEncoder
+from saltext.models.text.blip import Blip
+from saltext.models.text.tiny import TinyText
+from saltext.models.tranblend.network import TranBlend
+from saltext.models.transalnet.network import TranSalNet
 from saltext.training import SupervisedModule
 from saltext.training.adversarial import AdversarialModule
 from tests.training import test_supervised
@@ -85,12 +92,12 @@ families = pytest.mark.parametrize(
 
 
 @pytest.fixture(scope="module")
-def flipping(data: SyntheticDataModule) -> Callable[..., SyntheticDataModule]:
+def flipping(data: SaliencyDataModule) -> Callable[..., SaliencyDataModule]:
     """The generated images, mirrored by chance."""
 
-    def make(**settings: Any) -> SyntheticDataModule:
+    def make(**settings: Any) -> SaliencyDataModule:
         flip = Augment(brightness=0, contrast=0, hue=0, saturation=0)
-        return SyntheticDataModule(
+        return synthetic(
             data.root, images=20, image_size=(64, 96), map_size=(16, 24), batch_size=6, cache_dir=data.cache_dir,
             **{"augment": flip, **settings},
         )  # fmt: skip
@@ -117,7 +124,7 @@ def module(family: str, cache: FeatureCache | None) -> SupervisedModule:
 
 
 def trained(
-    model: SupervisedModule, data: SyntheticDataModule, folder: Path
+    model: SupervisedModule, data: SaliencyDataModule, folder: Path
 ) -> tuple[dict[str, Tensor], Mapping[str, Tensor]]:
     """Weights and logged values after two epochs."""
     torch.manual_seed(1)
@@ -130,7 +137,7 @@ def same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def check_that_caches_change_nothing(family: str, make: Callable[[], SyntheticDataModule], folder: Path) -> None:
+def check_that_caches_change_nothing(family: str, make: Callable[[], SaliencyDataModule], folder: Path) -> None:
     caches = {
         "none": None,
         "computed and read back": FeatureCache(folder),
@@ -147,13 +154,13 @@ def check_that_caches_change_nothing(family: str, make: Callable[[], SyntheticDa
 
 @families
 def test_weights_and_scores_are_the_same_with_and_without_the_cache(
-    family: str, flipping: Callable[..., SyntheticDataModule], tmp_path: Path
+    family: str, flipping: Callable[..., SaliencyDataModule], tmp_path: Path
 ) -> None:
     check_that_caches_change_nothing(family, flipping, tmp_path)
 
 
 def test_the_same_holds_for_letterboxed_images_in_batches_of_one_images_texts(
-    flipping: Callable[..., SyntheticDataModule], tmp_path: Path
+    flipping: Callable[..., SaliencyDataModule], tmp_path: Path
 ) -> None:
     make = partial(flipping, resize="letterbox", images_together=True)
     check_that_caches_change_nothing("grounded_gaze", make, tmp_path)
@@ -161,7 +168,7 @@ def test_the_same_holds_for_letterboxed_images_in_batches_of_one_images_texts(
 
 @families
 def test_texts_are_exchanged_with_and_without_the_cache_alike(
-    family: str, flipping: Callable[..., SyntheticDataModule], tmp_path: Path
+    family: str, flipping: Callable[..., SaliencyDataModule], tmp_path: Path
 ) -> None:
     data = flipping()
     data.setup()
@@ -184,7 +191,7 @@ def test_texts_are_exchanged_with_and_without_the_cache_alike(
 @families
 def test_no_pixel_is_hashed_in_a_training_step(
     family: str,
-    flipping: Callable[..., SyntheticDataModule],
+    flipping: Callable[..., SaliencyDataModule],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -216,7 +223,7 @@ def test_no_pixel_is_hashed_in_a_training_step(
 
 @pytest.mark.parametrize("family", ["transalnet", "grounded_gaze"])
 def test_images_are_not_even_normalised_when_all_features_are_known(
-    family: str, flipping: Callable[..., SyntheticDataModule], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    family: str, flipping: Callable[..., SaliencyDataModule], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = flipping()
     data.setup()
@@ -258,7 +265,7 @@ def test_deferred_images_are_the_normalised_ones_in_every_operation() -> None:
 
 
 def test_changed_colours_are_never_cached(
-    data: SyntheticDataModule, flipping: Callable[..., SyntheticDataModule], tmp_path: Path
+    data: SaliencyDataModule, flipping: Callable[..., SaliencyDataModule], tmp_path: Path
 ) -> None:
     coloured, cache = flipping(augment=Augment(brightness=0.3)), FeatureCache(tmp_path)
     coloured.setup()
@@ -271,8 +278,8 @@ def test_changed_colours_are_never_cached(
     assert len(cache) > 0
 
 
-def test_a_predictor_of_the_scoreboard_addresses_its_part_of_a_batch(
-    flipping: Callable[..., SyntheticDataModule], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_predictor_of_the_evaluator_addresses_its_part_of_a_batch(
+    flipping: Callable[..., SaliencyDataModule], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = flipping(eval_batch_size=20)
     data.setup()
@@ -287,7 +294,7 @@ def test_a_predictor_of_the_scoreboard_addresses_its_part_of_a_batch(
 
     monkeypatch.setattr("saltext.models.pipeline.addressed", watched)
     model = module("transalnet", FeatureCache(tmp_path)).eval()
-    ModelPredictor(model.predict_saliency, "", variant).at(batch)
+    ModelPredictor(model.predict_saliency, variant).read(batch)
     assert len(asked) == 2  # the mirror image as well
     for images, keys in asked:
         for image, key in zip(images, keys, strict=True):

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saltext.data.datamodule import SyntheticDataModule
+from saltext.data.datamodule import SaliencyDataModule
+from saltext.evaluation.evaluator import Evaluator
 from saltext.evaluation.model_predictor import ModelPredictor
 from saltext.evaluation.protocols import standard
-from saltext.evaluation.scoreboard import Scoreboard
-from saltext.training import ScoreboardModule, ScoredModule
+from saltext.training import EvaluatorModule, ScoredModule
 from saltext.training.out_of_memory import OutOfMemoryError, is_out_of_memory, out_of_memory_in_words
 from tests.training.quick_trainer import trainer
 
@@ -43,11 +43,12 @@ class Full(ScoredModule):
 CUDA = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
 
 
-def said(data: SyntheticDataModule, folder: Path, where: str, error: Exception = CUDA) -> str:
+def said(data: SaliencyDataModule, folder: Path, where: str, error: Exception = CUDA) -> str:
     model, used = Full(where, error), trainer(folder)
-    board = Scoreboard(data.pairs)
-    board.add(ModelPredictor(model.predict_saliency, "model"), standard(["cc"]))
-    run = partial(used.test, ScoreboardModule(board, model)) if where == "test" else partial(used.fit, model)
+    evaluator = Evaluator()
+    evaluator.add("model", ModelPredictor(model.predict_saliency), standard(["cc"]))
+    tested = EvaluatorModule(evaluator, data.pairs, model)
+    run = partial(used.test, tested) if where == "test" else partial(used.fit, model)
     with pytest.raises(OutOfMemoryError) as raised, out_of_memory_in_words(used):
         run(datamodule=data)
     assert raised.value.__cause__ is error
@@ -57,7 +58,7 @@ def said(data: SyntheticDataModule, folder: Path, where: str, error: Exception =
 @pytest.mark.parametrize(("where", "key"), [("training", "data.batch_size"), ("validation", "data.eval_batch_size"),
                                             ("test", "data.eval_batch_size")])  # fmt: skip
 def test_the_batch_that_does_not_fit_is_named_with_what_to_set(
-    data: SyntheticDataModule, tmp_path: Path, where: str, key: str
+    data: SaliencyDataModule, tmp_path: Path, where: str, key: str
 ) -> None:
     words = said(data, tmp_path, where)
     assert words.startswith(f"A {where} batch of ")
@@ -82,7 +83,7 @@ def test_every_library_s_way_of_saying_it_is_known(error: Exception) -> None:
     assert is_out_of_memory(error)
 
 
-def test_other_errors_are_left_as_they_are(data: SyntheticDataModule, tmp_path: Path) -> None:
+def test_other_errors_are_left_as_they_are(data: SaliencyDataModule, tmp_path: Path) -> None:
     used = trainer(tmp_path)
     with pytest.raises(RuntimeError, match="mat1 and mat2") as raised, out_of_memory_in_words(used):
         used.fit(Full("training", RuntimeError("mat1 and mat2 cannot be multiplied")), datamodule=data)

@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from saltext.data.datamodule import SyntheticDataModule
+from saltext.data.datamodule import SaliencyDataModule
 from saltext.models.checkpoints import read_weights
 from saltext.training import SupervisedModule
 from saltext.training.callbacks import EpochSeed
@@ -44,7 +44,7 @@ def running_mean(steps: list[Tensor], decay: float) -> Tensor:
 
 
 def test_with_callbacks_ema_the_mean_of_the_weights_is_validated_chosen_and_left(
-    data: SyntheticDataModule, tmp_path: Path
+    data: SaliencyDataModule, tmp_path: Path
 ) -> None:
     parts = composed("callbacks=ema", f"data.cache_dir={tmp_path}").callbacks
     seen, best = WeightsSeen(), instantiate(parts.best, dirpath=str(tmp_path), monitor="val/cc", mode="max")
@@ -64,7 +64,7 @@ def test_with_callbacks_ema_the_mean_of_the_weights_is_validated_chosen_and_left
 
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 def test_a_resumed_run_goes_on_with_the_mean_and_with_the_weights_that_train(
-    data: SyntheticDataModule, tmp_path: Path
+    data: SaliencyDataModule, tmp_path: Path
 ) -> None:
     parts = composed("callbacks=ema").callbacks
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saltext.data.datamodule import SyntheticDataModule
+from saltext.data.datamodule import SaliencyDataModule, synthetic
+from saltext.evaluation.evaluator import Evaluator
 from saltext.evaluation.model_predictor import ModelPredictor
 from saltext.evaluation.protocols import PAPERS, standard
-from saltext.evaluation.scoreboard import Scoreboard
 from saltext.metrics import CC
-from saltext.training import ScoreboardModule, ScoredModule
+from saltext.training import EvaluatorModule, ScoredModule
 from tests import standin
 from tests.command_line import command
 from tests.conftest import ROOT
@@ -44,24 +44,24 @@ class Brightness(ScoredModule):
         return torch.optim.SGD(self.parameters(), 0.1)
 
 
-def validated(data: SyntheticDataModule, folder: Path, **device: Any) -> tuple[Brightness, dict[str, float]]:
+def validated(data: SaliencyDataModule, folder: Path, **device: Any) -> tuple[Brightness, dict[str, float]]:
     model, used = Brightness(), trainer(folder, limit_train_batches=1, **device)
     used.fit(model, datamodule=data)
     return model, {name: float(value) for name, value in used.callback_metrics.items()}
 
 
-def scores_of(data: SyntheticDataModule, folder: Path, **device: Any) -> Any:
+def scores_of(data: SaliencyDataModule, folder: Path, **device: Any) -> Any:
     model = Brightness()
-    board = Scoreboard(data.pairs)
+    evaluator = Evaluator()
     for protocol in (standard(["cc", "nss"]), PAPERS["tranblend"], PAPERS["clip_salgan"]):
-        board.add(ModelPredictor(model.predict_saliency, "brightness"), protocol)
-    scored = ScoreboardModule(board, model)
+        evaluator.add("brightness", ModelPredictor(model.predict_saliency), protocol)
+    scored = EvaluatorModule(evaluator, data.pairs, model)
     trainer(folder, **device).test(scored, datamodule=data, verbose=False)
     return scored.scores
 
 
 def test_what_a_network_reads_is_moved_and_truth_stays_where_it_was_made(
-    data: SyntheticDataModule, tmp_path: Path
+    data: SaliencyDataModule, tmp_path: Path
 ) -> None:
     with standin.device("cuda"):
         model, _ = validated(data, tmp_path, **standin.TRAINER)
@@ -71,7 +71,7 @@ def test_what_a_network_reads_is_moved_and_truth_stays_where_it_was_made(
 
 @pytest.mark.parametrize("kind", ["cuda", "mps"])
 def test_a_device_s_validation_and_test_scores_are_the_cpu_s(
-    data: SyntheticDataModule, tmp_path: Path, kind: str
+    data: SaliencyDataModule, tmp_path: Path, kind: str
 ) -> None:
     expected, scores = validated(data, tmp_path)[1], scores_of(data, tmp_path)
     with standin.device(kind):
@@ -83,8 +83,8 @@ def test_a_device_s_validation_and_test_scores_are_the_cpu_s(
         assert found[name].to_numpy() == pytest.approx(scores[name].to_numpy(), abs=1e-6, nan_ok=True)
 
 
-def few(folder: Path) -> SyntheticDataModule:
-    return SyntheticDataModule(
+def few(folder: Path) -> SaliencyDataModule:
+    return synthetic(
         folder / "data", images=20, image_size=(32, 48), map_size=(16, 24), batch_size=4, cache_dir=folder / "cache"
     )
 

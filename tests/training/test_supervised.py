@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saltext.data.datamodule import SyntheticDataModule
+from saltext.data.datamodule import SaliencyDataModule
 from saltext.losses import SaliencyLoss
 from saltext.losses.saliency import PAPER_WEIGHTS
 from saltext.models.freezing import KeepsFrozenParts, freeze
@@ -28,7 +28,7 @@ class Tiny(KeepsFrozenParts):
         self.encoder = freeze(nn.Sequential(nn.Conv2d(3, 8, 4, stride=4), nn.BatchNorm2d(8), nn.ReLU()))
         self.head = nn.Conv2d(8, 1, 3, padding=1)
 
-    def forward(self, images: Tensor, texts: Sequence[str]) -> Tensor:
+    def forward(self, images: Tensor, texts: Sequence[str], conditions: Sequence[str] | None = None) -> Tensor:
         return self.head(self.encoder(images))  # type: ignore[no-any-return]
 
 
@@ -69,7 +69,7 @@ pytestmark = [
 ]
 
 
-def test_the_loss_falls_on_one_batch(data: SyntheticDataModule) -> None:
+def test_the_loss_falls_on_one_batch(data: SaliencyDataModule) -> None:
     model = module()
     batch = next(iter(data.train_dataloader()))
     optimizer = torch.optim.Adam(model.network.head.parameters(), lr=0.02)
@@ -83,7 +83,7 @@ def test_the_loss_falls_on_one_batch(data: SyntheticDataModule) -> None:
     assert losses[-1] < losses[0] - 0.5
 
 
-def test_frozen_weights_and_statistics_do_not_move_and_the_rest_does(data: SyntheticDataModule, tmp_path: Path) -> None:
+def test_frozen_weights_and_statistics_do_not_move_and_the_rest_does(data: SaliencyDataModule, tmp_path: Path) -> None:
     model = module()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     trainer(tmp_path).fit(model, datamodule=data)
@@ -91,7 +91,7 @@ def test_frozen_weights_and_statistics_do_not_move_and_the_rest_does(data: Synth
     assert moved == {"network.head.weight", "network.head.bias"}
 
 
-def test_only_what_trains_reaches_the_optimizer(data: SyntheticDataModule, tmp_path: Path) -> None:
+def test_only_what_trains_reaches_the_optimizer(data: SaliencyDataModule, tmp_path: Path) -> None:
     model = module()
     fitted = trainer(tmp_path)
     fitted.fit(model, datamodule=data)
@@ -99,7 +99,7 @@ def test_only_what_trains_reaches_the_optimizer(data: SyntheticDataModule, tmp_p
     assert {id(p) for p in group["params"]} == {id(p) for p in model.network.head.parameters()}
 
 
-def test_the_logged_keys_are_exactly_these(data: SyntheticDataModule, tmp_path: Path) -> None:
+def test_the_logged_keys_are_exactly_these(data: SaliencyDataModule, tmp_path: Path) -> None:
     fitted = trainer(tmp_path)
     fitted.fit(module(), datamodule=data)
     tasks = {data.pairs[i].task for i in data.indices("val")}
@@ -108,7 +108,7 @@ def test_the_logged_keys_are_exactly_these(data: SyntheticDataModule, tmp_path: 
     assert set(fitted.callback_metrics) == expected
 
 
-def test_the_overall_validation_score_weighs_tasks_not_pairs(data: SyntheticDataModule, tmp_path: Path) -> None:
+def test_the_overall_validation_score_weighs_tasks_not_pairs(data: SaliencyDataModule, tmp_path: Path) -> None:
     fitted = trainer(tmp_path)
     fitted.fit(module(), datamodule=data)
     logged = {k: float(v) for k, v in fitted.callback_metrics.items()}
@@ -117,7 +117,7 @@ def test_the_overall_validation_score_weighs_tasks_not_pairs(data: SyntheticData
     assert logged["val/cc"] == pytest.approx(sum(by_task) / len(by_task))
 
 
-def test_the_part_that_chooses_the_epoch_names_the_logged_scores(data: SyntheticDataModule, tmp_path: Path) -> None:
+def test_the_part_that_chooses_the_epoch_names_the_logged_scores(data: SaliencyDataModule, tmp_path: Path) -> None:
     data.choose_on = "test"
     try:
         fitted = trainer(tmp_path)
@@ -140,11 +140,11 @@ def test_a_prompt_of_unknown_parts_is_refused(prompt: str) -> None:
         module(prompt=prompt)
 
 
-def test_a_mirrored_prediction_is_symmetric_and_swaps_the_sides_of_the_text(data: SyntheticDataModule) -> None:
+def test_a_mirrored_prediction_is_symmetric_and_swaps_the_sides_of_the_text(data: SaliencyDataModule) -> None:
     seen: list[str] = []
 
     class Spy(Tiny):
-        def forward(self, images: Tensor, texts: Sequence[str]) -> Tensor:
+        def forward(self, images: Tensor, texts: Sequence[str], conditions: Sequence[str] | None = None) -> Tensor:
             seen.extend(texts)
             return super().forward(images, texts)
 
@@ -195,7 +195,7 @@ class Two(Tiny):
         self.encoder.requires_grad_(True)
 
 
-def test_parts_learn_at_their_share_of_the_rate(data: SyntheticDataModule, tmp_path: Path) -> None:
+def test_parts_learn_at_their_share_of_the_rate(data: SaliencyDataModule, tmp_path: Path) -> None:
     constant = partial(torch.optim.lr_scheduler.LambdaLR, lr_lambda=lambda step: 1.0)
     model = module(network=Two(), part_rates={"encoder.0": 0.1, "encoder": 0.5}, scheduler=constant)
     fitted = trainer(tmp_path)
@@ -223,7 +223,7 @@ def test_a_rate_of_a_part_that_does_not_train_is_refused() -> None:
     ("broken", "said"), [("loss", "step 2 of epoch 1: loss nan"), ("weight", "weights are not finite")]
 )
 def test_training_that_diverges_ends_where_it_does_in_words(
-    broken: str, said: str, data: SyntheticDataModule, tmp_path: Path
+    broken: str, said: str, data: SaliencyDataModule, tmp_path: Path
 ) -> None:
     model = module()
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saltext.data.datamodule import SyntheticDataModule
+from saltext.data.datamodule import SaliencyDataModule
+from saltext.evaluation.evaluator import Evaluator
 from saltext.evaluation.model_predictor import ModelPredictor
 from saltext.evaluation.protocols import PAPERS, standard
-from saltext.evaluation.scoreboard import Scoreboard
 from saltext.evaluation.text_variants import text_variants
 from saltext.metrics import score
-from saltext.training import ScoreboardModule, ScoredModule
+from saltext.training import EvaluatorModule, ScoredModule
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers.*")  # two dozen pairs need none
 
@@ -38,32 +38,32 @@ def trainer(**changes: Any) -> L.Trainer:
     )  # fmt: skip
 
 
-def run_scoreboard(data: SyntheticDataModule, *metrics: str) -> pd.DataFrame:
+def run_evaluator(data: SaliencyDataModule, *metrics: str) -> pd.DataFrame:
     module = Reader()
-    board = Scoreboard(data.pairs)
-    own = ModelPredictor(module.predict_saliency, "reader")
-    board.add(own, standard(metrics))
-    board.add(own, PAPERS["tranblend"])
+    evaluator = Evaluator()
+    own = ModelPredictor(module.predict_saliency)
+    evaluator.add("reader", own, standard(metrics))
+    evaluator.add("reader", own, PAPERS["tranblend"])
     for variant in text_variants(data.pairs, data.indices("test"), reads_condition=False):
-        board.add(ModelPredictor(module.predict_saliency, "reader", variant), standard(metrics))
-    scored = ScoreboardModule(board, module)
+        evaluator.add("reader", ModelPredictor(module.predict_saliency, variant), standard(metrics), variant.name)
+    scored = EvaluatorModule(evaluator, data.pairs, module)
     trainer().test(scored, datamodule=data, verbose=False)
     return scored.scores
 
 
 @pytest.fixture(scope="module")
-def scores(data: SyntheticDataModule) -> pd.DataFrame:
-    return run_scoreboard(data, "cc", "nss")
+def scores(data: SaliencyDataModule) -> pd.DataFrame:
+    return run_evaluator(data, "cc", "nss")
 
 
-def test_every_test_pair_is_scored_once_under_each_protocol(data: SyntheticDataModule, scores: pd.DataFrame) -> None:
+def test_every_test_pair_is_scored_once_under_each_protocol(data: SaliencyDataModule, scores: pd.DataFrame) -> None:
     expected = [(data.pairs[i].image_id, data.pairs[i].task) for i in data.indices("test")]
     for protocol in ("standard", "tranblend"):
         part = scores[(scores["protocol"] == protocol) & (scores["variant"] == "own")]
         assert list(zip(part["image_id"], part["task"], strict=True)) == expected
 
 
-def expected_cc(data: SyntheticDataModule, place: int, text: str) -> float:
+def expected_cc(data: SaliencyDataModule, place: int, text: str) -> float:
     """The CC of a test pair at its own resolution, step by step."""
     sample = data.dataset("test", native=True)[place]
     saliency = Reader().saliency({"image": sample["image"][None], "text": [text]})
@@ -72,14 +72,14 @@ def expected_cc(data: SyntheticDataModule, place: int, text: str) -> float:
     return float(score(native, truth, None, ["cc"])["cc"])
 
 
-def test_scores_are_taken_at_the_image_s_own_resolution(data: SyntheticDataModule, scores: pd.DataFrame) -> None:
+def test_scores_are_taken_at_the_image_s_own_resolution(data: SaliencyDataModule, scores: pd.DataFrame) -> None:
     own = scores[(scores["protocol"] == "standard") & (scores["variant"] == "own")]
     text = data.pairs[data.indices("test")[0]].text
     assert own["cc"].iloc[0] == pytest.approx(expected_cc(data, 0, text), abs=1e-6)
 
 
 def test_a_variant_is_scored_with_its_text_against_the_same_truth(
-    data: SyntheticDataModule, scores: pd.DataFrame
+    data: SaliencyDataModule, scores: pd.DataFrame
 ) -> None:
     tested_pairs = [data.pairs[i] for i in data.indices("test")]
     place = next(i for i, pair in enumerate(tested_pairs) if pair.task == "salient")
@@ -90,11 +90,11 @@ def test_a_variant_is_scored_with_its_text_against_the_same_truth(
     assert rows["opposite"] == pytest.approx(expected_cc(data, place, opposite), abs=1e-6)
 
 
-def test_scores_do_not_depend_on_the_batch_size(data: SyntheticDataModule, scores: pd.DataFrame) -> None:
+def test_scores_do_not_depend_on_the_batch_size(data: SaliencyDataModule, scores: pd.DataFrame) -> None:
     before = data.eval_batch_size
     try:
         for size in (1, 5, 64):
             data.eval_batch_size = size
-            pd.testing.assert_frame_equal(scores, run_scoreboard(data, "cc", "nss"), atol=1e-6, rtol=0)
+            pd.testing.assert_frame_equal(scores, run_evaluator(data, "cc", "nss"), atol=1e-6, rtol=0)
     finally:
         data.eval_batch_size = before

@@ -7,12 +7,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saltext.errors import ConfigError
-from saltext.models.clip_salgan.generator import TEXT_CHANNELS, Generator, conv_block
+from saltext.models.blending.base import BlendFactory
+from saltext.models.blending.grounded import Grounded
+from saltext.models.clip_salgan.network import TEXT_CHANNELS, Generator, conv_block
+from saltext.models.grounding.class_names import ClassNameBridge
+from saltext.models.image.base import Encoder
 from saltext.models.network import check_inputs
-from saltext.models.text import TextEncoder
-from saltext.models.tranblend.blending import BlendFactory
-from saltext.models.tranblend.bridge import ClassNameBridge, Grounded
-from saltext.models.transalnet.encoders import Encoder
+from saltext.models.text.base import TextEncoder
 
 _CONVOLUTIONS = 2  # in each block of the decoder
 _STAGES = 4
@@ -23,21 +24,21 @@ class PyramidGenerator(Generator):
 
     ::
 
-        y = block(x32);  y = up(y) + conv1x1(x16);  y = block(fusion(y, text))
+        y = block(x32);  y = up(y) + conv1x1(x16);  y = block(blend(y, text))
         y = block(up(y) + conv1x1(x8));  y = block(up(y));  logits = conv(y)          a quarter of the input's size
 
     Args:
         encoder: Gives features at strides 8, 16 and 32.
-        text_encoder: Encodes the texts. May be None where ``fusion`` is.
-        fusion: Builds the fusion; None reads no text.
-        bridge: Finds what the text names in the image, for the fusion; None does without.
+        text_encoder: Encodes the texts. May be None where ``blend`` is.
+        blend: Builds the blending module; None reads no text.
+        bridge: Finds what the text names in the image, for the blending module; None does without.
         channels: Channels at strides 32, 16, 8 and 4.
-        grid: Rows and columns of the usual input divided by 16, for fusions with position embeddings.
+        grid: Rows and columns of the usual input divided by 16, for blending modules with position embeddings.
         text_channels: Size of the text feature after the 1x1 convolution.
         round_features: See :class:`Generator`.
 
     Raises:
-        ConfigError: Not four numbers of channels, or a fusion without a text encoder.
+        ConfigError: Not four numbers of channels, or a blending module without a text encoder.
     """
 
     output_stride = 4
@@ -46,7 +47,7 @@ class PyramidGenerator(Generator):
         self,
         encoder: Encoder,
         text_encoder: TextEncoder | None,
-        fusion: BlendFactory | None,
+        blend: BlendFactory | None,
         bridge: ClassNameBridge | None = None,
         channels: Sequence[int] = (192, 192, 96, 48),
         grid: Sequence[int] = (16, 20),
@@ -68,12 +69,12 @@ class PyramidGenerator(Generator):
         self.block8 = conv_block(c8, c8, _CONVOLUTIONS)
         self.block4 = conv_block(c8, c4, _CONVOLUTIONS)
         self.out = nn.Conv2d(c4, 1, kernel_size=3, padding=1)
-        self._read_with(text_encoder, fusion, c16, (rows, columns), text_channels, round_features)
-        self.bridge = bridge if fusion is not None else None
+        self._read_with(text_encoder, blend, c16, (rows, columns), text_channels, round_features)
+        self.bridge = bridge if blend is not None else None
         if self.bridge is not None:
             self.fusion_conv = Grounded(self.fusion_conv, c16)
 
-    def forward(self, images: Tensor, texts: Sequence[str]) -> Tensor:
+    def forward(self, images: Tensor, texts: Sequence[str], conditions: Sequence[str] | None = None) -> Tensor:
         """Predict saliency, see :class:`saltext.models.network.SaliencyNetwork`."""
         check_inputs(images, texts)
         x8, x16, x32 = self.cached(self.encoder, images)
@@ -81,7 +82,7 @@ class PyramidGenerator(Generator):
         if text is not None and self.bridge is not None and self.text_encoder is not None:
             text = replace(text, evidence=self.bridge(x32, texts, self.text_encoder))
         y = _grow(self.up16(self.block32(x32)), like=x16) + self.side16(x16)
-        y = self.block16(self._fuse(y, text))
+        y = self.block16(self._blend(y, text))
         y = self.block8(_grow(self.up8(y), like=x8) + self.side8(x8))
         logits: Tensor = self.out(self.block4(F.interpolate(y, scale_factor=2, mode="nearest")))
         return logits

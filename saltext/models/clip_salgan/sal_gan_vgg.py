@@ -7,12 +7,12 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from saltext.models.blending.base import BlendFactory
 from saltext.models.checkpoints import Weights, load_state, read_weights
-from saltext.models.clip_salgan.generator import TEXT_CHANNELS, Generator, to_multiple
+from saltext.models.clip_salgan.network import TEXT_CHANNELS, Generator, to_multiple
 from saltext.models.freezing import freeze
 from saltext.models.network import check_inputs
-from saltext.models.text import TextEncoder
-from saltext.models.tranblend.blending import BlendFactory
+from saltext.models.text.base import TextEncoder
 
 _STRIDE = 16
 _WIDTH = 512
@@ -22,23 +22,23 @@ _CLASSIFIERS = ("pre_logits.*", "head.*", "classifier.*")
 
 
 class SalGANVGG(Generator):
-    """VGG-16 up to its last convolution, a decoder that mirrors it, and a fusion between the two, at stride 16.
+    """VGG-16 up to its last convolution, a decoder that mirrors it, and a blending module between them, at stride 16.
 
     # DISCREPANCY: SalGAN reads no text and trains only the last stages of its encoder; here all of it trains unless
-    # ``frozen``. The fusion in the middle is this project's.
+    # ``frozen``. The blending module in the middle is this project's.
 
     Args:
-        text_encoder: Encodes the texts. May be None where ``fusion`` is.
-        fusion: Builds the fusion; None reads no text.
+        text_encoder: Encodes the texts. May be None where ``blend`` is.
+        blend: Builds the blending module; None reads no text.
         weights: ImageNet weights of the whole classifier (torchvision's or timm's names), as a file or a state dict.
             None: random.
         frozen: Whether the encoder stays as it is.
-        grid: Rows and columns of the usual input divided by 16, for fusions with position embeddings.
+        grid: Rows and columns of the usual input divided by 16, for blending modules with position embeddings.
         text_channels: Size of the text feature after the 1x1 convolution.
         round_features: See :class:`Generator`.
 
     Raises:
-        ConfigError: A fusion without a text encoder.
+        ConfigError: A blend without a text encoder.
         CheckpointError: A file that is not of a VGG-16.
 
     References:
@@ -50,7 +50,7 @@ class SalGANVGG(Generator):
     def __init__(
         self,
         text_encoder: TextEncoder | None,
-        fusion: BlendFactory | None,
+        blend: BlendFactory | None,
         weights: str | Path | Weights | None = None,
         frozen: bool = False,
         grid: Sequence[int] = (16, 16),
@@ -69,15 +69,15 @@ class SalGANVGG(Generator):
             _plain_block(before, stage) for before, stage in zip(widths, _DECODER, strict=False)
         )
         self.out = nn.Conv2d(widths[-1], 1, kernel_size=1)
-        self._read_with(text_encoder, fusion, _WIDTH, (rows, columns), text_channels, round_features)
+        self._read_with(text_encoder, blend, _WIDTH, (rows, columns), text_channels, round_features)
 
-    def forward(self, images: Tensor, texts: Sequence[str]) -> Tensor:
+    def forward(self, images: Tensor, texts: Sequence[str], conditions: Sequence[str] | None = None) -> Tensor:
         """Predict saliency, see :class:`saltext.models.network.SaliencyNetwork`."""
         check_inputs(images, texts)
         text = self._read(images, texts)
         images = to_multiple(images)
         height, width = images.shape[2:]
-        y = self._fuse(self.encoder(images), text)
+        y = self._blend(self.encoder(images), text)
         for index, stage in enumerate(self.decoder):
             stride = _STRIDE >> index
             y = stage(F.interpolate(y, size=(height // stride, width // stride), mode="nearest"))

@@ -5,21 +5,21 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saltext.models.clip_salgan.generator import TEXT_CHANNELS, Generator, conv_block, to_multiple
+from saltext.models.blending.base import BlendFactory
+from saltext.models.clip_salgan.network import TEXT_CHANNELS, Generator, conv_block, to_multiple
 from saltext.models.network import check_inputs
-from saltext.models.text import TextEncoder
-from saltext.models.tranblend.blending import BlendFactory
+from saltext.models.text.base import TextEncoder
 
 
 class SmallGenerator(Generator):
     """Eight convolutions at full and half resolution, then the text, then the map.
 
-    With a text encoder of 512 features (CLIP ViT-B/32), the fusion :class:`~saltext.models.clip_salgan.Concat` and the
-    other arguments at their defaults, the state dict has the published keys and shapes (and the text encoder's), and
-    the logits are those of the authors' code::
+    With a text encoder of 512 features (CLIP ViT-B/32), ``blend`` :class:`~saltext.models.blending.concat.Concat` and
+    the other arguments at their defaults, the state dict has the published keys and shapes (and the text encoder's),
+    and the logits are those of the authors' code::
 
         y = block(3 convolutions, 64);  y = maxpool(y);  y = block(3, 128);  y = bilinear x2;  y = block(2, 64)
-        y = fusion(y, conv1x1(text));  logits = conv(y)
+        y = blend(y, conv1x1(text));  logits = conv(y)
 
     It sees images in [0, 1], without mean and deviation, and gives a map of their size.
 
@@ -27,15 +27,15 @@ class SmallGenerator(Generator):
     # of 8; at 256x256 nothing changes.
 
     Args:
-        text_encoder: Encodes the texts. May be None where ``fusion`` is.
-        fusion: Builds the fusion from ``channels``, ``text_dim`` and ``grid``; None reads no text.
+        text_encoder: Encodes the texts. May be None where ``blend`` is.
+        blend: Builds the blending module from ``channels``, ``text_dim`` and ``grid``; None reads no text.
         width: Channels at full resolution; twice as many at half of it.
-        grid: Rows and columns of the usual input, for fusions with position embeddings.
+        grid: Rows and columns of the usual input, for blending modules with position embeddings.
         text_channels: Size of the text feature after the 1x1 convolution.
         round_features: See :class:`Generator`.
 
     Raises:
-        ConfigError: A fusion without a text encoder.
+        ConfigError: A blend without a text encoder.
     """
 
     mean = (0.0, 0.0, 0.0)
@@ -45,7 +45,7 @@ class SmallGenerator(Generator):
     def __init__(
         self,
         text_encoder: TextEncoder | None,
-        fusion: BlendFactory | None,
+        blend: BlendFactory | None,
         width: int = 64,
         grid: Sequence[int] = (256, 256),
         text_channels: int = TEXT_CHANNELS,
@@ -58,13 +58,13 @@ class SmallGenerator(Generator):
         self.conv_scratch = conv_block(2 * width, width, 2)
         # The published name; the sigmoid itself is left to whoever wants a map.
         self.sigmoid = nn.Sequential(nn.Conv2d(width, 1, kernel_size=3, padding=1))
-        self._read_with(text_encoder, fusion, width, (rows, columns), text_channels, round_features)
+        self._read_with(text_encoder, blend, width, (rows, columns), text_channels, round_features)
 
-    def forward(self, images: Tensor, texts: Sequence[str]) -> Tensor:
+    def forward(self, images: Tensor, texts: Sequence[str], conditions: Sequence[str] | None = None) -> Tensor:
         """Predict saliency, see :class:`saltext.models.network.SaliencyNetwork`."""
         check_inputs(images, texts)
         text = self._read(images, texts)
         y = F.max_pool2d(self.conv_vgg1(to_multiple(images)), kernel_size=2)
         y = F.interpolate(self.conv_vgg2(y), scale_factor=2, mode="bilinear", align_corners=True)
-        logits: Tensor = self.sigmoid(self._fuse(self.conv_scratch(y), text))
+        logits: Tensor = self.sigmoid(self._blend(self.conv_scratch(y), text))
         return logits

@@ -8,9 +8,9 @@ from saltext.models.feature_cache import Features, get_or_compute
 from saltext.models.freezing import KeepsFrozenParts, is_frozen
 from saltext.models.grounded_gaze.member import Seen
 from saltext.models.grounded_gaze.views import TwoViews, coarse, fine
-from saltext.models.text import TextEncoder
-from saltext.models.tranblend.bridge import ClassNameBridge
-from saltext.models.transalnet.encoders import Encoder
+from saltext.models.grounding.class_names import ClassNameBridge
+from saltext.models.image.base import Encoder
+from saltext.models.text.base import TextEncoder
 
 
 class Eye(KeepsFrozenParts):
@@ -56,7 +56,7 @@ class Eye(KeepsFrozenParts):
         bridge, views = self.bridge, self.views
         if bridge is None or encoder is None:
             return None, None
-        bridge.learned_names(encoder)  # the features depend on them
+        fixed = frozen and is_frozen(encoder) and not encoder.training
 
         def meanings_of(places: list[int]) -> Features:
             return (bridge.meanings(y32[places].float(), encoder).half(),)
@@ -65,10 +65,9 @@ class Eye(KeepsFrozenParts):
             return (bridge(y32[places].float(), [texts[place] for place in places], encoder).half(),)
 
         every = list(range(len(images)))
-        # Of modules that train, nothing comes back.
-        (meanings,) = get_or_compute([views, bridge], images, meanings_of) if frozen else meanings_of(every)
-        if frozen and is_frozen(encoder) and not encoder.training:
+        if fixed:
+            (meanings,) = get_or_compute([views, bridge, encoder], images, meanings_of)
             (evidence,) = get_or_compute([views, bridge, encoder], images, evidence_of, texts)
-        else:
-            (evidence,) = evidence_of(every)
+        else:  # features of modules that train are not cached
+            (meanings,), (evidence,) = meanings_of(every), evidence_of(every)
         return meanings.float(), evidence.float()

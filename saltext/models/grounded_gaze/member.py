@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saltext.models.text import TextFeatures
-from saltext.models.transalnet.trans_encoder import resize_positions
+from saltext.models.attention import resize_positions
+from saltext.models.text.base import TextFeatures
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from saltext.errors import ConfigError
 from saltext.models.freezing import rest_frozen_parts
 from saltext.models.grounded_gaze.eye import Eye
 from saltext.models.grounded_gaze.member import Members, Shape, Sizes
+from saltext.models.grounding.class_names import EVIDENCE
 from saltext.models.network import SaliencyNetwork, check_inputs
-from saltext.models.text import TextEncoder, TextFeatures
-from saltext.models.tranblend.bridge import EVIDENCE
+from saltext.models.text.base import TextEncoder, TextFeatures
 
 _TINY = 1e-12
 
@@ -21,9 +21,9 @@ class GroundedGaze(SaliencyNetwork):
 
     Image classifiers and a sentence encoder, all frozen, are brought together by the names of the classes: where the
     image shows what the text names (evidence), and what each place is called, in the space of the sentences (meanings);
-    see :class:`saltext.models.tranblend.bridge.ClassNameBridge`. A small transformer over the places reads these two,
-    the image's features and the words, and is told the condition under which people looked. Its logits are those of a
-    density: the logarithm of the probability that a fixation falls there, up to a constant.
+    see :class:`saltext.models.grounding.class_names.ClassNameBridge`. A small transformer over the grid positions reads
+    these two, the image's features and the words, and is conditioned on the task. Its logits are those of a density:
+    the logarithm of the probability that a fixation falls there, up to a constant.
 
     Args:
         eyes: Classifiers by name, each with members of its own: what two of them see differs more than what two members
@@ -89,13 +89,7 @@ class GroundedGaze(SaliencyNetwork):
             conditions=len(self.conditions),
         )
 
-    def complete(self) -> None:
-        """See :meth:`saltext.models.network.SaliencyNetwork.complete`."""
-        for eye in self.eyes.values():
-            if isinstance(eye, Eye) and eye.bridge is not None and self.text_encoder is not None:
-                eye.bridge.learned_names(self.text_encoder)
-
-    def forward(self, images: Tensor, texts: Sequence[str], conditions: Sequence[str] = ()) -> Tensor:
+    def forward(self, images: Tensor, texts: Sequence[str], conditions: Sequence[str] | None = None) -> Tensor:
         """Predict the logarithm of the density, see :class:`SaliencyNetwork`.
 
         Args:
@@ -110,7 +104,7 @@ class GroundedGaze(SaliencyNetwork):
             ValueError: As for every network, or a condition that is not known.
         """
         check_inputs(images, texts)
-        told = self._numbers(conditions, len(images)).to(images.device)
+        told = self._numbers(conditions or (), len(images)).to(images.device)
         text = self._read(texts, images)
         rows, columns = (-(-side // self.output_stride) for side in images.shape[2:])
         found = []
@@ -130,7 +124,7 @@ class GroundedGaze(SaliencyNetwork):
         unknown = sorted(set(conditions) - set(self.conditions))
         if unknown or len(conditions) != expected:
             raise ValueError(
-                f"one condition an image expected, of {', '.join(self.conditions)}; {len(conditions)} came for "
+                f"expected one condition per image, of {', '.join(self.conditions)}; got {len(conditions)} for "
                 f"{expected} images{', with ' + ', '.join(map(repr, unknown)) if unknown else ''}"
             )
         return torch.tensor([self.conditions.index(condition) for condition in conditions])

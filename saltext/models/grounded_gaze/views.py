@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saltext.models.freezing import KeepsFrozenParts, is_frozen
-from saltext.models.transalnet.encoders import Encoder
+from saltext.models.image.base import Encoder
 
 Views = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 """Features of the small view at strides 8, 16 and 32, and of the full view at strides 16 and 32."""

@@ -20,7 +20,7 @@ class TextFeatures:
         mask: True at real tokens, bool, shape ``(batch, tokens)``; every text has at least one.
         saw_image: Whether the encoder read the image along with the text.
         evidence: Where the image shows what the text names, float, shape ``(batch, maps, rows, columns)``; None
-            without a bridge (:mod:`saltext.models.tranblend.bridge`).
+            without a bridge (:mod:`saltext.models.grounding.class_names`).
     """
 
     pooled: Tensor

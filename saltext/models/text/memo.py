@@ -60,9 +60,12 @@ class RememberingTextEncoder(TextEncoder):
         if not is_frozen(self):
             return super().pooled_list(texts)
         parameter = next(self.parameters())
+        dtype = torch.promote_types(parameter.dtype, torch.float32)
         if self._cached_list is None or self._cached_list[0] != tuple(texts):
             self._cached_list = tuple(texts), self._encode_list(texts)
-        return self._cached_list[1].to(parameter.device, torch.promote_types(parameter.dtype, torch.float32))
+        names, pooled = self._cached_list
+        self._cached_list = names, pooled.to(parameter.device, dtype)  # stays where it is needed
+        return self._cached_list[1]
 
     def cache_list(self, texts: Sequence[str], pooled: Tensor) -> None:
         """Take what :meth:`pooled_list` gave for texts before, float32 ``(texts, dim)``, until weights are loaded.

@@ -12,7 +12,7 @@ from transformers import BertConfig, BertModel
 
 from saltext.models.checkpoints import load_state
 from saltext.models.freezing import freeze, leave_out_of_state_dict
-from saltext.models.packaged import MINILM, packaged_file
+from saltext.models.packaged_weights import MINILM, packaged_file
 from saltext.models.text.base import TextFeatures, pad_rows
 from saltext.models.text.memo import RememberingTextEncoder
 

@@ -101,7 +101,7 @@ class OpenCLIP(RememberingTextEncoder):
         return list(self.model.transformer.resblocks)
 
     def images_come_as(self, mean: Sequence[float], std: Sequence[float], order: Literal["rgb", "bgr"] = "rgb") -> None:
-        """See :class:`~saltext.models.text.TextEncoder`."""
+        """See :class:`~saltext.models.text.base.TextEncoder`."""
         if self.image_input is not None:
             self.image_input.come_as(mean, std, order)
 

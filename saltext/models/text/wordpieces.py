@@ -7,7 +7,7 @@ from tokenizers.models import WordPiece
 from transformers import BertTokenizer
 
 from saltext.errors import CheckpointError
-from saltext.models.packaged import MINILM, packaged_file
+from saltext.models.packaged_weights import MINILM, packaged_file
 
 DECODE, ENCODE = "[DEC]", "[ENC]"
 """BLIP puts the one first where it writes a text and the other where it reads one along with an image."""

@@ -8,14 +8,15 @@ from typing import Unpack
 from torch import Tensor, nn
 
 from saltext.errors import ConfigError
+from saltext.models.blending.base import Blend, BlendFactory
+from saltext.models.blending.grounded import Grounded
 from saltext.models.checkpoints import load_state, read_weights, without_common_prefix
-from saltext.models.freezing import FixRates
+from saltext.models.grounding.class_names import ClassNameBridge
+from saltext.models.image.base import Encoder
 from saltext.models.network import check_inputs
-from saltext.models.text import TextEncoder
-from saltext.models.tranblend.blending import Blend, BlendFactory
-from saltext.models.tranblend.bridge import ClassNameBridge, Grounded
+from saltext.models.text.base import TextEncoder
 from saltext.models.transalnet.decoder import DecoderSizes, MiddleFactory
-from saltext.models.transalnet.encoders import Encoder
+from saltext.models.transalnet.fix_rates import FixRates
 from saltext.models.transalnet.network import TranSalNet
 
 
@@ -58,12 +59,7 @@ class TranBlend(TranSalNet):
         if freeze is not None:
             freeze.apply(self)
 
-    def complete(self) -> None:
-        """See :meth:`saltext.models.network.SaliencyNetwork.complete`."""
-        if self.bridge is not None and self.text_encoder is not None:
-            self.bridge.learned_names(self.text_encoder)
-
-    def forward(self, images: Tensor, texts: Sequence[str]) -> Tensor:
+    def forward(self, images: Tensor, texts: Sequence[str], conditions: Sequence[str] | None = None) -> Tensor:
         """Predict saliency, see :class:`saltext.models.network.SaliencyNetwork`."""
         check_inputs(images, texts)
         taps = self.encode(images)

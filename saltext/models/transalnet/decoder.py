@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from saltext.errors import ConfigError
 from saltext.models.freezing import Layers
-from saltext.models.text import TextFeatures
-from saltext.models.transalnet.encoders import Taps
+from saltext.models.image.base import Taps
+from saltext.models.text.base import TextFeatures
 from saltext.models.transalnet.trans_encoder import TransEncoder
 
 TRANS_ENCODERS = 3

@@ -5,13 +5,13 @@ from typing import Unpack
 
 from torch import Tensor
 
-from saltext.models.freezing import FixRates
-from saltext.models.network import SaliencyNetwork, check_inputs
+from saltext.models.image.base import Encoder, Taps
+from saltext.models.network import check_inputs
 from saltext.models.transalnet.decoder import Decoder, DecoderSizes, MiddleFactory
-from saltext.models.transalnet.encoders import Encoder, Taps
+from saltext.models.transalnet.fix_rates import EncoderDecoder, FixRates
 
 
-class TranSalNet(SaliencyNetwork):
+class TranSalNet(EncoderDecoder):
     """TranSalNet: it sees the image and ignores the text.
 
     With ``DenseNet161()`` or ``ResNet50()`` and the other arguments at their defaults, the state dict has
@@ -48,7 +48,7 @@ class TranSalNet(SaliencyNetwork):
         if freeze is not None:
             freeze.apply(self)
 
-    def forward(self, images: Tensor, texts: Sequence[str]) -> Tensor:
+    def forward(self, images: Tensor, texts: Sequence[str], conditions: Sequence[str] | None = None) -> Tensor:
         """Predict saliency, see :class:`saltext.models.network.SaliencyNetwork`; texts are not read."""
         check_inputs(images, texts)
         logits: Tensor = self.decoder(self.encode(images))

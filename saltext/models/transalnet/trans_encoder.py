@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from saltext.models.attention import join_heads, resize_positions, split_heads
+
 LAYER_NORM_EPS = 1e-6
 """Value of the published code; PyTorch's default is 1e-5."""
 
@@ -104,32 +106,3 @@ class TransEncoder(nn.Module):
         patches = self.patch_embeddings(feature).flatten(2).transpose(1, 2)
         tokens: Tensor = self.transformer_encoder(patches + resize_positions(self.position_embeddings, self.grid, size))
         return tokens.transpose(1, 2).reshape(len(feature), -1, *size)
-
-
-def split_heads(tokens: Tensor, heads: int) -> Tensor:
-    """Reshape ``(batch, tokens, hidden)`` into ``(batch, heads, tokens, hidden / heads)``."""
-    batch, count, _ = tokens.shape
-    return tokens.view(batch, count, heads, -1).transpose(1, 2)
-
-
-def join_heads(tokens: Tensor) -> Tensor:
-    """Undo :func:`split_heads`."""
-    return tokens.transpose(1, 2).flatten(2)
-
-
-def resize_positions(embeddings: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """Interpolate position embeddings bicubically to another size.
-
-    Args:
-        embeddings: Shape ``(1, rows * columns, hidden)``.
-        grid: Its rows and columns.
-        size: Rows and columns wanted.
-
-    Returns:
-        Shape ``(1, size[0] * size[1], hidden)``; the argument itself where nothing changes.
-    """
-    if size == grid:
-        return embeddings
-    laid_out = embeddings.transpose(1, 2).reshape(1, -1, *grid)
-    resized = F.interpolate(laid_out, size=size, mode="bicubic", align_corners=False)
-    return resized.flatten(2).transpose(1, 2)

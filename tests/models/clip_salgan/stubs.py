@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from saltext.models.text import TextEncoder, TextFeatures
+from saltext.models.text.base import TextEncoder, TextFeatures
 
 
 class Given(TextEncoder):

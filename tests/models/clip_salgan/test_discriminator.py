@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from saltext.errors import ConfigError
-from saltext.models.clip_salgan import Discriminator
+from saltext.models.clip_salgan.discriminator import Discriminator
 from tests.reference import formula
 
 ATOL = 1e-5

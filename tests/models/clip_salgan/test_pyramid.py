@@ -3,11 +3,13 @@ import torch
 from torch import nn
 
 from saltext.errors import ConfigError
-from saltext.models.clip_salgan import InnerProduct, PyramidGenerator
-from saltext.models.text import TinyText
-from saltext.models.tranblend import TokenCrossAttention
-from saltext.models.tranblend.bridge import ClassNameBridge, Grounded
-from saltext.models.transalnet import TimmEncoder
+from saltext.models.blending.grounded import Grounded
+from saltext.models.blending.inner_product import InnerProduct
+from saltext.models.blending.token_cross_attention import TokenCrossAttention
+from saltext.models.clip_salgan.pyramid import PyramidGenerator
+from saltext.models.grounding.class_names import ClassNameBridge
+from saltext.models.image.timm_encoder import TimmEncoder
+from saltext.models.text.tiny import TinyText
 
 SIZES = {"channels": (16, 16, 8, 4), "grid": (4, 6)}
 
@@ -43,7 +45,7 @@ def test_what_a_bridge_finds_reaches_the_map() -> None:
     assert not torch.allclose(generator(image, ["dog"]), before)
 
 
-def test_a_bridge_without_a_fusion_is_dropped() -> None:
+def test_a_bridge_without_a_blending_module_is_dropped() -> None:
     bridge = ClassNameBridge(nn.Identity(), ["dog"])
     generator = PyramidGenerator(TimmEncoder("test_efficientnet"), TinyText(), None, bridge, **SIZES)
     assert generator.bridge is None

@@ -6,9 +6,10 @@ import torchvision
 from torch import nn
 
 from saltext.errors import CheckpointError
-from saltext.models.clip_salgan import InnerProduct, SalGANVGG
+from saltext.models.blending.inner_product import InnerProduct
+from saltext.models.clip_salgan.sal_gan_vgg import SalGANVGG
 from saltext.models.freezing import is_frozen
-from saltext.models.text import TinyText
+from saltext.models.text.tiny import TinyText
 
 
 @pytest.fixture(scope="module")

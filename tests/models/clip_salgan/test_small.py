@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from saltext.errors import ConfigError
-from saltext.models.clip_salgan import Concat, SmallGenerator
-from saltext.models.text import TinyText
-from saltext.models.tranblend import FiLM
+from saltext.models.blending.concat import Concat
+from saltext.models.blending.film import FiLM
+from saltext.models.clip_salgan.small import SmallGenerator
+from saltext.models.text.tiny import TinyText
 from tests.models.clip_salgan.stubs import Given
 from tests.reference import formula
 
@@ -65,7 +66,7 @@ def test_any_size_gives_a_map_of_the_input_s_size_or_the_next_multiple_of_8(
     assert tuple(logits.shape) == (1, 1, *expected)
 
 
-def test_without_a_fusion_there_is_no_text_encoder() -> None:
+def test_without_a_blending_module_there_is_no_text_encoder() -> None:
     generator = SmallGenerator(TinyText(), None, width=4)
     assert not generator.reads_text
     assert not [name for name in generator.state_dict() if name.startswith("text_")]
@@ -77,6 +78,6 @@ def test_tranblend_s_blending_modules_fuse_as_well() -> None:
     assert generator(torch.rand(1, 3, 32, 32), ["a dog"]).isfinite().all()
 
 
-def test_a_fusion_without_a_text_encoder_is_refused() -> None:
+def test_a_blending_module_without_a_text_encoder_is_refused() -> None:
     with pytest.raises(ConfigError, match="needs a text encoder"):
         SmallGenerator(None, Concat)

@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from saltext.models.grounded_gaze.views import TwoViews, coarse, fine
-from saltext.models.transalnet import TimmEncoder
+from saltext.models.image.timm_encoder import TimmEncoder
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from saltext.models.text import Blip, OpenCLIP
+from saltext.models.text.blip import Blip
+from saltext.models.text.open_clip import OpenCLIP
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS += ["a", "red", "dog", "cat", "runs", "##ning", "on", "the", "grass", "word"]

@@ -17,8 +17,9 @@ from saltext.errors import CheckpointError, ConfigError
 from saltext.models.feature_cache import FeatureCache, addressed
 from saltext.models.freezing import freeze
 from saltext.models.normalize import Normalize
-from saltext.models.packaged import MINILM
-from saltext.models.text import Blip, blip_weights
+from saltext.models.packaged_weights import MINILM
+from saltext.models.text import blip_weights
+from saltext.models.text.blip import Blip
 from saltext.models.text.images import CLIP_MEAN, CLIP_STD
 
 needs_package = pytest.mark.skipif(find_spec(MINILM.module) is None, reason="the extra `embedded` is not installed")

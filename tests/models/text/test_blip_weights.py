@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from saltext.errors import CheckpointError
-from saltext.models.text import Blip
+from saltext.models.text.blip import Blip
 from saltext.models.text.blip_weights import load_blip, our_names
 from saltext.models.text.images import CLIP_MEAN, CLIP_STD
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from saltext.models.freezing import freeze
-from saltext.models.packaged import MINILM
-from saltext.models.text import TextEncoder, TextFeatures, TinyText
+from saltext.models.packaged_weights import MINILM
+from saltext.models.text.base import TextEncoder, TextFeatures
+from saltext.models.text.tiny import TinyText
 
 TEXTS = ["", "a red dog", "a cat runs on the grass, and the dog is running", "zyzzyva 😀 ünïcödé !", "!"]
 LONG = "word " * 500
@@ -28,7 +29,7 @@ def build(
         pytest.skip("the extra `embedded` is not installed")
 
     def minilm(frozen: bool) -> TextEncoder:
-        from saltext.models.text import MiniLM
+        from saltext.models.text.minilm import MiniLM
 
         return MiniLM(frozen=frozen).eval()
 

@@ -5,8 +5,9 @@ import torch
 from torch import Tensor
 
 import saltext
-from saltext.models.packaged import MINILM
-from saltext.models.text import MiniLM, TextFeatures
+from saltext.models.packaged_weights import MINILM
+from saltext.models.text.base import TextFeatures
+from saltext.models.text.minilm import MiniLM
 
 pytestmark = pytest.mark.skipif(find_spec(MINILM.module) is None, reason="the extra `embedded` is not installed")
 

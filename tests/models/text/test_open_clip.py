@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from saltext.errors import CheckpointError, ConfigError
 from saltext.models.normalize import Normalize
-from saltext.models.text import OpenCLIP
+from saltext.models.text.open_clip import OpenCLIP
 
 Build = Callable[..., OpenCLIP]
 TEXTS = ["", "!", "a red dog runs", "word " * 99]

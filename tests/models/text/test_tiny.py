@@ -1,6 +1,6 @@
 import torch
 
-from saltext.models.text import TinyText
+from saltext.models.text.tiny import TinyText
 
 
 def test_the_empty_text_is_one_token_like_any_other() -> None:

@@ -5,7 +5,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from saltext.errors import CheckpointError
-from saltext.models.packaged import MINILM
+from saltext.models.packaged_weights import MINILM
 from saltext.models.text.wordpieces import DECODE, ENCODE, word_pieces
 
 needs_package = pytest.mark.skipif(find_spec(MINILM.module) is None, reason="the extra `embedded` is not installed")

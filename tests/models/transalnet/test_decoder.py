@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from saltext.errors import ConfigError
-from saltext.models.text import TextFeatures
-from saltext.models.tranblend.blending import UpsampleBlend
+from saltext.models.blending.upsample import UpsampleBlend
+from saltext.models.text.base import TextFeatures
 from saltext.models.transalnet.decoder import Decoder
 
 SIZES = {"in_channels": (5, 6, 7), "hidden": (8, 8, 6), "heads": (2, 2, 2), "grid": (2, 3), "layers": 1}

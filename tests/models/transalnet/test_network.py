@@ -7,7 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from saltext.models.transalnet import DenseNet161, Encoder, ResNet50, TimmEncoder, TranSalNet
+from saltext.models.image.base import Encoder
+from saltext.models.image.staged import DenseNet161, ResNet50
+from saltext.models.image.timm_encoder import TimmEncoder
+from saltext.models.transalnet.network import TranSalNet
 from tests.models.transalnet.training_step import gradient_norm, loss_terms
 from tests.reference import formula
 

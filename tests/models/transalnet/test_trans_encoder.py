@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from saltext.models.transalnet.trans_encoder import TransEncoder, resize_positions
+from saltext.models.transalnet.trans_encoder import TransEncoder
 from tests.reference import formula
 
 # Section 5 of the golden files' README.
@@ -42,18 +42,6 @@ def test_layer_norm_eps_is_the_published_one() -> None:
 def test_any_size_goes_through() -> None:
     block = TransEncoder(4, 8, 2, (2, 3))
     assert block(torch.randn(2, 4, 5, 4)).shape == (2, 8, 5, 4)
-
-
-def test_positions_of_the_learned_grid_are_used_as_they_are() -> None:
-    embeddings = torch.randn(1, 6, 8)
-    assert resize_positions(embeddings, (2, 3), (2, 3)) is embeddings
-
-
-def test_resized_positions_keep_their_place() -> None:
-    rows = torch.arange(4.0).view(4, 1).expand(4, 6)
-    resized = resize_positions(rows.reshape(1, 24, 1), (4, 6), (8, 6)).view(8, 6)
-    assert (resized.diff(dim=0) > 0).all()
-    torch.testing.assert_close(resized[:, 0], resized[:, -1])
 
 
 def test_where_a_feature_stands_matters() -> None:

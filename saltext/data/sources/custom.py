@@ -1,0 +1,357 @@
+"""A data set of one's own: images, texts, fixations, maps and a division, as a YAML file describes them."""
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from saltext.data.faults import Fault, Faults, in_threads, is_unicode, same_form
+from saltext.data.files import FIXATION_ENDINGS, IMAGE_ENDINGS, MAP_ENDINGS, pixels_of
+from saltext.data.geometry import Size
+from saltext.data.index import BlurRule, DatasetIndex, sets_by_conditions
+from saltext.data.pairs import Pair, Points
+from saltext.data.paths import Spelling, matching
+from saltext.data.recorded import fault
+from saltext.data.sources.custom_spec import ANY_ENDING, Description, Table, read_description
+from saltext.data.splits import PARTS
+from saltext.data.tables import Cells, read_cells
+from saltext.errors import UnusableError, near
+from saltext.images import MAX_PIXELS, Head, read_head
+
+_log = logging.getLogger(__name__)
+
+_ADVICE = "Mend these files or the description; docs/own-data.md says what is expected."
+
+_Key = tuple[str, str]
+"""Image ID and condition."""
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """An image file and what its head says."""
+
+    path: Path
+    size: Size
+
+
+@dataclass(frozen=True)
+class Custom:
+    """Images, fixations and texts of your own, described in a YAML file: docs/own-data.md.
+
+    Attributes:
+        description: The file.
+        folder: Folder from which the file's paths start; its own by default.
+        max_pixels: A larger image is refused.
+    """
+
+    description: Path | str
+    folder: Path | str | None = None
+    max_pixels: int = MAX_PIXELS
+    published: ClassVar[str | None] = None
+    conditions: ClassVar[Sequence[str] | None] = None
+
+    @property
+    def root(self) -> Path:
+        """Folder from which the file's paths start."""
+        return Path(self.description).parent if self.folder is None else Path(self.folder)
+
+    def read(self) -> DatasetIndex:
+        """The data set that the file describes.
+
+        Heads of images and whole tables are read here, nothing is decoded.
+
+        Raises:
+            DataError: The description cannot be used, files are missing, or images, texts, fixations, maps and division
+                do not belong together. One error names all problems.
+        """
+        description = read_description(self.description, self.root)
+        faults = Faults()
+        pictures = _pictures(description, self.max_pixels, faults)
+        tables = _Tables(description, pictures, faults)
+        texts, parts, source = tables.texts(), tables.parts(), description.fixations
+        fixations = tables.points(source) if isinstance(source, Table) else _files(source, description, pictures)
+        pairs = []
+        if texts is not None and fixations is not None:
+            _check_belonging(description, pictures, texts, fixations, faults)
+            pairs = _pairs(description, pictures, texts, fixations, faults)
+        faults.refuse(f"The data set described in {description.path}", _ADVICE)
+        level_of = {image_id: part for part, ids in (parts or {}).items() for image_id in ids}
+        sigma = description.sigma
+        return DatasetIndex(
+            layout="own",
+            root=description.path,
+            pairs=pairs,
+            conditions=tuple(description.conditions),
+            levels=[level_of.get(pair.image_id, "") for pair in pairs],
+            image_sets=sets_by_conditions(pairs),
+            parts=parts,
+            blur=None if sigma is None else BlurRule(f"{sigma}", lambda _: sigma),
+        )
+
+
+def _pictures(description: Description, max_pixels: int, faults: Faults) -> dict[str, _Picture]:
+    """The images by ID: the path below their folder, without its ending."""
+    try:
+        base, paths = _image_files(description.images)
+    except UnusableError as error:
+        faults.add(error.kind, error.detail)
+        return {}
+    if not paths:
+        faults.add(f"places without an image ({', '.join(IMAGE_ENDINGS)})", description.images)
+    ids = [path.relative_to(base).with_suffix("").as_posix() for path in paths]
+    faults.add("images that differ in their ending alone", *(name for name, count in Counter(ids).items() if count > 1))
+    faults.add("names that are not UTF-8", *(name for name in ids if not is_unicode(name)))
+    heads = in_threads(lambda path: _head(path, max_pixels), paths, "", lambda results, _, __: results)
+    found = {}
+    for image_id, path, head in zip(ids, paths, heads, strict=True):
+        size = (0, 0)  # an image that cannot be used has none, but what belongs to it is not unknown
+        if isinstance(head, Fault):
+            faults.add(*head)
+        elif head.orientation != 1 and description.density is None:
+            faults.add(
+                "pictures that EXIF data turn, so that x and y are in doubt (save them upright)",
+                "/".join(path.parts[-2:]),
+            )
+        else:
+            size = head.size
+        found[image_id] = _Picture(path, size)
+    return found
+
+
+def _image_files(images: str) -> tuple[Path, list[Path]]:
+    """The folder that IDs start from, and the images in it (also in folders inside), sorted."""
+    base, found = matching(images)
+    if found and found[0] == Path(images) and found[0].is_dir():
+        base, found = matching(f"{images}/**")
+    return base, [path for path in found if path.suffix.lower() in IMAGE_ENDINGS]
+
+
+def _head(path: Path, max_pixels: int) -> Head | Fault:
+    """What its first bytes say, or why the image cannot be used."""
+    try:
+        return read_head(path, max_pixels)
+    except UnusableError as error:
+        return fault(path, error, max_pixels)
+
+
+class _Tables:
+    """Reads the tables of a description; every name in them has to be that of an image or a condition."""
+
+    def __init__(self, description: Description, pictures: Mapping[str, _Picture], faults: Faults) -> None:
+        self.description = description
+        self.pictures = pictures
+        self.faults = faults
+        self.names = {
+            same_form(name): image_id
+            for image_id, picture in pictures.items()
+            for name in self._names(image_id, picture)
+        }
+
+    def _names(self, image_id: str, picture: _Picture) -> Iterator[str]:
+        """What an image may be called: its ID, the same with its ending, its path from the description's root."""
+        yield image_id
+        yield image_id + picture.path.suffix
+        yield Path(os.path.relpath(picture.path, self.description.root)).as_posix()
+
+    def texts(self) -> dict[_Key, str] | None:
+        """What was read; None after noting why the table cannot be used."""
+        table = self.description.texts
+        if table is None:
+            return {}
+        rows = self._rows(table)
+        if rows is None:
+            return None
+        reading = [name for name, reads in self.description.conditions.items() if reads]
+        rows = self._of_conditions(table, rows, reading)
+        empty, twice = rows["text"] == "", rows.duplicated(["image", "condition"])
+        self.faults.add(f"rows of {table.path.name} without a text", *_lines(rows[empty]))
+        self.faults.add(f"rows of {table.path.name} with a second text for an image", *_lines(rows[twice]))
+        rows = rows[~empty & ~twice]
+        keys = zip(rows["image"], rows["condition"], strict=True)
+        return dict(zip(keys, rows["text"], strict=True))
+
+    def points(self, table: Table) -> dict[_Key, Points] | None:
+        """Where people looked; None after noting why the table cannot be used."""
+        rows = self._rows(table)
+        if rows is None:
+            return None
+        rows = self._of_conditions(table, rows, list(self.description.conditions))
+        xy = rows[["x", "y"]].to_numpy(np.float64)
+        numbers = np.isfinite(xy).all(axis=1)
+        self.faults.add(f"rows of {table.path.name} whose x and y are no numbers", *_lines(rows[~numbers]))
+        rows, places = rows[numbers], pixels_of(xy[numbers], self.description.counted_from)
+        inside = self._inside(rows, places)
+        rows, places = rows[inside], places[inside].astype(np.int32)
+        groups = rows.groupby(["image", "condition"], sort=False).indices
+        return {(str(key[0]), str(key[1])): Points(places[where]) for key, where in groups.items()}
+
+    def _inside(self, rows: pd.DataFrame, places: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Which points lie in their image; of an image that cannot be used, all."""
+        numbers, names = pd.factorize(rows["image"])
+        sizes = np.array([self.pictures[name].size for name in names]).reshape(-1, 2)[numbers]
+        inside = np.asarray(((places >= 0) & (places < sizes)).all(axis=1) | ~sizes.any(axis=1))
+        outside = np.flatnonzero(~inside)
+        if self.description.drop_outside:
+            if len(outside):
+                _log.info("left out %d of %d fixations, which lie outside their images", len(outside), len(inside))
+            return inside
+        which, first = np.unique(numbers[outside], return_index=True)
+        counts = np.bincount(numbers[outside], minlength=len(names)), np.bincount(numbers, minlength=len(names))
+        for number, place in zip(which.tolist(), outside[first].tolist(), strict=True):
+            (y, x), (height, width) = places[place], sizes[place]
+            where = f"{counts[0][number]} of {counts[1][number]}, first x={x}, y={y} in {width}x{height}"
+            self.faults.add("images with fixations outside them, counted from 0", f"{names[number]} ({where})")
+        return inside
+
+    def parts(self) -> dict[str, list[str]] | None:
+        """Image IDs of each part of the given division."""
+        split = self.description.split
+        if split is None:
+            return None
+        if isinstance(split, Table):
+            rows = self._rows(split)
+            return None if rows is None else self._divided(list(zip(rows["image"], rows["part"], strict=True)))
+        listed = [(name, part) for part, names in split.items() for name in names]
+        known = [(self.names.get(same_form(name)), name, part) for name, part in listed]
+        self.faults.add("names in split that are no image's", *(name for image_id, name, _ in known if not image_id))
+        return self._divided([(image_id, part) for image_id, _, part in known if image_id])
+
+    def _divided(self, named: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+        strange = sorted({part for _, part in named} - set(PARTS))
+        self.faults.add(f"parts of split other than {', '.join(PARTS)}", *(f"{p!r}{near(p, PARTS)}" for p in strange))
+        of_image: dict[str, set[str]] = {image_id: set() for image_id in self.pictures}
+        for image_id, part in named:
+            of_image[image_id].add(part)
+        self.faults.add(
+            "images in several parts of split", *(name for name, parts in of_image.items() if len(parts) > 1)
+        )
+        self.faults.add("images in no part of split", *(name for name, parts in of_image.items() if not parts))
+        divided: dict[str, list[str]] = {
+            part: sorted(name for name, parts in of_image.items() if part in parts) for part in PARTS
+        }
+        self.faults.add("parts of split without an image", *(part for part in ("train", "test") if not divided[part]))
+        return divided
+
+    def _rows(self, table: Table) -> pd.DataFrame | None:
+        """The used columns of a table by what they are, images by ID; None after noting why it cannot be used."""
+        name = table.path.name
+        try:
+            cells = read_cells(table.path)
+        except UnusableError as error:
+            self.faults.add(*Fault.of(table.path, error, name))
+            return None
+        columns = self._columns(table, cells)
+        if columns is None:
+            return None
+        rows = pd.DataFrame(
+            {
+                what: cells.numbers(column) if what in ("x", "y") else [cell or "" for cell in column]
+                for what, column in ((what, cells.column(place)) for what, place in columns.items())
+            },
+            index=pd.Index(cells.lines),
+        )
+        if "x" not in rows:  # people do look twice at one pixel
+            repeated = pd.DataFrame(list(map(list, cells.rows)), index=rows.index).duplicated()
+            self.faults.add(f"rows of {name} that repeat another", *_lines(rows[repeated]))
+            rows = rows[~repeated]
+        given = rows["image"].map(same_form)
+        known = given.isin(self.names.keys())
+        self.faults.add(f"names in {name} that are no image's", *rows["image"][~known].unique())
+        return rows[known].assign(image=given[known].map(self.names))
+
+    def _columns(self, table: Table, cells: Cells) -> dict[str, int] | None:
+        """What a column is -> its place, of those to use; None after noting which are absent."""
+        headings = dict(table.columns)
+        if not table.needs_condition and cells.place(headings.get("condition", "")) is None:
+            headings.pop("condition", None)
+        places = {what: cells.place(heading) for what, heading in headings.items()}
+        absent = [headings[what] for what, place in places.items() if place is None]
+        kind = f"columns that {table.path.name} has not (it has {', '.join(cells.heading)})"
+        self.faults.add(kind, *(f"{column!r}{near(column, cells.heading)}" for column in absent))
+        return None if absent else {what: place for what, place in places.items() if place is not None}
+
+    def _of_conditions(self, table: Table, rows: pd.DataFrame, possible: Sequence[str]) -> pd.DataFrame:
+        """The rows with a condition; where only one is possible, a table need not say it."""
+        if "condition" not in rows:
+            return rows.assign(condition=possible[0])
+        known = rows["condition"].isin(possible)
+        strange = rows["condition"][~known].unique()
+        expected = f"conditions in {table.path.name} other than {', '.join(possible)}"
+        self.faults.add(expected, *(f"{name!r}{near(name, possible)}" for name in strange))
+        return rows[known]
+
+
+def _lines(rows: pd.DataFrame) -> list[str]:
+    """Where rows stand in their file."""
+    return [f"line {number}" for number in rows.index]
+
+
+def _files(pattern: str, description: Description, pictures: Mapping[str, _Picture]) -> dict[_Key, Path]:
+    """The fixation files that are there."""
+    spelling = Spelling()
+    keys = [(image_id, condition) for image_id in pictures for condition in description.conditions]
+    found = {key: _located(pattern, key, FIXATION_ENDINGS, spelling) for key in keys}
+    return {key: path for key, path in found.items() if path is not None}
+
+
+def _located(pattern: str, key: _Key, endings: Collection[str], spelling: Spelling) -> Path | None:
+    """The file of an image under a condition, if it is there."""
+    name = pattern.replace("{condition}", key[1]).replace("{image}", key[0])
+    stem = name.removesuffix(ANY_ENDING)
+    candidates = [Path(stem + ending) for ending in endings] if stem != name else [Path(name)]
+    return next((path for candidate in candidates if (path := spelling.find(candidate)) is not None), None)
+
+
+def _check_belonging(
+    description: Description,
+    pictures: Collection[str],
+    texts: Collection[_Key],
+    fixations: Collection[_Key],
+    faults: Faults,
+) -> None:
+    """Every image was looked at, everything looked at after a text has that text, and every text was read."""
+    seen = {image_id for image_id, _ in fixations}
+    faults.add("images without fixations", *(name for name in pictures if name not in seen))
+    reads = description.conditions
+    faults.add("fixations without a text", *(_named(key) for key in fixations if reads[key[1]] and key not in texts))
+    faults.add("texts without fixations", *(_named(key) for key in texts if key not in fixations))
+
+
+def _named(key: _Key) -> str:
+    return f"{key[0]} ({key[1]})"
+
+
+def _pairs(
+    description: Description,
+    pictures: Mapping[str, _Picture],
+    texts: Mapping[_Key, str],
+    fixations: Mapping[_Key, Points] | Mapping[_Key, Path],
+    faults: Faults,
+) -> list[Pair]:
+    """One pair for each image and condition with fixations, sorted by image, conditions in their order."""
+    order, spelling = list(description.conditions), Spelling()
+    pairs = []
+    for key in sorted(fixations, key=lambda key: (key[0], order.index(key[1]))):
+        density = _density(description, key, spelling)
+        if density is None:
+            faults.add("fixations without a map", _named(key))
+            continue
+        image_id, condition = key
+        name = f"{image_id}/{condition}" if len(order) > 1 else image_id
+        picture, text = pictures[image_id].path, texts.get(key, "")
+        pairs.append(Pair(image_id, condition, text, picture, density, fixations[key], name, description.drop_outside))
+    return pairs
+
+
+def _density(description: Description, key: _Key, spelling: Spelling) -> Path | float | None:
+    """The file of a map, the blur that makes it, or None for a file that is not there."""
+    if description.density is None:
+        return description.sigma
+    return _located(description.density, key, MAP_ENDINGS, spelling)

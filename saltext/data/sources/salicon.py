@@ -1,0 +1,135 @@
+"""SALICON as published: free viewing of 15,000 pictures, followed with the mouse (Jiang et al. 2015)."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from saltext.data.faults import Faults, files_by_stem
+from saltext.data.files import FIXATION_ENDINGS, IMAGE_ENDINGS, MAP_ENDINGS
+from saltext.data.index import DatasetIndex, sets_by_conditions
+from saltext.data.pairs import FilePair, Recording
+from saltext.errors import DataError
+
+CONDITION = "pure"
+"""The only one: nothing was read."""
+
+LEVELS = ("train", "val", "test")
+"""Sub-folders, above or below those of the kinds of files; a flat data set has none."""
+
+_RECORDED = ("maps", "fixations")
+_ENDINGS = {"maps": MAP_ENDINGS, "fixations": FIXATION_ENDINGS, "images": IMAGE_ENDINGS}
+_ADVICE = "Unpack the published archives again, or mend or remove these files."
+
+
+@dataclass(frozen=True)
+class Salicon:
+    """SALICON, or a data set in its layout: files of equal stems in ``images/``, ``maps/`` and ``fixations/``.
+
+    A folder of a level (``train``, ``val``, ``test``) may be below or above these three; without levels, all images
+    are equal. A level counts where it has maps or fixations, and has to have both; the level ``test`` counts only where
+    it has both, for SALICON's own has fixation files without fixations.
+
+    Images may be left out altogether: maps can be scored without. Where there are some, every map has to have its own.
+
+    Attributes:
+        root: Folder of the data set.
+    """
+
+    root: Path | str
+    published: ClassVar[str | None] = None
+    conditions: ClassVar[Sequence[str]] = (CONDITION,)
+
+    def read(self) -> DatasetIndex:
+        """All pairs, sorted by name.
+
+        The training images train. Where there is a level ``test``, it tests, and ``val`` chooses the epoch; as
+        published, where nobody knows where people looked at the test images, ``val`` tests.
+
+        Fixations of ``.mat`` files that lie outside their image, of which the edition of 2017 has a few, are left out.
+
+        Raises:
+            DataError: The layout is not there, or images, maps and fixations do not belong together. One error names
+                all problems.
+        """
+        root = Path(self.root)
+        levels = _levels(root)
+        has_images = any(_folder(root, "images", level).is_dir() for level in levels)
+        kinds = (*_RECORDED, "images") if has_images else _RECORDED
+        faults = Faults()
+        found = {level: _read_level(root, level, kinds, faults) for level in levels}
+        names = Counter(pair.name for pairs in found.values() for pair in pairs)
+        faults.add(f"images that are in {' and in '.join(levels)}", *(name for name in names if names[name] > 1))
+        if not names and not faults.names:
+            raise DataError(f"The data set under {root} is empty: maps/ and fixations/ hold no files. Put them there.")
+        faults.refuse(f"The data set under {root}", _ADVICE)
+        level_of = {pair.name: level for level, pairs in found.items() for pair in pairs}
+        pairs = sorted((pair for pairs in found.values() for pair in pairs), key=lambda pair: pair.name)
+        ids = {level: [pair.image_id for pair in pairs if level_of[pair.name] == level] for level in levels}
+        parts = None
+        if ids.get("train") and ids.get("test"):
+            parts = ids
+        elif ids.get("train") and ids.get("val"):
+            parts = {"train": ids["train"], "test": ids["val"]}
+        return DatasetIndex(
+            layout="salicon",
+            root=root,
+            pairs=pairs,
+            conditions=self.conditions,
+            levels=[level_of[pair.name] for pair in pairs],
+            image_sets=sets_by_conditions(pairs),
+            parts=parts,
+        )
+
+
+def is_salicon_layout(root: Path) -> bool:
+    """Whether a folder is meant to be in SALICON's layout, complete or not."""
+    return (root / "maps").is_dir() or any(
+        _folder(root, kind, level).is_dir() for kind in _RECORDED for level in LEVELS
+    )
+
+
+def _levels(root: Path) -> list[str]:
+    """The levels to read; ``""`` alone where there are none.
+
+    Raises:
+        DataError: Nothing of the layout is there.
+    """
+    if not any(_folder(root, kind, level).is_dir() for kind in _RECORDED for level in ("", *LEVELS)):
+        raise DataError(
+            f"SALICON is not under {root}: expected the folders images/{{train,val}}, maps/{{train,val}} and "
+            "fixations/{train,val}, but neither maps/ nor fixations/ is there. Put the published archives there, "
+            "unpacked, or point data.root (or SALICON_DATA) elsewhere."
+        )
+    there = {level: [_folder(root, kind, level).is_dir() for kind in _RECORDED] for level in LEVELS}
+    levels = [level for level in ("train", "val") if any(there[level])] + ["test"] * all(there["test"])
+    return levels or [""]
+
+
+def _folder(root: Path, kind: str, level: str) -> Path:
+    above = root / level / kind
+    return above if above.is_dir() else root / kind / level
+
+
+def _read_level(root: Path, level: str, kinds: Sequence[str], faults: Faults) -> list[FilePair | Recording]:
+    """The pairs of a level that have a file of each kind."""
+    folders = {kind: _folder(root, kind, level) for kind in kinds}
+    files = {kind: files_by_stem(root, folder, _ENDINGS[kind], faults) for kind, folder in folders.items()}
+    everything = set().union(*files.values())
+    for kind, present in files.items():
+        place = folders[kind].relative_to(root)
+        if present:
+            faults.add(f"images without a file in {place}", *(everything - present.keys()))
+        elif everything and folders[kind].is_dir():
+            faults.add("empty folders", f"{place}/")
+    pairs: list[FilePair | Recording] = []
+    for name in set.intersection(*(set(present) for present in files.values())):
+        density, fixations = files["maps"][name], files["fixations"][name]
+        drop_outside = fixations.suffix.lower() == ".mat"
+        if "images" in files:
+            image = files["images"][name]
+            pairs.append(FilePair(name, CONDITION, "", image, density, fixations, name, drop_outside))
+        else:
+            pairs.append(Recording(name, CONDITION, "", density, fixations, name, drop_outside))
+    return pairs

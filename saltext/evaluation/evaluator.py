@@ -1,0 +1,240 @@
+"""The evaluator: several predictors scored on the same pairs in one pass, with or without Lightning.
+
+It yields scores and keeps none. Without Lightning, :func:`score_pairs` collects them; with it,
+:class:`saltext.training.score_tables.ScoreTables` does, over all processes.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+
+from saltext.data.faults import Track
+from saltext.data.truth import Truth, Viewing
+from saltext.evaluation.groups import Batch, Group, recorded_groups
+from saltext.evaluation.model_predictor import ModelPredictor
+from saltext.evaluation.predictor import OWN, Predictor
+from saltext.evaluation.protocols import Protocol, standard
+from saltext.evaluation.reference import Reference
+from saltext.metrics import METRICS, GroundTruth, score_against
+from saltext.metrics.maps import metric_device
+from saltext.metrics.scores import one_thread_each
+
+PairScores = Mapping[tuple[str, int], Sequence[float]]
+"""(label of a predictor, number of a pair) -> a score for each metric."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Who is scored, and how.
+
+    Attributes:
+        model: Label in score tables (column ``model``).
+        predictor: Gives the maps.
+        protocol: How they are measured.
+        variant: What a model reads: the pairs' ``"own"`` texts, or the name of a text variant.
+    """
+
+    model: str
+    predictor: Predictor
+    protocol: Protocol
+    variant: str = OWN
+
+
+class Scores(NamedTuple):
+    """Scores of some pairs.
+
+    Attributes:
+        entry: Number of the entry, counted from 0.
+        indices: The pairs' numbers in the data set.
+        values: A column for each metric of the entry's protocol, float64 (pairs, metrics), on the device they were
+            computed on; NaN where a score is not defined.
+    """
+
+    entry: int
+    indices: Sequence[int]
+    values: Tensor
+
+
+class Evaluator:
+    """Scores predictors on the same pairs, batch by batch. Ground truth is prepared once for all of them.
+
+    Args:
+        reference: What is known of other images, for the metrics that ask for it; None where none does.
+
+    Attributes:
+        entries: What is scored, in the order of the tables.
+
+    Example:
+        >>> evaluator = Evaluator(Reference(truth))  # doctest: +SKIP
+        >>> evaluator.add("uniform map", Uniform(truth), standard(["cc", "nss"]))  # doctest: +SKIP
+        >>> for entry, indices, values in evaluator.score_batch(batch): ...  # doctest: +SKIP
+    """
+
+    def __init__(self, reference: Reference | None = None) -> None:
+        self._reference = reference
+        self.entries: list[Entry] = []
+
+    def add(self, model: str, predictor: Predictor, protocol: Protocol, variant: str = OWN) -> None:
+        """Score a predictor under a protocol, see :class:`Entry`."""
+        self.entries.append(Entry(model, predictor, protocol, variant))
+
+    def score_batch(self, batch: Batch) -> Iterator[Scores]:
+        """Score an evaluation batch of a loader under all protocols.
+
+        Networks among the predictors predict it first, once each. Truth is scored on the device of the images, or on
+        the CPU where that device has no float64 (mps), wherever it comes from.
+
+        Args:
+            batch: See :class:`saltext.data.dataset.Batch`.
+
+        Yields:
+            Scores of the covered pairs of one size, for one entry at a time.
+        """
+        for predictor in {id(entry.predictor): entry.predictor for entry in self.entries}.values():
+            if isinstance(predictor, ModelPredictor):
+                predictor.read(batch)
+        device = metric_device(batch["image"].device)
+        for protocol in dict.fromkeys(entry.protocol for entry in self.entries):
+            yield from self.score(protocol.groups(batch, device), protocol)
+
+    def score(self, groups: Iterable[Group], protocol: Protocol) -> Iterator[Scores]:
+        """Score groups of pairs under one protocol.
+
+        Args:
+            groups: Pairs with their ground truth at the size they are scored at.
+            protocol: Of the entries to score.
+
+        Yields:
+            Scores of the covered pairs of one group, for one entry at a time.
+        """
+        entries = [(number, entry) for number, entry in enumerate(self.entries) if entry.protocol == protocol]
+        for group in groups:
+            device = group.density.device
+            with one_thread_each(device):
+                complete = self._with_reference(group, protocol)
+            for number, entry in entries:
+                covered = [row for row, index in enumerate(group.index) if entry.predictor.covers(index)]
+                if not covered:
+                    continue
+                part = complete.select(covered)
+                with one_thread_each(device):
+                    own = entry.predictor.truth(part.index, part.size)
+                    maps = entry.predictor.maps(part.index, part.size).to(device)
+                truth = part.truth
+                if own is not None:
+                    density, fixations = own[0].to(device), own[1].to(device)
+                    truth = GroundTruth(density, fixations, others=part.others, baseline=part.baseline)
+                scores = score_against(maps, truth, protocol.metrics)
+                yield Scores(number, part.index, torch.stack(list(scores.values()), dim=1))
+
+    def _with_reference(self, group: Group, protocol: Protocol) -> Group:
+        needs = {need for name in protocol.metrics for need in METRICS[name].needs}
+        if self._reference is None or not needs & {"others", "baseline"}:
+            return group
+        device = group.density.device
+        return replace(
+            group,
+            others=self._reference.others(group.index, group.size).to(device) if "others" in needs else None,
+            baseline=self._reference.baseline(group.index, group.size).to(device) if "baseline" in needs else None,
+        )
+
+
+def score_natively(
+    truth: Truth,
+    predictors: Mapping[str, Predictor],
+    places: Sequence[int],
+    metrics: Sequence[str],
+    track: Track,
+) -> pd.DataFrame:
+    """Score every predictor on the pairs it covers, see :func:`score_pairs` and :func:`score_frame`."""
+    return score_frame(truth, list(predictors), score_pairs(truth, predictors, places, metrics, track), metrics)
+
+
+def score_pairs(
+    truth: Truth,
+    predictors: Mapping[str, Predictor],
+    places: Sequence[int],
+    metrics: Sequence[str],
+    track: Track,
+) -> PairScores:
+    """Scores of every predictor on the pairs it covers, at native resolution against the original fixation points.
+
+    Maps are not kept: memory depends on the largest image, not on the number of pairs. Scores do not depend on which
+    other pairs are scored (but for the last digit of a sum).
+
+    Args:
+        truth: The whole data set, from which shuffled AUC and information gain take the other images. Of other
+            conditions than those of ``places``, only what a predictor asks for is read.
+        predictors: Label -> predictor.
+        places: Pairs to score.
+        metrics: Names of ``saltext.metrics.METRICS``.
+        track: Shows how far it is.
+
+    Returns:
+        A score for each metric; an undefined one is NaN.
+
+    Raises:
+        ValueError: An unknown metric.
+    """
+    protocol = standard(metrics)
+    evaluator = Evaluator(Reference(truth, scored=places))
+    for label, predictor in predictors.items():
+        evaluator.add(label, predictor, protocol)
+    scores: dict[tuple[str, int], Sequence[float]] = {}
+    for entry, indices, values in evaluator.score(recorded_groups(truth, places, track), protocol):
+        label = evaluator.entries[entry].model
+        scores |= {(label, place): row for place, row in zip(indices, values.tolist(), strict=True)}
+    return scores
+
+
+def score_frame(truth: Truth, labels: Sequence[str], scores: PairScores, names: Sequence[str]) -> pd.DataFrame:
+    """Scores of :func:`score_pairs` as a table.
+
+    Args:
+        truth: The whole data set.
+        labels: Of the predictors, in the order of the rows.
+        scores: Of all of them.
+        names: Of the metrics.
+
+    Returns:
+        image_id, task, text, model and a column for each metric; one row a predictor and covered pair, pairs in the
+        data set's order.
+    """
+    keys = sorted(scores, key=lambda key: (labels.index(key[0]), key[1]))
+    values = np.array([scores[key] for key in keys], dtype=np.float64).reshape(-1, len(names))
+    return score_rows(truth.pairs, [place for _, place in keys], values, names, model=[label for label, _ in keys])
+
+
+def score_rows(
+    pairs: Sequence[Viewing],
+    indices: Sequence[int],
+    values: npt.NDArray[np.float64],
+    names: Sequence[str],
+    **labels: str | Sequence[str],
+) -> pd.DataFrame:
+    """One row a score of a pair.
+
+    Args:
+        pairs: The whole data set.
+        indices: Of each row, the pair's number.
+        values: Scores, shape (rows, metrics).
+        names: Of the metrics.
+        labels: Columns between the pair's and the metrics'; a text stands in all rows.
+
+    Returns:
+        image_id, task, text, the labels, and a column for each metric.
+    """
+    of_rows = [pairs[index] for index in indices]
+    who: dict[str, str | Sequence[str]] = {
+        "image_id": [pair.image_id for pair in of_rows],
+        "task": [pair.task for pair in of_rows],
+        "text": [pair.text for pair in of_rows],
+        **labels,
+    }
+    return pd.DataFrame({**who, **{name: values[:, column] for column, name in enumerate(names)}})

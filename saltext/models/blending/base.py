@@ -1,0 +1,49 @@
+"""What a blending module is."""
+
+from typing import ClassVar, Protocol
+
+from torch import Tensor, nn
+
+from saltext.models.text.base import TextFeatures
+
+
+class Blend(nn.Module):
+    """Base of the blending modules.
+
+    Subclasses take ``channels`` (of the image feature), ``text_dim`` and ``grid`` (rows and columns of the image
+    feature at the usual input size) first, and their own options after that.
+
+    Attributes:
+        starts_as_identity: Whether a fresh module gives the image feature back unchanged, whatever the text, so that a
+            trained network can take it in without harm.
+        published_extras: Patterns (``fnmatch``) of parameters that the authors' module of this kind holds and this one
+            has no use for.
+    """
+
+    starts_as_identity: ClassVar[bool] = False
+    published_extras: ClassVar[tuple[str, ...]] = ()
+
+    def forward(self, x: Tensor, text: TextFeatures) -> Tensor:
+        """Blend.
+
+        Args:
+            x: Image feature at the decoder's middle layer, shape ``(batch, channels, rows, columns)``.
+            text: Features of the texts.
+
+        Returns:
+            The feature to go on with, same shape.
+        """
+        raise NotImplementedError
+
+
+class BlendFactory(Protocol):
+    """Builds a blending module once the network knows its sizes; a blending class with its options bound is one."""
+
+    def __call__(self, channels: int, text_dim: int, grid: tuple[int, int]) -> nn.Module:
+        """Build. Arguments as in :class:`Blend`."""
+        ...
+
+
+def text_projection(text_dim: int, channels: int) -> nn.Module:
+    """Give a learned map from the text's size to the image feature's; nothing where they agree, as in the paper."""
+    return nn.Identity() if text_dim == channels else nn.Linear(text_dim, channels)

@@ -1,0 +1,110 @@
+"""Parts of a network that do not train, and stay as they are when the rest is put in training mode."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
+
+from torch import nn
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+Parameters = Sequence[nn.Parameter]
+
+
+@dataclass(frozen=True)
+class Layers:
+    """A part of a network in the order in which data flows through it.
+
+    Attributes:
+        stem: Parameters that come before the first layer (embeddings, the first convolution); may be none.
+        layers: Parameters of each layer.
+    """
+
+    stem: Parameters
+    layers: Sequence[Parameters]
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """All of them, in order."""
+        yield from self.stem
+        for layer in self.layers:
+            yield from layer
+
+
+def is_frozen(module: nn.Module) -> bool:
+    """Whether the module has parameters and none of them trains."""
+    trains = [parameter.requires_grad for parameter in module.parameters()]
+    return bool(trains) and not any(trains)
+
+
+def freeze(module: ModuleT) -> ModuleT:
+    """Stop all parameters of a module from training and put it in evaluation mode.
+
+    Inside a :class:`KeepsFrozenParts` it stays in evaluation mode, so dropout stays off and BatchNorm statistics do
+    not move.
+
+    Args:
+        module: Changed in place.
+
+    Returns:
+        The same module.
+    """
+    module.requires_grad_(False)
+    return module.eval()
+
+
+def leave_out_of_state_dict(module: ModuleT) -> ModuleT:
+    """Keep a part whose weights come from elsewhere out of state dicts, so that checkpoints do not repeat them.
+
+    A state dict that lacks them loads all the same, strictly, and leaves them as they are; one that has them fills
+    them.
+
+    Args:
+        module: Changed in place.
+
+    Returns:
+        The same module.
+    """
+    own = module.state_dict(keep_vars=True)
+
+    def drop(_: nn.Module, state: dict[str, Any], prefix: str, __: Any) -> None:
+        for name in own:
+            del state[prefix + name]
+
+    def supply(_: nn.Module, state: dict[str, Any], prefix: str, *__: Any) -> None:
+        for name, value in own.items():
+            state.setdefault(prefix + name, value)
+
+    module.register_state_dict_post_hook(drop)  # type: ignore[no-untyped-call]
+    module.register_load_state_dict_pre_hook(supply)  # type: ignore[no-untyped-call]
+    return module
+
+
+def rest_frozen_parts(module: nn.Module) -> None:
+    """Put every part of a module whose parameters are all frozen in evaluation mode, whatever surrounds it."""
+    if is_frozen(module):
+        module.eval()
+        return
+    for child in module.children():
+        rest_frozen_parts(child)
+
+
+class KeepsFrozenParts(nn.Module):
+    """A module whose frozen parts stay in evaluation mode when it is put in training mode.
+
+    ``requires_grad = False`` alone does not hold a BatchNorm: its running statistics move in training mode.
+
+    # DISCREPANCY: the authors of TranBlend freeze by `requires_grad` alone, so the statistics of their frozen layers
+    # move. Clearing `hold_statistics` reproduces it.
+
+    Attributes:
+        hold_statistics: Whether frozen parts stay in evaluation mode. Default True.
+    """
+
+    hold_statistics: bool = True
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode, except for frozen parts."""
+        super().train(mode)
+        if mode and self.hold_statistics:
+            rest_frozen_parts(self)
+        return self

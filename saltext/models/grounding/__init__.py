@@ -1,0 +1,1 @@
+"""Grounding: where an image shows what a text names."""

@@ -1,0 +1,1 @@
+"""Image encoders: features of an image at several strides."""

@@ -1,0 +1,38 @@
+"""What an image encoder gives, whichever it is: features at strides 8, 16 and 32."""
+
+from torch import Tensor
+
+from saltext.models.freezing import KeepsFrozenParts, Layers
+from saltext.models.network import Colour
+
+Taps = tuple[Tensor, Tensor, Tensor]
+STRIDES = (8, 16, 32)
+
+
+class Encoder(KeepsFrozenParts):
+    """Base of the encoders.
+
+    Attributes:
+        channels: Channels of the features at strides 8, 16 and 32.
+        mean: RGB mean in [0, 1] of the images the weights were trained on.
+        std: Their deviation.
+    """
+
+    channels: tuple[int, int, int]
+    mean: Colour
+    std: Colour
+
+    def forward(self, images: Tensor) -> Taps:
+        """Encode images.
+
+        Args:
+            images: Normalised, float, shape ``(batch, 3, height, width)``.
+
+        Returns:
+            Features at strides 8, 16 and 32, shapes ``(batch, channels[i], ~height / stride, ~width / stride)``.
+        """
+        raise NotImplementedError
+
+    def layers(self) -> Layers:
+        """Parameters in the order of data flow, as fix rates count them."""
+        raise NotImplementedError

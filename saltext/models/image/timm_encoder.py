@@ -1,0 +1,102 @@
+"""Any backbone of timm as an encoder."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from saltext.errors import ConfigError
+from saltext.models.checkpoints import Weights, load_state, modern_densenet_names, read_weights
+from saltext.models.freezing import Layers, freeze
+from saltext.models.image.base import STRIDES, Encoder, Taps
+
+
+class TimmEncoder(Encoder):
+    """Any timm backbone with features at strides 8, 16 and 32.
+
+    Args:
+        name: timm's name, such as ``tf_efficientnet_lite0``.
+        checkpoint: Weights of the whole model under timm's names, with or without its classifier, as a file or a state
+            dict. None: random.
+        frozen: Whether it stays as it is, see :func:`saltext.models.freezing.freeze`.
+
+    Raises:
+        ConfigError: timm does not know the name, or the backbone lacks one of the strides.
+        CheckpointError: A file of another backbone.
+    """
+
+    def __init__(self, name: str, checkpoint: str | Path | Weights | None = None, frozen: bool = False) -> None:
+        super().__init__()
+        self.encoder = timm_backbone(name, checkpoint)
+        self.indices = _tap_indices(name, self.encoder)
+        c8, c16, c32 = (self.encoder.feature_info[index]["num_chs"] for index in self.indices)
+        self.channels = (c8, c16, c32)
+        self.mean, self.std = self.encoder.pretrained_cfg["mean"], self.encoder.pretrained_cfg["std"]
+        # What follows the last tap would never get a gradient.
+        self.encoder.prune_intermediate_layers(self.indices, prune_norm=True, prune_head=True)
+        if frozen:
+            freeze(self)
+
+    def forward(self, images: Tensor) -> Taps:
+        """Encode images, see :class:`Encoder`."""
+        x8, x16, x32 = self.encoder.forward_intermediates(images, indices=self.indices, intermediates_only=True)
+        return x8, x16, x32
+
+    def layers(self) -> Layers:
+        """The stages timm groups parameters into, the first of them being the stem, see :class:`Encoder`."""
+        from timm.models import group_parameters
+
+        stem, *rest = group_parameters(self.encoder, self.encoder.group_matcher(coarse=True)).values()
+        named = dict(self.encoder.named_parameters())
+        return Layers(stem=[named[key] for key in stem], layers=[[named[key] for key in stage] for stage in rest])
+
+
+def timm_backbone(name: str, checkpoint: str | Path | Weights | None) -> Any:
+    """A model of timm without its classifier.
+
+    Args:
+        name: timm's name of it.
+        checkpoint: Weights of the whole model, see :class:`TimmEncoder`; of a DenseNet, also under torchvision's old
+            names.
+
+    Returns:
+        The model, an ``nn.Module`` with timm's ``pretrained_cfg`` and ``feature_info``.
+
+    Raises:
+        ConfigError: timm does not know the name.
+        CheckpointError: A file of another backbone.
+    """
+    import timm  # takes seconds, and is needed only to build a network
+
+    if not timm.is_model(name):
+        close = timm.list_models(f"*{name.split('_')[0]}*")[:5]
+        raise ConfigError(f"timm has no backbone {name!r}. Close names: {', '.join(close) or 'none'}.")
+    model: Any = timm.create_model(name, pretrained=False, num_classes=0)
+    if checkpoint is None:
+        return model
+    if isinstance(checkpoint, Mapping):
+        state, source = checkpoint, f"The state dict given for {name}"
+    else:
+        state, source = read_weights(checkpoint), str(checkpoint)
+    classifier = model.pretrained_cfg["classifier"]
+    heads = [classifier] if isinstance(classifier, str) else list(classifier)
+    load_state(
+        model,
+        modern_densenet_names(state) if name.startswith("densenet") else state,
+        source=source,
+        ignore=[f"{head}.*" for head in heads],
+    )
+    return model
+
+
+def _tap_indices(name: str, model: Any) -> list[int]:
+    """Last feature of each stride, as an index into timm's list of features."""
+    last = {info["reduction"]: index for index, info in enumerate(model.feature_info)}
+    lacking = [stride for stride in STRIDES if stride not in last]
+    if lacking:
+        raise ConfigError(
+            f"The backbone {name!r} has no features at strides {lacking}, only at {sorted(last)}. "
+            "Choose one with strides 8, 16 and 32, such as resnet50 or convnext_atto."
+        )
+    return [last[stride] for stride in STRIDES]

