@@ -147,7 +147,7 @@ def found(runs: Sequence[ShownRun], chosen: Chosen) -> list[Block]:
     blocks += pictures(runs, chosen)
     scored = [run for run in runs if len(run.own)]
     if scored:
-        blocks += [Heading("Accuracy and worth of the text"), _accuracy(scored)]
+        blocks += [Heading("Accuracy and text ablation"), _accuracy(scored)]
     return blocks
 
 
@@ -286,7 +286,7 @@ def text(runs: Sequence[ShownRun]) -> list[Block]:
     for run in runs:
         effects = _text_effects(run)
         if effects:
-            title = f"What the text is worth: {run.name}" if runs[1:] else "What the text is worth"
+            title = f"Text ablation: {run.name}" if runs[1:] else "Text ablation"
             note = "Score with a pair's own text minus score with another one, same weights, same human map: "
             blocks += [Heading(title), tables.differences(effects, "own text vs.", f"{note}{tables.PAIRED}.")]
             if text_effect.has_swaps(run.scores.text_effect):

@@ -1,4 +1,4 @@
-"""What a run found, in sentences: its accuracy, what the text is worth to it, and whether its map follows the text."""
+"""What a run found, in sentences: its accuracy, the text ablation, and whether its map follows the text."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ def shown_metric(own: pd.DataFrame) -> str:
 
 
 def findings(pairs: pd.DataFrame, text_effect: pd.DataFrame, model: str, setting: str = "") -> list[Finding]:
-    """Accuracy against the strongest baseline, the worth of the text, and the text-swap test, as far as they were
+    """Accuracy against the strongest baseline, the text ablation, and the text-swap test, as far as they were
     measured.
 
     Args:
@@ -85,7 +85,7 @@ def findings(pairs: pd.DataFrame, text_effect: pd.DataFrame, model: str, setting
     results += [
         Finding(
             "text",
-            f"The text is worth {gap.signed()} {title} on {task}: own text against {words}, same weights.",
+            f"Text ablation: {gap.signed()} {title} on {task}, own text against {words}, same weights.",
             "A model trained with text can lose more by a wrong text than it gains by the right one; what reading "
             "gains is the difference from the same network trained without text.",
         )

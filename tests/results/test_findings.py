@@ -24,7 +24,7 @@ def test_it_says_the_score_the_gap_to_a_baseline_the_text_ablation_and_whether_t
         " on non_salient, +0.200 (+0.200 to +0.200) against the centre prior (other images)."
     )
     assert text.sentence == (
-        "The text is worth +0.100 (+0.100 to +0.100) CC on non_salient: own text against swapped text, same weights."
+        "Text ablation: +0.100 (+0.100 to +0.100) CC on non_salient, own text against swapped text, same weights."
     )
     assert (
         swap.sentence == "The map follows the text for 100 % (100 to 100) of the texts of 40 images (text-swap test)."
@@ -75,7 +75,7 @@ def test_own_data_has_findings_whatever_its_conditions_and_metrics_are_called() 
     accuracy, text = findings(own, empty, "mine")
     assert accuracy.sentence.startswith("NSS 0.695 (")
     assert accuracy.sentence.endswith(") on guided.")
-    assert "+0.300 (+0.300 to +0.300) NSS on guided: own text against empty text" in text.sentence
+    assert "+0.300 (+0.300 to +0.300) NSS on guided, own text against empty text" in text.sentence
 
 
 def test_without_texts_the_last_condition_is_concluded_about() -> None:

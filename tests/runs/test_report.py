@@ -23,7 +23,7 @@ from tests.runs.test_sweep import make_job
 HOSTILE = '<script>alert("1")</script> & \u202e$x$ "'
 SECTIONS = [
     "One image, two texts",
-    "Accuracy and worth of the text",
+    "Accuracy and text ablation",
     "Results",
     "Per-image scores vs. human references",
     "Best and worst pairs by CC",
