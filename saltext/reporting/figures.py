@@ -47,6 +47,7 @@ _LABEL = 22  # characters of a label that are shown
 _LABELS = 1.06  # where the labels of curves begin, in widths of the axes
 _LABEL_HEIGHT = 0.21  # inches from a label at the end of a curve to the next
 _ROW = 0.175  # inches between two estimates
+_SMALLEST_GAIN = 0.005  # differences are drawn on a scale of at least this, both ways: values have three digits
 
 Kind = Literal["model", "text", "baseline"]
 # Colour and shape of the first, second ... series of a kind.
@@ -299,7 +300,9 @@ def estimates(title: str, xlabel: str, series: Sequence[Series], gains: bool = F
             axes.axhline(len(rows) - 0.5, color=FOREGROUND, alpha=0.15, linewidth=0.6)
         if gains:
             axes.axvline(0, color=FOREGROUND, alpha=0.7, linewidth=1)
-        axes.locator_params("x", nbins=5)
+            low, high = axes.get_xlim()
+            axes.set_xlim(min(low, -_SMALLEST_GAIN), max(high, _SMALLEST_GAIN))
+        axes.locator_params("x", nbins=4)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
         axes.set_yticks(range(len(rows)), [_short(label, 28) for label, _ in rows])

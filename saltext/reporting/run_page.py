@@ -159,7 +159,8 @@ def _accuracy(runs: Sequence[ShownRun]) -> Figures:
         series.append(_series(run.name, run.own, metric, "model"))
         for variant, several in _text_effects(run).items():
             values = {one.task: one for one in several if one.metric == metric and not np.isnan(one.mean)}
-            name = f"vs. {variant}" if len(runs) == 1 else f"{run.name} vs. {variant}"
+            other = variant.partition(" (")[0]
+            name = f"vs. {other}" if len(runs) == 1 else f"{run.name} vs. {other}"
             gains += [Series(name, values, "text")] if values else []
     for baseline in BASELINES.values():
         own = runs[0].of_model(baseline.title)
@@ -169,8 +170,8 @@ def _accuracy(runs: Sequence[ShownRun]) -> Figures:
     drawn = figures.estimates(f"{title} by condition", f"{title}, mean with its 95 % interval", series)
     shown = [Figure(figures.svg(drawn, f"{title} of the model and of baselines by condition, with 95 % intervals"))]
     if gains:
-        worth = figures.estimates("Worth of the text", f"{title}, own text minus another one", gains, gains=True)
-        shown.append(Figure(figures.svg(worth, f"Differences in {title} of own and other texts, with 95 % intervals")))
+        drawn = figures.estimates("Text ablation", f"{title}, own text minus another one", gains, gains=True)
+        shown.append(Figure(figures.svg(drawn, f"Differences in {title} of own and other texts, with 95 % intervals")))
     return Figures(shown)
 
 
