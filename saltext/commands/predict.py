@@ -128,4 +128,6 @@ def predict(
         logging.getLogger(__name__).warning("%s", error)
     predict(loaded, wanted, Output(out, tuple(map(str, only or KINDS)), density), batch_size=batch_size)
     count = sum(len(request.readings) for request in wanted)
-    print(f"{count} maps of {len(wanted)} pictures are in {out}; predictions.csv there says which is which")
+    written = "1 map" if count == 1 else f"{count} maps"
+    predicted = "1 image" if len(wanted) == 1 else f"{len(wanted)} images"
+    print(f"Wrote {written} for {predicted} to {out} (index: predictions.csv)")

@@ -244,7 +244,7 @@ def test_from_outside_it_says_how_far_it_is_in_plain_lines(photos: Path, run: li
     line = [str(photos), "--text", "x " * 5000, "--out", "out", *run]
     done = command("predict", *line, module="saltext", cwd=tmp_path / "here")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "2 maps of 2 pictures are in out; predictions.csv there says which is which\n"
+    assert done.stdout == "Wrote 2 maps for 2 images to out (index: predictions.csv)\n"
     said = done.stderr.splitlines()
     assert "predicting: 2 of 2" in said
     assert any("characters are read of the text 'x x" in line for line in said)
