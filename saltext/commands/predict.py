@@ -91,10 +91,10 @@ def predict(
         raise typer.BadParameter(
             f"expected --task once, or once for each of {len(given)} --text, got it {len(tasks)} times"
         )
-    from saltext.system.environment import hardly_spin, keep_memory
+    from saltext.system.environment import keep_memory, spin_briefly
     from saltext.system.garbage import uncollected
 
-    hardly_spin()  # before torch loads
+    spin_briefly()  # before torch loads
     keep_memory()
     with uncollected():
         from PIL import Image

@@ -50,10 +50,10 @@ def score(
     """
     if len(places) != 1 + (not baselines):
         raise typer.BadParameter("give MAPS DATA, or --baselines DATA without maps")
-    from saltext.system.environment import hardly_spin
+    from saltext.system.environment import spin_briefly
     from saltext.system.garbage import uncollected
 
-    hardly_spin()  # before torch loads
+    spin_briefly()  # before torch loads
     with uncollected():
         from saltext import storage
         from saltext.baselines import BASELINES

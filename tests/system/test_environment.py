@@ -41,12 +41,12 @@ def shown(folder: Path, before: str = "", trains: str = TRAINS, **environment: s
 
 
 def test_a_command_starts_once_more_with_what_libraries_read_when_they_load(tmp_path: Path) -> None:
-    assert shown(tmp_path)[0] == [2, ["a=1", "b c"], "10000", str(2**28), None]
+    assert shown(tmp_path)[0] == [2, ["a=1", "b c"], "1000", str(2**28), None]
 
 
 def test_a_command_that_trains_starts_once_more_for_the_locale_and_the_libraries_together(tmp_path: Path) -> None:
     started, encodings = shown(tmp_path, **LATIN)
-    assert started == [2, ["a=1", "b c"], "10000", str(2**28), None]
+    assert started == [2, ["a=1", "b c"], "1000", str(2**28), None]
     assert encodings[0] == "utf-8"
     assert encodings[1] != "utf-8", "the terminal is as it was"
 
@@ -102,9 +102,9 @@ def test_memory_that_was_given_back_can_be_kept_for_what_comes_next(before: str,
 
 SPINS = """
 import json, os, sys
-from saltext.system.environment import hardly_spin
+from saltext.system.environment import spin_briefly
 {before}
-hardly_spin()
+spin_briefly()
 print(json.dumps(sorted(name for name in os.environ if name.startswith(("GOMP", "MALLOC_")))))
 """
 
@@ -117,7 +117,7 @@ print(json.dumps(sorted(name for name in os.environ if name.startswith(("GOMP", 
         ("sys.modules['torch'] = None", {}, []),
     ],
 )
-def test_threads_hardly_spin_where_that_can_still_be_said(
+def test_threads_spin_briefly_where_that_can_still_be_said(
     before: str, environment: dict[str, str], expected: list[str]
 ) -> None:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("GOMP", "MALLOC_", "OMP_WAIT"))}
