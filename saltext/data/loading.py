@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -30,6 +31,7 @@ _PAGE = 4096
 _LONGEST_TMPDIR = (107 if sys.platform == "linux" else 103) - len("/pymp-12345678/listener-12345678")
 """Bytes: a process hands batches over through a socket in a folder of its own there, and their paths are bounded."""
 
+_REPORTED_WITHIN = 2.0  # seconds
 _CONNECTION = "the connection to a loader process broke"
 # How torch says that a loader process is gone or stuck, or has no room.
 _LOST = (
@@ -66,6 +68,9 @@ def _said(batches: Iterator[Any], handed_over: bool) -> Iterator[Any]:
             # What a data set raises comes with "Caught"; other errors are those of the connection to a process.
             if not handed_over or str(error).startswith("Caught "):
                 raise
+            # The system reports the end of a process after its connections broke, and torch then raises wherever the
+            # program is: that shall be here.
+            time.sleep(_REPORTED_WITHIN)
             raise RuntimeError(f"{_CONNECTION}: {error or type(error).__name__}") from error
 
 

@@ -20,7 +20,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from saltext.data import loading
 from saltext.data.datamodule import SaliencyDataModule, synthetic
-from saltext.data.loading import PatientLoader, batch_bytes, free_shared_memory, lost_workers_said, workers_that_fit
+from saltext.data.loading import (
+    PatientLoader,
+    _said,
+    batch_bytes,
+    free_shared_memory,
+    lost_workers_said,
+    workers_that_fit,
+)
 from saltext.data.transforms import single_threaded_worker
 from saltext.errors import DataError
 
@@ -173,6 +180,23 @@ def test_a_loader_process_that_sends_nothing_more_ends_in_words(fail: Callable[[
     there.close()
     assert re.search(r"stopped sending.*Set data\.num_workers=0", here.recv())
     process.join()
+
+
+def test_the_end_of_a_process_that_is_reported_after_its_connection_broke_is_raised_once() -> None:
+    def report(*_: object) -> None:
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+
+    def broken() -> Iterator[Tensor]:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        raise ConnectionResetError("Connection reset by peer")
+        yield
+
+    before = signal.signal(signal.SIGALRM, report)
+    try:
+        with pytest.raises(DataError, match="pid 7"):
+            next(_said(broken(), handed_over=True))
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 def hand_over(told: "Connection[Any, Any]") -> None:
