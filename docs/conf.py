@@ -58,7 +58,7 @@ apidoc_modules = [
         "exclude_patterns": [
             f"../saltext/{name}"
             for name in (
-                "commands", "demo", "reporting", "system/environment.py", "system/locks.py", "system/places.py",
+                "commands", "demo", "reporting", "system/environment.py", "system/locks.py", "system/home.py",
                 "system/watched.py", "__main__.py", "console.py", "run.py", "data/loading.py",
                 "data/paths.py", "runs/completion.py", "runs/composition.py", "runs/evaluate.py",
                 "runs/export.py", "runs/jobs.py", "runs/launch.py", "runs/paths.py",

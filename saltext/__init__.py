@@ -11,7 +11,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from saltext.system.places import provide_home
+from saltext.system.home import provide_home
 
 provide_home()
 # albumentations asks the package index for a newer version at each import; it must be told before that.

@@ -18,7 +18,7 @@ from saltext.system.environment import restart_with_environment
 _Thing = TypeVar("_Thing")
 
 MISTAKE = 2
-"""Exit status of a command that its user can mend."""
+"""Exit status of a command that its user can fix."""
 
 INTERRUPTED = 130
 """Exit status of a command that was ended by Ctrl-C, as shells have it."""

@@ -1,4 +1,4 @@
-"""Mistakes a user can mend. The command line shows their message alone, without a traceback."""
+"""Mistakes a user can fix. The command line shows their message alone, without a traceback."""
 
 import difflib
 import re
@@ -21,7 +21,7 @@ def _escape(found: "re.Match[str]") -> str:
 
 
 class SaltextError(ValueError):
-    """Says what was expected, what came, and what to do. Control characters in it are escaped; lines stay."""
+    """Says what was expected, what was given, and what to do. Control characters in it are escaped; lines stay."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*(_IN_MESSAGES.sub(_escape, a) if isinstance(a, str) else a for a in arguments))
@@ -31,11 +31,11 @@ class DataError(SaltextError):
     """The data set on disk, or a split of it, is not what was asked for."""
 
 
-class UnusableError(DataError):
+class InvalidFileError(DataError):
     """A file that cannot be used.
 
     Attributes:
-        kind: What is wrong, the same words for all files with this fault.
+        kind: What is wrong, the same words for all files with this issue.
         detail: What is wrong with this one; may be empty.
     """
 

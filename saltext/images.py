@@ -18,7 +18,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, COMPRESSION, PHOTOMETRIC_INTERPRETATION, PLANAR_CONFIGURATION
 
-from saltext.errors import UnusableError
+from saltext.errors import InvalidFileError
 
 MAX_PIXELS = 50_000_000
 """A larger picture or map is refused before it is decoded: it is more likely broken than meant."""
@@ -98,7 +98,7 @@ def read_photo(path: Path, max_pixels: int = MAX_PIXELS) -> Photo:
         max_pixels: More are refused.
 
     Raises:
-        UnusableError: Anything else: no file, no picture, damaged or cut short, more than ``max_pixels`` pixels, 32
+        InvalidFileError: Anything else: no file, no picture, damaged or cut short, more than ``max_pixels`` pixels, 32
             bits a pixel, or a TIFF of 16 bits that Pillow would misread.
     """
     with _opened(path, max_pixels) as picture:
@@ -109,7 +109,7 @@ def read_head(path: Path, max_pixels: int = MAX_PIXELS) -> Head:
     """Size and orientation of a picture; nothing is decoded.
 
     Raises:
-        UnusableError: As :func:`read_photo`, as far as the head tells.
+        InvalidFileError: As :func:`read_photo`, as far as the head tells.
     """
     with _opened(path, max_pixels) as picture:
         check_extent(picture.width, picture.height, max_pixels)
@@ -131,11 +131,13 @@ def read_values(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[_Values, _Val
         ``(height, width)``, 255 where it is opaque; None for a picture that is opaque everywhere.
 
     Raises:
-        UnusableError: As :func:`read_photo`; or several channels of 16 bits each, of which Pillow keeps 8.
+        InvalidFileError: As :func:`read_photo`; or several channels of 16 bits each, of which Pillow keeps 8.
     """
     with _opened(path, max_pixels) as picture:
         if _has_deep_colours(picture):
-            raise UnusableError("pictures with several channels of 16 bits where a map is expected", "save it as grey")
+            raise InvalidFileError(
+                "pictures with several channels of 16 bits where a map is expected", "save it as grey"
+            )
         picture, _ = _decoded(picture, max_pixels)
         if picture.has_transparency_data:
             opacity = np.asarray(picture.convert("RGBA"))[..., 3]
@@ -151,11 +153,11 @@ def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
     try:
         picture = Image.open(path, formats=_readable_formats())
     except UnidentifiedImageError as error:
-        raise UnusableError("files that are no pictures", _NAMED_FORMATS) from error
+        raise InvalidFileError("files that are no pictures", _NAMED_FORMATS) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(max_pixels) from error
     except PermissionError as error:
-        raise UnusableError("files that may not be read") from error
+        raise InvalidFileError("files that may not be read") from error
     except Exception as error:
         raise _damaged(error) from error
     with picture:
@@ -170,21 +172,21 @@ def check_file(path: Path, expected: str = "a file") -> None:
         expected: What it should be, in words.
 
     Raises:
-        UnusableError: It is not there (a link to nothing, or in a circle), a folder, pipe, socket or device, or empty.
+        InvalidFileError: It does not exist (a link to nothing, or in a circle), is empty, or is no regular file.
     """
     try:
         status = path.stat()
     except FileNotFoundError as error:
         kind = "links that lead nowhere" if path.is_symlink() else "files that are not there"
-        raise UnusableError(kind) from error
+        raise InvalidFileError(kind) from error
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise UnusableError("files that cannot be found", reason(error)) from error
+        raise InvalidFileError("files that cannot be found", reason(error)) from error
     if stat.S_ISDIR(status.st_mode):
-        raise UnusableError(f"folders where {expected} is expected")
+        raise InvalidFileError(f"folders where {expected} is expected")
     if not stat.S_ISREG(status.st_mode):
-        raise UnusableError(f"pipes or devices where {expected} is expected")
+        raise InvalidFileError(f"pipes or devices where {expected} is expected")
     if not status.st_size:
-        raise UnusableError("empty files")
+        raise InvalidFileError("empty files")
 
 
 @cache
@@ -217,16 +219,16 @@ def _refuse_misread(picture: Image.Image) -> None:
     if max(bits) <= 8:
         return
     if len(bits) > 1 and (tags.get(PLANAR_CONFIGURATION, 1), tags.get(COMPRESSION, 1)) == (2, 1):
-        raise UnusableError("TIFF files with 16 bits in planes of their own", "save it as PNG, or compressed")
+        raise InvalidFileError("TIFF files with 16 bits in planes of their own", "save it as PNG, or compressed")
     if len(bits) == 1 and tags.get(PHOTOMETRIC_INTERPRETATION) == 0:
-        raise UnusableError("TIFF files with 16 bits of grey in which 0 is white", "save it as PNG")
+        raise InvalidFileError("TIFF files with 16 bits of grey in which 0 is white", "save it as PNG")
 
 
 def _decoded(picture: Image.Image, max_pixels: int) -> tuple[Image.Image, tuple[str, ...]]:
     """The first frame, upright, and what was decided on the way."""
     check_extent(picture.width, picture.height, max_pixels)
     if not picture.width or not picture.height:
-        raise UnusableError("pictures without a pixel")
+        raise InvalidFileError("pictures without a pixel")
     _refuse_misread(picture)
     remarks = []
     try:
@@ -239,7 +241,7 @@ def _decoded(picture: Image.Image, max_pixels: int) -> tuple[Image.Image, tuple[
 
 
 def check_extent(width: int, height: int, max_pixels: int) -> None:
-    """Raise an UnusableError for more pixels than are allowed."""
+    """Raise an InvalidFileError for more pixels than are allowed."""
     if width * height > max_pixels:
         raise _too_large(max_pixels, f"{width}x{height}")
 
@@ -275,7 +277,7 @@ def _upright(picture: Image.Image, remarks: list[str]) -> Image.Image:
 
 def _rgb(picture: Image.Image) -> _Pixels:
     if picture.mode in ("I", "F"):
-        raise UnusableError(
+        raise InvalidFileError(
             "pictures with 32 bits a pixel, whose black and white are not known", "save it with 8 or 16 bits"
         )
     try:
@@ -286,7 +288,7 @@ def _rgb(picture: Image.Image) -> _Pixels:
                 picture.alpha_composite(layer)
         return np.asarray(_in_mode(picture, "RGB"))
     except ValueError as error:
-        raise UnusableError("pictures whose colours cannot be converted to RGB", error) from error
+        raise InvalidFileError("pictures whose colours cannot be converted to RGB", error) from error
 
 
 def _in_three(grey: _Pixels) -> _Pixels:
@@ -299,8 +301,8 @@ def eight_bits(values: npt.NDArray[Any]) -> _Pixels:
     return scaled.astype(np.uint8)
 
 
-def _too_large(max_pixels: int, detail: str = "") -> UnusableError:
-    return UnusableError(f"pictures with more than {max_pixels} pixels", detail)
+def _too_large(max_pixels: int, detail: str = "") -> InvalidFileError:
+    return InvalidFileError(f"pictures with more than {max_pixels} pixels", detail)
 
 
 def reason(error: BaseException) -> str:
@@ -309,5 +311,5 @@ def reason(error: BaseException) -> str:
     return said if len(said) <= 200 else f"{said[:200]} ..."
 
 
-def _damaged(error: BaseException) -> UnusableError:
-    return UnusableError("pictures that are cut short or damaged", reason(error))
+def _damaged(error: BaseException) -> InvalidFileError:
+    return InvalidFileError("pictures that are cut short or damaged", reason(error))

@@ -38,7 +38,7 @@ def _resume(arguments: Sequence[str]) -> None:
         print(f"continuing {folder.root}", flush=True)
     elif others:
         raise ConfigError(
-            f"resume= continues a run with the configuration it was started with, but came with {' '.join(others)}. "
+            f"resume= continues a run with the configuration it was started with, got {' '.join(others)}. "
             "Leave these out, or start a new run with checkpoint=DIR/checkpoints/best.ckpt."
         )
     else:

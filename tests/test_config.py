@@ -53,10 +53,10 @@ GROUPS = sorted(
 
 # Groups that only one choice of another group brings in, and folders of choices inside a group.
 BROUGHT_BY = {
-    **{f"model/{part}": "model=tranblend" for part in ("blend", "bridge", "decoder", "encoder", "freeze")},
+    **{f"model/{part}": "model=tranblend" for part in ("blend", "grounder", "decoder", "encoder", "freeze")},
     "model/generator": "model=clip_salgan",
     "model/blend/clip_salgan": "model=clip_salgan",
-    "model/eyes": "model=grounded_gaze",
+    "model/backbones": "model=grounded_gaze",
     "model/text_encoder/clip_salgan": "model=clip_salgan",
     "training/discriminator": "training=adversarial",
     "schedule/epochs": "schedule=tranblend/every_task",
@@ -139,11 +139,11 @@ def test_the_epochs_of_table_2_are_the_preset_s_and_the_command_line_s(preset: s
 def test_what_is_compared_with_the_paper_is_scored_as_the_paper_does_unless_asked_otherwise(experiment: str) -> None:
     cfg = composed(f"+experiment={experiment}")
     assert cfg.data.split == {"_target_": "saltext.data.splits.PublishedTranBlend"}
-    assert (cfg.data.choose_on, cfg.evaluation.monitor) == ("test", "test/cc")
+    assert (cfg.data.selection_split, cfg.evaluation.monitor) == ("test", "test/cc")
     assert {*PAPERS["tranblend"].metrics} <= {*cfg.evaluation.validation_metrics}
     honest = composed(f"+experiment={experiment}", "protocol=standard")
     assert honest.data.split == {"_target_": "saltext.data.splits.EightyTwenty"}
-    assert honest.data.choose_on == "val"
+    assert honest.data.selection_split == "val"
 
 
 @pytest.mark.parametrize("term", ["cc", "nss", "sim", "kl", "mse"])
@@ -162,7 +162,7 @@ def test_the_default_is_grounded_gaze_by_its_recipe() -> None:
     cfg = composed()
     assert cfg == composed("preset=embedded", "model=grounded_gaze")
     assert cfg.model._target_ == "saltext.models.grounded_gaze.network.GroundedGaze"
-    assert set(cfg.model.eyes) == {"lite0", "lite2"}
+    assert set(cfg.model.backbones) == {"lite0", "lite2"}
     assert cfg.loss == composed("loss=density").loss != composed("loss=paper").loss
     assert cfg.data.augment == composed("data/augment=flip").data.augment
     assert (list(cfg.data.image_size), cfg.trainer.max_epochs, cfg.evaluation.mirror) == ([512, 640], 5, True)

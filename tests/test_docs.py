@@ -57,7 +57,7 @@ def test_the_points_of_the_example_are_where_it_says(shown: Path) -> None:
     with (shown / "fixations.csv").open() as stream:
         rows = [row for row in csv.DictReader(stream) if (row["image"], row["condition"]) == ("kitchen.jpg", "free")]
     pair = next(p for p in Custom(shown / "my_data.yaml").read().pairs if not p.text)
-    assert pair.fixations.places.tolist() == [[int(float(row["y"])), int(float(row["x"]))] for row in rows]
+    assert pair.fixations.coordinates.tolist() == [[int(float(row["y"])), int(float(row["x"]))] for row in rows]
 
 
 @pytest.mark.parametrize("file", MARKDOWN, ids=lambda file: str(file.relative_to(ROOT)))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from saltext.data.faults import Fault, Faults
-from saltext.data.files import UnusableError
+from saltext.data.files import InvalidFileError
+from saltext.data.report import DataIssue, DataReport
 from saltext.errors import DataError, SaltextError, printable
 
 
@@ -23,11 +23,11 @@ from saltext.errors import DataError, SaltextError, printable
 )
 def test_names_are_printed_without_what_a_terminal_obeys(name: str, said: str) -> None:
     assert printable(name) == said
-    faults = Faults()
-    faults.add("files that cannot be read", name)
-    faults.add(*Fault.of(Path("folder") / name, UnusableError("maps that are zero")))
+    issues = DataReport()
+    issues.add("files that cannot be read", name)
+    issues.add(*DataIssue.of(Path("folder") / name, InvalidFileError("maps that are zero")))
     with pytest.raises(DataError) as raised:
-        faults.refuse("The folder", "Replace them.")
+        issues.raise_if_any("The folder", "Replace them.")
     assert str(raised.value).count(said) == 2
     assert len(str(raised.value).splitlines()) == 4
 

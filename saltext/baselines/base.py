@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from saltext.data.geometry import Size
-    from saltext.data.truth import Truth
+    from saltext.data.ground_truth import GroundTruth
     from saltext.metrics import Fixations
 
 
@@ -30,7 +30,7 @@ class Baseline(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
 
-    def __init__(self, truth: Truth, train: Sequence[int] = ()) -> None:
+    def __init__(self, truth: GroundTruth, train: Sequence[int] = ()) -> None:
         self._truth = truth
         self._train = list(train)
 
@@ -68,7 +68,7 @@ def resized(maps: Tensor, size: Size) -> Tensor:
 
 
 def native_maps(
-    truth: Truth, indices: Sequence[int], size: Size, make: Callable[[Sequence[int], Size], Tensor]
+    truth: GroundTruth, indices: Sequence[int], size: Size, make: Callable[[Sequence[int], Size], Tensor]
 ) -> Tensor:
     """Maps made at the pairs' native sizes, then resized to ``size`` where that is another.
 

@@ -14,7 +14,7 @@ from saltext.errors import DataError
 
 if TYPE_CHECKING:
     from saltext.data.geometry import Size
-    from saltext.data.truth import Truth
+    from saltext.data.ground_truth import GroundTruth
 
 CENTRE_PRIOR = "centre prior"
 """Title of the prior of the training images."""
@@ -24,20 +24,20 @@ GRID = (120, 160)
 a grid twice as fine changes no score of the centre prior by 0.0002."""
 
 
-def share(truth: Truth, index: int) -> Tensor:
+def normalized_map(truth: GroundTruth, index: int) -> Tensor:
     """A pair's published map on ``GRID``, divided by its sum, float64 ``(1, *GRID)``.
 
     Raises:
         DataError: The map is zero everywhere.
     """
-    found = share_of(truth.density([index])[0])
+    found = sum_to_one(truth.density([index])[0])
     if found is None:
         raise DataError(f"the map of {truth.pairs[index].name} is zero everywhere: it says nothing; leave it out")
     return found
 
 
-def share_of(density: Tensor) -> Tensor | None:
-    """A map in 0..1, float32 ``(1, height, width)``, as :func:`share` gives it; None where it is zero everywhere."""
+def sum_to_one(density: Tensor) -> Tensor | None:
+    """A float32 map ``(1, height, width)`` as :func:`normalized_map` gives it; None if it is zero everywhere."""
     small = resized(density[None], GRID)[0].double()
     total = small.sum()
     return small / total if bool(total > 0) else None
@@ -73,8 +73,8 @@ class CentrePrior(Baseline):
 
     @cached_property
     def _means(self) -> dict[str, Tensor]:
-        places = {task: [i for i in self._train if self._truth.pairs[i].task == task] for task in self._trained}
-        return {task: _sum(self._truth, of_task) / len(of_task) for task, of_task in places.items()}
+        indices = {task: [i for i in self._train if self._truth.pairs[i].task == task] for task in self._trained}
+        return {task: _sum(self._truth, of_task) / len(of_task) for task, of_task in indices.items()}
 
 
 class LeaveOneImageOut:
@@ -83,15 +83,15 @@ class LeaveOneImageOut:
     One sum a group is held, made when first asked for; the map of the image itself is read again and taken off it.
 
     Attributes:
-        totals: Sums of the shares of all members of a group, in their order, float64 ``(1, *GRID)``. Who knows them may
-            add them, and no map of the group is read for them.
+        totals: Sums of the normalised maps of all pairs of a group, in their order, float64 ``(1, *GRID)``. Sums that
+            are known may be added: no map of the group is read for them.
 
     Args:
         truth: The whole data set.
         groups: Group of each pair.
     """
 
-    def __init__(self, truth: Truth, groups: Sequence[str]) -> None:
+    def __init__(self, truth: GroundTruth, groups: Sequence[str]) -> None:
         self._truth = truth
         self._groups = groups
         self.totals: MutableMapping[str, Tensor] = {}
@@ -116,7 +116,7 @@ class LeaveOneImageOut:
         others = self._others(index)
         if not others:
             return torch.zeros(1, *GRID)
-        own = torch.stack([share(self._truth, place) for place in self._own(index)]).sum(0)
+        own = torch.stack([normalized_map(self._truth, pair) for pair in self._own(index)]).sum(0)
         # Three maps of one image, summed in another order, round differently: below zero where no other map reaches.
         return ((self._total(self._groups[index]) - own) / others).clamp_min(0)
 
@@ -124,9 +124,9 @@ class LeaveOneImageOut:
         return self._members[self._groups[index]] - len(self._own(index))
 
     def _own(self, index: int) -> list[int]:
-        """Places of the image's pairs in the group."""
-        places = [index, *self._truth.siblings(index).values()]
-        return [place for place in places if self._groups[place] == self._groups[index]]
+        """Indices of the image's pairs in the group."""
+        pairs = [index, *self._truth.siblings(index).values()]
+        return [pair for pair in pairs if self._groups[pair] == self._groups[index]]
 
     @cached_property
     def _members(self) -> dict[str, int]:
@@ -134,22 +134,22 @@ class LeaveOneImageOut:
 
     def _total(self, group: str) -> Tensor:
         if group not in self.totals:
-            members = [place for place, name in enumerate(self._groups) if name == group]
+            members = [index for index, name in enumerate(self._groups) if name == group]
             self.totals[group] = _sum(self._truth, members)
         return self.totals[group]
 
 
 @lru_cache(maxsize=1)
-def prior_of_others(truth: Truth) -> LeaveOneImageOut:
+def prior_of_others(truth: GroundTruth) -> LeaveOneImageOut:
     """The prior by task, one for all who ask for that of the same data set: making it reads every map."""
     return LeaveOneImageOut(truth, [pair.task for pair in truth.pairs])
 
 
-def _sum(truth: Truth, indices: Sequence[int]) -> Tensor:
-    """Sum of the shares of pairs, float64 ``(1, *GRID)``."""
+def _sum(truth: GroundTruth, indices: Sequence[int]) -> Tensor:
+    """Sum of the normalised maps of pairs, float64 ``(1, *GRID)``."""
     total = torch.zeros(1, *GRID, dtype=torch.float64)
     for index in indices:
-        total += share(truth, index)
+        total += normalized_map(truth, index)
     return total
 
 
@@ -163,7 +163,7 @@ class CentrePriorOfOthers(Baseline):
     name = "centre_prior_others"
     title = "centre prior (other images)"
 
-    def __init__(self, truth: Truth, train: Sequence[int] = ()) -> None:
+    def __init__(self, truth: GroundTruth, train: Sequence[int] = ()) -> None:
         super().__init__(truth, train)
         self._prior = prior_of_others(truth)
 

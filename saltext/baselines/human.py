@@ -15,7 +15,7 @@ from saltext.metrics import Fixations
 
 if TYPE_CHECKING:
     from saltext.data.geometry import Size
-    from saltext.data.truth import Truth
+    from saltext.data.ground_truth import GroundTruth
 
 FLOOR = 1e-3 / 255
 """Added to a human map of maximum 1 that is used as a prediction.
@@ -46,8 +46,8 @@ class HumanPure(Baseline):
 
     def maps(self, indices: Sequence[int], size: Size) -> Tensor:
         """The published free-viewing map of each pair's image."""
-        places = [place for index in indices if (place := self._truth.free_viewing(index)) is not None]
-        return _published(self._truth, places, size) + FLOOR
+        free_viewing = [other for index in indices if (other := self._truth.free_viewing(index)) is not None]
+        return _published(self._truth, free_viewing, size) + FLOOR
 
 
 class HumanOthers(Baseline):
@@ -71,8 +71,8 @@ class HumanOthers(Baseline):
         return torch.stack([self._mean(index, size) for index in indices])
 
     def _mean(self, index: int, size: Size) -> Tensor:
-        places = list(self._truth.siblings(index).values())
-        return (_published(self._truth, places, size).sum(0) + FLOOR) / len(places)
+        others = list(self._truth.siblings(index).values())
+        return (_published(self._truth, others, size).sum(0) + FLOOR) / len(others)
 
 
 class SplitHalf(Baseline):
@@ -121,12 +121,12 @@ class SplitHalf(Baseline):
         return points[np.sort(first)], points[np.sort(second)]
 
 
-def _published(truth: Truth, places: Sequence[int], size: Size) -> Tensor:
+def _published(truth: GroundTruth, indices: Sequence[int], size: Size) -> Tensor:
     """Published maps at ``size``, each with maximum 1 at its native one; a map of zeros stays zero."""
 
-    def highest_one(indices: Sequence[int], _: Size) -> Tensor:
-        maps = truth.density(indices)
+    def highest_one(some: Sequence[int], _: Size) -> Tensor:
+        maps = truth.density(some)
         high = maps.amax(dim=(1, 2, 3), keepdim=True)
         return maps / torch.where(high > 0, high, 1.0)
 
-    return native_maps(truth, places, size, highest_one)
+    return native_maps(truth, indices, size, highest_one)

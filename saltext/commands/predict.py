@@ -36,7 +36,7 @@ def predict(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="condition told to models that read it (pure, general, salient, non_salient, whole, or the model's "
+            help="condition, for models that are conditioned on it (pure, general, salient, non_salient, whole, or its "
             "own; default: general, without text pure): once, or once for each --text",
         ),
     ] = None,
@@ -100,7 +100,7 @@ def predict(
         from PIL import Image
 
         from saltext.console import progress, quiet_libraries
-        from saltext.data.faults import Faults
+        from saltext.data.report import DataReport
         from saltext.errors import DataError
         from saltext.prediction.inputs import requests, usable
         from saltext.prediction.results import KINDS, Output, predict
@@ -115,19 +115,19 @@ def predict(
         from saltext.demo.examples import photograph
 
         offered = photograph()
-        images, given = [str(offered.image)], [reading.text for reading in offered.readings or ()]
-        conditions = [reading.condition for reading in offered.readings or ()]
+        images, given = [str(offered.image)], [query.text for query in offered.queries or ()]
+        conditions = [query.condition for query in offered.queries or ()]
         tasks = [task if task in loaded.conditions else loaded.conditions[0] for task in conditions]
-    faults = Faults()
-    wanted = usable(requests(images or [], given, texts, faults, tasks, loaded.conditions), faults, progress)
+    issues = DataReport()
+    wanted = usable(requests(images or [], given, texts, issues, tasks, loaded.conditions), issues, progress)
     try:
-        faults.refuse("Some of the input", "Mend or leave out what is named; --skip-bad predicts the others.")
+        issues.raise_if_any("Some of the input", "Fix or remove these, or pass --skip-bad to continue without them.")
     except DataError as error:
         if not skip_bad or not wanted:
             raise
         logging.getLogger(__name__).warning("%s", error)
     predict(loaded, wanted, Output(out, tuple(map(str, only or KINDS)), density), batch_size=batch_size)
-    count = sum(len(request.readings) for request in wanted)
+    count = sum(len(request.queries) for request in wanted)
     written = "1 map" if count == 1 else f"{count} maps"
     predicted = "1 image" if len(wanted) == 1 else f"{len(wanted)} images"
     print(f"Wrote {written} for {predicted} to {out} (index: predictions.csv)")

@@ -7,7 +7,7 @@ import typer
 
 
 def score(
-    places: Annotated[
+    indices: Annotated[
         list[Path],
         typer.Argument(
             metavar="[MAPS] DATA",
@@ -48,7 +48,7 @@ def score(
     saltext score MAPS my_data.yaml             data of your own (docs/own-data.md): CONDITION/IMAGE.png
     saltext score --baselines data/sjtu-tis     no predictions: what the bars are
     """
-    if len(places) != 1 + (not baselines):
+    if len(indices) != 1 + (not baselines):
         raise typer.BadParameter("give MAPS DATA, or --baselines DATA without maps")
     from saltext.system.environment import spin_briefly
     from saltext.system.garbage import uncollected
@@ -63,8 +63,8 @@ def score(
 
     shown_beside = list(BASELINES) if beside is None else [given for given in beside if given != "none"]
     scores = score_folder(
-        None if baselines else places[0],
-        places[-1],
+        None if baselines else indices[0],
+        indices[-1],
         layout=layout,
         metrics=metric or list(DEFAULT_METRICS),
         name=name,

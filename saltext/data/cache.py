@@ -31,16 +31,16 @@ from PIL import Image
 from saltext.console import bar
 from saltext.data import checksums
 from saltext.data.density import grey_map, in_8_bits
-from saltext.data.faults import Fault, Faults
 from saltext.data.files import read_fixations
 from saltext.data.fitting import fit
 from saltext.data.geometry import Resize, Size
-from saltext.data.pairs import FilePair, Pair, Points
-from saltext.data.recorded import density_map, fault, image_size
-from saltext.errors import ConfigError, DataError, UnusableError
+from saltext.data.pairs import FilePair, FixationPoints, Pair
+from saltext.data.recorded import density_map, image_size, issue
+from saltext.data.report import DataIssue, DataReport
+from saltext.errors import ConfigError, DataError, InvalidFileError
 from saltext.images import check_file, read_head, read_photo
 from saltext.storage import write_json
-from saltext.system.places import own_folder
+from saltext.system.home import own_folder
 
 _log = logging.getLogger(__name__)
 
@@ -248,7 +248,7 @@ def _temporary_caches() -> Path:
         ) from error
 
 
-def _sources(pair: Pair) -> Iterator[tuple[str, Path | Points | float]]:
+def _sources(pair: Pair) -> Iterator[tuple[str, Path | FixationPoints | float]]:
     """Kind of each part of a pair, and what it is made from."""
     yield "image", pair.image
     yield "density", pair.density
@@ -262,13 +262,13 @@ def _files(pairs: Iterable[Pair]) -> Iterator[tuple[str, Path]]:
 
 def _check_files(pairs: Sequence[Pair]) -> None:
     """Before any is opened: pipes would wait for ever."""
-    problems = Faults()
+    problems = DataReport()
     for path in dict.fromkeys(path for _, path in _files(pairs)):
         try:
             check_file(path)
-        except UnusableError as error:
-            problems.add(*Fault.of(path, error))
-    problems.refuse(f"The data set under {pairs[0].image.parent.parent}", _REPLACE)
+        except InvalidFileError as error:
+            problems.add(*DataIssue.of(path, error))
+    problems.raise_if_any(f"The data set under {pairs[0].image.parent.parent}", _REPLACE)
 
 
 def _contents(pair: Pair, digests: _Digests) -> Iterator[str]:
@@ -277,7 +277,7 @@ def _contents(pair: Pair, digests: _Digests) -> Iterator[str]:
         if isinstance(source, Path):
             yield f"{kind}/{source.name}:{digests[source]}\n"
         else:
-            yield f"{kind}:{source.digest if isinstance(source, Points) else source}\n"
+            yield f"{kind}:{source.digest if isinstance(source, FixationPoints) else source}\n"
     if pair.drop_outside:
         yield "drop_outside\n"
     if not isinstance(pair, FilePair):  # files as data sets are published mean the same in every version
@@ -303,7 +303,7 @@ def digest_files(files: Iterable[tuple[str, Path]], root: Path, cache_dir: Path)
     named = hashlib.blake2b(str(root.resolve()).encode(), digest_size=8).hexdigest()
     memory = cache_dir / f"digests-{named}.json"
     known = _known_digests(memory)
-    seen: dict[tuple[int, int], str] = {}  # published copies of one image may be hard links
+    digest_of_inode: dict[tuple[int, int], str] = {}  # published copies of one image may be hard links
     found: dict[str, list[Any]] = {}
     digests: dict[Path, str] = {}
     for kind, path in files:
@@ -314,11 +314,11 @@ def digest_files(files: Iterable[tuple[str, Path]], root: Path, cache_dir: Path)
         *old_stamp, old_digest = known.get(name, [""])
         if old_stamp == stamp and _DIGEST.fullmatch(old_digest):
             digest = old_digest
-        elif inode in seen and status.st_ino:
-            digest = seen[inode]
+        elif inode in digest_of_inode and status.st_ino:
+            digest = digest_of_inode[inode]
         else:
             digest = _digest(path)
-        digests[path] = seen[inode] = digest
+        digests[path] = digest_of_inode[inode] = digest
         found[name] = [*stamp, digest]
     found = known | found  # scoring asks for a part of the files
     if found != known:
@@ -368,11 +368,11 @@ class _Builder:
         self.settings = settings
         self.folder = folder
         self.root = pairs[0].image.parent.parent
-        self.problems = Faults()
+        self.problems = DataReport()
         self.refused: set[Path] = set()
         first: dict[str, int] = {}  # content digest -> the first pair with that picture
-        for place, pair in enumerate(pairs):
-            first.setdefault(digests[pair.image], place)
+        for index, pair in enumerate(pairs):
+            first.setdefault(digests[pair.image], index)
         self.distinct = list(first.values())
         row = {digest: number for number, digest in enumerate(first)}
         self.image_rows = np.array([row[digests[pair.image]] for pair in pairs], dtype=np.int64)
@@ -385,12 +385,12 @@ class _Builder:
         self._allocate(sizes)
         self.usable: list[bool] = [bool(size.all()) for size in sizes]
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            for what, work, places in (
+            for what, work, indices in (
                 ("pictures", self._decode_image, self.distinct),
                 ("maps", self._decode_truth, range(len(self.pairs))),
             ):
-                _consume(pool, what, work, places)
-        self.problems.refuse(f"The data set under {self.root}", _REPLACE)
+                _consume(pool, what, work, indices)
+        self.problems.raise_if_any(f"The data set under {self.root}", _REPLACE)
         self._finish(sizes)
 
     def _native_size(self, pair: Pair) -> Size:
@@ -412,9 +412,9 @@ class _Builder:
             return None
         try:
             return work(path)
-        except UnusableError as error:
+        except InvalidFileError as error:
             self.refused.add(path)
-            self.problems.add(*fault(path, error, self.settings.max_pixels))
+            self.problems.add(*issue(path, error, self.settings.max_pixels))
         return None
 
     def _allocate(self, sizes: npt.NDArray[np.int64]) -> None:
@@ -443,36 +443,36 @@ class _Builder:
                 os.posix_fallocate(stream.fileno(), 0, os.fstat(stream.fileno()).st_size)
         self.arrays: Mapping[str, _UInt8] = arrays
 
-    def _decode_image(self, place: int) -> None:
-        path, size = self.pairs[place].image, self.sizes[place]
+    def _decode_image(self, index: int) -> None:
+        path, size = self.pairs[index].image, self.sizes[index]
         photo = self._usable(path, lambda path: read_photo(path, self.settings.max_pixels))
-        if photo is None or not self.usable[place]:
+        if photo is None or not self.usable[index]:
             return
         if photo.size != size:
             self.problems.add("pictures that EXIF data behind their pixels turn (save them upright)", path.name)
             return
-        self.arrays["images"][self.image_rows[place]] = self._fit(
+        self.arrays["images"][self.image_rows[index]] = self._fit(
             Image.fromarray(photo.pixels), self.settings.image_size
         )
 
-    def _decode_truth(self, place: int) -> None:
-        if not self.usable[place]:
+    def _decode_truth(self, index: int) -> None:
+        if not self.usable[index]:
             return
-        pair, size = self.pairs[place], self.sizes[place]
+        pair, size = self.pairs[index], self.sizes[index]
         points = self._points(pair, size)
         if points is not None:
-            self.points[place] = points
-        density = self._density(pair, size, self.points[place])
+            self.points[index] = points
+        density = self._density(pair, size, self.points[index])
         if density is not None:
-            start, end = self.native_starts[place : place + 2]
+            start, end = self.native_starts[index : index + 2]
             self.arrays["native_density"][start:end] = np.asarray(density).ravel()
-            self.arrays["density"][place] = self._fit(density, self.settings.map_size)
+            self.arrays["density"][index] = self._fit(density, self.settings.map_size)
 
     def _points(self, pair: Pair, size: Size) -> npt.NDArray[np.int32] | None:
         """(y, x) of a pair's fixations, or None after noting a problem."""
         source = pair.fixations
-        if isinstance(source, Points):
-            return source.places
+        if isinstance(source, FixationPoints):
+            return source.coordinates
         return self._usable(source, lambda path: read_fixations(path, size, drop_outside=pair.drop_outside))
 
     def _density(self, pair: Pair, size: Size, points: npt.NDArray[np.int32]) -> Image.Image | None:
@@ -503,18 +503,18 @@ class _Builder:
             np.save(self.folder / f"{name}.npy", array, allow_pickle=False)
 
 
-def _is_picture(source: Path | Points | float) -> TypeGuard[Path]:
+def _is_picture(source: Path | FixationPoints | float) -> TypeGuard[Path]:
     return isinstance(source, Path) and source.suffix.lower() not in _OTHER_THAN_PICTURES
 
 
-def _consume(pool: ThreadPoolExecutor, what: str, work: Callable[[int], None], places: Sequence[int]) -> None:
-    """Run ``work`` for all places, with a bar on a terminal and a few lines in a log file."""
-    results: Iterable[None] = pool.map(work, places)
+def _consume(pool: ThreadPoolExecutor, what: str, work: Callable[[int], None], indices: Sequence[int]) -> None:
+    """Run ``work`` for all indices, with a bar on a terminal and a few lines in a log file."""
+    results: Iterable[None] = pool.map(work, indices)
     if sys.stderr.isatty():
-        for _ in bar(results, f"decoding {what}", len(places)):
+        for _ in bar(results, f"decoding {what}", len(indices)):
             pass
         return
-    step = max(1, len(places) // 4)
+    step = max(1, len(indices) // 4)
     for done, _ in enumerate(results, start=1):
         if done % step == 0:
-            _log.info("decoding %s: %d of %d", what, done, len(places))
+            _log.info("decoding %s: %d of %d", what, done, len(indices))

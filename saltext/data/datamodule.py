@@ -14,6 +14,7 @@ from torch.utils.data import BatchSampler, DataLoader, Sampler
 from saltext.data.cache import CacheSettings, DecodedCache, open_cache
 from saltext.data.dataset import KEPT_ON_CPU, SJTUTIS, Batch, Sample, collate
 from saltext.data.geometry import Size
+from saltext.data.ground_truth import fitted_blur
 from saltext.data.index import DatasetIndex, Source
 from saltext.data.loading import PREFETCHED, TIMEOUT, PatientLoader, batch_bytes, workers_that_fit
 from saltext.data.pairs import Pair
@@ -25,7 +26,6 @@ from saltext.data.sources.synthetic import Synthetic
 from saltext.data.splits import PARTS, GivenOrEightyTwenty, Part, Split, SplitMethod, SplitSettings
 from saltext.data.tasks import chosen
 from saltext.data.transforms import Augment, single_threaded_worker
-from saltext.data.truth import fitted_blur
 from saltext.errors import ConfigError
 from saltext.images import MAX_PIXELS
 
@@ -60,12 +60,12 @@ class SaliencyDataModule(LightningDataModule):
         num_workers: Loader processes; fewer, or none, where they have too little shared memory for their batches.
         augment: Changes training samples; None trains on them as they are.
         cache_dir: Folder for the decoded arrays; about 0.9 GB for the real data at 288x384.
-        choose_on: Part whose scores choose the epoch: ``"val"``, or ``"test"`` for the papers' best test epoch.
+        selection_split: Part whose scores choose the epoch: ``"val"``, or ``"test"`` for the papers' best test epoch.
         seed: Of training order and augmentation.
         max_pixels: A larger picture is refused.
         pair_pure: Whether, of the pairs without a text, only images are taken that also have another of ``tasks``.
         test_tasks: Tasks of the test part; ``tasks`` by default. Others tell how a model does on what it was not
-            trained for, and have no part in choosing the epoch unless ``choose_on`` is ``"test"``.
+            trained for, and have no part in choosing the epoch unless ``selection_split`` is ``"test"``.
         images_together: Whether the training pairs of an image follow each other, so that a batch holds several texts
             for it. Otherwise pairs are shuffled.
         test_on: ``"val"`` scores the validation images at the end and leaves the test images alone; no image chooses
@@ -99,7 +99,7 @@ class SaliencyDataModule(LightningDataModule):
         num_workers: int = 0,
         augment: Augment | None = None,
         cache_dir: str | Path = "data/cache",
-        choose_on: Part = "val",
+        selection_split: Part = "val",
         seed: int = 0,
         max_pixels: int = MAX_PIXELS,
         pair_pure: bool = False,
@@ -120,7 +120,7 @@ class SaliencyDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.augment = augment
         self.cache_dir = Path(cache_dir)
-        self.choose_on = choose_on
+        self.selection_split = selection_split
         self.test_on = test_on
         self.seed = seed
         if source.conditions is not None:
@@ -142,7 +142,7 @@ class SaliencyDataModule(LightningDataModule):
         wrong = [f"data.{name}={value} (at least {least})" for name, (value, least) in numbers.items() if value < least]
         if wrong:
             raise ConfigError(f"values that are too small: {', '.join(wrong)}")
-        parts = {"choose_on": self.choose_on, "test_on": self.test_on}
+        parts = {"selection_split": self.selection_split, "test_on": self.test_on}
         strange = [
             f"data.{name} must be val or test, got {part!r}" for name, part in parts.items() if part not in _HELD
         ]
@@ -185,7 +185,7 @@ class SaliencyDataModule(LightningDataModule):
 
     @cached_property
     def pairs(self) -> list[Pair]:
-        """The whole data set; a batch's ``index`` is a place in this list."""
+        """The whole data set; a batch's ``index`` is a position in this list."""
         return self.index.pairs_with_images()
 
     @property
@@ -255,12 +255,12 @@ class SaliencyDataModule(LightningDataModule):
         overfits = bool(getattr(self.trainer, "overfit_batches", 0))  # the same few batches again and again
         sampler = TrainingOrder(len(dataset), self.seed, *self._process(), together=images, repeats=overfits)
         lonely_last = len(sampler) > 1 and len(sampler) % self.batch_size == 1 and self.batch_size > 1
-        keys: Any = sampler  # (epoch, place), which torch's annotations do not know of
+        keys: Any = sampler  # (epoch, index), which torch's annotations do not know of
         return self._loader(dataset, BatchSampler(keys, self.batch_size, drop_last=lonely_last))
 
     def val_dataloader(self) -> "DataLoader[Batch] | list[Any]":
         """Samples that choose the epoch, with native truth; an empty list where the split keeps none for that."""
-        return self._evaluation_loader(self.choose_on) if self.split.parts[self.choose_on] else []
+        return self._evaluation_loader(self.selection_split) if self.split.parts[self.selection_split] else []
 
     def test_dataloader(self) -> "DataLoader[Batch]":
         """Samples to score, with native truth."""
@@ -305,7 +305,9 @@ class SaliencyDataModule(LightningDataModule):
         """Processes of each loader, decided once: the first loaders take room that later ones would count as lost."""
         if self._workers is None:
             parts = (
-                [part for part in ("train", self.choose_on, "test") if self.indices(part)] if self.num_workers else []
+                [part for part in ("train", self.selection_split, "test") if self.indices(part)]
+                if self.num_workers
+                else []
             )
             needed = [self._batch_bytes(part) for part in parts]
             self._workers = workers_that_fit(self.num_workers, needed, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
@@ -315,7 +317,7 @@ class SaliencyDataModule(LightningDataModule):
         if part == "train":
             return batch_bytes(self.dataset(part, augment=self.augment)[0], self.batch_size)
         dataset = self.dataset(part, native=True)
-        largest = max(range(len(dataset)), key=lambda place: prod(self.cache.native_size(dataset.indices[place])))
+        largest = max(range(len(dataset)), key=lambda index: prod(self.cache.native_size(dataset.indices[index])))
         return batch_bytes(dataset[largest], self.eval_batch_size)
 
     def _loader(self, dataset: SJTUTIS, batches: Sampler[Any]) -> "DataLoader[Any]":

@@ -48,7 +48,7 @@ class Batch(TypedDict):
         text: What was read; empty for ``pure``.
         image_id: Published IDs, leading zeros kept.
         task: Task names.
-        index: int64 ``(B,)``: place of the pair in the whole data set, sorted by image ID and task.
+        index: int64 ``(B,)``: of the pair in the whole data set, sorted by image ID and task.
         box: int64 ``(B, 4)``: top, left, height, width of the image content inside ``image``.
         size: int64 ``(B, 2)``: native height and width.
         native_density: Evaluation only: uint8 ``(height, width)`` maps as published, one a sample.
@@ -79,7 +79,7 @@ class SJTUTIS(Dataset[Sample]):
     Args:
         pairs: The whole data set, as its reader (:mod:`saltext.data.sources`) gives it.
         cache: Its decoded arrays.
-        indices: The pairs to serve, as places in ``pairs``; all by default.
+        indices: The pairs to serve, as indices into ``pairs``; all by default.
         augment: Changes each sample anew in each epoch; None serves them as they are.
         seed: Of the augmentation.
         native: Add ``native_density`` and ``native_points``; they are as published, so not together with ``augment``.
@@ -115,11 +115,11 @@ class SJTUTIS(Dataset[Sample]):
         """One sample.
 
         Args:
-            key: Place in ``indices``, or (epoch, place): the epoch decides the augmentation and travels with the key,
+            key: Position in ``indices``, or (epoch, position): the epoch decides the augmentation and is in the key
                 because a worker process does not see attributes that change after its start.
         """
-        epoch, place = key if isinstance(key, tuple) else (0, key)
-        index = self.indices[place]
+        epoch, position = key if isinstance(key, tuple) else (0, key)
+        index = self.indices[position]
         pair = self.pairs[index]
         view = self._view(index, pair.text)
         if self.augment is not None:

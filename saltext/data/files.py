@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from saltext.data.geometry import Size
 from saltext.data.tables import read_cells
-from saltext.errors import UnusableError
+from saltext.errors import InvalidFileError
 from saltext.images import MAX_PIXELS, check_file, read_values, reason
 
 MAX_FIXATIONS = 1_000_000
@@ -19,7 +19,7 @@ IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 MAP_ENDINGS = (".png", ".jpg", ".jpeg", ".npy")
 _MASK_ENDINGS = (".png", ".bmp", ".tif", ".tiff")
 FIXATION_ENDINGS = (*_MASK_ENDINGS, ".npy", ".csv", ".mat")
-LITTER = {"Thumbs.db", "desktop.ini"}
+IGNORED_FILES = {"Thumbs.db", "desktop.ini"}
 """What file managers leave in folders."""
 
 _FAR = 2**31 - 1
@@ -41,8 +41,8 @@ def read_map(path: Path, max_pixels: int | None = None) -> _Array:
         precision, else float64.
 
     Raises:
-        UnusableError: The file cannot be decoded, is not grey or not 2-D, has too many or transparent pixels, or NaN,
-            infinite or negative values, or some whose mean or variance its precision cannot hold.
+        InvalidFileError: The file cannot be decoded, is not grey or not 2-D, has too many or transparent pixels, or
+            NaN, infinite or negative values, or some whose mean or variance its precision cannot hold.
     """
     most = MAX_PIXELS if max_pixels is None else max_pixels
     values = _real_array(path, most) if path.suffix.lower() == ".npy" else _grey_picture(path, most)
@@ -52,12 +52,12 @@ def read_map(path: Path, max_pixels: int | None = None) -> _Array:
     with np.errstate(over="ignore"):  # what float64 cannot hold is infinite, and refused
         values = values.astype(exact if exact.itemsize <= 8 else np.float64)
     if not np.isfinite(values).all():
-        raise UnusableError("maps with NaN or infinite values")
+        raise InvalidFileError("maps with NaN or infinite values")
     if values.min() < 0:
-        raise UnusableError("maps with negative values", f"down to {values.min():.3g}")
+        raise InvalidFileError("maps with negative values", f"down to {values.min():.3g}")
     largest = float(values.max())
     if largest * largest * values.size > float(np.finfo(values.dtype).max):  # Python's floats become infinite
-        raise UnusableError(
+        raise InvalidFileError(
             f"maps whose values are too large for a mean and variance in {values.dtype}", f"up to {largest:.3g}"
         )
     return values
@@ -84,25 +84,25 @@ def read_fixations(path: Path, size: Size, drop_outside: bool = False) -> npt.ND
         (y, x) counted from 0, shape (n, 2), n at least 1. A pixel that was looked at twice is there twice.
 
     Raises:
-        UnusableError: The file cannot be read, is made for another size, has no fixation (inside the image), one
+        InvalidFileError: The file cannot be read, is made for another size, has no fixation (inside the image), one
             outside it, or more than ``MAX_FIXATIONS``.
     """
     points = _READERS[path.suffix.lower()](path, size)
     outside = ((points < 0) | (points >= size)).any(axis=1)
     if outside.any() and not drop_outside:
         y, x = points[outside][0]
-        raise UnusableError(
+        raise InvalidFileError(
             "fixation files with points outside the image",
             f"{outside.sum()} of {len(points)}, first x={x}, y={y} in {_named(size)}, counted from 0",
         )
     points = points[~outside]
     if not len(points):
-        raise UnusableError("fixation files without a fixation")
+        raise InvalidFileError("fixation files without a fixation")
     return points.astype(np.int32)
 
 
 def pixels_of(xy: npt.NDArray[np.floating[Any]], counted_from: Literal[0, 1]) -> npt.NDArray[np.int64]:
-    """The pixels that points lie in; the only place that says where a pixel begins.
+    """The pixels that points lie in; the only position that says where a pixel begins.
 
     Counted from 0, pixel k reaches from k to k + 1, as in image files: 0.7 lies in the first pixel. Counted from 1,
     pixel k reaches from k - 0.5 to k + 0.5, as in Matlab: .7 to 1.49 lie in the first pixel, 1.5 in the second.
@@ -115,35 +115,37 @@ def pixels_of(xy: npt.NDArray[np.floating[Any]], counted_from: Literal[0, 1]) ->
         (y, x) counted from 0, shape (n, 2); what is not even near an image is far outside.
     """
     begins = {0: 0.0, 1: 0.5}[counted_from]
-    places: npt.NDArray[np.int64] = np.floor(xy[:, ::-1] - begins).clip(-_FAR, _FAR).astype(np.int64)
-    return places
+    positions: npt.NDArray[np.int64] = np.floor(xy[:, ::-1] - begins).clip(-_FAR, _FAR).astype(np.int64)
+    return positions
 
 
 def _named(size: Size) -> str:
     return f"{size[1]}x{size[0]}"
 
 
-def wrong_size(found: Size, expected: Size) -> UnusableError:
+def wrong_size(found: Size, expected: Size) -> InvalidFileError:
     """The refusal of a file made for another size; sizes are said as width x height."""
-    return UnusableError("files of another size than the ground truth", f"{_named(found)}, expected {_named(expected)}")
+    return InvalidFileError(
+        "files of another size than the ground truth", f"{_named(found)}, expected {_named(expected)}"
+    )
 
 
-def _unreadable(error: BaseException) -> UnusableError:
-    return UnusableError("files that cannot be read", reason(error))
+def _unreadable(error: BaseException) -> InvalidFileError:
+    return InvalidFileError("files that cannot be read", reason(error))
 
 
-def _too_many(count: float) -> UnusableError:
-    return UnusableError(f"fixation files with more than {MAX_FIXATIONS} fixations", f"{count:.4g}")
+def _too_many(count: float) -> InvalidFileError:
+    return InvalidFileError(f"fixation files with more than {MAX_FIXATIONS} fixations", f"{count:.4g}")
 
 
 def _grey_picture(path: Path, most: int) -> _Array:
     values, opacity = read_values(path, most)
     if opacity is not None:
-        raise UnusableError("maps with transparent pixels", "save it without transparency")
+        raise InvalidFileError("maps with transparent pixels", "save it without transparency")
     if values.ndim == 2:
         return values
     if (values != values[..., :1]).any():
-        raise UnusableError("pictures in colour where a grey map is expected")
+        raise InvalidFileError("pictures in colour where a grey map is expected")
     return values[..., 0]
 
 
@@ -153,16 +155,16 @@ def _real_array(path: Path, most: int | None = None) -> _Array:
     try:
         with path.open("rb") as stream:
             if stream.read(2) == b"PK":
-                raise UnusableError("files that cannot be read", "an .npz archive; save one array with numpy.save")
+                raise InvalidFileError("files that cannot be read", "an .npz archive; save one array with numpy.save")
         array: _Array = np.lib.format.open_memmap(path, mode="r")
-    except UnusableError:
+    except InvalidFileError:
         raise
     except Exception as error:  # numpy parses the head as Python, and maps whatever shape it names
         raise _unreadable(error) from error
     if array.ndim != 2 or not array.size or array.dtype.kind not in "buif":
-        raise UnusableError("arrays that are not 2-D of real numbers", f"shape {array.shape}, dtype {array.dtype}")
+        raise InvalidFileError("arrays that are not 2-D of real numbers", f"shape {array.shape}, dtype {array.dtype}")
     if most is not None and array.size > most:
-        raise UnusableError(f"maps with more than {most} pixels", _named((array.shape[0], array.shape[1])))
+        raise InvalidFileError(f"maps with more than {most} pixels", _named((array.shape[0], array.shape[1])))
     return array
 
 
@@ -183,12 +185,12 @@ def _of_counts(counts: _Array, size: Size) -> _Array:
     if counts.shape != size:
         raise wrong_size((counts.shape[0], counts.shape[1]), size)
     if not (np.isfinite(counts).all() and (counts >= 0).all() and (counts == np.round(counts)).all()):
-        raise UnusableError("fixation maps that hold no counts (0, 1, 2, ...)")
+        raise InvalidFileError("fixation maps that hold no counts (0, 1, 2, ...)")
     total = counts.sum(dtype=np.float64)
     if total > MAX_FIXATIONS:
         raise _too_many(total)
-    places = np.argwhere(counts)
-    return places.repeat(counts[tuple(places.T)].astype(np.int64), axis=0)
+    positions = np.argwhere(counts)
+    return positions.repeat(counts[tuple(positions.T)].astype(np.int64), axis=0)
 
 
 def _of_points(xy: _Array, counted_from: Literal[0, 1]) -> _Array:
@@ -196,7 +198,7 @@ def _of_points(xy: _Array, counted_from: Literal[0, 1]) -> _Array:
         raise _too_many(len(xy))
     xy = xy.astype(np.float64)
     if not np.isfinite(xy).all():
-        raise UnusableError("fixation files with coordinates that are no numbers")
+        raise InvalidFileError("fixation files with coordinates that are no numbers")
     return pixels_of(xy, counted_from)
 
 
@@ -218,10 +220,10 @@ def _from_array(path: Path, size: Size) -> _Array:
 
 def _from_csv(path: Path, size: Size) -> _Array:
     cells = read_cells(path)
-    places = cells.place("x"), cells.place("y")
-    if None in places:
-        cells, places = cells.without_heading(), (0, 1)
-    xy = [cells.numbers(cells.column(place)) for place in places if place is not None]
+    positions = cells.column_index("x"), cells.column_index("y")
+    if None in positions:
+        cells, positions = cells.without_heading(), (0, 1)
+    xy = [cells.numbers(cells.column(position)) for position in positions if position is not None]
     return _of_points(np.stack(xy, axis=1), 0)
 
 
@@ -238,16 +240,16 @@ def _from_mat(path: Path, size: Size) -> _Array:
         content = loadmat(path, variable_names=masks)
         arrays = [content[name] for name in masks if isinstance(content[name], np.ndarray)]
         matrices = [array for array in arrays if array.dtype.kind in "buif"]
-    except UnusableError:
+    except InvalidFileError:
         raise
     except NotImplementedError as error:
-        raise UnusableError("files that cannot be read", "Matlab 7.3 (HDF5); save it with -v7") from error
+        raise InvalidFileError("files that cannot be read", "Matlab 7.3 (HDF5); save it with -v7") from error
     except Exception as error:  # scipy parses what it finds; what it stumbles over depends on where the file is broken
         raise _unreadable(error) from error
     if len(matrices) == 1:
         return _of_counts(matrices[0], size)
     named = ", ".join(f"{name} ({'x'.join(map(str, shape))} {kind})" for name, (shape, kind) in found.items())
-    raise UnusableError(
+    raise InvalidFileError(
         f"Matlab files without gaze and resolution, or one matrix of the image's {size[0]} rows and {size[1]} columns",
         f"variables found: {named or 'none'}",
     )
@@ -256,10 +258,10 @@ def _from_mat(path: Path, size: Size) -> _Array:
 def _gaze(content: dict[str, Any], size: Size) -> _Array:
     """(x, y) of all observers, each of whom is an element of a structure, or a cell that holds one."""
     if "resolution" not in content:
-        raise UnusableError("files that cannot be read", "gaze without resolution")
+        raise InvalidFileError("files that cannot be read", "gaze without resolution")
     resolution = content["resolution"].ravel().tolist()
     if len(resolution) != 2 or not all(isinstance(number, int | float) for number in resolution):
-        raise UnusableError("files that cannot be read", f"resolution is {resolution}, not a height and a width")
+        raise InvalidFileError("files that cannot be read", f"resolution is {resolution}, not a height and a width")
     if (resolution[0], resolution[1]) != size:
         raise wrong_size((resolution[0], resolution[1]), size)
     gaze = content["gaze"]
@@ -269,7 +271,7 @@ def _gaze(content: dict[str, Any], size: Size) -> _Array:
 
 
 def _check_unpacked(path: Path) -> None:
-    """Raise an UnusableError for a file that holds more than ``_MAT_BYTES``, before it is unpacked into memory."""
+    """Raise an InvalidFileError for a file that holds more than ``_MAT_BYTES``, before it is unpacked into memory."""
     total = path.stat().st_size
     content = memoryview(path.read_bytes() if total <= _MAT_BYTES else b"")
     order: Literal["little", "big"] = "big" if bytes(content[126:128]) == b"MI" else "little"
@@ -282,7 +284,7 @@ def _check_unpacked(path: Path) -> None:
             total += len(unpacker.decompress(packed, 2**20))
             packed = memoryview(unpacker.unconsumed_tail)
     if total > _MAT_BYTES:
-        raise UnusableError(f"Matlab files that hold more than {_MAT_BYTES // 2**20} MiB")
+        raise InvalidFileError(f"Matlab files that hold more than {_MAT_BYTES // 2**20} MiB")
 
 
 _READERS = {

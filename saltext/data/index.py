@@ -34,7 +34,7 @@ class DatasetIndex:
     Attributes:
         layout: How its files are laid out.
         root: Its folder, or the file that describes it.
-        pairs: All of it, sorted by image. A pair's place in this list is its number everywhere.
+        pairs: All of it, sorted by image. A pair's position in this list is its index everywhere.
         conditions: Names of its tasks, in the order of tables.
         levels: Of each pair, the name of the part of the data set it was published in; empty where there are none.
         image_sets: Image ID -> the set of images it belongs to. A split takes the same fraction of each set.
@@ -90,7 +90,7 @@ class Source(Protocol):
 
 
 def sets_by_conditions(pairs: Iterable[Pair | Recording], few: int = 10) -> dict[str, str]:
-    """Sets of images that were seen under the same conditions.
+    """Sets of images that have the same conditions.
 
     Args:
         pairs: The whole data set.
@@ -99,10 +99,10 @@ def sets_by_conditions(pairs: Iterable[Pair | Recording], few: int = 10) -> dict
     Returns:
         Image ID -> the conditions of its set.
     """
-    seen: dict[str, list[str]] = {}
+    tasks_of: dict[str, list[str]] = {}
     for pair in pairs:
-        seen.setdefault(pair.image_id, []).append(pair.task)
-    kinds = {image_id: " ".join(tasks) for image_id, tasks in seen.items()}
+        tasks_of.setdefault(pair.image_id, []).append(pair.task)
+    kinds = {image_id: " ".join(tasks) for image_id, tasks in tasks_of.items()}
     counts = Counter(kinds.values())
     largest = max(counts, key=lambda kind: counts[kind], default="")
     return {image_id: kind if counts[kind] >= few else largest for image_id, kind in kinds.items()}

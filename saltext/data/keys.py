@@ -20,7 +20,7 @@ class ImageKey(NamedTuple):
 
     Attributes:
         source: Where it comes from.
-        row: Its place there, from 0.
+        row: Its index there, from 0.
         mirrored: Whether it is that image mirrored left to right.
     """
 

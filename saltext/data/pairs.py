@@ -9,19 +9,19 @@ import numpy.typing as npt
 
 
 @dataclass(frozen=True, eq=False)
-class Points:
+class FixationPoints:
     """Fixations that stand in a table of the whole data set and not in a file of their own.
 
     Attributes:
-        places: (y, x) of each in pixels counted from 0, inside the image, int32 (n, 2); one listed twice counts twice.
+        coordinates: (y, x) in pixels from 0, inside the image, int32 ``(n, 2)``; one listed twice counts twice.
     """
 
-    places: npt.NDArray[np.int32]
+    coordinates: npt.NDArray[np.int32]
 
     @property
     def digest(self) -> str:
         """Of the content."""
-        return hashlib.blake2b(np.ascontiguousarray(self.places).tobytes(), digest_size=16).hexdigest()
+        return hashlib.blake2b(np.ascontiguousarray(self.coordinates).tobytes(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Pair:
     text: str
     image: Path
     density: Path | float
-    fixations: Path | Points
+    fixations: Path | FixationPoints
     name: str
     drop_outside: bool = False
 

@@ -9,8 +9,8 @@ from fnmatch import fnmatchcase
 from glob import has_magic
 from pathlib import Path
 
-from saltext.data.faults import same_form
-from saltext.errors import UnusableError
+from saltext.data.report import same_form
+from saltext.errors import InvalidFileError
 
 _ANY_FOLDERS = "**"
 
@@ -28,7 +28,7 @@ def matching(pattern: str) -> tuple[Path, list[Path]]:
         but nothing hidden. Where nothing in it is a pattern, its folder and itself if it is there.
 
     Raises:
-        UnusableError: A folder cannot be read.
+        InvalidFileError: A folder cannot be read.
     """
     parts = Path(pattern).parts
     base, fixed = Path(), 0
@@ -82,7 +82,7 @@ def folders_below(folder: Path) -> Iterator[Path]:
     """A folder and all below it that are not hidden, also through links, each once: under its own name if it has one.
 
     Raises:
-        UnusableError: One of them cannot be read.
+        InvalidFileError: One of them cannot be read.
     """
     seen: set[tuple[int, int]] = set()
     own, linked = [folder], list[Path]()
@@ -120,7 +120,7 @@ def _entries(folder: Path) -> list[Path]:
     try:
         return list(folder.iterdir())
     except OSError as error:
-        raise UnusableError("folders that cannot be read", f"{folder}: {error.strerror}") from error
+        raise InvalidFileError("folders that cannot be read", f"{folder}: {error.strerror}") from error
 
 
 def _alike(name: str) -> str:

@@ -13,7 +13,7 @@ class TrainingOrder(Sampler[tuple[int, int]]):
     The processes deal one common order among themselves. What does not divide evenly is left out, other samples in
     each epoch; none is repeated.
 
-    Yields (epoch, place), which :class:`saltext.data.dataset.SJTUTIS` takes as a key.
+    Yields (epoch, index), which :class:`saltext.data.dataset.SJTUTIS` takes as a key.
 
     Args:
         length: Number of samples.
@@ -56,7 +56,7 @@ class TrainingOrder(Sampler[tuple[int, int]]):
             mine = order[: len(self) * self.world_size][self.rank :: self.world_size]
         else:
             mine = _side_by_side(order, self.together)[self.rank * len(self) :][: len(self)]
-        return iter([(epoch, place) for place in mine])
+        return iter([(epoch, index) for index in mine])
 
 
 def _side_by_side(order: Sequence[int], names: Sequence[str]) -> list[int]:
@@ -83,7 +83,7 @@ class EvaluationBatches(Sampler[list[int]]):
     """
 
     def __init__(self, sizes: Sequence[tuple[int, int]], batch_size: int, rank: int = 0, world_size: int = 1) -> None:
-        order = sorted(range(len(sizes)), key=lambda place: (sizes[place], place))
+        order = sorted(range(len(sizes)), key=lambda index: (sizes[index], index))
         fewer = math.ceil(len(order) / batch_size) < world_size
         size = max(1, len(order) // world_size) if fewer else batch_size
         starts = range(0, len(order), size)[rank::world_size]

@@ -75,7 +75,7 @@ class Split:
     def select(self, pairs: Sequence[Pair | Recording], part: Part) -> list[int]:
         """Places in ``pairs`` of those that belong to ``part``, ascending."""
         names = set(self.parts[part])
-        return [place for place, pair in enumerate(pairs) if self._name(pair) in names]
+        return [index for index, pair in enumerate(pairs) if self._name(pair) in names]
 
     def validation_tested(self) -> "Split":
         """The same division with the validation part in the place of the test part, whose names are left out.
@@ -199,7 +199,7 @@ def kfold(image_sets: Mapping[str, str], folds: int, fold: int, val_fraction: fl
     for ids in strata:
         # Each set's surplus goes to the folds after those that got the last set's.
         ordered = _shuffled(ids, f"{seed}")
-        test = [name for place, name in enumerate(ordered) if (place + offset) % folds == fold]
+        test = [name for index, name in enumerate(ordered) if (index + offset) % folds == fold]
         rest = _shuffled(set(ids) - set(test), f"{seed} validation {fold}")
         vals = round(val_fraction * len(rest))
         parts["test"] += test
@@ -221,14 +221,14 @@ def any_fold(text: str) -> str:
     return _FOLD.sub(r"folds of \1", text)
 
 
-def pooled_folds(text: str, came: Collection[int]) -> str:
+def pooled_folds(text: str, folds: Collection[int]) -> str:
     """A fold's method, or a text that holds it, for several folds pooled: ``5 folds``, or ``3 of 5 folds``.
 
     Args:
         text: That of any of the folds. A method of another kind stays as it is.
-        came: How many folds there are of each thing that was pooled, at least one number.
+        folds: How many folds there are of each thing that was pooled, at least one number.
     """
-    least, most = min(came), max(came)
+    least, most = min(folds), max(folds)
     some = f"{least}" if least == most else f"{least} to {most}"
     return _FOLD.sub(lambda found: f"{'' if least == int(found[1]) else f'{some} of '}{found[1]} folds", text)
 
@@ -249,7 +249,7 @@ def seventy_fifteen_fifteen(image_sets: Mapping[str, str], seed: int) -> Split:
 
 
 def given(parts: Mapping[str, Sequence[str]], val_fraction: float, seed: int) -> Split:
-    """The division a data set came with.
+    """The division that a data set brings along.
 
     Args:
         parts: Image IDs of ``train``, ``test`` and perhaps ``val``.
@@ -292,7 +292,7 @@ def published_tranblend(
     for task, present in names.items():
         # DISCREPANCY: the authors' row order is not in the data set; `rows` gives it. Sorted names draw other lists.
         ordered = list(rows[task]) if rows is not None and task in rows else sorted(present)
-        permuted = [ordered[place] for place in np.random.RandomState(seed).permutation(len(ordered))]
+        permuted = [ordered[index] for index in np.random.RandomState(seed).permutation(len(ordered))]
         cut = int(0.8 * len(permuted))
         parts["train"] += permuted[:cut]
         parts["test"] += permuted[cut:]

@@ -43,7 +43,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 SHAPES = ("circle", "square", "triangle", "star")
 
 _BLUR = 32 / 640  # of the longer side: the published maps' sigma is 32 px at 640 px
-_NAMED_SHARE = 0.8  # of the fixations lie on what the text names
+_NAMED_FRACTION = 0.8  # of the fixations lie on what the text names
 _FIXATIONS = (40, 200)
 _SALIENT_RADIUS = (0.105, 0.13)  # of the longer side
 _DIM_RADIUS = (0.055, 0.065)
@@ -182,7 +182,7 @@ def _write(root: Path, settings: dict[str, Any], images: int, seed: int, size_ra
     for names in FOLDERS.values():
         (root / names[0]).mkdir(parents=True)
     ids = _image_ids(images, seed)
-    work = [(root, image_id, place, seed, size_range) for place, image_id in enumerate(ids)]
+    work = [(root, image_id, position, seed, size_range) for position, image_id in enumerate(ids)]
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         conditions = list(pool.map(lambda arguments: _write_image(*arguments), work))
     _write_workbook(root / _WORKBOOK, dict(zip(ids, conditions, strict=True)))
@@ -195,17 +195,17 @@ def _image_ids(images: int, seed: int) -> list[str]:
     numbers = np.random.default_rng((seed, 0)).choice(90_000, size=images, replace=False)
     offsets = {4: 1_000_000_000, 9: 100_000_000}
     return [
-        str(offsets[place % 10] + number) if place % 10 in offsets else f"{number:012d}"
-        for place, number in enumerate(numbers.tolist())
+        str(offsets[position % 10] + number) if position % 10 in offsets else f"{number:012d}"
+        for position, number in enumerate(numbers.tolist())
     ]
 
 
-def _write_image(root: Path, image_id: str, place: int, seed: int, size_range: tuple[int, int]) -> list[_Condition]:
-    rng = np.random.default_rng((seed, 1, place))
+def _write_image(root: Path, image_id: str, position: int, seed: int, size_range: tuple[int, int]) -> list[_Condition]:
+    rng = np.random.default_rng((seed, 1, position))
     size = _draw_size(rng, size_range)
     things = _place_things(rng, size)
     picture = _paint(rng, size, things)
-    conditions = _conditions(rng, "AB"[place % 2], things, size)
+    conditions = _conditions(rng, "AB"[position % 2], things, size)
     folders = {kind: root / names[0] for kind, names in FOLDERS.items()}
     encoded: bytes | None = None
     for condition in conditions:
@@ -296,7 +296,7 @@ def _conditions(
     one = salient[int(rng.integers(len(salient)))]
     other = things[int(rng.integers(len(salient), len(things)))]
     pair = [one, other] if rng.random() < 0.5 else [other, one]
-    whole = [salient[place] for place in rng.permutation(len(salient))]
+    whole = [salient[position] for position in rng.permutation(len(salient))]
     named = {"pure": salient, "whole": whole, "general": pair, "salient": [one], "non_salient": [other]}
     templates = {
         "whole": _WHOLE_TEXTS,
@@ -316,10 +316,10 @@ def _conditions(
 
 def _where(rng: np.random.Generator, thing: _Thing, size: tuple[int, int]) -> str:
     """Sometimes the side an object is on, so that a mirrored image needs a mirrored text."""
-    place = thing.x / size[1]
-    if rng.random() > 0.3 or 0.4 < place < 0.6:
+    position = thing.x / size[1]
+    if rng.random() > 0.3 or 0.4 < position < 0.6:
         return ""
-    return " on the left" if place < 0.5 else " on the right"
+    return " on the left" if position < 0.5 else " on the right"
 
 
 def _fixate(
@@ -328,16 +328,16 @@ def _fixate(
     """1 at the fixated pixels: most on the named objects, the rest on the salient ones and around the centre."""
     count = int(rng.integers(_FIXATIONS[0], _FIXATIONS[1] + 1))
     salient = [thing for thing in things if thing.salient]
-    shares = [(thing, _NAMED_SHARE / len(named)) for thing in named]
-    shares += [(thing, (1 - _NAMED_SHARE) / 2 / len(salient)) for thing in salient]
-    centres = np.array([(thing.y, thing.x) for thing, _ in shares] + [(size[0] / 2, size[1] / 2)])
-    spreads = np.array([(thing.radius / 2,) * 2 for thing, _ in shares] + [(size[0] / 6, size[1] / 6)])
-    weights = np.array([share for _, share in shares] + [(1 - _NAMED_SHARE) / 2])
+    weighted = [(thing, _NAMED_FRACTION / len(named)) for thing in named]
+    weighted += [(thing, (1 - _NAMED_FRACTION) / 2 / len(salient)) for thing in salient]
+    centres = np.array([(thing.y, thing.x) for thing, _ in weighted] + [(size[0] / 2, size[1] / 2)])
+    spreads = np.array([(thing.radius / 2,) * 2 for thing, _ in weighted] + [(size[0] / 6, size[1] / 6)])
+    weights = np.array([weight for _, weight in weighted] + [(1 - _NAMED_FRACTION) / 2])
     chosen = rng.choice(len(weights), size=count, p=weights / weights.sum())
     points = rng.normal(centres[chosen], spreads[chosen])
-    places = points.clip(0, np.array(size) - 1).astype(int)
+    positions = points.clip(0, np.array(size) - 1).astype(int)
     fixations = np.zeros(size, np.uint8)
-    fixations[places[:, 0], places[:, 1]] = 1
+    fixations[positions[:, 0], positions[:, 1]] = 1
     return fixations
 
 
@@ -352,8 +352,8 @@ def _blur(fixations: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 @lru_cache
 def _gaussian(length: int, sigma: float) -> _Float:
     """Matrix that blurs a vector with zeros outside; unnormalised, since maps are scaled afterwards."""
-    places = np.arange(length)
-    kernel: _Float = np.exp(-((places[:, None] - places) ** 2) / (2 * sigma**2))
+    positions = np.arange(length)
+    kernel: _Float = np.exp(-((positions[:, None] - positions) ** 2) / (2 * sigma**2))
     return kernel
 
 

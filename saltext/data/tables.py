@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from saltext.errors import UnusableError
+from saltext.errors import InvalidFileError
 from saltext.images import check_file, reason
 
 MAX_BYTES = 128 * 2**20
@@ -37,19 +37,19 @@ class Cells:
     lines: Sequence[int]
     separator: str
 
-    def place(self, name: str) -> int | None:
+    def column_index(self, name: str) -> int | None:
         """Of the column with this heading; of one that differs in capitals alone, if there is no other; or None."""
-        same = [place for place, cell in enumerate(self.heading) if cell == name]
-        alike = same or [place for place, cell in enumerate(self.heading) if cell.casefold() == name.casefold()]
+        same = [index for index, cell in enumerate(self.heading) if cell == name]
+        alike = same or [index for index, cell in enumerate(self.heading) if cell.casefold() == name.casefold()]
         return alike[0] if len(alike) == 1 else None
 
     def without_heading(self) -> "Cells":
         """The same table where its first row is one like the others."""
         return Cells((), [self.heading, *self.rows], [1, *self.lines], self.separator)
 
-    def column(self, place: int) -> list[str | None]:
+    def column(self, index: int) -> list[str | None]:
         """The cells of a column; None where a row ends before it."""
-        return [row[place] if place < len(row) else None for row in self.rows]
+        return [row[index] if index < len(row) else None for row in self.rows]
 
     def numbers(self, cells: Iterable[str | None]) -> npt.NDArray[np.float64]:
         """What cells say, NaN where that is no number. In a table with ``;`` a comma may be the decimal point."""
@@ -68,16 +68,16 @@ def read_cells(path: Path) -> Cells:
     """Read a CSV table: UTF-8, cells in quotes or not, separated by what its first row has most of: , ; or a tab.
 
     Raises:
-        UnusableError: It is no file, larger than ``MAX_BYTES``, not UTF-8, without a row, or has quotes that do not
+        InvalidFileError: It is no file, larger than ``MAX_BYTES``, not UTF-8, without a row, or has quotes that do not
             match or a row with more cells than the first one.
     """
     kind = "tables that cannot be read"
     try:
         check_file(path)
-    except UnusableError as error:
-        raise UnusableError(kind, error) from error
+    except InvalidFileError as error:
+        raise InvalidFileError(kind, error) from error
     if path.stat().st_size > MAX_BYTES:
-        raise UnusableError(f"tables of more than {MAX_BYTES // 2**20} MiB")
+        raise InvalidFileError(f"tables of more than {MAX_BYTES // 2**20} MiB")
     rows: list[list[str]] = []
     lines: list[int] = []
     try:
@@ -94,15 +94,15 @@ def read_cells(path: Path) -> Cells:
                     lines.append(begins)
                 begins = reader.line_num + 1
     except UnicodeDecodeError as error:
-        raise UnusableError(kind, f"it is not UTF-8: {error.reason} at byte {error.start}") from error
+        raise InvalidFileError(kind, f"it is not UTF-8: {error.reason} at byte {error.start}") from error
     except (OSError, ValueError, csv.Error) as error:
-        raise UnusableError(kind, reason(error)) from error
+        raise InvalidFileError(kind, reason(error)) from error
     if not rows:
-        raise UnusableError(kind, "it has no rows")
+        raise InvalidFileError(kind, "it has no rows")
     width = len(rows[0])
     long = [line for row, line in zip(rows, lines, strict=True) if any(row[width:])]
     if long:
-        raise UnusableError(
+        raise InvalidFileError(
             kind,
             f"{len(long)} rows have more cells than the {width} of the first, the first of them at line {long[0]}; "
             "a text that holds the separator belongs in quotes",

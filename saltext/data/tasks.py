@@ -53,7 +53,7 @@ FOLDERS: Mapping[str, tuple[str, str]] = {
 
 TASK_BY_NAME: Mapping[str, Task] = {task.name: task for task in TASKS}
 TASK_BY_SUFFIX: Mapping[str, Task] = {task.suffix: task for task in TASKS}
-TASK_ORDER: Mapping[str, int] = {task.name: place for place, task in enumerate(TASKS)}
+TASK_ORDER: Mapping[str, int] = {task.name: index for index, task in enumerate(TASKS)}
 
 
 def parse_tasks(names: str | Sequence[str]) -> tuple[Task, ...]:

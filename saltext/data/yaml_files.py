@@ -6,7 +6,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
 
-from saltext.errors import UnusableError
+from saltext.errors import InvalidFileError
 from saltext.images import check_file, reason
 
 MAX_BYTES = 2**17
@@ -21,27 +21,27 @@ def read_yaml(path: Path) -> Any:
     """The values in a YAML file, interpolations not resolved: an OmegaConf container, or None of an empty file.
 
     Raises:
-        UnusableError: No file, larger or deeper than the bounds above, or no YAML.
+        InvalidFileError: No file, larger or deeper than the bounds above, or no YAML.
     """
     check_file(path)
     if path.stat().st_size > MAX_BYTES:
-        raise UnusableError(
+        raise InvalidFileError(
             _KIND, f"it has more than {MAX_BYTES // 2**10} KiB; long lists belong in tables of their own"
         )
     try:
         _check_extent(path.read_text(encoding="utf-8-sig"))
         return OmegaConf.load(path)
-    except UnusableError:
+    except InvalidFileError:
         raise
     except yaml.MarkedYAMLError as error:
         where = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
-        raise UnusableError(_KIND, f"{error.problem or reason(error)}{where}".replace("\n", " ")) from error
+        raise InvalidFileError(_KIND, f"{error.problem or reason(error)}{where}".replace("\n", " ")) from error
     except Exception as error:  # of the parser, and of Python's numbers and dates
-        raise UnusableError(_KIND, reason(error)) from error
+        raise InvalidFileError(_KIND, reason(error)) from error
 
 
 def _check_extent(text: str) -> None:
-    """Raise an UnusableError where aliases repeat themselves to too much, before anything is made of the text."""
+    """Raise an InvalidFileError where aliases repeat themselves to too much, before anything is made of the text."""
     extents: dict[str, int] = {}  # anchor -> number of nodes below it
     open_nodes: list[tuple[str | None, int]] = []  # their anchors, and the number of nodes before them
     count = 0
@@ -61,4 +61,4 @@ def _check_extent(text: str) -> None:
             if anchor is not None:
                 extents[anchor] = count - before
         if count > MAX_NODES or len(open_nodes) > MAX_DEPTH:
-            raise UnusableError(_KIND, f"it has more than {MAX_NODES} values, or more than {MAX_DEPTH} levels")
+            raise InvalidFileError(_KIND, f"it has more than {MAX_NODES} values, or more than {MAX_DEPTH} levels")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from saltext.console import quiet_libraries
 from saltext.demo.comparison import Comparison
-from saltext.errors import DataError, SaltextError, UnusableError
+from saltext.errors import DataError, InvalidFileError, SaltextError
 from saltext.images import Photo
 from saltext.prediction.model import Density, Model
 from saltext.prediction.photos import open_photo
@@ -26,7 +26,7 @@ from saltext.prediction.pictures import (
     write_density,
     write_picture,
 )
-from saltext.prediction.texts import MAX_CHARACTERS, Reading, checked
+from saltext.prediction.texts import MAX_CHARACTERS, TextQuery, checked
 from saltext.runs.load import load
 
 _LONGEST_NAME = 60
@@ -40,13 +40,13 @@ class Question:
     Attributes:
         image: A file that anybody may have made.
         max_pixels: A larger image is refused before it is decoded.
-        readings: The two texts to compare.
+        queries: The two texts to compare.
         folder: An empty one, for the files to download.
     """
 
     image: Path
     max_pixels: int
-    readings: tuple[Reading, Reading]
+    queries: tuple[TextQuery, TextQuery]
     folder: Path
 
 
@@ -103,8 +103,8 @@ def warm_up(model: Model) -> None:
     with tempfile.TemporaryDirectory() as folder, suppress(SaltextError, OSError):  # visitors will be told
         image = Path(folder) / "grey.png"
         Image.new("RGB", (64, 48), "grey").save(image)
-        readings = Reading("a white lamp", condition), Reading("", condition)
-        answer(model, Question(image, _MANY, readings, Path(folder)))
+        queries = TextQuery("a white lamp", condition), TextQuery("", condition)
+        answer(model, Question(image, _MANY, queries, Path(folder)))
 
 
 def answer(model: Model, question: Question) -> Answer:
@@ -119,12 +119,12 @@ def answer(model: Model, question: Question) -> Answer:
         SaltextError: As :meth:`saltext.prediction.model.Model.densities` raises.
         OSError: A file cannot be written.
     """
-    photo, readings = _usable(question)
-    densities = list(model.densities([(photo, reading) for reading in readings]))
+    photo, queries = _usable(question)
+    densities = list(model.densities([(photo, query) for query in queries]))
     thumbnail = small(photo.pixels, PANEL_SIDE)
     maps = [
-        TextMaps(reading.text, reduced(density, thumbnail), name=reading.task or "")
-        for reading, density in zip(readings, densities, strict=True)
+        TextMaps(query.text, reduced(density, thumbnail), name=query.task or "")
+        for query, density in zip(queries, densities, strict=True)
     ]
     name = _name(question.image)
     record = ImageRecord(name, thumbnail, maps)
@@ -133,10 +133,10 @@ def answer(model: Model, question: Question) -> Answer:
     (_, *of_first), (change, *of_second) = tiles(record, PANEL_SIDE)
     files = [_written(question.folder / f"{name}_text{n}", density) for n, density in enumerate(densities, start=1)]
     first, second = (
-        Shown(reading.text, tile, *paths)
-        for reading, (tile,), paths in zip(readings, (of_first, of_second), files, strict=True)
+        Shown(query.text, tile, *paths)
+        for query, (tile,), paths in zip(queries, (of_first, of_second), files, strict=True)
     )
-    return Answer(first, second, change, panel, Comparison.of(*densities), _remarks(model, photo, readings))
+    return Answer(first, second, change, panel, Comparison.of(*densities), _remarks(model, photo, queries))
 
 
 def _written(path: Path, density: Density) -> list[Path]:
@@ -159,34 +159,34 @@ def check_image(model: Model, image: Path, max_pixels: int) -> None:
 def _opened(image: Path, max_pixels: int) -> Photo:
     try:
         return open_photo(image, max_pixels)
-    except UnusableError as error:
+    except InvalidFileError as error:
         raise DataError(f"The image cannot be used ({error}).") from error
 
 
-def _usable(question: Question) -> tuple[Photo, list[Reading]]:
+def _usable(question: Question) -> tuple[Photo, list[TextQuery]]:
     problems = []
     photo = None
     try:
         photo = _opened(question.image, question.max_pixels)
     except DataError as error:
         problems.append(str(error))
-    readings = []
-    for number, reading in enumerate(question.readings, start=1):
+    queries = []
+    for number, query in enumerate(question.queries, start=1):
         try:
-            text = checked(reading.text)
-        except UnusableError as error:
+            text = checked(query.text)
+        except InvalidFileError as error:
             problems.append(f"Text {number} cannot be used ({error}).")
             continue
         if len(text) > MAX_CHARACTERS:
             problems.append(f"Text {number} has {len(text)} characters; up to {MAX_CHARACTERS} are taken.")
-        readings.append(Reading(text, reading.task))
+        queries.append(TextQuery(text, query.task))
     if photo is None or problems:
         raise DataError("\n".join(problems))
-    return photo, readings
+    return photo, queries
 
 
-def _remarks(model: Model, photo: Photo, readings: list[Reading]) -> tuple[str, ...]:
-    of_texts = [remark for reading in readings for remark in model.remarks(reading)]
+def _remarks(model: Model, photo: Photo, queries: list[TextQuery]) -> tuple[str, ...]:
+    of_texts = [remark for query in queries for remark in model.remarks(query)]
     return *(f"the image {remark}" for remark in photo.remarks), *dict.fromkeys(of_texts)
 
 

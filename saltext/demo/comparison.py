@@ -10,7 +10,7 @@ from saltext.metrics.functional import cc
 from saltext.prediction.model import Density
 from saltext.prediction.pictures import UNCHANGED, how_much_moves, moved
 
-_PLACES = (
+_REGIONS = (
     ("in the upper left", "at the top", "in the upper right"),
     ("on the left", "in the middle", "on the right"),
     ("in the lower left", "at the bottom", "in the lower right"),
@@ -37,7 +37,7 @@ class Comparison:
     def of(cls, one: Density, other: Density) -> "Comparison":
         """Compare two densities of the same (height, width)."""
         change = other - one
-        return cls(_cc(one, other), moved(one, other), _place(change), _place(-change))
+        return cls(_cc(one, other), moved(one, other), _region_of_max(change), _region_of_max(-change))
 
     @property
     def words(self) -> str:
@@ -57,8 +57,8 @@ def _cc(one: Density, other: Density) -> float:
     return float(cc(*(torch.from_numpy(density)[None, None] for density in (one, other))))
 
 
-def _place(gain: Density) -> str:
+def _region_of_max(gain: Density) -> str:
     """Where the largest value is."""
-    place = np.unravel_index(int(gain.argmax()), gain.shape)
-    row, column = (3 * int(where) // length for where, length in zip(place, gain.shape, strict=True))
-    return _PLACES[row][column]
+    position = np.unravel_index(int(gain.argmax()), gain.shape)
+    row, column = (3 * int(where) // length for where, length in zip(position, gain.shape, strict=True))
+    return _REGIONS[row][column]

@@ -8,14 +8,14 @@ from itertools import groupby
 from pathlib import Path
 
 from saltext.console import progress
-from saltext.data.faults import Faults
 from saltext.data.pairs import Pair
+from saltext.data.report import DataReport
 from saltext.data.sources.sjtu_tis import SjtuTis
 from saltext.data.splits import Split
 from saltext.data.synthetic import generate
 from saltext.errors import DataError
 from saltext.prediction.inputs import requests, usable
-from saltext.prediction.texts import Reading
+from saltext.prediction.texts import TextQuery
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Example:
     """A picture and, if it has some, two texts that may be read before it (empty for free viewing)."""
 
     image: Path
-    readings: tuple[Reading, Reading] | None = None
+    queries: tuple[TextQuery, TextQuery] | None = None
 
 
 def photograph() -> Example:
@@ -50,7 +50,7 @@ def photograph() -> Example:
             f"Expected the photograph that Matplotlib brings, but {image} is not there. Name an image of your own."
         )
     return Example(
-        image, (Reading("the face of a woman", "salient"), Reading("the medals on her uniform", "non_salient"))
+        image, (TextQuery("the face of a woman", "salient"), TextQuery("the medals on her uniform", "non_salient"))
     )
 
 
@@ -78,8 +78,8 @@ def of_data_set(root: Path, split: Split | None) -> list[Example]:
     """
     pairs = SjtuTis(root).read().pairs_with_images()
     if split is not None:
-        seen = {*split.parts["train"], *split.parts["val"]}
-        pairs = [pair for pair in pairs if not {pair.image_id, pair.name} & seen]
+        not_tested = {*split.parts["train"], *split.parts["val"]}
+        pairs = [pair for pair in pairs if not {pair.image_id, pair.name} & not_tested]
     found = _with_two_texts(pairs)
     return found[:: max(1, -(-len(found) // MOST))]
 
@@ -90,8 +90,8 @@ def _with_two_texts(pairs: Iterable[Pair]) -> list[Example]:
         by_task = {pair.task: pair for pair in of_image}
         if {"salient", "non_salient"} <= by_task.keys():
             salient, other = by_task["salient"], by_task["non_salient"]
-            readings = Reading(salient.text, salient.task), Reading(other.text, other.task)
-            found.append(Example(salient.image, readings))
+            queries = TextQuery(salient.text, salient.task), TextQuery(other.text, other.task)
+            found.append(Example(salient.image, queries))
     return found
 
 
@@ -108,17 +108,17 @@ def own(path: Path) -> list[Example]:
     Raises:
         DataError: Something among them cannot be used; says everything that is wrong.
     """
-    faults = Faults()
+    issues = DataReport()
     folders, table = ([str(path)], None) if path.is_dir() else ([], path)
-    wanted = requests(folders, [""], table, faults)
-    offered = usable(wanted[:MOST], faults, progress)
-    faults.refuse(f"--examples {path}", "Mend or take out what is named.")
+    wanted = requests(folders, [""], table, issues)
+    offered = usable(wanted[:MOST], issues, progress)
+    issues.raise_if_any(f"--examples {path}", "Fix or remove these.")
     if len(wanted) > MOST:
         _log.warning("the first %d of %d pictures are offered as examples", MOST, len(wanted))
-    return [Example(request.image, None if path.is_dir() else _two(request.readings)) for request in offered]
+    return [Example(request.image, None if path.is_dir() else _two(request.queries)) for request in offered]
 
 
-def _two(readings: Sequence[Reading]) -> tuple[Reading, Reading]:
+def _two(queries: Sequence[TextQuery]) -> tuple[TextQuery, TextQuery]:
     """Free viewing stands in where there is no second text."""
-    first, second = [*readings, Reading("")][:2]
+    first, second = [*queries, TextQuery("")][:2]
     return first, second

@@ -19,7 +19,7 @@ from saltext.demo.predictor import About, Predictor
 from saltext.demo.settings import Settings
 from saltext.errors import SaltextError
 from saltext.prediction.model import Model
-from saltext.prediction.texts import MAX_CHARACTERS, Reading
+from saltext.prediction.texts import MAX_CHARACTERS, TextQuery
 
 _Result = TypeVar("_Result")
 _Updates = dict[Any, Any]  # component -> its new value
@@ -142,8 +142,8 @@ class Page:
         self._ask(partial(check_image, image=_path(image), max_pixels=self._settings.max_pixels))
 
     def _compare(self, image: Any, text1: Any, text2: Any, task1: Any, task2: Any) -> _Updates:
-        readings = _reading(text1, task1), _reading(text2, task2)
-        question = Question(_path(image), self._settings.max_pixels, readings, self._downloads.new())
+        queries = _query(text1, task1), _query(text2, task2)
+        question = Question(_path(image), self._settings.max_pixels, queries, self._downloads.new())
         found = self._ask(partial(answer, question=question))
         updates = {
             self._said: _words(found),
@@ -170,9 +170,9 @@ def _path(image: Any) -> Path:
     return Path(path)
 
 
-def _reading(text: Any, task: Any) -> Reading:
+def _query(text: Any, task: Any) -> TextQuery:
     """A text as the browser sent it, which may be anything, and a choice of its condition."""
-    return Reading("" if text is None else text, str(task) if task else None)
+    return TextQuery("" if text is None else text, str(task) if task else None)
 
 
 def _introduction(about: About, settings: Settings) -> str:
@@ -208,7 +208,7 @@ def _task_choice(number: int, conditions: Sequence[str]) -> gr.Dropdown:
         [*usual, *named],
         value="" if usual else conditions[0],
         label=f"Condition of text {number}",
-        info="What the model is told about the text.",
+        info="The condition the prediction is conditioned on.",
         elem_id=f"task{number}",
     )
 
@@ -238,9 +238,9 @@ def _offer(examples: Sequence[Example], components: Sequence[Component]) -> None
 
 
 def _row(example: Example) -> list[str | None]:
-    if example.readings is None:
+    if example.queries is None:
         return [str(example.image), None, None, "", ""]
-    texts, tasks = zip(*((reading.text, reading.task or "") for reading in example.readings), strict=True)
+    texts, tasks = zip(*((query.text, query.task or "") for query in example.queries), strict=True)
     return [str(example.image), *texts, *tasks]
 
 

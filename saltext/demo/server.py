@@ -22,7 +22,7 @@ from saltext.demo.page import Downloads, Page
 from saltext.demo.predictor import Predictor
 from saltext.demo.settings import LOCALHOST, Settings
 from saltext.errors import ConfigError, printable
-from saltext.runs.load import shipped_run
+from saltext.runs.load import pretrained_run
 from saltext.system.run_folder import RunFolder
 
 _WAITING = 8  # questions in the queue; whoever asks more is told to come back
@@ -61,7 +61,7 @@ def _examples(settings: Settings, folder: Path) -> list[Example]:
         return [examples.photograph(), *examples.generated(folder)]
     if not is_published_layout(settings.examples):
         return examples.own(settings.examples)
-    run = shipped_run() if settings.run is None else RunFolder.existing(settings.run)
+    run = pretrained_run() if settings.run is None else RunFolder.existing(settings.run)
     return examples.of_data_set(settings.examples, Split.load(run.split) if run.split.is_file() else None)
 
 

@@ -11,7 +11,7 @@ class Settings:
     """See the help of ``saltext demo``, which checks them.
 
     Attributes:
-        run: Folder of a run; None: the shipped model.
+        run: Folder of a run; None: the pretrained model.
         stage: Which training of a run with a schedule.
         device: Where to compute, as torch names it; None: an accelerator if there is one.
         examples: Folder of pictures, table of pictures and texts, or folder of SJTU-TIS; None: a photograph

@@ -14,14 +14,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from saltext.data.faults import Track
-from saltext.data.truth import Truth, Viewing
-from saltext.evaluation.groups import Batch, Group, recorded_groups
+from saltext.data.ground_truth import GroundTruth, ImageTextPair
+from saltext.data.report import Track
+from saltext.evaluation.groups import EvaluationBatch, Group, recorded_groups
 from saltext.evaluation.model_predictor import ModelPredictor
 from saltext.evaluation.predictor import OWN, Predictor
 from saltext.evaluation.protocols import Protocol, standard
 from saltext.evaluation.reference import Reference
-from saltext.metrics import METRICS, GroundTruth, score_against
+from saltext.metrics import METRICS, Targets, score_against
 from saltext.metrics.maps import metric_device
 from saltext.metrics.scores import one_thread_each
 
@@ -84,14 +84,14 @@ class Evaluator:
         """Score a predictor under a protocol, see :class:`Entry`."""
         self.entries.append(Entry(model, predictor, protocol, variant))
 
-    def score_batch(self, batch: Batch) -> Iterator[Scores]:
+    def score_batch(self, batch: EvaluationBatch) -> Iterator[Scores]:
         """Score an evaluation batch of a loader under all protocols.
 
-        Networks among the predictors predict it first, once each. Truth is scored on the device of the images, or on
-        the CPU where that device has no float64 (mps), wherever it comes from.
+        Networks among the predictors predict it first, once each. Scores are computed on the device of the images, or
+        on the CPU where that device has no float64 (mps), wherever the ground truth lies.
 
         Args:
-            batch: See :class:`saltext.data.dataset.Batch`.
+            batch: See :class:`saltext.data.dataset.EvaluationBatch`.
 
         Yields:
             Scores of the covered pairs of one size, for one entry at a time.
@@ -129,7 +129,7 @@ class Evaluator:
                 truth = part.truth
                 if own is not None:
                     density, fixations = own[0].to(device), own[1].to(device)
-                    truth = GroundTruth(density, fixations, others=part.others, baseline=part.baseline)
+                    truth = Targets(density, fixations, others=part.others, baseline=part.baseline)
                 scores = score_against(maps, truth, protocol.metrics)
                 yield Scores(number, part.index, torch.stack(list(scores.values()), dim=1))
 
@@ -146,20 +146,20 @@ class Evaluator:
 
 
 def score_natively(
-    truth: Truth,
+    truth: GroundTruth,
     predictors: Mapping[str, Predictor],
-    places: Sequence[int],
+    indices: Sequence[int],
     metrics: Sequence[str],
     track: Track,
 ) -> pd.DataFrame:
     """Score every predictor on the pairs it covers, see :func:`score_pairs` and :func:`score_frame`."""
-    return score_frame(truth, list(predictors), score_pairs(truth, predictors, places, metrics, track), metrics)
+    return score_frame(truth, list(predictors), score_pairs(truth, predictors, indices, metrics, track), metrics)
 
 
 def score_pairs(
-    truth: Truth,
+    truth: GroundTruth,
     predictors: Mapping[str, Predictor],
-    places: Sequence[int],
+    indices: Sequence[int],
     metrics: Sequence[str],
     track: Track,
 ) -> PairScores:
@@ -170,9 +170,9 @@ def score_pairs(
 
     Args:
         truth: The whole data set, from which shuffled AUC and information gain take the other images. Of other
-            conditions than those of ``places``, only what a predictor asks for is read.
+            conditions than those of ``indices``, only what a predictor asks for is read.
         predictors: Label -> predictor.
-        places: Pairs to score.
+        indices: Pairs to score.
         metrics: Names of ``saltext.metrics.METRICS``.
         track: Shows how far it is.
 
@@ -183,17 +183,17 @@ def score_pairs(
         ValueError: An unknown metric.
     """
     protocol = standard(metrics)
-    evaluator = Evaluator(Reference(truth, scored=places))
+    evaluator = Evaluator(Reference(truth, scored=indices))
     for label, predictor in predictors.items():
         evaluator.add(label, predictor, protocol)
     scores: dict[tuple[str, int], Sequence[float]] = {}
-    for entry, indices, values in evaluator.score(recorded_groups(truth, places, track), protocol):
+    for entry, covered, values in evaluator.score(recorded_groups(truth, indices, track), protocol):
         label = evaluator.entries[entry].model
-        scores |= {(label, place): row for place, row in zip(indices, values.tolist(), strict=True)}
+        scores |= {(label, index): row for index, row in zip(covered, values.tolist(), strict=True)}
     return scores
 
 
-def score_frame(truth: Truth, labels: Sequence[str], scores: PairScores, names: Sequence[str]) -> pd.DataFrame:
+def score_frame(truth: GroundTruth, labels: Sequence[str], scores: PairScores, names: Sequence[str]) -> pd.DataFrame:
     """Scores of :func:`score_pairs` as a table.
 
     Args:
@@ -208,11 +208,11 @@ def score_frame(truth: Truth, labels: Sequence[str], scores: PairScores, names: 
     """
     keys = sorted(scores, key=lambda key: (labels.index(key[0]), key[1]))
     values = np.array([scores[key] for key in keys], dtype=np.float64).reshape(-1, len(names))
-    return score_rows(truth.pairs, [place for _, place in keys], values, names, model=[label for label, _ in keys])
+    return score_rows(truth.pairs, [index for _, index in keys], values, names, model=[label for label, _ in keys])
 
 
 def score_rows(
-    pairs: Sequence[Viewing],
+    pairs: Sequence[ImageTextPair],
     indices: Sequence[int],
     values: npt.NDArray[np.float64],
     names: Sequence[str],

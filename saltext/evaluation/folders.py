@@ -11,18 +11,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from saltext.baselines.centre_prior import GRID, prior_of_others, share_of
+from saltext.baselines.centre_prior import GRID, prior_of_others, sum_to_one
 from saltext.data.cache import digest_files
 from saltext.data.density import grey_map
-from saltext.data.faults import Fault, Faults, Track, in_threads
 from saltext.data.files import read_fixations, read_map
 from saltext.data.geometry import Size
+from saltext.data.ground_truth import GroundTruth, fitted_blur, in_unit_range, indices_for_blur_fit
 from saltext.data.index import DatasetIndex, Layout
-from saltext.data.pairs import Pair, Points, Recording
+from saltext.data.pairs import FixationPoints, Pair, Recording
 from saltext.data.recorded import density_map, image_size
+from saltext.data.report import DataIssue, DataReport, Track, in_threads
 from saltext.data.sources.detect import source_of
-from saltext.data.truth import Truth, fitted_blur, fitted_places, in_unit_range
-from saltext.errors import UnusableError
+from saltext.errors import InvalidFileError
 from saltext.evaluation.score_cache import ScoreCache
 from saltext.images import MAX_PIXELS, check_file, read_photo
 from saltext.metrics.scores import one_thread_each
@@ -31,12 +31,12 @@ _KEPT_PIXELS = 2**25  # of decoded maps; several baselines ask for the same ones
 _KEPT = ("sizes", "points", "point_starts", "totals")
 
 
-class FileRecords:
+class FileFixationData:
     """Recordings whose maps are read, or made, when asked for; only sizes and points are held.
 
     Args:
         maps: Of each pair, the file of its map, or the deviation in pixels of the Gaussian that makes it.
-        sizes: Height and width of each that will be asked for, by its place.
+        sizes: Height and width of each that will be asked for, by its index.
         points: (y, x) of the fixations of each, shape (n, 2).
     """
 
@@ -82,7 +82,7 @@ class DataSet:
         depends_on: Digests of the content of all that was read, and by what rules; empty where that is not known.
     """
 
-    truth: Truth
+    truth: GroundTruth
     parts: Sequence[str]
     depends_on: Sequence[Any] = ()
 
@@ -98,121 +98,121 @@ def open_data(root: Path, layout: Layout | Literal["auto"], track: Track) -> Dat
     Raises:
         DataError: Not there, empty, or files that cannot be used, all in one error.
     """
-    index = source_of(root, layout).read()
-    found = read_data(index, range(len(index.pairs)), (), ScoreCache(None), track)
-    _check_images(index, track)
+    dataset = source_of(root, layout).read()
+    found = read_data(dataset, range(len(dataset.pairs)), (), ScoreCache(None), track)
+    _check_images(dataset, track)
     return found
 
 
-def _check_images(index: DatasetIndex, track: Track) -> None:
+def _check_images(dataset: DatasetIndex, track: Track) -> None:
     """Decode every image, which scoring does without and training cannot."""
 
-    def fault_of(path: Path) -> Fault | None:
+    def issue_of(path: Path) -> DataIssue | None:
         try:
             read_photo(path, MAX_PIXELS)
-        except UnusableError as error:
-            return Fault.of(path, error)
+        except InvalidFileError as error:
+            return DataIssue.of(path, error)
         return None
 
-    faults = Faults()
-    paths = list(dict.fromkeys(pair.image for pair in index.pairs if isinstance(pair, Pair)))
-    for found in in_threads(fault_of, paths, "checking images", track):
+    issues = DataReport()
+    paths = list(dict.fromkeys(pair.image for pair in dataset.pairs if isinstance(pair, Pair)))
+    for found in in_threads(issue_of, paths, "checking images", track):
         if found is not None:
-            faults.add(*found)
-    faults.refuse(f"The data set under {index.root}", "Replace these files.")
+            issues.add(*found)
+    issues.raise_if_any(f"The data set under {dataset.root}", "Replace these files.")
 
 
-def needed(index: DatasetIndex, places: Sequence[int]) -> list[int]:
+def needed(dataset: DatasetIndex, indices: Sequence[int]) -> list[int]:
     """Which pairs the scores of some depend on: those of their conditions and those of their images.
 
     And those that decide the blur, where that has to be found.
     """
-    tasks = {index.pairs[place].task for place in places}
-    images = {index.pairs[place].image_id for place in places}
-    wanted = {place for place, pair in enumerate(index.pairs) if pair.task in tasks or pair.image_id in images}
-    return sorted(wanted.union(fitted_places(len(index.pairs)) if index.blur is None and places else ()))
+    tasks = {dataset.pairs[index].task for index in indices}
+    images = {dataset.pairs[index].image_id for index in indices}
+    wanted = {index for index, pair in enumerate(dataset.pairs) if pair.task in tasks or pair.image_id in images}
+    return sorted(wanted.union(indices_for_blur_fit(len(dataset.pairs)) if dataset.blur is None and indices else ()))
 
 
 def read_data(
-    index: DatasetIndex, places: Sequence[int], prior_of: Sequence[str], cache: ScoreCache, track: Track
+    dataset: DatasetIndex, indices: Sequence[int], prior_of: Sequence[str], cache: ScoreCache, track: Track
 ) -> DataSet:
     """Sizes and fixations of some pairs, after every file of theirs was read once, now or when they were kept.
 
     Args:
-        index: The data set.
-        places: Of the pairs, ascending; of others nothing can be asked.
-        prior_of: Conditions of which the centre prior of other images is needed; all their pairs are among ``places``.
+        dataset: The data set.
+        indices: Of the pairs, ascending; of others nothing can be asked.
+        prior_of: Conditions of which the centre prior of other images is needed; all their pairs are among ``indices``.
         cache: Where what was found is kept.
         track: Shows how far the check of all files is.
 
     Raises:
         DataError: Files that cannot be used, all in one error.
     """
-    depends_on = _contents(index, places, prior_of, cache)
+    depends_on = _contents(dataset, indices, prior_of, cache)
     kept = cache.get(depends_on, _KEPT) if depends_on else None
     if kept is None:
-        kept = _read(index, places, prior_of, track)
+        kept = _read(dataset, indices, prior_of, track)
         if depends_on:
             cache.put(depends_on, kept)
     starts = kept["point_starts"].tolist()
-    sizes = {place: (height, width) for place, (height, width) in zip(places, kept["sizes"].tolist(), strict=True)}
-    points = {place: kept["points"][starts[row] : starts[row + 1]] for row, place in enumerate(places)}
-    records = FileRecords([pair.density for pair in index.pairs], sizes, points)
-    truth = Truth(index.pairs, records, fitted_blur(records) if index.blur is None else index.blur.sigma)
+    sizes = {index: (height, width) for index, (height, width) in zip(indices, kept["sizes"].tolist(), strict=True)}
+    points = {index: kept["points"][starts[row] : starts[row + 1]] for row, index in enumerate(indices)}
+    records = FileFixationData([pair.density for pair in dataset.pairs], sizes, points)
+    truth = GroundTruth(dataset.pairs, records, fitted_blur(records) if dataset.blur is None else dataset.blur.sigma)
     prior_of_others(truth).totals.update(zip(prior_of, torch.from_numpy(kept["totals"]), strict=True))
-    return DataSet(truth, index.levels, depends_on)
+    return DataSet(truth, dataset.levels, depends_on)
 
 
-def _contents(index: DatasetIndex, places: Sequence[int], prior_of: Sequence[str], cache: ScoreCache) -> list[Any]:
+def _contents(dataset: DatasetIndex, indices: Sequence[int], prior_of: Sequence[str], cache: ScoreCache) -> list[Any]:
     """What all that can be asked of a data set depends on; empty where nothing is kept, or a file is not there."""
-    if cache.folder is None or not places:
+    if cache.folder is None or not indices:
         return []
     files = [
         (kind, source)
-        for place in places
-        for kind, source in (("density", index.pairs[place].density), ("fixations", index.pairs[place].fixations))
+        for index in indices
+        for kind, source in (("density", dataset.pairs[index].density), ("fixations", dataset.pairs[index].fixations))
         if isinstance(source, Path)
     ]
     try:
         for _, path in files:
             check_file(path)
-        sizes = [image_size(pair, MAX_PIXELS) for place in places if isinstance(pair := index.pairs[place], Pair)]
-        digests = digest_files(files, index.root, cache.folder)
-    except (UnusableError, OSError):
+        sizes = [image_size(pair, MAX_PIXELS) for index in indices if isinstance(pair := dataset.pairs[index], Pair)]
+        digests = digest_files(files, dataset.root, cache.folder)
+    except (InvalidFileError, OSError):
         return []  # it is refused when it is read
     rows = []
-    for place in places:
-        pair = index.pairs[place]
+    for index in indices:
+        pair = dataset.pairs[index]
         density = digests[pair.density] if isinstance(pair.density, Path) else pair.density
-        fixations = pair.fixations.digest if isinstance(pair.fixations, Points) else digests[pair.fixations]
-        rows.append([place, pair.image_id, pair.task, bool(pair.text), density, fixations, pair.drop_outside])
-    blur = "fitted" if index.blur is None else index.blur.name
+        fixations = pair.fixations.digest if isinstance(pair.fixations, FixationPoints) else digests[pair.fixations]
+        rows.append([index, pair.image_id, pair.task, bool(pair.text), density, fixations, pair.drop_outside])
+    blur = "fitted" if dataset.blur is None else dataset.blur.name
     return [rows, sizes, list(prior_of), blur]
 
 
 def _read(
-    index: DatasetIndex, places: Sequence[int], prior_of: Sequence[str], track: Track
+    dataset: DatasetIndex, indices: Sequence[int], prior_of: Sequence[str], track: Track
 ) -> dict[str, npt.NDArray[Any]]:
     """The arrays named in ``_KEPT``."""
-    faults = Faults()
+    issues = DataReport()
     sizes: list[Size] = []
     points: list[npt.NDArray[np.int32]] = [np.zeros((0, 2), np.int32)]
     totals = {task: torch.zeros(1, *GRID, dtype=torch.float64) for task in prior_of}
 
-    def recorded(place: int) -> tuple[Size, npt.NDArray[np.int32], Tensor | None] | Fault:
-        return _recorded(index.pairs[place], index.pairs[place].task in totals)
+    def recorded(index: int) -> tuple[Size, npt.NDArray[np.int32], Tensor | None] | DataIssue:
+        return _recorded(dataset.pairs[index], dataset.pairs[index].task in totals)
 
     with one_thread_each(torch.device("cpu")):
-        for place, found in zip(places, in_threads(recorded, places, "checking ground truth", track), strict=True):
-            if isinstance(found, Fault):
-                faults.add(*found)
+        for index, found in zip(indices, in_threads(recorded, indices, "checking ground truth", track), strict=True):
+            if isinstance(found, DataIssue):
+                issues.add(*found)
                 continue
-            size, of_pair, share = found
+            size, of_pair, normalized = found
             sizes.append(size)
             points.append(of_pair)
-            if share is not None:
-                totals[index.pairs[place].task] += share
-    faults.refuse(f"The data set under {index.root}", "Replace these files.")
+            if normalized is not None:
+                totals[dataset.pairs[index].task] += normalized
+    issues.raise_if_any(f"The data set under {dataset.root}", "Replace these files.")
     return {
         "sizes": np.array(sizes, np.int64).reshape(-1, 2),
         "points": np.concatenate(points),
@@ -221,8 +221,8 @@ def _read(
     }
 
 
-def _recorded(pair: Pair | Recording, shared: bool) -> tuple[Size, npt.NDArray[np.int32], Tensor | None] | Fault:
-    """Size, fixations and, where it is wanted, the share of the map, after the same checks as training makes."""
+def _recorded(pair: Pair | Recording, shared: bool) -> tuple[Size, npt.NDArray[np.int32], Tensor | None] | DataIssue:
+    """Size, fixations and, where it is wanted, the map divided by its sum, after the same checks as training makes."""
     path = pair.image if isinstance(pair, Pair) else pair.density
     try:
         density: npt.NDArray[Any] | None = None
@@ -234,16 +234,16 @@ def _recorded(pair: Pair | Recording, shared: bool) -> tuple[Size, npt.NDArray[n
         else:
             density = density_map(path, None, MAX_PIXELS)
             size = density.shape[0], density.shape[1]
-        if isinstance(pair.fixations, Points):
-            points = pair.fixations.places
+        if isinstance(pair.fixations, FixationPoints):
+            points = pair.fixations.coordinates
         else:
             path = pair.fixations
             points = read_fixations(path, size, drop_outside=pair.drop_outside)
-    except UnusableError as error:
-        return Fault.of(path, error)
+    except InvalidFileError as error:
+        return DataIssue.of(path, error)
     if not shared:
         return size, points, None
     if density is None and not isinstance(pair.density, Path):
         density = grey_map(points, size, pair.density)
-    share = None if density is None else share_of(in_unit_range(density)[None])
-    return Fault("maps that are zero everywhere", pair.name) if share is None else (size, points, share)
+    normalized = None if density is None else sum_to_one(in_unit_range(density)[None])
+    return DataIssue("maps that are zero everywhere", pair.name) if normalized is None else (size, points, normalized)

@@ -11,14 +11,15 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from saltext.data.faults import Track
 from saltext.data.geometry import Size
-from saltext.data.truth import Truth
-from saltext.metrics import Fixations, GroundTruth
+from saltext.data.ground_truth import GroundTruth
+from saltext.data.report import Track
+from saltext.metrics import Fixations, Targets
 from saltext.metrics.maps import Points
 from saltext.metrics.scores import one_thread_each
 
-Batch = Mapping[str, Any]
+EvaluationBatch = Mapping[str, Any]
+"""A :class:`saltext.data.dataset.Batch` of an evaluation loader; only what is scored is read of it."""
 
 _BATCH_PIXELS = 2**22
 _BATCH_POINTS = 2**23  # of other images' fixations, which each image of a batch is compared with
@@ -45,17 +46,17 @@ class Group:
     baseline: Tensor | None = None
 
     @cached_property
-    def truth(self) -> GroundTruth:
+    def truth(self) -> Targets:
         """What predictions for the pairs are scored against, made once for all predictors."""
-        return GroundTruth(self.density, self.fixations, others=self.others, baseline=self.baseline)
+        return Targets(self.density, self.fixations, others=self.others, baseline=self.baseline)
 
-    def select(self, places: Sequence[int]) -> "Group":
+    def select(self, indices: Sequence[int]) -> "Group":
         """Some of the pairs."""
-        if list(places) == list(range(len(self.index))):
+        if list(indices) == list(range(len(self.index))):
             return self
-        rows = torch.tensor(places, dtype=torch.long, device=self.density.device)
+        rows = torch.tensor(indices, dtype=torch.long, device=self.density.device)
         return Group(
-            [self.index[place] for place in places],
+            [self.index[index] for index in indices],
             self.size,
             self.density[rows],
             _rows(self.fixations, rows),
@@ -69,7 +70,7 @@ def _rows(fixations: Fixations, rows: Tensor) -> Fixations:
     return Fixations(points, (len(rows), *fixations.shape[1:]), fixations.name)
 
 
-def native_groups(batch: Batch, device: torch.device) -> Iterator[Group]:
+def native_groups(batch: EvaluationBatch, device: torch.device) -> Iterator[Group]:
     """The samples of an evaluation batch at their own resolution.
 
     One group for each size of an image and box in the network input, so that a network's maps of a group are resampled
@@ -79,14 +80,14 @@ def native_groups(batch: Batch, device: torch.device) -> Iterator[Group]:
         batch: Its tensors may lie on any devices.
         device: Where the groups shall lie; their values are the same to the last bit on all.
     """
-    for places, (height, width, *_) in _alike(torch.cat([batch["size"].cpu(), batch["box"].cpu()], dim=1)):
+    for indices, (height, width, *_) in _alike(torch.cat([batch["size"].cpu(), batch["box"].cpu()], dim=1)):
         size = height, width
-        density = torch.stack([batch["native_density"][i].cpu() for i in places])[:, None]
-        fixations = Fixations.from_points([batch["native_points"][i].cpu() for i in places], size)
-        yield Group(_numbers(batch, places), size, _unit(density, device), fixations.to(device))
+        density = torch.stack([batch["native_density"][i].cpu() for i in indices])[:, None]
+        fixations = Fixations.from_points([batch["native_points"][i].cpu() for i in indices], size)
+        yield Group(_numbers(batch, indices), size, _unit(density, device), fixations.to(device))
 
 
-def resized_groups(batch: Batch, size: Size, device: torch.device) -> Iterator[Group]:
+def resized_groups(batch: EvaluationBatch, size: Size, device: torch.device) -> Iterator[Group]:
     """The samples of an evaluation batch at one size for all, as the papers' scripts score them.
 
     Maps and fixation images are resized like pictures (Pillow, bilinear with antialiasing, 8 bits), so that each
@@ -97,14 +98,14 @@ def resized_groups(batch: Batch, size: Size, device: torch.device) -> Iterator[G
         size: Height and width of all maps.
         device: As for :func:`native_groups`.
     """
-    for places, _ in _alike(batch["box"].cpu()):
-        density = [_shrunk(batch["native_density"][i].cpu().numpy(), size) for i in places]
-        looked_at = [_shrunk(_fixation_image(batch["native_points"][i], batch["size"][i]), size) for i in places]
+    for indices, _ in _alike(batch["box"].cpu()):
+        density = [_shrunk(batch["native_density"][i].cpu().numpy(), size) for i in indices]
+        looked_at = [_shrunk(_fixation_image(batch["native_points"][i], batch["size"][i]), size) for i in indices]
         fixations = Fixations.from_points([image.nonzero() for image in looked_at], size)
-        yield Group(_numbers(batch, places), size, _unit(torch.stack(density)[:, None], device), fixations.to(device))
+        yield Group(_numbers(batch, indices), size, _unit(torch.stack(density)[:, None], device), fixations.to(device))
 
 
-def recorded_groups(truth: Truth, places: Sequence[int], track: Track) -> Iterator[Group]:
+def recorded_groups(truth: GroundTruth, indices: Sequence[int], track: Track) -> Iterator[Group]:
     """Pairs at their own resolution as they were recorded, without a loader; on the CPU.
 
     Pairs of one size are taken together, a few at a time, and none is kept: memory depends on the largest image, not on
@@ -112,31 +113,31 @@ def recorded_groups(truth: Truth, places: Sequence[int], track: Track) -> Iterat
 
     Args:
         truth: The whole data set.
-        places: Of the pairs in it.
+        indices: Of the pairs in it.
         track: Shows how far it is.
     """
-    for batch in _batches(truth, places, track):
+    for batch in _batches(truth, indices, track):
         with one_thread_each(torch.device("cpu")):
             size = truth.native_size(batch[0])
             group = Group(batch, size, truth.density(batch), truth.fixations(batch, size))
         yield group
 
 
-def _batches(truth: Truth, places: Sequence[int], track: Track) -> Iterator[list[int]]:
+def _batches(truth: GroundTruth, indices: Sequence[int], track: Track) -> Iterator[list[int]]:
     """Pairs of one size, those of one image next to each other, few enough at a time."""
-    ordered = sorted(places, key=lambda place: (truth.native_size(place), truth.pairs[place].image_id, place))
-    tasks = {truth.pairs[place].task for place in places}
-    most_points = max((sum(len(truth.points(place)) for place in truth.tasks[task]) for task in tasks), default=0)
+    ordered = sorted(indices, key=lambda index: (truth.native_size(index), truth.pairs[index].image_id, index))
+    tasks = {truth.pairs[index].task for index in indices}
+    most_points = max((sum(len(truth.points(index)) for index in truth.tasks[task]) for task in tasks), default=0)
     batch: list[int] = []
-    for place in track(ordered, "scoring", len(ordered)):
+    for index in track(ordered, "scoring", len(ordered)):
         if batch and (
-            truth.native_size(batch[0]) != truth.native_size(place)
-            or (len(batch) + 1) * int(np.prod(truth.native_size(place))) > _BATCH_PIXELS
+            truth.native_size(batch[0]) != truth.native_size(index)
+            or (len(batch) + 1) * int(np.prod(truth.native_size(index))) > _BATCH_PIXELS
             or (len(batch) + 1) * most_points > _BATCH_POINTS
         ):
             yield batch
             batch = []
-        batch.append(place)
+        batch.append(index)
     if batch:
         yield batch
 
@@ -167,9 +168,9 @@ def _alike(keys: Tensor) -> Iterator[tuple[list[int], list[int]]]:
         yield torch.nonzero(member == number).flatten().tolist(), key.tolist()
 
 
-def _numbers(batch: Batch, places: Sequence[int]) -> list[int]:
+def _numbers(batch: EvaluationBatch, indices: Sequence[int]) -> list[int]:
     numbers = batch["index"].tolist()
-    return [numbers[place] for place in places]
+    return [numbers[index] for index in indices]
 
 
 def _unit(density: Tensor, device: torch.device) -> Tensor:

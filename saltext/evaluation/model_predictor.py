@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from saltext.data.geometry import Size
-from saltext.evaluation.groups import Batch, resample
+from saltext.evaluation.groups import EvaluationBatch, resample
 from saltext.evaluation.text_variants import TextVariant
 from saltext.metrics import Fixations
 
@@ -14,7 +14,7 @@ class ModelPredictor:
     """A trained model among the predictors. It predicts the pairs of one batch, the one that it read last.
 
     Args:
-        predict: Batch -> saliency over the whole network input, (B,1,h,w).
+        predict: EvaluationBatch -> saliency over the whole network input, (B,1,h,w).
         variant: Texts it is given instead of the pairs' own, and which pairs have one.
 
     Example:
@@ -26,17 +26,17 @@ class ModelPredictor:
         torch.Size([1, 1, 2, 2])
     """
 
-    def __init__(self, predict: Callable[[Batch], Tensor], variant: TextVariant | None = None) -> None:
+    def __init__(self, predict: Callable[[EvaluationBatch], Tensor], variant: TextVariant | None = None) -> None:
         self._predict = predict
         self._variant = variant
         self._row: dict[int, int] = {}  # of a pair of the batch that was read
 
-    def read(self, batch: Batch) -> None:
+    def read(self, batch: EvaluationBatch) -> None:
         """Predict the covered pairs of an evaluation batch in one forward pass; none where there is no such pair."""
         self._row = {}
         if not any(self.covers(index) for index in batch["index"].tolist()):
             return
-        part: Batch = batch if self._variant is None else self._variant.view(batch)
+        part: EvaluationBatch = batch if self._variant is None else self._variant.view(batch)
         self._saliency = self._predict(part).float()
         self._boxes = part["box"].tolist()
         height, width = part["image"].shape[-2:]
@@ -45,13 +45,13 @@ class ModelPredictor:
 
     def covers(self, index: int) -> bool:
         """All pairs, or those with another text."""
-        return self._variant is None or index in self._variant.readings
+        return self._variant is None or index in self._variant.substitutes
 
     def maps(self, indices: Sequence[int], size: Size) -> Tensor:
         """Predictions of pairs of the batch that was read last, cut out of the network input and resampled.
 
         Raises:
-            ValueError: Pairs of another batch, or images that lie at different places in the network input.
+            ValueError: Pairs of another batch, or images that lie at different positions in the network input.
         """
         strange = [index for index in indices if index not in self._row]
         if strange:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from saltext.baselines.base import resized
-from saltext.data.faults import Fault, Faults, Track, in_threads, same_form
-from saltext.data.files import LITTER, MAP_ENDINGS, read_map, wrong_size
+from saltext.data.files import IGNORED_FILES, MAP_ENDINGS, read_map, wrong_size
 from saltext.data.geometry import Size
+from saltext.data.ground_truth import GroundTruth, ImageTextPair
 from saltext.data.index import DatasetIndex
-from saltext.data.truth import Truth, Viewing
-from saltext.errors import DataError, UnusableError
+from saltext.data.report import DataIssue, DataReport, Track, in_threads, same_form
+from saltext.errors import DataError, InvalidFileError
 from saltext.metrics import Fixations
 
 
@@ -47,8 +47,8 @@ def _tensor(values: npt.NDArray[np.generic]) -> Tensor:
     return torch.from_numpy(values.astype(exact))[None, None]
 
 
-def list_predictions(folder: Path, index: DatasetIndex, faults: Faults) -> dict[int, Path]:
-    """The files of a folder of predictions by the place of their pair; none is opened.
+def list_predictions(folder: Path, dataset: DatasetIndex, issues: DataReport) -> dict[int, Path]:
+    """The files of a folder of predictions by the index of their pair; none is opened.
 
     A file is named like its pair (``ID.png``, ``ID_3.npy``; the stem of the map in a SALICON-style data set), and lies
     in the folder itself or in a sub-folder named like the pair's task or level. In that of its task, it may be named
@@ -57,49 +57,55 @@ def list_predictions(folder: Path, index: DatasetIndex, faults: Faults) -> dict[
     Args:
         folder: Holds 8- or 16-bit grey pictures or ``.npy`` arrays.
         index: What they are predictions of.
-        faults: Is told of superfluous and ambiguous files.
+        issues: Is told of superfluous and ambiguous files.
 
     Raises:
         DataError: There is no such folder.
     """
     if not folder.is_dir():
         raise DataError(f"Expected predictions in {folder}, but there is no such folder. Give the folder of the maps.")
-    return _find(folder, index, faults)
+    return _find(folder, dataset, issues)
 
 
 def open_predictions(
-    folder: Path, files: Mapping[int, Path], truth: Truth, places: Sequence[int], *, resize: bool, faults: Faults,
+    folder: Path,
+    files: Mapping[int, Path],
+    truth: GroundTruth,
+    indices: Sequence[int],
+    *,
+    resize: bool,
+    issues: DataReport,
     track: Track,
-) -> FolderOfMaps:  # fmt: skip
+) -> FolderOfMaps:
     """The predictions in a folder, each read once to see that it can be scored.
 
     Args:
         folder: Where they lie.
         files: See :func:`list_predictions`.
         truth: What they are predictions of.
-        places: The pairs to score.
+        indices: The pairs to score.
         resize: Accept maps of another size than the ground truth.
-        faults: What is wrong with the folder already.
+        issues: What is wrong with the folder already.
         track: Shows how far the check is.
 
     Raises:
-        DataError: Missing or unusable files, or other faults: all in one error.
+        DataError: Missing or unusable files, or other issues: all in one error.
     """
-    missing = (truth.pairs[place] for place in places if place not in files)
-    faults.add("missing predictions", *(f"{_file_name(pair)}.png" for pair in missing))
-    chosen = {place: files[place] for place in places if place in files}
+    missing = (truth.pairs[index] for index in indices if index not in files)
+    issues.add("missing predictions", *(f"{_file_name(pair)}.png" for pair in missing))
+    chosen = {index: files[index] for index in indices if index in files}
 
-    def check(place: int) -> Fault | None:
+    def check(index: int) -> DataIssue | None:
         try:
-            _check(chosen[place], truth.native_size(place), resize)
-        except UnusableError as error:
-            return Fault.of(chosen[place], error)
+            _check(chosen[index], truth.native_size(index), resize)
+        except InvalidFileError as error:
+            return DataIssue.of(chosen[index], error)
         return None
 
-    for fault in in_threads(check, list(chosen), "checking predictions", track):
-        if fault is not None:
-            faults.add(*fault)
-    faults.refuse(
+    for issue in in_threads(check, list(chosen), "checking predictions", track):
+        if issue is not None:
+            issues.add(*issue)
+    issues.raise_if_any(
         f"The predictions in {folder}",
         "Expected one map a pair, named like the pair, of the ground truth's size. --resize accepts other sizes, "
         "--allow-missing pairs without a prediction, --tasks chooses what is scored.",
@@ -113,34 +119,34 @@ def _check(path: Path, size: Size, resize: bool) -> None:
         raise wrong_size((height, width), size)
 
 
-def _find(folder: Path, index: DatasetIndex, faults: Faults) -> dict[int, Path]:
+def _find(folder: Path, dataset: DatasetIndex, issues: DataReport) -> dict[int, Path]:
     """Place of a pair -> file, of all pairs of the data set."""
-    pairs = list(enumerate(zip(index.pairs, index.levels, strict=True)))
-    expected = {(pair.task, pair.image_id): place for place, (pair, _) in pairs}
-    expected |= {(within, pair.name): place for place, (pair, part) in pairs for within in ("", pair.task, part)}
-    expected = {(within, same_form(name)): place for (within, name), place in expected.items()}
+    pairs = list(enumerate(zip(dataset.pairs, dataset.levels, strict=True)))
+    expected = {(pair.task, pair.image_id): index for index, (pair, _) in pairs}
+    expected |= {(within, pair.name): index for index, (pair, part) in pairs for within in ("", pair.task, part)}
+    expected = {(within, same_form(name)): index for (within, name), index in expected.items()}
     found: dict[int, Path] = {}
-    for within, path in _files(folder, index, faults):
-        place = expected.get((within, same_form(path.relative_to(folder / within).with_suffix("").as_posix())))
+    for within, path in _files(folder, dataset, issues):
+        index = expected.get((within, same_form(path.relative_to(folder / within).with_suffix("").as_posix())))
         if path.suffix.lower() not in MAP_ENDINGS:
-            faults.add(f"entries that are no {', '.join(MAP_ENDINGS)} files", str(path.relative_to(folder)))
-        elif place is None:
-            faults.add("files that match no pair of the data set", str(path.relative_to(folder)))
-        elif place in found:
-            faults.add("pairs with two predictions", f"{found[place].name} and {path.relative_to(folder)}")
+            issues.add(f"entries that are no {', '.join(MAP_ENDINGS)} files", str(path.relative_to(folder)))
+        elif index is None:
+            issues.add("files that match no pair of the data set", str(path.relative_to(folder)))
+        elif index in found:
+            issues.add("pairs with two predictions", f"{found[index].name} and {path.relative_to(folder)}")
         else:
-            found[place] = path
+            found[index] = path
     return found
 
 
-def _file_name(pair: Viewing) -> str:
+def _file_name(pair: ImageTextPair) -> str:
     """Without its ending; names of pairs of own data are no names of files."""
     return f"{pair.task}/{pair.image_id}" if "/" in pair.name else pair.name
 
 
-def _files(folder: Path, index: DatasetIndex, faults: Faults) -> list[tuple[str, Path]]:
+def _files(folder: Path, dataset: DatasetIndex, issues: DataReport) -> list[tuple[str, Path]]:
     """Every file with the sub-folder it lies in, which is empty for the folder itself."""
-    known = {*(pair.task for pair in index.pairs), *index.levels}
+    known = {*(pair.task for pair in dataset.pairs), *dataset.levels}
     files: list[tuple[str, Path]] = []
     for path in sorted(folder.iterdir()):
         if not path.is_dir():
@@ -148,5 +154,7 @@ def _files(folder: Path, index: DatasetIndex, faults: Faults) -> list[tuple[str,
         elif path.name in known:
             files += [(path.name, inner) for inner in sorted(path.rglob("*")) if not inner.is_dir()]
         elif not path.name.startswith("."):
-            faults.add("folders that are no task or level of the data set", f"{path.name}/")
-    return [(within, path) for within, path in files if not path.name.startswith(".") and path.name not in LITTER]
+            issues.add("folders that are no task or level of the data set", f"{path.name}/")
+    return [
+        (within, path) for within, path in files if not path.name.startswith(".") and path.name not in IGNORED_FILES
+    ]

@@ -7,7 +7,7 @@ from types import MappingProxyType
 import torch
 
 from saltext.data.geometry import Size
-from saltext.evaluation.groups import Batch, Group, native_groups, resized_groups
+from saltext.evaluation.groups import EvaluationBatch, Group, native_groups, resized_groups
 from saltext.metrics import check_names
 
 STANDARD = "standard"
@@ -37,7 +37,7 @@ class Protocol:
     def __post_init__(self) -> None:
         check_names(self.metrics)
 
-    def groups(self, batch: Batch, device: torch.device) -> Iterator[Group]:
+    def groups(self, batch: EvaluationBatch, device: torch.device) -> Iterator[Group]:
         """The truth of an evaluation batch at the protocol's size."""
         return native_groups(batch, device) if self.size is None else resized_groups(batch, self.size, device)
 

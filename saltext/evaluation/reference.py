@@ -8,7 +8,7 @@ from torch import Tensor
 
 from saltext.baselines.centre_prior import LeaveOneImageOut, prior_of_others
 from saltext.data.geometry import Size
-from saltext.data.truth import Truth
+from saltext.data.ground_truth import GroundTruth
 from saltext.metrics import FixationPool, Fixations
 
 
@@ -24,7 +24,9 @@ class Reference:
         scored: Pairs that will be asked about, of whose groups alone anything is read; all by default.
     """
 
-    def __init__(self, truth: Truth, groups: Sequence[str] | None = None, scored: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, truth: GroundTruth, groups: Sequence[str] | None = None, scored: Sequence[int] | None = None
+    ) -> None:
         self._truth = truth
         self._scored = range(len(truth)) if scored is None else scored
         self._prior = prior_of_others(truth) if groups is None else LeaveOneImageOut(truth, groups)
@@ -44,11 +46,11 @@ class Reference:
 
     @cached_property
     def _pool(self) -> FixationPool:
-        wanted = {self._groups[place] for place in self._scored}
-        places = [place for place, group in enumerate(self._groups) if group in wanted]
+        wanted = {self._groups[index] for index in self._scored}
+        indices = [index for index, group in enumerate(self._groups) if group in wanted]
         return FixationPool(
-            [torch.from_numpy(self._truth.points(place).astype("int64")) for place in places],
-            torch.tensor([self._truth.native_size(place) for place in places]),
-            [self._truth.pairs[place].image_id for place in places],
-            [self._groups[place] for place in places],
+            [torch.from_numpy(self._truth.points(index).astype("int64")) for index in indices],
+            torch.tensor([self._truth.native_size(index) for index in indices]),
+            [self._truth.pairs[index].image_id for index in indices],
+            [self._groups[index] for index in indices],
         )

@@ -16,8 +16,8 @@ import pandas as pd
 
 from saltext.baselines import BASELINES, CentrePriorOfOthers
 from saltext.console import progress
-from saltext.data.faults import Faults
 from saltext.data.index import DatasetIndex, Layout
+from saltext.data.report import DataReport
 from saltext.data.sources.detect import source_of
 from saltext.data.tasks import TASK_BY_NAME
 from saltext.errors import ConfigError
@@ -72,22 +72,22 @@ def score_folder(
     # A description's own conditions are known when it is read.
     _check_names(metrics, () if root.is_file() else tasks, baselines)
     cache = ScoreCache(cache_dir)
-    index = source_of(root, layout).read()
-    places = _places(index, tasks)
-    faults = Faults()
-    files = {} if predictions is None else list_predictions(predictions, index, faults)
+    dataset = source_of(root, layout).read()
+    indices = _chosen_indices(dataset, tasks)
+    issues = DataReport()
+    files = {} if predictions is None else list_predictions(predictions, dataset, issues)
     if predictions is not None and allow_missing:
-        places = [place for place in places if place in files] or places
+        indices = [index for index in indices if index in files] or indices
     needs_prior = CentrePriorOfOthers.name in baselines or any("baseline" in METRICS[one].needs for one in metrics)
-    scored_tasks = list(dict.fromkeys(index.pairs[place].task for place in places))
-    data = read_data(index, needed(index, places), scored_tasks if needs_prior else (), cache, progress)
+    scored_tasks = list(dict.fromkeys(dataset.pairs[index].task for index in indices))
+    data = read_data(dataset, needed(dataset, indices), scored_tasks if needs_prior else (), cache, progress)
     predictors: dict[str, Predictor] = {}
     if predictions is not None:
         label = name or predictions.resolve().name
         predictors[label] = open_predictions(
-            predictions, files, data.truth, places, resize=resize, faults=faults, track=progress
+            predictions, files, data.truth, indices, resize=resize, issues=issues, track=progress
         )
-    scores = _scores(data, predictors, places, metrics, baselines, cache)
+    scores = _scores(data, predictors, indices, metrics, baselines, cache)
     titles = [BASELINES[key].title for key in baselines]
     frame = score_frame(data.truth, list(dict.fromkeys([*predictors, *titles])), scores, metrics)
     return _described(frame, data, metrics)
@@ -96,27 +96,27 @@ def score_folder(
 def _scores(
     data: DataSet,
     predictors: Mapping[str, Predictor],
-    places: Sequence[int],
+    indices: Sequence[int],
     metrics: Sequence[str],
     baselines: Sequence[str],
     cache: ScoreCache,
 ) -> PairScores:
     """Scores of predictors, and of baselines, which are kept: every model is scored beside the same ones."""
-    depends_on = [data.depends_on, list(data.parts), list(places), list(metrics), list(baselines)]
+    depends_on = [data.depends_on, list(data.parts), list(indices), list(metrics), list(baselines)]
     titles = [BASELINES[key].title for key in baselines]
     kept = cache.get(depends_on, _KEPT) if data.depends_on and baselines else None
     if kept is not None:
-        keys = [(titles[row], place) for row, place in kept["of"].tolist()]
+        keys = [(titles[row], index) for row, index in kept["of"].tolist()]
         beside = dict(zip(keys, kept["scores"].tolist(), strict=True))
-        return {**score_pairs(data.truth, predictors, places, metrics, progress), **beside} if predictors else beside
-    tasks = {data.truth.pairs[place].task for place in places}
+        return {**score_pairs(data.truth, predictors, indices, metrics, progress), **beside} if predictors else beside
+    tasks = {data.truth.pairs[index].task for index in indices}
     training = [
-        place for place, part in enumerate(data.parts) if part == "train" and data.truth.pairs[place].task in tasks
+        index for index, part in enumerate(data.parts) if part == "train" and data.truth.pairs[index].task in tasks
     ]
     built = {BASELINES[key].title: BASELINES[key](data.truth, training) for key in baselines}
-    scores = score_pairs(data.truth, {**predictors, **built}, places, metrics, progress)
+    scores = score_pairs(data.truth, {**predictors, **built}, indices, metrics, progress)
     if data.depends_on and baselines:
-        of = [(titles.index(label), place) for label, place in scores if label in built]
+        of = [(titles.index(label), index) for label, index in scores if label in built]
         values = [row for (label, _), row in scores.items() if label in built]
         arrays = {"of": np.array(of, np.int64), "scores": np.array(values, np.float64)}
         cache.put(depends_on, {name: array.reshape(len(of), -1) for name, array in arrays.items()})
@@ -148,10 +148,10 @@ def _check_names(metrics: Sequence[str], tasks: Sequence[str], baselines: Sequen
         raise ConfigError("\n".join(problems))
 
 
-def _places(index: DatasetIndex, tasks: Sequence[str]) -> list[int]:
+def _chosen_indices(dataset: DatasetIndex, tasks: Sequence[str]) -> list[int]:
     """Pairs of the tasks, ascending."""
-    there = list(dict.fromkeys(pair.task for pair in index.pairs))
+    there = list(dict.fromkeys(pair.task for pair in dataset.pairs))
     missing = [task for task in tasks if task not in there]
     if missing:
         raise ConfigError(f"the data set has no pairs of {', '.join(missing)}; it has {', '.join(there)}")
-    return [place for place, pair in enumerate(index.pairs) if not tasks or pair.task in tasks]
+    return [index for index, pair in enumerate(dataset.pairs) if not tasks or pair.task in tasks]

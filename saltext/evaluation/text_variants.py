@@ -12,13 +12,13 @@ from typing import Any
 import torch
 
 from saltext.data.pairs import Pair
-from saltext.evaluation.groups import Batch
+from saltext.evaluation.groups import EvaluationBatch
 
 _OPPOSITE = {"salient": "non_salient", "non_salient": "salient"}
 
 
 @dataclass(frozen=True)
-class Reading:
+class SubstituteText:
     """What a model reads for a pair: a text, and the condition (task) it is said to be."""
 
     text: str
@@ -27,23 +27,23 @@ class Reading:
 
 @dataclass(frozen=True)
 class TextVariant:
-    """Other readings for some pairs.
+    """Other substitutes for some pairs.
 
     Attributes:
         name: In score tables (column ``variant``).
-        readings: Pair's number -> what is read instead. Other pairs are not scored under this variant.
+        substitutes: Pair's number -> what is read instead. Other pairs are not scored under this variant.
     """
 
     name: str
-    readings: Mapping[int, Reading]
+    substitutes: Mapping[int, SubstituteText]
 
-    def view(self, batch: Batch) -> dict[str, Any]:
+    def view(self, batch: EvaluationBatch) -> dict[str, Any]:
         """The samples of a batch that the variant covers, with the texts replaced."""
         numbers = batch["index"].tolist()
-        rows = [row for row, number in enumerate(numbers) if number in self.readings]
-        readings = [self.readings[numbers[row]] for row in rows]
+        rows = [row for row, number in enumerate(numbers) if number in self.substitutes]
+        substitutes = [self.substitutes[numbers[row]] for row in rows]
         part = {key: _select(value, rows) for key, value in batch.items()}
-        return {**part, "text": [r.text for r in readings], "task": [r.task for r in readings]}
+        return {**part, "text": [r.text for r in substitutes], "task": [r.task for r in substitutes]}
 
 
 def _select(values: Any, rows: Sequence[int]) -> Any:
@@ -78,22 +78,22 @@ def text_variants(pairs: Sequence[Pair], tested: Sequence[int], reads_condition:
         if (key := (pairs[number].image_id, _OPPOSITE.get(pairs[number].task, ""))) in where
     }
     variants = [
-        TextVariant("empty", {number: Reading("", pairs[number].task) for number in with_text}),
+        TextVariant("empty", {number: SubstituteText("", pairs[number].task) for number in with_text}),
         TextVariant("other_image", _exchanged(pairs, with_text)),
-        TextVariant("opposite", {n: Reading(other.text, pairs[n].task) for n, other in opposite.items()}),
+        TextVariant("opposite", {n: SubstituteText(other.text, pairs[n].task) for n, other in opposite.items()}),
     ]
     if reads_condition:
-        swapped = {n: Reading(other.text, other.task) for n, other in opposite.items()}
+        swapped = {n: SubstituteText(other.text, other.task) for n, other in opposite.items()}
         variants.append(TextVariant("opposite_condition", swapped))
-    return [variant for variant in variants if variant.readings]
+    return [variant for variant in variants if variant.substitutes]
 
 
-def _exchanged(pairs: Sequence[Pair], numbers: Sequence[int]) -> dict[int, Reading]:
+def _exchanged(pairs: Sequence[Pair], numbers: Sequence[int]) -> dict[int, SubstituteText]:
     by_task: dict[str, list[int]] = {}
     for number in sorted(numbers, key=lambda n: hashlib.sha256(pairs[n].image_id.encode()).digest()):
         by_task.setdefault(pairs[number].task, []).append(number)
     return {
-        number: Reading(pairs[other].text, task)
+        number: SubstituteText(pairs[other].text, task)
         for task, members in by_task.items()
         for number, other in zip(members, members[1:] + members[:1], strict=True)
         if number != other

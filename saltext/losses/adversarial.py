@@ -1,4 +1,4 @@
-"""What the two players of CLIP-SalGAN minimise."""
+"""Losses of CLIP-SalGAN's generator and discriminator."""
 
 import math
 from collections.abc import Mapping
@@ -15,22 +15,22 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def verdict_loss(verdicts: Tensor, target: float) -> Tensor:
-    """Binary cross-entropy of a discriminator's verdicts with one target for all of them.
+def gan_loss(logits: Tensor, target: float) -> Tensor:
+    """Binary cross-entropy of a discriminator's logits with one target for all of them.
 
     Args:
-        verdicts: Logits, floating point, any shape; 16-bit ones are widened.
-        target: What they should say, 0 (generated) to 1 (people's).
+        logits: Of the discriminator, floating point, any shape; 16-bit ones are widened.
+        target: 0 (generated) to 1 (a human map).
 
     Returns:
-        Mean over the verdicts, a scalar in nats.
+        Mean over the logits, a scalar in nats.
     """
-    wide = at_least_float32(verdicts)
+    wide = at_least_float32(logits)
     return F.binary_cross_entropy_with_logits(wide, torch.full_like(wide, target))
 
 
 class GeneratorLoss(nn.Module):
-    r"""What the generator minimises: to be right, and to be believed.
+    r"""Loss of the generator: cross-entropy with the human map, and the adversarial term.
 
     .. math:: L_G = \alpha \, \mathrm{BCE}(\hat S, S) + \beta \, \mathrm{BCE}(D(I, \hat S), 1) + \sum_i w_i \, t_i
 
@@ -55,7 +55,7 @@ class GeneratorLoss(nn.Module):
     def __init__(self, alpha: float = 1.0, adversarial: float = 1.0, terms: Mapping[str, float] | None = None) -> None:
         super().__init__()
         wrong = [
-            f"{name}: a finite number of at least 0 expected, {weight!r} came"
+            f"{name}: expected a finite number of at least 0, got {weight!r}"
             for name, weight in (("alpha", alpha), ("adversarial", adversarial))
             if not 0 <= weight < math.inf
         ]
@@ -70,7 +70,7 @@ class GeneratorLoss(nn.Module):
         self.content = bool(alpha) or extra
 
     def forward(
-        self, logits: Tensor, density: Tensor, fixations: Tensor, verdicts: Tensor | None
+        self, logits: Tensor, density: Tensor, fixations: Tensor, fake_logits: Tensor | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch.
 
@@ -78,26 +78,26 @@ class GeneratorLoss(nn.Module):
             logits: Predictions whose sigmoid is the map, floating point, shape ``(batch, 1, height, width)``.
             density: Ground-truth maps in 0..1, same shape.
             fixations: Number of fixations at each pixel, same shape.
-            verdicts: The discriminator's logits for the predictions; None leaves the adversarial term out.
+            fake_logits: The discriminator's logits for the predictions; None leaves the adversarial term out.
 
         Returns:
-            The loss, a scalar, and its unweighted parts by name. These are ``bce``, even where its weight is 0,
-            ``adversarial`` if there are verdicts, and the further terms.
+            The loss, a scalar, and its unweighted terms by name. These are ``bce``, even where its weight is 0,
+            ``adversarial`` if there are ``fake_logits``, and the further terms.
 
         Raises:
             ValueError: Shapes differ.
         """
         if logits.shape != density.shape:
-            raise ValueError(f"maps of one shape expected, {tuple(logits.shape)} and {tuple(density.shape)} came")
+            raise ValueError(f"expected maps of one shape, got {tuple(logits.shape)} and {tuple(density.shape)}")
         wide = at_least_float32(logits)
         bce = F.binary_cross_entropy_with_logits(wide, density.to(wide.dtype))
-        parts = {"bce": bce}
+        terms = {"bce": bce}
         total = self.alpha * bce
-        if verdicts is not None:
-            parts["adversarial"] = verdict_loss(verdicts, 1.0)
-            total = total + self.adversarial * parts["adversarial"]
+        if fake_logits is not None:
+            terms["adversarial"] = gan_loss(fake_logits, 1.0)
+            total = total + self.adversarial * terms["adversarial"]
         if self.terms is not None:
-            weighted, terms = self.terms(wide.sigmoid(), density, fixations)
-            parts |= terms
+            weighted, further = self.terms(wide.sigmoid(), density, fixations)
+            terms |= further
             total = total + weighted
-        return total, parts
+        return total, terms

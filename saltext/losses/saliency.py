@@ -33,11 +33,11 @@ class SaliencyLoss(nn.Module):
       (:func:`~saltext.metrics.published.nss_unbiased`). Images without fixations contribute nothing and are not
       averaged in; the term of a batch without any fixation is 0.
     * ``mse``: mean squared difference
-    * ``contrast``: how well the predictions of the batch are told apart by the truths. The cross-entropy, in nats, of
-      a softmax over them of minus their divergences from a truth, with the prediction that was made for it. Of few
-      unrelated images it soon vanishes; it is meant for batches that hold several texts for an image
-      (``data.images_together``). Members of one network, which share a truth, cannot be told apart: the term has the
-      logarithm of their number as its floor. The papers have no such term.
+    * ``contrast``: how well the ground truths identify the predictions of the batch. The cross-entropy, in nats, of a
+      softmax over the predictions of minus their divergences from a ground truth, with the prediction that was made for
+      it. Of few unrelated images it soon vanishes; it is meant for batches that hold several texts for an image
+      (``data.images_together``). Readouts of one network share a ground truth: the logarithm of their number is the
+      floor of the term. The papers have no such term.
 
     Terms are computed in float64 whatever the maps' dtype, on the CPU where the device has none (mps); otherwise
     nothing synchronises with the device. NaN passes through. A ground-truth map without content has no divergence: it

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from saltext.metrics.functional import auc_borji, auc_judd, auc_shuffled, cc, ig, kl, nss, sim, sim_minmax
 from saltext.metrics.maps import Fixations, Maps
 from saltext.metrics.pool import FixationPool
-from saltext.metrics.scores import METRICS, GroundTruth, Metric, check_names, score, score_against
+from saltext.metrics.scores import METRICS, Metric, Targets, check_names, score, score_against
 
 if TYPE_CHECKING:
     from saltext.metrics.keyed import (
@@ -43,7 +43,6 @@ __all__ = [
     "AUCShuffled",
     "FixationPool",
     "Fixations",
-    "GroundTruth",
     "KeyedScores",
     "Maps",
     "Metric",
@@ -51,6 +50,7 @@ __all__ = [
     "NSSUnbiased",
     "PerImageMetric",
     "ScoreTable",
+    "Targets",
     "Top20AUC",
     "Top20SAUC",
     "auc_borji",

@@ -85,7 +85,7 @@ class KeyedScores(TorchMetric):
         if ids.ndim != 1 or ids.is_floating_point() or len(ids) != len(values):
             raise ValueError(
                 f"ids has shape {tuple(ids.shape)} and dtype {ids.dtype}; expected one whole number for each of the "
-                f"{len(values)} samples: the pair's number in the data set, not its place in the batch"
+                f"{len(values)} samples: the pair's number in the data set, not its index in the batch"
             )
         getattr(self, self._ids_state).append(ids.detach().to(self.device, torch.long))
         getattr(self, self._values_state).append(values.to(self.device))

@@ -90,7 +90,7 @@ def _unknown(name: str) -> str:
     return f"unknown metric {name!r}{near(name, METRICS)}"
 
 
-class GroundTruth:
+class Targets:
     """What a batch of predictions is scored against.
 
     What metrics make of it (deviations, distributions, sorted pixels) is computed once, however many predictions are
@@ -157,11 +157,11 @@ def score(
     others: Tensor | Fixations | None = None,
     baseline: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Several metrics of the same predictions, see :func:`score_against` and :class:`GroundTruth`."""
-    return score_against(pred, GroundTruth(density, fixations, others=others, baseline=baseline), names)
+    """Several metrics of the same predictions, see :func:`score_against` and :class:`Targets`."""
+    return score_against(pred, Targets(density, fixations, others=others, baseline=baseline), names)
 
 
-def score_against(pred: Tensor, truth: GroundTruth, names: Sequence[str]) -> dict[str, Tensor]:
+def score_against(pred: Tensor, truth: Targets, names: Sequence[str]) -> dict[str, Tensor]:
     """Several metrics of the same predictions; what they have in common is computed once.
 
     Each score equals that of the metric's own function, without gradient. On a CPU a batch is scored in blocks, so
@@ -221,7 +221,7 @@ def _refuse_missing(metrics: Mapping[str, Metric], missing: AbstractSet[Truth]) 
 @torch.no_grad()  # here, since each thread has a gradient mode of its own
 def _score_block(
     pred: Tensor,
-    truth: GroundTruth,
+    truth: Targets,
     metrics: Mapping[str, Metric],
     start: int,
     stop: int,

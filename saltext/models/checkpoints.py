@@ -43,7 +43,7 @@ _TELLTALES: tuple[tuple[str, str, str], ...] = (
     ),
     (r"decoder\.blendnet\.(blend\.)?miniUpsamplingNetwork\.", "TranBlend with minisample", "model/blend=minisample"),
     (r"decoder\.blendnet\.(blend\.)?decode\.", "TranBlend with a mask encoder", "model/blend=mask_encoder"),
-    (r"decoder\.blendnet\.(blend\.)?affine\.", "TranBlend with FiLM", "model/blend=film"),
+    (r"decoder\.blendnet\.(blend\.)?film\.affine\.", "TranBlend with FiLM", "model/blend=film"),
     (r"conv_vgg1\.", "the CLIP-SalGAN generator", "model=clip_salgan"),
 )
 
@@ -204,7 +204,7 @@ def _mismatch(
     unexpected: Collection[str],
     reshaped: Collection[str],
 ) -> str:
-    lines = [f"{source} is for another network: {len(own)} tensors expected, {len(given)} came."]
+    lines = [f"{source} is for another network: expected {len(own)} tensors, got {len(given)}."]
     for count, what, names in (
         (len(missing), "missing", missing),
         (len(unexpected), "left over", unexpected),

@@ -39,9 +39,9 @@ Features = tuple[Tensor, ...]
 """Tensors of shape ``(batch, ...)``."""
 
 Compute = Callable[[list[int]], Features]
-"""Features of some images of the batch, given by their places in it."""
+"""Features of some images of the batch, given by their indices in it."""
 
-RESIDENT_SHARE = 0.25
+RESIDENT_FRACTION = 0.25
 """Of the memory that is free on a device when the first features come, the share that keeps them there."""
 
 _FORMAT = 1
@@ -51,7 +51,7 @@ _RECORD_HEAD = 32  # bytes: magic, checksum, digest of the text
 _ALIGNED = 64  # bytes
 _NO_TEXT = bytes(16)
 _TEXTS_AN_IMAGE = 8
-_DISK_SHARE = 0.9  # of the free disk that a table may fill
+_DISK_FRACTION = 0.9  # of the free disk that a table may fill
 _CONTAINER = Path("/sys/fs/cgroup")
 _PHOTOS = 256 * 2**20  # bytes of features of the last photos: those of a few dozen
 
@@ -78,8 +78,8 @@ class FeatureCache:
             more than twice the images times the size of one's features. None: nothing is written; the features of the
             last images are kept in memory, up to 256 MiB.
         resident: Whether features stay in the memory of the device they are needed on, as far as they fit into
-            :data:`RESIDENT_SHARE` of what is free there. None: on all devices but the CPU, whose files the system keeps
-            in memory anyway.
+            :data:`RESIDENT_FRACTION` of what is free there. None: on all devices but the CPU, whose files the system
+            keeps in memory anyway.
     """
 
     def __init__(self, folder: Path | str | None = None, resident: bool | None = None) -> None:
@@ -110,7 +110,7 @@ class FeatureCache:
 
     def get_or_compute(
         self,
-        parts: Sequence[nn.Module],
+        modules: Sequence[nn.Module],
         samples: "Samples",
         compute: Compute,
         texts: Sequence[str] | None = None,
@@ -122,7 +122,7 @@ class FeatureCache:
             return in_chunks(compute, range(len(samples.keys)), device)
         tags = [_NO_TEXT] * len(samples.keys) if texts is None else [self._tag(text) for text in texts]
         try:
-            setting = self._setting(parts, samples, texts is not None)
+            setting = self._setting(modules, samples, texts is not None)
         except _UntrackedError:
             return in_chunks(compute, range(len(samples.keys)), device)
         if self.folder is None:
@@ -140,14 +140,14 @@ class FeatureCache:
         features, missing = store.get(addresses, device)
         if not missing:
             return features
-        wanted = [addresses[place] or place for place in missing]  # what has no key is a thing of its own
+        wanted = [addresses[index] or index for index in missing]  # what has no key is a thing of its own
         first = dict(zip(reversed(wanted), reversed(missing), strict=True))
         todo = sorted(first.values())
         made = in_chunks(compute, todo, device)
-        store.put([addresses[place] for place in todo], made)
+        store.put([addresses[index] for index in todo], made)
         if len(todo) == len(addresses):
             return made
-        row = {place: number for number, place in enumerate(todo)}
+        row = {index: number for number, index in enumerate(todo)}
         rows = [row[first[want]] for want in wanted]
         if not features:
             return tuple(tensor[rows] for tensor in made)  # nothing was known
@@ -160,12 +160,12 @@ class FeatureCache:
             self._tags[text] = _digest16(text.encode("utf-8", "surrogatepass"))
         return self._tags[text]
 
-    def _setting(self, parts: Sequence[nn.Module], samples: "Samples", reads_text: bool) -> str:
+    def _setting(self, modules: Sequence[nn.Module], samples: "Samples", reads_text: bool) -> str:
         """Digest of all that decides the bits of the features, besides image and text."""
         images = samples.images
         described = {
             "format": _FORMAT,
-            "modules": [self._weights(part, samples) for part in parts],
+            "modules": [self._weights(module, samples) for module in modules],
             "input": [list(images.shape[1:]), str(images.dtype), list(images.stride()[1:])],
             "preprocessing": self._weights(samples.preprocessing, samples),
             "reads_text": reads_text,
@@ -176,20 +176,20 @@ class FeatureCache:
             self._settings[text] = _digest16(text.encode()).hex()
         return self._settings[text]
 
-    def _weights(self, part: nn.Module, samples: "Samples") -> str:
+    def _weights(self, module: nn.Module, samples: "Samples") -> str:
         """Digest of a module's weights and configuration, made again when one of its tensors was written to."""
-        if id(part) not in samples.digests:  # looked at once a forward pass
-            samples.digests[id(part)] = self._weights_now(part)
-        return samples.digests[id(part)]
+        if id(module) not in samples.digests:  # computed once a forward pass
+            samples.digests[id(module)] = self._weights_now(module)
+        return samples.digests[id(module)]
 
-    def _weights_now(self, part: nn.Module) -> str:
-        tensors = [*part.parameters(), *part.buffers()]
+    def _weights_now(self, module: nn.Module) -> str:
+        tensors = [*module.parameters(), *module.buffers()]
         if any(tensor.is_inference() for tensor in tensors):
             raise _UntrackedError
-        state = (id(part), *((id(tensor), _pointer(tensor), tensor._version, tensor.stride()) for tensor in tensors))
+        state = (id(module), *((id(tensor), _pointer(tensor), tensor._version, tensor.stride()) for tensor in tensors))
         if state not in self._digests:
             # Module and tensors stay alive with it, so that no others get their numbers.
-            self._digests[state] = _digest_module(part), (part, tensors)
+            self._digests[state] = _digest_module(module), (module, tensors)
         return self._digests[state][0]
 
     def _table(self, setting: str, source: "ImageSource", ways: int) -> "_Table":
@@ -206,7 +206,7 @@ class FeatureCache:
     def _grant(self, device: torch.device, wanted: int, unit: int) -> int:
         """How many of some features a table may keep on a device, each of ``unit`` bytes."""
         if device not in self._budgets:
-            self._budgets[device] = int(RESIDENT_SHARE * free_memory(device))
+            self._budgets[device] = int(RESIDENT_FRACTION * free_memory(device))
         granted = min(wanted, self._budgets[device] // max(1, unit))
         self._budgets[device] -= granted * unit
         return granted
@@ -265,21 +265,21 @@ def addressed(
 
 
 def get_or_compute(
-    parts: Sequence[nn.Module], images: Tensor, compute: Compute, texts: Sequence[str] | None = None
+    modules: Sequence[nn.Module], images: Tensor, compute: Compute, texts: Sequence[str] | None = None
 ) -> Features:
     """Features of frozen modules for a batch, of which only those that are not known yet are computed.
 
-    Without :func:`addressed`, or for other images than it was told of, all are computed; bits are the same.
+    Without :func:`addressed`, or for other images than its own, all are computed; bits are the same.
 
     Args:
-        parts: Frozen modules in evaluation mode: all whose weights or configuration decide the features.
+        modules: Frozen modules in evaluation mode: all whose weights or configuration decide the features.
         images: The images that the features are of, as the network was given them.
-        compute: Features of some images by their places in the batch, tensors of shape ``(places, ...)``; one's may not
-            depend on the others.
+        compute: Features of some images by their indices in the batch, tensors of shape ``(indices, ...)``; one's
+            may not depend on the others.
         texts: One an image, where features depend on them, too. Features of up to 8 texts an image are kept.
 
     Returns:
-        As ``compute`` of all places, contiguous, on the device of ``images``; without gradient unless ``images`` has
+        As ``compute`` of all indices, contiguous, on the device of ``images``; without gradient unless ``images`` has
         one.
     """
     if torch.is_grad_enabled() and images.requires_grad:
@@ -289,15 +289,15 @@ def get_or_compute(
         samples = _samples.get()
         if samples is None or samples.images is not images:
             return in_chunks(compute, range(len(images)), images.device)
-        return samples.cache.get_or_compute(parts, samples, compute, texts)
+        return samples.cache.get_or_compute(modules, samples, compute, texts)
 
 
-def in_chunks(compute: Compute, places: Sequence[int], device: torch.device) -> Features:
-    """``compute`` of all places, always of the same number at once: bits may depend on it."""
+def in_chunks(compute: Compute, indices: Sequence[int], device: torch.device) -> Features:
+    """``compute`` of all indices, always of the same number at once: bits may depend on it."""
     size = _AT_ONCE.get(device.type, _AT_ONCE_ELSEWHERE)
     made = []
-    for start in range(0, len(places), size):
-        some = list(places[start : start + size])
+    for start in range(0, len(indices), size):
+        some = list(indices[start : start + size])
         features = compute(some + some[-1:] * (size - len(some)))
         made.append(tuple(tensor[: len(some)] for tensor in features))
     # The layout decides which kernels follow, so it is the same as of what is read back.
@@ -315,13 +315,13 @@ def _pointer(tensor: Tensor) -> int:
         return 0
 
 
-def _digest_module(part: nn.Module) -> str:
-    hasher = hashlib.blake2b(repr(part).encode(), digest_size=16)
-    for name, module in part.named_modules():
+def _digest_module(module: nn.Module) -> str:
+    hasher = hashlib.blake2b(repr(module).encode(), digest_size=16)
+    for name, child in module.named_modules():
         # Not everything that decides the result is shown: numbers of attention heads, which stages are tapped.
-        settings = {key: value for key, value in vars(module).items() if _is_setting(value)}
-        hasher.update(f"{name} {type(module).__qualname__} {sorted(settings.items())}".encode())
-    for name, tensor in sorted([*part.named_parameters(), *part.named_buffers()]):
+        settings = {key: value for key, value in vars(child).items() if _is_setting(value)}
+        hasher.update(f"{name} {type(child).__qualname__} {sorted(settings.items())}".encode())
+    for name, tensor in sorted([*module.named_parameters(), *module.named_buffers()]):
         hasher.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} {tensor.stride()}".encode())
         hasher.update(_bytes(tensor.detach()))
     return hasher.hexdigest()
@@ -360,7 +360,7 @@ class _Store(Protocol):
     """Where features of single images are."""
 
     def get(self, addresses: Sequence[Any], device: torch.device) -> tuple[Features, list[int]]:
-        """What is known, and the places that are not; the features of those are undefined, all if they are empty."""
+        """What is known, and the indices that are not; the features of those are undefined, all if they are empty."""
 
     def put(self, addresses: Sequence[Any], features: Features) -> None:
         """Keep the features of some images; None is not kept."""
@@ -389,7 +389,7 @@ class _Recent:
         for address, features in zip(addresses, found, strict=True):
             if features is not None:
                 self._kept.move_to_end(address)
-        missing = [place for place, features in enumerate(found) if features is None]
+        missing = [index for index, features in enumerate(found) if features is None]
         known = next((features for features in found if features is not None), None)
         if known is None:
             return (), missing
@@ -397,10 +397,10 @@ class _Recent:
         return tuple(torch.stack(column).to(device) for column in zip(*rows, strict=True)), missing
 
     def put(self, addresses: Sequence[Any], features: Features) -> None:
-        for place, address in enumerate(addresses):
+        for index, address in enumerate(addresses):
             if address is not None and address not in self._kept:
                 # A copy: rows of a batch would keep all of it alive.
-                self._kept[address] = tuple(tensor[place].clone() for tensor in features)
+                self._kept[address] = tuple(tensor[index].clone() for tensor in features)
                 self._bytes += _size(self._kept[address])
         while self._bytes > self._most_bytes:
             self._bytes -= _size(self._kept.popitem(last=False)[1])
@@ -480,10 +480,10 @@ class _Table:
             return self._select(addresses, self._on(device, self._layout))
         features = self._layout.empty(len(addresses), torch.device("cpu"))
         missing = []
-        for place, address in enumerate(addresses):
-            row = tuple(tensor[place] for tensor in features)
+        for index, address in enumerate(addresses):
+            row = tuple(tensor[index] for tensor in features)
             if address is None or not (self._kept(address, row) or self._file.read(address, row)):
-                missing.append(place)
+                missing.append(index)
         return tuple(tensor.to(device) for tensor in features), missing
 
     def _kept(self, address: _Address, into: Features) -> bool:
@@ -494,30 +494,30 @@ class _Table:
         """Features from the device, after those that are only in the file were brought there."""
         beside: dict[int, Features] = {}
         missing = []
-        for place, address in enumerate(addresses):
+        for index, address in enumerate(addresses):
             if address is None:
-                missing.append(place)
+                missing.append(index)
             elif address not in resident.index:
                 one = resident.layout.empty(1, torch.device("cpu"))
                 if not self._file.read(address, tuple(tensor[0] for tensor in one)):
-                    missing.append(place)
+                    missing.append(index)
                 elif not resident.put(address, one):
-                    beside[place] = one
+                    beside[index] = one
         if len(missing) == len(addresses):
             return (), missing
         features = resident.select([0 if address is None else resident.index.get(address, 0) for address in addresses])
-        for place, one in beside.items():
+        for index, one in beside.items():
             for whole, part in zip(features, one, strict=True):
-                whole[place] = part[0].to(resident.device)
+                whole[index] = part[0].to(resident.device)
         return features, missing
 
     def put(self, addresses: Sequence[_Address | None], features: Features) -> None:
         """See :class:`_Store`."""
         self._layout, device = _Layout.of(features), features[0].device
-        for place, address in enumerate(addresses):
+        for index, address in enumerate(addresses):
             if address is None:
                 continue
-            one = tuple(tensor[place : place + 1] for tensor in features)
+            one = tuple(tensor[index : index + 1] for tensor in features)
             written = self._file.write(address, self._layout, one)
             if self._wanted or (self._wanted is None and (device.type != "cpu" or not written)):
                 self._on(device, self._layout).put(address, one)
@@ -742,7 +742,7 @@ class _RecordFile:
         self.known.clear()
         needed = self._offset(self._slots, 0, layout)
         free = os.statvfs(self._path.parent)
-        if needed - self.disk_bytes > _DISK_SHARE * free.f_bavail * free.f_frsize:
+        if needed - self.disk_bytes > _DISK_FRACTION * free.f_bavail * free.f_frsize:
             raise OSError(errno.ENOSPC, f"{needed / 2**30:.1f} GiB are needed at most, fewer are free")
         _write_all(self._descriptor, self._head(layout), 0)
         self.layout = layout
@@ -796,7 +796,7 @@ def _read_in_pieces(descriptor: int, into: list[memoryview], start: int) -> int:
 
 
 def _write_all(descriptor: int, content: bytes, start: int) -> None:
-    """Write at a place of a file.
+    """Write at an offset of a file.
 
     Raises:
         OSError: Not all of it could be written.

@@ -1,4 +1,4 @@
-"""Parts of a network that do not train, and stay as they are when the rest is put in training mode."""
+"""Freezing modules: no gradients, and evaluation mode whatever surrounds them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Parameters = Sequence[nn.Parameter]
 
 @dataclass(frozen=True)
 class Layers:
-    """A part of a network in the order in which data flows through it.
+    """A module's parameters by layer, in the order of data flow.
 
     Attributes:
         stem: Parameters that come before the first layer (embeddings, the first convolution); may be none.
@@ -39,7 +39,7 @@ def is_frozen(module: nn.Module) -> bool:
 def freeze(module: ModuleT) -> ModuleT:
     """Stop all parameters of a module from training and put it in evaluation mode.
 
-    Inside a :class:`KeepsFrozenParts` it stays in evaluation mode, so dropout stays off and BatchNorm statistics do
+    Inside a :class:`FrozenModulesMixin` it stays in evaluation mode, so dropout stays off and BatchNorm statistics do
     not move.
 
     Args:
@@ -52,8 +52,8 @@ def freeze(module: ModuleT) -> ModuleT:
     return module.eval()
 
 
-def leave_out_of_state_dict(module: ModuleT) -> ModuleT:
-    """Keep a part whose weights come from elsewhere out of state dicts, so that checkpoints do not repeat them.
+def exclude_from_state_dict(module: ModuleT) -> ModuleT:
+    """Exclude a module whose weights come from elsewhere from state dicts, so that checkpoints do not repeat them.
 
     A state dict that lacks them loads all the same, strictly, and leaves them as they are; one that has them fills
     them.
@@ -79,17 +79,17 @@ def leave_out_of_state_dict(module: ModuleT) -> ModuleT:
     return module
 
 
-def rest_frozen_parts(module: nn.Module) -> None:
-    """Put every part of a module whose parameters are all frozen in evaluation mode, whatever surrounds it."""
+def freeze_eval_mode(module: nn.Module) -> None:
+    """Put every submodule whose parameters are all frozen in evaluation mode."""
     if is_frozen(module):
         module.eval()
         return
     for child in module.children():
-        rest_frozen_parts(child)
+        freeze_eval_mode(child)
 
 
-class KeepsFrozenParts(nn.Module):
-    """A module whose frozen parts stay in evaluation mode when it is put in training mode.
+class FrozenModulesMixin(nn.Module):
+    """A module whose frozen submodules stay in evaluation mode when it is put in training mode.
 
     ``requires_grad = False`` alone does not hold a BatchNorm: its running statistics move in training mode.
 
@@ -97,14 +97,14 @@ class KeepsFrozenParts(nn.Module):
     # move. Clearing `hold_statistics` reproduces it.
 
     Attributes:
-        hold_statistics: Whether frozen parts stay in evaluation mode. Default True.
+        hold_statistics: Whether frozen submodules stay in evaluation mode. Default True.
     """
 
     hold_statistics: bool = True
 
     def train(self, mode: bool = True) -> Self:
-        """Set training mode, except for frozen parts."""
+        """Set training mode, except for frozen submodules."""
         super().train(mode)
         if mode and self.hold_statistics:
-            rest_frozen_parts(self)
+            freeze_eval_mode(self)
         return self

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from saltext.models.feature_cache import FeatureCache, Features, get_or_compute
-from saltext.models.freezing import KeepsFrozenParts, is_frozen
+from saltext.models.freezing import FrozenModulesMixin, is_frozen
 from saltext.models.normalize import Normalize
 
 Colour = tuple[float, float, float]
 
 
-class SaliencyNetwork(KeepsFrozenParts):
+class SaliencyNetwork(FrozenModulesMixin):
     """A network from images and texts to saliency logits.
 
     Attributes:
@@ -21,7 +21,7 @@ class SaliencyNetwork(KeepsFrozenParts):
             tells of; None computes them every time.
         output_stride: Pixels of the input for each cell of the output, along a side.
         conditions: Names of the conditions (tasks) that its predictions depend on besides the text; empty: on none.
-        predicts_density: Whether its logits are those of a density over the image, not of each place by itself.
+        predicts_density: Whether its logits are those of a density over the image, not of each position by itself.
     """
 
     mean: Colour
@@ -37,24 +37,24 @@ class SaliencyNetwork(KeepsFrozenParts):
             return (logits - logits.amax(dim=(2, 3), keepdim=True)).exp()
         return logits.sigmoid()
 
-    def cached(self, part: nn.Module, images: Tensor) -> Features:
-        """Features of a part of the network, those of a frozen one from the cache where they are known.
+    def cached(self, module: nn.Module, images: Tensor) -> Features:
+        """Features of a module of the network; those of a frozen one are read from the feature cache where it has them.
 
         Args:
-            part: Run on images.
+            module: Run on images.
             images: As the network was given them.
         """
-        if part.training or not is_frozen(part):
-            features: Features = part(images)
+        if module.training or not is_frozen(module):
+            features: Features = module(images)
             return features
-        return get_or_compute([part], images, lambda places: part(images[places]))
+        return get_or_compute([module], images, lambda indices: module(images[indices]))
 
-    def images_come_as(self, normalize: Normalize) -> None:
+    def set_input_normalization(self, normalize: Normalize) -> None:
         """Say how the images given to ``forward`` are normalised, for text encoders that read them."""
         text_encoder = getattr(self, "text_encoder", None)
         if text_encoder is not None:
             mean, std = (values.flatten().tolist() for values in (normalize.mean, normalize.std))
-            text_encoder.images_come_as(mean, std, normalize.order)
+            text_encoder.set_input_normalization(mean, std, normalize.order)
 
     @property
     def reads_text(self) -> bool:
@@ -84,15 +84,15 @@ def check_inputs(images: Tensor, texts: Sequence[str], smallest: int = 32) -> No
     """Raise a ValueError that names everything wrong with a network's inputs."""
     problems = []
     if images.ndim != 4 or images.shape[1] != 3:
-        problems.append(f"images of shape (batch, 3, height, width) expected, {tuple(images.shape)} came")
+        problems.append(f"expected images of shape (batch, 3, height, width), got {tuple(images.shape)}")
     elif min(images.shape[2:]) < smallest:
         height, width = images.shape[2:]
-        problems.append(f"images of at least {smallest}x{smallest} pixels expected, {height}x{width} came: resize them")
+        problems.append(f"expected images of at least {smallest}x{smallest} pixels, got {height}x{width}: resize them")
     if not images.is_floating_point():
-        problems.append(f"normalised float images expected, {images.dtype} came: see saltext.models.normalize")
+        problems.append(f"expected normalised float images, got {images.dtype}: see saltext.models.normalize")
     if isinstance(texts, str):
-        problems.append(f"a sequence of texts expected, the single text {texts!r} came: put it in a list")
+        problems.append(f"expected a sequence of texts, got the single text {texts!r}: put it in a list")
     elif images.ndim == 4 and len(texts) != len(images):
-        problems.append(f"one text an image expected, {len(texts)} texts came for {len(images)} images")
+        problems.append(f"expected one text per image, got {len(texts)} texts for {len(images)} images")
     if problems:
         raise ValueError("; ".join(problems))

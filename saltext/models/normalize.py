@@ -40,14 +40,14 @@ class Normalize(nn.Module):
     ) -> None:
         super().__init__()
         problems = [
-            f"three numbers expected for {name}, {list(values)} came"
+            f"{name}: expected three numbers, got {list(values)}"
             for name, values in (("mean", mean), ("std", std))
             if len(values) != 3
         ]
         if any(value <= 0 for value in std):
-            problems.append(f"positive deviations expected for std, {list(std)} came")
+            problems.append(f"std: expected positive deviations, got {list(std)}")
         if order not in ("rgb", "bgr"):
-            problems.append(f"order rgb or bgr expected, {order!r} came")
+            problems.append(f"order: expected rgb or bgr, got {order!r}")
         if problems:
             raise ConfigError("normalize: " + "; ".join(problems))
         self.order = order
@@ -68,7 +68,7 @@ class Normalize(nn.Module):
             ValueError: Another shape.
         """
         if images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(f"images of shape (batch, 3, height, width) expected, {tuple(images.shape)} came")
+            raise ValueError(f"expected images of shape (batch, 3, height, width), got {tuple(images.shape)}")
         scaled = (images.float() / 255 - self.mean) / self.std
         return scaled.flip(1) if self.order == "bgr" else scaled
 

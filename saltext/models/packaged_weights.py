@@ -87,7 +87,7 @@ def packaged_file(package: WeightPackage, path: str) -> Path:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if digest != package.digests[path]:
         raise CheckpointError(
-            f"{file} is not the one of {package.requirement}: SHA-256 {package.digests[path]} expected, {digest} came. "
+            f"{file} is not the one of {package.requirement}: expected SHA-256 {package.digests[path]}, got {digest}. "
             f"It was not read. {again}"
         )
     return file

@@ -73,10 +73,10 @@ def _lines(text: str, width: float, size: int) -> Iterator[str]:
 def _cut(text: str, width: float, size: int) -> str:
     """As much of a text's beginning as fits, at least a character."""
     reached = 0.0
-    for place, letter in enumerate(text):
+    for index, letter in enumerate(text):
         reached += _advance(letter, size)
         if reached > width:
-            return text[: max(place, 1)]
+            return text[: max(index, 1)]
     return text
 
 

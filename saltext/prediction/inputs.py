@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from saltext.data.faults import Fault, Faults, Track, in_threads
-from saltext.data.files import LITTER
+from saltext.data.files import IGNORED_FILES
 from saltext.data.paths import is_pattern, matching, spelled
+from saltext.data.report import DataIssue, DataReport, Track, in_threads
 from saltext.data.tables import read_cells
 from saltext.data.tasks import TASK_BY_NAME
-from saltext.errors import UnusableError
+from saltext.errors import InvalidFileError
 from saltext.images import ENDINGS
 from saltext.prediction.photos import open_photo
-from saltext.prediction.texts import Reading, checked
+from saltext.prediction.texts import TextQuery, checked
 
 COLUMNS = ("image", "text")
 """That a table of texts needs."""
@@ -32,18 +32,18 @@ class Request:
 
     Attributes:
         image: Its file.
-        readings: None twice, at least one.
+        queries: None twice, at least one.
         name: What its results are called.
     """
 
     image: Path
-    readings: tuple[Reading, ...]
+    queries: tuple[TextQuery, ...]
     name: str
 
     @property
     def results(self) -> list[str]:
         """What the result of each text is called; unique among the requests, whatever case means on a disk."""
-        count = len(self.readings)
+        count = len(self.queries)
         return [f"{self.name}_text{number}" if count > 1 else self.name for number in range(1, count + 1)]
 
 
@@ -51,7 +51,7 @@ def requests(
     images: Sequence[str],
     texts: Sequence[str],
     table: Path | None,
-    faults: Faults,
+    issues: DataReport,
     tasks: Sequence[str] = (),
     known: Sequence[str] = tuple(TASK_BY_NAME),
 ) -> list[Request]:
@@ -63,119 +63,119 @@ def requests(
         texts: Read before each of ``images``.
         table: CSV (:func:`saltext.data.tables.read_cells`) with the columns ``image`` (a file, from the table's own
             folder) and ``text``, and ``task`` for their conditions if they are known.
-        faults: Is told of everything that cannot be used.
+        issues: Is told of everything that cannot be used.
         tasks: Conditions of ``texts``: one for each, one for all (those of the table, too, where it names none), or
             none.
         known: Conditions there are.
     """
     for_all = tasks[0] if len(tasks) == 1 else None
     told = tasks if len(tasks) > 1 else [for_all] * len(texts)
-    said = [_reading(text, task, known, "--text", faults) for text, task in zip(texts, told, strict=True)]
-    pairs = [(path, reading) for image in images for path in _expanded(image, faults) for reading in said if reading]
+    said = [_query(text, task, known, "--text", issues) for text, task in zip(texts, told, strict=True)]
+    pairs = [(path, query) for image in images for path in _expanded(image, issues) for query in said if query]
     if table is not None:
-        pairs += _rows(table, for_all, known, faults)
-    found: dict[str, tuple[Path, dict[Reading, None]]] = {}
-    for path, reading in pairs:
+        pairs += _rows(table, for_all, known, issues)
+    found: dict[str, tuple[Path, dict[TextQuery, None]]] = {}
+    for path, query in pairs:
         # Path.resolve raises where links go in circles; what is wrong with files is found out later.
-        found.setdefault(os.path.realpath(path), (path, {}))[1][reading] = None
-    return _named([(path, tuple(readings)) for path, readings in found.values()])
+        found.setdefault(os.path.realpath(path), (path, {}))[1][query] = None
+    return _named([(path, tuple(queries)) for path, queries in found.values()])
 
 
-def usable(wanted: Sequence[Request], faults: Faults, track: Track) -> list[Request]:
+def usable(wanted: Sequence[Request], issues: DataReport, track: Track) -> list[Request]:
     """The requests whose pictures can be used; each was decoded once."""
-    found = list(in_threads(_fault, wanted, "checking pictures", track))
-    for fault in found:
-        if fault is not None:
-            faults.add(*fault)
-    return [request for request, fault in zip(wanted, found, strict=True) if fault is None]
+    found = list(in_threads(_issue, wanted, "checking pictures", track))
+    for issue in found:
+        if issue is not None:
+            issues.add(*issue)
+    return [request for request, issue in zip(wanted, found, strict=True) if issue is None]
 
 
-def _fault(request: Request) -> Fault | None:
+def _issue(request: Request) -> DataIssue | None:
     try:
         open_photo(request.image)
-    except UnusableError as error:
-        return Fault.of(request.image, error, str(request.image))
+    except InvalidFileError as error:
+        return DataIssue.of(request.image, error, str(request.image))
     return None
 
 
-def _reading(text: str, task: str | None, known: Sequence[str], where: str, faults: Faults) -> Reading | None:
+def _query(text: str, task: str | None, known: Sequence[str], where: str, issues: DataReport) -> TextQuery | None:
     try:
-        reading = Reading(checked(text), task)
-    except UnusableError as error:
-        faults.add(error.kind, f"{where} ({error.detail})")
+        query = TextQuery(checked(text), task)
+    except InvalidFileError as error:
+        issues.add(error.kind, f"{where} ({error.detail})")
         return None
-    if reading.condition in known:
-        return reading
+    if query.condition in known:
+        return query
     meant = "" if task else ", since no condition is named"
-    faults.add(f"conditions other than {', '.join(known)}", f"{where} ({reading.condition!r}{meant})")
+    issues.add(f"conditions other than {', '.join(known)}", f"{where} ({query.condition!r}{meant})")
     return None
 
 
-def _expanded(argument: str, faults: Faults) -> list[Path]:
+def _expanded(argument: str, issues: DataReport) -> list[Path]:
     path = Path(argument)
     try:
         if path.is_dir():
-            return _pictures(path, faults)
+            return _pictures(path, issues)
         if (there := spelled(path)) is not None or not is_pattern(argument):
             if there is None and _ADDRESS.match(argument):
-                faults.add("addresses, which are not fetched: save the picture and name its file", argument)
+                issues.add("addresses, which are not fetched: save the picture and name its file", argument)
                 return []
             return [there or path]  # a file that is not there is found out with the others
         files = [found for found in matching(argument)[1] if _counts(found) and not found.is_dir()]
-    except UnusableError as error:
-        faults.add(error.kind, error.detail)
+    except InvalidFileError as error:
+        issues.add(error.kind, error.detail)
         return []
     except OSError:  # such as a name that is too long
         return [path]
     if not files:
-        faults.add("patterns without a picture", argument)
+        issues.add("patterns without a picture", argument)
     return files
 
 
-def _pictures(folder: Path, faults: Faults) -> list[Path]:
+def _pictures(folder: Path, issues: DataReport) -> list[Path]:
     try:
         files = [path for path in sorted(folder.iterdir()) if _counts(path) and not path.is_dir()]
     except OSError as error:
-        faults.add("folders that cannot be read", f"{folder} ({error.strerror})")
+        issues.add("folders that cannot be read", f"{folder} ({error.strerror})")
         return []
     if not files:
-        faults.add(f"folders without a picture ({', '.join(sorted(ENDINGS))})", str(folder))
+        issues.add(f"folders without a picture ({', '.join(sorted(ENDINGS))})", str(folder))
     return files
 
 
 def _counts(path: Path) -> bool:
-    return path.suffix.lower() in ENDINGS and not path.name.startswith(".") and path.name not in LITTER
+    return path.suffix.lower() in ENDINGS and not path.name.startswith(".") and path.name not in IGNORED_FILES
 
 
-def _rows(table: Path, task: str | None, known: Sequence[str], faults: Faults) -> Iterator[tuple[Path, Reading]]:
+def _rows(table: Path, task: str | None, known: Sequence[str], issues: DataReport) -> Iterator[tuple[Path, TextQuery]]:
     try:
         cells = read_cells(table)
-    except UnusableError as error:
-        faults.add(*Fault.of(table, error, str(table)))
+    except InvalidFileError as error:
+        issues.add(*DataIssue.of(table, error, str(table)))
         return
-    places = {name: cells.place(name) for name in (*COLUMNS, TASK)}
-    lacking = [name for name in COLUMNS if places[name] is None]
+    indices = {name: cells.column_index(name) for name in (*COLUMNS, TASK)}
+    lacking = [name for name in COLUMNS if indices[name] is None]
     if lacking or not cells.rows:
         what = f"without {', '.join(lacking)}" if lacking else "it has no rows"
-        faults.add(f"tables without the columns {' and '.join(COLUMNS)}", f"{table} ({what})")
+        issues.add(f"tables without the columns {' and '.join(COLUMNS)}", f"{table} ({what})")
         return
     nothing: list[str | None] = [None] * len(cells.rows)
-    images, texts, tasks = (nothing if place is None else cells.column(place) for place in places.values())
+    images, texts, tasks = (nothing if index is None else cells.column(index) for index in indices.values())
     for number, image, text, told in zip(cells.lines, images, texts, tasks, strict=True):
         if not image or text is None or "\0" in image:
-            faults.add("rows of a table without image or text", f"{table.name} row {number}")
-        elif reading := _reading(text, told or task, known, f"{table.name} row {number}", faults):
+            issues.add("rows of a table without image or text", f"{table.name} row {number}")
+        elif query := _query(text, told or task, known, f"{table.name} row {number}", issues):
             path = table.parent / image
-            yield spelled(path) or path, reading
+            yield spelled(path) or path, query
 
 
-def _named(pairs: Sequence[tuple[Path, tuple[Reading, ...]]]) -> list[Request]:
+def _named(pairs: Sequence[tuple[Path, tuple[TextQuery, ...]]]) -> list[Request]:
     """Requests called like their files; with a number where results would overwrite each other."""
     taken: set[str] = set()
     named = []
-    for path, readings in pairs:
+    for path, queries in pairs:
         numbered = (path.stem if number == 1 else f"{path.stem}_{number}" for number in itertools.count(1))
-        for request in (Request(path, readings, name) for name in numbered):
+        for request in (Request(path, queries, name) for name in numbered):
             results = {result.casefold() for result in (request.name, *request.results)}
             if not results & taken:
                 break

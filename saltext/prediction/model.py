@@ -18,14 +18,14 @@ from saltext.data.fitting import fit
 from saltext.data.geometry import Box, Size
 from saltext.data.keys import ImageKey, ImageSource
 from saltext.data.tasks import TASK_BY_NAME, parse_tasks
-from saltext.errors import CheckpointError, ConfigError, DataError, UnusableError, printable
+from saltext.errors import CheckpointError, ConfigError, DataError, InvalidFileError, printable
 from saltext.evaluation.groups import resample
 from saltext.images import Photo
 from saltext.models.out_of_memory import OutOfMemoryError, is_out_of_memory
 from saltext.models.pipeline import Pipeline
 from saltext.models.text.base import TextEncoder, TextFeatures
 from saltext.prediction.photos import ImageLike, open_photo
-from saltext.prediction.texts import Reading, characters_read, checked, means_something
+from saltext.prediction.texts import TextQuery, characters_read, checked, means_something
 
 _log = logging.getLogger(__name__)
 
@@ -94,14 +94,14 @@ class Model:
         try:
             photo = open_photo(image)
             text = checked(text)
-        except UnusableError as error:
+        except InvalidFileError as error:
             what = str(image) if isinstance(image, str | Path) else "the image"
             raise DataError(f"{what} with the text {_shown(text)} cannot be used: {error}") from error
         for remark in photo.remarks:
             _log.warning("%s %s", printable(str(image)) if isinstance(image, str | Path) else "the image", remark)
-        return next(self.densities([(photo, Reading(text, task))]))
+        return next(self.densities([(photo, TextQuery(text, task))]))
 
-    def densities(self, wanted: Iterable[tuple[Photo, Reading]], *, batch_size: int = 8) -> Iterator[Density]:
+    def densities(self, wanted: Iterable[tuple[Photo, TextQuery]], *, batch_size: int = 8) -> Iterator[Density]:
         """Densities of many pictures and texts, in order.
 
         Args:
@@ -118,8 +118,8 @@ class Model:
         """
         remaining = iter(wanted)
         while batch := list(islice(remaining, batch_size)):
-            self._check_tasks([reading for _, reading in batch])
-            self._heed(reading for _, reading in batch)
+            self._check_tasks([query for _, query in batch])
+            self._heed(query for _, query in batch)
             try:
                 saliency, boxes = self._saliency(batch)
             except (RuntimeError, MemoryError) as error:
@@ -133,19 +133,19 @@ class Model:
             for (photo, _), row, box in zip(batch, saliency, boxes, strict=True):
                 yield self._density(row[None], box, photo.size)
 
-    def _check_tasks(self, readings: Sequence[Reading]) -> None:
+    def _check_tasks(self, queries: Sequence[TextQuery]) -> None:
         known = self._pipeline.conditions
         if not known:
-            for task in dict.fromkeys(reading.task for reading in readings if reading.task is not None):
+            for task in dict.fromkeys(query.task for query in queries if query.task is not None):
                 parse_tasks(task)
-        elif unknown := sorted({reading.condition for reading in readings} - set(known)):
+        elif unknown := sorted({query.condition for query in queries} - set(known)):
             raise ConfigError(
-                f"{self.name} is told one of the conditions {', '.join(known)}, but {', '.join(unknown)} came. Say "
-                f"which with predict(..., task={known[0]!r}); without it a text is read as 'general', none as 'pure'."
+                f"{self.name}: expected one of the conditions {', '.join(known)}; got {', '.join(unknown)}. Choose "
+                f"one with predict(..., task={known[0]!r}); without it a text is read as 'general', none as 'pure'."
             )
 
     @torch.inference_mode()
-    def _saliency(self, batch: Sequence[tuple[Photo, Reading]]) -> tuple[Tensor, list[Box]]:
+    def _saliency(self, batch: Sequence[tuple[Photo, TextQuery]]) -> tuple[Tensor, list[Box]]:
         settings = self._settings
         # Neighbours often are one picture under several texts.
         inputs = {
@@ -156,8 +156,8 @@ class Model:
         given = {
             "image": images.to(self.device),
             "image_key": [self._key(photo) for photo, _ in batch],
-            "text": [reading.text for _, reading in batch],
-            "task": [reading.condition for _, reading in batch],
+            "text": [query.text for _, query in batch],
+            "task": [query.condition for _, query in batch],
         }
         return self._pipeline.predict(given).float(), list(boxes)
 
@@ -177,43 +177,43 @@ class Model:
         values: Density = density.numpy()
         return values
 
-    def remarks(self, reading: Reading) -> list[str]:
+    def remarks(self, query: TextQuery) -> list[str]:
         """What a user should know about what is read of a checked text; often nothing."""
-        text = reading.text
+        text = query.text
         if not text or not self.reads_text:
             return []
-        read = self._characters_read(reading)
+        read = self._characters_read(query)
         if not means_something(text[read:]):
             return []
         return [f"only {read} of {len(text)} characters are read of the text {_shown(text)}"]
 
-    def _heed(self, readings: Iterable[Reading]) -> None:
+    def _heed(self, queries: Iterable[TextQuery]) -> None:
         """Say, once for each, what is not read of texts."""
-        for reading in readings:
-            text = reading.text
+        for query in queries:
+            text = query.text
             if not text or text in self._heeded:
                 continue
             if not self.reads_text and not self._heeded:
                 _log.warning("%s reads no text: every text gives the same map", self.name)
-            for remark in self.remarks(reading):
+            for remark in self.remarks(query):
                 _log.warning("%s", remark)
             self._heeded.add(text)
 
     @torch.inference_mode()
-    def _characters_read(self, reading: Reading) -> int:
+    def _characters_read(self, query: TextQuery) -> int:
         encoder: Any = getattr(self._pipeline.network, "text_encoder", None)
         if not isinstance(encoder, TextEncoder):
-            return len(reading.text)
+            return len(query.text)
         images = None
         if encoder.reads_image:
             images = self._pipeline.normalize(torch.zeros(_PROBE, dtype=torch.uint8, device=self.device))
 
         def encode(part: str) -> TextFeatures:
-            read = self._pipeline.read({"text": [part], "task": [reading.condition]})
+            read = self._pipeline.read({"text": [part], "task": [query.condition]})
             features: TextFeatures = encoder(read, images)
             return features
 
-        return characters_read(encode, reading.text)
+        return characters_read(encode, query.text)
 
 
 def _shown(text: object) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from saltext.errors import UnusableError
+from saltext.errors import InvalidFileError
 from saltext.images import MAX_PIXELS, Photo, check_extent, eight_bits, photo_of, read_photo
 
 ImageLike = str | Path | Image.Image | npt.NDArray[Any]
@@ -22,7 +22,7 @@ def open_photo(image: ImageLike, max_pixels: int = MAX_PIXELS) -> Photo:
         max_pixels: More are refused.
 
     Raises:
-        UnusableError: A file that cannot be used, more than ``max_pixels`` pixels, or something of another kind.
+        InvalidFileError: A file that cannot be used, more than ``max_pixels`` pixels, or something of another kind.
     """
     if isinstance(image, np.ndarray):
         return photo_of(_of_array(image, max_pixels), max_pixels)
@@ -30,7 +30,7 @@ def open_photo(image: ImageLike, max_pixels: int = MAX_PIXELS) -> Photo:
         return photo_of(image, max_pixels)
     if isinstance(image, str | Path):
         return read_photo(Path(image), max_pixels)
-    raise UnusableError("objects that are neither file name, Pillow picture nor numpy array", type(image).__name__)
+    raise InvalidFileError("objects that are neither file name, Pillow picture nor numpy array", type(image).__name__)
 
 
 def _of_array(array: npt.NDArray[Any], max_pixels: int) -> Image.Image:
@@ -39,14 +39,14 @@ def _of_array(array: npt.NDArray[Any], max_pixels: int) -> Image.Image:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))) or not array.size:
-        raise UnusableError(kind, f"{found}; (height, width) or (height, width, 3 or 4) expected")
+        raise InvalidFileError(kind, f"{found}; (height, width) or (height, width, 3 or 4) expected")
     check_extent(array.shape[1], array.shape[0], max_pixels)
     if array.dtype == np.uint16:
         array = eight_bits(array)
     elif array.dtype.kind == "f":
         if not bool(((array >= 0) & (array <= 1)).all()):
-            raise UnusableError(kind, f"{found}, {array.min():.3g} to {array.max():.3g}; floats in 0..1 expected")
+            raise InvalidFileError(kind, f"{found}, {array.min():.3g} to {array.max():.3g}; floats in 0..1 expected")
         array = np.round(array * 255).astype(np.uint8)
     elif array.dtype != np.uint8:
-        raise UnusableError(kind, f"{found}; uint8, uint16 or floats in 0..1 expected")
+        raise InvalidFileError(kind, f"{found}; uint8, uint16 or floats in 0..1 expected")
     return Image.fromarray(array)

@@ -31,7 +31,7 @@ COMPRESS_LEVEL = 1
 """Of PNG files: a quarter of the time of Pillow's own, 6, for a file that is a fifth larger."""
 
 UNCHANGED = 5e-4
-"""Less than this share of the predicted attention is nothing: it would be printed as 0.0 %."""
+"""Less than this fraction of the predicted attention is nothing: it would be printed as 0.0 %."""
 
 _COVER = 0.6  # of the image, by the colours of a density
 _RISES, _FALLS, _STRONGEST = (255, 48, 32), (32, 112, 255), 0.9  # of a change: colours, and how far they cover
@@ -95,7 +95,7 @@ class ImageRecord:
         given = [of.name for of in self.texts]
         if all(given) and len(set(given)) == len(given):
             return given
-        return [f"text {place} ({name})" if name else f"text {place}" for place, name in enumerate(given, start=1)]
+        return [f"text {index} ({name})" if name else f"text {index}" for index, name in enumerate(given, start=1)]
 
 
 @dataclass(frozen=True)
@@ -154,20 +154,20 @@ def reduced(density: _Density, like: _Pixels) -> _Density:
 
 
 def moved(one: _Density, other: _Density) -> float:
-    """The share of one density that lies elsewhere in the other, 0 to 1: half the sum of absolute differences."""
+    """The fraction of one density that lies elsewhere in the other, 0 to 1: half the sum of absolute differences."""
     return float(np.abs(one.astype(np.float64) - other).sum()) / 2
 
 
-def how_much_moves(share: float) -> str:
+def how_much_moves(fraction: float) -> str:
     """What :func:`moved` found, in words.
 
     Example:
         >>> how_much_moves(0.24)
         '24 % of the predicted attention moves'
     """
-    if share < UNCHANGED:
+    if fraction < UNCHANGED:
         return "nothing moves"
-    return f"{'less than 1' if share < 0.01 else f'{100 * share:.0f}'} % of the predicted attention moves"
+    return f"{'less than 1' if fraction < 0.01 else f'{100 * fraction:.0f}'} % of the predicted attention moves"
 
 
 def overlay(pixels: _Pixels, density: _Density, highest: float | None = None) -> _Pixels:
@@ -234,24 +234,24 @@ def tiles(record: ImageRecord, side: int = TILE_SIDE) -> list[list[Tile]]:
         for densities in (predictions, truths)
     )
     rows = []
-    for place, (of, name) in enumerate(zip(record.texts, names, strict=True)):
+    for index, (of, name) in enumerate(zip(record.texts, names, strict=True)):
         called = f", {name}" if len(names) > 1 else ""
         read = f"{of_image} after reading {quoted(of.text)}" if of.text else f"{of_image} without a text"
-        if place == 0:
+        if index == 0:
             row = [Tile(_framed(pixels, side), "image", f"Image {record.image_id}")]
         else:
-            change = predictions[place] - predictions[0]
+            change = predictions[index] - predictions[0]
             most = max(float(np.abs(change).max()), _LEAST_CHANGE / change.size)
             moves = how_much_moves(moved(record.texts[0].prediction, of.prediction))
             said = f"change from {names[0]} to {name}: {moves}"
             alt = f"Predicted density on {of_image}: {said}; red where it rises, blue where it falls"
             row = [Tile(_framed(change_overlay(pixels, change, most), side, most * change.size, True), said, alt)]
-        truth = truths[place]
+        truth = truths[index]
         if truth is not None:
             shown = _framed(overlay(pixels, truth, highest_truth), side, highest_truth * truth.size)
             row.append(Tile(shown, f"human map{called if several else ''}", f"Density of human fixations on {read}"))
         scores = ", ".join(f"{score} {value:z.2f}" for score, value in of.scores.items())
-        shown = _framed(overlay(pixels, predictions[place], highest), side, highest * pixels[..., 0].size)
+        shown = _framed(overlay(pixels, predictions[index], highest), side, highest * pixels[..., 0].size)
         said = f"prediction{called}" + (f": {scores}" if scores else "")
         rows.append([*row, Tile(shown, said, f"Predicted density of fixations on {read}")])
     return rows
@@ -286,8 +286,8 @@ def _framed(shown: _Pixels, side: int, end: float | None = None, signed: bool = 
     framed = Image.new("RGB", (width, picture.height + 2 * line + round(1.5 * margin)), _LEGEND)
     framed.paste(picture, ((width - picture.width) // 2, 0))
     draw = ImageDraw.Draw(framed)
-    for place, (left, right) in enumerate(words):
-        below = picture.height + margin // 2 + place * line
+    for index, (left, right) in enumerate(words):
+        below = picture.height + margin // 2 + index * line
         draw.text((margin, below), left, _ON_LEGEND, letters)
         draw.text((width - margin, below), right, _ON_LEGEND, letters, anchor="ra")
     # The bar between the words of the first line, in the colours as they come out over middle grey.
@@ -316,7 +316,7 @@ def write_picture(records: Sequence[ImageRecord], path: Path, note: str = "", si
     line = round(1.3 * size)
     cell = max(tile.pixels.shape[1] for row in rows for tile in row)
     width = max(len(row) for row in rows) * (cell + gap) - gap
-    words: list[tuple[int, int, str]] = []  # with their places, left and top
+    words: list[tuple[int, int, str]] = []  # with their indices, left and top
     pictures: list[tuple[int, int, _Pixels]] = []
     top = gap
 
@@ -335,9 +335,9 @@ def write_picture(records: Sequence[ImageRecord], path: Path, note: str = "", si
             say(": ".join(dict.fromkeys(heading)))
             captions = [caption(tile.caption, cell, size).splitlines() for tile in row]
             top += gap // 2 + line * max(map(len, captions))
-            for place, (tile, lines) in enumerate(zip(row, captions, strict=True)):
+            for index, (tile, lines) in enumerate(zip(row, captions, strict=True)):
                 # Predictions stand below each other, also where a text has no human map.
-                left = gap + (place and place + max(map(len, of_image)) - len(row)) * (cell + gap)
+                left = gap + (index and index + max(map(len, of_image)) - len(row)) * (cell + gap)
                 words += [(left, top - line * (len(lines) - n), text) for n, text in enumerate(lines)]
                 pictures.append((left, top, tile.pixels))
             top += max(tile.pixels.shape[0] for tile in row) + gap

@@ -19,8 +19,8 @@ from PIL import Image
 
 from saltext import storage
 from saltext.console import progress
-from saltext.data.faults import Faults
-from saltext.errors import ConfigError, DataError, UnusableError, printable
+from saltext.data.report import DataReport
+from saltext.errors import ConfigError, DataError, InvalidFileError, printable
 from saltext.images import Photo, reason
 from saltext.prediction.inputs import Request
 from saltext.prediction.model import Density, Model
@@ -36,7 +36,7 @@ from saltext.prediction.pictures import (
     write_density,
     write_picture,
 )
-from saltext.prediction.texts import Reading
+from saltext.prediction.texts import TextQuery
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Output:
 
     def panel(self, request: Request) -> Path | None:
         """The file of a picture's panel, if it gets one."""
-        return self.path("panel", request.name) if "panel" in self.kinds and len(request.readings) > 1 else None
+        return self.path("panel", request.name) if "panel" in self.kinds and len(request.queries) > 1 else None
 
     def of_text(self, name: str) -> dict[str, Path]:
         """The files of a picture and one of its texts, by kind."""
@@ -93,16 +93,16 @@ def predict(model: Model, wanted: Sequence[Request], output: Output, *, batch_si
         DataError: At the end: files that could not be written, such as one whose name is too long.
     """
     _prepare(output, wanted)
-    faults = Faults()
+    issues = DataReport()
     stream = io.StringIO(newline="")
     table = csv.writer(stream)
     table.writerow(["image", "text", "task", *KINDS])
     try:
         for request, photo, densities in _predictions(model, wanted, batch_size):
-            table.writerows(_write(output, request, photo, densities, faults))
+            table.writerows(_write(output, request, photo, densities, issues))
     finally:  # also of what was written before something went wrong; a name that is not UTF-8 is written with escapes
         storage.write_bytes(_table(output), stream.getvalue().encode("utf-8", "backslashreplace"))
-    faults.refuse("Some of the results", "All others were written, and are in predictions.csv.")
+    issues.raise_if_any("Some of the results", "All others were written, and are in predictions.csv.")
 
 
 def _table(output: Output) -> Path:
@@ -115,15 +115,15 @@ def _predictions(
     """Each picture with the densities of its texts, which have to be taken before the next one."""
     opened: deque[Photo] = deque()  # a batch ahead of what is written
 
-    def readings() -> Iterator[tuple[Photo, Reading]]:
+    def queries() -> Iterator[tuple[Photo, TextQuery]]:
         for request in wanted:
             photo = _photo(request)
             opened.append(photo)
-            yield from ((photo, reading) for reading in request.readings)
+            yield from ((photo, query) for query in request.queries)
 
-    densities = model.densities(readings(), batch_size=batch_size)
+    densities = model.densities(queries(), batch_size=batch_size)
     for request in progress(wanted, "predicting", len(wanted)):
-        of_request = islice(densities, len(request.readings))
+        of_request = islice(densities, len(request.queries))
         first = next(of_request)  # opens the picture
         yield request, opened.popleft(), _chained(first, of_request)
 
@@ -136,7 +136,7 @@ def _chained(first: Density, rest: Iterator[Density]) -> Iterator[Density]:
 def _photo(request: Request) -> Photo:
     try:
         photo = open_photo(request.image)
-    except UnusableError as error:
+    except InvalidFileError as error:
         raise DataError(f"{request.image} changed after it was checked: {error}") from error
     for remark in photo.remarks:
         _log.warning("%s %s", printable(str(request.image)), remark)
@@ -157,17 +157,17 @@ def _prepare(output: Output, wanted: Sequence[Request]) -> None:
 
 
 def _write(
-    output: Output, request: Request, photo: Photo, densities: Iterator[Density], faults: Faults
+    output: Output, request: Request, photo: Photo, densities: Iterator[Density], issues: DataReport
 ) -> Iterator[list[str]]:
     """Write what belongs to a picture; its rows of the table, which name what was written."""
     panel = output.panel(request)
     thumbnail = small(photo.pixels, PANEL_SIDE)
     shown: list[TextMaps] = []
     rows = []
-    for reading, name, density in zip(request.readings, request.results, densities, strict=True):
+    for query, name, density in zip(request.queries, request.results, densities, strict=True):
         written = {}
         for kind, path in output.of_text(name).items():
-            with _noted(path, faults):
+            with _noted(path, issues):
                 if kind == "density":
                     write_density(path, density)
                 else:
@@ -176,22 +176,22 @@ def _write(
                         overlaid.save(part, "PNG", compress_level=COMPRESS_LEVEL)
                 written[kind] = path
         if panel is not None and len(shown) < PANEL_TEXTS:
-            shown.append(TextMaps(reading.text, reduced(density, thumbnail), name=reading.task or ""))
-        rows.append((reading, written))
+            shown.append(TextMaps(query.text, reduced(density, thumbnail), name=query.task or ""))
+        rows.append((query, written))
     if panel is not None:
-        with _noted(panel, faults):
+        with _noted(panel, issues):
             write_picture([ImageRecord(request.image.name, thumbnail, shown)], panel, side=PANEL_SIDE)
             for _, written in rows:
                 written["panel"] = panel
-    for reading, written in rows:
+    for query, written in rows:
         named = [written[kind].relative_to(output.folder).as_posix() if kind in written else "" for kind in KINDS]
-        yield [str(request.image), reading.text, reading.task or "", *named]
+        yield [str(request.image), query.text, query.task or "", *named]
 
 
 @contextmanager
-def _noted(path: Path, faults: Faults) -> Iterator[None]:
+def _noted(path: Path, issues: DataReport) -> Iterator[None]:
     """A file that cannot be written is noted, and the others are written all the same."""
     try:
         yield
     except (OSError, ValueError) as error:  # ValueError: of a name that no file can have
-        faults.add("files that cannot be written", f"{path} ({reason(error)})")
+        issues.add("files that cannot be written", f"{path} ({reason(error)})")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from saltext.errors import UnusableError
+from saltext.errors import InvalidFileError
 from saltext.models.text.base import TextFeatures
 
 MAX_CHARACTERS = 2000
@@ -17,7 +17,7 @@ Encode = Callable[[str], TextFeatures]
 
 
 @dataclass(frozen=True)
-class Reading:
+class TextQuery:
     """What is read before a picture is looked at.
 
     Attributes:
@@ -39,14 +39,14 @@ def checked(text: object) -> str:
     """A text without outer white space, as the data set's are; the empty one, free viewing, is a text.
 
     Raises:
-        UnusableError: No string, or one that holds half characters (lone surrogates), as undecodable bytes do.
+        InvalidFileError: No string, or one that holds half characters (lone surrogates), as undecodable bytes do.
     """
     if not isinstance(text, str):
-        raise UnusableError("texts that are no string", f"{text!r}")
+        raise InvalidFileError("texts that are no string", f"{text!r}")
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise UnusableError("texts that are no valid Unicode", ascii(text[:40])) from error
+        raise InvalidFileError("texts that are no valid Unicode", ascii(text[:40])) from error
     return text.strip()
 
 

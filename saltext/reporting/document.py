@@ -32,7 +32,7 @@ class Paragraph:
 
 
 @dataclass(frozen=True)
-class Points:
+class BulletList:
     """Short statements, one per line."""
 
     texts: Sequence[str]
@@ -117,7 +117,7 @@ class Pictures:
     groups: Sequence[PictureGroup]
 
 
-Block = Heading | Subheading | Paragraph | Points | Command | Summary | Grid | Figure | Figures | Pictures
+Block = Heading | Subheading | Paragraph | BulletList | Command | Summary | Grid | Figure | Figures | Pictures
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Document:
         contents: Whether the HTML file begins with links to its sections.
 
     Example:
-        >>> document = Document("A run", [Heading("Results"), Points(["CC: 0.68", "NSS: 2.1"])])
+        >>> document = Document("A run", [Heading("Results"), BulletList(["CC: 0.68", "NSS: 2.1"])])
         >>> print(markdown(document))
         # A run
         <BLANKLINE>
@@ -157,7 +157,7 @@ def markdown(document: Document) -> str:
                 parts.append(f"### {escape_markdown(text)}")
             case Paragraph(text):
                 parts.append(_sentence(text))
-            case Points(texts):
+            case BulletList(texts):
                 parts.append("\n".join(f"* {_sentence(text)}" for text in texts))
             case Command(text):
                 fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", text)), 0)
@@ -211,7 +211,7 @@ def html(document: Document) -> str:
                 body.append(f"<h3>{escape(text)}</h3>")
             case Paragraph(text):
                 body.append(f"<p>{escape(text)}</p>")
-            case Points(texts):
+            case BulletList(texts):
                 body.append("<ul>" + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ul>")
             case Command(text):
                 body.append(f"<pre><code>{escape(text)}</code></pre>")

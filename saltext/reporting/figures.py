@@ -188,10 +188,10 @@ def curves(panels: Sequence[CurvePanel]) -> "Figure":
                 axes.set_xlim(left - 0.2, left + 1.2)
             # From above, so that no label stands higher than the axes.
             ends.sort(key=lambda end: -end[1][1])
-            places = [axes.transLimits.transform(end) for _, end, _, _ in ends]
+            positions = [axes.transLimits.transform(end) for _, end, _, _ in ends]
             gap = _LABEL_HEIGHT / height
-            wanted = [min(float(y), 1 - index * gap) for index, (_, y) in enumerate(places)]
-            for (label, _, colour, alpha), (x, y), level in zip(ends, places, spread(wanted, gap), strict=True):
+            wanted = [min(float(y), 1 - index * gap) for index, (_, y) in enumerate(positions)]
+            for (label, _, colour, alpha), (x, y), level in zip(ends, positions, spread(wanted, gap), strict=True):
                 leader = Line2D((x, _LABELS - 0.01), (y, level), transform=axes.transAxes, clip_on=False)
                 leader.set(color=colour, alpha=alpha, linewidth=0.8)
                 axes.add_line(leader)
@@ -239,7 +239,7 @@ def calibration(title: str, found: Mapping[str, Calibration]) -> "Figure":
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
         axes.set_title(caption(title, *_TITLE))
         axes.set_xlabel("predicted mass of the densest pixels")
-        axes.set_ylabel("share of fixations in them")
+        axes.set_ylabel("fraction of fixations in them")
         axes.plot((0, 1), (0, 1), color=FOREGROUND, alpha=0.6, linestyle=(0, (4, 3)), linewidth=1)
         lines = []
         for (name, one), colour, dash in zip(found.items(), cycle(COLOURS), cycle(_DASHES), strict=False):

@@ -224,8 +224,8 @@ class Grid:
             column not in self.numbers and max((len(escape_latex(row[column])) for row in rows), default=0) > 35
             for column in range(len(headings))
         ]
-        share = f">{{\\raggedright\\arraybackslash}}p{{{0.6 / max(sum(wide), 2):.2f}\\linewidth}}"
-        kinds = [share if wide[n] else "r" if n in self.numbers else "l" for n in range(len(headings))]
+        paragraph = f">{{\\raggedright\\arraybackslash}}p{{{0.6 / max(sum(wide), 2):.2f}\\linewidth}}"
+        kinds = [paragraph if wide[n] else "r" if n in self.numbers else "l" for n in range(len(headings))]
         lines = [rf"\begin{{tabular}}{{@{{}}{''.join(kinds)}@{{}}}}", r"\toprule"]
         lines.append(" & ".join(_latex_cell(text, wide[n]) for n, text in enumerate(headings)) + r" \\")
         for group in self._groups(rows):

@@ -53,8 +53,8 @@ def write_tables(
         storage.write_text(folder.text_effect_table, markdown(effects))
     if swaps:
         own = text_effect.own_scores(scores.pairs, scores.text_effect)
-        shares = pd.DataFrame(text_effect.shares(own, scores.text_effect))
-        storage.write_csv(folder.root / "text_swap.csv", shares, float_format=None)
+        accuracies = pd.DataFrame(text_effect.swap_accuracies(own, scores.text_effect))
+        storage.write_csv(folder.root / "text_swap.csv", accuracies, float_format=None)
         storage.write_text(folder.root / "text_swap.md", markdown(swaps))
     with not_essential("the curves"):
         write_curves(folder, stages)
@@ -78,8 +78,8 @@ def text_tables(scores: RunScores, metric: str = "all") -> tuple[list[Grid], lis
         for name, found in text_effects(own, variants).items()
     }
     note = f"Text ablation: score with a pair's own text minus score with another one, {tables.PAIRED}."
-    shares = text_effect.shares(own, variants) if text_effect.has_swaps(variants) else []
-    swaps = tables.swaps([share for share in shares if share.metric in names])
+    accuracies = text_effect.swap_accuracies(own, variants) if text_effect.has_swaps(variants) else []
+    swaps = tables.swaps([one for one in accuracies if one.metric in names])
     return [tables.differences(effects, "own text vs.", note)] if names else [], swaps
 
 

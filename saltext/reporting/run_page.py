@@ -229,7 +229,7 @@ def best_and_worst(runs: Sequence[ShownRun], chosen: Chosen) -> list[Block]:
             )
         )
     for task in dict.fromkeys(one.task for one in chosen.extremes):
-        in_turns = sorted((one for one in chosen.extremes if one.task == task), key=lambda one: one.place)
+        in_turns = sorted((one for one in chosen.extremes if one.task == task), key=lambda one: one.position)
         groups = []
         for one in in_turns:
             of_runs = {run.name: run.predicted.pairs[one.key] for run in runs if one.key in run.predicted.pairs}
@@ -291,7 +291,7 @@ def text(runs: Sequence[ShownRun]) -> list[Block]:
             note = "Score with a pair's own text minus score with another one, same weights, same human map: "
             blocks += [Heading(title), tables.differences(effects, "own text vs.", f"{note}{tables.PAIRED}.")]
             if text_effect.has_swaps(run.scores.text_effect):
-                blocks += tables.swaps(text_effect.shares(run.own, run.scores.text_effect))
+                blocks += tables.swaps(text_effect.swap_accuracies(run.own, run.scores.text_effect))
     return blocks
 
 
@@ -378,7 +378,7 @@ def calibrated(runs: Sequence[ShownRun]) -> list[Block]:
     for task in in_order(one.task for several in by_name.values() for one in several):
         shown = {name: one for name, several in by_name.items() for one in several if one.task == task}
         drawn = figures.calibration(task, shown)
-        plots.append(Figure(figures.svg(drawn, f"Calibration on {task}: share of fixations by predicted mass")))
+        plots.append(Figure(figures.svg(drawn, f"Calibration on {task}: fraction of fixations by predicted mass")))
     return [*blocks, Figures(plots), tables.calibration(by_name)]
 
 

@@ -124,7 +124,11 @@ def _write(study: Study, scores: StudyScores, found: Mapping[str, Sequence[RunRe
             tables.differences(by_variant, f"{name}: own text vs.", f"Text ablation, same weights: {tables.PAIRED}.")
             for name, by_variant in effects[how].items()
         ]
-    blocks += [*_origin(study, kept / RUNS_FILE), document.Heading("How to read this"), document.Points(_notes(study))]
+    blocks += [
+        *_origin(study, kept / RUNS_FILE),
+        document.Heading("How to read this"),
+        document.BulletList(_notes(study)),
+    ]
     page = document.Document(study.title, blocks, contents=True)
     storage.write_text(to / "results.md", document.markdown(page))
     storage.write_text(to / "results.tex", latex_document(grids))
@@ -231,11 +235,11 @@ def _of_line(scores: pd.DataFrame, line: str) -> pd.DataFrame:
 def by_condition(study: Study, metric: str, cells: Sequence[Cell]) -> Grid:
     """Means of one metric with their intervals: models and baselines down, conditions across."""
     cells = [cell for cell in cells if cell.metric == metric]
-    by_place = {(cell.line, cell.row): cell for cell in cells}
+    by_row_and_line = {(cell.line, cell.row): cell for cell in cells}
     pairs = {row: max((cell.pairs for cell in cells if cell.row == row), default=0) for row in study.rows}
     shown = [row for row in study.rows if pairs[row]]
     names = [line.name for line in study.lines if any(cell.line == line.name and cell.pairs for cell in cells)]
-    rows = [[name, *(str(by_place.get((name, row), "")) for row in shown)] for name in names]
+    rows = [[name, *(str(by_row_and_line.get((name, row), "")) for row in shown)] for name in names]
     headings = [tables.heading(metric), *(f"{row} ({pairs[row]})" for row in shown)]
     note = "Mean over pairs with its 95 % interval (bootstrap over images). In brackets behind a condition: pairs."
     return Grid(headings, rows, numbers=frozenset(range(1, len(headings))), note=note)
@@ -341,7 +345,7 @@ def _origin(study: Study, runs: Path) -> list[document.Block]:
     again = "\n".join(f"make reproduce-{target}" for target in study.targets)
     blocks: list[document.Block] = [document.Heading("Provenance"), document.Paragraph(f"Published: {study.source}")]
     if study.claims:
-        blocks += [document.Paragraph("What the paper concludes:"), document.Points(study.claims)]
+        blocks += [document.Paragraph("What the paper concludes:"), document.BulletList(study.claims)]
     blocks.append(document.Command(again or commands))
     if runs.is_file():
         table = pd.read_csv(runs, dtype=str, keep_default_na=False)
@@ -386,12 +390,12 @@ def paper_tables(study: Study, cells: Sequence[Cell], setting: str = "") -> list
     paper = PAPERS.get(study.protocol)
     names = dict(zip(paper.metrics, paper.metric_names, strict=True)) if paper else {}
     headings = [tables.heading(metric, names.get(metric, "")) for metric in study.metrics]
-    by_place = {(cell.row, cell.line, cell.metric): cell for cell in cells}
+    by_row_and_line = {(cell.row, cell.line, cell.metric): cell for cell in cells}
     published = any(not math.isnan(cell.published) for cell in cells)
     rows, strong = [], set()
     for row in sorted(study.rows, key=lambda row: list({**study.paper_rows, **study.rows}).index(row)):
         for line in study.lines:
-            own = [by_place.get((row, line.name, metric)) for metric in study.metrics]
+            own = [by_row_and_line.get((row, line.name, metric)) for metric in study.metrics]
             known = [cell for cell in own if cell is not None]
             first = [study.paper_rows.get(row, row), line.name]
             if known and not published:

@@ -16,7 +16,7 @@ from saltext.results.calibration import LEVELS, Calibration
 from saltext.results.comparison import Difference, estimate
 from saltext.results.means import Published, Row, best, rows
 from saltext.results.score_table import metric_names
-from saltext.results.text_effect import Share
+from saltext.results.text_effect import SwapAccuracy
 
 STANDARD_NOTE = (
     "Mean over pairs ± standard error, at each image's own resolution with the original fixation points. AUC-J: all "
@@ -49,7 +49,7 @@ SWAP_NOTE = (
     "counts as not moved; one that moves at random is right for half of the texts."
 )
 CALIBRATION_NOTE = (
-    "For each share of the predicted mass: the share of the fixations that fall into the densest pixels holding it, "
+    "For each fraction of the predicted mass: the fraction of fixations that fall into the densest pixels holding it, "
     "mean over test pairs with its 95 % interval (bootstrap over images). On the diagonal the predicted density means "
     "what it says; above it the maps are more spread out than human fixations, below it they are overconfident. The "
     "calibration error is the mean distance from the diagonal (0 to .5), the signed calibration error the mean of the "
@@ -106,8 +106,8 @@ def all_metrics(table: TaskTable) -> Grid:
         for row in table.rows
     ]
     strong = {
-        (place, 3 + column)
-        for place, row in enumerate(table.rows)
+        (index, 3 + column)
+        for index, row in enumerate(table.rows)
         for column, name in enumerate(names)
         if row is best(table.rows, row.task, name)
     }
@@ -127,14 +127,14 @@ def one_metric(table: TaskTable, metric: str) -> Grid:
     tasks = list(dict.fromkeys(row.task for row in table.rows))
     models = list(dict.fromkeys((row.pairs is None, row.model) for row in table.rows))
     texts, strong = [], set()
-    for place, (quoted, model) in enumerate(sorted(models, key=lambda model: model[0])):
+    for index, (quoted, model) in enumerate(sorted(models, key=lambda model: model[0])):
         own = {row.task: row for row in table.rows if (row.pairs is None, row.model) == (quoted, model)}
         texts.append([
             f"{model} (published)" if quoted else model,
             *(str(own[task].means[metric]) if task in own else "–" for task in tasks),
         ])  # fmt: skip
         strong |= {
-            (place, 1 + column)
+            (index, 1 + column)
             for column, task in enumerate(tasks)
             if task in own and own[task] is best(table.rows, task, metric)
         }
@@ -189,15 +189,15 @@ def differences(found: Mapping[str, Sequence[Difference]], what: str, note: str 
     return Grid(headings, texts, numbers=frozenset(range(2, len(headings))), grouped=True, note=said)
 
 
-def swaps(shares: Sequence[Share]) -> list[Grid]:
+def swaps(accuracies: Sequence[SwapAccuracy]) -> list[Grid]:
     """The text-swap test, a table for each exchange."""
     directions = {"salient": "salient", "non_salient": "non_salient", "both": "both", "texts": "all texts"}
     found = []
-    for variant in dict.fromkeys(share.variant for share in shares):
-        of_variant = [share for share in shares if share.variant == variant]
+    for variant in dict.fromkeys(one.variant for one in accuracies):
+        of_variant = [one for one in accuracies if one.variant == variant]
         texts = []
-        for metric in dict.fromkeys(share.metric for share in of_variant):
-            cells = {share.direction: share for share in of_variant if share.metric == metric}
+        for metric in dict.fromkeys(one.metric for one in of_variant):
+            cells = {one.direction: one for one in of_variant if one.metric == metric}
             texts.append([METRICS[metric].title, str(cells["both"].images), *(str(cells[d]) for d in directions)])
         title = f"Text-swap test ({text_effect.VARIANTS[variant]})"
         headings = ["metric", "images", *directions.values()]
@@ -211,7 +211,7 @@ def calibration(found: Mapping[str, Sequence[Calibration]]) -> Grid:
     Args:
         found: Whose maps -> their calibration by condition.
     """
-    shown = [place for place, level in enumerate(LEVELS) if level in (0.1, 0.25, 0.5, 0.75, 0.9)]
+    shown = [index for index, level in enumerate(LEVELS) if level in (0.1, 0.25, 0.5, 0.75, 0.9)]
     texts = [
         [
             task,
@@ -219,7 +219,7 @@ def calibration(found: Mapping[str, Sequence[Calibration]]) -> Grid:
             str(one.pairs),
             f"{one.error:.3f}",
             f"{one.signed_error:+.3f} ({one.signed_low:+.3f} to {one.signed_high:+.3f})",
-            *(f"{one.covered[place]:.3f}" for place in shown),
+            *(f"{one.covered[index]:.3f}" for index in shown),
         ]
         for task in in_order(one.task for several in found.values() for one in several)
         for name, several in found.items()
@@ -227,7 +227,7 @@ def calibration(found: Mapping[str, Sequence[Calibration]]) -> Grid:
         if one.task == task
     ]
     headings = ["task", "maps", "pairs", "calibration error", "signed (95 % interval)"]
-    headings += [f"in {LEVELS[place]:.0%} of the mass" for place in shown]
+    headings += [f"in {LEVELS[index]:.0%} of the mass" for index in shown]
     return Grid(headings, texts, numbers=frozenset(range(2, len(headings))), grouped=True, note=CALIBRATION_NOTE)
 
 
@@ -257,14 +257,14 @@ def trainable(counted: Sequence[FreezeRow]) -> Grid:
     """How many layers and parameters of each module train."""
     texts = [
         [
-            row.part,
-            *((str(row.layers), str(row.fixed_layers)) if row.layers else ("–", "–")),
+            row.module,
+            *((str(row.layers), str(row.frozen_layers)) if row.layers else ("–", "–")),
             f"{row.parameters:,}",
-            f"{row.trained_parameters:,}",
+            f"{row.trainable_parameters:,}",
         ]
         for row in counted
     ]
-    total, trained = (sum(getattr(row, name) for row in counted) for name in ("parameters", "trained_parameters"))
+    total, trained = (sum(getattr(row, name) for row in counted) for name in ("parameters", "trainable_parameters"))
     texts.append(["all", "", "", f"{total:,}", f"{trained:,}"])
     headings = ["module", "layers", "frozen", "parameters", "trainable"]
     return Grid(headings, texts, numbers=frozenset(range(1, 5)), title="Trainable parameters")

@@ -95,14 +95,14 @@ def calibrations(coverage: pd.DataFrame, maps: str = MODEL) -> list[Calibration]
 
 
 def _calibration(task: str, part: pd.DataFrame) -> Calibration:
-    shares = part[_NAMES].to_numpy(np.float64)
+    coverages = part[_NAMES].to_numpy(np.float64)
     images = part["image_id"].to_numpy()
     # The same resamples for every level, since the seed is the same.
-    means = np.stack([bootstrap_means(column, images, _DRAWS) for column in shares.T], axis=1)
+    means = np.stack([bootstrap_means(column, images, _DRAWS) for column in coverages.T], axis=1)
     low, high = np.quantile(means, _INTERVAL, axis=0)
     signed = np.quantile((means - LEVELS).mean(axis=1), _INTERVAL)
     count = len(set(images))
-    return Calibration(task, len(part), count, shares.mean(axis=0), low, high, float(signed[0]), float(signed[1]))
+    return Calibration(task, len(part), count, coverages.mean(axis=0), low, high, float(signed[0]), float(signed[1]))
 
 
 def read(folder: RunFolder, fingerprint: str) -> pd.DataFrame | None:

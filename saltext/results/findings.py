@@ -11,7 +11,7 @@ from saltext.evaluation.protocols import STANDARD
 from saltext.metrics import METRICS
 from saltext.results.comparison import Difference, differences, estimate
 from saltext.results.score_table import metric_names, of_protocol
-from saltext.results.text_effect import exchanged_pairs, has_swaps, shares
+from saltext.results.text_effect import exchanged_pairs, has_swaps, swap_accuracies
 
 # What a model is compared with, the strongest first.
 _BASELINES = ("human free-viewing map", "centre prior (other images)", "uniform map")
@@ -95,11 +95,11 @@ def findings(pairs: pd.DataFrame, text_effect: pd.DataFrame, model: str, setting
         results += [
             Finding(
                 "swap",
-                f"The map follows the text for {share} of the texts of {share.images} images (text-swap test).",
+                f"The map follows the text for {one} of the texts of {one.images} images (text-swap test).",
                 "50 % is chance for a map that moves at random, 0 % one that does not move.",
             )
-            for share in shares(own, exchanged_pairs(text_effect))
-            if share.direction == "texts"
+            for one in swap_accuracies(own, exchanged_pairs(text_effect))
+            if one.direction == "texts"
         ]
     return results
 

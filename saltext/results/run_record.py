@@ -100,7 +100,7 @@ def read_history(folder: RunFolder, stages: Sequence[str] = ()) -> pd.DataFrame:
         as ``val/cc``) and ``value``; without rows where nothing was logged.
     """
     names = sorted(path.name for path in (folder.root / "stages").glob("*") if path.is_dir())
-    order = {name: place for place, name in enumerate(stages)}
+    order = {name: index for index, name in enumerate(stages)}
     names.sort(key=lambda name: order.get(name, len(order)))
     trainings = [("", folder), *((name, folder.stage(name)) for name in names)]
     parts = [
@@ -139,8 +139,8 @@ def chosen_epochs(record: RunRecord) -> list[tuple[StageRecord, int, float]]:
     for stage in (stage for stage in record.stages if stage.tests):
         part = values[values["stage"] == stage.name].sort_values("epoch").reset_index(drop=True)
         if len(part):
-            place = int(part["value"].argmax() if record.mode == "max" else part["value"].argmin())
-            best = part.iloc[place]
+            index = int(part["value"].argmax() if record.mode == "max" else part["value"].argmin())
+            best = part.iloc[index]
             found.append((stage, int(best["epoch"]), float(best["value"])))
     return found
 

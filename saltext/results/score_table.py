@@ -84,7 +84,7 @@ def pooled(runs: Sequence[RunFolder]) -> pd.DataFrame:
     own = scores["model"].isin(labels)
     # A baseline does not depend on the seed; that of other training images is another one, but of the same pair.
     shared = scores[~own].drop_duplicates(["image_id", "task", "model", "protocol"])
-    order = {name: place for place, name in enumerate(labels)}
+    order = {name: index for index, name in enumerate(labels)}
     ours = scores[own].sort_values("model", key=lambda m: m.map(order), kind="stable")
     return pd.concat([ours, shared], ignore_index=True)
 

@@ -26,10 +26,10 @@ _COUNT = 3
 
 @dataclass(frozen=True)
 class Extreme:
-    """A pair at one end of its condition's scores: ``rank`` such as ``best 1``, ``place`` counted from that end."""
+    """A pair at one end of its condition's scores: ``rank`` such as ``best 1``, ``position`` counted from that end."""
 
     rank: str
-    place: int
+    position: int
     image_id: str
     task: str
     text: str
@@ -55,8 +55,8 @@ def extremes(scores: pd.DataFrame, count: int = _COUNT) -> list[Extreme]:
         part = scores[(scores["task"] == task) & scores["cc"].notna()].sort_values(["cc", "image_id"])
         ranked = list(part[["image_id", "task", "text", "cc"]].itertuples(index=False, name=None))
         best, worst = min(count, (len(ranked) + 1) // 2), min(count, len(ranked) // 2)
-        found += [Extreme(f"best {place}", place, *ranked[-place]) for place in range(1, best + 1)]
-        found += [Extreme(f"worst {place}", place, *ranked[place - 1]) for place in range(1, worst + 1)]
+        found += [Extreme(f"best {position}", position, *ranked[-position]) for position in range(1, best + 1)]
+        found += [Extreme(f"worst {position}", position, *ranked[position - 1]) for position in range(1, worst + 1)]
     return found
 
 
@@ -74,8 +74,8 @@ def images_by_effect(own: pd.DataFrame, exchanged: pd.DataFrame) -> dict[str, st
     table = gains(own, exchanged)
     table = table[table["metric"] == "cc"].assign(effect=lambda t: t[list(TASKS)].mean(axis=1))
     ranked = table.sort_values(["effect", "image_id"])
-    places = {round(quantile * (len(ranked) - 1)): quantile for quantile in reversed(QUANTILES) if len(ranked)}
-    rows = ((quantile, ranked.iloc[place]) for place, quantile in sorted(places.items()))
+    indices = {round(quantile * (len(ranked) - 1)): quantile for quantile in reversed(QUANTILES) if len(ranked)}
+    rows = ((quantile, ranked.iloc[index]) for index, quantile in sorted(indices.items()))
     return {
         str(row["image_id"]): f"{100 * quantile:.0f}th percentile: text effect {float(row['effect']):+.2f} CC"
         for quantile, row in rows

@@ -190,7 +190,7 @@ def _ours(study: Study, line: Line, how: str, runs: Sequence[RunRecord]) -> pd.D
     for run in runs:
         if is_of(run, line) and not line.model:  # a baseline has no training of its own
             # A metric is logged under the part of the split that selects the epoch.
-            names = {f"{run.cfg.data.choose_on}/{p}" if p in METRICS else p: p for p in study.panels}
+            names = {f"{run.cfg.data.selection_split}/{p}" if p in METRICS else p: p for p in study.panels}
             table = history(run)
             part = table[(table["stage"] == line.stage) & table["name"].isin(list(names))]
             parts.append(part.assign(logged=part["name"].map(names)))
@@ -221,8 +221,8 @@ def best_and_last(points: pd.DataFrame) -> pd.DataFrame:
         sign = 1 if METRICS[str(logged)].higher_is_better else -1
         ordered = part.sort_values("epoch")
         scores = ordered["value"].to_numpy()
-        place = int((sign * scores).argmax())
-        best, last = float(scores[place]), float(scores[-1])
-        epoch = int(ordered["epoch"].iloc[place])
+        index = int((sign * scores).argmax())
+        best, last = float(scores[index]), float(scores[-1])
+        epoch = int(ordered["epoch"].iloc[index])
         records.append((line, by, how, logged, best, epoch, last, sign * (best - last)))
     return pd.DataFrame(records, columns=["line", "by", "how", "logged", "best", "epoch", "last", "lost"])

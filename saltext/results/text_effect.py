@@ -3,16 +3,16 @@
 **Text ablation**: the score with a pair's own text minus the score with another one. A network *trained without text*
 is another network, and no ablation of this one.
 
-**Text-swap test**: on how many images the map moves towards the right human map when the text is swapped. An image
-counts that has a salient and a non_salient text. With P(t) the map under the text t and T(t) the human map after
-reading it, its map moves rightly
+**Text-swap test**: on how many images with a salient and a non_salient text the prediction for the correct text scores
+better than that for the swapped one. With P(t) the prediction for the text t and T(t) the human map after reading it,
+an image is correct
 
-* to ``salient``: P(salient) is nearer to T(salient) than P(non_salient) is,
-* to ``non_salient``: P(non_salient) is nearer to T(non_salient) than P(salient) is,
-* to ``both``: both are true.
+* in the direction ``salient``: P(salient) scores better against T(salient) than P(non_salient) does,
+* in the direction ``non_salient``: P(non_salient) scores better against T(non_salient) than P(salient) does,
+* in ``both``: both are true.
 
-Nearer: the metric is better, by more than 1e-6; a map that does not change has not moved. A model that is indifferent
-to the text is right on 0 % of the images, one whose map moves at random on half of them, in each direction.
+Better means by more than 1e-6: a map that does not change is not correct. A model that is indifferent to the text is
+correct on 0 % of the images, one whose maps change at random on half of them, in each direction.
 """
 
 from collections.abc import Mapping
@@ -66,16 +66,16 @@ _LEVEL = 0.95
 
 
 @dataclass(frozen=True)
-class Share:
-    """On which part of the images the map moved rightly.
+class SwapAccuracy:
+    """On which fraction of the images the prediction for the correct text is the better one.
 
     Attributes:
         variant: One of :data:`VARIANTS`.
-        metric: Decides what is nearer.
+        metric: That is compared.
         direction: ``salient``, ``non_salient``, ``both``, or ``texts``: of all texts, two per image.
         images: Number of images.
-        share: 0 to 1.
-        exact_low: Lower end of the exact 95 % interval (Clopper and Pearson, Biometrika 1934) for the share of images;
+        accuracy: Fraction of images, 0 to 1.
+        exact_low: Lower end of the exact 95 % interval (Clopper and Pearson, Biometrika 1934) of the fraction;
             NaN for ``texts``, since the two texts of an image are not independent.
         exact_high: Its upper end.
         bootstrap_low: Lower end of the 95 % interval by resampling images.
@@ -86,7 +86,7 @@ class Share:
     metric: str
     direction: str
     images: int
-    share: float
+    accuracy: float
     exact_low: float
     exact_high: float
     bootstrap_low: float
@@ -96,7 +96,7 @@ class Share:
         low, high = self.exact_low, self.exact_high
         if self.direction == "texts":
             low, high = self.bootstrap_low, self.bootstrap_high
-        return f"{100 * self.share:.0f} % ({100 * low:.0f} to {100 * high:.0f})"
+        return f"{100 * self.accuracy:.0f} % ({100 * low:.0f} to {100 * high:.0f})"
 
 
 def has_swaps(variants: pd.DataFrame) -> bool:
@@ -109,28 +109,28 @@ def has_swaps(variants: pd.DataFrame) -> bool:
 
 
 def gains(own: pd.DataFrame, exchanged: pd.DataFrame) -> pd.DataFrame:
-    """How much nearer to the truth the map is under the right text, on each image that has both.
+    """How much better the prediction for the correct text scores than for the swapped one, on images that have both.
 
     Args:
         own: Scores of the model with every pair's own text, one protocol: ``image_id``, ``task`` and metrics.
-        exchanged: Its scores with the image's other text, against the same truths.
+        exchanged: Its scores with the image's other text, against the same ground truth.
 
     Returns:
         One row an image and metric, with ``metric``, ``image_id``, ``salient`` and ``non_salient``, in the metric's
-        unit, positive where the right text is the better one. Images with an undefined score are left out.
+        unit, positive where the correct text is the better one. Images with an undefined score are left out.
     """
     both = own.merge(exchanged, on=["image_id", "task"], suffixes=("", "_other"), validate="one_to_one")
     parts = []
     for name in (name for name in metric_names(own) if f"{name}_other" in both):
         gap = both[name] - both[f"{name}_other"]
-        nearer = both.assign(gain=gap if METRICS[name].higher_is_better else -gap)
-        table = nearer.pivot(index="image_id", columns="task", values="gain").reindex(columns=list(TASKS))
+        gained = both.assign(gain=gap if METRICS[name].higher_is_better else -gap)
+        table = gained.pivot(index="image_id", columns="task", values="gain").reindex(columns=list(TASKS))
         parts.append(table.dropna().reset_index().assign(metric=name))
     return pd.concat(parts, ignore_index=True)[["metric", "image_id", *TASKS]]
 
 
-def shares(own: pd.DataFrame, variants: pd.DataFrame) -> list[Share]:
-    """On which part of the images the map moves rightly when the text is exchanged.
+def swap_accuracies(own: pd.DataFrame, variants: pd.DataFrame) -> list[SwapAccuracy]:
+    """On which fraction of the images the prediction for the correct text is the better one.
 
     Args:
         own: See :func:`gains`.
@@ -146,25 +146,25 @@ def shares(own: pd.DataFrame, variants: pd.DataFrame) -> list[Share]:
         if exchanged.empty:
             continue
         for metric, part in gains(own, exchanged).groupby("metric", sort=False):
-            moved = (part[list(TASKS)].to_numpy() > _SAME).astype(np.float64)
-            columns = {"salient": moved[:, 0], "non_salient": moved[:, 1], "both": moved.min(axis=1)}
-            columns["texts"] = moved.mean(axis=1)
-            found += [_share(variant, str(metric), name, column) for name, column in columns.items()]
+            correct = (part[list(TASKS)].to_numpy() > _SAME).astype(np.float64)
+            columns = {"salient": correct[:, 0], "non_salient": correct[:, 1], "both": correct.min(axis=1)}
+            columns["texts"] = correct.mean(axis=1)
+            found += [_with_intervals(variant, str(metric), name, column) for name, column in columns.items()]
     return found
 
 
-def _share(variant: str, metric: str, direction: str, moved: NDArray[np.float64]) -> Share:
-    """The share of one direction; ``moved`` is 0 to 1 for each image, shape (images,)."""
+def _with_intervals(variant: str, metric: str, direction: str, correct: NDArray[np.float64]) -> SwapAccuracy:
+    """The accuracy of one direction; ``correct`` is 0 to 1 for each image, shape (images,)."""
     from scipy.stats import binomtest  # type: ignore[import-untyped]  # half a second
 
     tails = [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2]
-    bootstrap = np.quantile(bootstrap_means(moved, np.arange(len(moved)).astype(object)), tails)
+    bootstrap = np.quantile(bootstrap_means(correct, np.arange(len(correct)).astype(object)), tails)
     exact = (np.nan, np.nan)
     if direction != "texts":
-        interval = binomtest(int(moved.sum()), len(moved)).proportion_ci(_LEVEL, method="exact")
+        interval = binomtest(int(correct.sum()), len(correct)).proportion_ci(_LEVEL, method="exact")
         exact = (float(interval.low), float(interval.high))
     ends = (*exact, float(bootstrap[0]), float(bootstrap[1]))
-    return Share(variant, metric, direction, len(moved), float(moved.mean()), *ends)
+    return SwapAccuracy(variant, metric, direction, len(correct), float(correct.mean()), *ends)
 
 
 def exchanged_pairs(variants: pd.DataFrame) -> pd.DataFrame:

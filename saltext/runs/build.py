@@ -28,7 +28,7 @@ from saltext.runs import schema, trust
 
 
 def instantiated(
-    node: Any, place: str, expected: type | tuple[type, ...] | None, own: Collection[str], **extra: Any
+    node: Any, location: str, expected: type | tuple[type, ...] | None, own: Collection[str], **extra: Any
 ) -> Any:
     """``hydra.utils.instantiate`` of what may be built, with mistakes of the configuration as such, not wrapped.
 
@@ -36,7 +36,7 @@ def instantiated(
 
     Args:
         node: Of a configuration; None stays None.
-        place: Its key there.
+        location: Its key there.
         expected: What it has to become; None: anything that can be called.
         own: What may be built besides what ``conf/`` names, see :mod:`saltext.runs.trust`.
         extra: Arguments besides those in the node.
@@ -47,8 +47,8 @@ def instantiated(
     try:
         values: Any = OmegaConf.to_container(OmegaConf.create({"node": node}), resolve=True)["node"]  # type: ignore[index,call-overload]
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{place}: {error}") from error
-    trust.check_targets(values, place, own)
+        raise ConfigError(f"{location}: {error}") from error
+    trust.check_targets(values, location, own)
     if values is None:
         return None
     named = values.get("_target_") if isinstance(values, dict) else None
@@ -61,11 +61,11 @@ def instantiated(
             raise cause from None
         if cause is None or isinstance(cause, ValueError) or not trust.own_targets(values):
             said = error if cause is None else cause
-            raise ConfigError(f"{place}: {named}: {str(said).partition(chr(10))[0]}") from error
+            raise ConfigError(f"{location}: {named}: {str(said).partition(chr(10))[0]}") from error
         raise
     if named not in own and not (callable(built) if expected is None else isinstance(built, expected)):
         wanted = "something to call" if expected is None else getattr(expected, "__name__", str(expected))
-        raise ConfigError(f"{place}: expected {wanted}, got a {type(built).__name__}")
+        raise ConfigError(f"{location}: expected {wanted}, got a {type(built).__name__}")
     return built
 
 
@@ -124,7 +124,7 @@ def check_conditions(cfg: DictConfig, tasks: Collection[str]) -> None:
     strange = [] if known is None else [task for task in tasks if task not in known]
     if strange:
         raise ConfigError(
-            f"The data have tasks {strange}, but {cfg.model.name} is told conditions {list(known)} alone. Name the "
+            f"The data have tasks {strange}, but {cfg.model.name} can be conditioned on {list(known)} alone. Name the "
             f"data's own: model.conditions=[{','.join(tasks)}]"
         )
 
@@ -146,7 +146,7 @@ def pipeline(cfg: DictConfig, own: Collection[str] = ()) -> Pipeline | None:
     normalize = Normalize(
         mean=cfg.normalize.mean or built.mean, std=cfg.normalize.std or built.std, order=cfg.normalize.order
     )
-    built.images_come_as(normalize)
+    built.set_input_normalization(normalize)
     built.feature_cache = feature_cache(cfg)
     try:
         return Pipeline(built, normalize, cfg.prompt, cfg.evaluation.mirror)

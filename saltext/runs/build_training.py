@@ -51,7 +51,7 @@ def module(cfg: DictConfig, own: Collection[str] = ()) -> SupervisedModule | Non
             prompt=cfg.prompt,
             mirror=cfg.evaluation.mirror,
             validation_metrics=list(cfg.evaluation.validation_metrics),
-            choose_on=cfg.evaluation.choose_on,
+            selection_split=cfg.evaluation.selection_split,
         )
     except ValueError as error:
         raise ConfigError(f"prompt, evaluation or training: {error}") from error

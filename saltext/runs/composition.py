@@ -279,7 +279,7 @@ def _choices_if_referred_to(
 
 
 class _Loader(ConfigLoaderImpl):
-    """Hydra's own, which remembers no file and no configuration from one time to the next.
+    """Hydra's own, which caches no file and no configuration from one time to the next.
 
     It also copies all it has read each time it is asked for a group's choices (help asks 200 times), and all choices
     for each file, which is half of the time that composing takes.

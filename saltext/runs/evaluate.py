@@ -70,7 +70,7 @@ def _write(folder: RunFolder, scores: RunScores, cfg: DictConfig, published: str
     target.root.mkdir(exist_ok=True)
     write_run_scores(target, scores)
     with not_essential("the tables"):
-        setting = evaluation_setting(Split.load(folder.split), cfg.data.choose_on)
+        setting = evaluation_setting(Split.load(folder.split), cfg.data.selection_split)
         run_files.show(run_files.write_tables(target, scores, setting, published)[0])
     if not folder.scores.is_file():
         return

@@ -95,12 +95,12 @@ register_resolvers()
 
 @dataclass(frozen=True)
 class Job:
-    """A job's place in the sweep that started it last.
+    """A job's number in the sweep that started it last.
 
     Attributes:
         folder: Where it runs.
         sweep: When the sweep was started; sorts by time.
-        number: Its place among the sweep's jobs, from 0.
+        number: Its index among the sweep's jobs, from 0.
         overrides: What the command line and the sweep set.
     """
 
@@ -308,7 +308,7 @@ def _reason(cfg: DictConfig, folder: RunFolder) -> str:
 
 
 def _gist(said: str) -> str:
-    """The line of a failed run's log that says most: the first error a user can mend, or the last line."""
+    """The line of a failed run's log that says most: the first error a user can fix, or the last line."""
     lines = [_TIME.sub("", line).strip() for line in said.split("\n") if line.strip()]
     # The other ranks' complaints come after the one's that failed.
     return next((line for line in lines if line.startswith("error: ")), lines[-1] if lines else "no word in its log")
@@ -380,7 +380,7 @@ def run_alone(folder: RunFolder, cfg: DictConfig, trusted: str | None) -> None:
         trusted: See :func:`start`.
 
     Raises:
-        SaltextError: Something a user can mend, if it runs here.
+        SaltextError: Something a user can fix, if it runs here.
         SystemExit: One of several processes failed, with its status.
     """
     if processes(cfg) * nodes(cfg) == 1:

@@ -17,8 +17,8 @@ from omegaconf import DictConfig
 from saltext.errors import ConfigError
 from saltext.system import watched
 from saltext.system.environment import wanted
+from saltext.system.home import own_folder
 from saltext.system.locks import locked
-from saltext.system.places import own_folder
 
 _GRACE = 3.0  # seconds a worker gets to end after it was asked to: whoever presses Ctrl-C waits for it
 _LOOPBACK = "127.0.0.1"
@@ -100,7 +100,7 @@ def check_world(cfg: DictConfig, working: int) -> None:
 
 
 def node_rank(machines: int) -> int:
-    """The place of this machine among those of a job, from 0.
+    """The rank of this machine among those of a job, from 0.
 
     Args:
         machines: See :func:`nodes`. One machine is the first, whatever the environment says.
@@ -147,8 +147,8 @@ def _torchrun(ranks: int, machines: int) -> list[str]:
         # Otherwise the ranks are told to meet at this machine's name, which perhaps nobody can resolve.
         return [*command, "--standalone", f"--local-addr={_LOOPBACK}"]
     address, port = rendezvous(machines)
-    place = [f"--nnodes={machines}", f"--node_rank={node_rank(machines)}"]
-    return [*command, *place, f"--master_addr={address}", f"--master_port={port}"]
+    index = [f"--nnodes={machines}", f"--node_rank={node_rank(machines)}"]
+    return [*command, *index, f"--master_addr={address}", f"--master_port={port}"]
 
 
 def _meeting(ranks: int, machines: int) -> dict[str, str]:

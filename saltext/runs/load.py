@@ -12,34 +12,34 @@ from torch import nn
 from saltext.errors import CheckpointError, ConfigError
 from saltext.models.checkpoints import load_weights
 from saltext.models.feature_cache import FeatureCache
-from saltext.models.grounding.class_names import ClassNameBridge
+from saltext.models.grounding.class_names import ClassNameGrounder
 from saltext.models.network import SaliencyNetwork
 from saltext.models.packaged_weights import WeightPackage, packaged_file
 from saltext.models.pipeline import Pipeline
-from saltext.models.text.memo import RememberingTextEncoder
+from saltext.models.text.cached import CachedTextEncoder
 from saltext.prediction.model import Model
 from saltext.runs import build
 from saltext.runs.saved import configuration
 from saltext.runs.stages import Stage, stages, weights_of
 from saltext.system.run_folder import RunFolder
 
-SHIPPED = WeightPackage(
-    module="saltext.shipped",
+PRETRAINED = WeightPackage(
+    module="saltext.pretrained",
     requirement="saltext",
     digests=MappingProxyType(
         {
-            "config.yaml": "07e857f73c10c157f70b00e5659a76ee4167a46aa52fc18654b1278803290f91",
+            "config.yaml": "b463749a8ad759d7d51d7e1b664c710d2d90e5cf28053d65cd7621a4b2e164b1",
             "split.json": "c15d950d7d68687ffcf3b45d383e93cfd4804301daaafad4b20fe32b0aa7eb39",
             "class_names.safetensors": "3524fcbd590ebaa7fa4e952ed1f586af9fbe048127a59d9edcbd134e1369e76c",
-            "checkpoints/best.ckpt": "b43a5889a2aded5b3c2ef28c8e8774ed9c0b95fe6cf191ae7e2e72cf920de011",
+            "checkpoints/best.ckpt": "7ded038a83ba09c7ff8443791221b09f2ef0fa6e22f865672fc0302d930a4da5",
         }
     ),
 )
-"""The model used where none is named: what ``saltext export`` made of a run, described in saltext/shipped/README.md."""
+"""The model used where none is named: an export (``saltext export``), described in saltext/pretrained/README.md."""
 
 _CONFIG = "config.yaml"
 CLASS_NAMES = "class_names.safetensors"
-"""Features of the bridges' class names, which travel with the model."""
+"""Features of the grounders' class names, which travel with the model."""
 
 
 def load(
@@ -55,7 +55,7 @@ def load(
     what the files in ``conf/`` name, unless the folder is trusted.
 
     Args:
-        run: Folder of a run that has trained at least an epoch; None: the model shipped with the package.
+        run: Folder of a run that has trained at least an epoch; None: the pretrained model.
         stage: Which of the trainings of a run with a schedule; needed where several of them are tested.
         device: Where to compute, as torch names it; None: an accelerator if there is one, otherwise the CPU.
         trust: Whether whoever made the folder is trusted: classes that its configuration names and ``conf/`` does not
@@ -69,7 +69,7 @@ def load(
             else, several stages to choose from, or a device that is not there.
         CheckpointError: The weights are missing, damaged, of another network, or hold more than tensors.
     """
-    folder = shipped_run() if run is None else RunFolder.existing(run)
+    folder = pretrained_run() if run is None else RunFolder.existing(run)
     # Features are not kept on disk: nothing is written where somebody only wants to look.
     found = configuration(folder, OmegaConf.create({"cache_features": False}), trust)
     chosen = chosen_stage(found.cfg, folder, stage)
@@ -77,7 +77,7 @@ def load(
     pipeline.network.requires_grad_(False)
     if isinstance(pipeline.network, SaliencyNetwork):
         pipeline.network.feature_cache = FeatureCache()
-    if run is None and CLASS_NAMES in SHIPPED.digests:
+    if run is None and CLASS_NAMES in PRETRAINED.digests:
         _cache_class_names(pipeline.network, folder.root / CLASS_NAMES)
     return Model(pipeline, build.cache_settings(chosen.cfg), str(folder.root))
 
@@ -85,11 +85,11 @@ def load(
 def _cache_class_names(network: nn.Module, path: Path) -> None:
     """Spare a network the encoding of a thousand class names, which takes longer than a prediction."""
     encoder = getattr(network, "text_encoder", None)
-    if isinstance(encoder, RememberingTextEncoder):
+    if isinstance(encoder, CachedTextEncoder):
         pooled = load_file(path)["pooled"]
-        for bridge in network.modules():
-            if isinstance(bridge, ClassNameBridge):
-                encoder.cache_list(bridge.names, pooled)
+        for grounder in network.modules():
+            if isinstance(grounder, ClassNameGrounder):
+                encoder.cache_list(grounder.names, pooled)
 
 
 def pipeline_of(
@@ -126,13 +126,13 @@ def pipeline_of(
     return pipeline
 
 
-def shipped_run() -> RunFolder:
-    """The shipped model's files, after a check of their digests.
+def pretrained_run() -> RunFolder:
+    """The pretrained model's files, after a check of their digests.
 
     Raises:
-        CheckpointError: A file is missing, or is not the shipped one.
+        CheckpointError: A file is missing, or is not the expected one.
     """
-    files = [packaged_file(SHIPPED, path) for path in SHIPPED.digests]
+    files = [packaged_file(PRETRAINED, path) for path in PRETRAINED.digests]
     return RunFolder(next(file.parent for file in files if file.name == _CONFIG))
 
 

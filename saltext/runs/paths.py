@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from saltext.system.run_folder import RunFolder
 
 _FILES = ("root", "description", "weights")
-_PLACES = (*_FILES, "cache_dir")
+_PATH_KEYS = (*_FILES, "cache_dir")
 
 
 def reached(folder: RunFolder, cfg: DictConfig) -> DictConfig:
@@ -48,6 +48,6 @@ def _from(base: Path, cfg: DictConfig) -> DictConfig:
         for key, value in node.items():
             if isinstance(value, dict):
                 nodes.append(value)
-            elif key in _PLACES and isinstance(value, str) and (key not in _FILES or (base / value).exists()):
+            elif key in _PATH_KEYS and isinstance(value, str) and (key not in _FILES or (base / value).exists()):
                 node[key] = str(base / value)
     return OmegaConf.create(values)

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from saltext.data.datamodule import SaliencyDataModule
 from saltext.data.dataset import SJTUTIS, collate
-from saltext.evaluation.groups import Batch, native_groups
+from saltext.evaluation.groups import EvaluationBatch, native_groups
 from saltext.evaluation.model_predictor import ModelPredictor
 from saltext.evaluation.protocols import STANDARD
 from saltext.images import read_photo
@@ -23,21 +23,21 @@ from saltext.training import ScoredModule
 
 
 def _record(
-    module: ScoredModule, tested: SJTUTIS, places: Sequence[int], scores: Sequence[Mapping[str, float]], title: str
+    module: ScoredModule, tested: SJTUTIS, indices: Sequence[int], scores: Sequence[Mapping[str, float]], title: str
 ) -> ImageRecord:
     """An image with the maps of some of its pairs, at its own resolution.
 
     Args:
         module: Predicts, in evaluation mode.
         tested: Test pairs, with what is known at native resolution.
-        places: Of pairs of one image, in ``tested``.
+        indices: Of pairs of one image, in ``tested``.
         scores: What is said beside the prediction of each.
         title: See :class:`saltext.prediction.pictures.ImageRecord`.
     """
     texts = []
-    for place, said in zip(places, scores, strict=True):
-        pair = tested.pairs[tested.indices[place]]
-        sample: Batch = module.transfer_batch_to_device(collate([tested[place]]), module.device, 0)
+    for index, said in zip(indices, scores, strict=True):
+        pair = tested.pairs[tested.indices[index]]
+        sample: EvaluationBatch = module.transfer_batch_to_device(collate([tested[index]]), module.device, 0)
         with torch.inference_mode():
             (group,) = native_groups(sample, module.device)
             predictor = ModelPredictor(module.predict_saliency)
@@ -61,12 +61,14 @@ def write_pairs(
     module.eval()
     records = []
     for image_id, of_image in groupby(
-        selection.pairs_by_id(pairs, cfg.evaluation.pictures), lambda place: pairs[place].image_id
+        selection.pairs_by_id(pairs, cfg.evaluation.pictures), lambda position: pairs[position].image_id
     ):
-        places = list(of_image)
-        keys = [(image_id, pairs[place].task) for place in places]
-        title = f"image {image_id}" if len(places) > 1 else f"image {image_id}, {pairs[places[0]].task}"
-        records.append(_record(module, tested, places, [{"CC": cc[key]} if key in cc else {} for key in keys], title))
+        positions = list(of_image)
+        keys = [(image_id, pairs[position].task) for position in positions]
+        title = f"image {image_id}" if len(positions) > 1 else f"image {image_id}, {pairs[positions[0]].task}"
+        records.append(
+            _record(module, tested, positions, [{"CC": cc[key]} if key in cc else {} for key in keys], title)
+        )
     pictures.write_picture(records, folder.picture)
 
 
@@ -85,7 +87,7 @@ def write_swaps(folder: RunFolder, module: ScoredModule, data: SaliencyDataModul
     exchanged = text_effect.exchanged_pairs(scores.text_effect)
     cc, cc_other = (dict(table.set_index(["image_id", "task"]).get("cc", {})) for table in (own, exchanged))
     tested = data.dataset("test", native=True)
-    places = {(tested.pairs[i].image_id, tested.pairs[i].task): place for place, i in enumerate(tested.indices)}
+    indices = {(tested.pairs[i].image_id, tested.pairs[i].task): index for index, i in enumerate(tested.indices)}
     module.eval()
     records = []
     for image_id, about in selection.images_by_effect(own, exchanged).items():
@@ -95,7 +97,7 @@ def write_swaps(folder: RunFolder, module: ScoredModule, data: SaliencyDataModul
             for task, other in zip(TASKS, reversed(TASKS), strict=True)
         ]
         title = f"image {image_id}, {about}"
-        of_image = [places[image_id, task] for task in TASKS]
+        of_image = [indices[image_id, task] for task in TASKS]
         records.append(_record(module, tested, of_image, said, title))
     if records:
         pictures.write_picture(records, folder.root / "text_swap.png", selection.BY_EFFECT)

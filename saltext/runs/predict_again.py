@@ -13,11 +13,11 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from saltext.data.dataset import SJTUTIS, collate
-from saltext.data.faults import Track
+from saltext.data.report import Track
 from saltext.errors import DataError
-from saltext.evaluation.groups import Batch, Group, native_groups
+from saltext.evaluation.groups import EvaluationBatch, Group, native_groups
 from saltext.evaluation.model_predictor import ModelPredictor
-from saltext.evaluation.text_variants import Reading, TextVariant
+from saltext.evaluation.text_variants import SubstituteText, TextVariant
 from saltext.images import read_photo
 from saltext.metrics import cc
 from saltext.metrics.calibration import coverage
@@ -38,8 +38,8 @@ NO_TEXT = "no text"
 
 def fingerprint(cfg: DictConfig, folder: RunFolder) -> str:
     """Digits that stand for all that decides a run's maps: weights, configuration, split; not where files lie."""
-    places = {key: "" for key in ("root", "split", "description") if key in cfg.data}
-    own: DictConfig = OmegaConf.merge(cfg, {"data": places, "checkpoint": None})  # type: ignore[assignment]
+    indices = {key: "" for key in ("root", "split", "description") if key in cfg.data}
+    own: DictConfig = OmegaConf.merge(cfg, {"data": indices, "checkpoint": None})  # type: ignore[assignment]
     found = hashlib.sha256(f"{digest(own)} {folder.split.read_text()}".encode())
     for path in (weights_of(stage) for stage in _tested(cfg, folder)):
         if not path.is_file():
@@ -107,25 +107,25 @@ class _Tester:
         return self._pipeline.reads_text
 
     def maps(self, numbers: Sequence[int], track: Track, variant: TextVariant | None = None) -> Iterator["_Map"]:
-        """Truth and prediction of pairs, by their numbers in the data set."""
+        """Ground truth and prediction of pairs, by their numbers in the data set."""
         samples = SJTUTIS(self.data.pairs, self.data.cache, numbers, native=True)
         predictor = ModelPredictor(self._pipeline.predict, variant)
         size = self.data.eval_batch_size
         starts = range(0, len(numbers), size)
         what = f"predicting {self.stage.name} in batches".replace("  ", " ")
         for start in track(starts, what, len(starts)):
-            batch = collate([samples[place] for place in range(start, min(start + size, len(numbers)))])
+            batch = collate([samples[index] for index in range(start, min(start + size, len(numbers)))])
             yield from self._predict(batch, predictor)
 
     # Not in inference mode: what is made there may not be changed outside.
     @torch.no_grad()
-    def _predict(self, batch: Batch, predictor: ModelPredictor) -> list["_Map"]:
-        moved: Batch = self.data.transfer_batch_to_device(batch, self._pipeline.device, 0)
+    def _predict(self, batch: EvaluationBatch, predictor: ModelPredictor) -> list["_Map"]:
+        moved: EvaluationBatch = self.data.transfer_batch_to_device(batch, self._pipeline.device, 0)
         predictor.read(moved)
         found = []
         for group in native_groups(moved, self._pipeline.device):
             saliency = predictor.maps(group.index, group.size)
-            found += [_Map(group.select([place]), saliency[place : place + 1]) for place in range(len(group.index))]
+            found += [_Map(group.select([index]), saliency[index : index + 1]) for index in range(len(group.index))]
         return found
 
 
@@ -184,8 +184,8 @@ def _swaps(tester: _Tester, images: Sequence[str]) -> list[ImageRecord]:
     tested = {tester.pairs[number].task for number in tester.data.indices("test")}
     if not tester.reads_text or not tested & set(TASKS):
         return []
-    places = {_key(tester, number): number for number in range(len(tester.pairs))}
-    return [_swap(tester, {task: places[image, task] for task in TASKS}) for image in images]
+    indices = {_key(tester, number): number for number in range(len(tester.pairs))}
+    return [_swap(tester, {task: indices[image, task] for task in TASKS}) for image in images]
 
 
 def _swap(tester: _Tester, numbers: Mapping[str, int]) -> ImageRecord:
@@ -193,7 +193,7 @@ def _swap(tester: _Tester, numbers: Mapping[str, int]) -> ImageRecord:
     own = {found.number: found for found in tester.maps(list(numbers.values()), _untracked)}
     read = {task: own[number] for task, number in numbers.items()}
     # A model conditioned on the condition's name reads that of free viewing.
-    silent = TextVariant("empty", {numbers[TASKS[0]]: Reading("", "pure")})
+    silent = TextVariant("empty", {numbers[TASKS[0]]: SubstituteText("", "pure")})
     (without,) = tester.maps([numbers[TASKS[0]]], _untracked, silent)
     pixels = small(read_photo(first.image).pixels)
     texts = []

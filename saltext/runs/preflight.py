@@ -53,11 +53,11 @@ def check_changes(cfg: DictConfig, changes: DictConfig) -> None:
 
 def _leaves(node: DictConfig, key: str) -> Iterator[str]:
     for name in map(str, node):
-        place, child = f"{key}.{name}".lstrip("."), node[name]
+        location, child = f"{key}.{name}".lstrip("."), node[name]
         if isinstance(child, DictConfig) and len(child):
-            yield from _leaves(child, place)
+            yield from _leaves(child, location)
         else:
-            yield place
+            yield location
 
 
 def _devices(cfg: DictConfig) -> Iterator[tuple[str, str]]:
@@ -82,12 +82,12 @@ def _own_classes(node: DictConfig, key: str) -> Iterator[tuple[str, str]]:
     """Problems with the classes that are neither the suite's nor in its table of signatures."""
     target = node.get("_target_")
     if isinstance(target, str) and signature(target) is None:
-        place = f"{key}._target_"
+        location = f"{key}._target_"
         try:
             taken = inspect.signature(_locate(target)).parameters
         except Exception as error:  # whatever its module does when it is imported
             said = [line for line in str(error).splitlines() if not line.startswith("Error loading")]
-            yield place, f"{target} cannot be imported: {said[0] if said else type(error).__name__}"
+            yield location, f"{target} cannot be imported: {said[0] if said else type(error).__name__}"
             return
         is_open = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
         for name in () if is_open else map(str, node):

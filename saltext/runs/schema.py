@@ -126,7 +126,7 @@ Whole = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 ImageSize = tuple[Annotated[int, Field(ge=32, le=8192)], Annotated[int, Field(ge=32, le=8192)]]
 MapSize = tuple[Annotated[int, Field(ge=1, le=8192)], Annotated[int, Field(ge=1, le=8192)]]
@@ -154,7 +154,7 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "output_dir": Text,
         "rerun": bool,
         "ddp_strategy": Text,
-        "evaluation.choose_on": Held,
+        "evaluation.selection_split": Held,
         "evaluation.validation_metrics": Metrics,
         "evaluation.monitor": Text,
         "evaluation.mode": Literal["max", "min"],
@@ -190,7 +190,7 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "data.split": Annotated[Any, AfterValidator(_split)],
         "data.split.path": Text,
         "data.source": set_by("data=NAME"),
-        "data.choose_on": Held,
+        "data.selection_split": Held,
         "data.test_on": Held,
         "data.folds": Annotated[int, Field(ge=2)],
         "data.fold": Whole,
@@ -211,16 +211,16 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "data.augment.hue": Annotated[float, Field(ge=0, le=180)],
         "data.augment.saturation": Annotated[float, Field(ge=0, le=255)],
         "data.augment.blur": Annotated[float, Field(ge=0, le=10)],
-        "data.augment.*": Share,
+        "data.augment.*": Fraction,
         "optimizer.lr": Positive,
         "**.lr": Positive,
         "**.betas": tuple[BelowOne, BelowOne],
         "**.eps": NotNegative,
         "**.weight_decay": NotNegative,
-        "scheduler.pct_start": Share,
+        "scheduler.pct_start": Fraction,
         "scheduler.phases": Count,
         "scheduler.gamma": Positive,
-        "scheduler.factor": Share,
+        "scheduler.factor": Fraction,
         "scheduler.total_iters": Whole,
         "loss.weights": one_of(_terms, dict[str, Any]),
         "loss.terms": one_of(_terms, dict[str, Any]),
@@ -237,8 +237,8 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "trainer.log_every_n_steps": Whole,
         "trainer.num_sanity_val_steps": Annotated[int, Field(ge=-1)],
         "trainer.accumulate_grad_batches": Count,
-        "trainer.limit_*": Annotated[int, Field(ge=0)] | Share | None,
-        "trainer.overfit_batches": Annotated[int, Field(ge=0)] | Share,
+        "trainer.limit_*": Annotated[int, Field(ge=0)] | Fraction | None,
+        "trainer.overfit_batches": Annotated[int, Field(ge=0)] | Fraction,
         "trainer.check_val_every_n_epoch": Count | None,
         "trainer.callbacks": set_by("+callbacks.NAME={_target_: ...}"),
         "trainer.logger": set_by("logger"),
@@ -259,8 +259,8 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "training.prompt": set_by("prompt"),
         "training.mirror": set_by("evaluation.mirror"),
         "training.validation_metrics": set_by("evaluation.validation_metrics"),
-        "training.choose_on": set_by("evaluation.choose_on"),
-        "training.part_rates": dict[str, Positive],
+        "training.selection_split": set_by("evaluation.selection_split"),
+        "training.lr_multipliers": dict[str, Positive],
         "training.warm_start": Whole,
         "training.label_smoothing": BelowOne,
         "training.accumulate": Count,
@@ -268,7 +268,7 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "training.patience": Count | None,
         "callbacks.*.filename": Text | None,
         "callbacks.*.mode": Literal["max", "min"],
-        "callbacks.*.decay": Share,
+        "callbacks.*.decay": Fraction,
         "callbacks.*.seed": Seed,
         "logger.*.name": Text,
         "logger.*.project": Text,
@@ -281,7 +281,7 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "**.size": Grid,
         "**.width": Count,
         "**.layers": Count,
-        "**.members": Count,
+        "**.readouts_per_backbone": Count,
         "model.heads": Count | Counts,
         "model.hidden": Counts,
         "**.channels": Counts,
@@ -292,13 +292,13 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "**.image_size": Annotated[int, Field(ge=32, le=8192)],
         "**.max_tokens": Annotated[int, Field(ge=3)],
         "**.dim": Count,
-        "**.remember": Whole,
+        "**.cache_size": Whole,
         "**.dropout": BelowOne,
         "**.drop_path": BelowOne,
-        "model.freeze.encoder": Share,
-        "model.freeze.decoder": Share,
-        "model.freeze.text": Share,
-        "model.freeze.vision": Share,
+        "model.freeze.encoder": Fraction,
+        "model.freeze.decoder": Fraction,
+        "model.freeze.text": Fraction,
+        "model.freeze.vision": Fraction,
         "**._partial_": bool,
     }
 )
@@ -308,9 +308,12 @@ counts, and comes before the annotation of the class."""
 NEEDED = (
     *("data", "model", "normalize", "loss", "optimizer", "scheduler", "training", "trainer", "prompt", "evaluation"),
     *("schedule", "label", "seed", "cache_features", "checkpoint", "callbacks", "logger"),
-    *(f"evaluation.{key}" for key in ("choose_on", "validation_metrics", "monitor", "mode", "test_metrics", "paper")),
+    *(
+        f"evaluation.{key}"
+        for key in ("selection_split", "validation_metrics", "monitor", "mode", "test_metrics", "paper")
+    ),
     *(f"evaluation.{key}" for key in ("baselines", "text_effect", "mirror", "pictures")),
-    *("data._target_", "data.cache_dir", "data.tasks", "data.choose_on", "data.image_size", "data.augment"),
+    *("data._target_", "data.cache_dir", "data.tasks", "data.selection_split", "data.image_size", "data.augment"),
     *("normalize.mean", "normalize.std", "normalize.order", "schedule.stages", "model.name"),
     *("trainer.accelerator", "trainer.devices", "trainer.max_epochs"),
 )
@@ -366,17 +369,17 @@ def unfit(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _at(node: Any, pattern: list[str], kind: Any, above: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Place, value and type of what a pattern fits; of a value in a group's place, that. A part may be null."""
+    """Place, value and type of what a pattern fits; of a value in a group's location, that. A part may be null."""
     if not isinstance(node, Mapping):
         if node is not None or "." not in above:
             yield above, node, dict
         return
     for name in (name for name in node if fnmatchcase(name, pattern[0]) and name not in _RESERVED):
-        place = f"{above}.{name}".lstrip(".")
+        location = f"{above}.{name}".lstrip(".")
         if len(pattern) > 1:
-            yield from _at(node[name], pattern[1:], kind, place)
+            yield from _at(node[name], pattern[1:], kind, location)
         else:
-            yield place, node[name], kind
+            yield location, node[name], kind
 
 
 def _of_node(node: DictConfig, key: str, cfg: DictConfig) -> Iterator[tuple[str, str]]:
@@ -388,19 +391,19 @@ def _of_node(node: DictConfig, key: str, cfg: DictConfig) -> Iterator[tuple[str,
     is_own = taken is None and "_target_" in node
     known = None if is_own else _known(key, taken)
     for name in map(str, node):
-        place = f"{key}.{name}".lstrip(".")
-        if place == "hydra" or name in ("_target_", "_convert_", "_recursive_", "_args_"):
+        location = f"{key}.{name}".lstrip(".")
+        if location == "hydra" or name in ("_target_", "_convert_", "_recursive_", "_args_"):
             continue
         if known is not None and name not in known and "*" not in known:
             of = f" of {node['_target_']!s}" if taken else ""
             elsewhere = [other for other in VALUES if "*" not in other]
-            hint = near(name, known if key else (*known, *_OTHER_GROUPS)) or near(place, elsewhere, ending=True)
-            yield place, f"no such key{of}{hint}{_choices_said(known)}"
+            hint = near(name, known if key else (*known, *_OTHER_GROUPS)) or near(location, elsewhere, ending=True)
+            yield location, f"no such key{of}{hint}{_choices_said(known)}"
             continue
-        kind = _kind(place)
+        kind = _kind(location)
         if kind is None and taken is not None:
             kind = taken.arguments.get(name)
-        yield from _of_value(node, name, place, kind, cfg)
+        yield from _of_value(node, name, location, kind, cfg)
 
 
 def _choices_said(known: Collection[str]) -> str:
@@ -449,8 +452,8 @@ def _children(group: str) -> tuple[str, ...]:
 @cache
 def _kind(key: str) -> Any:
     for pattern, kind in VALUES.items():
-        place = re.escape(pattern).replace(r"\*\*\.", r"(?:.+\.)").replace(r"\*", r"[^.]*")
-        if re.fullmatch(place, key):
+        location = re.escape(pattern).replace(r"\*\*\.", r"(?:.+\.)").replace(r"\*", r"[^.]*")
+        if re.fullmatch(location, key):
             return kind
     return None
 
@@ -540,7 +543,7 @@ _WORDS: Mapping[str, str] = MappingProxyType(
         "finite_number": "a finite number",
         "too_short": "at least {min_length} of them",
         "too_long": "at most {max_length} of them",
-        "missing": "a value for each place",
+        "missing": "a value for each key",
         "greater_than": "more than {gt}",
         "greater_than_equal": "{ge} or more",
         "less_than": "less than {lt}",
@@ -636,7 +639,7 @@ def _stages(cfg: DictConfig) -> Iterator[tuple[str, DictConfig]]:
 def _monitored(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     """Values that choose an epoch are logged, and better the way they are taken to be."""
     own = cfg.evaluation
-    logged = ["train/loss", *(f"{own.choose_on}/{metric}" for metric in own.validation_metrics)]
+    logged = ["train/loss", *(f"{own.selection_split}/{metric}" for metric in own.validation_metrics)]
     tasks = OmegaConf.select(cfg, "data.tasks")
     named = [tasks] if isinstance(tasks, str) else tasks if isinstance(tasks, ListConfig) else []
     of_tasks = [f"{value}_{task}" for value in logged[1:] for task in named]

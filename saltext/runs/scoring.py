@@ -5,7 +5,7 @@ from omegaconf import DictConfig
 
 from saltext.baselines import BASELINES
 from saltext.data.datamodule import SaliencyDataModule
-from saltext.data.truth import Truth
+from saltext.data.ground_truth import GroundTruth
 from saltext.evaluation.evaluator import Evaluator
 from saltext.evaluation.model_predictor import ModelPredictor
 from saltext.evaluation.predictor import OWN
@@ -19,7 +19,7 @@ from saltext.training.out_of_memory import out_of_memory_in_words
 
 def evaluator(cfg: DictConfig, module: ScoredModule | None, data: SaliencyDataModule) -> Evaluator:
     """Scores everything that is scored on the test pairs, in the order of the tables."""
-    truth = Truth(data.pairs, data.cache, data.sigma)
+    truth = GroundTruth(data.pairs, data.cache, data.sigma)
     tested, trained = data.indices("test"), data.indices("train")
     standard_protocol, *papers = build.protocols(cfg)
     built = Evaluator(Reference(truth))

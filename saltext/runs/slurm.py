@@ -77,11 +77,11 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) ->
         print(f"The jobs go on in SLURM; scancel {array} ends them.", file=sys.stderr)
         raise
     returned = []
-    for place, (job, overrides) in enumerate(zip(jobs, job_overrides, strict=True)):
-        result, reason = (None, ended[place]) if place in ended else _outcome(job)
+    for index, (job, overrides) in enumerate(zip(jobs, job_overrides, strict=True)):
+        result, reason = (None, ended[index]) if index in ended else _outcome(job)
         if result is None:
             text = f"SLURM job {job.job_id} ended without a result: {reason} (its output: {job.paths.stdout})"
-            _record(launcher, overrides, first + place, text)
+            _record(launcher, overrides, first + index, text)
             result = JobReturn(overrides=overrides, status=JobStatus.COMPLETED, _return_value=None)
         returned.append(result)
     return returned
@@ -127,21 +127,21 @@ def _refusal(said: str, params: Mapping[str, Any]) -> str:
 
 
 def _wait(jobs: Sequence[Any]) -> dict[int, str]:
-    """Wait until each job has left a result or has ended; the states of those without one, by their places.
+    """Wait until each job has left a result or has ended; the states of those without one, by their indices.
 
     A result may take a while to be seen on another machine: a job must have been found ended twice.
     """
     waiting, before, ended = set(range(len(jobs))), set[int](), dict[int, str]()
     question = time.monotonic() + _EVERY
     while waiting:
-        waiting = {place for place in waiting if not _has_result(jobs[place])}
+        waiting = {index for index in waiting if not _has_result(jobs[index])}
         if waiting and time.monotonic() >= question:
             states = _states(jobs[0].job_id.partition("_")[0])
             question = time.monotonic() + _EVERY
             if states is not None:
-                found = {place: states.get(jobs[place].job_id, _GONE) for place in waiting}
-                now = {place for place, state in found.items() if state in _ENDED or state == _GONE}
-                ended |= {place: found[place] for place in now & before}
+                found = {index: states.get(jobs[index].job_id, _GONE) for index in waiting}
+                now = {index for index, state in found.items() if state in _ENDED or state == _GONE}
+                ended |= {index: found[index] for index in now & before}
                 waiting -= ended.keys()
                 before = now
         time.sleep(_PAUSE if waiting else 0)

@@ -280,7 +280,7 @@ def _grid(table: pd.DataFrame, folder: Path) -> Grid:
         ]
         for row in table.to_dict("records")
     ]  # fmt: skip
-    numbers = {place for place, column in enumerate(table) if column not in ("overrides", "status", "folder")}
+    numbers = {index for index, column in enumerate(table) if column not in ("overrides", "status", "folder")}
     headings = [tables.heading(str(column)) if column in METRICS else str(column) for column in table]
     title = f"{folder}: {finished} of {len(table)} jobs finished"
     return Grid(headings, texts, numbers=frozenset(numbers), title=title, keys=2)

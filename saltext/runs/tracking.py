@@ -87,7 +87,7 @@ def _opened(cfg: DictConfig, folder: RunFolder) -> "Run | None":
             run = wandb.init(**arguments, settings=wandb.Settings(quiet=True))
         except ValueError as error:
             raise ConfigError(
-                f"W&B refuses its settings; mend logger.wandb, or WANDB_* in the environment: {error}"
+                f"W&B refuses its settings; fix logger.wandb, or WANDB_* in the environment: {error}"
             ) from error
         except Exception as error:  # no key or network, but also its own process, or a disk
             _log.info("W&B cannot go online: %s", error)

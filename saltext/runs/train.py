@@ -68,7 +68,9 @@ def _train(stage: Stage, module: SupervisedModule, data: SaliencyDataModule, own
             _load_trained(module, stage.start)
         if is_first():
             _say_what_trains(module, data)
-        trainer = build_training.trainer(stage.cfg, folder, validates=bool(data.split.parts[data.choose_on]), own=own)
+        trainer = build_training.trainer(
+            stage.cfg, folder, validates=bool(data.split.parts[data.selection_split]), own=own
+        )
         with out_of_memory_in_words(trainer):
             trainer.fit(module, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
         if is_first():
@@ -175,7 +177,7 @@ def train_and_test(cfg: DictConfig, folder: RunFolder, own: Collection[str] = ()
         own: What may be built besides what ``conf/`` names, see :mod:`saltext.runs.trust`.
 
     Raises:
-        SaltextError: Something a user can mend, before training starts.
+        SaltextError: Something a user can fix, before training starts.
     """
     start = time.monotonic()
     if is_first():
@@ -197,7 +199,7 @@ def train_and_test(cfg: DictConfig, folder: RunFolder, own: Collection[str] = ()
     seconds = round(time.monotonic() - start)
     storage.write_json(folder.result, _result(cfg, scores, seconds), durable=True)
     with not_essential("the tables"):
-        setting = evaluation_setting(Split.load(folder.split), cfg.data.choose_on)
+        setting = evaluation_setting(Split.load(folder.split), cfg.data.selection_split)
         written = run_files.write_tables(folder, scores, setting, data.published, [stage.name for stage in schedule])
         if IN_SWEEP not in os.environ:  # which shows one table of all its jobs
             run_files.show(written[0])
@@ -234,7 +236,7 @@ def train_folder(folder: RunFolder, started_with: str | None) -> None:
             the folder is not trusted.
 
     Raises:
-        SaltextError: Something a user can mend; it is in the log as well, as all other errors are.
+        SaltextError: Something a user can fix; it is in the log as well, as all other errors are.
     """
     with restored(), logged_to(folder.log):
         quiet_libraries()

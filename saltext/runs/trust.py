@@ -52,7 +52,7 @@ _ENV = re.compile(r"\$\{\s*oc\.env\s*:[^${}]*\}")
 _NESTED_ENV = re.compile(r"\$\{[^{}]*\$\{\s*oc\.env\s*:")
 _REFERENCE = re.compile(r"\$\{[\w.]+\}")
 _CHANNEL = re.compile(r"(val|test|train)/[\w/]+")  # what is logged has a slash in its name, and is no path
-_PLACES = re.compile(r"[/\\:~$\x00-\x1f]|\.\.")
+_LEADS_TO_A_FILE = re.compile(r"[/\\:~$\x00-\x1f]|\.\.")
 _PLACED = ("model", "normalize", "loss", "optimizer", "scheduler", "training", "trainer", "callbacks", "views")
 _MOST_IMAGES = 1000
 
@@ -127,8 +127,8 @@ def _packaged() -> _Packaged:
         header = re.search(r"^# @package (\S+)", text, re.MULTILINE)
         package = header[1] if header else ".".join(file.relative_to(folder).parent.parts) or "_global_"
         start = () if package == "_global_" else tuple(package.split("."))
-        for place, name in _targets(content, start):
-            targets.setdefault(_position(place), set()).add(name)
+        for location, name in _targets(content, start):
+            targets.setdefault(_position(location), set()).add(name)
         texts |= {value for _, value in _leaves(content, ()) if isinstance(value, str)}
         if start == ("data",) and "_target_" in content and "root" in content:
             roots[content["_target_"]] = content["root"]
@@ -143,32 +143,32 @@ def _packaged() -> _Packaged:
     )
 
 
-def _position(place: Sequence[str]) -> tuple[str, bool]:
-    return (place[0] if place else "", len(place) == 1)
+def _position(location: Sequence[str]) -> tuple[str, bool]:
+    return (location[0] if location else "", len(location) == 1)
 
 
-def _targets(node: Any, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+def _targets(node: Any, location: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
     """Every ``_target_`` in a plain value, and where it stands."""
     if isinstance(node, Mapping):
         if "_target_" in node:
             target = node["_target_"]
-            yield place, target if isinstance(target, str) else f"a {type(target).__name__}"
+            yield location, target if isinstance(target, str) else f"a {type(target).__name__}"
         for key, value in node.items():
-            yield from _targets(value, (*place, str(key)))
+            yield from _targets(value, (*location, str(key)))
     elif isinstance(node, list | tuple):
         for number, value in enumerate(node):
-            yield from _targets(value, (*place, str(number)))
+            yield from _targets(value, (*location, str(number)))
 
 
-def _leaves(node: Any, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _leaves(node: Any, location: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
     if isinstance(node, Mapping):
         for key, value in node.items():
-            yield from _leaves(value, (*place, str(key)))
+            yield from _leaves(value, (*location, str(key)))
     elif isinstance(node, list | tuple):
         for number, value in enumerate(node):
-            yield from _leaves(value, (*place, str(number)))
+            yield from _leaves(value, (*location, str(number)))
     else:
-        yield place, node
+        yield location, node
 
 
 def own_targets(values: Any) -> frozenset[str]:
@@ -181,18 +181,18 @@ def own_targets(values: Any) -> frozenset[str]:
     return frozenset(name for _, name in _targets(values, ())) - known
 
 
-def check_targets(values: Any, place: str, own: Collection[str]) -> None:
+def check_targets(values: Any, location: str, own: Collection[str]) -> None:
     """Make sure that only what may be built would be built.
 
     Args:
         values: Plain, and resolved: what is going to be built, or a whole configuration.
-        place: Its key in the configuration, such as ``callbacks.best``; empty for the whole.
+        location: Its key in the configuration, such as ``callbacks.best``; empty for the whole.
         own: What may be built besides what ``conf/`` names.
 
     Raises:
-        ConfigError: Anything else is named, or something in a place where ``conf/`` does not have it.
+        ConfigError: Anything else is named, or something in a location where ``conf/`` does not have it.
     """
-    start = tuple(place.split(".")) if place else ()
+    start = tuple(location.split(".")) if location else ()
     allowed = _packaged().targets
     strange = [
         (".".join(where), name)
@@ -393,8 +393,8 @@ def _refuse(problems: Sequence[str], folder: RunFolder) -> None:
 def _of_other_versions(values: Any) -> list[str]:
     """Classes and functions of the package that are named and that this version does not have, with their keys."""
     return [
-        f"{'.'.join(place)}: there is no {_shown(name)}"
-        for place, name in _targets(values, ())
+        f"{'.'.join(location)}: there is no {_shown(name)}"
+        for location, name in _targets(values, ())
         if name.startswith("saltext.") and signature(name) is None
     ]
 
@@ -404,10 +404,10 @@ def _without_interpolations(values: dict[str, Any], source: Path, trusted: bool)
     environment, of which it is told nothing (null) unless it is trusted."""
     strange: list[str] = []
 
-    def told(node: Any, whole: Any, place: str) -> Any:
+    def told(node: Any, whole: Any, location: str) -> Any:
         if isinstance(node, dict | list):
             inner = node.items() if isinstance(node, dict) else enumerate(node)
-            found = {key: told(value, (whole, key), f"{place}.{key}".strip(".")) for key, value in inner}
+            found = {key: told(value, (whole, key), f"{location}.{key}".strip(".")) for key, value in inner}
             return found if isinstance(node, dict) else list(found.values())
         if not isinstance(node, str) or ("${" not in node and node != "???"):
             return node
@@ -416,7 +416,7 @@ def _without_interpolations(values: dict[str, Any], source: Path, trusted: bool)
         if _REFERENCE.fullmatch(node) and (referred := _referred(values, node)) is not None:
             return referred
         if "oc.env" not in node:
-            strange.append(f"{place}={node!r:.80}")
+            strange.append(f"{location}={node!r:.80}")
         return None
 
     found: dict[str, Any] = told(values, cache(partial(OmegaConf.create, values)), "")
@@ -437,12 +437,12 @@ def _referred(values: Any, text: str) -> str | int | float | None:
     return node if fits else None
 
 
-def _resolved(place: Any) -> Any:
-    """The value at a place in a configuration, given as (((what makes it, key), key), key)."""
+def _resolved(location: Any) -> Any:
+    """The value at a location in a configuration, given as (((what makes it, key), key), key)."""
     try:
-        if not isinstance(place, tuple):
-            return place()
-        return _resolved(place[0])[place[1]]
+        if not isinstance(location, tuple):
+            return location()
+        return _resolved(location[0])[location[1]]
     except (OmegaConfBaseException, TypeError):  # the variable is not set any more
         return None
 
@@ -489,16 +489,16 @@ def _confined(values: dict[str, Any], folder: RunFolder, resumes: bool) -> dict[
             changed[f"{node['_target_'].rpartition('.')[2]}.{weights}"] = node[weights]
             node[weights] = None
     problems += [
-        f"{'.'.join(place)}={value!r:.80} leads to a place or a file"
+        f"{'.'.join(location)}={value!r:.80} leads to a location or a file"
         for group in _PLACED
-        for place, value in _leaves(values.get(group), (group,))
-        if isinstance(value, str) and _leads_away(place, value)
+        for location, value in _leaves(values.get(group), (group,))
+        if isinstance(value, str) and _leads_away(location, value)
     ]
     problems += [
-        f"{'.'.join(place)} is no name that is expected here"
+        f"{'.'.join(location)} is no name that is expected here"
         for group in _PLACED
-        for place in _named(values.get(group), (group,))
-        if _PLACES.search(place[-1]) or place[-1].startswith("__")
+        for location in _named(values.get(group), (group,))
+        if _LEADS_TO_A_FILE.search(location[-1]) or location[-1].startswith("__")
     ]
     problems += [
         f"trainer.{key}={value!r:.80} is no number, and not known"
@@ -537,23 +537,23 @@ def _nodes(node: Any) -> Iterator[dict[str, Any]]:
             yield from _nodes(value)
 
 
-def _named(node: Any, place: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+def _named(node: Any, location: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     if isinstance(node, dict):
         for key, value in node.items():
-            yield (*place, key)
-            yield from _named(value, (*place, key))
+            yield (*location, key)
+            yield from _named(value, (*location, key))
     elif isinstance(node, list):
         for number, value in enumerate(node):
-            yield from _named(value, (*place, str(number)))
+            yield from _named(value, (*location, str(number)))
 
 
-def _leads_away(place: Sequence[str], text: str) -> bool:
-    name = place[-1]
+def _leads_away(location: Sequence[str], text: str) -> bool:
+    name = location[-1]
     if name == "_target_" or _CHANNEL.fullmatch(text):
         return False
-    if name in _NAMES_OF_FILES or (len(place) > 1 and place[-2] in _NAMES_OF_FILES):
+    if name in _NAMES_OF_FILES or (len(location) > 1 and location[-2] in _NAMES_OF_FILES):
         return True
-    return bool(_PLACES.search(text)) and text not in _packaged().texts
+    return bool(_LEADS_TO_A_FILE.search(text)) and text not in _packaged().texts
 
 
 # Types

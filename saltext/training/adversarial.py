@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from saltext.data.splits import Part
 from saltext.errors import ConfigError
-from saltext.losses import GeneratorLoss, at_least_float32, verdict_loss
+from saltext.losses import GeneratorLoss, at_least_float32, gan_loss
 from saltext.models.network import SaliencyNetwork
 from saltext.training.supervised import (
     SAVED,
@@ -30,31 +30,31 @@ _GENERATOR, _DISCRIMINATOR = 0, 1
 
 @dataclass(frozen=True)
 class _Group:
-    """A batch's place in its group of batches, whose gradients make one step.
+    """A batch's position in its group of batches, whose gradients make one step.
 
     Attributes:
-        share: The weight of the batch in the group's mean.
+        weight: Of the batch in the group's mean.
         last: Whether the step is due.
     """
 
-    share: float
+    weight: float
     last: bool
 
 
 class AdversarialModule(SupervisedModule):
     r"""A generator and a discriminator that learn from each other, batch by batch.
 
-    In each step the generator predicts; the discriminator steps on people's maps and the predictions; then the
-    generator steps on its loss, judged by the discriminator as it is now::
+    In each step the generator predicts; the discriminator steps on human maps and predictions; then the
+    generator steps on its loss, with the logits of the updated discriminator::
 
         L_D = BCE(D(I, S), 1 - label_smoothing) + BCE(D(I, S^), 0)
         L_G = :class:`saltext.losses.GeneratorLoss`
 
     Logs once an epoch, besides what :class:`~saltext.training.scored.ScoredModule` logs: ``train/loss`` and
-    ``train/PART`` of the generator's loss (parts unweighted), ``train/discriminator`` and its halves
-    ``train/discriminator_real`` and ``train/discriminator_generated``, the fractions of maps it told rightly,
+    ``train/TERM`` of the generator's loss (unweighted), ``train/discriminator`` and its halves
+    ``train/discriminator_real`` and ``train/discriminator_generated``, the discriminator's accuracy on the two,
     ``train/accuracy_real`` and ``train/accuracy_generated``, and the learning rates ``lr`` and ``lr_discriminator``. In
-    a warm start, what is of the discriminator is left out.
+    a warm start, there is nothing of the discriminator.
 
     ``Trainer(gradient_clip_val=None, accumulate_grad_batches=1)`` is needed: both are done here, for each player. On
     several processes DDP has to look for unused parameters, since each step leaves the other player out:
@@ -69,16 +69,16 @@ class AdversarialModule(SupervisedModule):
         scheduler: Makes each player's schedule, stepped after each of its steps.
         discriminator_optimizer: Makes the discriminator's optimizer instead.
         warm_start: Epochs at the beginning in which the generator learns without the adversarial term.
-        label_smoothing: How far the discriminator's target for people's maps is below 1; 0 up to 0.5.
-        accumulate: Batches whose gradients make one step. Only the last of them is judged by the updated
+        label_smoothing: How far the discriminator's target for human maps is below 1; 0 up to 0.5.
+        accumulate: Batches whose gradients make one step. Only the last of them meets the updated
             discriminator.
         clip: Largest norm of each player's gradient; None does not limit it.
-        patience: Epochs in a row in which the discriminator told every single map rightly, after which training ends;
-            None goes on.
+        patience: Saturated epochs in a row (the discriminator classified every map correctly) after which training
+            ends; None goes on.
         prompt: See :class:`SupervisedModule`.
         mirror: See :class:`SupervisedModule`.
         validation_metrics: See :class:`~saltext.training.scored.ScoredModule`.
-        choose_on: See :class:`~saltext.training.scored.ScoredModule`.
+        selection_split: See :class:`~saltext.training.scored.ScoredModule`.
 
     Raises:
         ValueError: A number outside its range, a warm start that has nothing to learn from, or an unknown part of
@@ -90,7 +90,7 @@ class AdversarialModule(SupervisedModule):
         Pan et al., SalGAN, 2017, for the warm start; the CLIP-SalGAN paper for the losses.
     """
 
-    won_epochs: Tensor
+    saturated_epochs: Tensor
 
     def __init__(
         self,
@@ -109,13 +109,15 @@ class AdversarialModule(SupervisedModule):
         prompt: str = "{text}",
         mirror: bool = False,
         validation_metrics: Sequence[str] = ("cc", "kl", "nss"),
-        choose_on: Part = "val",
+        selection_split: Part = "val",
     ) -> None:
-        super().__init__(network, normalize, loss, optimizer, scheduler, prompt, mirror, validation_metrics, choose_on)
+        super().__init__(
+            network, normalize, loss, optimizer, scheduler, prompt, mirror, validation_metrics, selection_split
+        )
         _check(loss, warm_start, label_smoothing, accumulate, clip, patience)
         if isinstance(network, SaliencyNetwork) and network.predicts_density:
             raise ValueError(
-                f"a generator whose maps are the sigmoid of its logits expected, {type(network).__name__} came, which "
+                f"expected a generator whose maps are the sigmoid of its logits, got {type(network).__name__}, which "
                 "predicts a density: train it with training=supervised"
             )
         self.automatic_optimization = False
@@ -127,7 +129,7 @@ class AdversarialModule(SupervisedModule):
         self._clip = clip
         self._patience = patience
         # In the state dict, so that a resumed run goes on counting.
-        self.register_buffer("won_epochs", torch.tensor(0))
+        self.register_buffer("saturated_epochs", torch.tensor(0))
 
     def configure_optimizers(self) -> Any:
         """The generator's optimizer, then the discriminator's; what of either does not train reaches neither."""
@@ -148,8 +150,8 @@ class AdversarialModule(SupervisedModule):
         wrapped = self.trainer.strategy.model
         if isinstance(wrapped, DistributedDataParallel) and not wrapped.find_unused_parameters:
             raise ConfigError(
-                "Training against a discriminator leaves one player out of each step, which DDP has to be told of. "
-                "Set trainer.strategy=ddp_find_unused_parameters_true."
+                "Each step of adversarial training leaves the parameters of one player unused, which DDP refuses by "
+                "default. Set trainer.strategy=ddp_find_unused_parameters_true."
             )
 
     def on_train_epoch_start(self) -> None:
@@ -162,37 +164,37 @@ class AdversarialModule(SupervisedModule):
         images = self.pipeline.images(batch)
         logits = _resized(at_least_float32(self.pipeline.logits(images, batch)), like=density)
         group = self._group(batch_index)
-        judged = self.current_epoch >= self._warm_start
-        values = self._discriminate(images, density, logits.detach().sigmoid(), group) if judged else {}
-        values |= self._generate(images, logits, batch, group, judged)
+        adversarial = self.current_epoch >= self._warm_start
+        values = self._discriminate(images, density, logits.detach().sigmoid(), group) if adversarial else {}
+        values |= self._generate(images, logits, batch, group, adversarial)
         self._watch(batch_index, {**values, "loss": values["loss"] + values.get("discriminator", 0.0)})
         self._count(values)
         self._log_epoch(values, batch_size=len(density))
 
     def _discriminate(self, images: Tensor, real: Tensor, generated: Tensor, group: _Group) -> dict[str, Tensor]:
         with self._turn(_DISCRIMINATOR, group):
-            of_real = self.discriminator(real.to(generated.dtype), images)
-            of_generated = self.discriminator(generated, images)
-            real_loss = verdict_loss(of_real, 1 - self._label_smoothing)
-            generated_loss = verdict_loss(of_generated, 0.0)
+            real_logits = self.discriminator(real.to(generated.dtype), images)
+            fake_logits = self.discriminator(generated, images)
+            real_loss = gan_loss(real_logits, 1 - self._label_smoothing)
+            generated_loss = gan_loss(fake_logits, 0.0)
             total = real_loss + generated_loss
-            self.manual_backward(group.share * total)
+            self.manual_backward(group.weight * total)
         return {
             "discriminator": total,
             "discriminator_real": real_loss,
             "discriminator_generated": generated_loss,
-            "accuracy_real": (of_real > 0).float().mean(),
-            "accuracy_generated": (of_generated < 0).float().mean(),
+            "accuracy_real": (real_logits > 0).float().mean(),
+            "accuracy_generated": (fake_logits < 0).float().mean(),
         }
 
     def _generate(
-        self, images: Tensor, logits: Tensor, batch: Mapping[str, Any], group: _Group, judged: bool
+        self, images: Tensor, logits: Tensor, batch: Mapping[str, Any], group: _Group, adversarial: bool
     ) -> dict[str, Tensor]:
         with self._turn(_GENERATOR, group):
-            verdicts = self.discriminator(logits.sigmoid(), images) if judged else None
-            total, parts = self.loss(logits, batch["density"], batch["fixations"], verdicts)
-            self.manual_backward(group.share * total)
-        return {"loss": total, **parts}
+            fake_logits = self.discriminator(logits.sigmoid(), images) if adversarial else None
+            total, terms = self.loss(logits, batch["density"], batch["fixations"], fake_logits)
+            self.manual_backward(group.weight * total)
+        return {"loss": total, **terms}
 
     @contextmanager
     def _turn(self, player: int, group: _Group) -> Iterator[None]:
@@ -213,28 +215,28 @@ class AdversarialModule(SupervisedModule):
     def _group(self, batch_index: int) -> _Group:
         first = batch_index - batch_index % self._accumulate
         size = min(self._accumulate, int(self.trainer.num_training_batches) - first)
-        return _Group(share=1 / size, last=batch_index + 1 == first + size)
+        return _Group(weight=1 / size, last=batch_index + 1 == first + size)
 
     def _count(self, values: Mapping[str, Tensor]) -> None:
-        """Count steps, and those in which the discriminator was never wrong."""
+        """Count steps, and those in which the discriminator classified every map correctly."""
         with torch.no_grad():
-            told = [values[name] for name in ("accuracy_real", "accuracy_generated") if name in values]
-            won = torch.stack(told).eq(1).all() if told else torch.zeros_like(values["loss"]).bool()
-            self._counts += torch.stack([torch.ones_like(won), won]).to(self._counts)
+            accuracies = [values[name] for name in ("accuracy_real", "accuracy_generated") if name in values]
+            saturated = torch.stack(accuracies).eq(1).all() if accuracies else torch.zeros_like(values["loss"]).bool()
+            self._counts += torch.stack([torch.ones_like(saturated), saturated]).to(self._counts)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """After the last batch of an epoch, before it is validated and saved: end training that went wrong."""
         super().on_train_batch_end(outputs, batch, batch_idx)
         if not self.trainer.is_last_batch:
             return
-        steps, won = cast(Tensor, self.trainer.strategy.reduce(self._counts, reduce_op="sum")).tolist()
-        self.won_epochs += 1
-        self.won_epochs *= won == steps
-        if self._patience is not None and self.won_epochs >= self._patience:
-            first, last = self.current_epoch + 2 - int(self.won_epochs), self.current_epoch + 1
+        steps, saturated = cast(Tensor, self.trainer.strategy.reduce(self._counts, reduce_op="sum")).tolist()
+        self.saturated_epochs += 1
+        self.saturated_epochs *= saturated == steps
+        if self._patience is not None and self.saturated_epochs >= self._patience:
+            first, last = self.current_epoch + 2 - int(self.saturated_epochs), self.current_epoch + 1
             span = str(last) if first == last else f"{first} to {last}"
             raise DivergedError(
-                f"The discriminator has won: it told every map of epoch {span} rightly, so that the "
+                f"The discriminator is saturated: it classified every map of epoch {span} correctly, so the "
                 "generator learns nothing more from it. Give it a lower "
                 "training.discriminator_optimizer.lr or some training.label_smoothing, or the generator a "
                 f"training.warm_start; training.patience=null goes on regardless. {SAVED}"
@@ -262,18 +264,18 @@ def _check(
 ) -> None:
     problems = []
     if warm_start < 0:
-        problems.append(f"warm_start: at least 0 epochs expected, {warm_start} came")
+        problems.append(f"warm_start: expected at least 0 epochs, got {warm_start}")
     if warm_start and not loss.content:
         problems.append(
             "warm_start: the loss has the adversarial term alone, so a warm start has nothing to learn from"
         )
     if not 0 <= label_smoothing < 0.5:
-        problems.append(f"label_smoothing: 0 up to 0.5 expected, {label_smoothing} came")
+        problems.append(f"label_smoothing: expected 0 up to 0.5, got {label_smoothing}")
     if accumulate < 1:
-        problems.append(f"accumulate: at least 1 batch expected, {accumulate} came")
+        problems.append(f"accumulate: expected at least 1 batch, got {accumulate}")
     if clip is not None and not 0 < clip < math.inf:
-        problems.append(f"clip: a positive norm or null expected, {clip} came")
+        problems.append(f"clip: expected a positive norm or null, got {clip}")
     if patience is not None and patience < 1:
-        problems.append(f"patience: at least 1 epoch or null expected, {patience} came")
+        problems.append(f"patience: expected at least 1 epoch or null, got {patience}")
     if problems:
         raise ValueError("; ".join(problems))

@@ -8,7 +8,7 @@ from torch import nn
 
 from saltext.data.pairs import Pair
 from saltext.evaluation.evaluator import Evaluator, score_rows
-from saltext.evaluation.groups import Batch
+from saltext.evaluation.groups import EvaluationBatch
 from saltext.metrics import ScoreTable
 
 
@@ -34,7 +34,7 @@ class ScoreTables(nn.Module):
         for table in self._tables:
             table.reset()
 
-    def update(self, batch: Batch) -> None:
+    def update(self, batch: EvaluationBatch) -> None:
         """Score an evaluation batch and keep the scores."""
         for entry, indices, values in self._evaluator.score_batch(batch):
             self._tables[entry].add(torch.tensor(indices, dtype=torch.long), values)

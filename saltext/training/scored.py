@@ -24,20 +24,20 @@ class ScoredModule(L.LightningModule):
 
     Args:
         validation_metrics: Names of ``saltext.metrics.METRICS``.
-        choose_on: ``"val"``, or ``"test"`` to report the best test epoch as the papers do.
+        selection_split: ``"val"``, or ``"test"`` to report the best test epoch as the papers do.
 
     Attributes:
         reads_text: Whether the text can change a prediction.
-        reads_condition: Whether the model is told the condition besides.
+        reads_condition: Whether predictions are conditioned on the task besides.
     """
 
     reads_text: bool = False
     reads_condition: bool = False
 
-    def __init__(self, validation_metrics: Sequence[str], choose_on: Part = "val") -> None:
+    def __init__(self, validation_metrics: Sequence[str], selection_split: Part = "val") -> None:
         super().__init__()
         self._validation = standard(validation_metrics)
-        self._choose_on = choose_on
+        self._selection_split = selection_split
         self.score_tables: ScoreTables | None = None
 
     def saliency(self, batch: Mapping[str, Any]) -> Tensor:
@@ -94,9 +94,9 @@ class ScoredModule(L.LightningModule):
         self.score_tables = None
         by_task: pd.DataFrame = table.groupby("task", sort=False)[list(self._validation.metrics)].mean()
         for name in by_task.columns:
-            self.log_same(f"{self._choose_on}/{name}", float(by_task[name].mean()), prog_bar=True)
+            self.log_same(f"{self._selection_split}/{name}", float(by_task[name].mean()), prog_bar=True)
             for task, value in by_task[name].items():
-                self.log_same(f"{self._choose_on}/{name}_{task}", float(value))
+                self.log_same(f"{self._selection_split}/{name}_{task}", float(value))
 
 
 def _texts(state: Any) -> Iterator[str]:

@@ -21,14 +21,14 @@ SchedulerFactory = Callable[..., torch.optim.lr_scheduler.LRScheduler]
 def make_scheduler(
     factory: SchedulerFactory, optimizer: torch.optim.Optimizer, total_steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    """A schedule, told ``total_steps`` and ``max_lr`` (the optimizer's rates) if it asks for them and has not been."""
+    """A schedule, given ``total_steps`` and ``max_lr`` (the optimizer's rates) where it takes them."""
     known = {"total_steps": total_steps, "max_lr": [group["lr"] for group in optimizer.param_groups]}
     wanted = set(inspect.signature(factory).parameters) - set(getattr(factory, "keywords", {}))
     return factory(optimizer, **{name: value for name, value in known.items() if name in wanted})
 
 
 class DivergedError(SaltextError):
-    """Training went wrong in a way that more epochs do not mend; the checkpoints of earlier epochs are good."""
+    """Training went wrong in a way that more epochs do not repair; the checkpoints of earlier epochs are good."""
 
 
 SAVED = "Nothing was saved of this epoch; the checkpoints are of the epochs before it."
@@ -45,20 +45,20 @@ class SupervisedModule(ScoredModule):
         normalize: ``uint8 images (B,3,H,W) -> float32`` of the same shape.
         loss: ``(saliency, density, fixations) -> (total, terms)``.
         optimizer: Makes the optimizer of the parameters that train.
-        scheduler: Makes the schedule, stepped after each batch; told ``total_steps`` and ``max_lr`` (the
-            optimizer's) if it asks for them.
+        scheduler: Makes the schedule, stepped after each batch; given ``total_steps`` and ``max_lr`` (the
+            optimizer's) where it takes them.
         prompt: What the network reads for a pair: ``{text}`` is its text, ``{condition}`` its task in words.
         mirror: Whether predictions to score are averaged with those for the mirrored image, left and right changed
             places in its text.
         validation_metrics: See :class:`ScoredModule`.
-        choose_on: See :class:`ScoredModule`.
-        part_rates: Shares of the optimizer's rate that parts of the network learn at, by the beginning of their
-            parameters' names; of several that fit, the first.
+        selection_split: See :class:`ScoredModule`.
+        lr_multipliers: Multipliers of the learning rate for parameter groups, by the beginning of the parameters'
+            names; of several that match, the first.
 
     Raises:
         DivergedError: In training: a loss or a weight is not finite, before anything is saved of that epoch.
-        ValueError: ``prompt`` names something else, or a part of ``part_rates`` has no parameter that trains or no
-            share above 0.
+        ValueError: ``prompt`` names something else, or ``lr_multipliers`` has a number that is not above 0 or a name
+            that no trainable parameter begins with.
     """
 
     def __init__(
@@ -71,17 +71,17 @@ class SupervisedModule(ScoredModule):
         prompt: str = "{text}",
         mirror: bool = False,
         validation_metrics: Sequence[str] = ("cc", "kl", "nss"),
-        choose_on: Part = "val",
-        part_rates: Mapping[str, float] | None = None,
+        selection_split: Part = "val",
+        lr_multipliers: Mapping[str, float] | None = None,
     ) -> None:
-        super().__init__(validation_metrics, choose_on)
+        super().__init__(validation_metrics, selection_split)
         self.network = network
         self.normalize = normalize
         self.loss = loss
         self._optimizer = optimizer
         self._scheduler = scheduler
-        self._part_rates = dict(part_rates or {})
-        self._parts()
+        self._lr_multipliers = dict(lr_multipliers or {})
+        self._parameter_groups()  # checks lr_multipliers
         self._unwatched: list[tuple[int, dict[str, Tensor]]] = []
         self.pipeline = Pipeline(network, normalize, prompt, mirror)
         self.reads_text = self.pipeline.reads_text
@@ -98,9 +98,9 @@ class SupervisedModule(ScoredModule):
     def training_step(self, batch: Mapping[str, Any], batch_index: int) -> Tensor:
         """The loss of a batch, at ``map_size``."""
         saliency = self.saliency(batch)
-        members = saliency.shape[1]  # each learns by itself
+        readouts = saliency.shape[1]  # each with a loss of its own
         saliency = saliency.flatten(0, 1)[:, None]
-        density, fixations = (batch[name].repeat_interleave(members, 0) for name in ("density", "fixations"))
+        density, fixations = (batch[name].repeat_interleave(readouts, 0) for name in ("density", "fixations"))
         if saliency.shape != density.shape:
             saliency = F.interpolate(saliency, size=density.shape[-2:], mode="bilinear", align_corners=False)
         total, terms = self.loss(saliency, density, fixations)
@@ -112,9 +112,9 @@ class SupervisedModule(ScoredModule):
         """End training at a step whose loss is not finite. A GPU is asked a step later, when it has the answer."""
         self._unwatched.append((batch_index + 1, {name: value.detach() for name, value in losses.items()}))
         if losses["loss"].device.type == "cpu" or len(self._unwatched) > 1:
-            self._look()
+            self._check_finite()
 
-    def _look(self) -> None:
+    def _check_finite(self) -> None:
         step, losses = self._unwatched.pop(0)
         if losses["loss"].isfinite().all():
             return
@@ -130,7 +130,7 @@ class SupervisedModule(ScoredModule):
         if not self.trainer.is_last_batch:
             return
         while self._unwatched:
-            self._look()
+            self._check_finite()
         trained = [p.detach().isfinite().all() for p in self.network.parameters() if p.requires_grad]
         if trained and not torch.stack(trained).all():
             raise DivergedError(
@@ -147,32 +147,32 @@ class SupervisedModule(ScoredModule):
         optimizer = self.optimizers()
         self.log_same("lr", float(optimizer.param_groups[0]["lr"]))  # type: ignore[union-attr]
 
-    def _parts(self) -> list[tuple[list[nn.Parameter], float]]:
-        """Parameters that train, with the share of the rate they learn at; those that no part has come first."""
-        rates = {"": 1.0, **self._part_rates}
-        by_part: dict[str, list[nn.Parameter]] = {part: [] for part in rates}
-        for name, parameter in self.network.named_parameters():
-            if parameter.requires_grad:
-                by_part[next((part for part in self._part_rates if name.startswith(part)), "")].append(parameter)
-        wrong = [f"{part}: {share!r}" for part, share in self._part_rates.items() if not 0 < share < math.inf]
-        if wrong:
-            raise ValueError(
-                f"training.part_rates: shares above 0 expected, {', '.join(wrong)} came; freeze what shall not train"
-            )
-        idle = [part for part in self._part_rates if not by_part[part]]
-        if idle:
-            trained = {name.split(".")[0]: None for name, p in self.network.named_parameters() if p.requires_grad}
-            raise ValueError(
-                f"training.part_rates: no parameter that trains begins with {' or '.join(map(repr, idle))}, only with "
-                f"{', '.join(trained)}. Let the part train, or leave its rate out"
-            )
-        return [(parameters, rates[part]) for part, parameters in by_part.items() if parameters]
+    def _parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Trainable parameters by the beginning of their names that ``lr_multipliers`` has; the others under ""."""
+        groups: dict[str, list[nn.Parameter]] = {prefix: [] for prefix in ("", *self._lr_multipliers)}
+        trainable = [(name, p) for name, p in self.network.named_parameters() if p.requires_grad]
+        for name, parameter in trainable:
+            groups[next((prefix for prefix in self._lr_multipliers if name.startswith(prefix)), "")].append(parameter)
+        problems = [
+            f"{prefix}: expected a number above 0, got {multiplier!r} (freeze what shall not train)"
+            for prefix, multiplier in self._lr_multipliers.items()
+            if not 0 < multiplier < math.inf
+        ]
+        modules = ", ".join(dict.fromkeys(name.split(".")[0] for name, _ in trainable))
+        problems += [
+            f"{prefix}: expected the beginning of a trainable parameter's name (in {modules}), got none that has it"
+            for prefix in self._lr_multipliers
+            if not groups[prefix]
+        ]
+        if problems:
+            raise ValueError(f"training.lr_multipliers: {'; '.join(problems)}")
+        return {prefix: parameters for prefix, parameters in groups.items() if parameters}
 
     def configure_optimizers(self) -> Any:
-        """Only what trains reaches the optimizer, each part with its share of the rate."""
-        parts = self._parts()
-        optimizer = self._optimizer([{"params": parameters} for parameters, _ in parts])
-        for group, (_, share) in zip(optimizer.param_groups, parts, strict=True):
-            group["lr"] *= share
+        """Trainable parameters, in groups of their learning rates; and the scheduler."""
+        groups = self._parameter_groups()
+        optimizer = self._optimizer([{"params": parameters} for parameters in groups.values()])
+        for prefix, group in zip(groups, optimizer.param_groups, strict=True):
+            group["lr"] *= self._lr_multipliers.get(prefix, 1.0)
         scheduler = make_scheduler(self._scheduler, optimizer, int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

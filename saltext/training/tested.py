@@ -7,7 +7,7 @@ import pandas as pd
 
 from saltext.data.pairs import Pair
 from saltext.evaluation.evaluator import Evaluator
-from saltext.evaluation.groups import Batch
+from saltext.evaluation.groups import EvaluationBatch
 from saltext.training.score_tables import ScoreTables
 from saltext.training.scored import ScoredModule
 
@@ -30,7 +30,7 @@ class EvaluatorModule(L.LightningModule):
         self.model = model
         self.scores = pd.DataFrame()
 
-    def test_step(self, batch: Batch, batch_index: int) -> None:
+    def test_step(self, batch: EvaluationBatch, batch_index: int) -> None:
         """Score a batch."""
         self.score_tables.update(batch)
 

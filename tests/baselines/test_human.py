@@ -3,25 +3,25 @@ import torch
 
 from saltext.baselines import HumanOthers, HumanPure, SplitHalf
 from saltext.baselines.human import FLOOR
-from tests.data.viewings import Seen, seen, truth_of
+from tests.data.in_memory import PairInMemory, random_pair, truth_of
 
 SET_B = ["pure", "general", "salient", "non_salient"]
-VIEWINGS = [
-    seen("a", "pure", 0),
-    seen("a", "whole", 1),
-    *(seen("b", task, place) for place, task in enumerate(SET_B, start=2)),
-    seen("c", "pure", 9),
+PAIRS = [
+    random_pair("a", "pure", 0),
+    random_pair("a", "whole", 1),
+    *(random_pair("b", task, place) for place, task in enumerate(SET_B, start=2)),
+    random_pair("c", "pure", 9),
 ]
 SIZE = (30, 40)
 
 
 def _one(place: int) -> np.ndarray:
-    density = VIEWINGS[place].density.astype(np.float64)
+    density = PAIRS[place].density.astype(np.float64)
     return density / density.max()
 
 
 def test_free_viewing_predicts_the_images_other_conditions() -> None:
-    baseline = HumanPure(truth_of(VIEWINGS))
+    baseline = HumanPure(truth_of(PAIRS))
     assert [baseline.covers(place) for place in range(7)] == [False, True, False, True, True, True, False]
     maps = baseline.maps([1, 4], SIZE)
     assert maps.shape == (2, 1, *SIZE)
@@ -29,7 +29,7 @@ def test_free_viewing_predicts_the_images_other_conditions() -> None:
 
 
 def test_other_conditions_predict_where_they_say_more_than_free_viewing_alone() -> None:
-    baseline = HumanOthers(truth_of(VIEWINGS))
+    baseline = HumanOthers(truth_of(PAIRS))
     assert [baseline.covers(place) for place in range(7)] == [True, False, True, True, True, True, False]
     maps = baseline.maps([0, 4], SIZE)
     np.testing.assert_allclose(maps[0, 0], _one(1) + FLOOR, rtol=1e-5)
@@ -37,21 +37,21 @@ def test_other_conditions_predict_where_they_say_more_than_free_viewing_alone() 
 
 
 def test_a_human_map_is_nowhere_zero_and_its_scale_does_not_matter() -> None:
-    faint = Seen("f", "pure", np.eye(30, 40, dtype=np.float32) * 1e-3, [(0, 0)])
-    maps = HumanPure(truth_of([faint, seen("f", "whole", 1)])).maps([1], SIZE)
+    faint = PairInMemory("f", "pure", np.eye(30, 40, dtype=np.float32) * 1e-3, [(0, 0)])
+    maps = HumanPure(truth_of([faint, random_pair("f", "whole", 1)])).maps([1], SIZE)
     assert float(maps.min()) == np.float32(FLOOR)
     assert float(maps.max()) == np.float32(1 + FLOOR)
 
 
 def test_halves_divide_the_fixations() -> None:
-    split = SplitHalf(truth_of(VIEWINGS))
+    split = SplitHalf(truth_of(PAIRS))
     first, second = split._halves(1)
     assert (len(first), len(second)) == (5, 6)
-    assert sorted(map(tuple, torch.cat([first, second]).tolist())) == sorted(VIEWINGS[1].points)
+    assert sorted(map(tuple, torch.cat([first, second]).tolist())) == sorted(PAIRS[1].points)
 
 
 def test_the_first_half_predicts_and_the_second_is_the_truth() -> None:
-    truth = truth_of(VIEWINGS)
+    truth = truth_of(PAIRS)
     split = SplitHalf(truth)
     halves = [split._halves(place) for place in (1, 3)]
     density, fixations = split.truth([1, 3], SIZE)
@@ -61,25 +61,29 @@ def test_the_first_half_predicts_and_the_second_is_the_truth() -> None:
 
 
 def test_halves_do_not_depend_on_the_rest_of_the_data_set() -> None:
-    alone = SplitHalf(truth_of(VIEWINGS[3:4]))._halves(0)
-    among = SplitHalf(truth_of(VIEWINGS))._halves(3)
+    alone = SplitHalf(truth_of(PAIRS[3:4]))._halves(0)
+    among = SplitHalf(truth_of(PAIRS))._halves(3)
     assert all(torch.equal(one, other) for one, other in zip(alone, among, strict=True))
 
 
 def test_pairs_are_halved_apart_from_each_other() -> None:
     points = [(place, place) for place in range(20)]
-    same = [Seen(image, task, np.ones(SIZE, np.uint8), points) for image, task in (("a", "pure"), ("a", "whole"))]
+    same = [
+        PairInMemory(image, task, np.ones(SIZE, np.uint8), points) for image, task in (("a", "pure"), ("a", "whole"))
+    ]
     split = SplitHalf(truth_of(same))
     assert not torch.equal(split._halves(0)[0], split._halves(1)[0])
 
 
 def test_one_fixation_cannot_be_halved() -> None:
-    truth = truth_of([Seen("a", "pure", np.ones(SIZE, np.uint8), points) for points in ([(1, 1)], [(1, 1), (2, 2)])])
+    truth = truth_of(
+        [PairInMemory("a", "pure", np.ones(SIZE, np.uint8), points) for points in ([(1, 1)], [(1, 1), (2, 2)])]
+    )
     assert [SplitHalf(truth).covers(place) for place in (0, 1)] == [False, True]
 
 
 def test_at_another_size_maps_are_resized_and_fixations_moved() -> None:
-    split = SplitHalf(truth_of(VIEWINGS))
+    split = SplitHalf(truth_of(PAIRS))
     density, fixations = split.truth([1, 3], (15, 20))
     native, _ = split.truth([1, 3], SIZE)
     assert density.shape == split.maps([1, 3], (15, 20)).shape == (2, 1, 15, 20)

@@ -6,10 +6,10 @@ import torch
 
 from saltext.baselines import BASELINES, Uniform
 from saltext.baselines.base import Baseline
-from tests.data.viewings import seen, truth_of
+from tests.data.in_memory import random_pair, truth_of
 
 TASKS = ["pure", "general", "salient", "non_salient"]
-VIEWINGS = [seen(image, task, number) for number, (image, task) in enumerate((i, t) for i in "abc" for t in TASKS)]
+PAIRS = [random_pair(image, task, number) for number, (image, task) in enumerate((i, t) for i in "abc" for t in TASKS)]
 
 
 def test_the_registry_knows_the_baselines_of_every_table_in_order() -> None:
@@ -25,12 +25,12 @@ def test_the_registry_knows_the_baselines_of_every_table_in_order() -> None:
 
 
 def test_a_uniform_map_knows_nothing() -> None:
-    assert torch.equal(Uniform(truth_of(VIEWINGS)).maps([1, 2], (3, 4)), torch.ones(2, 1, 3, 4))
+    assert torch.equal(Uniform(truth_of(PAIRS)).maps([1, 2], (3, 4)), torch.ones(2, 1, 3, 4))
 
 
 @pytest.fixture(params=BASELINES)
 def baseline(request: pytest.FixtureRequest) -> Baseline:
-    return BASELINES[request.param](truth_of(VIEWINGS), [0, 1, 2, 3])
+    return BASELINES[request.param](truth_of(PAIRS), [0, 1, 2, 3])
 
 
 @pytest.mark.parametrize("size", [(30, 40), (15, 20), (47, 51)])

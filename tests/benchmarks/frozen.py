@@ -16,7 +16,7 @@ from saltext.losses import PAPER_WEIGHTS, SaliencyLoss
 from saltext.models.feature_cache import FeatureCache, Features, addressed
 from saltext.models.freezing import freeze
 from saltext.models.text.base import TextFeatures
-from saltext.models.text.memo import RememberingTextEncoder
+from saltext.models.text.cached import CachedTextEncoder
 from saltext.models.tranblend.network import TranBlend
 from tests.benchmarks import harness
 from tests.benchmarks.steps import Batch, Model, generate
@@ -68,7 +68,7 @@ class FrozenStep:
     def __init__(self, model: Model, batch: int, device: torch.device, folder: Path) -> None:
         network = model.build()
         if not isinstance(network, TranBlend) or network.text_encoder is None or network.text_encoder.reads_image:
-            raise ConfigError(f"TranBlend with a text encoder that reads texts only expected, {model.title} came")
+            raise ConfigError(f"expected TranBlend with a text encoder that reads texts only, got {model.title}")
         self.network, self.text_encoder = network.to(device), freeze(network.text_encoder)
         freeze(network.encoder)
         self.loss = SaliencyLoss(PAPER_WEIGHTS)
@@ -99,7 +99,7 @@ class FrozenStep:
     def read(self, batch: Batch) -> TextFeatures:
         """Text features, computed."""
         encoder = self.text_encoder
-        read = encoder.encode if isinstance(encoder, RememberingTextEncoder) else encoder
+        read = encoder.encode if isinstance(encoder, CachedTextEncoder) else encoder
         features: TextFeatures = read(batch.texts)
         return features
 
@@ -111,8 +111,8 @@ class FrozenStep:
 
     def learn(self, batch: Batch, taps: Features, text: TextFeatures) -> Tensor:
         """All that comes after the encoders; the loss."""
-        if self.network.bridge is not None:
-            text = replace(text, evidence=self.network.bridge(taps[2], batch.texts, self.text_encoder))
+        if self.network.grounder is not None:
+            text = replace(text, grounding=self.network.grounder(taps[2], batch.texts, self.text_encoder))
         saliency = torch.sigmoid(self.network.decoder(taps, text))
         total: Tensor = self.loss(saliency, batch.density, batch.fixations)[0]
         self.optimizer.zero_grad()
@@ -151,7 +151,7 @@ def frozen_cost(model: Model, batch: int, rounds: int, device: torch.device, fol
         "of which image features cached": step.encode_cached,
         "of which text encoder": step.read,
         "of which text features cached": step.read_cached,
-        "of which bridge, decoder, loss, backward, optimizer": lambda given: step.learn(given, taps, text),
+        "of which grounder, decoder, loss, backward, optimizer": lambda given: step.learn(given, taps, text),
     }
     timed = {name: _over(step.batches, call, device) for name, call in {**ways, **parts}.items()}
     seconds = {name: each / batch for name, each in harness.median_seconds(timed, rounds).items()}

@@ -127,7 +127,7 @@ class Model:
         torch.manual_seed(0)
         network = build.network(self.compose(), own=(_GIVEN_TEXT,))
         if not isinstance(network, TranSalNet):
-            raise ConfigError(f"transalnet or tranblend expected, {self.name} came")
+            raise ConfigError(f"expected transalnet or tranblend, got {self.name}")
         if self.reads:
             FixRates(text=TEXT_RATE, vision=TEXT_RATE).apply(network)
         return network.train()

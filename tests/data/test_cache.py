@@ -23,7 +23,7 @@ from torchvision.transforms.v2.functional import resize as torchvision_resize
 from saltext.data import cache as cache_module
 from saltext.data.cache import CacheSettings, DecodedCache, open_cache
 from saltext.data.density import density_from_points
-from saltext.data.pairs import Pair, Points
+from saltext.data.pairs import FixationPoints, Pair
 from saltext.data.sources.sjtu_tis import SjtuTis
 from saltext.errors import DataError
 from saltext.images import read_photo
@@ -201,7 +201,7 @@ def _saved(array: np.ndarray, path: Path, orientation: int = 1) -> Path:
 
 
 def _own(folder: Path, image: Path, density: Path | float = 3.0) -> Pair:
-    return Pair("a", "pure", "", image, density, Points(np.array([[1, 1]], np.int32)), "a")
+    return Pair("a", "pure", "", image, density, FixationPoints(np.array([[1, 1]], np.int32)), "a")
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "CMYK", "16 bits", "turned"])
@@ -455,7 +455,7 @@ def test_an_empty_data_set_is_refused(tmp_path: Path) -> None:
 def test_points_of_a_table_and_a_blur_take_the_place_of_files(small_pairs: list[Pair], tmp_path: Path) -> None:
     pair = small_pairs[0]
     places = np.array([[3, 4], [50, 60], [3, 4]], np.int32)
-    cache = open_cache([replace(pair, density=6.0, fixations=Points(places))], SETTINGS, tmp_path)
+    cache = open_cache([replace(pair, density=6.0, fixations=FixationPoints(places))], SETTINGS, tmp_path)
     np.testing.assert_array_equal(cache.points(0), places)
     expected = density_from_points([torch.from_numpy(places).long()], cache.native_size(0), 6.0)[0, 0]
     np.testing.assert_array_equal(cache.native_density(0), (255 * expected).round())

@@ -15,7 +15,7 @@ from scipy.io import savemat
 from saltext.data.files import read_fixations, read_map
 from saltext.data.tables import read_cells
 from saltext.data.yaml_files import read_yaml
-from saltext.errors import UnusableError
+from saltext.errors import InvalidFileError
 from saltext.images import read_photo
 
 SIZE = (480, 640)
@@ -120,7 +120,7 @@ def _refuses(read: Callable[[Path], object], path: Path) -> None:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(60)
         read(path)
-    except UnusableError as error:
+    except InvalidFileError as error:
         status = int("\n" in str(error) or len(str(error)) > 500)
     finally:
         os._exit(status)

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from saltext.baselines import BASELINES
 from saltext.data.datamodule import SaliencyDataModule, custom, salicon, sjtu_tis, synthetic
 from saltext.data.dataset import Batch
+from saltext.data.ground_truth import GroundTruth
 from saltext.data.index import DatasetIndex, sets_by_conditions
-from saltext.data.pairs import Pair, Points
+from saltext.data.pairs import FixationPoints, Pair
 from saltext.data.splits import FromFile, Given, KFold, PublishedTranBlend, Split, eighty_twenty
 from saltext.data.transforms import Augment
-from saltext.data.truth import Truth
 from saltext.errors import ConfigError, DataError
 from tests.data.made_up_layouts import SIGMA, own_copy, write_description, write_salicon
 
@@ -332,7 +332,7 @@ class Made:
 
     def read(self) -> DatasetIndex:
         kinds = ["a"] * 20 + ["ab"] * 10 + ["b"]
-        none = Points(np.zeros((1, 2), np.int32))
+        none = FixationPoints(np.zeros((1, 2), np.int32))
         pairs = [
             Pair(f"{number:02d}", task, "", Path("i"), 1.0, none, f"{number}{task}")
             for number, kind in enumerate(kinds) for task in kind
@@ -351,7 +351,7 @@ def test_each_part_has_its_share_of_images_seen_under_the_same_conditions() -> N
 def test_maps_are_blurred_as_described(description: Path) -> None:
     data = own(description)
     assert data.sigma((100, 200)) == SIGMA
-    truth = Truth(data.pairs, data.cache, data.sigma)
+    truth = GroundTruth(data.pairs, data.cache, data.sigma)
     place = data.indices("test")[0]
     points = truth.fixations([place], truth.native_size(place))
     assert points.each.index.numel() == len(truth.points(place))
@@ -361,7 +361,7 @@ def test_free_viewing_is_whatever_is_viewed_without_a_text(description: Path) ->
     data = own(description)
     names = {"pure": "looking around"}
     renamed = [type(p)(**{**vars(p), "task": names.get(p.task, p.task)}) for p in data.pairs]
-    truth = Truth(renamed, data.cache, data.sigma)
+    truth = GroundTruth(renamed, data.cache, data.sigma)
     covered = {renamed[i].task for i in range(len(renamed)) if BASELINES["human_pure"](truth).covers(i)}
     assert covered == {"whole", "general", "salient", "non_salient"}
 

@@ -9,7 +9,7 @@ from scipy.io import savemat
 
 from saltext.data import files
 from saltext.data.files import read_fixations, read_map
-from saltext.errors import UnusableError
+from saltext.errors import InvalidFileError
 
 SIZE = (4, 6)
 POINTS = [(0, 0), (3, 5), (1, 2)]  # y, x
@@ -96,21 +96,21 @@ def _bytes(name: str, content: bytes) -> Callable[[Path], Path]:
     ],
 )
 def test_maps_that_cannot_be_scored_say_why(tmp_path: Path, write: Callable[[Path], Path], kind: str) -> None:
-    with pytest.raises(UnusableError, match=kind):
+    with pytest.raises(InvalidFileError, match=kind):
         read_map(write(tmp_path))
 
 
 def test_a_picture_cut_short_is_refused(tmp_path: Path) -> None:
     path = _png(np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8))(tmp_path)
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(UnusableError, match="cut short"):
+    with pytest.raises(InvalidFileError, match="cut short"):
         read_map(path)
 
 
 @pytest.mark.parametrize("write", [_png(np.ones(SIZE, np.uint8)), _npy(np.ones(SIZE))])
 def test_a_map_too_large_is_refused(tmp_path: Path, write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "MAX_PIXELS", 23)
-    with pytest.raises(UnusableError, match="more than 23 pixels"):
+    with pytest.raises(InvalidFileError, match="more than 23 pixels"):
         read_map(write(tmp_path))
 
 
@@ -157,7 +157,7 @@ def test_a_point_between_pixels_belongs_to_the_pixel_it_lies_in(tmp_path: Path) 
 )
 def test_fixations_that_cannot_be_used_say_why(tmp_path: Path, name: str, content: str, kind: str) -> None:
     (tmp_path / name).write_text(content)
-    with pytest.raises(UnusableError, match=kind):
+    with pytest.raises(InvalidFileError, match=kind):
         read_fixations(tmp_path / name, SIZE)
 
 
@@ -165,7 +165,7 @@ def test_fixations_outside_are_left_out_if_asked_for(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("x,y\n6,0\n1,2\n-0.1,0\n")
     assert read_fixations(tmp_path / "a.csv", SIZE, drop_outside=True).tolist() == [[2, 1]]
     (tmp_path / "b.csv").write_text("x,y\n6,0\n")
-    with pytest.raises(UnusableError, match="without a fixation"):
+    with pytest.raises(InvalidFileError, match="without a fixation"):
         read_fixations(tmp_path / "b.csv", SIZE, drop_outside=True)
 
 
@@ -174,13 +174,13 @@ def test_fixations_of_another_size_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.ones((4, 7)))
     write_mat(tmp_path / "a.mat", [[(1, 1)]], size=(4, 7))
     for path in tmp_path.iterdir():
-        with pytest.raises(UnusableError, match="7x4, expected 6x4"):
+        with pytest.raises(InvalidFileError, match="7x4, expected 6x4"):
             read_fixations(path, SIZE)
 
 
 def test_a_mat_file_counts_from_one(tmp_path: Path) -> None:
     write_mat(tmp_path / "a.mat", [[(0, 1)]])
-    with pytest.raises(UnusableError, match="first x=-1, y=0"):
+    with pytest.raises(InvalidFileError, match="first x=-1, y=0"):
         read_fixations(tmp_path / "a.mat", SIZE)
 
 
@@ -189,20 +189,20 @@ def test_a_mat_file_broken_anywhere_is_refused(tmp_path: Path) -> None:
     whole = (tmp_path / "a.mat").read_bytes()
     for length in range(0, len(whole), 37):
         (tmp_path / "a.mat").write_bytes(whole[:length])
-        with pytest.raises(UnusableError, match=r"cannot be read|empty files|variables found"):
+        with pytest.raises(InvalidFileError, match=r"cannot be read|empty files|variables found"):
             read_fixations(tmp_path / "a.mat", SIZE)
 
 
 def test_a_mat_file_without_gaze_is_refused(tmp_path: Path) -> None:
     savemat(tmp_path / "a.mat", {"resolution": np.array([SIZE])})
-    with pytest.raises(UnusableError, match=r"without gaze.*variables found: resolution \(1x2 "):
+    with pytest.raises(InvalidFileError, match=r"without gaze.*variables found: resolution \(1x2 "):
         read_fixations(tmp_path / "a.mat", SIZE)
 
 
 @pytest.mark.parametrize("values", [np.full(SIZE, 0.5), np.full(SIZE, -1.0), np.full(SIZE, np.nan)])
 def test_a_blurred_fixation_map_is_no_count(tmp_path: Path, values: np.ndarray) -> None:
     np.save(tmp_path / "a.npy", values)
-    with pytest.raises(UnusableError, match="hold no counts"):
+    with pytest.raises(InvalidFileError, match="hold no counts"):
         read_fixations(tmp_path / "a.npy", SIZE)
 
 
@@ -231,7 +231,7 @@ def test_heads_of_arrays_that_say_nonsense_are_refused_in_a_line(
     tmp_path: Path, content: bytes, read: Callable[[Path], np.ndarray]
 ) -> None:
     (tmp_path / "a.npy").write_bytes(content)
-    with pytest.raises(UnusableError) as raised:
+    with pytest.raises(InvalidFileError) as raised:
         read(tmp_path / "a.npy")
     assert len(str(raised.value)) < 400
     assert "\n" not in str(raised.value)
@@ -251,10 +251,10 @@ def test_heads_of_arrays_that_say_nonsense_are_refused_in_a_line(
 )
 def test_what_is_no_file_is_never_opened(tmp_path: Path, name: str, make: Callable[[Path], object], said: str) -> None:
     make(tmp_path / name)
-    with pytest.raises(UnusableError, match=said):
+    with pytest.raises(InvalidFileError, match=said):
         read_fixations(tmp_path / name, SIZE)
     if name in ("a.png", "a.npy"):
-        with pytest.raises(UnusableError, match=said):
+        with pytest.raises(InvalidFileError, match=said):
             read_map(tmp_path / name)
 
 
@@ -263,7 +263,7 @@ def test_a_map_of_counts_with_one_huge_value_is_refused_before_it_is_repeated(tm
     counts = np.zeros(SIZE)
     counts[1, 1] = value
     np.save(tmp_path / "a.npy", counts)
-    with pytest.raises(UnusableError, match=r"more than 1000000 fixations|no counts"):
+    with pytest.raises(InvalidFileError, match=r"more than 1000000 fixations|no counts"):
         read_fixations(tmp_path / "a.npy", SIZE)
 
 
@@ -275,7 +275,7 @@ def test_a_map_of_counts_with_one_huge_value_is_refused_before_it_is_repeated(tm
 def test_a_map_whose_mean_or_variance_overflows_is_refused(tmp_path: Path, values: np.ndarray) -> None:
     values[0, 0] = 0
     np.save(tmp_path / "a.npy", values)
-    with pytest.raises(UnusableError, match="too large for a mean and variance"):
+    with pytest.raises(InvalidFileError, match="too large for a mean and variance"):
         read_map(tmp_path / "a.npy")
 
 
@@ -304,7 +304,7 @@ def test_transparent_pixels_are_no_fixations_and_no_map(tmp_path: Path) -> None:
     marked[1, 2, 3] = 255
     Image.fromarray(marked).save(tmp_path / "a.png")
     assert _read(tmp_path / "a.png") == [(1, 2)]
-    with pytest.raises(UnusableError, match="maps with transparent pixels"):
+    with pytest.raises(InvalidFileError, match="maps with transparent pixels"):
         read_map(tmp_path / "a.png")
 
 
@@ -322,7 +322,7 @@ def test_a_mat_file_with_one_matrix_of_the_images_shape_is_a_mask(tmp_path: Path
     savemat(tmp_path / "a.mat", {name: mask, "other": np.zeros((2, 2))})
     assert _read(tmp_path / "a.mat") == sorted(POINTS)
     savemat(tmp_path / "a.mat", {name: mask, "second": mask})
-    with pytest.raises(UnusableError, match=rf"variables found: {name} \(4x6 uint8\), second \(4x6 uint8\)"):
+    with pytest.raises(InvalidFileError, match=rf"variables found: {name} \(4x6 uint8\), second \(4x6 uint8\)"):
         read_fixations(tmp_path / "a.mat", SIZE)
 
 
@@ -339,7 +339,7 @@ def test_a_mat_file_with_an_odd_resolution_is_refused(tmp_path: Path, resolution
     gaze = np.zeros((1, 1), dtype=[("fixations", object)])
     gaze[0, 0]["fixations"] = np.array([[1, 1]])
     savemat(tmp_path / "a.mat", {"gaze": gaze, "resolution": resolution})
-    with pytest.raises(UnusableError, match="not a height and a width"):
+    with pytest.raises(InvalidFileError, match="not a height and a width"):
         read_fixations(tmp_path / "a.mat", SIZE)
 
 
@@ -350,5 +350,5 @@ def test_a_mat_file_that_unpacks_to_too_much_is_refused_without_unpacking_it(
     assert (tmp_path / "a.mat").stat().st_size < 10**5
     monkeypatch.setattr(files, "_MAT_BYTES", 2**20)
     monkeypatch.setattr("scipy.io.loadmat", lambda *_, **__: pytest.fail("it was unpacked"))
-    with pytest.raises(UnusableError, match="hold more than 1 MiB"):
+    with pytest.raises(InvalidFileError, match="hold more than 1 MiB"):
         read_fixations(tmp_path / "a.mat", SIZE)

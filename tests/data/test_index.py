@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from saltext.data.index import DatasetIndex, sets_by_conditions
-from saltext.data.pairs import Pair, Points, Recording
+from saltext.data.pairs import FixationPoints, Pair, Recording
 from saltext.errors import DataError
 
 
 def pair(image: str, task: str) -> Pair:
-    return Pair(image, task, "", Path("i.png"), 1.0, Points(np.zeros((1, 2), np.int32)), f"{image}/{task}")
+    return Pair(image, task, "", Path("i.png"), 1.0, FixationPoints(np.zeros((1, 2), np.int32)), f"{image}/{task}")
 
 
 def test_images_seen_under_the_same_conditions_are_a_set_and_small_sets_join_the_largest() -> None:

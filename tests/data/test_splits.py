@@ -112,10 +112,10 @@ def test_folds_of_one_cross_validation_are_told_to_belong_together_by_their_meth
 
 
 @pytest.mark.parametrize(
-    ("came", "said"), [({5}, "5 folds"), ({3}, "3 of 5 folds"), ({2, 5}, "2 to 5 of 5 folds"), ({0}, "0 of 5 folds")]
+    ("folds", "said"), [({5}, "5 folds"), ({3}, "3 of 5 folds"), ({2, 5}, "2 to 5 of 5 folds"), ({0}, "0 of 5 folds")]
 )
-def test_pooled_folds_say_how_many_came(came: set[int], said: str) -> None:
-    assert pooled_folds(kfold(SETS, 5, 2, 0.1, 0).method, came) == f"{said}, validation 0.1"
+def test_pooled_folds_say_how_many_there_are(folds: set[int], said: str) -> None:
+    assert pooled_folds(kfold(SETS, 5, 2, 0.1, 0).method, folds) == f"{said}, validation 0.1"
 
 
 def test_a_split_that_is_no_fold_keeps_its_method() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from saltext.data.tables import read_cells
-from saltext.errors import UnusableError
+from saltext.errors import InvalidFileError
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from saltext.errors import UnusableError
 def test_every_dialect_says_the_same(tmp_path: Path, content: str) -> None:
     (tmp_path / "a.csv").write_text(content, encoding="utf-8", newline="")
     cells = read_cells(tmp_path / "a.csv")
-    image, x, text = (cells.place(name) for name in ("image", "X", "text"))
+    image, x, text = (cells.column_index(name) for name in ("image", "X", "text"))
     assert None not in (image, x, text)
     assert (cells.column(image or 0), cells.column(text or 0)) == (["a.png"], ["one, two"])
     np.testing.assert_array_equal(cells.numbers(cells.column(x or 0)), [1.5])
@@ -52,5 +52,5 @@ def test_a_comma_is_no_decimal_point_where_it_separates(tmp_path: Path) -> None:
 )
 def test_a_table_that_cannot_be_read_says_why(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "a.csv").write_bytes(content)
-    with pytest.raises(UnusableError, match=f"tables that cannot be read: .*{said}"):
+    with pytest.raises(InvalidFileError, match=f"tables that cannot be read: .*{said}"):
         read_cells(tmp_path / "a.csv")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from saltext.data.yaml_files import read_yaml
-from saltext.errors import UnusableError
+from saltext.errors import InvalidFileError
 
 
 def _bomb() -> str:
@@ -29,7 +29,7 @@ def _bomb() -> str:
 )
 def test_a_file_that_costs_or_says_too_much_is_refused_in_a_line(tmp_path: Path, content: str, said: str) -> None:
     (tmp_path / "a.yaml").write_text(content)
-    with pytest.raises(UnusableError, match=said) as raised:
+    with pytest.raises(InvalidFileError, match=said) as raised:
         read_yaml(tmp_path / "a.yaml")
     assert "\n" not in str(raised.value)
 

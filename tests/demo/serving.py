@@ -102,7 +102,7 @@ class InProcess:
 
     def ask(self, question: Callable[["Model"], _Answer]) -> _Answer:
         asked = getattr(question, "keywords", {}).get("question")
-        if asked is not None and asked.readings[0].text == "<b>slow</b>":
+        if asked is not None and asked.queries[0].text == "<b>slow</b>":
             raise PredictionError("The text <b>slow</b> took too long.\nTry another.")
         model: Any = Stub()
         return question(model)
@@ -114,9 +114,9 @@ def serve_stub(folder: Path, port: int = 0, *conditions: str) -> None:
     from saltext.demo.examples import Example
     from saltext.demo.page import Downloads, Page
     from saltext.demo.server import served
-    from saltext.prediction.texts import Reading
+    from saltext.prediction.texts import TextQuery
 
-    example = Example(photo(folder / "example.png"), (Reading("left", "salient"), Reading("right", "non_salient")))
+    example = Example(photo(folder / "example.png"), (TextQuery("left", "salient"), TextQuery("right", "non_salient")))
     predictor: Any = InProcess()
     predictor.about = replace(predictor.about, conditions=conditions or Stub.conditions)
     settings = replace(SETTINGS, port=port)

@@ -14,7 +14,7 @@ from saltext.errors import ConfigError
 if TYPE_CHECKING:
     from saltext.images import Photo
     from saltext.prediction.model import Density, Model
-    from saltext.prediction.texts import Reading
+    from saltext.prediction.texts import TextQuery
 
 
 class Stub:
@@ -26,17 +26,17 @@ class Stub:
     reads_condition = True
     conditions = ("pure", "whole", "general", "salient", "non_salient")
 
-    def densities(self, wanted: Iterable[tuple["Photo", "Reading"]]) -> Iterator["Density"]:
-        for photo, reading in wanted:
-            yield self._density(photo, reading)
+    def densities(self, wanted: Iterable[tuple["Photo", "TextQuery"]]) -> Iterator["Density"]:
+        for photo, query in wanted:
+            yield self._density(photo, query)
 
-    def remarks(self, reading: "Reading") -> list[str]:
-        return ["only 9 characters are read of the text 'too long a text'"] if reading.text == "too long a text" else []
+    def remarks(self, query: "TextQuery") -> list[str]:
+        return ["only 9 characters are read of the text 'too long a text'"] if query.text == "too long a text" else []
 
-    def _density(self, photo: "Photo", reading: "Reading") -> "Density":
+    def _density(self, photo: "Photo", query: "TextQuery") -> "Density":
         density = np.full(photo.size, 1e-3, np.float32)
         height, width = photo.size
-        side = "right" if reading.task == "salient" else reading.text
+        side = "right" if query.task == "salient" else query.text
         density[height // 3 : -height // 3, slice(2 * width // 3, None) if side == "right" else slice(width // 3)] = 1
         return density / density.sum()
 

@@ -11,14 +11,14 @@ from saltext.demo import answer as answer_module
 from saltext.demo.answer import Answer, Question, answer, load_model
 from saltext.errors import ConfigError, DataError
 from saltext.prediction.pictures import PANEL_SIDE
-from saltext.prediction.texts import Reading
+from saltext.prediction.texts import TextQuery
 from tests.demo.stub import Stub, photo
 
 LIMIT = 10_000
-LEFT, RIGHT = Reading("left"), Reading("right")
+LEFT, RIGHT = TextQuery("left"), TextQuery("right")
 
 
-def ask(image: Path, first: Reading = LEFT, second: Reading = RIGHT, max_pixels: int = LIMIT) -> Answer:
+def ask(image: Path, first: TextQuery = LEFT, second: TextQuery = RIGHT, max_pixels: int = LIMIT) -> Answer:
     folder = image.parent / "results"
     folder.mkdir(exist_ok=True)
     model: Any = Stub()
@@ -74,12 +74,12 @@ def test_red_is_where_the_second_text_looks_and_blue_where_the_first_did(image: 
 
 
 def test_the_condition_reaches_the_model(image: Path) -> None:
-    found = ask(image, Reading("left", "salient"), RIGHT)
+    found = ask(image, TextQuery("left", "salient"), RIGHT)
     assert found.comparison.moved == 0
 
 
 def test_texts_lose_outer_white_space_and_may_be_empty(image: Path) -> None:
-    found = ask(image, Reading("  left\n"), Reading(""))
+    found = ask(image, TextQuery("  left\n"), TextQuery(""))
     assert found.first.text == "left"
     assert found.second.text == ""
 
@@ -87,7 +87,7 @@ def test_texts_lose_outer_white_space_and_may_be_empty(image: Path) -> None:
 def test_what_was_decided_on_the_way_is_told_once(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (30, 30), colour) for colour in ("red", "blue")]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
-    long = Reading("too long a text")
+    long = TextQuery("too long a text")
     assert ask(tmp_path / "moving.gif", long, long).remarks == (
         "the image holds several frames or pages; the first one is taken",
         "only 9 characters are read of the text 'too long a text'",
@@ -96,7 +96,7 @@ def test_what_was_decided_on_the_way_is_told_once(tmp_path: Path) -> None:
 
 def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "notes.png").write_text("not a picture")
-    said = refusal(tmp_path / "notes.png", Reading("\ud800"), Reading("x" * 2001))
+    said = refusal(tmp_path / "notes.png", TextQuery("\ud800"), TextQuery("x" * 2001))
     assert "The image cannot be used (files that are no pictures" in said
     assert "Text 1 cannot be used (texts that are no valid Unicode" in said
     assert "Text 2 has 2001 characters; up to 2000 are taken" in said
@@ -117,17 +117,17 @@ def test_an_unknown_condition_is_named(image: Path) -> None:
     model: Any = Stub()
     model.densities = lambda wanted: (_ for _ in ()).throw(ConfigError(f"unknown task {wanted[0][1].task}"))
     with pytest.raises(ConfigError, match="unknown task silent"):
-        answer(model, Question(image, LIMIT, (Reading("a", "silent"), RIGHT), image.parent))
+        answer(model, Question(image, LIMIT, (TextQuery("a", "silent"), RIGHT), image.parent))
 
 
 @pytest.mark.parametrize("broken", [False, True])
 def test_a_model_has_answered_before_it_is_asked(monkeypatch: pytest.MonkeyPatch, broken: bool) -> None:
-    asked: list[Reading] = []
+    asked: list[TextQuery] = []
 
     class Counting(Stub):
         def densities(self, wanted: Any) -> Any:
             wanted = list(wanted)
-            asked.extend(reading for _, reading in wanted)
+            asked.extend(query for _, query in wanted)
             if broken:
                 raise DataError("no")
             return super().densities(wanted)
@@ -135,4 +135,4 @@ def test_a_model_has_answered_before_it_is_asked(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(answer_module, "load", lambda *_, **__: Counting())
     assert load_model(None, None, None).name == "stub"
     assert len(asked) == 2
-    assert any(reading.text for reading in asked)
+    assert any(query.text for query in asked)

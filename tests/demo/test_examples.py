@@ -7,14 +7,14 @@ from PIL import Image
 from saltext.data.datamodule import SaliencyDataModule
 from saltext.demo import examples
 from saltext.errors import DataError
-from saltext.prediction.texts import Reading
+from saltext.prediction.texts import TextQuery
 from tests.demo.stub import photo
 
 
 def test_the_photograph_is_installed_and_comes_with_a_text_about_each_kind_of_object() -> None:
     example = examples.photograph()
-    assert example.readings is not None
-    assert [reading.task for reading in example.readings] == ["salient", "non_salient"]
+    assert example.queries is not None
+    assert [query.task for query in example.queries] == ["salient", "non_salient"]
     with Image.open(example.image) as picture:
         assert (picture.format, min(picture.size) >= 480) == ("JPEG", True)
 
@@ -23,8 +23,8 @@ def test_generated_pictures_come_with_a_text_about_each_kind_of_object(tmp_path:
     offered = examples.generated(tmp_path / "examples")
     assert len(offered) == 6
     for example in offered:
-        assert example.readings is not None
-        large, small = example.readings
+        assert example.queries is not None
+        large, small = example.queries
         assert large.text
         assert small.text not in ("", large.text)
         assert (large.task, small.task) == ("salient", "non_salient")
@@ -39,7 +39,7 @@ def test_of_a_data_set_images_with_two_texts_are_offered_that_the_model_has_not_
     described = {pair.image_id for pair in data.pairs if pair.task == "salient"}
     assert {example.image.stem.split("_")[0] for example in everything} == described
     texts = {(pair.task, pair.text) for pair in data.pairs}
-    assert all({(reading.task, reading.text) for reading in example.readings or ()} < texts for example in everything)
+    assert all({(query.task, query.text) for query in example.queries or ()} < texts for example in everything)
     unseen = examples.of_data_set(data.root, data.split)
     assert {example.image.stem.split("_")[0] for example in unseen} == described & {*data.split.parts["test"]}
     assert 0 < len(unseen) < len(everything)
@@ -59,7 +59,7 @@ def test_a_folder_of_pictures_is_offered_without_texts(tmp_path: Path) -> None:
     photo(tmp_path / "a.jpg")
     (tmp_path / "notes.txt").touch()
     offered = examples.own(tmp_path)
-    assert [(example.image.name, example.readings) for example in offered] == [("a.jpg", None), ("b.png", None)]
+    assert [(example.image.name, example.queries) for example in offered] == [("a.jpg", None), ("b.png", None)]
 
 
 def test_a_table_gives_each_picture_its_first_two_texts(tmp_path: Path) -> None:
@@ -67,9 +67,9 @@ def test_a_table_gives_each_picture_its_first_two_texts(tmp_path: Path) -> None:
     photo(tmp_path / "b.png")
     rows = ["image,text,task", "a.png,one,salient", "b.png,alone,", "a.png,two,", "a.png,three,whole"]
     (tmp_path / "texts.csv").write_text("\n".join(rows))
-    assert [example.readings for example in examples.own(tmp_path / "texts.csv")] == [
-        (Reading("one", "salient"), Reading("two")),
-        (Reading("alone"), Reading("")),
+    assert [example.queries for example in examples.own(tmp_path / "texts.csv")] == [
+        (TextQuery("one", "salient"), TextQuery("two")),
+        (TextQuery("alone"), TextQuery("")),
     ]
 
 

@@ -16,7 +16,7 @@ import pytest
 from saltext.demo.answer import Question, answer
 from saltext.demo.predictor import About, PredictionError, Predictor
 from saltext.errors import CheckpointError, ConfigError, DataError
-from saltext.prediction.texts import Reading
+from saltext.prediction.texts import TextQuery
 from tests.conftest import ROOT
 from tests.demo import stub
 
@@ -40,8 +40,8 @@ def test_questions_are_answered_by_one_other_process(predictor: Predictor) -> No
 
 
 def test_an_answer_arrives_whole_and_its_files_are_there(tmp_path: Path) -> None:
-    readings = Reading("left"), Reading("right")
-    question = Question(stub.photo(tmp_path / "street.png"), 10_000, readings, tmp_path)
+    queries = TextQuery("left"), TextQuery("right")
+    question = Question(stub.photo(tmp_path / "street.png"), 10_000, queries, tmp_path)
     with Predictor(stub.load, timeout=300) as running:  # to predict, the process imports torch first
         found = running.ask(partial(answer, question=question))
     assert found.first.text == "left"

@@ -8,13 +8,13 @@ from torch import Tensor
 from saltext.baselines import Baseline, CentrePriorOfOthers, HumanPure, SplitHalf, Uniform
 from saltext.evaluation import groups
 from saltext.evaluation.evaluator import Evaluator, Scores, score_natively, score_pairs
-from saltext.evaluation.groups import Batch
+from saltext.evaluation.groups import EvaluationBatch
 from saltext.evaluation.model_predictor import ModelPredictor
 from saltext.evaluation.protocols import PAPERS, standard
 from saltext.evaluation.reference import Reference
-from saltext.evaluation.text_variants import Reading, TextVariant
+from saltext.evaluation.text_variants import SubstituteText, TextVariant
 from saltext.metrics import FixationPool, Fixations, auc_judd, auc_shuffled, cc, ig, kl, nss, sim
-from tests.data.viewings import seen, truth_of
+from tests.data.in_memory import random_pair, truth_of
 from tests.evaluation.small_batches import Oracle, batch
 
 # Batches of a loader
@@ -26,7 +26,7 @@ class Counted:
     def __init__(self) -> None:
         self.calls = 0
 
-    def __call__(self, batch: Batch) -> Tensor:
+    def __call__(self, batch: EvaluationBatch) -> Tensor:
         self.calls += 1
         return torch.rand(len(batch["index"]), 1, 3, 4)
 
@@ -43,7 +43,7 @@ def test_a_network_predicts_a_batch_once_for_all_protocols() -> None:
 
 def test_a_network_does_not_predict_a_batch_of_which_it_covers_no_pair() -> None:
     network, evaluator = Counted(), Evaluator()
-    variant = TextVariant("other", {1: Reading("else", "whole")})
+    variant = TextVariant("other", {1: SubstituteText("else", "whole")})
     evaluator.add("network", ModelPredictor(network, variant), standard(["cc"]), variant.name)
     assert list(evaluator.score_batch(batch([2, 0]))) == []
     assert network.calls == 0
@@ -109,8 +109,8 @@ def test_a_predictor_is_asked_for_what_it_covers_and_scored_against_that() -> No
 
 TASKS = ["pure", "salient"]
 SIZES = {"a": (30, 40), "b": (40, 30), "c": (30, 40), "d": (30, 40)}
-VIEWINGS = [
-    seen(image, task, 10 * number + place, size)
+PAIRS = [
+    random_pair(image, task, 10 * number + place, size)
     for number, (image, size) in enumerate(SIZES.items())
     for place, task in enumerate(TASKS)
 ]
@@ -136,31 +136,31 @@ class Ramp:
 
 
 def _directly(place: int) -> dict[str, float]:
-    viewing, size = VIEWINGS[place], VIEWINGS[place].density.shape
+    viewing, size = PAIRS[place], PAIRS[place].density.shape
     pred = Ramp().maps([place], size)
     density = torch.from_numpy(viewing.density / np.float32(255))[None, None]
-    points = [torch.tensor(v.points) for v in VIEWINGS]
-    sizes = torch.tensor([v.density.shape for v in VIEWINGS])
-    pool = FixationPool(points, sizes, [v.image_id for v in VIEWINGS], [v.task for v in VIEWINGS])
+    points = [torch.tensor(v.points) for v in PAIRS]
+    sizes = torch.tensor([v.density.shape for v in PAIRS])
+    pool = FixationPool(points, sizes, [v.image_id for v in PAIRS], [v.task for v in PAIRS])
     fixations = Fixations.from_points([points[place]], size)
     others = pool.others([viewing.image_id], [viewing.task], size)
-    baseline = CentrePriorOfOthers(truth_of(VIEWINGS)).maps([place], size)
+    baseline = CentrePriorOfOthers(truth_of(PAIRS)).maps([place], size)
     scores = [cc(pred, density), sim(pred, density), kl(pred, density), nss(pred, fixations), auc_judd(pred, fixations)]
     scores += [auc_shuffled(pred, fixations, others), ig(pred, fixations, baseline)]
     return {name: float(value) for name, value in zip(METRICS, scores, strict=True)}
 
 
 def test_scores_equal_the_metric_functions_called_directly() -> None:
-    scores = score_natively(truth_of(VIEWINGS), {"ramp": Ramp()}, range(8), METRICS, _silent)
+    scores = score_natively(truth_of(PAIRS), {"ramp": Ramp()}, range(8), METRICS, _silent)
     assert list(zip(scores["image_id"], scores["task"], strict=True)) == [
-        (v.image_id, v.task) for place, v in enumerate(VIEWINGS) if place != 3
+        (v.image_id, v.task) for place, v in enumerate(PAIRS) if place != 3
     ]
     for row, place in enumerate([0, 1, 2, 4, 5, 6, 7]):
         assert scores.iloc[row][METRICS].to_dict() == pytest.approx(_directly(place), abs=1e-9)
 
 
 def test_rows_come_by_predictor_and_only_for_covered_pairs() -> None:
-    truth = truth_of(VIEWINGS)
+    truth = truth_of(PAIRS)
     predictors = {"ramp": Ramp(), "free viewing": HumanPure(truth)}
     scores = score_natively(truth, predictors, [7, 3, 2], ["cc"], _silent)
     assert list(zip(scores["model"], scores["image_id"], scores["task"], strict=True)) == [
@@ -173,7 +173,7 @@ def test_rows_come_by_predictor_and_only_for_covered_pairs() -> None:
 
 @pytest.mark.parametrize("bound", ["_BATCH_PIXELS", "_BATCH_POINTS"])
 def test_scores_do_not_depend_on_what_is_scored_together(monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
-    truth = truth_of(VIEWINGS)
+    truth = truth_of(PAIRS)
     predictors = {"split": SplitHalf(truth), "uniform": Uniform(truth)}
     together = score_natively(truth, predictors, range(8), METRICS, _silent)
     monkeypatch.setattr(groups, bound, 1)
@@ -183,7 +183,7 @@ def test_scores_do_not_depend_on_what_is_scored_together(monkeypatch: pytest.Mon
 
 
 def test_split_half_is_scored_against_its_own_half() -> None:
-    truth = truth_of(VIEWINGS)
+    truth = truth_of(PAIRS)
     split = SplitHalf(truth)
     scores = score_natively(truth, {"split": split}, [0], ["cc", "nss"], _silent)
     density, fixations = split.truth([0], (30, 40))
@@ -193,19 +193,19 @@ def test_split_half_is_scored_against_its_own_half() -> None:
 
 
 def test_what_no_metric_needs_is_not_read() -> None:
-    truth = truth_of(VIEWINGS)
+    truth = truth_of(PAIRS)
     score_natively(truth, {"ramp": Ramp()}, [0], ["cc", "nss"], _silent)
     assert truth._records.read == [0]
 
 
 def test_a_single_image_has_no_defined_gain_over_others() -> None:
-    scores = score_natively(truth_of(VIEWINGS[:1]), {"ramp": Ramp()}, [0], ["cc", "ig", "auc_shuffled"], _silent)
+    scores = score_natively(truth_of(PAIRS[:1]), {"ramp": Ramp()}, [0], ["cc", "ig", "auc_shuffled"], _silent)
     assert scores[["ig", "auc_shuffled"]].isna().all(axis=None)
     assert scores["cc"].notna().all()
 
 
 def test_a_loader_s_batches_are_scored_as_the_recordings_are() -> None:
-    truth, protocol = truth_of(VIEWINGS), standard(METRICS)
+    truth, protocol = truth_of(PAIRS), standard(METRICS)
     predictors = {"split": SplitHalf(truth), "free viewing": HumanPure(truth), "ramp": Ramp()}
     expected = score_pairs(truth, predictors, range(8), METRICS, _silent)
     evaluator = Evaluator(Reference(truth))
@@ -216,10 +216,10 @@ def test_a_loader_s_batches_are_scored_as_the_recordings_are() -> None:
         loaded = {
             "image": torch.zeros(len(numbers), 3, 6, 8),
             "index": torch.tensor(numbers),
-            "size": torch.tensor([VIEWINGS[n].density.shape for n in numbers]),
+            "size": torch.tensor([PAIRS[n].density.shape for n in numbers]),
             "box": torch.tensor([(0, 0, 6, 8)] * len(numbers)),
-            "native_density": [torch.from_numpy(VIEWINGS[n].density) for n in numbers],
-            "native_points": [torch.tensor(VIEWINGS[n].points) for n in numbers],
+            "native_density": [torch.from_numpy(PAIRS[n].density) for n in numbers],
+            "native_points": [torch.tensor(PAIRS[n].points) for n in numbers],
         }
         found += evaluator.score_batch(loaded)
     rows = {

@@ -2,13 +2,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from saltext.evaluation.groups import Batch
+from saltext.evaluation.groups import EvaluationBatch
 from saltext.evaluation.model_predictor import ModelPredictor
-from saltext.evaluation.text_variants import Reading, TextVariant
+from saltext.evaluation.text_variants import SubstituteText, TextVariant
 from tests.evaluation.small_batches import SIZE, batch
 
 
-def numbered(batch: Batch) -> Tensor:
+def numbered(batch: EvaluationBatch) -> Tensor:
     """Constant maps: the number of the pair, and a half more where its text was replaced."""
     shift = torch.tensor([0.0 if text == "some words" else 0.5 for text in batch["text"]])
     return (batch["index"] + shift)[:, None, None, None].expand(-1, 1, 3, 4)
@@ -22,7 +22,9 @@ def test_maps_come_in_the_order_they_are_asked_for() -> None:
 
 
 def test_a_variant_predicts_its_own_pairs_with_its_texts() -> None:
-    predictor = ModelPredictor(numbered, TextVariant("empty", {1: Reading("", "whole"), 3: Reading("", "whole")}))
+    predictor = ModelPredictor(
+        numbered, TextVariant("empty", {1: SubstituteText("", "whole"), 3: SubstituteText("", "whole")})
+    )
     predictor.read(batch([3, 0, 1]))
     assert [predictor.covers(index) for index in range(4)] == [False, True, False, True]
     assert predictor.maps([3, 1], SIZE)[:, 0, 0, 0].tolist() == [3.5, 1.5]

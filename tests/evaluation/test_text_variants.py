@@ -24,33 +24,33 @@ def variants() -> dict[str, TextVariant]:
 
 def test_free_viewing_has_no_text_to_take_away(variants: dict[str, TextVariant]) -> None:
     for variant in variants.values():
-        assert all(PAIRS[number].task != "pure" for number in variant.readings)
-    assert {PAIRS[n].task for n in variants["empty"].readings} == {"whole", "general", "salient", "non_salient"}
-    assert {reading.text for reading in variants["empty"].readings.values()} == {""}
+        assert all(PAIRS[number].task != "pure" for number in variant.substitutes)
+    assert {PAIRS[n].task for n in variants["empty"].substitutes} == {"whole", "general", "salient", "non_salient"}
+    assert {reading.text for reading in variants["empty"].substitutes.values()} == {""}
 
 
 def test_another_image_s_text_is_of_the_same_condition_and_of_a_test_image(variants: dict[str, TextVariant]) -> None:
-    readings = variants["other_image"].readings
-    assert set(readings) == {n for n in TESTED if PAIRS[n].task != "pure"}
-    for number, reading in readings.items():
+    substitutes = variants["other_image"].substitutes
+    assert set(substitutes) == {n for n in TESTED if PAIRS[n].task != "pure"}
+    for number, reading in substitutes.items():
         task, _, image = reading.text.partition(" of ")
         assert task == PAIRS[number].task == reading.task
         assert image != PAIRS[number].image_id
         assert image != "3"
-    assert len({reading.text for reading in readings.values()}) == len(readings)
+    assert len({reading.text for reading in substitutes.values()}) == len(substitutes)
 
 
 def test_the_opposite_text_is_of_the_same_image(variants: dict[str, TextVariant]) -> None:
-    readings = {(PAIRS[n].image_id, PAIRS[n].task): r for n, r in variants["opposite"].readings.items()}
-    assert readings["1", "salient"].text == "non_salient of 1"
-    assert readings["2", "non_salient"].text == "salient of 2"
-    assert set(readings) == {(i, t) for i in ("1", "2") for t in ("salient", "non_salient")}
-    assert readings["1", "salient"].task == "salient"
+    substitutes = {(PAIRS[n].image_id, PAIRS[n].task): r for n, r in variants["opposite"].substitutes.items()}
+    assert substitutes["1", "salient"].text == "non_salient of 1"
+    assert substitutes["2", "non_salient"].text == "salient of 2"
+    assert set(substitutes) == {(i, t) for i in ("1", "2") for t in ("salient", "non_salient")}
+    assert substitutes["1", "salient"].task == "salient"
 
 
 def test_the_condition_is_exchanged_only_for_models_that_are_told_it(variants: dict[str, TextVariant]) -> None:
     salient = next(n for n in TESTED if PAIRS[n].task == "salient")
-    assert variants["opposite_condition"].readings[salient].task == "non_salient"
+    assert variants["opposite_condition"].substitutes[salient].task == "non_salient"
     untold = text_variants(PAIRS, TESTED, reads_condition=False)
     assert "opposite_condition" not in [v.name for v in untold]
 

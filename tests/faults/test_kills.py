@@ -172,7 +172,7 @@ class Reference:
     seconds: float
 
 
-class Faults:
+class DataReport:
     """Runs with faults, beside references."""
 
     def __init__(self, zygote: Zygote, outputs: Path, **runs: tuple[str, ...]) -> None:
@@ -247,23 +247,23 @@ class Faults:
 
 
 @pytest.fixture(scope="module")
-def faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faults]:
+def faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataReport]:
     zygote = Zygote()
     outputs = tmp_path_factory.mktemp("faults")
-    yield Faults(zygote, outputs, single=TINY, staged=STAGED)
+    yield DataReport(zygote, outputs, single=TINY, staged=STAGED)
     zygote.close()
     shutil.rmtree(outputs, ignore_errors=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kill", SHORT, ids=str)
-def test_a_run_goes_on_to_the_same_end_whatever_write_was_interrupted(faults: Faults, kill: Kill) -> None:
+def test_a_run_goes_on_to_the_same_end_whatever_write_was_interrupted(faults: DataReport, kill: Kill) -> None:
     assert faults.check(kill) == ("ended in words" if kill.condition == "full" else "killed")
 
 
 @pytest.mark.slow
 @pytest.mark.skipif("SALTEXT_FAULTS" not in os.environ, reason="hundreds of faults take an hour: make test-faults")
-def test_many_runs_go_on_to_the_same_end(faults: Faults, capsys: pytest.CaptureFixture[str]) -> None:
+def test_many_runs_go_on_to_the_same_end(faults: DataReport, capsys: pytest.CaptureFixture[str]) -> None:
     problems = []
     with capsys.disabled():
         for kill in _chosen(int(os.environ["SALTEXT_FAULTS"])):
@@ -278,7 +278,7 @@ def test_many_runs_go_on_to_the_same_end(faults: Faults, capsys: pytest.CaptureF
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.getuid() != 0, reason="mounting a small disk needs root")
-def test_a_disk_that_is_really_full_is_said_in_words_and_loses_nothing(faults: Faults, tmp_path: Path) -> None:
+def test_a_disk_that_is_really_full_is_said_in_words_and_loses_nothing(faults: DataReport, tmp_path: Path) -> None:
     zygote, reference = faults.zygote, faults.references["single"]
     small = tmp_path / "small"
     small.mkdir()

@@ -87,7 +87,7 @@ def test_keys_can_be_left_out_and_kept_by_pattern(tmp_path: Path) -> None:
         ("decoder.blendnet.layers.0.query.weight", "model/blend=token_cross_attention"),
         ("decoder.blendnet.miniUpsamplingNetwork.upsample.weight", "model/blend=minisample"),
         ("decoder.blendnet.decode.weight", "model/blend=mask_encoder"),
-        ("decoder.blendnet.affine.weight", "model/blend=film"),
+        ("decoder.blendnet.film.affine.weight", "model/blend=film"),
     ],
 )
 def test_a_file_of_a_known_other_network_is_recognised(tmp_path: Path, key: str, advice: str) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from saltext.models.blending.blending_net import BlendingNet
 from saltext.models.blending.concat import Concat
 from saltext.models.blending.cross_attention import CrossAttention
-from saltext.models.blending.film import FiLM
+from saltext.models.blending.film import FiLMBlend
 from saltext.models.blending.inner_product import InnerProduct
 from saltext.models.blending.mask_encoder import MaskEncoder
 from saltext.models.blending.minisample import MiniSample
@@ -18,9 +18,9 @@ from saltext.models.blending.token_cross_attention import TokenCrossAttention
 from saltext.models.blending.upsample import UpsampleBlend
 from saltext.models.clip_salgan.pyramid import PyramidGenerator
 from saltext.models.clip_salgan.small import SmallGenerator
-from saltext.models.grounded_gaze.eye import Eye
+from saltext.models.grounded_gaze.backbone import Backbone
 from saltext.models.grounded_gaze.network import GroundedGaze
-from saltext.models.grounding.class_names import ClassNameBridge
+from saltext.models.grounding.class_names import ClassNameGrounder
 from saltext.models.image.timm_encoder import TimmEncoder
 from saltext.models.network import SaliencyNetwork
 from saltext.models.text.tiny import TinyText
@@ -45,14 +45,14 @@ def pyramid(blend: Callable[..., nn.Module] | None, frozen: bool = False) -> Pyr
     return PyramidGenerator(encoder, TinyText(dim=12), blend, channels=(16, 16, 8, 4), grid=(4, 6))
 
 
-def grounded_gaze(text: bool = True, bridge: bool = True, frozen: bool = False) -> GroundedGaze:
+def grounded_gaze(text: bool = True, grounder: bool = True, frozen: bool = False) -> GroundedGaze:
     encoder = TimmEncoder("test_efficientnet", frozen=frozen)
     head = nn.Conv2d(encoder.channels[2], 3, 1)  # of a known classifier, which is why state dicts leave it out
     nn.init.eye_(head.weight.data[:, :, 0, 0])
     nn.init.zeros_(head.bias.data)
-    names = ClassNameBridge(head, ["dog", "star", "circle"]) if bridge else None
+    names = ClassNameGrounder(head, ["dog", "star", "circle"]) if grounder else None
     return GroundedGaze(
-        {"one": Eye(encoder, names)},
+        {"one": Backbone(encoder, names)},
         TinyText(dim=12) if text else None,
         ["pure", "whole"],
         width=16,
@@ -72,20 +72,20 @@ NETWORKS: dict[str, Callable[[], SaliencyNetwork]] = {
     "cross-attention": lambda: tranblend(CrossAttention),
     "minisample": lambda: tranblend(MiniSample),
     "mask-encoder": lambda: tranblend(MaskEncoder),
-    "film": lambda: tranblend(FiLM),
+    "film": lambda: tranblend(FiLMBlend),
     "token-cross-attention": lambda: tranblend(TokenCrossAttention),
     "token-cross-attention-frozen": lambda: tranblend(TokenCrossAttention, frozen=True),
     "blending-net-half-fixed": lambda: tranblend(BlendingNet, freeze=FixRates(encoder=0.5, decoder=0.5)),
     "small-concat": lambda: SmallGenerator(TinyText(dim=12), Concat, width=4),
     "small-inner-product": lambda: SmallGenerator(TinyText(dim=12), InnerProduct, width=4),
-    "small-film": lambda: SmallGenerator(TinyText(dim=12), FiLM, width=4),
+    "small-film": lambda: SmallGenerator(TinyText(dim=12), FiLMBlend, width=4),
     "small-none": lambda: SmallGenerator(TinyText(dim=12), None, width=4),
     "pyramid-token-cross-attention": lambda: pyramid(TokenCrossAttention),
     "pyramid-inner-product-frozen": lambda: pyramid(InnerProduct, frozen=True),
     "pyramid-none": lambda: pyramid(None),
     "grounded-gaze": grounded_gaze,
     "grounded-gaze-frozen": lambda: grounded_gaze(frozen=True),
-    "grounded-gaze-no-bridge": lambda: grounded_gaze(bridge=False),
+    "grounded-gaze-no-grounder": lambda: grounded_gaze(grounder=False),
     "grounded-gaze-no-text": lambda: grounded_gaze(text=False),
 }
 IGNORE_TEXT = {"transalnet", "no-blend", "small-none", "pyramid-none", "grounded-gaze-no-text"}
@@ -171,9 +171,9 @@ def test_the_state_dict_carries_the_whole_network(name: str, images: Tensor) -> 
 @each_network
 def test_every_wrong_input_is_named_at_once(name: str) -> None:
     network = build(name)
-    with pytest.raises(ValueError, match=r"\(batch, 3, height, width\) expected, \(2, 4, 64, 96\) came.*3 texts"):
+    with pytest.raises(ValueError, match=r"\(batch, 3, height, width\), got \(2, 4, 64, 96\).*3 texts"):
         network(torch.randn(2, 4, 64, 96), ["a", "b", "c"])
-    with pytest.raises(ValueError, match=r"at least 32x32 pixels expected, 16x96 came.*torch\.uint8 came"):
+    with pytest.raises(ValueError, match=r"at least 32x32 pixels, got 16x96.*got torch\.uint8"):
         network(torch.zeros(1, 3, 16, 96, dtype=torch.uint8), [""])
     with pytest.raises(ValueError, match="put it in a list"):
         network(torch.randn(1, 3, 64, 96), "a dog")

@@ -395,7 +395,7 @@ def test_a_full_disk_at_any_write_changes_nothing(
 def test_a_disk_with_too_little_room_is_left_alone(
     module: Two, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(feature_cache, "_DISK_SHARE", 0.0)
+    monkeypatch.setattr(feature_cache, "_DISK_FRACTION", 0.0)
     with caplog.at_level(logging.WARNING, logger="saltext"):
         check(features(module, FeatureCache(tmp_path), [0]), module, [0])
     assert "GiB are needed at most" in caplog.text

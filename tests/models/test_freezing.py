@@ -1,10 +1,10 @@
 import torch
 from torch import nn
 
-from saltext.models.freezing import KeepsFrozenParts, freeze, is_frozen
+from saltext.models.freezing import FrozenModulesMixin, freeze, is_frozen
 
 
-class Net(KeepsFrozenParts):
+class Net(FrozenModulesMixin):
     def __init__(self) -> None:
         super().__init__()
         self.frozen = freeze(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Dropout(0.5)))

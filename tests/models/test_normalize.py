@@ -28,10 +28,10 @@ def test_it_leaves_no_trace_in_a_checkpoint() -> None:
 
 
 def test_all_wrong_settings_are_named_at_once() -> None:
-    with pytest.raises(ConfigError, match=r"three numbers.*positive.*order rgb or bgr"):
+    with pytest.raises(ConfigError, match=r"three numbers.*positive.*order: expected rgb or bgr"):
         Normalize(mean=(0.5,), std=(0.0, 1.0, 1.0), order="grb")  # type: ignore[arg-type]
 
 
 def test_a_single_image_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"\(batch, 3, height, width\) expected, \(3, 4, 5\) came"):
+    with pytest.raises(ValueError, match=r"\(batch, 3, height, width\), got \(3, 4, 5\)"):
         Normalize()(torch.zeros(3, 4, 5))

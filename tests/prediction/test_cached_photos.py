@@ -9,7 +9,7 @@ from saltext.data.cache import CacheSettings
 from saltext.models.feature_cache import FeatureCache
 from saltext.prediction.model import Model
 from saltext.prediction.photos import Photo, open_photo
-from saltext.prediction.texts import Reading
+from saltext.prediction.texts import TextQuery
 from tests.training.test_cached_features import module
 
 TEXTS = ("a circle", "", "the star on the left", "a circle")
@@ -25,7 +25,7 @@ def photo(seed: int) -> Photo:
 
 def test_predictions_are_the_same_with_and_without_cached_features() -> None:
     cache = FeatureCache()
-    wanted = [(photo(seed), Reading(text)) for seed in (0, 1) for text in TEXTS]
+    wanted = [(photo(seed), TextQuery(text)) for seed in (0, 1) for text in TEXTS]
     expected = list(model(None).densities(wanted, batch_size=3))
     cached = model(cache)
     for _ in range(2):
@@ -33,7 +33,7 @@ def test_predictions_are_the_same_with_and_without_cached_features() -> None:
             np.testing.assert_array_equal(found, density)
     pixels = wanted[4][0].pixels
     np.testing.assert_array_equal(cached.predict(pixels, TEXTS[0]), model(None).predict(pixels, TEXTS[0]))
-    # Of two photos and their mirror images: views and meanings of two eyes, and evidence for three texts.
+    # Of two photos and their mirror images: features and semantic maps of two backbones, and maps of three texts.
     assert len(cache) == 2 * 2 * 2 * (2 + 3)
 
 
@@ -47,7 +47,7 @@ def test_a_photo_is_hashed_once_whatever_is_read_about_it(monkeypatch: pytest.Mo
         return real(content, **settings)
 
     monkeypatch.setattr(hashlib, "blake2b", counting)
-    list(predicts.densities([(opened, Reading(text)) for text in TEXTS], batch_size=2))
+    list(predicts.densities([(opened, TextQuery(text)) for text in TEXTS], batch_size=2))
     assert len([size for size in hashed if size >= opened.pixels.nbytes]) == 1
 
 

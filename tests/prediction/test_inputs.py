@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from saltext.data.faults import Faults
+from saltext.data.report import DataReport
 from saltext.errors import DataError
 from saltext.prediction.inputs import Request, requests, usable
-from saltext.prediction.texts import Reading
+from saltext.prediction.texts import TextQuery
 
 
 def track(things: Iterable[Any], what: str, total: int) -> Iterable[Any]:
@@ -27,17 +27,17 @@ def photos(tmp_path: Path) -> Path:
 
 def found(images: list[str], texts: list[str] | None = None, table: Path | None = None) -> list[tuple[str, list[str]]]:
     """Names and texts, when nothing is wrong."""
-    faults = Faults()
-    wanted = requests(images, ["x"] if texts is None else texts, table, faults)
-    faults.refuse("input", "")
-    return [(request.image.name, [reading.text for reading in request.readings]) for request in wanted]
+    issues = DataReport()
+    wanted = requests(images, ["x"] if texts is None else texts, table, issues)
+    issues.raise_if_any("input", "")
+    return [(request.image.name, [query.text for query in request.queries]) for request in wanted]
 
 
 def wrong(*images: str, table: Path | None = None) -> str:
-    faults = Faults()
-    usable(requests(images, ["x"], table, faults), faults, track)
+    issues = DataReport()
+    usable(requests(images, ["x"], table, issues), issues, track)
     with pytest.raises(DataError) as raised:
-        faults.refuse("input", "")
+        issues.raise_if_any("input", "")
     return str(raised.value)
 
 
@@ -73,36 +73,36 @@ def test_a_table_adds_to_what_is_named(photos: Path) -> None:
 
 
 def test_conditions_are_those_the_model_knows_also_where_none_is_named(photos: Path) -> None:
-    picture, faults = str(photos / "b.jpg"), Faults()
-    assert readings(requests([picture], ["x"], None, faults, ["free"], ("free", "told"))) == [Reading("x", "free")]
-    faults.refuse("input", "")
-    requests([picture], ["x", ""], None, faults, known=("free", "told"))
-    requests([picture], ["x"], None, faults, ["salient"], ("free", "told"))
+    picture, issues = str(photos / "b.jpg"), DataReport()
+    assert queries(requests([picture], ["x"], None, issues, ["free"], ("free", "told"))) == [TextQuery("x", "free")]
+    issues.raise_if_any("input", "")
+    requests([picture], ["x", ""], None, issues, known=("free", "told"))
+    requests([picture], ["x"], None, issues, ["salient"], ("free", "told"))
     with pytest.raises(DataError) as raised:
-        faults.refuse("input", "")
+        issues.raise_if_any("input", "")
     for said in ("3 conditions other than free, told", "'general', since no condition is named", "'salient'"):
         assert said in str(raised.value)
 
 
-def readings(requested: list[Request]) -> list[Reading]:
-    return [reading for request in requested for reading in request.readings]
+def queries(requested: list[Request]) -> list[TextQuery]:
+    return [query for request in requested for query in request.queries]
 
 
 def test_each_text_may_have_its_condition_or_all_the_same(photos: Path) -> None:
     (photos / "texts.csv").write_text("image,text,task\nb.jpg,cat,salient\nb.jpg,dog,\n")
     table, picture = photos / "texts.csv", str(photos / "b.jpg")
-    assert readings(requests([picture], ["x", "y"], None, Faults(), ["salient", "whole"])) == [
-        Reading("x", "salient"), Reading("y", "whole")
+    assert queries(requests([picture], ["x", "y"], None, DataReport(), ["salient", "whole"])) == [
+        TextQuery("x", "salient"), TextQuery("y", "whole")
     ]  # fmt: skip
-    assert readings(requests([picture], ["x"], table, Faults(), ["whole"])) == [
-        Reading("x", "whole"), Reading("cat", "salient"), Reading("dog", "whole")
+    assert queries(requests([picture], ["x"], table, DataReport(), ["whole"])) == [
+        TextQuery("x", "whole"), TextQuery("cat", "salient"), TextQuery("dog", "whole")
     ]  # fmt: skip
-    assert readings(requests([], [], table, Faults())) == [Reading("cat", "salient"), Reading("dog", None)]
+    assert queries(requests([], [], table, DataReport())) == [TextQuery("cat", "salient"), TextQuery("dog", None)]
 
 
 def test_one_text_under_two_conditions_is_read_twice(photos: Path) -> None:
-    wanted = requests([str(photos / "b.jpg")], ["x", "x"], None, Faults(), ["salient", "non_salient"])
-    assert readings(wanted) == [Reading("x", "salient"), Reading("x", "non_salient")]
+    wanted = requests([str(photos / "b.jpg")], ["x", "x"], None, DataReport(), ["salient", "non_salient"])
+    assert queries(wanted) == [TextQuery("x", "salient"), TextQuery("x", "non_salient")]
 
 
 def test_a_condition_that_is_none_is_named(photos: Path) -> None:
@@ -114,7 +114,7 @@ def test_results_never_share_a_name(photos: Path) -> None:
     (photos / "texts.csv").write_text(
         "image,text\nx.png,1\nx.png,2\nx_text1.png,1\nx_3.jpg,1\ndeep/X.png,1\nX_Text1_2.png,1\n"
     )
-    wanted = requests([], [], photos / "texts.csv", Faults())
+    wanted = requests([], [], photos / "texts.csv", DataReport())
     results = [name.casefold() for request in wanted for name in request.results]
     assert len(results) == len(set(results)) == 6
     assert wanted[0].results == ["x_text1", "x_text2"]
@@ -122,7 +122,7 @@ def test_results_never_share_a_name(photos: Path) -> None:
 
 
 def test_a_single_texts_result_is_called_like_the_picture(photos: Path) -> None:
-    (request,) = requests([str(photos / "b.jpg")], ["x"], None, Faults())
+    (request,) = requests([str(photos / "b.jpg")], ["x"], None, DataReport())
     assert request.results == ["b"]
 
 
@@ -171,19 +171,19 @@ def test_a_folder_with_brackets_is_no_pattern(photos: Path) -> None:
     for where in (folder, photos / "data1"):
         where.mkdir(exist_ok=True)
         Image.new("RGB", (4, 4)).save(where / "one.png")
-    faults = Faults()
-    (request,) = requests([f"{photos}/data[[]1]/*.png"], ["x"], None, faults)
+    issues = DataReport()
+    (request,) = requests([f"{photos}/data[[]1]/*.png"], ["x"], None, issues)
     assert request.image == folder / "one.png"
-    (request,) = requests([f"{folder}/*.png"], ["x"], None, faults)
+    (request,) = requests([f"{folder}/*.png"], ["x"], None, issues)
     assert request.image == folder / "one.png"
 
 
 def test_a_name_in_another_unicode_form_is_the_same_name(photos: Path) -> None:
     Image.new("RGB", (4, 4)).save(photos / "cafe\u0301.png")
     (photos / "texts.csv").write_text('Image;TEXT\ncaf\u00e9.png;"a; b"\n', encoding="utf-8-sig")
-    (request,) = requests([], [], photos / "texts.csv", Faults())
+    (request,) = requests([], [], photos / "texts.csv", DataReport())
     assert request.image == photos / "cafe\u0301.png"
-    assert request.readings[0].text == "a; b"
+    assert request.queries[0].text == "a; b"
 
 
 def test_a_picture_that_is_not_there_is_called_as_it_was_given() -> None:
@@ -203,13 +203,13 @@ def test_links_in_circles_are_refused(tmp_path: Path) -> None:
 
 def test_good_pictures_are_kept_beside_bad_ones(photos: Path) -> None:
     (photos / "fake.png").write_text("no picture")
-    faults = Faults()
-    kept = usable(requests([str(photos)], ["x"], None, faults), faults, track)
+    issues = DataReport()
+    kept = usable(requests([str(photos)], ["x"], None, issues), issues, track)
     assert [request.image.name for request in kept] == ["a.PNG", "b.jpg"]
 
 
 def test_a_text_that_is_no_unicode_is_a_fault_of_its_own() -> None:
-    faults = Faults()
-    assert requests(["a.png"], ["half \ud83d"], None, faults) == []
+    issues = DataReport()
+    assert requests(["a.png"], ["half \ud83d"], None, issues) == []
     with pytest.raises(DataError, match="1 texts that are no valid Unicode"):
-        faults.refuse("input", "")
+        issues.raise_if_any("input", "")

@@ -189,36 +189,36 @@ def test_a_run_without_stages_has_none_to_choose(smoke_run: RunFolder) -> None:
 
 
 @needs_packages
-def test_the_shipped_model_reads_texts_and_conditions() -> None:
-    shipped = saltext.load()
-    assert shipped.reads_text
-    assert shipped.reads_condition
+def test_the_pretrained_model_reads_texts_and_conditions() -> None:
+    pretrained = saltext.load()
+    assert pretrained.reads_text
+    assert pretrained.reads_condition
     photo = np.zeros((90, 120, 3), np.uint8)
     photo[20:70, 30:60], photo[50:80, 80:110] = (200, 60, 30), (40, 120, 220)
-    one, other = (shipped.predict(photo, text) for text in ("the orange box", "the blue water"))
+    one, other = (pretrained.predict(photo, text) for text in ("the orange box", "the blue water"))
     assert one.shape == (90, 120)
     assert one.sum() == pytest.approx(1, abs=1e-4)
     assert np.abs(one - other).sum() > 0.01
 
 
-def test_the_shipped_files_are_small_and_hold_no_place_of_the_machine_that_made_them() -> None:
-    folder = loading.shipped_run()
+def test_the_pretrained_files_are_small_and_hold_no_place_of_the_machine_that_made_them() -> None:
+    folder = loading.pretrained_run()
     assert sum(path.stat().st_size for path in folder.root.rglob("*") if path.is_file()) < 25e6
     assert not [line for line in folder.config.read_text().splitlines() if ": /" in line]
 
 
 @pytest.mark.slow
-def test_a_shipped_model_is_loaded_by_default_if_it_is_unchanged(
+def test_a_pretrained_model_is_loaded_by_default_if_it_is_unchanged(
     run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (run.root / "__init__.py").write_text("raise RuntimeError('a weight package is never imported')")
-    run.root.rename(tmp_path / "shipped_weights")
+    run.root.rename(tmp_path / "pretrained_weights")
     monkeypatch.syspath_prepend(str(tmp_path))
-    shipped = RunFolder(tmp_path / "shipped_weights")
-    files = [shipped.config, shipped.best]
-    digests = {str(path.relative_to(shipped.root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-    monkeypatch.setattr(loading, "SHIPPED", WeightPackage("shipped_weights", "shipped-weights==1", digests))
+    pretrained = RunFolder(tmp_path / "pretrained_weights")
+    files = [pretrained.config, pretrained.best]
+    digests = {str(path.relative_to(pretrained.root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    monkeypatch.setattr(loading, "PRETRAINED", WeightPackage("pretrained_weights", "pretrained-weights==1", digests))
     assert saltext.load().predict(GREY, "a lamp").shape == (20, 30)
-    with shipped.best.open("ab") as stream:
+    with pretrained.best.open("ab") as stream:
         stream.write(b"\0")
     assert "SHA-256" in refusal(None)

@@ -18,7 +18,7 @@ from saltext.evaluation.model_predictor import ModelPredictor
 from saltext.models.checkpoints import load_weights
 from saltext.prediction.model import Model
 from saltext.prediction.photos import open_photo
-from saltext.prediction.texts import Reading
+from saltext.prediction.texts import TextQuery
 from saltext.runs import build_training
 from saltext.runs.saved import configuration
 from saltext.system.run_folder import RunFolder
@@ -110,7 +110,7 @@ def test_an_image_is_encoded_once_whatever_the_texts(smoke_run: RunFolder, photo
     encoder.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
     alone = [saltext.load(smoke_run.root, device="cpu").predict(photo, text) for text in ("a lamp", "the dog")]
     opened = open_photo(photo)
-    together = model.densities([(opened, Reading("a lamp", None)), (opened, Reading("the dog", None))])
+    together = model.densities([(opened, TextQuery("a lamp", None)), (opened, TextQuery("the dog", None))])
     np.testing.assert_allclose(list(together), alone, rtol=1e-4)
     assert np.array_equal(model.predict(photo, "the dog"), model.predict(photo, "the dog"))
     assert seen == [1]
@@ -125,23 +125,23 @@ def test_pictures_of_any_shape_are_predicted(model: Model, size: tuple[int, int]
 
 def test_batches_give_each_picture_its_own_map(model: Model, photo: Path) -> None:
     photos = [open_photo(photo), open_photo(np.zeros((20, 30, 3), np.uint8))]
-    readings = [(photo, Reading(text)) for photo in photos for text in ("a", "b", "")]
-    together = list(model.densities(readings, batch_size=4))
+    queries = [(photo, TextQuery(text)) for photo in photos for text in ("a", "b", "")]
+    together = list(model.densities(queries, batch_size=4))
     assert len(together) == 6
-    for (picture, reading), density in zip(readings, together, strict=True):
-        np.testing.assert_allclose(density, model.predict(picture.pixels, reading.text), rtol=1e-4)
+    for (picture, query), density in zip(queries, together, strict=True):
+        np.testing.assert_allclose(density, model.predict(picture.pixels, query.text), rtol=1e-4)
 
 
 def test_no_more_than_a_batch_is_read_ahead(model: Model) -> None:
     read = 0
 
-    def readings():  # type: ignore[no-untyped-def]
+    def queries():  # type: ignore[no-untyped-def]
         nonlocal read
         for _ in range(10):
             read += 1
-            yield open_photo(np.zeros((4, 4, 3), np.uint8)), Reading("")
+            yield open_photo(np.zeros((4, 4, 3), np.uint8)), TextQuery("")
 
-    next(model.densities(readings(), batch_size=3))
+    next(model.densities(queries(), batch_size=3))
     assert read == 3
 
 
@@ -162,8 +162,8 @@ def test_what_is_cut_of_a_long_text_is_said_once(
         model.predict(photo, "the red circle.")
     (message,) = caplog.messages
     assert "only 153 of 10004 characters are read of the text 'the red" in message  # 31 words and a start token
-    assert model.remarks(Reading(text.strip())) == [message]  # whoever asks is told each time
-    assert model.remarks(Reading("the red circle.")) == []
+    assert model.remarks(TextQuery(text.strip())) == [message]  # whoever asks is told each time
+    assert model.remarks(TextQuery("the red circle.")) == []
     np.testing.assert_array_equal(model.predict(photo, text[:153]), whole)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saltext.errors import UnusableError
+from saltext.errors import InvalidFileError
 from saltext.images import read_values
 from saltext.prediction.photos import open_photo
 
@@ -32,7 +32,7 @@ def noise(height: int = 40, width: int = 60) -> np.ndarray:
 
 
 def refusal(image: object) -> str:
-    with pytest.raises(UnusableError) as raised:
+    with pytest.raises(InvalidFileError) as raised:
         open_photo(image)  # type: ignore[arg-type]
     return str(raised.value)
 
@@ -127,7 +127,7 @@ def test_of_sixteen_bits_in_a_png_grey_is_scaled_and_colours_keep_the_upper_eigh
     if channels == 1:
         np.testing.assert_array_equal(read_values(path)[0], DEEP)
     else:
-        with pytest.raises(UnusableError, match="several channels of 16 bits"):
+        with pytest.raises(InvalidFileError, match="several channels of 16 bits"):
             read_values(path)
     eight = (DEEP >> 8).astype(np.uint8)
     path = write_png(tmp_path / "plain.png", channels_of(eight, channels))
@@ -138,7 +138,7 @@ def test_of_sixteen_bits_in_a_png_grey_is_scaled_and_colours_keep_the_upper_eigh
 def test_of_sixteen_bits_of_colour_in_a_tiff_the_upper_eight_are_kept(tmp_path: Path, compressed: bool) -> None:
     path = write_tiff(tmp_path / "deep.tif", channels_of(DEEP, 3), compressed=compressed)
     np.testing.assert_array_equal(open_photo(path).pixels[0], np.stack([UPPER] * 3, axis=-1))
-    with pytest.raises(UnusableError, match="several channels of 16 bits"):
+    with pytest.raises(InvalidFileError, match="several channels of 16 bits"):
         read_values(path)
 
 
@@ -155,7 +155,7 @@ def test_sixteen_bits_of_a_ppm_are_scaled(tmp_path: Path) -> None:
     path = tmp_path / "deep.ppm"
     path.write_bytes(b"P6 10 1 65535\n" + channels_of(DEEP, 3).astype(">u2").tobytes())
     np.testing.assert_array_equal(open_photo(path).pixels[0], np.stack([NEAREST] * 3, axis=-1))
-    with pytest.raises(UnusableError, match="several channels of 16 bits"):
+    with pytest.raises(InvalidFileError, match="several channels of 16 bits"):
         read_values(path)
 
 
@@ -299,7 +299,7 @@ def test_damaged_files_give_a_picture_or_a_refusal_and_nothing_else(tmp_path: Pa
         path.write_bytes(bent)
         try:
             assert open_photo(path).pixels.dtype == np.uint8
-        except UnusableError:
+        except InvalidFileError:
             refused += 1
     assert refused
 
@@ -359,5 +359,5 @@ def test_a_caller_may_take_fewer_pixels(tmp_path: Path) -> None:
     Image.fromarray(noise(10, 11)).save(tmp_path / "photo.png")
     assert open_photo(tmp_path / "photo.png", max_pixels=110).size == (10, 11)
     for image in (tmp_path / "photo.png", Image.fromarray(noise(10, 11)), noise(10, 11)):
-        with pytest.raises(UnusableError, match="more than 109 pixels: 11x10"):
+        with pytest.raises(InvalidFileError, match="more than 109 pixels: 11x10"):
             open_photo(image, max_pixels=109)

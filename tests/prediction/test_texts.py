@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from saltext.errors import UnusableError
+from saltext.errors import InvalidFileError
 from saltext.models.text.base import TextFeatures
 from saltext.models.text.tiny import TinyText
 from saltext.prediction.texts import MAX_CHARACTERS, characters_read, checked, means_something
@@ -28,7 +28,7 @@ def test_outer_white_space_goes_and_everything_else_stays() -> None:
 
 @pytest.mark.parametrize("text", [None, 7, b"bytes", ["the lamp"], "half \ud83d of an emoji"], ids=repr)
 def test_what_is_no_text_is_refused(text: object) -> None:
-    with pytest.raises(UnusableError, match="texts that are no"):
+    with pytest.raises(InvalidFileError, match="texts that are no"):
         checked(text)
 
 

@@ -7,6 +7,7 @@ from markdown_it import MarkdownIt
 
 from saltext.reporting import document as module
 from saltext.reporting.document import (
+    BulletList,
     Command,
     Document,
     Figure,
@@ -15,7 +16,6 @@ from saltext.reporting.document import (
     Paragraph,
     PictureGroup,
     Pictures,
-    Points,
     Subheading,
     Summary,
     Tile,
@@ -40,7 +40,7 @@ def document() -> Document:
         Paragraph("1. Split: 80/20 & *more*"),
         Subheading("<part>"),
         Pictures([PictureGroup("below a part", "", tiles)]),
-        Points(["one", "# two"]),
+        BulletList(["one", "# two"]),
         Command("make x\nmake y"),
         Grid(["task", "CC"], [["a < b", "0.5"], ["c|d", "0.1"]], frozenset({1}), title="Scores"),
         Figure(SVG),

@@ -99,7 +99,7 @@ def test_a_generated_data_set_is_said_to_be_one(tmp_path: Path) -> None:
 
 
 def test_splits_are_never_in_one_table(tmp_path: Path) -> None:
-    folders = [run(tmp_path / on, {"pure": [0.5, 0.6]}, label="a", choose_on=on) for on in ("test", "val")]
+    folders = [run(tmp_path / on, {"pure": [0.5, 0.6]}, label="a", selection_split=on) for on in ("test", "val")]
     write_study(WANTED, folders, tmp_path / "out")
     text = (tmp_path / "out" / "results.md").read_text()
     assert "## (1) All comparisons" in text
@@ -268,7 +268,7 @@ def test_ours_stand_beside_the_published_curve(tmp_path: Path) -> None:
 
 
 def test_runs_of_two_kinds_of_split_are_two_numbered_curves(tmp_path: Path) -> None:
-    (panel,) = drawn(*(run(tmp_path / on, choose_on=on, curve={f"{on}/cc": [0.1]}) for on in ("test", "val")))
+    (panel,) = drawn(*(run(tmp_path / on, selection_split=on, curve={f"{on}/cc": [0.1]}) for on in ("test", "val")))
     assert [line.label for line in panel.lines] == ["ours, paper", "ours (1)", "ours (2)"]
 
 

@@ -11,7 +11,7 @@ from saltext.models.transalnet.fix_rates import FreezeRow
 from saltext.reporting import tables
 from saltext.results.calibration import LEVELS, Calibration
 from saltext.results.comparison import Difference, spread_over_runs
-from saltext.results.text_effect import Share
+from saltext.results.text_effect import SwapAccuracy
 
 
 def scores(cc: list[float], model: str, task: str = "pure") -> pd.DataFrame:
@@ -94,12 +94,12 @@ def test_differences_have_intervals_in_place_of_stars() -> None:
 
 def test_the_text_swap_test_has_a_table_for_each_exchange() -> None:
     ends = (0.1, 0.9, 0.2, 0.8)
-    shares = [
-        Share(variant, "cc", direction, 12, 0.5, *ends)
+    accuracies = [
+        SwapAccuracy(variant, "cc", direction, 12, 0.5, *ends)
         for variant in ("opposite", "opposite_condition")
         for direction in ("salient", "non_salient", "both", "texts")
     ]
-    one, other = tables.swaps(shares)
+    one, other = tables.swaps(accuracies)
     assert one.title == "Text-swap test (swapped text)"
     assert other.title == "Text-swap test (swapped text and condition)"
     assert one.rows == [["CC", "12", *["50 % (10 to 90)"] * 3, "50 % (20 to 80)"]]

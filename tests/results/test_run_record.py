@@ -127,7 +127,7 @@ def test_the_evaluation_setting_says_how_the_split_was_made_and_what_selected_th
 
 
 def test_a_record_says_its_label_its_monitor_and_the_sizes_of_its_split(tmp_path: Path) -> None:
-    record = read_record(made_up_scores.run(tmp_path / "job", label="net", choose_on="val"))
+    record = read_record(made_up_scores.run(tmp_path / "job", label="net", selection_split="val"))
     assert (record.label, record.monitor, record.mode) == ("net", "val/cc", "max")
     assert record.split_sizes == "train 1, val 1, test 1 images"
     assert record.failure == ""

@@ -113,7 +113,7 @@ def test_the_pairs_of_an_image_are_drawn_together(tmp_path: Path) -> None:
 
 
 def test_evaluation_settings_are_kept_apart(tmp_path: Path) -> None:
-    records = read_records(run(tmp_path / on, {"pure": [0.5]}, choose_on=on) for on in ("test", "val"))
+    records = read_records(run(tmp_path / on, {"pure": [0.5]}, selection_split=on) for on in ("test", "val"))
     found = by_setting(records, [LINE])
     assert len(found) == 2
     assert any("validation part" in how for how in found)
@@ -205,7 +205,7 @@ def test_our_curves_stand_beside_the_published_ones_from_epoch_0(tmp_path: Path)
 
 
 def test_runs_of_two_settings_are_two_numbered_curves(tmp_path: Path) -> None:
-    folders = [run(tmp_path / on, choose_on=on, curve={f"{on}/cc": [0.1]}) for on in ("test", "val")]
+    folders = [run(tmp_path / on, selection_split=on, curve={f"{on}/cc": [0.1]}) for on in ("test", "val")]
     ways = sorted(set(points(WANTED, *folders).query("by == 'ours'")["how"]))
     assert [numbered(how, ways) for how in ways] == [" (1)", " (2)"]
     assert numbered(ways[0], ways[:1]) == ""
@@ -217,7 +217,7 @@ def test_without_a_log_there_is_the_published_curve_alone(tmp_path: Path) -> Non
 
 
 def test_a_metric_is_read_from_the_set_that_selects_the_epoch(tmp_path: Path) -> None:
-    folder = run(tmp_path / "a", choose_on="val", curve={"val/cc": [0.7], "test/cc": [0.1]})
+    folder = run(tmp_path / "a", selection_split="val", curve={"val/cc": [0.7], "test/cc": [0.1]})
     found = points(WANTED, folder)
     assert found.query("by == 'ours' and logged == 'cc'")["value"].tolist() == [0.7]
 

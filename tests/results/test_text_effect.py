@@ -11,14 +11,14 @@ from saltext.results.text_effect import (
     gains,
     has_swaps,
     own_scores,
-    shares,
+    swap_accuracies,
     text_effects,
 )
 from tests.made_up_scores import both_texts
 
 
 def by_direction(found: list[Share], metric: str = "cc", variant: str = "opposite") -> dict[str, Share]:
-    return {share.direction: share for share in found if (share.metric, share.variant) == (metric, variant)}
+    return {one.direction: one for one in found if (one.metric, one.variant) == (metric, variant)}
 
 
 OWN = both_texts([0.8, 0.8, 0.8, 0.8], [0.6, 0.6, 0.6, 0.6])
@@ -27,21 +27,21 @@ EXCHANGED = both_texts([0.5, 0.5, 0.9, 0.8], [0.4, 0.7, 0.4, 0.6], variant="oppo
 
 
 def test_a_map_moves_rightly_when_the_right_text_scores_higher_than_the_other() -> None:
-    found = by_direction(shares(OWN, EXCHANGED))
-    assert {name: share.share for name, share in found.items()} == {
+    found = by_direction(swap_accuracies(OWN, EXCHANGED))
+    assert {name: one.accuracy for name, one in found.items()} == {
         "salient": 0.5,
         "non_salient": 0.5,
         "both": 0.25,
         "texts": 0.5,
     }
-    assert {share.images for share in found.values()} == {4}
+    assert {one.images for one in found.values()} == {4}
 
 
 def test_better_means_less_where_less_is_better() -> None:
     own, exchanged = (t.rename(columns={"cc": "kl"}) for t in (OWN, EXCHANGED))
-    found = by_direction(shares(own, exchanged), "kl")
+    found = by_direction(swap_accuracies(own, exchanged), "kl")
     # To salient only 002 moves rightly now, to non_salient only 001.
-    assert {name: share.share for name, share in found.items()} == {
+    assert {name: one.accuracy for name, one in found.items()} == {
         "salient": 0.25,
         "non_salient": 0.25,
         "both": 0.0,
@@ -52,20 +52,20 @@ def test_better_means_less_where_less_is_better() -> None:
 def test_a_map_that_does_not_change_has_not_moved() -> None:
     rounding = np.random.default_rng(0).uniform(-1e-7, 1e-7, 8)
     own = OWN.assign(cc=OWN["cc"] + rounding)
-    found = by_direction(shares(own, OWN.assign(variant="opposite")))
-    assert [share.share for share in found.values()] == [0, 0, 0, 0]
+    found = by_direction(swap_accuracies(own, OWN.assign(variant="opposite")))
+    assert [one.accuracy for one in found.values()] == [0, 0, 0, 0]
 
 
 def test_pairs_are_matched_whatever_their_order_and_lonely_ones_left_out() -> None:
     shuffled = EXCHANGED.sample(frac=1, random_state=1)
     lonely = pd.DataFrame({"image_id": ["9"], "task": ["salient"], "cc": [0.0], "variant": ["opposite"]})
     own = pd.concat([OWN, lonely.drop(columns="variant").assign(cc=1.0)])
-    assert shares(own, pd.concat([shuffled, lonely])) == shares(OWN, EXCHANGED)
+    assert swap_accuracies(own, pd.concat([shuffled, lonely])) == swap_accuracies(OWN, EXCHANGED)
 
 
 def test_an_image_with_an_undefined_score_is_not_counted_for_that_metric() -> None:
     own = OWN.assign(nss=1.0).assign(nss=lambda t: t["nss"].where(t.index != 0))
-    found = shares(own, EXCHANGED.assign(nss=0.5))
+    found = swap_accuracies(own, EXCHANGED.assign(nss=0.5))
     assert by_direction(found, "nss")["both"].images == 3
     assert by_direction(found, "cc")["both"].images == 4
 
@@ -73,10 +73,10 @@ def test_an_image_with_an_undefined_score_is_not_counted_for_that_metric() -> No
 def test_the_exact_interval_is_that_of_clopper_and_pearson() -> None:
     # 8 of 10: beta quantiles, as tabulated for the binomial proportion.
     eight = [0.6] * 8 + [0.4] * 2
-    found = by_direction(shares(both_texts(eight, eight), both_texts([0.5] * 10, [0.5] * 10, variant="opposite")))[
-        "both"
-    ]
-    assert found.share == 0.8
+    found = by_direction(
+        swap_accuracies(both_texts(eight, eight), both_texts([0.5] * 10, [0.5] * 10, variant="opposite"))
+    )["both"]
+    assert found.accuracy == 0.8
     assert (found.exact_low, found.exact_high) == (pytest.approx(0.4439, abs=1e-4), pytest.approx(0.9748, abs=1e-4))
 
 
@@ -84,7 +84,9 @@ def test_the_bootstrap_takes_an_image_s_two_texts_together() -> None:
     rng = np.random.default_rng(0)
     moved = rng.uniform(size=400) < 0.5
     alike = np.where(moved, 0.6, 0.4).tolist()  # both texts of an image move, or none
-    found = by_direction(shares(both_texts(alike, alike), both_texts([0.5] * 400, [0.5] * 400, variant="opposite")))
+    found = by_direction(
+        swap_accuracies(both_texts(alike, alike), both_texts([0.5] * 400, [0.5] * 400, variant="opposite"))
+    )
     width = found["texts"].bootstrap_high - found["texts"].bootstrap_low
     assert width == pytest.approx(2 * 1.96 * 0.5 / math.sqrt(400), rel=0.1)  # of 400 images, not of 800 texts
     assert math.isnan(found["texts"].exact_low)
@@ -94,10 +96,10 @@ def test_the_bootstrap_takes_an_image_s_two_texts_together() -> None:
 def test_other_variants_are_not_looked_at_and_the_condition_s_is_apart() -> None:
     empty = EXCHANGED.assign(variant="empty")
     both = EXCHANGED.assign(variant="opposite_condition", cc=0.0)
-    found = shares(OWN, pd.concat([empty, EXCHANGED, both]))
-    assert {share.variant for share in found} == {"opposite", "opposite_condition"}
-    assert by_direction(found, variant="opposite_condition")["both"].share == 1
-    assert by_direction(found)["both"].share == 0.25
+    found = swap_accuracies(OWN, pd.concat([empty, EXCHANGED, both]))
+    assert {one.variant for one in found} == {"opposite", "opposite_condition"}
+    assert by_direction(found, variant="opposite_condition")["both"].accuracy == 1
+    assert by_direction(found)["both"].accuracy == 0.25
 
 
 def test_it_applies_where_an_image_s_two_texts_were_exchanged() -> None:
@@ -121,11 +123,11 @@ def test_the_swap_that_is_looked_at_is_the_whole_one() -> None:
     assert set(exchanged_pairs(pd.concat([EXCHANGED, EXCHANGED.assign(variant="empty")]))["variant"]) == {"opposite"}
 
 
-def test_the_shares_make_a_table_of_one_row_each() -> None:
-    table = pd.DataFrame(shares(OWN, EXCHANGED))
+def test_the_accuracies_make_a_table_of_one_row_each() -> None:
+    table = pd.DataFrame(swap_accuracies(OWN, EXCHANGED))
     assert table["direction"].tolist() == ["salient", "non_salient", "both", "texts"]
-    assert table["share"].tolist() == [0.5, 0.5, 0.25, 0.5]
-    assert list(table)[:5] == ["variant", "metric", "direction", "images", "share"]
+    assert table["accuracy"].tolist() == [0.5, 0.5, 0.25, 0.5]
+    assert list(table)[:5] == ["variant", "metric", "direction", "images", "accuracy"]
 
 
 def ablated(cc: list[float], task: str = "salient", **more: str) -> pd.DataFrame:

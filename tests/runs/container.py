@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from saltext.system.places import provide_home
+from saltext.system.home import provide_home
 
 NOBODY = 54321
 _NEW_MOUNTS_AND_HOST_NAME = 0x00020000 | 0x04000000

@@ -75,7 +75,7 @@ def test_baselines_alone_need_no_network() -> None:
 def test_the_published_protocol_chooses_the_epoch_on_test_pairs_of_the_papers_split() -> None:
     cfg = smoke("protocol=published")
     assert cfg.data.split == {"_target_": "saltext.data.splits.PublishedTranBlend"}
-    assert (cfg.data.choose_on, cfg.evaluation.monitor) == ("test", "test/cc")
+    assert (cfg.data.selection_split, cfg.evaluation.monitor) == ("test", "test/cc")
 
 
 def test_without_validation_images_no_epoch_is_chosen(tmp_path: Path) -> None:

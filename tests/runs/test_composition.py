@@ -58,7 +58,7 @@ def said(*arguments: str) -> str:
             "model=tranblnd: no such choice (did you mean 'tranblend'?); choose from baselines, clip_salgan",
         ),
         ("data=null", "data=null: no such choice; choose from own, salicon"),
-        ("model/eys=lite0", "model/eys=lite0: no such group (did you mean 'model/eyes'?)"),
+        ("model/eys=lite0", "model/eys=lite0: no such group (did you mean 'model/backbones'?)"),
         ("model/blend=film", "model/blend is not a part of model=grounded_gaze"),
         ("trainer.max_epochs=two", "trainer.max_epochs=two: expected an integer, got 'two'"),
         ("optimizer.lr=-1", "optimizer.lr=-1: expected more than 0"),
@@ -127,7 +127,7 @@ def test_every_key_of_a_job_that_is_misspelt_or_given_something_else_is_named_as
     job = compose_run([])
     keys = [key for key in keys_of(job) if key != "schedule.stages"]
     if "q=" in wrong:
-        free = ("callbacks", "logger", "model.eyes", "loss.weights")  # takes any name, or is named whole
+        free = ("callbacks", "logger", "model.backbones", "loss.weights")  # takes any name, or is named whole
         asked = [key for key in keys if key.rpartition(".")[0] not in free]
     else:  # what a class takes is not known while its name is wrong
         asked = [key for key in keys if not key.endswith("_") and not OmegaConf.is_dict(OmegaConf.select(job, key))]

@@ -36,7 +36,7 @@ def test_what_cannot_be_shown_is_refused_with_the_way_out(tmp_path: Path) -> Non
         read_run(begun)
     old = made_up_scores.run(tmp_path / "old")
     cfg = OmegaConf.load(old.config)
-    del cfg.data.choose_on
+    del cfg.data.selection_split
     OmegaConf.save(cfg, old.config)
     with pytest.raises(ConfigError, match="earlier version"):
         read_run(old)

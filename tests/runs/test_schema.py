@@ -53,7 +53,7 @@ def test_every_experiment_is_right(experiment: str) -> None:
           for path in sorted((CONF / group).glob("*.yaml"))),
         *(f"data/split={path.stem}" for path in sorted((CONF / "data" / "split").glob("*.yaml"))
           if path.stem != "file"),
-        *(f"model/{part}={path.stem}" for part in ("blend", "bridge", "decoder", "encoder", "freeze", "text_encoder")
+        *(f"model/{part}={path.stem}" for part in ("blend", "grounder", "decoder", "encoder", "freeze", "text_encoder")
           for path in sorted((CONF / "model" / part).glob("*.yaml"))),
     ],
 )  # fmt: skip
@@ -104,7 +104,7 @@ def named(found: dict[str, str], key: str) -> bool:
 
 @pytest.mark.parametrize("wrong", [{"no": "such"}, [["x"]], {"_target_": "no.such"}], ids=["group", "list", "object"])
 def test_no_key_takes_a_value_of_another_kind(family: DictConfig, wrong: Any) -> None:
-    asked = [key for key in leaves(family) if key not in ("training.part_rates", "schedule.stages")]
+    asked = [key for key in leaves(family) if key not in ("training.lr_multipliers", "schedule.stages")]
     found = with_values(family, dict.fromkeys(asked, wrong))
     missed = [key for key in asked if not named(found, key)]
     # Parts of a model may be anybody's own, a description of CLIP or BLIP may be written out, a device may be a class.
@@ -151,9 +151,11 @@ def test_sizes_and_lists_are_as_long_as_they_must_be_and_hold_what_they_must(fam
 
 
 def test_no_misspelt_key_is_taken(family: DictConfig) -> None:
-    free = ("callbacks", "logger", "schedule.stages", "model.eyes")  # groups in which any name can be
+    free = ("callbacks", "logger", "schedule.stages", "model.backbones")  # groups in which any name can be
     keys = [key for key in leaves(family) if key.rpartition(".")[0] not in free]
-    misspelt = {f"{key[:-1]}{key[-1]}q": key for key in keys if not key.startswith(("loss.", "training.part_rates"))}
+    misspelt = {
+        f"{key[:-1]}{key[-1]}q": key for key in keys if not key.startswith(("loss.", "training.lr_multipliers"))
+    }
     found = with_values(family, dict.fromkeys(misspelt, 3))
     assert [key for key in misspelt if not named(found, key)] == []
     own = [key for key in misspelt if key in found]
@@ -169,8 +171,8 @@ def test_no_group_takes_a_plain_value(family: DictConfig) -> None:
 
 def test_a_value_that_interpolation_copies_is_named_once() -> None:
     assert list(schema.problems(composed("seed=abc"))) == ["seed"]
-    assert list(schema.problems(composed("evaluation.choose_on=both", "views.image_size=[0,5]"))) == [
-        "evaluation.choose_on", "views.image_size",
+    assert list(schema.problems(composed("evaluation.selection_split=both", "views.image_size=[0,5]"))) == [
+        "evaluation.selection_split", "views.image_size",
     ]  # fmt: skip
 
 
@@ -261,12 +263,12 @@ def test_a_deleted_key_that_every_run_needs_is_missed(key: str) -> None:
     "override",
     ["+trainer.limit_train_batches=2", "+trainer.limit_val_batches=0.5", "+trainer.fast_dev_run=true",
      "+optimizer.amsgrad=true", "+scheduler.cycle_momentum=false", "evaluation.monitor=train/loss",
-     "evaluation.monitor=val/cc_salient", "data.tasks=salient", "trainer.devices=[0,1]", "+model.remember=1",
-     "trainer.precision=bf16", "+data.seed=3", "data.augment=null", "+model.text_encoder.remember=7"],
+     "evaluation.monitor=val/cc_salient", "data.tasks=salient", "trainer.devices=[0,1]", "+model.cache_size=1",
+     "trainer.precision=bf16", "+data.seed=3", "data.augment=null", "+model.text_encoder.cache_size=7"],
 )  # fmt: skip
 def test_ordinary_use_stays(override: str) -> None:
     found = schema.problems(composed(override.replace("+data.seed", "data.seed")))
-    assert found == ({} if override != "+model.remember=1" else {"model.remember": found["model.remember"]})
+    assert found == ({} if override != "+model.cache_size=1" else {"model.cache_size": found["model.cache_size"]})
 
 
 @pytest.mark.parametrize(("monitor", "mode"), [("val/kl", "min"), ("val/cc", "max"), ("val/nss_salient", "max"),

@@ -142,7 +142,7 @@ def test_settings_that_wandb_does_not_know_are_a_mistake_before_training(
         raise ValueError("mode: 'onlin' is none of online, offline")
 
     monkeypatch.setattr(wandb, "init", fail)
-    with pytest.raises(ConfigError, match=r"mend logger\.wandb.*onlin"), tracking.tracked(*configured):
+    with pytest.raises(ConfigError, match=r"fix logger\.wandb.*onlin"), tracking.tracked(*configured):
         pass
 
 

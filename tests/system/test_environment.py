@@ -78,11 +78,11 @@ FAULTS = """
 import resource, sys
 from saltext.system.environment import keep_memory
 {before}
-def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def issues(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 bytearray(2**26)
-before = faults()
+before = issues()
 for _ in range(10): bytearray(2**26)
-print(faults() - before)
+print(issues() - before)
 """
 
 

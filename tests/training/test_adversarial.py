@@ -256,8 +256,8 @@ def test_the_logged_keys_are_exactly_these(
     assert set(fitted.callback_metrics) == expected | {"val/cc", *(f"val/cc_{task}" for task in tasks)}
 
 
-class Verdicts(nn.Module):
-    """A discriminator that gives away what it was shown first and second, rightly for some."""
+class FixedLogits(nn.Module):
+    """A discriminator that gives away what it was shown first and second, correctly for some."""
 
     def __init__(self, right_of_real: Sequence[bool], right_of_generated: Sequence[bool]) -> None:
         super().__init__()
@@ -273,8 +273,8 @@ class Verdicts(nn.Module):
         return self.scale * self.answers[(self.calls - 1) % 3 % 2] + 0 * maps.mean()
 
 
-def test_accuracies_are_the_fractions_of_maps_told_rightly(batches: list[Any], tmp_path: Path) -> None:
-    judge = Verdicts([True] * 6 + [False] * 2, [True] * 3 + [False] * 5)
+def test_accuracies_are_the_fractions_of_maps_classified_correctly(batches: list[Any], tmp_path: Path) -> None:
+    judge = FixedLogits([True] * 6 + [False] * 2, [True] * 3 + [False] * 5)
     fitted = fit(module(discriminator=judge, discriminator_optimizer=still), batches[:1], tmp_path)
     assert float(fitted.callback_metrics["train/accuracy_real"]) == pytest.approx(6 / 8)
     assert float(fitted.callback_metrics["train/accuracy_generated"]) == pytest.approx(3 / 8)
@@ -405,7 +405,7 @@ def test_a_loss_that_is_not_finite_ends_training_in_words_and_keeps_the_checkpoi
 
 
 def all_right(patience: int | None) -> AdversarialModule:
-    judge = Verdicts([True] * 8, [True] * 8)
+    judge = FixedLogits([True] * 8, [True] * 8)
     return module(discriminator=judge, discriminator_optimizer=still, patience=patience)
 
 
@@ -413,24 +413,25 @@ def test_a_discriminator_that_is_never_wrong_in_an_epoch_ends_training_in_words(
     batches: list[Any], tmp_path: Path
 ) -> None:
     with pytest.raises(
-        DivergedError, match=r"discriminator has won.*every map of epoch 1 rightly.*label_smoothing.*Nothing was saved"
+        DivergedError,
+        match=r"discriminator is saturated.*every map of epoch 1 correctly.*label_smoothing.*Nothing was saved",
     ):
         fit(all_right(1), batches[:2], tmp_path)
     assert issubclass(DivergedError, SaltextError)
 
 
 def test_it_may_win_as_many_epochs_as_patience_allows(batches: list[Any], tmp_path: Path) -> None:
-    with pytest.raises(DivergedError, match="every map of epoch 1 to 2 rightly"):
+    with pytest.raises(DivergedError, match="every map of epoch 1 to 2 correctly"):
         fit(all_right(2), batches[:2], tmp_path, max_epochs=3)
     assert fit(all_right(None), batches[:2], tmp_path, max_epochs=3).current_epoch == 3
 
 
 def test_one_map_told_wrongly_starts_the_count_anew(batches: list[Any], tmp_path: Path) -> None:
-    judge = Verdicts([True] * 8, [True] * 7 + [False])
+    judge = FixedLogits([True] * 8, [True] * 7 + [False])
     model = module(discriminator=judge, discriminator_optimizer=still, patience=1)
-    model.won_epochs += 5
+    model.saturated_epochs += 5
     fit(model, batches[:2], tmp_path)
-    assert int(model.won_epochs) == 0
+    assert int(model.saturated_epochs) == 0
 
 
 @pytest.mark.parametrize(
@@ -508,5 +509,5 @@ def test_a_network_that_predicts_a_density_is_refused_as_a_generator() -> None:
     class Density(SaliencyNetwork):
         predicts_density = True
 
-    with pytest.raises(ValueError, match="sigmoid of its logits expected, Density came"):
+    with pytest.raises(ValueError, match="sigmoid of its logits, got Density"):
         module(network=Density())

@@ -25,9 +25,9 @@ from saltext.models.clip_salgan.discriminator import Discriminator
 from saltext.models.clip_salgan.pyramid import PyramidGenerator
 from saltext.models.feature_cache import FeatureCache
 from saltext.models.freezing import freeze
-from saltext.models.grounded_gaze.eye import Eye
+from saltext.models.grounded_gaze.backbone import Backbone
 from saltext.models.grounded_gaze.network import GroundedGaze
-from saltext.models.grounding.class_names import ClassNameBridge
+from saltext.models.grounding.class_names import ClassNameGrounder
 from saltext.models.image.timm_encoder import TimmEncoder
 from saltext.models.network import SaliencyNetwork
 from saltext.models.normalize import Deferred, Normalize
@@ -53,8 +53,8 @@ def encoder() -> TimmEncoder:
     return TimmEncoder("test_efficientnet", frozen=True)
 
 
-def bridge() -> ClassNameBridge:
-    return ClassNameBridge(nn.Conv2d(encoder().channels[2], len(NAMES), 1), NAMES)
+def grounder() -> ClassNameGrounder:
+    return ClassNameGrounder(nn.Conv2d(encoder().channels[2], len(NAMES), 1), NAMES)
 
 
 def blip() -> TextEncoder:
@@ -66,22 +66,30 @@ def blip() -> TextEncoder:
 
 
 def grounded_gaze() -> GroundedGaze:
-    eyes = {"one": Eye(encoder(), bridge()), "other": Eye(encoder(), bridge())}
+    backbones = {"one": Backbone(encoder(), grounder()), "other": Backbone(encoder(), grounder())}
     built = GroundedGaze(
-        eyes, freeze(TinyText(dim=12)), TASKS, width=16, layers=1, heads=2, grid=(2, 3), smoothing=0.02, members=2
+        backbones,
+        freeze(TinyText(dim=12)),
+        TASKS,
+        width=16,
+        layers=1,
+        heads=2,
+        grid=(2, 3),
+        smoothing=0.02,
+        readouts_per_backbone=2,
     )
     with torch.no_grad():
-        for parameter in built.members.parameters():
+        for parameter in built.readouts.parameters():
             parameter += 0.1 * torch.randn_like(parameter)  # otherwise maps are flat at first
     return built
 
 
 FAMILIES: dict[str, Callable[[], SaliencyNetwork]] = {
     "transalnet": lambda: TranSalNet(encoder(), **SIZES),
-    "tranblend": lambda: TranBlend(encoder(), freeze(TinyText(dim=12)), CrossAttention, bridge(), **SIZES),
+    "tranblend": lambda: TranBlend(encoder(), freeze(TinyText(dim=12)), CrossAttention, grounder(), **SIZES),
     "tranblend-blip": lambda: TranBlend(encoder(), blip(), CrossAttention, **SIZES),
     "clip_salgan": lambda: PyramidGenerator(
-        encoder(), TinyText(dim=12), InnerProduct, bridge(), channels=(16, 16, 8, 4), grid=(4, 6)
+        encoder(), TinyText(dim=12), InnerProduct, grounder(), channels=(16, 16, 8, 4), grid=(4, 6)
     ),
     "grounded_gaze": grounded_gaze,
 }
@@ -176,7 +184,7 @@ def test_texts_are_exchanged_with_and_without_the_cache_alike(
     variants = [None, *text_variants(data.pairs, data.indices("test"), reads_condition=True), None]
     cache = FeatureCache(tmp_path)
     for variant in variants:
-        covered = batch["index"].tolist() if variant is None else [*variant.readings]
+        covered = batch["index"].tolist() if variant is None else [*variant.substitutes]
         if not set(covered) & set(batch["index"].tolist()):
             continue
         maps = []

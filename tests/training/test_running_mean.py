@@ -1,4 +1,4 @@
-"""``callbacks=ema`` is Lightning's; that it is put together rightly is ours to show."""
+"""``callbacks=ema`` is Lightning's; that it is put together correctly is ours to show."""
 
 from functools import partial
 from pathlib import Path

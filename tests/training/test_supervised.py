@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from saltext.data.datamodule import SaliencyDataModule
 from saltext.losses import SaliencyLoss
 from saltext.losses.saliency import PAPER_WEIGHTS
-from saltext.models.freezing import KeepsFrozenParts, freeze
+from saltext.models.freezing import FrozenModulesMixin, freeze
 from saltext.models.network import SaliencyNetwork
 from saltext.models.normalize import Normalize
 from saltext.training import SupervisedModule
@@ -20,7 +20,7 @@ from saltext.training.supervised import DivergedError
 from tests.training.quick_trainer import trainer
 
 
-class Tiny(KeepsFrozenParts):
+class Tiny(FrozenModulesMixin):
     """A frozen convolution with BatchNorm, then one that trains, at a quarter of the input's size."""
 
     def __init__(self) -> None:
@@ -118,12 +118,12 @@ def test_the_overall_validation_score_weighs_tasks_not_pairs(data: SaliencyDataM
 
 
 def test_the_part_that_chooses_the_epoch_names_the_logged_scores(data: SaliencyDataModule, tmp_path: Path) -> None:
-    data.choose_on = "test"
+    data.selection_split = "test"
     try:
         fitted = trainer(tmp_path)
-        fitted.fit(module(choose_on="test"), datamodule=data)
+        fitted.fit(module(selection_split="test"), datamodule=data)
     finally:
-        data.choose_on = "val"
+        data.selection_split = "val"
     assert "test/cc" in fitted.callback_metrics
     assert not [key for key in fitted.callback_metrics if key.startswith("val/")]
 
@@ -197,7 +197,7 @@ class Two(Tiny):
 
 def test_parts_learn_at_their_share_of_the_rate(data: SaliencyDataModule, tmp_path: Path) -> None:
     constant = partial(torch.optim.lr_scheduler.LambdaLR, lr_lambda=lambda step: 1.0)
-    model = module(network=Two(), part_rates={"encoder.0": 0.1, "encoder": 0.5}, scheduler=constant)
+    model = module(network=Two(), lr_multipliers={"encoder.0": 0.1, "encoder": 0.5}, scheduler=constant)
     fitted = trainer(tmp_path)
     fitted.fit(model, datamodule=data)
     groups = fitted.optimizers[0].param_groups
@@ -208,15 +208,15 @@ def test_parts_learn_at_their_share_of_the_rate(data: SaliencyDataModule, tmp_pa
         assert rates[id(parameter)] == pytest.approx(expected[part]), name
 
 
-@pytest.mark.parametrize("share", [0.0, -0.1, float("nan"), float("inf")])
-def test_a_share_of_the_rate_that_is_none_is_refused(share: float) -> None:
-    with pytest.raises(ValueError, match=r"shares above 0 expected, head: .* came"):
-        module(part_rates={"head": share})
+@pytest.mark.parametrize("multiplier", [0.0, -0.1, float("nan"), float("inf")])
+def test_a_multiplier_that_is_not_above_0_is_refused(multiplier: float) -> None:
+    with pytest.raises(ValueError, match=r"head: expected a number above 0"):
+        module(lr_multipliers={"head": multiplier})
 
 
-def test_a_rate_of_a_part_that_does_not_train_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"begins with 'encoder' or 'tail', only with head\. Let the part train"):
-        module(part_rates={"encoder": 0.1, "head": 0.5, "tail": 1.0})
+def test_multipliers_of_parameters_that_do_not_train_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"encoder: expected .*\(in head\).*; tail: expected"):
+        module(lr_multipliers={"encoder": 0.1, "head": 0.5, "tail": 1.0})
 
 
 @pytest.mark.parametrize(

@@ -12,22 +12,22 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from saltext.data.faults import Fault, Faults, in_threads, is_unicode, same_form
 from saltext.data.files import FIXATION_ENDINGS, IMAGE_ENDINGS, MAP_ENDINGS, pixels_of
 from saltext.data.geometry import Size
 from saltext.data.index import BlurRule, DatasetIndex, sets_by_conditions
-from saltext.data.pairs import Pair, Points
+from saltext.data.pairs import FixationPoints, Pair
 from saltext.data.paths import Spelling, matching
-from saltext.data.recorded import fault
+from saltext.data.recorded import issue
+from saltext.data.report import DataIssue, DataReport, in_threads, is_unicode, same_form
 from saltext.data.sources.custom_spec import ANY_ENDING, Description, Table, read_description
 from saltext.data.splits import PARTS
 from saltext.data.tables import Cells, read_cells
-from saltext.errors import UnusableError, near
+from saltext.errors import InvalidFileError, near
 from saltext.images import MAX_PIXELS, Head, read_head
 
 _log = logging.getLogger(__name__)
 
-_ADVICE = "Mend these files or the description; docs/own-data.md says what is expected."
+_ADVICE = "Fix these files or the description; docs/own-data.md says what is expected."
 
 _Key = tuple[str, str]
 """Image ID and condition."""
@@ -72,16 +72,16 @@ class Custom:
                 do not belong together. One error names all problems.
         """
         description = read_description(self.description, self.root)
-        faults = Faults()
-        pictures = _pictures(description, self.max_pixels, faults)
-        tables = _Tables(description, pictures, faults)
+        issues = DataReport()
+        pictures = _pictures(description, self.max_pixels, issues)
+        tables = _Tables(description, pictures, issues)
         texts, parts, source = tables.texts(), tables.parts(), description.fixations
         fixations = tables.points(source) if isinstance(source, Table) else _files(source, description, pictures)
         pairs = []
         if texts is not None and fixations is not None:
-            _check_belonging(description, pictures, texts, fixations, faults)
-            pairs = _pairs(description, pictures, texts, fixations, faults)
-        faults.refuse(f"The data set described in {description.path}", _ADVICE)
+            _check_belonging(description, pictures, texts, fixations, issues)
+            pairs = _pairs(description, pictures, texts, fixations, issues)
+        issues.raise_if_any(f"The data set described in {description.path}", _ADVICE)
         level_of = {image_id: part for part, ids in (parts or {}).items() for image_id in ids}
         sigma = description.sigma
         return DatasetIndex(
@@ -96,26 +96,26 @@ class Custom:
         )
 
 
-def _pictures(description: Description, max_pixels: int, faults: Faults) -> dict[str, _Picture]:
+def _pictures(description: Description, max_pixels: int, issues: DataReport) -> dict[str, _Picture]:
     """The images by ID: the path below their folder, without its ending."""
     try:
         base, paths = _image_files(description.images)
-    except UnusableError as error:
-        faults.add(error.kind, error.detail)
+    except InvalidFileError as error:
+        issues.add(error.kind, error.detail)
         return {}
     if not paths:
-        faults.add(f"places without an image ({', '.join(IMAGE_ENDINGS)})", description.images)
+        issues.add(f"places without an image ({', '.join(IMAGE_ENDINGS)})", description.images)
     ids = [path.relative_to(base).with_suffix("").as_posix() for path in paths]
-    faults.add("images that differ in their ending alone", *(name for name, count in Counter(ids).items() if count > 1))
-    faults.add("names that are not UTF-8", *(name for name in ids if not is_unicode(name)))
+    issues.add("images that differ in their ending alone", *(name for name, count in Counter(ids).items() if count > 1))
+    issues.add("names that are not UTF-8", *(name for name in ids if not is_unicode(name)))
     heads = in_threads(lambda path: _head(path, max_pixels), paths, "", lambda results, _, __: results)
     found = {}
     for image_id, path, head in zip(ids, paths, heads, strict=True):
         size = (0, 0)  # an image that cannot be used has none, but what belongs to it is not unknown
-        if isinstance(head, Fault):
-            faults.add(*head)
+        if isinstance(head, DataIssue):
+            issues.add(*head)
         elif head.orientation != 1 and description.density is None:
-            faults.add(
+            issues.add(
                 "pictures that EXIF data turn, so that x and y are in doubt (save them upright)",
                 "/".join(path.parts[-2:]),
             )
@@ -133,21 +133,21 @@ def _image_files(images: str) -> tuple[Path, list[Path]]:
     return base, [path for path in found if path.suffix.lower() in IMAGE_ENDINGS]
 
 
-def _head(path: Path, max_pixels: int) -> Head | Fault:
+def _head(path: Path, max_pixels: int) -> Head | DataIssue:
     """What its first bytes say, or why the image cannot be used."""
     try:
         return read_head(path, max_pixels)
-    except UnusableError as error:
-        return fault(path, error, max_pixels)
+    except InvalidFileError as error:
+        return issue(path, error, max_pixels)
 
 
 class _Tables:
     """Reads the tables of a description; every name in them has to be that of an image or a condition."""
 
-    def __init__(self, description: Description, pictures: Mapping[str, _Picture], faults: Faults) -> None:
+    def __init__(self, description: Description, pictures: Mapping[str, _Picture], issues: DataReport) -> None:
         self.description = description
         self.pictures = pictures
-        self.faults = faults
+        self.issues = issues
         self.names = {
             same_form(name): image_id
             for image_id, picture in pictures.items()
@@ -171,13 +171,13 @@ class _Tables:
         reading = [name for name, reads in self.description.conditions.items() if reads]
         rows = self._of_conditions(table, rows, reading)
         empty, twice = rows["text"] == "", rows.duplicated(["image", "condition"])
-        self.faults.add(f"rows of {table.path.name} without a text", *_lines(rows[empty]))
-        self.faults.add(f"rows of {table.path.name} with a second text for an image", *_lines(rows[twice]))
+        self.issues.add(f"rows of {table.path.name} without a text", *_lines(rows[empty]))
+        self.issues.add(f"rows of {table.path.name} with a second text for an image", *_lines(rows[twice]))
         rows = rows[~empty & ~twice]
         keys = zip(rows["image"], rows["condition"], strict=True)
         return dict(zip(keys, rows["text"], strict=True))
 
-    def points(self, table: Table) -> dict[_Key, Points] | None:
+    def points(self, table: Table) -> dict[_Key, FixationPoints] | None:
         """Where people looked; None after noting why the table cannot be used."""
         rows = self._rows(table)
         if rows is None:
@@ -185,18 +185,18 @@ class _Tables:
         rows = self._of_conditions(table, rows, list(self.description.conditions))
         xy = rows[["x", "y"]].to_numpy(np.float64)
         numbers = np.isfinite(xy).all(axis=1)
-        self.faults.add(f"rows of {table.path.name} whose x and y are no numbers", *_lines(rows[~numbers]))
-        rows, places = rows[numbers], pixels_of(xy[numbers], self.description.counted_from)
-        inside = self._inside(rows, places)
-        rows, places = rows[inside], places[inside].astype(np.int32)
+        self.issues.add(f"rows of {table.path.name} whose x and y are no numbers", *_lines(rows[~numbers]))
+        rows, indices = rows[numbers], pixels_of(xy[numbers], self.description.counted_from)
+        inside = self._inside(rows, indices)
+        rows, indices = rows[inside], indices[inside].astype(np.int32)
         groups = rows.groupby(["image", "condition"], sort=False).indices
-        return {(str(key[0]), str(key[1])): Points(places[where]) for key, where in groups.items()}
+        return {(str(key[0]), str(key[1])): FixationPoints(indices[where]) for key, where in groups.items()}
 
-    def _inside(self, rows: pd.DataFrame, places: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    def _inside(self, rows: pd.DataFrame, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Which points lie in their image; of an image that cannot be used, all."""
         numbers, names = pd.factorize(rows["image"])
         sizes = np.array([self.pictures[name].size for name in names]).reshape(-1, 2)[numbers]
-        inside = np.asarray(((places >= 0) & (places < sizes)).all(axis=1) | ~sizes.any(axis=1))
+        inside = np.asarray(((indices >= 0) & (indices < sizes)).all(axis=1) | ~sizes.any(axis=1))
         outside = np.flatnonzero(~inside)
         if self.description.drop_outside:
             if len(outside):
@@ -204,10 +204,10 @@ class _Tables:
             return inside
         which, first = np.unique(numbers[outside], return_index=True)
         counts = np.bincount(numbers[outside], minlength=len(names)), np.bincount(numbers, minlength=len(names))
-        for number, place in zip(which.tolist(), outside[first].tolist(), strict=True):
-            (y, x), (height, width) = places[place], sizes[place]
+        for number, index in zip(which.tolist(), outside[first].tolist(), strict=True):
+            (y, x), (height, width) = indices[index], sizes[index]
             where = f"{counts[0][number]} of {counts[1][number]}, first x={x}, y={y} in {width}x{height}"
-            self.faults.add("images with fixations outside them, counted from 0", f"{names[number]} ({where})")
+            self.issues.add("images with fixations outside them, counted from 0", f"{names[number]} ({where})")
         return inside
 
     def parts(self) -> dict[str, list[str]] | None:
@@ -220,23 +220,23 @@ class _Tables:
             return None if rows is None else self._divided(list(zip(rows["image"], rows["part"], strict=True)))
         listed = [(name, part) for part, names in split.items() for name in names]
         known = [(self.names.get(same_form(name)), name, part) for name, part in listed]
-        self.faults.add("names in split that are no image's", *(name for image_id, name, _ in known if not image_id))
+        self.issues.add("names in split that are no image's", *(name for image_id, name, _ in known if not image_id))
         return self._divided([(image_id, part) for image_id, _, part in known if image_id])
 
     def _divided(self, named: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
         strange = sorted({part for _, part in named} - set(PARTS))
-        self.faults.add(f"parts of split other than {', '.join(PARTS)}", *(f"{p!r}{near(p, PARTS)}" for p in strange))
+        self.issues.add(f"parts of split other than {', '.join(PARTS)}", *(f"{p!r}{near(p, PARTS)}" for p in strange))
         of_image: dict[str, set[str]] = {image_id: set() for image_id in self.pictures}
         for image_id, part in named:
             of_image[image_id].add(part)
-        self.faults.add(
+        self.issues.add(
             "images in several parts of split", *(name for name, parts in of_image.items() if len(parts) > 1)
         )
-        self.faults.add("images in no part of split", *(name for name, parts in of_image.items() if not parts))
+        self.issues.add("images in no part of split", *(name for name, parts in of_image.items() if not parts))
         divided: dict[str, list[str]] = {
             part: sorted(name for name, parts in of_image.items() if part in parts) for part in PARTS
         }
-        self.faults.add("parts of split without an image", *(part for part in ("train", "test") if not divided[part]))
+        self.issues.add("parts of split without an image", *(part for part in ("train", "test") if not divided[part]))
         return divided
 
     def _rows(self, table: Table) -> pd.DataFrame | None:
@@ -244,8 +244,8 @@ class _Tables:
         name = table.path.name
         try:
             cells = read_cells(table.path)
-        except UnusableError as error:
-            self.faults.add(*Fault.of(table.path, error, name))
+        except InvalidFileError as error:
+            self.issues.add(*DataIssue.of(table.path, error, name))
             return None
         columns = self._columns(table, cells)
         if columns is None:
@@ -253,29 +253,29 @@ class _Tables:
         rows = pd.DataFrame(
             {
                 what: cells.numbers(column) if what in ("x", "y") else [cell or "" for cell in column]
-                for what, column in ((what, cells.column(place)) for what, place in columns.items())
+                for what, column in ((what, cells.column(number)) for what, number in columns.items())
             },
             index=pd.Index(cells.lines),
         )
         if "x" not in rows:  # people do look twice at one pixel
             repeated = pd.DataFrame(list(map(list, cells.rows)), index=rows.index).duplicated()
-            self.faults.add(f"rows of {name} that repeat another", *_lines(rows[repeated]))
+            self.issues.add(f"rows of {name} that repeat another", *_lines(rows[repeated]))
             rows = rows[~repeated]
         given = rows["image"].map(same_form)
         known = given.isin(self.names.keys())
-        self.faults.add(f"names in {name} that are no image's", *rows["image"][~known].unique())
+        self.issues.add(f"names in {name} that are no image's", *rows["image"][~known].unique())
         return rows[known].assign(image=given[known].map(self.names))
 
     def _columns(self, table: Table, cells: Cells) -> dict[str, int] | None:
-        """What a column is -> its place, of those to use; None after noting which are absent."""
+        """What a column is -> its index, of those to use; None after noting which are absent."""
         headings = dict(table.columns)
-        if not table.needs_condition and cells.place(headings.get("condition", "")) is None:
+        if not table.needs_condition and cells.column_index(headings.get("condition", "")) is None:
             headings.pop("condition", None)
-        places = {what: cells.place(heading) for what, heading in headings.items()}
-        absent = [headings[what] for what, place in places.items() if place is None]
+        indices = {what: cells.column_index(heading) for what, heading in headings.items()}
+        absent = [headings[what] for what, index in indices.items() if index is None]
         kind = f"columns that {table.path.name} has not (it has {', '.join(cells.heading)})"
-        self.faults.add(kind, *(f"{column!r}{near(column, cells.heading)}" for column in absent))
-        return None if absent else {what: place for what, place in places.items() if place is not None}
+        self.issues.add(kind, *(f"{column!r}{near(column, cells.heading)}" for column in absent))
+        return None if absent else {what: index for what, index in indices.items() if index is not None}
 
     def _of_conditions(self, table: Table, rows: pd.DataFrame, possible: Sequence[str]) -> pd.DataFrame:
         """The rows with a condition; where only one is possible, a table need not say it."""
@@ -284,7 +284,7 @@ class _Tables:
         known = rows["condition"].isin(possible)
         strange = rows["condition"][~known].unique()
         expected = f"conditions in {table.path.name} other than {', '.join(possible)}"
-        self.faults.add(expected, *(f"{name!r}{near(name, possible)}" for name in strange))
+        self.issues.add(expected, *(f"{name!r}{near(name, possible)}" for name in strange))
         return rows[known]
 
 
@@ -314,14 +314,14 @@ def _check_belonging(
     pictures: Collection[str],
     texts: Collection[_Key],
     fixations: Collection[_Key],
-    faults: Faults,
+    issues: DataReport,
 ) -> None:
     """Every image was looked at, everything looked at after a text has that text, and every text was read."""
-    seen = {image_id for image_id, _ in fixations}
-    faults.add("images without fixations", *(name for name in pictures if name not in seen))
+    fixated = {image_id for image_id, _ in fixations}
+    issues.add("images without fixations", *(name for name in pictures if name not in fixated))
     reads = description.conditions
-    faults.add("fixations without a text", *(_named(key) for key in fixations if reads[key[1]] and key not in texts))
-    faults.add("texts without fixations", *(_named(key) for key in texts if key not in fixations))
+    issues.add("fixations without a text", *(_named(key) for key in fixations if reads[key[1]] and key not in texts))
+    issues.add("texts without fixations", *(_named(key) for key in texts if key not in fixations))
 
 
 def _named(key: _Key) -> str:
@@ -332,8 +332,8 @@ def _pairs(
     description: Description,
     pictures: Mapping[str, _Picture],
     texts: Mapping[_Key, str],
-    fixations: Mapping[_Key, Points] | Mapping[_Key, Path],
-    faults: Faults,
+    fixations: Mapping[_Key, FixationPoints] | Mapping[_Key, Path],
+    issues: DataReport,
 ) -> list[Pair]:
     """One pair for each image and condition with fixations, sorted by image, conditions in their order."""
     order, spelling = list(description.conditions), Spelling()
@@ -341,7 +341,7 @@ def _pairs(
     for key in sorted(fixations, key=lambda key: (key[0], order.index(key[1]))):
         density = _density(description, key, spelling)
         if density is None:
-            faults.add("fixations without a map", _named(key))
+            issues.add("fixations without a map", _named(key))
             continue
         image_id, condition = key
         name = f"{image_id}/{condition}" if len(order) > 1 else image_id

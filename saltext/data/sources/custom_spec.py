@@ -13,11 +13,11 @@ from typing import Any, Literal
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from saltext.data.faults import Faults
 from saltext.data.files import FIXATION_ENDINGS, MAP_ENDINGS
+from saltext.data.report import DataReport
 from saltext.data.splits import PARTS
 from saltext.data.yaml_files import read_yaml
-from saltext.errors import DataError, UnusableError, near
+from saltext.errors import DataError, InvalidFileError, near
 from saltext.images import check_file, reason
 
 ANY_ENDING = ".*"
@@ -98,10 +98,10 @@ def read_description(path: Path | str, root: Path | str | None = None) -> Descri
     """
     path = Path(path)
     content = _load(path)
-    faults = Faults()
-    reader = _Reader(content, path.parent if root is None else Path(root), faults)
+    issues = DataReport()
+    reader = _Reader(content, path.parent if root is None else Path(root), issues)
     description = reader.description(path)
-    faults.refuse(f"The description {path}", "docs/own-data.md lists what a description may hold.")
+    issues.raise_if_any(f"The description {path}", "docs/own-data.md lists what a description may hold.")
     return description
 
 
@@ -114,9 +114,9 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         content = read_yaml(path)
         if strange := sorted(set(_interpolations(OmegaConf.to_container(content)))):
-            raise UnusableError("interpolations other than ${oc.env:NAME}", ", ".join(strange[:3]))
+            raise InvalidFileError("interpolations other than ${oc.env:NAME}", ", ".join(strange[:3]))
         content = OmegaConf.to_container(content, resolve=True)
-    except (UnusableError, OmegaConfBaseException, ValueError) as error:  # ValueError: nothing is in the file
+    except (InvalidFileError, OmegaConfBaseException, ValueError) as error:  # ValueError: nothing is in the file
         raise DataError(f"The description {path} cannot be read as YAML: {reason(error)}") from error
     if not isinstance(content, dict) or not content:
         raise DataError(f"The description {path} holds no keys. docs/own-data.md lists what it may hold.")
@@ -148,13 +148,13 @@ def _shown(value: object) -> str:
 class _Reader:
     """Takes a description apart and notes everything that is wrong with it."""
 
-    def __init__(self, content: Mapping[str, Any], root: Path, faults: Faults) -> None:
+    def __init__(self, content: Mapping[str, Any], root: Path, issues: DataReport) -> None:
         self.content = content
         self.root = root
-        self.faults = faults
+        self.issues = issues
 
     def description(self, path: Path) -> Description:
-        """All of it; of use only if no fault was noted."""
+        """All of it; of use only if no issue was noted."""
         self._check_keys("", self.content, _KEYS[""])
         texts, fixations, density = (self._section(name) for name in ("texts", "fixations", "density"))
         conditions = self._conditions()
@@ -184,13 +184,13 @@ class _Reader:
 
     def _check_keys(self, before: str, given: Mapping[Any, Any], known: Collection[str]) -> None:
         unknown = [key if isinstance(key, str) else _shown(key) for key in given if key not in known]
-        self.faults.add("unknown keys", *(f"{before}{key}{near(key, known)}" for key in unknown))
+        self.issues.add("unknown keys", *(f"{before}{key}{near(key, known)}" for key in unknown))
 
     def _refuse(self, key: str, value: object, expected: str) -> None:
-        self.faults.add("values that cannot be used", f"{key}: {_shown(value)}, expected {expected}")
+        self.issues.add("values that cannot be used", f"{key}: {_shown(value)}, expected {expected}")
 
     def _missing(self, key: str) -> None:
-        self.faults.add("missing keys", key)
+        self.issues.add("missing keys", key)
 
     def _text(self, section: str, given: Mapping[str, Any], key: str, needed: bool = False) -> str:
         name = f"{section}.{key}" if section else key
@@ -230,7 +230,7 @@ class _Reader:
             self._refuse("conditions", given, expected)
             return {}
         names = [name for name in given if not isinstance(name, str) or not _NAME.fullmatch(name)]
-        self.faults.add("names of conditions that are not letters, digits, _ and -", *map(_shown, names))
+        self.issues.add("names of conditions that are not letters, digits, _ and -", *map(_shown, names))
         for name, value in given.items():
             if not isinstance(value, str) or value not in _READ:
                 self._refuse(
@@ -261,7 +261,7 @@ class _Reader:
         if "table" in given:
             return self._table("fixations", given, several=len(conditions) > 1)
         tabular = [key for key in ("columns", "counted_from") if key in given]
-        self.faults.add("keys that go with fixations.table only", *(f"fixations.{key}" for key in tabular))
+        self.issues.add("keys that go with fixations.table only", *(f"fixations.{key}" for key in tabular))
         return self._files("fixations", given, FIXATION_ENDINGS, conditions)
 
     def _table(self, section: str, given: Mapping[str, Any], several: bool = False) -> Table:
@@ -311,7 +311,7 @@ class _Reader:
             return None
         if "table" in given:
             listed = [part for part in PARTS if part in given]
-            self.faults.add("keys that do not go with split.table", *(f"split.{part}" for part in listed))
+            self.issues.add("keys that do not go with split.table", *(f"split.{part}" for part in listed))
             return self._table("split", given)
         for part in ("train", "test"):
             if part not in given:
@@ -331,7 +331,7 @@ class _Reader:
         try:
             check_file(Path(self._path(value)))
             lines = Path(self._path(value)).read_text(encoding="utf-8-sig").splitlines()
-        except (UnusableError, OSError, UnicodeDecodeError) as error:
+        except (InvalidFileError, OSError, UnicodeDecodeError) as error:
             self._refuse(key, value, f"a text file with an image in each line ({reason(error)})")
             return []
         return [line.strip() for line in lines if line.strip()]

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from saltext.data.faults import Faults, files_by_stem
 from saltext.data.files import FIXATION_ENDINGS, IMAGE_ENDINGS, MAP_ENDINGS
 from saltext.data.index import DatasetIndex, sets_by_conditions
 from saltext.data.pairs import FilePair, Recording
+from saltext.data.report import DataReport, files_by_stem
 from saltext.errors import DataError
 
 CONDITION = "pure"
@@ -20,7 +20,7 @@ LEVELS = ("train", "val", "test")
 
 _RECORDED = ("maps", "fixations")
 _ENDINGS = {"maps": MAP_ENDINGS, "fixations": FIXATION_ENDINGS, "images": IMAGE_ENDINGS}
-_ADVICE = "Unpack the published archives again, or mend or remove these files."
+_ADVICE = "Unpack the published archives again, or fix or remove these files."
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,13 @@ class Salicon:
         levels = _levels(root)
         has_images = any(_folder(root, "images", level).is_dir() for level in levels)
         kinds = (*_RECORDED, "images") if has_images else _RECORDED
-        faults = Faults()
-        found = {level: _read_level(root, level, kinds, faults) for level in levels}
+        issues = DataReport()
+        found = {level: _read_level(root, level, kinds, issues) for level in levels}
         names = Counter(pair.name for pairs in found.values() for pair in pairs)
-        faults.add(f"images that are in {' and in '.join(levels)}", *(name for name in names if names[name] > 1))
-        if not names and not faults.names:
+        issues.add(f"images that are in {' and in '.join(levels)}", *(name for name in names if names[name] > 1))
+        if not names and not issues.names:
             raise DataError(f"The data set under {root} is empty: maps/ and fixations/ hold no files. Put them there.")
-        faults.refuse(f"The data set under {root}", _ADVICE)
+        issues.raise_if_any(f"The data set under {root}", _ADVICE)
         level_of = {pair.name: level for level, pairs in found.items() for pair in pairs}
         pairs = sorted((pair for pairs in found.values() for pair in pairs), key=lambda pair: pair.name)
         ids = {level: [pair.image_id for pair in pairs if level_of[pair.name] == level] for level in levels}
@@ -112,17 +112,17 @@ def _folder(root: Path, kind: str, level: str) -> Path:
     return above if above.is_dir() else root / kind / level
 
 
-def _read_level(root: Path, level: str, kinds: Sequence[str], faults: Faults) -> list[FilePair | Recording]:
+def _read_level(root: Path, level: str, kinds: Sequence[str], issues: DataReport) -> list[FilePair | Recording]:
     """The pairs of a level that have a file of each kind."""
     folders = {kind: _folder(root, kind, level) for kind in kinds}
-    files = {kind: files_by_stem(root, folder, _ENDINGS[kind], faults) for kind, folder in folders.items()}
+    files = {kind: files_by_stem(root, folder, _ENDINGS[kind], issues) for kind, folder in folders.items()}
     everything = set().union(*files.values())
     for kind, present in files.items():
-        place = folders[kind].relative_to(root)
+        index = folders[kind].relative_to(root)
         if present:
-            faults.add(f"images without a file in {place}", *(everything - present.keys()))
+            issues.add(f"images without a file in {index}", *(everything - present.keys()))
         elif everything and folders[kind].is_dir():
-            faults.add("empty folders", f"{place}/")
+            issues.add("empty folders", f"{index}/")
     pairs: list[FilePair | Recording] = []
     for name in set.intersection(*(set(present) for present in files.values())):
         density, fixations = files["maps"][name], files["fixations"][name]

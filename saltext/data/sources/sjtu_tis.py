@@ -10,13 +10,13 @@ from typing import Any, ClassVar, Literal
 from zipfile import ZipFile
 
 from saltext.data.density import sigma_for
-from saltext.data.faults import Fault, Faults
-from saltext.data.files import LITTER
+from saltext.data.files import IGNORED_FILES
 from saltext.data.index import BlurRule, DatasetIndex
 from saltext.data.pairs import FilePair, Pair
+from saltext.data.report import DataIssue, DataReport
 from saltext.data.synthetic import generated_sigma, is_generated
 from saltext.data.tasks import FOLDERS, PART_SHEET, TASK_BY_NAME, TASK_BY_SUFFIX, TASK_ORDER, TASKS, WHOLE_SHEET
-from saltext.errors import DataError, UnusableError
+from saltext.errors import DataError, InvalidFileError
 from saltext.images import check_file, reason
 
 ImageSet = Literal["A", "B"]
@@ -46,7 +46,7 @@ class SjtuTis:
     def read(self) -> DatasetIndex:
         """Every image-text pair, sorted by image ID and then by task order.
 
-        A pair's place does not depend on the order in which files are listed. No picture is opened here;
+        A pair's index does not depend on the order in which files are listed. No picture is opened here;
         :func:`saltext.data.cache.open_cache` looks inside them.
 
         Raises:
@@ -55,15 +55,15 @@ class SjtuTis:
         """
         root = Path(self.root)
         folders, workbook = _locate(root)
-        problems = Faults()
+        problems = DataReport()
         files = {kind: _list_files(folder, problems) for kind, folder in folders.items()}
         texts = _read_texts(workbook, problems)
         keys = _complete_triples(files, problems)
         _check_images(keys, problems)
         pairs = [_pair(key, files, texts) for key in keys]
         _check_texts(pairs, texts, problems)
-        way_out = "Unpack the published archive again, or mend these files and the workbook."
-        problems.refuse(f"SJTU-TIS under {root}", way_out)
+        way_out = "Unpack the published archive again, or fix these files and the workbook."
+        problems.raise_if_any(f"SJTU-TIS under {root}", way_out)
         pairs.sort(key=lambda pair: (pair.image_id, TASK_ORDER[pair.task]))
         rule = generated_sigma if is_generated(root) else sigma_for
         return DatasetIndex(
@@ -139,7 +139,7 @@ def _find_workbooks(root: Path) -> tuple[list[Path], str]:
             continue
         try:
             sheets = _sheet_names(path)
-        except UnusableError as error:
+        except InvalidFileError as error:
             refused += f"; {path.name} cannot be read: {error}"
             continue
         if {WHOLE_SHEET, PART_SHEET} <= set(sheets):
@@ -151,27 +151,27 @@ def _find_workbooks(root: Path) -> tuple[list[Path], str]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """A workbook, read sheet by sheet; whatever is wrong with it, also while it is read, is an UnusableError."""
+    """A workbook, read sheet by sheet; whatever is wrong with it, also while it is read, is an InvalidFileError."""
     check_file(path)
     try:
         with ZipFile(path) as archive:
             unpacked = sum(part.file_size for part in archive.infolist())
         if unpacked > _WORKBOOK_BYTES:
-            raise UnusableError(f"workbooks of more than {_WORKBOOK_BYTES // 2**20} MiB", "unpacked")
+            raise InvalidFileError(f"workbooks of more than {_WORKBOOK_BYTES // 2**20} MiB", "unpacked")
         import openpyxl
 
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    except UnusableError:
+    except InvalidFileError:
         raise
     except Exception as error:  # openpyxl parses what it finds; what it stumbles over depends on where it is broken
-        raise UnusableError("files that cannot be read as a workbook", reason(error)) from error
+        raise InvalidFileError("files that cannot be read as a workbook", reason(error)) from error
     with closing(book):
         try:
             yield book
-        except UnusableError:
+        except InvalidFileError:
             raise
         except Exception as error:
-            raise UnusableError("files that cannot be read as a workbook", reason(error)) from error
+            raise InvalidFileError("files that cannot be read as a workbook", reason(error)) from error
 
 
 def _sheet_names(path: Path) -> list[str]:
@@ -179,10 +179,10 @@ def _sheet_names(path: Path) -> list[str]:
         return [sheet.title for sheet in book.worksheets]  # of cells; a sheet may be a chart
 
 
-def _list_files(folder: Path, problems: Faults) -> dict[_Key, Path]:
+def _list_files(folder: Path, problems: DataReport) -> dict[_Key, Path]:
     files: dict[_Key, Path] = {}
     for path in folder.iterdir():
-        if path.name.startswith(".") or path.name in LITTER:
+        if path.name.startswith(".") or path.name in IGNORED_FILES:
             continue
         match = _FILE_NAME.fullmatch(path.name)
         if match is None or match["suffix"] not in TASK_BY_SUFFIX:
@@ -195,7 +195,7 @@ def _list_files(folder: Path, problems: Faults) -> dict[_Key, Path]:
     return files
 
 
-def _complete_triples(files: Mapping[str, Mapping[_Key, Path]], problems: Faults) -> list[_Key]:
+def _complete_triples(files: Mapping[str, Mapping[_Key, Path]], problems: DataReport) -> list[_Key]:
     """The keys that have an image, a map and a fixation file."""
     everything = set().union(*files.values())
     complete = everything.copy()
@@ -208,7 +208,7 @@ def _complete_triples(files: Mapping[str, Mapping[_Key, Path]], problems: Faults
     return sorted(complete)
 
 
-def _check_images(keys: Iterable[_Key], problems: Faults) -> None:
+def _check_images(keys: Iterable[_Key], problems: DataReport) -> None:
     """Every image must have the tasks of set A or those of set B, and an ID the workbook can tell apart."""
     suffixes: dict[str, set[str]] = defaultdict(set)
     for image_id, suffix in keys:
@@ -230,7 +230,7 @@ def _check_images(keys: Iterable[_Key], problems: Faults) -> None:
 _Texts = dict[tuple[int, str], str]  # number of the image, task name -> text
 
 
-def _read_texts(workbook: Path, problems: Faults) -> _Texts:
+def _read_texts(workbook: Path, problems: DataReport) -> _Texts:
     """The texts by image number and task; an empty cell counts as no text."""
     texts: _Texts = {}
     tasks = {task.label: task.name for task in TASKS if task.sheet == PART_SHEET}
@@ -244,12 +244,12 @@ def _read_texts(workbook: Path, problems: Faults) -> _Texts:
                 else:
                     kind = f"rows of {PART_SHEET} whose kind is not one of {', '.join(map(str, tasks))}"
                     problems.add(kind, f"{number}")
-    except UnusableError as error:
-        problems.add(*Fault.of(workbook, error, workbook.name))
+    except InvalidFileError as error:
+        problems.add(*DataIssue.of(workbook, error, workbook.name))
     return texts
 
 
-def _rows(sheet: Any, columns: Sequence[str], problems: Faults) -> Iterable[tuple[Any, ...]]:
+def _rows(sheet: Any, columns: Sequence[str], problems: DataReport) -> Iterable[tuple[Any, ...]]:
     """The named cells of each row, the first of them as an integer; rows without any of them are left out."""
     rows = sheet.iter_rows(values_only=True)
     header = [str(cell).strip() if cell is not None else "" for cell in next(rows, ())]
@@ -257,12 +257,12 @@ def _rows(sheet: Any, columns: Sequence[str], problems: Faults) -> Iterable[tupl
     if absent:
         problems.add(f"columns missing in the workbook's sheet {sheet.title}", *absent)
         return
-    places = [header.index(name) for name in columns]
+    indices = [header.index(name) for name in columns]
     for line, row in enumerate(rows, start=2):
         if line > _WORKBOOK_ROWS:
             problems.add(f"sheets of more than {_WORKBOOK_ROWS} rows", sheet.title)
             return
-        cells = [row[place] if place < len(row) else None for place in places]
+        cells = [row[index] if index < len(row) else None for index in indices]
         if all(cell is None for cell in cells):
             continue
         try:
@@ -275,7 +275,7 @@ def _rows(sheet: Any, columns: Sequence[str], problems: Faults) -> Iterable[tupl
         yield number, *(str(cell).strip() if cell is not None else "" for cell in cells[1:])
 
 
-def _add_text(texts: _Texts, key: tuple[int, str], text: str, problems: Faults) -> None:
+def _add_text(texts: _Texts, key: tuple[int, str], text: str, problems: DataReport) -> None:
     if texts.setdefault(key, text) != text:
         problems.add("images with two different texts for one task", f"{key[0]} {key[1]}")
 
@@ -288,7 +288,7 @@ def _pair(key: _Key, files: Mapping[str, Mapping[_Key, Path]], texts: _Texts) ->
     return FilePair(image_id, task.name, text, files["image"][key], files["map"][key], files["fixation"][key], name)
 
 
-def _check_texts(pairs: Sequence[Pair], texts: _Texts, problems: Faults) -> None:
+def _check_texts(pairs: Sequence[Pair], texts: _Texts, problems: DataReport) -> None:
     problems.add(
         "images without a text in the workbook",
         *(f"{pair.name} ({pair.task})" for pair in pairs if TASK_BY_NAME[pair.task].has_text and not pair.text),

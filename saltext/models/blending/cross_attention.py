@@ -11,7 +11,7 @@ from saltext.models.blending.base import Blend, text_projection
 from saltext.models.blending.learned_upsample import LearnedUpsample, spread_over
 from saltext.models.text.base import TextFeatures
 
-KEY_SHARE = 8
+KEY_REDUCTION = 8
 """Channels of the image feature over those of queries and keys."""
 
 
@@ -46,7 +46,7 @@ class PositionAttention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        width = channels // KEY_SHARE
+        width = channels // KEY_REDUCTION
         self.query_conv = nn.Conv2d(channels, width, kernel_size=1)
         self.bn_query = nn.BatchNorm2d(width)
         self.key_conv = nn.Conv2d(channels, width, kernel_size=1)
@@ -85,8 +85,8 @@ class CrossAttention(Blend):
 
     def __init__(self, channels: int, text_dim: int, grid: tuple[int, int]) -> None:
         super().__init__()
-        if channels < KEY_SHARE:
-            raise ConfigError(f"cross attention: at least {KEY_SHARE} channels expected, {channels} came")
+        if channels < KEY_REDUCTION:
+            raise ConfigError(f"cross attention: expected at least {KEY_REDUCTION} channels, got {channels}")
         self.projection = text_projection(text_dim, channels)
         self.upsample = LearnedUpsample(grid)
         self.cross_attention = PositionAttention(channels)

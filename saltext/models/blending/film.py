@@ -3,16 +3,15 @@
 from torch import Tensor, nn
 
 from saltext.models.blending.base import Blend
+from saltext.models.film import FiLM
 from saltext.models.text.base import TextFeatures
 
 
-class FiLM(Blend):
-    """Feature-wise linear modulation: one scale and one shift a channel, linear in the pooled text feature.
+class FiLMBlend(Blend):
+    """FiLM of the image feature by the pooled text feature; starts as the identity.
 
-    The map starts at zero, so the module starts as the identity.
-
-    # DISCREPANCY: not in the TranBlend paper; the usual lightest way to condition a convolutional network, as a bar for
-    # the paper's own modules.
+    # DISCREPANCY: not in the TranBlend paper; the usual lightest way to condition a convolutional network, as a
+    # baseline for the paper's own modules.
 
     Args:
         channels: Channels of the image feature.
@@ -28,12 +27,10 @@ class FiLM(Blend):
     def __init__(self, channels: int, text_dim: int, grid: tuple[int, int]) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(text_dim)
-        self.affine = nn.Linear(text_dim, 2 * channels)
-        nn.init.zeros_(self.affine.weight)
-        nn.init.zeros_(self.affine.bias)
+        self.film = FiLM(text_dim, channels)
 
     def forward(self, x: Tensor, text: TextFeatures) -> Tensor:
         """Blend, see :class:`Blend`."""
-        scale, shift = self.affine(self.norm(text.pooled))[:, :, None, None].chunk(2, dim=1)
-        modulated: Tensor = x * (1 + scale) + shift
+        condition = self.norm(text.pooled)[:, None, None]
+        modulated: Tensor = self.film(x.movedim(1, -1), condition).movedim(-1, 1)
         return modulated

@@ -5,34 +5,29 @@ from torch.nn import functional as F
 
 from saltext.errors import ConfigError
 from saltext.models.blending.base import Blend
-from saltext.models.grounding.class_names import EVIDENCE
+from saltext.models.film import FiLM
 from saltext.models.text.base import TextFeatures
 
 
 class Grounded(Blend):
-    """A blending module that is shown, beside the text, where the image has what the text names.
-
-    The evidence scales and shifts the image feature before the blending; both maps start at zero, so at first it does
-    nothing.
+    """A blending module after FiLM of the image feature by grounding maps, position by position.
 
     Args:
-        blend: What comes after.
+        blend: Blends the modulated feature with the text.
         channels: Channels of the image feature.
+        num_maps: Grounding maps of a text.
     """
 
-    def __init__(self, blend: nn.Module, channels: int) -> None:
+    def __init__(self, blend: nn.Module, channels: int, num_maps: int) -> None:
         super().__init__()
         self.blend = blend
-        self.film = nn.Conv2d(EVIDENCE, 2 * channels, kernel_size=1)
-        nn.init.zeros_(self.film.weight)
-        if self.film.bias is not None:
-            nn.init.zeros_(self.film.bias)
+        self.grounding_film = FiLM(num_maps, channels)
 
     def forward(self, x: Tensor, text: TextFeatures) -> Tensor:
-        """Blend, see :class:`Blend`; ``text.evidence`` is needed."""
-        if text.evidence is None:
-            raise ConfigError("a grounded blending module needs evidence; give the network a bridge")
-        evidence = F.interpolate(text.evidence, size=x.shape[2:], mode="bilinear", align_corners=False)
-        scale, shift = self.film(evidence).chunk(2, dim=1)
-        blended: Tensor = self.blend(x * (1 + scale) + shift, text)
+        """Blend, see :class:`Blend`; ``text.grounding`` is needed."""
+        if text.grounding is None:
+            raise ConfigError("expected grounding maps for the blending module, got none; give the network a grounder")
+        maps = F.interpolate(text.grounding, size=x.shape[2:], mode="bilinear", align_corners=False)
+        modulated = self.grounding_film(x.movedim(1, -1), maps.movedim(1, -1)).movedim(-1, 1)
+        blended: Tensor = self.blend(modulated, text)
         return blended

@@ -33,7 +33,7 @@ class InnerProduct(Blend):
     def __init__(self, channels: int, text_dim: int, grid: tuple[int, int], products: int = 8, width: int = 16) -> None:
         super().__init__()
         if min(products, width) < 1:
-            raise ConfigError(f"inner product: products and width of at least 1 expected, {products} and {width} came")
+            raise ConfigError(f"inner product: expected products and width of at least 1, got {products} and {width}")
         self.products = products
         self.image = nn.Conv2d(channels, products * width, kernel_size=1)
         self.text = nn.Linear(text_dim, products * width)
@@ -46,6 +46,6 @@ class InnerProduct(Blend):
 
     def cosines(self, x: Tensor, text: TextFeatures) -> Tensor:
         """How well the text fits each position, in [-1, 1], shape ``(batch, products, rows, columns)``."""
-        places = self.image(x).unflatten(1, (self.products, -1))
+        positions = self.image(x).unflatten(1, (self.products, -1))
         asked = self.text(text.pooled).unflatten(1, (self.products, -1))[..., None, None]
-        return F.cosine_similarity(places, asked, dim=2)
+        return F.cosine_similarity(positions, asked, dim=2)

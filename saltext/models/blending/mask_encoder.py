@@ -1,4 +1,4 @@
-"""TranBlend's mask encoder: text and image features together say which places pass."""
+"""TranBlend's mask encoder: text and image features together decide which positions pass."""
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,9 @@ class MaskEncoder(Blend):
     .. math:: y = 2 \, m \, x, \quad m = \sigma(\mathrm{decode}(W_x x \odot W_t t)) \in [0, 1]
 
     Text and image features are mapped to one space and multiplied there (bilinear pooling), so that a mask value can
-    depend on what is at a place *and* in the text; a 3x3 and a 1x1 convolution decode the products to one mask. The
+    depend on what is at a position *and* in the text; a 3x3 and a 1x1 convolution decode the products to one mask. The
     last one starts at zero, hence m = 1/2 and the factor 2: the module starts as the identity and can learn to raise a
-    place as well as to close it.
+    position as well as to close it.
 
     # DISCREPANCY: the paper names a mask encoder and does not describe it, and the authors' script has none. Text and
     # image deciding on the mask, the way they do, and the factor 2 are choices of this project.
@@ -48,6 +48,6 @@ class MaskEncoder(Blend):
         return x * (2 * self.mask(x, text))
 
     def mask(self, x: Tensor, text: TextFeatures) -> Tensor:
-        """The mask, in [0, 1], shape ``(batch, 1, rows, columns)``; 1/2 leaves a place as it is."""
+        """The mask, in [0, 1], shape ``(batch, 1, rows, columns)``; 1/2 leaves a position as it is."""
         met = self.image(x) * self.text(text.pooled)[:, :, None, None]
         return torch.sigmoid(self.decode(F.relu(self.spread(met))))

@@ -34,19 +34,19 @@ class CrossAttentionLayer(nn.Module):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
-    def forward(self, x: Tensor, places: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, positions: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
         """Change positions.
 
         Args:
             x: Positions of the image, shape ``(batch, positions, width)``.
-            places: Position embeddings, shape ``(1, positions, width)``.
+            positions: Position embeddings, shape ``(1, positions, width)``.
             tokens: Of the text, shape ``(batch, tokens, width)``.
             mask: True at tokens to attend to, shape ``(batch, tokens)``.
 
         Returns:
             Changed positions, same shape.
         """
-        query = split_heads(self.query(self.attention_norm(x) + places), self.heads)
+        query = split_heads(self.query(self.attention_norm(x) + positions), self.heads)
         key, value = split_heads(self.key(tokens), self.heads), split_heads(self.value(tokens), self.heads)
         answers = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
         x = x + self.out(join_heads(answers))
@@ -55,10 +55,10 @@ class CrossAttentionLayer(nn.Module):
 
 
 class TokenCrossAttention(Blend):
-    """Image positions attend to all tokens of the text, so that a word can act on the place it names.
+    """Image positions attend to all tokens of the text, so that a word can act on the position it names.
 
     Queries are the image feature with a learned position embedding; keys and values are the tokens and one learned
-    token that stands for "no word is about this place". The last maps of every layer start at zero, so the module
+    token that stands for "no word is about this position". The last maps of every layer start at zero, so the module
     starts as the identity, and a trained network can take it in without harm.
 
     # DISCREPANCY: not in the paper, whose cross attention asks the other way round (the up-sampled text feature asks
@@ -104,10 +104,10 @@ class TokenCrossAttention(Blend):
     def forward(self, x: Tensor, text: TextFeatures) -> Tensor:
         """Blend, see :class:`Blend`."""
         size = (x.shape[2], x.shape[3])
-        places = resize_positions(self.position_embeddings, self.grid, size)
+        pos_embed = resize_positions(self.position_embeddings, self.grid, size)
         tokens = torch.cat([self.no_word.expand(len(x), -1, -1), self.projection(text.tokens)], dim=1)
         mask = F.pad(text.mask, (1, 0), value=True)
-        positions = x.flatten(2).transpose(1, 2)
+        image_tokens = x.flatten(2).transpose(1, 2)
         for layer in self.layers:
-            positions = layer(positions, places, tokens, mask)
-        return positions.transpose(1, 2).reshape(x.shape)
+            image_tokens = layer(image_tokens, pos_embed, tokens, mask)
+        return image_tokens.transpose(1, 2).reshape(x.shape)

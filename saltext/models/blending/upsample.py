@@ -33,7 +33,7 @@ class UpsampleBlend(Blend):
     def __init__(self, channels: int, text_dim: int, grid: tuple[int, int], mode: Mode = "nearest") -> None:
         super().__init__()
         if mode not in get_args(Mode):
-            raise ConfigError(f"upsample blend: mode {', '.join(get_args(Mode))} expected, {mode!r} came")
+            raise ConfigError(f"upsample blend: expected mode {', '.join(get_args(Mode))}, got {mode!r}")
         self.mode = mode
         self.projection = text_projection(text_dim, channels)
 

@@ -1,4 +1,4 @@
-"""Tells people's maps from generated ones."""
+"""Classifies saliency maps as human or generated."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from saltext.errors import ConfigError
 
 
 class Discriminator(nn.Module):
-    """Two convolutions, max pooling and one linear layer over everything: is this map people's or generated?
+    """Two convolutions, max pooling and one linear layer over everything: is this a human map or a generated one?
 
     With ``sees_image=False`` and the other arguments at their defaults, the state dict has the published keys and
     shapes, and the logits are those of the authors' code.
@@ -19,7 +19,7 @@ class Discriminator(nn.Module):
     # default is the paper's, the image beside the map as three more channels; `sees_image=False` is the script's.
 
     The linear layer fixes the size. Maps and images of another size are resized (bilinear), so that what it has learned
-    of places stays true.
+    of positions stays true.
 
     Args:
         size: Height and width of the maps it is built for: those of training.
@@ -36,8 +36,8 @@ class Discriminator(nn.Module):
         super().__init__()
         if len(size) != 2 or len(channels) != 2 or min(size) < 2 or min(channels) < 1:
             raise ConfigError(
-                "discriminator: two numbers expected for size, of at least 2, and for channels, of at least 1; "
-                f"{list(size)} and {list(channels)} came"
+                "discriminator: expected two numbers of at least 2 for size, and two of at least 1 for channels; "
+                f"got {list(size)} and {list(channels)}"
             )
         self.size = (int(size[0]), int(size[1]))
         self.sees_image = sees_image
@@ -50,37 +50,37 @@ class Discriminator(nn.Module):
             nn.LeakyReLU(0.2, inplace=True),
             nn.MaxPool2d(kernel_size=2),
         )
-        places = (self.size[0] // 2) * (self.size[1] // 2)
-        self.fc = nn.Sequential(nn.Flatten(), nn.Linear(second * places, 1))
+        positions = (self.size[0] // 2) * (self.size[1] // 2)
+        self.fc = nn.Sequential(nn.Flatten(), nn.Linear(second * positions, 1))
 
     def forward(self, maps: Tensor, images: Tensor) -> Tensor:
-        """Judge maps.
+        """Classify maps as human or predicted.
 
         Args:
             maps: Saliency in [0, 1], float, shape ``(batch, 1, height, width)``.
             images: The image of each, normalised, shape ``(batch, 3, any, any)``; not read without ``sees_image``.
 
         Returns:
-            Logits, shape ``(batch, 1)``. Their sigmoid is the probability that a map is people's.
+            Logits, shape ``(batch, 1)``. Their sigmoid is the probability that a map is a human map.
 
         Raises:
             ValueError: Another number of channels, or not as many images as maps.
         """
         self._check(maps, images)
-        shown = [maps, images] if self.sees_image else [maps]
-        verdicts: Tensor = self.fc(self.conv_scratch(torch.cat([self._fit(seen) for seen in shown], dim=1)))
-        return verdicts
+        inputs = [maps, images] if self.sees_image else [maps]
+        logits: Tensor = self.fc(self.conv_scratch(torch.cat([self._resize(x) for x in inputs], dim=1)))
+        return logits
 
-    def _fit(self, seen: Tensor) -> Tensor:
-        if seen.shape[2:] == self.size:
-            return seen
-        return F.interpolate(seen, size=self.size, mode="bilinear", align_corners=False, antialias=True)
+    def _resize(self, x: Tensor) -> Tensor:
+        if x.shape[2:] == self.size:
+            return x
+        return F.interpolate(x, size=self.size, mode="bilinear", align_corners=False, antialias=True)
 
     def _check(self, maps: Tensor, images: Tensor) -> None:
         problems = []
         if maps.ndim != 4 or maps.shape[1] != 1:
-            problems.append(f"maps of shape (batch, 1, height, width) expected, {tuple(maps.shape)} came")
+            problems.append(f"expected maps of shape (batch, 1, height, width), got {tuple(maps.shape)}")
         if self.sees_image and (images.ndim != 4 or images.shape[1] != 3 or len(images) != len(maps)):
-            problems.append(f"one image a map expected, shape (batch, 3, height, width); {tuple(images.shape)} came")
+            problems.append(f"expected one image per map, shape (batch, 3, height, width); got {tuple(images.shape)}")
         if problems:
             raise ValueError("; ".join(problems))

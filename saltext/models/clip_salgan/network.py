@@ -70,7 +70,7 @@ class Generator(SaliencyNetwork):
         self.text_feature_conv = nn.Conv2d(text_encoder.dim, text_channels, kernel_size=1)
         self.fusion_conv = blend(channels=channels, text_dim=text_channels, grid=grid)
         self.text_encoder = text_encoder
-        text_encoder.images_come_as(self.mean, self.std)
+        text_encoder.set_input_normalization(self.mean, self.std)
 
     def _read(self, images: Tensor, texts: Sequence[str]) -> TextFeatures | None:
         """Features of the texts in the generator's own size; None without a blending module."""

@@ -10,7 +10,7 @@ from saltext.errors import ConfigError
 from saltext.models.blending.base import BlendFactory
 from saltext.models.blending.grounded import Grounded
 from saltext.models.clip_salgan.network import TEXT_CHANNELS, Generator, conv_block
-from saltext.models.grounding.class_names import ClassNameBridge
+from saltext.models.grounding.class_names import ClassNameGrounder
 from saltext.models.image.base import Encoder
 from saltext.models.network import check_inputs
 from saltext.models.text.base import TextEncoder
@@ -31,7 +31,7 @@ class PyramidGenerator(Generator):
         encoder: Gives features at strides 8, 16 and 32.
         text_encoder: Encodes the texts. May be None where ``blend`` is.
         blend: Builds the blending module; None reads no text.
-        bridge: Finds what the text names in the image, for the blending module; None does without.
+        grounder: Gives the blending module grounding maps of the text; None: it gets none.
         channels: Channels at strides 32, 16, 8 and 4.
         grid: Rows and columns of the usual input divided by 16, for blending modules with position embeddings.
         text_channels: Size of the text feature after the 1x1 convolution.
@@ -48,7 +48,7 @@ class PyramidGenerator(Generator):
         encoder: Encoder,
         text_encoder: TextEncoder | None,
         blend: BlendFactory | None,
-        bridge: ClassNameBridge | None = None,
+        grounder: ClassNameGrounder | None = None,
         channels: Sequence[int] = (192, 192, 96, 48),
         grid: Sequence[int] = (16, 20),
         text_channels: int = TEXT_CHANNELS,
@@ -56,7 +56,9 @@ class PyramidGenerator(Generator):
     ) -> None:
         super().__init__()
         if len(channels) != _STAGES or min(channels) < 1:
-            raise ConfigError(f"pyramid generator: channels at strides 32, 16, 8 and 4 expected, {list(channels)} came")
+            raise ConfigError(
+                f"pyramid generator: expected four numbers of channels (strides 32, 16, 8 and 4), got {list(channels)}"
+            )
         rows, columns = grid
         in8, in16, in32 = encoder.channels
         c32, c16, c8, c4 = channels
@@ -70,17 +72,17 @@ class PyramidGenerator(Generator):
         self.block4 = conv_block(c8, c4, _CONVOLUTIONS)
         self.out = nn.Conv2d(c4, 1, kernel_size=3, padding=1)
         self._read_with(text_encoder, blend, c16, (rows, columns), text_channels, round_features)
-        self.bridge = bridge if blend is not None else None
-        if self.bridge is not None:
-            self.fusion_conv = Grounded(self.fusion_conv, c16)
+        self.grounder = grounder if blend is not None else None
+        if self.grounder is not None:
+            self.fusion_conv = Grounded(self.fusion_conv, c16, self.grounder.num_maps)
 
     def forward(self, images: Tensor, texts: Sequence[str], conditions: Sequence[str] | None = None) -> Tensor:
         """Predict saliency, see :class:`saltext.models.network.SaliencyNetwork`."""
         check_inputs(images, texts)
         x8, x16, x32 = self.cached(self.encoder, images)
         text = self._read(images, texts)
-        if text is not None and self.bridge is not None and self.text_encoder is not None:
-            text = replace(text, evidence=self.bridge(x32, texts, self.text_encoder))
+        if text is not None and self.grounder is not None and self.text_encoder is not None:
+            text = replace(text, grounding=self.grounder(x32, texts, self.text_encoder))
         y = _grow(self.up16(self.block32(x32)), like=x16) + self.side16(x16)
         y = self.block16(self._blend(y, text))
         y = self.block8(_grow(self.up8(y), like=x8) + self.side8(x8))

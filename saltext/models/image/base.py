@@ -2,14 +2,14 @@
 
 from torch import Tensor
 
-from saltext.models.freezing import KeepsFrozenParts, Layers
+from saltext.models.freezing import FrozenModulesMixin, Layers
 from saltext.models.network import Colour
 
 Taps = tuple[Tensor, Tensor, Tensor]
 STRIDES = (8, 16, 32)
 
 
-class Encoder(KeepsFrozenParts):
+class Encoder(FrozenModulesMixin):
     """Base of the encoders.
 
     Attributes:

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from saltext.models.freezing import KeepsFrozenParts
+from saltext.models.freezing import FrozenModulesMixin
 
 
 @dataclass(frozen=True)
@@ -19,18 +19,18 @@ class TextFeatures:
         tokens: One vector a token, float, shape ``(batch, tokens, dim)``; values at padding are undefined.
         mask: True at real tokens, bool, shape ``(batch, tokens)``; every text has at least one.
         saw_image: Whether the encoder read the image along with the text.
-        evidence: Where the image shows what the text names, float, shape ``(batch, maps, rows, columns)``; None
-            without a bridge (:mod:`saltext.models.grounding.class_names`).
+        grounding: Grounding maps, where the image shows what the text names, float, shape ``(batch, maps, rows,
+            columns)``; None without a grounder (:mod:`saltext.models.grounding.class_names`).
     """
 
     pooled: Tensor
     tokens: Tensor
     mask: Tensor
     saw_image: bool = False
-    evidence: Tensor | None = None
+    grounding: Tensor | None = None
 
 
-class TextEncoder(KeepsFrozenParts):
+class TextEncoder(FrozenModulesMixin):
     """Base of the text encoders.
 
     The four properties name the parts that a fix rate counts, from the input on; what they leave out (a last norm, a
@@ -68,11 +68,13 @@ class TextEncoder(KeepsFrozenParts):
         """Sentence features of a long list of texts, such as class names, shape ``(texts, dim)``."""
         return self(texts).pooled  # type: ignore[no-any-return]
 
-    def images_come_as(self, mean: Sequence[float], std: Sequence[float], order: Literal["rgb", "bgr"] = "rgb") -> None:
+    def set_input_normalization(
+        self, mean: Sequence[float], std: Sequence[float], order: Literal["rgb", "bgr"] = "rgb"
+    ) -> None:
         """Say how the images given to ``forward`` were normalised, so that an encoder that reads them can undo it.
 
         Args:
-            mean: As of :class:`saltext.models.normalize.Normalize`; until told otherwise, ImageNet's.
+            mean: As of :class:`saltext.models.normalize.Normalize`; ImageNet's if this is not called.
             std: As above.
             order: As above.
         """

@@ -12,15 +12,15 @@ from transformers import BlipTextConfig, BlipTextModel, BlipVisionConfig, BlipVi
 
 from saltext.errors import CheckpointError, ConfigError
 from saltext.models.feature_cache import Features, get_or_compute
-from saltext.models.freezing import freeze, is_frozen, leave_out_of_state_dict
+from saltext.models.freezing import exclude_from_state_dict, freeze, is_frozen
 from saltext.models.text.base import TextEncoder, TextFeatures, pad_rows
 from saltext.models.text.blip_weights import find_blip, load_blip, read_configs
 from saltext.models.text.images import CLIP_MEAN, CLIP_STD, ImageInput
 from saltext.models.text.wordpieces import ENCODE, word_pieces
 
-Sizes = Mapping[str, Any]
+TowerSizes = Mapping[str, Any]
 
-_VISION: dict[str, Sizes] = {
+_VISION: dict[str, TowerSizes] = {
     "base": {"num_hidden_layers": 12, "hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12},
     "large": {"num_hidden_layers": 24, "hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16},
 }
@@ -28,8 +28,8 @@ _VISION: dict[str, Sizes] = {
 
 # transformers' own defaults are not BLIP's: 8 heads, and an initial deviation of 1e-10 in the vision tower, with which
 # random weights make every image look the same.
-_VISION_DEFAULTS: Sizes = {"patch_size": 16, "layer_norm_eps": 1e-6, "initializer_range": 0.02}
-_TEXT_DEFAULTS: Sizes = {"num_attention_heads": 12, "vocab_size": 30524}
+_VISION_DEFAULTS: TowerSizes = {"patch_size": 16, "layer_norm_eps": 1e-6, "initializer_range": 0.02}
+_TEXT_DEFAULTS: TowerSizes = {"num_attention_heads": 12, "vocab_size": 30524}
 
 
 class Blip(TextEncoder):
@@ -51,7 +51,7 @@ class Blip(TextEncoder):
         revision: Of the repository; a commit makes a run repeatable.
         vision: ``base`` or ``large``, or the vision tower's sizes as transformers' ``BlipVisionConfig`` names them.
             None: what a folder or repository says of itself, otherwise base.
-        text: Sizes of the text encoder that differ from BERT-base, as ``BlipTextConfig`` names them. Not together
+        text: TowerSizes of the text encoder that differ from BERT-base, as ``BlipTextConfig`` names them. Not together
             with a folder or repository, which says its own.
         vocabulary: ``vocab.txt`` or ``tokenizer.json``. None: that of the folder or repository; where there is none,
             bert-base-uncased's from the ``embedded`` extra.
@@ -63,7 +63,7 @@ class Blip(TextEncoder):
         dropout: Of the text encoder, in training. BLIP trains with 0.1, which transformers' files do not say.
         drop_path: Probability with which a training image skips a residual branch of the last vision block, falling
             linearly to 0 at the first. BLIP trains its large tower with 0.1.
-        frozen: Whether all weights stay as they are. If they also came from ``weights``, state dicts leave them out:
+        frozen: Whether all weights stay as they are. If they are also those of ``weights``, state dicts leave them out:
             keep what ``weights`` names.
 
     Raises:
@@ -81,8 +81,8 @@ class Blip(TextEncoder):
         self,
         weights: str | Path | None = None,
         revision: str | None = None,
-        vision: Literal["base", "large"] | Sizes | None = None,
-        text: Sizes | None = None,
+        vision: Literal["base", "large"] | TowerSizes | None = None,
+        text: TowerSizes | None = None,
         vocabulary: str | Path | None = None,
         image_size: int = 224,
         mean: Sequence[float] = CLIP_MEAN,
@@ -119,7 +119,7 @@ class Blip(TextEncoder):
         if frozen:
             freeze(self)
             if files is not None:
-                leave_out_of_state_dict(self)
+                exclude_from_state_dict(self)
 
     @property
     def text_embeddings(self) -> nn.Module:
@@ -141,9 +141,11 @@ class Blip(TextEncoder):
         """The ViT's blocks. A last norm follows them."""
         return list(self.vision.encoder.layers)
 
-    def images_come_as(self, mean: Sequence[float], std: Sequence[float], order: Literal["rgb", "bgr"] = "rgb") -> None:
+    def set_input_normalization(
+        self, mean: Sequence[float], std: Sequence[float], order: Literal["rgb", "bgr"] = "rgb"
+    ) -> None:
         """See :class:`TextEncoder`."""
-        self.image_input.come_as(mean, std, order)
+        self.image_input.set_input_normalization(mean, std, order)
 
     def forward(self, texts: Sequence[str], images: Tensor | None = None) -> TextFeatures:
         """Encode texts in view of their images, see :class:`TextEncoder`.
@@ -152,8 +154,8 @@ class Blip(TextEncoder):
             ValueError: No images, or not one a text.
         """
         if images is None or len(images) != len(texts):
-            came = "none" if images is None else len(images)
-            raise ValueError(f"BLIP reads each text with its image: {len(texts)} images expected, {came} came")
+            given = "none" if images is None else len(images)
+            raise ValueError(f"BLIP reads each text with its image: expected {len(texts)} images, got {given}")
         ids, mask = self._ids(texts)
         patches = self._patches(images)
         # `is_decoder` is left False here, otherwise a token would not see those after it.
@@ -164,19 +166,19 @@ class Blip(TextEncoder):
 
     def _patches(self, images: Tensor) -> Tensor:
         """The vision tower's last hidden state; the frozen blocks at its beginning may come from the cache."""
-        parts = [self.vision_embeddings, *self.vision_blocks]
-        frozen = [is_frozen(part) and not part.training for part in parts]
+        stages = [self.vision_embeddings, *self.vision_blocks]
+        frozen = [is_frozen(stage) and not stage.training for stage in stages]
         fixed = frozen.index(False) if False in frozen else len(frozen)
         if fixed < 2:
             hidden: Tensor = self.vision(pixel_values=self.image_input(images)).last_hidden_state
             return hidden
-        leading = nn.Sequential(*parts[:fixed])
+        leading = nn.Sequential(*stages[:fixed])
 
-        def compute(places: list[int]) -> Features:
-            return (leading(self.image_input(images[places])),)
+        def compute(indices: list[int]) -> Features:
+            return (leading(self.image_input(images[indices])),)
 
-        (hidden,) = get_or_compute([self.image_input, *parts[:fixed]], images, compute)
-        normed: Tensor = self.vision.post_layernorm(nn.Sequential(*parts[fixed:])(hidden))
+        (hidden,) = get_or_compute([self.image_input, *stages[:fixed]], images, compute)
+        normed: Tensor = self.vision.post_layernorm(nn.Sequential(*stages[fixed:])(hidden))
         return normed
 
     def _ids(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -187,16 +189,16 @@ class Blip(TextEncoder):
         return ids.to(device), mask.to(device)
 
 
-def _check(vision: str | Sizes | None, start: str, max_tokens: int, dropout: float, drop_path: float) -> None:
+def _check(vision: str | TowerSizes | None, start: str, max_tokens: int, dropout: float, drop_path: float) -> None:
     problems = []
     if isinstance(vision, str) and vision not in _VISION:
-        problems.append(f"vision {' or '.join(_VISION)} or a mapping of sizes expected, {vision!r} came")
+        problems.append(f"vision: expected {' or '.join(_VISION)} or a mapping of sizes, got {vision!r}")
     if start not in ("enc", "cls"):
-        problems.append(f"start enc or cls expected, {start!r} came")
+        problems.append(f"start: expected enc or cls, got {start!r}")
     if max_tokens < 2:
-        problems.append(f"max_tokens of at least 2 (the first and the last token) expected, {max_tokens} came")
+        problems.append(f"max_tokens: expected at least 2 (the first and the last token), got {max_tokens}")
     problems += [
-        f"{name} in [0, 1) expected, {value} came"
+        f"{name}: expected a value in [0, 1), got {value}"
         for name, value in (("dropout", dropout), ("drop_path", drop_path))
         if not 0 <= value < 1
     ]
@@ -204,19 +206,21 @@ def _check(vision: str | Sizes | None, start: str, max_tokens: int, dropout: flo
         raise ConfigError("Blip: " + "; ".join(problems))
 
 
-def _configs(vision: str | Sizes, text: Sizes) -> tuple[BlipVisionConfig, BlipTextConfig]:
+def _configs(vision: str | TowerSizes, text: TowerSizes) -> tuple[BlipVisionConfig, BlipTextConfig]:
     sizes = _VISION[vision] if isinstance(vision, str) else vision
     return BlipVisionConfig(**{**_VISION_DEFAULTS, **sizes}), BlipTextConfig(**{**_TEXT_DEFAULTS, **text})
 
 
-def _check_agreement(path: Path, own: Mapping[str, object], vision: str | Sizes | None, text: Sizes | None) -> None:
+def _check_agreement(
+    path: Path, own: Mapping[str, object], vision: str | TowerSizes | None, text: TowerSizes | None
+) -> None:
     """Raise a CheckpointError where sizes asked for are not those of the weights."""
     asked = {"vision": _VISION[vision] if isinstance(vision, str) else vision or {}, "text": text or {}}
     problems = [
-        f"{part} {name} {value} asked for, {getattr(own[part], name, None)} came"
-        for part, sizes in asked.items()
+        f"expected {tower} {name} {value}, got {getattr(own[tower], name, None)}"
+        for tower, sizes in asked.items()
         for name, value in sizes.items()
-        if getattr(own[part], name, None) != value
+        if getattr(own[tower], name, None) != value
     ]
     if problems:
         raise CheckpointError(

@@ -37,7 +37,9 @@ class ImageInput(nn.Module):
         self.target = Normalize(mean, std)
         self.given = Normalize()
 
-    def come_as(self, mean: Sequence[float], std: Sequence[float], order: Literal["rgb", "bgr"] = "rgb") -> None:
+    def set_input_normalization(
+        self, mean: Sequence[float], std: Sequence[float], order: Literal["rgb", "bgr"] = "rgb"
+    ) -> None:
         """Say how the images that come in were normalised; see :class:`saltext.models.normalize.Normalize`."""
         self.given = Normalize(mean, std, order).to(self.target.mean.device)
 
@@ -45,7 +47,7 @@ class ImageInput(nn.Module):
         """Convert a batch.
 
         Args:
-            images: Normalised as told, float, shape ``(batch, 3, height, width)``.
+            images: Normalised as :meth:`set_input_normalization` says, float, shape ``(batch, 3, height, width)``.
 
         Returns:
             Shape ``(batch, 3, size, size)``, RGB, of the same dtype, without gradient to ``images``.

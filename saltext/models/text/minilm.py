@@ -11,16 +11,16 @@ from torch.nn import functional as F
 from transformers import BertConfig, BertModel
 
 from saltext.models.checkpoints import load_state
-from saltext.models.freezing import freeze, leave_out_of_state_dict
+from saltext.models.freezing import exclude_from_state_dict, freeze
 from saltext.models.packaged_weights import MINILM, packaged_file
 from saltext.models.text.base import TextFeatures, pad_rows
-from saltext.models.text.memo import RememberingTextEncoder
+from saltext.models.text.cached import CachedTextEncoder
 
 MAX_TOKENS = 64
 """Longer texts are cut. The longest of SJTU-TIS has 24 words."""
 
 
-class MiniLM(RememberingTextEncoder):
+class MiniLM(CachedTextEncoder):
     """Sentence features of all-MiniLM-L6-v2 (6 layers, 384 features), weights from the ``embedded`` extra.
 
     ``tokens`` are the last hidden states, [CLS] and [SEP] included; ``pooled`` is their mean scaled to length 1, as
@@ -29,7 +29,7 @@ class MiniLM(RememberingTextEncoder):
     Args:
         frozen: Whether the weights stay as they are; then state dicts leave them out, since the package has them, and
             each distinct text is encoded once. Otherwise they train, with BERT's dropout.
-        remember: As of :class:`RememberingTextEncoder`; a text takes 98 kB at most.
+        cache_size: As of :class:`CachedTextEncoder`; a text takes 98 kB at most.
 
     Raises:
         CheckpointError: The packaged weights are not installed, or not the expected ones.
@@ -38,8 +38,8 @@ class MiniLM(RememberingTextEncoder):
         Reimers and Gurevych, Sentence-BERT, EMNLP 2019; Wang et al., MiniLM, NeurIPS 2020.
     """
 
-    def __init__(self, frozen: bool = True, remember: int = 4096) -> None:
-        super().__init__(remember)
+    def __init__(self, frozen: bool = True, cache_size: int = 4096) -> None:
+        super().__init__(cache_size)
         config = BertConfig(**json.loads(packaged_file(MINILM, "model/config.json").read_text(encoding="utf-8")))
         self.model = BertModel(config, add_pooling_layer=False)
         weights = packaged_file(MINILM, "model/model.safetensors")
@@ -50,7 +50,7 @@ class MiniLM(RememberingTextEncoder):
         self.tokenizer.no_padding()
         self.dim = int(config.hidden_size)
         if frozen:
-            leave_out_of_state_dict(freeze(self))  # the package is their record, by digest
+            exclude_from_state_dict(freeze(self))  # the package is their record, by digest
 
     @property
     def text_embeddings(self) -> nn.Module:

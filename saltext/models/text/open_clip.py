@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from saltext.errors import CheckpointError, ConfigError, near
 from saltext.models.checkpoints import load_state, read_weights
-from saltext.models.freezing import freeze, leave_out_of_state_dict
+from saltext.models.freezing import exclude_from_state_dict, freeze
 from saltext.models.text.base import TextFeatures
+from saltext.models.text.cached import CachedTextEncoder
 from saltext.models.text.images import CLIP_MEAN, CLIP_STD, ImageInput
-from saltext.models.text.memo import RememberingTextEncoder
 
 Config = dict[str, Any]
 
@@ -22,7 +22,7 @@ _PLAIN = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}
 _PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class OpenCLIP(RememberingTextEncoder):
+class OpenCLIP(CachedTextEncoder):
     """Text features of a CLIP: token states in the space that images and texts share.
 
     ``tokens`` are the last states after the final norm and the text projection, from the start to the end token;
@@ -35,13 +35,13 @@ class OpenCLIP(RememberingTextEncoder):
             ``text_cfg``, ``quick_gelu``). Only plain CLIPs: a causal text tower with CLIP's own tokenizer.
         weights: A tag of open_clip (``openai``, ``laion2b_s34b_b79k``), fetched once; or a weight file. None: random.
         frozen: Whether the text tower stays as it is; then each distinct text is encoded once, and state dicts leave
-            out what came from ``weights``: keep what it names.
+            out the weights of ``weights``: keep what it names.
         image_tower: Whether to keep the image tower too, for :meth:`encode_images`. It is always frozen, since the
             text features do not depend on it.
         quick_gelu: Whether the activations are CLIP's first ones, x * sigmoid(1.702 x), which OpenAI's weights and a
             few others need and no file tells. None: what the tag, otherwise the name, says.
         precision: ``fp32``; or ``bf16`` or ``fp16`` for the weights of a frozen tower. Features are float32 always.
-        remember: As of :class:`RememberingTextEncoder`.
+        cache_size: As of :class:`CachedTextEncoder`.
 
     Raises:
         ConfigError: A model or tag open_clip does not have, or of another kind, or arguments that contradict.
@@ -59,12 +59,12 @@ class OpenCLIP(RememberingTextEncoder):
         image_tower: bool = False,
         quick_gelu: bool | None = None,
         precision: Literal["fp32", "bf16", "fp16"] = "fp32",
-        remember: int = 4096,
+        cache_size: int = 4096,
     ) -> None:
-        super().__init__(remember)
+        super().__init__(cache_size)
         if precision not in _PRECISIONS or (precision != "fp32" and not frozen):
             raise ConfigError(
-                f"OpenCLIP: precision fp32, or bf16 or fp16 of a frozen tower expected; {precision} came, "
+                f"OpenCLIP: expected precision fp32, or bf16 or fp16 of a frozen tower, got {precision}, "
                 f"{'frozen' if frozen else 'not frozen'}. To train in lower precision set the trainer's."
             )
         config = _config(name)
@@ -87,8 +87,8 @@ class OpenCLIP(RememberingTextEncoder):
         self.model = _drop_unused(model, image_tower)
         given = [freeze(self.model)] if frozen else [freeze(self.model.visual)] if image_tower else []
         if weights is not None:
-            for part in given:
-                leave_out_of_state_dict(part)
+            for module in given:
+                exclude_from_state_dict(module)
 
     @property
     def text_embeddings(self) -> nn.Module:
@@ -100,10 +100,12 @@ class OpenCLIP(RememberingTextEncoder):
         """The text transformer's blocks. A norm and the projection follow them."""
         return list(self.model.transformer.resblocks)
 
-    def images_come_as(self, mean: Sequence[float], std: Sequence[float], order: Literal["rgb", "bgr"] = "rgb") -> None:
+    def set_input_normalization(
+        self, mean: Sequence[float], std: Sequence[float], order: Literal["rgb", "bgr"] = "rgb"
+    ) -> None:
         """See :class:`~saltext.models.text.base.TextEncoder`."""
         if self.image_input is not None:
-            self.image_input.come_as(mean, std, order)
+            self.image_input.set_input_normalization(mean, std, order)
 
     def encode(self, texts: Sequence[str]) -> TextFeatures:
         """Run the encoder on all texts as one batch."""
@@ -123,7 +125,7 @@ class OpenCLIP(RememberingTextEncoder):
         """Run the image tower.
 
         Args:
-            images: As the saliency network gets them (see :meth:`images_come_as`), shape
+            images: As the saliency network gets them (see :meth:`set_input_normalization`), shape
                 ``(batch, 3, height, width)``.
 
         Returns:
@@ -137,7 +139,7 @@ class OpenCLIP(RememberingTextEncoder):
         if self.image_input is None:
             raise ValueError("this OpenCLIP has no image tower; build it with image_tower=True")
         # Norms stay in float32 whatever the precision, so the patches' convolution tells.
-        dtype = next(part.weight.dtype for part in self.model.visual.modules() if isinstance(part, nn.Conv2d))
+        dtype = next(layer.weight.dtype for layer in self.model.visual.modules() if isinstance(layer, nn.Conv2d))
         out = self.model.forward_intermediates(
             image=self.image_input(images).to(dtype), image_indices=1, normalize=False, normalize_intermediates=True
         )
@@ -189,7 +191,7 @@ def _image_size(model: Any) -> int:
     size = model.visual.image_size
     height, width = size if isinstance(size, tuple | list) else (size, size)
     if height != width:
-        raise ConfigError(f"OpenCLIP: an image tower for squares expected, {height}x{width} came")
+        raise ConfigError(f"OpenCLIP: expected an image tower for squares, got {height}x{width}")
     return int(height)
 
 

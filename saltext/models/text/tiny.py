@@ -40,8 +40,8 @@ class TinyText(TextEncoder):
         """Encode texts, see :class:`TextEncoder`; images are not read."""
         device = self.words.weight.device
         ids, mask = pad_rows([torch.tensor(self._ids(text), device=device) for text in texts])
-        places = torch.arange(ids.shape[1], device=device)
-        tokens = self.norm(self.words(ids) + self.positions(places)) * mask[..., None]
+        positions = torch.arange(ids.shape[1], device=device)
+        tokens = self.norm(self.words(ids) + self.positions(positions)) * mask[..., None]
         return TextFeatures(pooled=tokens.sum(1) / mask.sum(1, keepdim=True), tokens=tokens, mask=mask)
 
     def _ids(self, text: str) -> list[int]:

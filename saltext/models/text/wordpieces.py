@@ -35,7 +35,7 @@ def word_pieces(vocabulary: Path | None, size: int, max_tokens: int) -> Tokenize
     if lacking or count != size:
         # transformers makes a vocabulary of nothing but special tokens, without a word, of arguments it does not know.
         raise CheckpointError(
-            f"{path} is not this model's vocabulary: {size} tokens with {DECODE} and {ENCODE} expected, {count} came"
+            f"{path} is not this model's vocabulary: expected {size} tokens with {DECODE} and {ENCODE}, got {count}"
             + (f", without {', '.join(lacking)}" if lacking else "")
             + ". Give the vocab.txt or tokenizer.json that belongs to the weights."
         )

@@ -11,7 +11,7 @@ from saltext.errors import ConfigError
 from saltext.models.blending.base import Blend, BlendFactory
 from saltext.models.blending.grounded import Grounded
 from saltext.models.checkpoints import load_state, read_weights, without_common_prefix
-from saltext.models.grounding.class_names import ClassNameBridge
+from saltext.models.grounding.class_names import ClassNameGrounder
 from saltext.models.image.base import Encoder
 from saltext.models.network import check_inputs
 from saltext.models.text.base import TextEncoder
@@ -30,7 +30,7 @@ class TranBlend(TranSalNet):
         encoder: Gives features at strides 8, 16 and 32.
         text_encoder: Encodes the texts. May be None where ``blend`` is.
         blend: Builds the blending module from ``channels``, ``text_dim`` and ``grid`` of the middle layer.
-        bridge: Finds what the text names in the image, for the blending module; None does without.
+        grounder: Gives the blending module grounding maps of the text; None: it gets none.
         freeze: Which layers do not train; None fixes none.
         sizes: Of the decoder.
 
@@ -43,18 +43,18 @@ class TranBlend(TranSalNet):
         encoder: Encoder,
         text_encoder: TextEncoder | None,
         blend: BlendFactory | None,
-        bridge: ClassNameBridge | None = None,
+        grounder: ClassNameGrounder | None = None,
         freeze: FixRates | None = None,
         **sizes: Unpack[DecoderSizes],
     ) -> None:
-        super().__init__(encoder, middle=_middle(blend, text_encoder, bridge), **sizes)
+        super().__init__(encoder, middle=_middle(blend, text_encoder, grounder), **sizes)
         decoder = self.decoder
         # Optimizers number parameters in the order of registration, which is that of the data: the decoder comes last.
         del self.decoder
         self.text_encoder = text_encoder if blend is not None else None
         if self.text_encoder is not None:
-            self.text_encoder.images_come_as(self.mean, self.std)
-        self.bridge = bridge if blend is not None else None
+            self.text_encoder.set_input_normalization(self.mean, self.std)
+        self.grounder = grounder if blend is not None else None
         self.decoder = decoder
         if freeze is not None:
             freeze.apply(self)
@@ -66,14 +66,14 @@ class TranBlend(TranSalNet):
         text = None
         if self.text_encoder is not None:
             text = self.text_encoder(texts, images if self.text_encoder.reads_image else None)
-            if self.bridge is not None:
-                text = replace(text, evidence=self.bridge(taps[2], texts, self.text_encoder))
+            if self.grounder is not None:
+                text = replace(text, grounding=self.grounder(taps[2], texts, self.text_encoder))
         logits: Tensor = self.decoder(taps, text)
         return logits
 
 
 def _middle(
-    blend: BlendFactory | None, text_encoder: TextEncoder | None, bridge: ClassNameBridge | None
+    blend: BlendFactory | None, text_encoder: TextEncoder | None, grounder: ClassNameGrounder | None
 ) -> MiddleFactory | None:
     if blend is None:
         return None
@@ -82,7 +82,7 @@ def _middle(
 
     def build(channels: int, grid: tuple[int, int]) -> nn.Module:
         built = blend(channels=channels, text_dim=text_encoder.dim, grid=grid)
-        return built if bridge is None else Grounded(built, channels)
+        return built if grounder is None else Grounded(built, channels, grounder.num_maps)
 
     return build
 

@@ -121,7 +121,7 @@ class Decoder(nn.Module):
         y = y * self._part("TransEncoder2", x16)
         if self.blendnet is not None:
             if text is None:
-                raise ValueError("text features expected, since this decoder has a blending module; none came")
+                raise ValueError("expected text features, since this decoder has a blending module; got none")
             y = self.blendnet(y, text)
         y = _grow(self._stage(2, F.relu(y)), like=x8)
         y = F.relu(y * self._part("TransEncoder3", x8))
@@ -166,12 +166,12 @@ def _grow(y: Tensor, like: Tensor) -> Tensor:
 
 def _check_sizes(hidden: Sequence[int], heads: Sequence[int], channels: Sequence[int], grid: Sequence[int]) -> None:
     problems = [
-        f"{name}: {wanted} numbers expected, {list(values)} came"
+        f"{name}: expected {wanted} numbers, got {list(values)}"
         for name, values, wanted in (("hidden", hidden, 3), ("heads", heads, 3), ("grid", grid, 2))
         if len(values) != wanted
     ]
     if not 3 <= len(channels) <= 6:
-        problems.append(f"channels: 3 to 6 numbers expected (output strides 8 to 1), {list(channels)} came")
+        problems.append(f"channels: expected 3 to 6 numbers (output strides 8 to 1), got {list(channels)}")
     if min([*hidden, *heads, *channels, *grid], default=0) < 1:
         problems.append("hidden, heads, channels and grid: numbers of at least 1 expected")
     elif not problems:

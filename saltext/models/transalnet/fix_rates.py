@@ -1,4 +1,4 @@
-"""Fix rates: the fraction of a part's layers, counted from the input, that does not train."""
+"""Fix rates: the fraction of a module's layers, counted from the input, that does not train."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -8,7 +8,7 @@ from fractions import Fraction
 from torch import nn
 
 from saltext.errors import ConfigError
-from saltext.models.freezing import Layers, rest_frozen_parts
+from saltext.models.freezing import Layers, freeze_eval_mode
 from saltext.models.image.base import Encoder
 from saltext.models.network import SaliencyNetwork
 from saltext.models.transalnet.decoder import Decoder
@@ -30,22 +30,22 @@ class EncoderDecoder(SaliencyNetwork):
 
 @dataclass(frozen=True)
 class FreezeRow:
-    """How much of a part trains.
+    """How much of a module trains.
 
     Attributes:
-        part: ``encoder``, ``text``, ``vision``, ``blend``, ``decoder``, or ``other`` for what belongs to none of them,
-            such as the final norm of a vision tower.
+        module: ``encoder``, ``text``, ``vision``, ``blend``, ``decoder``, or ``other`` for what belongs to none of them
+            (the final norm of a vision tower).
         layers: Layers that fix rates count; 0 for ``blend`` and ``other``, which no rate counts.
-        fixed_layers: Those of them without a parameter that trains.
-        parameters: Numbers (elements of parameters) in the part.
-        trained_parameters: Those of them that train.
+        frozen_layers: Those of them without a parameter that trains.
+        parameters: Numbers (elements of parameters) in the module.
+        trainable_parameters: Those of them that train.
     """
 
-    part: str
+    module: str
     layers: int
-    fixed_layers: int
+    frozen_layers: int
     parameters: int
-    trained_parameters: int
+    trainable_parameters: int
 
 
 def fixed_layers(count: int, rate: float) -> int:
@@ -69,7 +69,7 @@ def fixed_layers(count: int, rate: float) -> int:
         10
     """
     if count < 0 or not 0 <= rate <= 1:
-        raise ValueError(f"a count of at least 0 and a rate of 0 to 1 expected, {count} and {rate} came")
+        raise ValueError(f"expected a count of at least 0 and a rate of 0 to 1, got {count} and {rate}")
     return math.floor(count * Fraction(str(rate)))
 
 
@@ -77,8 +77,8 @@ def fixed_layers(count: int, rate: float) -> int:
 class FixRates:
     """Which leading layers of a network do not train.
 
-    A rate fixes ``floor(rate * layers)`` layers of its part, counted from the input; what comes before the first layer
-    is fixed as soon as the rate is above 0. The unit of each part:
+    A rate fixes ``floor(rate * layers)`` layers of its module, counted from the input; what comes before the first
+    layer is fixed as soon as the rate is above 0. The unit of each module:
 
     * ``encoder``: its stages after the stem. DenseNet: dense blocks and transitions (7), ResNet: its four layers, timm:
       the stages of ``group_matcher(coarse=True)``.
@@ -102,7 +102,7 @@ class FixRates:
         text: Rate of the text encoder's text layers.
         vision: Rate of its vision blocks.
         counting: ``input`` or ``authors``.
-        hold_statistics: Whether BatchNorms of fixed parts of encoder and decoder keep their statistics in training.
+        hold_statistics: Whether BatchNorms of fixed modules of encoder and decoder keep their statistics in training.
 
     Raises:
         ConfigError: A rate outside 0 to 1, or an unknown counting.
@@ -117,12 +117,12 @@ class FixRates:
 
     def __post_init__(self) -> None:
         problems = [
-            f"{part}: a rate of 0 to 1 expected, {getattr(self, part)} came"
-            for part in RATES
-            if not 0 <= getattr(self, part) <= 1
+            f"{module}: expected a rate of 0 to 1, got {getattr(self, module)}"
+            for module in RATES
+            if not 0 <= getattr(self, module) <= 1
         ]
         if self.counting not in _COUNTINGS:
-            problems.append(f"counting: {' or '.join(_COUNTINGS)} expected, {self.counting!r} came")
+            problems.append(f"counting: expected {' or '.join(_COUNTINGS)}, got {self.counting!r}")
         if problems:
             raise ConfigError("freeze: " + "; ".join(problems))
 
@@ -139,31 +139,31 @@ class FixRates:
             parameter.requires_grad_(False)
         network.hold_statistics = network.encoder.hold_statistics = self.hold_statistics
         if self.hold_statistics and network.training:
-            rest_frozen_parts(network)
+            freeze_eval_mode(network)
         return freeze_table(network)
 
 
 def freeze_table(network: EncoderDecoder) -> list[FreezeRow]:
-    """How much of each part of a network trains; the rows add up to the whole network."""
-    parts = {"encoder": network.encoder.layers()}
-    parts |= {name: side.layers() for name, side in _sides(network).items()}
+    """How much of each module of a network trains; the rows add up to the whole network."""
+    modules = {"encoder": network.encoder.layers()}
+    modules |= {name: side.layers() for name, side in _sides(network).items()}
     if network.decoder.blendnet is not None:
-        parts["blend"] = Layers(list(network.decoder.blendnet.parameters()), [])
-    parts["decoder"] = network.decoder.layers()
-    counted = {id(parameter) for part in parts.values() for parameter in part.parameters()}
+        modules["blend"] = Layers(list(network.decoder.blendnet.parameters()), [])
+    modules["decoder"] = network.decoder.layers()
+    counted = {id(parameter) for module in modules.values() for parameter in module.parameters()}
     other = [parameter for parameter in network.parameters() if id(parameter) not in counted]
     if other:
-        parts["other"] = Layers(other, [])
-    return [_row(name, part) for name, part in parts.items()]
+        modules["other"] = Layers(other, [])
+    return [_row(name, module) for name, module in modules.items()]
 
 
-def _row(name: str, part: Layers) -> FreezeRow:
+def _row(name: str, module: Layers) -> FreezeRow:
     return FreezeRow(
-        part=name,
-        layers=len(part.layers),
-        fixed_layers=sum(not any(parameter.requires_grad for parameter in layer) for layer in part.layers),
-        parameters=sum(parameter.numel() for parameter in part.parameters()),
-        trained_parameters=sum(parameter.numel() for parameter in part.parameters() if parameter.requires_grad),
+        module=name,
+        layers=len(module.layers),
+        frozen_layers=sum(not any(parameter.requires_grad for parameter in layer) for layer in module.layers),
+        parameters=sum(parameter.numel() for parameter in module.parameters()),
+        trainable_parameters=sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad),
     )
 
 
@@ -201,9 +201,9 @@ def _truncated(count: int, rate: float) -> int:
     return int(count * rate)
 
 
-def _leading(part: Layers, rate: float, layers: Callable[[int, float], int]) -> Iterator[nn.Parameter]:
+def _leading(module: Layers, rate: float, layers: Callable[[int, float], int]) -> Iterator[nn.Parameter]:
     if rate > 0:
-        yield from Layers(part.stem, part.layers[: layers(len(part.layers), rate)]).parameters()
+        yield from Layers(module.stem, module.layers[: layers(len(module.layers), rate)]).parameters()
 
 
 def _first_tensor(block: nn.Module) -> nn.Parameter:

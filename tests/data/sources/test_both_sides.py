@@ -12,7 +12,7 @@ from PIL import Image
 
 from saltext.data.datamodule import SaliencyDataModule
 from saltext.data.index import Source
-from saltext.data.pairs import Points
+from saltext.data.pairs import FixationPoints
 from saltext.data.sources.custom import Custom
 from saltext.data.sources.salicon import Salicon
 from saltext.data.sources.sjtu_tis import SjtuTis
@@ -232,7 +232,7 @@ def divided(root: Path) -> None:
 
 def maps_in_files(root: Path) -> None:
     for pair in Custom(root / "description.yaml").read().pairs:
-        assert isinstance(pair.fixations, Points)
+        assert isinstance(pair.fixations, FixationPoints)
         path = root / "maps" / pair.task / f"{pair.image_id}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         with Image.open(root / "images" / f"{pair.image_id}.png") as picture:

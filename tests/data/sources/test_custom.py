@@ -9,7 +9,7 @@ from PIL import Image
 
 from saltext.data.cache import CacheSettings, open_cache
 from saltext.data.index import DatasetIndex
-from saltext.data.pairs import Pair, Points
+from saltext.data.pairs import FixationPoints, Pair
 from saltext.data.sources.custom import Custom
 from saltext.data.sources.sjtu_tis import SjtuTis
 from saltext.errors import DataError
@@ -55,8 +55,8 @@ def refused(folder: Path, content: dict[str, Any], **settings: int) -> str:
 
 def places(pair: Pair) -> list[tuple[int, int]]:
     """(x, y) of a pair's points."""
-    assert isinstance(pair.fixations, Points)
-    return [(int(x), int(y)) for y, x in pair.fixations.places]
+    assert isinstance(pair.fixations, FixationPoints)
+    return [(int(x), int(y)) for y, x in pair.fixations.coordinates]
 
 
 @pytest.fixture(scope="module")

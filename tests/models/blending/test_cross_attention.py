@@ -78,5 +78,5 @@ def test_any_sizes_fit_together(pooled: Callable[..., TextFeatures]) -> None:
 
 
 def test_too_few_channels_are_refused() -> None:
-    with pytest.raises(ConfigError, match="at least 8 channels expected, 7 came"):
+    with pytest.raises(ConfigError, match="at least 8 channels, got 7"):
         CrossAttention(7, 5, (3, 4))

@@ -3,25 +3,25 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from saltext.models.blending.film import FiLM
+from saltext.models.blending.film import FiLMBlend
 from saltext.models.text.base import TextFeatures
 
 
 def test_it_starts_as_the_identity(pooled: Callable[..., TextFeatures]) -> None:
     x = torch.randn(2, 6, 3, 4)
-    assert torch.equal(FiLM(6, 5, (3, 4))(x, pooled(torch.randn(2, 5))), x)
+    assert torch.equal(FiLMBlend(6, 5, (3, 4))(x, pooled(torch.randn(2, 5))), x)
 
 
 def test_it_leaves_the_identity_at_the_first_step(pooled: Callable[..., TextFeatures]) -> None:
-    blend = FiLM(6, 5, (3, 4))
+    blend = FiLMBlend(6, 5, (3, 4))
     blend(torch.randn(2, 6, 3, 4), pooled(torch.randn(2, 5))).square().sum().backward()
-    assert blend.affine.weight.grad is not None
-    assert (blend.affine.weight.grad.abs().sum(1) > 0).all()
+    assert blend.film.affine.weight.grad is not None
+    assert (blend.film.affine.weight.grad.abs().sum(1) > 0).all()
 
 
 def test_each_channel_gets_one_scale_and_one_shift_from_the_text(pooled: Callable[..., TextFeatures]) -> None:
-    blend, text = FiLM(6, 5, (3, 4)), pooled(torch.randn(2, 5))
-    nn.init.normal_(blend.affine.weight)
+    blend, text = FiLMBlend(6, 5, (3, 4)), pooled(torch.randn(2, 5))
+    nn.init.normal_(blend.film.affine.weight)
     shift = blend(torch.zeros(2, 6, 5, 7), text)
     scale = blend(torch.ones(2, 6, 5, 7), text) - shift
     for map_ in (shift, scale):

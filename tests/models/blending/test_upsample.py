@@ -40,5 +40,5 @@ def test_a_text_of_another_size_is_projected_and_one_of_the_same_is_not() -> Non
 
 
 def test_an_unknown_mode_is_refused() -> None:
-    with pytest.raises(ConfigError, match="nearest, bilinear, bicubic expected, 'area' came"):
+    with pytest.raises(ConfigError, match="nearest, bilinear, bicubic, got 'area'"):
         UpsampleBlend(4, 4, (3, 5), mode="area")  # type: ignore[arg-type]

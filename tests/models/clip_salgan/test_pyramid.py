@@ -7,7 +7,7 @@ from saltext.models.blending.grounded import Grounded
 from saltext.models.blending.inner_product import InnerProduct
 from saltext.models.blending.token_cross_attention import TokenCrossAttention
 from saltext.models.clip_salgan.pyramid import PyramidGenerator
-from saltext.models.grounding.class_names import ClassNameBridge
+from saltext.models.grounding.class_names import ClassNameGrounder
 from saltext.models.image.timm_encoder import TimmEncoder
 from saltext.models.text.tiny import TinyText
 
@@ -33,26 +33,26 @@ def test_every_stride_of_the_encoder_reaches_the_map() -> None:
         assert not torch.allclose(generator(image, [""]), whole)
 
 
-def test_what_a_bridge_finds_reaches_the_map() -> None:
+def test_what_a_grounder_finds_reaches_the_map() -> None:
     encoder = TimmEncoder("test_efficientnet")
-    bridge = ClassNameBridge(nn.Conv2d(encoder.channels[2], 2, kernel_size=1), ["dog", "lamp"])
-    generator = PyramidGenerator(encoder, TinyText(), InnerProduct, bridge, **SIZES).eval()
+    grounder = ClassNameGrounder(nn.Conv2d(encoder.channels[2], 2, kernel_size=1), ["dog", "lamp"])
+    generator = PyramidGenerator(encoder, TinyText(), InnerProduct, grounder, **SIZES).eval()
     assert isinstance(generator.fusion_conv, Grounded)
     image = torch.randn(1, 3, 64, 96)
     before = generator(image, ["dog"])
     with torch.no_grad():
-        generator.fusion_conv.film.weight.normal_()
+        generator.fusion_conv.grounding_film.affine.weight.normal_()
     assert not torch.allclose(generator(image, ["dog"]), before)
 
 
-def test_a_bridge_without_a_blending_module_is_dropped() -> None:
-    bridge = ClassNameBridge(nn.Identity(), ["dog"])
-    generator = PyramidGenerator(TimmEncoder("test_efficientnet"), TinyText(), None, bridge, **SIZES)
-    assert generator.bridge is None
+def test_a_grounder_without_a_blending_module_is_dropped() -> None:
+    grounder = ClassNameGrounder(nn.Identity(), ["dog"])
+    generator = PyramidGenerator(TimmEncoder("test_efficientnet"), TinyText(), None, grounder, **SIZES)
+    assert generator.grounder is None
     assert not generator.reads_text
 
 
 @pytest.mark.parametrize("channels", [(8, 8, 8), (8, 8, 8, 0)])
 def test_other_than_four_widths_are_refused(channels: tuple[int, ...]) -> None:
-    with pytest.raises(ConfigError, match="strides 32, 16, 8 and 4 expected"):
+    with pytest.raises(ConfigError, match="strides 32, 16, 8 and 4"):
         PyramidGenerator(TimmEncoder("test_efficientnet"), None, None, channels=channels)

@@ -6,7 +6,7 @@ import torch
 
 from saltext.errors import ConfigError
 from saltext.models.blending.concat import Concat
-from saltext.models.blending.film import FiLM
+from saltext.models.blending.film import FiLMBlend
 from saltext.models.clip_salgan.small import SmallGenerator
 from saltext.models.text.tiny import TinyText
 from tests.models.clip_salgan.stubs import Given
@@ -73,8 +73,8 @@ def test_without_a_blending_module_there_is_no_text_encoder() -> None:
 
 
 def test_tranblend_s_blending_modules_fuse_as_well() -> None:
-    generator = SmallGenerator(TinyText(), FiLM, width=4)
-    assert isinstance(generator.fusion_conv, FiLM)
+    generator = SmallGenerator(TinyText(), FiLMBlend, width=4)
+    assert isinstance(generator.fusion_conv, FiLMBlend)
     assert generator(torch.rand(1, 3, 32, 32), ["a dog"]).isfinite().all()
 
 

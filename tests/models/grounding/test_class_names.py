@@ -6,7 +6,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from saltext.models.grounding.class_names import EVIDENCE, ClassNameBridge, lite0_bridge, lite2_bridge
+from saltext.models.grounding.class_names import ClassNameGrounder, lite0_grounder, lite2_grounder
 from saltext.models.image.efficientnet_lite import LITE0, LITE2, Lite, lite_weights
 from saltext.models.packaged_weights import EFFICIENTNET_LITE0, EFFICIENTNET_LITE2
 from saltext.models.text.base import TextEncoder, TextFeatures
@@ -25,57 +25,57 @@ class Words(TextEncoder):
         return TextFeatures(pooled, pooled[:, None], torch.ones(len(texts), 1, dtype=torch.bool))
 
 
-def bridge() -> ClassNameBridge:
-    return ClassNameBridge(nn.Identity(), NAMES)  # the feature is the logits
+def grounder() -> ClassNameGrounder:
+    return ClassNameGrounder(nn.Identity(), NAMES)  # the feature is the logits
 
 
-def places() -> Tensor:
+def logits_of_two_classes() -> Tensor:
     """A dog at the top left, a lamp at the bottom right."""
     logits = torch.zeros(1, 3, 4, 5)
     logits[0, 0, 0, 0] = logits[0, 1, 3, 4] = 8.0
     return logits
 
 
-@pytest.mark.parametrize(("text", "place"), [("the dog", (0, 0)), ("a lamp here", (3, 4))])
-def test_every_map_peaks_where_the_named_class_is(text: str, place: tuple[int, int]) -> None:
-    maps = bridge()(places(), [text], Words())
-    assert maps.shape == (1, EVIDENCE, 4, 5)
+@pytest.mark.parametrize(("text", "position"), [("the dog", (0, 0)), ("a lamp here", (3, 4))])
+def test_every_map_peaks_where_the_named_class_is(text: str, position: tuple[int, int]) -> None:
+    maps = grounder()(logits_of_two_classes(), [text], Words())
+    assert maps.shape == (1, ClassNameGrounder.num_maps, 4, 5)
     for each in maps[0]:
-        assert divmod(int(each.argmax()), 5) == place
+        assert divmod(int(each.argmax()), 5) == position
 
 
 def test_the_closest_word_counts_where_the_whole_text_is_about_more() -> None:
-    whole, word, *_ = bridge()(places(), ["a dog and a boat and a lamp"], Words())[0]
+    whole, word, *_ = grounder()(logits_of_two_classes(), ["a dog and a boat and a lamp"], Words())[0]
     torch.testing.assert_close(whole, word, rtol=0, atol=1e-5)  # the three names weigh the same in both
-    _, word, *_ = bridge()(places(), ["lamp"], Words())[0]
+    _, word, *_ = grounder()(logits_of_two_classes(), ["lamp"], Words())[0]
     assert divmod(int(word.argmax()), 5) == (3, 4)
 
 
-def test_a_place_means_the_class_that_is_there() -> None:
-    meanings = bridge().meanings(places(), Words())
-    assert meanings.shape == (1, 3, 4, 5)
-    torch.testing.assert_close(meanings[0, :, 0, 0], torch.tensor([1.0, 0.0, 0.0]), rtol=0, atol=1e-3)
-    torch.testing.assert_close(meanings[0, :, 1, 1], torch.full((3,), 1 / 3))
+def test_the_semantic_map_has_the_class_that_is_there() -> None:
+    semantic = grounder().semantic_map(logits_of_two_classes(), Words())
+    assert semantic.shape == (1, 3, 4, 5)
+    torch.testing.assert_close(semantic[0, :, 0, 0], torch.tensor([1.0, 0.0, 0.0]), rtol=0, atol=1e-3)
+    torch.testing.assert_close(semantic[0, :, 1, 1], torch.full((3,), 1 / 3))
 
 
 def test_a_map_does_not_depend_on_its_batch_mates() -> None:
-    both = bridge()(places().repeat(2, 1, 1, 1), ["the dog", "the lamp"], Words())
-    torch.testing.assert_close(both[:1], bridge()(places(), ["the dog"], Words()))
+    both = grounder()(logits_of_two_classes().repeat(2, 1, 1, 1), ["the dog", "the lamp"], Words())
+    torch.testing.assert_close(both[:1], grounder()(logits_of_two_classes(), ["the dog"], Words()))
 
 
 def test_the_empty_text_gives_finite_maps() -> None:
-    assert bridge()(places(), [""], Words()).isfinite().all()
+    assert grounder()(logits_of_two_classes(), [""], Words()).isfinite().all()
 
 
 @pytest.mark.skipif(
     any(find_spec(package.module) is None for package in (EFFICIENTNET_LITE0, EFFICIENTNET_LITE2)),
     reason="the extra `embedded` is not installed",
 )
-@pytest.mark.parametrize(("bridge", "lite", "channels"), [(lite0_bridge, LITE0, 320), (lite2_bridge, LITE2, 352)])
+@pytest.mark.parametrize(("grounder", "lite", "channels"), [(lite0_grounder, LITE0, 320), (lite2_grounder, LITE2, 352)])
 def test_the_packaged_head_is_the_classifier_at_every_position(
-    bridge: Callable[[], ClassNameBridge], lite: Lite, channels: int
+    grounder: Callable[[], ClassNameGrounder], lite: Lite, channels: int
 ) -> None:
-    grounding = bridge()
+    grounding = grounder()
     model = timm.create_model(lite.architecture, pretrained=False).eval()
     model.load_state_dict(lite_weights(lite))
     x32 = torch.randn(2, channels, 1, 1)

@@ -125,7 +125,7 @@ def test_the_image_is_seen_the_same_however_the_saliency_network_s_is_normalised
         ((0.0,) * 3, (1.0,) * 3, "bgr"),
         (CLIP_MEAN, CLIP_STD, "rgb"),
     ]:
-        blip.images_come_as(mean, std, order)  # type: ignore[arg-type]
+        blip.set_input_normalization(mean, std, order)  # type: ignore[arg-type]
         came = blip([TEXT], Normalize(mean, std, order)(pixels)).pooled  # type: ignore[arg-type]
         torch.testing.assert_close(came, expected, rtol=0, atol=1e-5)
 
@@ -137,16 +137,14 @@ def test_a_normalisation_of_the_tower_s_own_can_be_chosen(tiny_blip: Build, imag
     assert (blip([TEXT], images[:1]).pooled - imagenet([TEXT], images[:1]).pooled).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize(("given", "said"), [(None, "none came"), (1, "1 came")])
+@pytest.mark.parametrize(("given", "said"), [(None, "got none"), (1, "got 1")])
 def test_a_text_without_its_image_is_refused(tiny_blip: Build, images: Tensor, given: int | None, said: str) -> None:
-    with pytest.raises(ValueError, match=f"2 images expected, {said}"):
+    with pytest.raises(ValueError, match=f"expected 2 images, {said}"):
         tiny_blip()(["a", "b"], None if given is None else images[:given])
 
 
 def test_every_wrong_argument_is_named_at_once() -> None:
-    with pytest.raises(
-        ConfigError, match=r"base or large.*'huge' came; start.*'sep' came; max_tokens.*1 came; dropout"
-    ):
+    with pytest.raises(ConfigError, match=r"base or large.*got 'huge'; start.*got 'sep'; max_tokens.*got 1; dropout"):
         Blip(vision="huge", start="sep", max_tokens=1, dropout=1.0)  # type: ignore[arg-type]
 
 
@@ -155,7 +153,7 @@ def test_every_wrong_argument_is_named_at_once() -> None:
 
 def test_a_folder_gives_what_transformers_computes(folder: Path, words: list[str]) -> None:
     blip = Blip(weights=folder, image_size=32).eval()
-    blip.images_come_as(CLIP_MEAN, CLIP_STD)
+    blip.set_input_normalization(CLIP_MEAN, CLIP_STD)
     images = torch.randn(2, 3, 32, 32)
     model = BlipForImageTextRetrieval.from_pretrained(folder).eval()
     ids = [len(words) + 1, *(words.index(word) for word in ("a", "red", "dog", "[SEP]"))]
@@ -166,7 +164,7 @@ def test_a_folder_gives_what_transformers_computes(folder: Path, words: list[str
 
 def test_another_image_size_gives_what_transformers_interpolates(folder: Path, words: list[str]) -> None:
     blip = Blip(weights=folder, image_size=64).eval()
-    blip.images_come_as(CLIP_MEAN, CLIP_STD)
+    blip.set_input_normalization(CLIP_MEAN, CLIP_STD)
     image = torch.randn(1, 3, 64, 64)
     model = BlipForImageTextRetrieval.from_pretrained(folder).eval()
     ids = torch.tensor([[len(words) + 1, words.index("dog"), words.index("[SEP]")]])
@@ -202,14 +200,12 @@ def test_training_uses_blip_s_dropout_whatever_the_folder_says(folder: Path) -> 
 @needs_package
 def test_a_folder_s_own_vocabulary_is_the_one_that_is_used(folder: Path) -> None:
     (folder / "vocab.txt").unlink()
-    with pytest.raises(CheckpointError, match=r"17 tokens .* expected, 30524 came"):
+    with pytest.raises(CheckpointError, match=r"expected 17 tokens .*, got 30524"):
         Blip(weights=folder, image_size=32)
 
 
 def test_other_sizes_than_a_folder_s_are_refused_by_name(folder: Path) -> None:
-    with pytest.raises(
-        CheckpointError, match=r"vision num_hidden_layers 24 asked for, 3 came.*\.vision and \.text null"
-    ):
+    with pytest.raises(CheckpointError, match=r"expected vision num_hidden_layers 24, got 3.*\.vision and \.text null"):
         Blip(weights=folder, image_size=32, vision="large")
 
 

@@ -18,7 +18,7 @@ from saltext.models.text.images import CLIP_MEAN, CLIP_STD
 
 State = dict[str, Tensor]
 
-# Sizes of the tiny BLIP (conftest.py).
+# TowerSizes of the tiny BLIP (conftest.py).
 WIDTH, HIDDEN, BLOCKS, HEADS, PATCH, SIDE = 24, 40, 3, 2, 8, 32
 TEXT_WIDTH, TEXT_HIDDEN, LAYERS, TEXT_HEADS, PIECES, PLACES = 16, 20, 2, 4, 17, 40
 
@@ -141,7 +141,7 @@ def test_original_weights_give_the_original_s_text_states(
 ) -> None:
     state = original_state()
     blip = tiny_blip(weights=saved(tmp_path, state), start=start)
-    blip.images_come_as(CLIP_MEAN, CLIP_STD)
+    blip.set_input_normalization(CLIP_MEAN, CLIP_STD)
     images = torch.rand(3, 3, SIDE, SIDE)
     features = blip(["a red dog runs on grass", "", "the cat"], images)
     first = len(words) + 1 if start == "enc" else words.index("[CLS]")

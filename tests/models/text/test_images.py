@@ -27,7 +27,7 @@ def test_the_tower_s_own_normalisation_comes_out_whichever_went_in(
     pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...], order: str
 ) -> None:
     image_input = ImageInput(32)
-    image_input.come_as(mean, std, order)  # type: ignore[arg-type]
+    image_input.set_input_normalization(mean, std, order)  # type: ignore[arg-type]
     came = image_input(Normalize(mean, std, order)(pixels))  # type: ignore[arg-type]
     expected = (pixels / 255 - torch.tensor(CLIP_MEAN).view(3, 1, 1)) / torch.tensor(CLIP_STD).view(3, 1, 1)
     torch.testing.assert_close(came, expected, rtol=0, atol=1e-5)
@@ -35,7 +35,7 @@ def test_the_tower_s_own_normalisation_comes_out_whichever_went_in(
 
 def test_until_told_otherwise_images_come_by_imagenet_s_normalisation(pixels: Tensor) -> None:
     told = ImageInput(32)
-    told.come_as((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    told.set_input_normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     images = Normalize()(pixels)
     assert torch.equal(told(images), ImageInput(32)(images))
 
@@ -64,5 +64,5 @@ def test_it_adds_nothing_to_the_state_dict_and_no_gradient() -> None:
 
 
 def test_wrong_numbers_are_refused() -> None:
-    with pytest.raises(ConfigError, match="three numbers expected for mean"):
+    with pytest.raises(ConfigError, match="mean: expected three numbers"):
         ImageInput(8, mean=(0.5,))

@@ -42,15 +42,15 @@ def test_batch_mates_do_not_change_a_single_bit(encoder: MiniLM) -> None:
     assert torch.equal(together.tokens[0, : alone.tokens.shape[1]], alone.tokens[0])
 
 
-def test_remembered_features_equal_those_of_the_whole_padded_batch(encoder: MiniLM) -> None:
-    remembered, together = encoder(TEXTS), encoder.encode(TEXTS)
-    assert torch.equal(together.mask, remembered.mask)
-    torch.testing.assert_close(remembered.tokens[together.mask], together.tokens[together.mask], rtol=0, atol=1e-5)
-    torch.testing.assert_close(remembered.pooled, together.pooled, rtol=0, atol=1e-5)
+def test_cached_features_equal_those_of_the_whole_padded_batch(encoder: MiniLM) -> None:
+    cached, together = encoder(TEXTS), encoder.encode(TEXTS)
+    assert torch.equal(together.mask, cached.mask)
+    torch.testing.assert_close(cached.tokens[together.mask], together.tokens[together.mask], rtol=0, atol=1e-5)
+    torch.testing.assert_close(cached.pooled, together.pooled, rtol=0, atol=1e-5)
 
 
 def test_each_distinct_text_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder = MiniLM(remember=2)
+    encoder = MiniLM(cache_size=2)
     encoded: list[str] = []
     encode = encoder.encode
     monkeypatch.setattr(encoder, "encode", lambda texts: encoded.extend(texts) or encode(texts))
@@ -75,12 +75,12 @@ def test_a_frozen_encoder_stays_in_eval_mode_and_keeps_no_graph(encoder: MiniLM)
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
 
 
-def test_an_unfrozen_encoder_trains_and_remembers_nothing() -> None:
+def test_an_unfrozen_encoder_trains_and_caches_nothing() -> None:
     encoder = MiniLM(frozen=False)
     features = encoder(["a dog", ""])
     (features.pooled.sum() + features.tokens.sum()).backward()
     assert [key for key, parameter in encoder.named_parameters() if parameter.grad is None] == []
-    assert len(encoder._memo) == 0
+    assert len(encoder._cache) == 0
 
 
 def test_long_texts_are_cut(encoder: MiniLM) -> None:
@@ -111,8 +111,8 @@ def test_a_long_list_is_encoded_in_batches_like_text_by_text_and_cached() -> Non
 
 
 def test_the_pretrained_model_brings_the_features_of_its_class_names() -> None:
-    shipped = saltext.load()._pipeline.network.text_encoder
-    names, pooled = shipped._cached_list
+    pretrained = saltext.load()._pipeline.network.text_encoder
+    names, pooled = pretrained._cached_list
     some = [0, 1, 500, 999]
     alone = MiniLM().eval()([names[place] for place in some]).pooled
     torch.testing.assert_close(pooled[some], alone, atol=1e-6, rtol=0)

@@ -136,7 +136,7 @@ def test_the_image_tower_is_there_only_on_demand_and_gives_clip_s_image_feature(
 ) -> None:
     pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     encoder = tiny_clip(weights=weights, image_tower=True, frozen=False)
-    encoder.images_come_as((0.5,) * 3, (0.5,) * 3, "bgr")
+    encoder.set_input_normalization((0.5,) * 3, (0.5,) * 3, "bgr")
     pooled, patches = encoder.encode_images(Normalize((0.5,) * 3, (0.5,) * 3, "bgr")(pixels))
     clips_own = Normalize(open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)(pixels)
     with torch.no_grad():
@@ -163,8 +163,8 @@ def test_a_frozen_tower_may_be_kept_in_lower_precision(tiny_clip: Build, weights
         ({"name": "coca_ViT-B-32"}, "no plain CLIP, it also has custom_text, .*embed_cls"),
         ({"name": "roberta-ViT-B-32"}, "hf_model_name"),
         ({"name": "ViT-B-32", "weights": "laion"}, "no tag of ViT-B-32. Its tags: openai, laion400m_e31"),
-        ({"precision": "bf16", "frozen": False}, "frozen tower expected; bf16 came, not frozen"),
-        ({"precision": "int8"}, "int8 came"),
+        ({"precision": "bf16", "frozen": False}, "frozen tower, got bf16, not frozen"),
+        ({"precision": "int8"}, "got int8"),
     ],
 )
 def test_what_cannot_work_is_refused_with_a_way_out(tiny_clip: Build, arguments: dict[str, Any], said: str) -> None:
@@ -195,7 +195,7 @@ def test_the_logging_of_the_process_is_left_alone(tiny_clip: Build) -> None:
     assert logging.getLogger().handlers == before
 
 
-def test_a_text_s_features_are_remembered(tiny_clip: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_s_features_are_cached(tiny_clip: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = tiny_clip()
     encoder(TEXTS)
     monkeypatch.setattr(encoder, "encode", lambda texts: pytest.fail(f"{texts} were encoded again"))

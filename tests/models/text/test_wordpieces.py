@@ -51,7 +51,7 @@ def test_padding_of_a_saved_tokenizer_does_not_stay(vocabulary: Path, words: lis
 
 
 def test_a_vocabulary_of_another_size_is_refused(vocabulary: Path, words: list[str]) -> None:
-    with pytest.raises(CheckpointError, match=rf"30524 tokens.* expected, {len(words) + 2} came.*vocab\.txt"):
+    with pytest.raises(CheckpointError, match=rf"expected 30524 tokens.*, got {len(words) + 2}.*vocab\.txt"):
         word_pieces(vocabulary, 30524, 35)
 
 

@@ -13,13 +13,13 @@ from saltext.models.blending import cross_attention
 from saltext.models.blending.base import Blend
 from saltext.models.blending.blending_net import BlendingNet
 from saltext.models.blending.cross_attention import CrossAttention
-from saltext.models.blending.film import FiLM
+from saltext.models.blending.film import FiLMBlend
 from saltext.models.blending.mask_encoder import MaskEncoder
 from saltext.models.blending.minisample import MiniSample
 from saltext.models.blending.token_cross_attention import TokenCrossAttention
 from saltext.models.blending.upsample import UpsampleBlend
 from saltext.models.feature_cache import FeatureCache, addressed
-from saltext.models.grounding.class_names import ClassNameBridge
+from saltext.models.grounding.class_names import ClassNameGrounder
 from saltext.models.image.staged import DenseNet161
 from saltext.models.image.timm_encoder import TimmEncoder
 from saltext.models.text.base import TextEncoder, TextFeatures
@@ -64,8 +64,8 @@ def published(golden: Path) -> dict[str, Tensor]:
 
 def test_a_network_gains_nothing_in_its_first_pass() -> None:
     encoder = TimmEncoder("test_efficientnet")
-    bridge = ClassNameBridge(nn.Conv2d(encoder.channels[2], 3, 1), ("dog", "lamp", "boat"))
-    some = TranBlend(encoder, TinyText(dim=12), TokenCrossAttention, bridge, **SIZES)  # type: ignore[arg-type]
+    grounder = ClassNameGrounder(nn.Conv2d(encoder.channels[2], 3, 1), ("dog", "lamp", "boat"))
+    some = TranBlend(encoder, TinyText(dim=12), TokenCrossAttention, grounder, **SIZES)  # type: ignore[arg-type]
     before = [name for name, _ in some.named_buffers()]
     some(torch.randn(2, 3, 64, 96), ["a dog", ""])
     assert [name for name, _ in some.named_buffers()] == before
@@ -175,7 +175,7 @@ def test_without_a_blending_module_it_is_transalnet_and_holds_no_text_encoder() 
     assert torch.equal(network.eval()(images, ["a", "b"]), plain(images, ["", ""]))
 
 
-STARTS_AS_IDENTITY = [TokenCrossAttention, MaskEncoder, FiLM]
+STARTS_AS_IDENTITY = [TokenCrossAttention, MaskEncoder, FiLMBlend]
 
 
 @pytest.mark.parametrize("blend", STARTS_AS_IDENTITY)
@@ -258,7 +258,7 @@ KEYS = [ImageKey(ImageSource("two", 2), row) for row in range(2)]
 
 
 def test_a_cached_encoder_changes_neither_logits_nor_gradients(tmp_path: Path) -> None:
-    network = TranBlend(TimmEncoder("test_efficientnet", frozen=True), TinyText(dim=12), FiLM, **SIZES).train()
+    network = TranBlend(TimmEncoder("test_efficientnet", frozen=True), TinyText(dim=12), FiLMBlend, **SIZES).train()
     images, cache = torch.randn(2, 3, 64, 96), FeatureCache(tmp_path)
     expected_logits, expected = network(images, ["a red dog", ""]), _step(network, images)
     for _ in range(2):  # the first fills the cache, the second reads it

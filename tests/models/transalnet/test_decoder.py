@@ -38,7 +38,7 @@ def test_all_sizes_that_do_not_fit_are_named_at_once() -> None:
 
 
 def test_too_few_stages_are_refused() -> None:
-    with pytest.raises(ConfigError, match="3 to 6 numbers expected"):
+    with pytest.raises(ConfigError, match="expected 3 to 6 numbers"):
         Decoder(channels=(8, 6), **SIZES)
 
 
@@ -51,7 +51,7 @@ def test_a_blending_module_asks_for_a_text() -> None:
 
     decoder = Decoder(channels=(8, 6, 4), middle=middle, **SIZES)
     assert asked == [(8, (4, 6))]
-    with pytest.raises(ValueError, match="text features expected"):
+    with pytest.raises(ValueError, match="expected text features"):
         decoder(taps())
     text = TextFeatures(torch.randn(2, 8), torch.randn(2, 1, 8), torch.ones(2, 1, dtype=torch.bool))
     assert decoder(taps(), text).shape == (2, 1, 8, 12)

@@ -6,14 +6,14 @@ from torch import nn
 
 from saltext.models.freezing import freeze
 from saltext.models.text.base import TextFeatures, pad_rows
-from saltext.models.text.memo import RememberingTextEncoder
+from saltext.models.text.cached import CachedTextEncoder
 
 
-class Lengths(RememberingTextEncoder):
+class Lengths(CachedTextEncoder):
     """A token a letter, each with the text's length times a weight; keeps what it was asked to encode."""
 
-    def __init__(self, remember: int = 4096) -> None:
-        super().__init__(remember)
+    def __init__(self, cache_size: int = 4096) -> None:
+        super().__init__(cache_size)
         self.weight = nn.Parameter(torch.ones(1))
         self.encoded: list[list[str]] = []
         self.threads: list[int] = []
@@ -27,21 +27,21 @@ class Lengths(RememberingTextEncoder):
 
 
 def test_each_distinct_text_is_encoded_once_and_alone() -> None:
-    encoder = freeze(Lengths(remember=2))
+    encoder = freeze(Lengths(cache_size=2))
     encoder(["a", "bb", "a"])
     encoder(["bb", "a"])
     assert encoder.encoded == [["a"], ["bb"]]
 
 
 def test_the_least_recently_used_text_is_forgotten_first() -> None:
-    encoder = freeze(Lengths(remember=2))
+    encoder = freeze(Lengths(cache_size=2))
     for texts in (["a"], ["bb"], ["a"], ["ccc"], ["a"], ["bb"]):
         encoder(texts)
     assert encoder.encoded == [["a"], ["bb"], ["ccc"], ["bb"]]
 
 
-def test_more_texts_in_a_batch_than_are_remembered_still_come_out() -> None:
-    features = freeze(Lengths(remember=1))(["a", "bb", "ccc"])
+def test_more_texts_in_a_batch_than_are_cached_still_come_out() -> None:
+    features = freeze(Lengths(cache_size=1))(["a", "bb", "ccc"])
     assert features.pooled.tolist() == [[1], [2], [3]]
     assert features.tokens.tolist() == [[[1], [0], [0]], [[2], [2], [0]], [[3], [3], [3]]]
     assert features.mask.sum(1).tolist() == [1, 2, 3]
@@ -73,7 +73,7 @@ def test_a_text_is_read_on_one_thread_and_the_others_come_back() -> None:
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_autocast_does_not_reach_what_is_remembered(first: bool) -> None:
+def test_autocast_does_not_reach_what_is_cached(first: bool) -> None:
     encoder = freeze(Lengths())
     encoder.weight.data.fill_(1.001)  # not a bfloat16
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=first):
@@ -82,7 +82,7 @@ def test_autocast_does_not_reach_what_is_remembered(first: bool) -> None:
     assert one.item() == pytest.approx(1.001, abs=1e-6)
 
 
-def test_nothing_is_remembered_while_weights_train() -> None:
+def test_nothing_is_cached_while_weights_train() -> None:
     encoder = Lengths()
     encoder(["a", "a"])
     encoder(["a"])

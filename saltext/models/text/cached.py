@@ -1,4 +1,4 @@
-"""Frozen text encoders read each distinct text once."""
+"""Frozen text encoders encode each distinct text once."""
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -13,23 +13,23 @@ from saltext.models.text.base import TextEncoder, TextFeatures, pad_rows
 _TOGETHER = 64  # texts of a long list in a batch
 
 
-class RememberingTextEncoder(TextEncoder):
-    """A text encoder whose features depend on the text alone, remembered while none of its weights trains.
+class CachedTextEncoder(TextEncoder):
+    """A text encoder whose features depend on the text alone; they are cached while none of its weights trains.
 
-    A remembered text has the same features to the last bit whatever batch it is in, however many threads run, and
-    with or without autocast. Loading weights, or a pass with weights that train, forgets everything.
+    A cached text has the same features to the last bit whatever batch it is in, however many threads run, and with or
+    without autocast. Loading weights, or a forward pass with weights that train, clears the cache.
 
     Args:
-        remember: Distinct texts remembered at most, the least recently used forgotten first. A text takes 4 bytes a
-            feature and token.
+        cache_size: Largest number of distinct texts cached; the least recently used is dropped first. A text takes 4
+            bytes per feature and token.
     """
 
-    def __init__(self, remember: int = 4096) -> None:
+    def __init__(self, cache_size: int = 4096) -> None:
         super().__init__()
-        self.remember = remember
-        self._memo: OrderedDict[str, tuple[Tensor, Tensor]] = OrderedDict()
+        self.cache_size = cache_size
+        self._cache: OrderedDict[str, tuple[Tensor, Tensor]] = OrderedDict()
         self._cached_list: tuple[tuple[str, ...], Tensor] | None = None
-        self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_post_hook(_clear_cache)  # type: ignore[no-untyped-call]
 
     def encode(self, texts: Sequence[str]) -> TextFeatures:
         """Run the encoder on all texts as one batch."""
@@ -38,11 +38,11 @@ class RememberingTextEncoder(TextEncoder):
     def forward(self, texts: Sequence[str], images: Tensor | None = None) -> TextFeatures:
         """Encode texts, see :class:`TextEncoder`; images are not read."""
         if not is_frozen(self):
-            self._memo.clear()
+            self._cache.clear()
             return self.encode(texts)
         parameter = next(self.parameters())
         dtype = torch.promote_types(parameter.dtype, torch.float32)
-        pooled, rows = zip(*self._recall(texts), strict=True)
+        pooled, rows = zip(*self._cached_features(texts), strict=True)
         tokens, mask = pad_rows(rows)
         return TextFeatures(
             pooled=torch.stack(pooled).to(parameter.device, dtype),
@@ -80,25 +80,25 @@ class RememberingTextEncoder(TextEncoder):
     def _encode_list(self, texts: Sequence[str]) -> Tensor:
         rows: dict[int, Tensor] = {}
         device = next(self.parameters()).device.type
-        by_length = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        by_length = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         with torch.no_grad(), torch.autocast(device, enabled=False), _one_thread():
             for start in range(0, len(texts), _TOGETHER):
-                places = by_length[start : start + _TOGETHER]
-                rows |= dict(zip(places, self.encode([texts[place] for place in places]).pooled, strict=True))
-        return torch.stack([rows[place] for place in range(len(texts))]).to("cpu", torch.float32)
+                indices = by_length[start : start + _TOGETHER]
+                rows |= dict(zip(indices, self.encode([texts[index] for index in indices]).pooled, strict=True))
+        return torch.stack([rows[index] for index in range(len(texts))]).to("cpu", torch.float32)
 
-    def _recall(self, texts: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
-        """Give the pooled and the token features of each text, CPU float32, ``(dim,)`` and ``(its tokens, dim)``."""
-        found: dict[str, tuple[Tensor, Tensor]] = {}
+    def _cached_features(self, texts: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
+        """Pooled and token features of each text, float32 on the CPU, shapes ``(dim,)`` and ``(its tokens, dim)``."""
+        features: dict[str, tuple[Tensor, Tensor]] = {}
         for text in dict.fromkeys(texts):
-            if text in self._memo:
-                self._memo.move_to_end(text)
+            if text in self._cache:
+                self._cache.move_to_end(text)
             else:
-                self._memo[text] = self._encode_alone(text)
-            found[text] = self._memo[text]
-            while len(self._memo) > self.remember:
-                self._memo.popitem(last=False)
-        return [found[text] for text in texts]
+                self._cache[text] = self._encode_alone(text)
+            features[text] = self._cache[text]
+            while len(self._cache) > self.cache_size:
+                self._cache.popitem(last=False)
+        return [features[text] for text in texts]
 
     def _encode_alone(self, text: str) -> tuple[Tensor, Tensor]:
         device = next(self.parameters()).device.type
@@ -119,7 +119,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _forget(module: nn.Module, incompatible_keys: object) -> None:
-    if isinstance(module, RememberingTextEncoder):
-        module._memo.clear()
+def _clear_cache(module: nn.Module, incompatible_keys: object) -> None:
+    if isinstance(module, CachedTextEncoder):
+        module._cache.clear()
         module._cached_list = None

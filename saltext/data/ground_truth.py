@@ -17,7 +17,7 @@ from saltext.metrics import Fixations
 _FITTED = 5  # maps that decide how wide a data set's blur is
 
 
-class Viewing(Protocol):
+class ImageTextPair(Protocol):
     """One image under one condition; :class:`saltext.data.pairs.Pair` is one."""
 
     @property
@@ -37,8 +37,8 @@ class Viewing(Protocol):
         """Unique in the data set; the stem of its files."""
 
 
-class Records(Protocol):
-    """Where the recordings lie, by place of the viewing; :class:`saltext.data.cache.DecodedCache` is one."""
+class FixationData(Protocol):
+    """Where the recordings lie, by index of the pair; :class:`saltext.data.cache.DecodedCache` is one."""
 
     def __len__(self) -> int: ...
 
@@ -52,35 +52,35 @@ class Records(Protocol):
         """(y, x) of the fixations, shape (n, 2)."""
 
 
-def fitted_blur(records: Records) -> Callable[[Size], float]:
-    """How wide the maps of a data set that does not say so are blurred, as a share of the longer side.
+def fitted_blur(records: FixationData) -> Callable[[Size], float]:
+    """How wide the maps of a data set that does not say so are blurred, as a fraction of the longer side.
 
     Args:
-        records: At least one; those at :func:`fitted_places` decide. They are read when a deviation is first asked for.
+        records: At least one; those at :func:`indices_for_blur_fit` decide, read when a deviation is first asked for.
 
     Returns:
         Size of an image -> deviation in pixels.
     """
 
     @cache
-    def share() -> float:
-        shares = []
-        for place in fitted_places(len(records)):
-            density = torch.from_numpy(records.native_density(place).astype(np.float64))
-            points = torch.from_numpy(records.points(place).astype(np.int64))
-            shares.append(fitted_sigma(points, density) / max(records.native_size(place)))
-        return median(shares)
+    def fraction() -> float:
+        fractions = []
+        for index in indices_for_blur_fit(len(records)):
+            density = torch.from_numpy(records.native_density(index).astype(np.float64))
+            points = torch.from_numpy(records.points(index).astype(np.int64))
+            fractions.append(fitted_sigma(points, density) / max(records.native_size(index)))
+        return median(fractions)
 
-    return lambda size: share() * max(size)
+    return lambda size: fraction() * max(size)
 
 
-def fitted_places(records: int) -> list[int]:
+def indices_for_blur_fit(records: int) -> list[int]:
     """Which of a number of recordings decide how wide all maps are blurred: a few, spread evenly."""
-    places: list[int] = np.unique(np.linspace(0, records - 1, _FITTED).round().astype(int)).tolist()
-    return places
+    indices: list[int] = np.unique(np.linspace(0, records - 1, _FITTED).round().astype(int)).tolist()
+    return indices
 
 
-class Truth:
+class GroundTruth:
     """Ground truth of a data set at native resolution.
 
     Args:
@@ -92,7 +92,9 @@ class Truth:
         ValueError: ``pairs`` and ``records`` differ in length.
     """
 
-    def __init__(self, pairs: Sequence[Viewing], records: Records, sigma: Callable[[Size], float] = sigma_for) -> None:
+    def __init__(
+        self, pairs: Sequence[ImageTextPair], records: FixationData, sigma: Callable[[Size], float] = sigma_for
+    ) -> None:
         if len(pairs) != len(records):
             raise ValueError(f"{len(pairs)} pairs and {len(records)} recordings; open the recordings of these pairs")
         self.pairs = pairs
@@ -154,28 +156,28 @@ class Truth:
 
     @cached_property
     def tasks(self) -> Mapping[str, Sequence[int]]:
-        """Places of the pairs of each task, ascending."""
-        return _places([pair.task for pair in self.pairs])
+        """Indices of the pairs of each task, ascending."""
+        return _indices_by_name([pair.task for pair in self.pairs])
 
     @cached_property
     def _images(self) -> Mapping[str, Sequence[int]]:
-        return _places([pair.image_id for pair in self.pairs])
+        return _indices_by_name([pair.image_id for pair in self.pairs])
 
     def siblings(self, index: int) -> dict[str, int]:
-        """Task -> place, of the other pairs of the same image."""
+        """Task -> index, of the other pairs of the same image."""
         same = self._images[self.pairs[index].image_id]
-        return {self.pairs[place].task: place for place in same if place != index}
+        return {self.pairs[other].task: other for other in same if other != index}
 
     def free_viewing(self, index: int) -> int | None:
-        """Place of another pair of the same image before which nothing was read; the first of several, or None."""
-        return next((place for place in self.siblings(index).values() if not self.pairs[place].text), None)
+        """Index of another pair of the same image before which nothing was read; the first of several, or None."""
+        return next((other for other in self.siblings(index).values() if not self.pairs[other].text), None)
 
 
-def _places(names: Sequence[str]) -> dict[str, list[int]]:
-    places: dict[str, list[int]] = {}
-    for place, name in enumerate(names):
-        places.setdefault(name, []).append(place)
-    return places
+def _indices_by_name(names: Sequence[str]) -> dict[str, list[int]]:
+    indices: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        indices.setdefault(name, []).append(index)
+    return indices
 
 
 def in_unit_range(density: npt.NDArray[Any]) -> Tensor:

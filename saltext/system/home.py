@@ -10,7 +10,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-# What libraries look for in the home, to read it: variable -> place.
+# What libraries look for in the home, to read it: variable -> path below it.
 _READ = {
     "HF_HOME": ".cache/huggingface",
     "TORCH_HOME": ".cache/torch",
@@ -53,8 +53,8 @@ def provide_home() -> None:
     home = os.path.expanduser("~")  # noqa: PTH111  # which does not fail
     if os.path.isabs(home) and os.access(home, os.W_OK | os.X_OK):  # noqa: PTH117
         return
-    for name, place in _READ.items():
-        if (Path(home) / place).exists():
-            os.environ.setdefault(name, str(Path(home) / place))
+    for name, path in _READ.items():
+        if (Path(home) / path).exists():
+            os.environ.setdefault(name, str(Path(home) / path))
     with suppress(OSError):
         os.environ["HOME"] = str(own_folder("home"))

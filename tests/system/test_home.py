@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from saltext.system.places import own_folder, provide_home
+from saltext.system.home import own_folder, provide_home
 
 CHANGED = ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME", "HF_HOME", "TORCH_HOME", "WANDB_CONFIG_DIR", "NETRC")
 

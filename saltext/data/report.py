@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from saltext.data.files import LITTER
-from saltext.errors import DataError, UnusableError, printable
+from saltext.data.files import IGNORED_FILES
+from saltext.errors import DataError, InvalidFileError, printable
 
 _SHOWN = 8
 
@@ -20,11 +20,11 @@ Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
 """(iterable, what is done, length) -> the same elements, showing how far it is."""
 
 
-class Fault(NamedTuple):
+class DataIssue(NamedTuple):
     """What is wrong with one file.
 
     Attributes:
-        kind: The same words for all files with this fault.
+        kind: The same words for all files with this issue.
         name: The file, and details.
     """
 
@@ -32,14 +32,14 @@ class Fault(NamedTuple):
     name: str
 
     @classmethod
-    def of(cls, path: Path, error: UnusableError, name: str | None = None) -> "Fault":
+    def of(cls, path: Path, error: InvalidFileError, name: str | None = None) -> "DataIssue":
         """The refusal of a file, called by its folder and name unless it is named otherwise."""
         name = "/".join(path.parts[-2:]) if name is None else name
         return cls(error.kind, f"{name} ({error.detail.replace(str(path), path.name)})" if error.detail else name)
 
 
 @dataclass
-class Faults:
+class DataReport:
     """Collects what is wrong with a folder, to be told all at once."""
 
     names: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -49,8 +49,8 @@ class Faults:
         if names:
             self.names[kind].extend(map(printable, names))
 
-    def refuse(self, what: str, advice: str) -> None:
-        """Raise one DataError with all faults, if there are any."""
+    def raise_if_any(self, what: str, advice: str) -> None:
+        """Raise one DataError with all issues, if there are any."""
         if self.names:
             lines = [f"  {len(names)} {kind}: {_first(names)}" for kind, names in sorted(self.names.items())]
             raise DataError("\n".join([f"{printable(what)} cannot be used:", *lines, advice]))
@@ -71,32 +71,32 @@ def _first(names: Sequence[str]) -> str:
     return ", ".join(map(printable, sorted(names)[:_SHOWN])) + rest
 
 
-def files_by_stem(root: Path, folder: Path, endings: Sequence[str], faults: Faults) -> dict[str, Path]:
+def files_by_stem(root: Path, folder: Path, endings: Sequence[str], issues: DataReport) -> dict[str, Path]:
     """The files of a folder by stem (in the form of :func:`same_form`).
 
     Args:
         root: Of the data set; the folder is called by its place in it.
         folder: Its own files, not those of folders inside.
         endings: That they may have, in small letters.
-        faults: Is told of a missing folder, of other entries, and of files that differ in their ending alone.
+        issues: Is told of a missing folder, of other entries, and of files that differ in their ending alone.
     """
     try:
         entries = sorted(folder.iterdir())
     except OSError:
         missing = not folder.is_dir()
-        faults.add("missing folders" if missing else "folders that cannot be read", f"{folder.relative_to(root)}/")
+        issues.add("missing folders" if missing else "folders that cannot be read", f"{folder.relative_to(root)}/")
         return {}
     found: dict[str, Path] = {}
     for path in entries:
-        if path.name.startswith(".") or path.name in LITTER:
+        if path.name.startswith(".") or path.name in IGNORED_FILES:
             continue
         stem = same_form(path.stem)
         if path.suffix.lower() not in endings:
-            faults.add(f"entries of {folder.name}/ that are no {', '.join(endings)} files", path.name)
+            issues.add(f"entries of {folder.name}/ that are no {', '.join(endings)} files", path.name)
         elif not is_unicode(stem):
-            faults.add("names that are not UTF-8", f"{folder.name}/{path.name}")
+            issues.add("names that are not UTF-8", f"{folder.name}/{path.name}")
         elif stem in found:
-            faults.add(f"files of {folder.name}/ that differ in their ending alone", path.name)
+            issues.add(f"files of {folder.name}/ that differ in their ending alone", path.name)
         else:
             found[stem] = path
     return found

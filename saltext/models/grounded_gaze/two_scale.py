@@ -1,0 +1,84 @@
+"""Features of an image at two input scales: the whole scene, and its objects from close by."""
+
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from saltext.models.freezing import FrozenModulesMixin, is_frozen
+from saltext.models.image.base import Encoder
+
+TwoScaleFeatures = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+"""Features of the half-size image at strides 8, 16 and 32, and of the full-size image at strides 16 and 32."""
+
+
+class TwoScale(FrozenModulesMixin):
+    """An encoder run on the image and on the image at half its size.
+
+    A classifier was trained on one object that fills the picture. The half-size image shows it the scene so; in the
+    full-size image a lamp in the corner is large enough to be recognised.
+
+    BatchNorm keeps the statistics the encoder came with even if it trains, since the two scales differ in theirs.
+
+    Args:
+        encoder: Run on both.
+
+    Attributes:
+        coarse_channels: Channels of all five features.
+        fine_channels: Channels of the two that are twice as fine as the others.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        c8, c16, c32 = encoder.channels
+        self.coarse_channels = c8 + c16 + c32 + c16 + c32
+        self.fine_channels = c8 + c16
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode, except for BatchNorm and frozen modules."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
+    def forward(self, images: Tensor) -> TwoScaleFeatures:
+        """Encode both scales.
+
+        Args:
+            images: Normalised, float, shape ``(batch, 3, height, width)``.
+
+        Returns:
+            See :data:`TwoScaleFeatures`. Half precision if the encoder is frozen: they take half the disk in the
+            feature cache, and are equal whether computed or read back.
+        """
+        half_size = F.avg_pool2d(images, 2, ceil_mode=True)
+        x8, x16, x32 = self.encoder(half_size)
+        _, y16, y32 = self.encoder(images)
+        if not is_frozen(self):
+            return x8, x16, x32, y16, y32
+        return x8.half(), x16.half(), x32.half(), y16.half(), y32.half()
+
+
+def coarse(features: TwoScaleFeatures) -> Tensor:
+    """All features concatenated on the full-size image's grid at stride 32, ``(batch, channels, rows, columns)``."""
+    rows, columns = features[-1].shape[2:]
+    return torch.cat([_resize_to_grid(feature, (rows, columns)) for feature in features], dim=1)
+
+
+def fine(features: TwoScaleFeatures) -> Tensor:
+    """The two finest features concatenated, on a grid twice as fine as that of :func:`coarse`."""
+    x8, _, _, y16, y32 = features
+    size = (2 * y32.shape[2], 2 * y32.shape[3])
+    return torch.cat([_resize_to_grid(x8, size), _resize_to_grid(y16, size)], dim=1)
+
+
+def _resize_to_grid(feature: Tensor, size: tuple[int, int]) -> Tensor:
+    feature = feature.float()
+    if (feature.shape[2], feature.shape[3]) == size:
+        return feature
+    if feature.shape[2] > size[0]:
+        return F.interpolate(feature, size=size, mode="area")
+    return F.interpolate(feature, size=size, mode="bilinear", align_corners=False)
