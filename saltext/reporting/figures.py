@@ -268,7 +268,7 @@ def estimates(title: str, xlabel: str, series: Sequence[Series], gains: bool = F
     Raises:
         ValueError: There is no estimate.
     """
-    number = "{:+.3f}" if gains else "{:.3f}"
+    number = "{:+z.3f}" if gains else "{:.3f}"
     looks = {kind: cycle(known) for kind, known in _LOOKS.items()}
     shown = [(one, *next(looks[one.kind])) for one in series]
     conditions = list(dict.fromkeys(name for one in series for name in one.estimates))

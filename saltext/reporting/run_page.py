@@ -345,7 +345,7 @@ def scatters(one: pd.DataFrame, other: pd.DataFrame, names: tuple[str, str], met
         drawn = figures.scatter(f"{task}: {mean.signed()}", xlabel, ylabel, points)
         plots.append(Figure(figures.svg(drawn, f"{task}: {ylabel} against {xlabel}, {len(points)} pairs")))
         for gap, n in numbers.items():
-            rows.append([task, n, gap.image_id, gap.text, f"{gap.one:.3f}", f"{gap.other:.3f}", f"{gap.size:+.3f}"])
+            rows.append([task, n, gap.image_id, gap.text, f"{gap.one:.3f}", f"{gap.other:.3f}", f"{gap.size:+z.3f}"])
     if not plots:
         return [Paragraph(f"Not shown: no pair has a {title} by both {names[0]} and {names[1]}.")]
     note = (

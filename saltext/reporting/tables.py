@@ -218,7 +218,7 @@ def calibration(found: Mapping[str, Sequence[Calibration]]) -> Grid:
             name,
             str(one.pairs),
             f"{one.error:.3f}",
-            f"{one.signed_error:+.3f} ({one.signed_low:+.3f} to {one.signed_high:+.3f})",
+            f"{one.signed_error:+z.3f} ({one.signed_low:+z.3f} to {one.signed_high:+z.3f})",
             *(f"{one.covered[index]:.3f}" for index in shown),
         ]
         for task in in_order(one.task for several in found.values() for one in several)

@@ -43,7 +43,7 @@ class Estimate:
 
     def signed(self) -> str:
         """The same as a difference: with its sign."""
-        return "–" if np.isnan(self.mean) else f"{self.mean:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
+        return "–" if np.isnan(self.mean) else f"{self.mean:+z.3f} ({self.low:+z.3f} to {self.high:+z.3f})"
 
 
 @dataclass(frozen=True)

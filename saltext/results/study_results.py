@@ -65,7 +65,7 @@ class Cell:
         if math.isnan(self.difference):
             return ""
         low, high = self.low - self.published, self.high - self.published
-        return f"{self.difference:+.3f} ({low:+.3f} to {high:+.3f})"
+        return f"{self.difference:+z.3f} ({low:+z.3f} to {high:+z.3f})"
 
     @property
     def passed(self) -> bool | None:
