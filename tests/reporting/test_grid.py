@@ -166,8 +166,9 @@ def test_any_text_survives_in_latex(name: str, compiled: str) -> None:
 
 
 def test_known_symbols_are_symbols_in_latex(compiled: str) -> None:
-    shown = compiled.replace("∙", "•")  # bitmap fonts have the mathematical bullet alone
-    for symbol in "±–—−×÷↑↓→“”‘’≤≥≈°·•§µαβλσ∆Ωε²":
+    # Some fonts have the mathematical bullet, or the sign of an increment, in the place of the letter.
+    shown = compiled.replace("∙", "•").replace("\N{INCREMENT}", "\N{GREEK CAPITAL LETTER DELTA}")
+    for symbol in "±–—−×÷↑↓→“”‘’≤≥≈°·•§µαβλσΔΩε²":
         assert unicodedata.normalize("NFKC", symbol) in shown, symbol
 
 

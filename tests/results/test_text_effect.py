@@ -6,7 +6,7 @@ import pytest
 
 from saltext.results.text_effect import (
     TITLES,
-    Share,
+    SwapAccuracy,
     exchanged_pairs,
     gains,
     has_swaps,
@@ -17,12 +17,12 @@ from saltext.results.text_effect import (
 from tests.made_up_scores import both_texts
 
 
-def by_direction(found: list[Share], metric: str = "cc", variant: str = "opposite") -> dict[str, Share]:
+def by_direction(found: list[SwapAccuracy], metric: str = "cc", variant: str = "opposite") -> dict[str, SwapAccuracy]:
     return {one.direction: one for one in found if (one.metric, one.variant) == (metric, variant)}
 
 
 OWN = both_texts([0.8, 0.8, 0.8, 0.8], [0.6, 0.6, 0.6, 0.6])
-# Image 000 moves rightly in both directions, 001 to salient only, 002 to non_salient only, 003 not at all.
+# Image 000 is correct in both directions, 001 to salient only, 002 to non_salient only, 003 not at all.
 EXCHANGED = both_texts([0.5, 0.5, 0.9, 0.8], [0.4, 0.7, 0.4, 0.6], variant="opposite")
 
 
