@@ -117,7 +117,8 @@ def test_the_parts_of_an_installed_package_are_trained_scored_predicted_with_rep
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    ran("train", *SMALL, "+experiment=gates", *OWN, "hydra.mode=RUN", "hydra.run.dir=run")
+    trained = saltext.train(*SMALL, "+experiment=gates", *OWN, "hydra.mode=RUN", "hydra.run.dir=run")
+    assert trained.model.predict("triples/1.jpg", "a lamp").shape == (72, 96)
     run = RunFolder(Path("run"))
     assert (run.root / "lines.txt").read_text().count("val/cc'") == 1
     assert {*read_scores(run.scores)["task"]} == {"search"}
