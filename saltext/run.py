@@ -9,12 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import hydra
-
 from saltext.console import ending_in_words, set_up_streams
 from saltext.errors import ConfigError
 from saltext.runs import schema, trust
-from saltext.runs.composition import CommandLine, config_folder, is_elsewhere
+from saltext.runs.composition import CommandLine, is_elsewhere
 from saltext.runs.launch import termination_raises
 from saltext.system.environment import restart_with_environment
 from saltext.system.garbage import leave_to_the_system
@@ -59,7 +57,7 @@ def _run(arguments: Sequence[str]) -> None:
         line.show_help()
         return
     if line.asks_hydra:
-        _ask_hydra()
+        line.ask_hydra()
         return
     configurations = line.check()
     for warning in dict.fromkeys(text for cfg in configurations for text in schema.warnings(cfg)):
@@ -70,17 +68,12 @@ def _run(arguments: Sequence[str]) -> None:
     preflight.check(cfg for cfg in configurations if not is_elsewhere(cfg))
     announce_front()
     if line.shows_configuration:
-        _ask_hydra()
+        line.ask_hydra()
     elif line.is_single_run(configurations):
         line.run_once(jobs.run)
     else:
         with sweep.summarised():
             line.run_sweep(jobs.run)
-
-
-def _ask_hydra() -> None:
-    """Have Hydra answer what ``sys.argv`` asks it about itself and about the configuration."""
-    hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(lambda cfg: None)()
 
 
 def main() -> None:

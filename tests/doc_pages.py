@@ -1,5 +1,6 @@
 """The pages that people read, as they read them."""
 
+import re
 from functools import cache
 
 import pages
@@ -22,3 +23,10 @@ def written(name: str) -> str:
     text = (ROOT / name).read_text(encoding="utf-8")
     path, _, _ = name.removeprefix("docs/").rpartition(".")
     return text if path == "configuration" else pages.filled(path, text)
+
+
+def titled(name: str) -> dict[str, str]:
+    """The files that a page shows: title -> content of each block of code that has one."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    blocks = re.finditer(r'^```\w+ title="([^"]+)"\n(.*?)^```$', text, re.MULTILINE | re.DOTALL)
+    return {block[1]: block[2] for block in blocks}

@@ -3,7 +3,7 @@
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +23,15 @@ from saltext.errors import ConfigError
 from saltext.metrics import METRICS
 from saltext.results.score_table import read_scores
 from saltext.runs import build
-from saltext.runs.composition import compose_run
+from saltext.runs.composition import CommandLine, compose_run
 from saltext.runs.reproduce import targets
 from saltext.system.run_folder import RunFolder
 from tests.command_line import here
 from tests.conftest import ROOT
 from tests.doc_pages import PAGES, written
 from tests.small_runs import QUICK, composed, drop_weights, ran
+from tests.worked_example import PAGE, installed
+from tests.worked_example import written as written_example
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[^\n`]*)\n(?P<code>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"(?:^|[\s`])(?P<named>python -m saltext\.run|saltext (?=[a-z]))(?P<rest>[^`]*)")
@@ -80,6 +82,9 @@ def composes(words: list[str]) -> None:
     if resumed := [word for word in words if word.startswith("resume=")]:
         assert all(word.startswith(("resume=", "output_dir=")) for word in words), resumed
         return
+    if words[0] == "--config-dir":
+        CommandLine(words).check()
+        return
     given = overrides(words)
     sweeps = {o.get_key_element(): list(o.sweep_string_iterator()) for o in given if o.is_discrete_sweep()}
     for place in (0, -1) if sweeps else (0,):
@@ -108,10 +113,17 @@ def test_there_are_commands() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command)[:80])
 def test_a_command_that_is_shown_is_one_that_its_program_takes(
-    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    importable: Callable[[Path], None],
 ) -> None:
     name, *words = command
     monkeypatch.chdir(tmp_path)
+    if COMMANDS[command] == PAGE:  # what it shows is there: in a folder of one's own, or installed
+        written_example(tmp_path)
+        if "--config-dir" not in words:
+            importable(installed(tmp_path))
     if not words or {"--help", "--list", "--install-completion"} & {*words}:
         return
     try:
@@ -177,6 +189,7 @@ def _truths() -> dict[str, torch.Tensor]:
 _ELSEWHERE = (
     "+experiment=", "data=own", "checkpoint=",         # test_experiments.py, test_own_data.py
     "trainer.devices=", "resume=", "hydra", "logger",  # test_run.py, test_jobs.py, test_sweep.py, test_tracking.py
+    "--config-dir",                                    # test_plugins.py, which also has the package of the examples
 )  # fmt: skip
 _SCORED_ALONE = re.compile(r"evaluation\.test_metrics=\[(?P<metric>\w+)\]")
 _OF_PLACE_AND_SIZE = ("data.root=", "preset=", "data=")  # here they are those of the smoke preset

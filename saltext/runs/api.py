@@ -37,10 +37,13 @@ class Run:
     Attributes:
         folder: Everything the run wrote.
         scored: Folder of the scores: the run's own, or ``evaluation`` in it.
+        trust: Whether classes that its configuration names and ``conf/`` does not are built for :attr:`model`: it was
+            trained by this :func:`train`, or the caller of :func:`evaluate` trusts it.
     """
 
     folder: Path
     scored: Path
+    trust: bool = False
 
     @property
     def scores(self) -> pd.DataFrame:
@@ -50,7 +53,7 @@ class Run:
     @property
     def model(self) -> Model:
         """The trained model, to predict with; loaded anew each time it is asked for."""
-        return load(self.folder)
+        return load(self.folder, trust=self.trust)
 
     def means(self) -> pd.DataFrame:
         """Mean scores of the trained model by task, of the standard protocol; a column a metric."""
@@ -76,7 +79,7 @@ def train(*overrides: str) -> Run:
     What the run changes in this process (seeds, warnings, loggers, signals, the environment) is put back.
 
     Args:
-        overrides: Of the configuration, as on the command line: ``"model=tranblend"``, ``"preset=smoke"``.
+        overrides: As on the command line: ``"model=tranblend"``, ``"preset=smoke"``, ``"--config-dir=mine/conf"``.
 
     Returns:
         The run.
@@ -105,7 +108,7 @@ def train(*overrides: str) -> Run:
         folder = line.run_once(task)
     except SystemExit as ended:
         raise ConfigError(f"a process of the run ended with status {ended.code}; its log says why") from ended
-    return Run(folder, folder)
+    return Run(folder, folder, trust=True)
 
 
 def evaluate(run: "Run | Path | str", *overrides: str, weights: str = "chosen", trust: bool = False) -> Run:
@@ -115,7 +118,8 @@ def evaluate(run: "Run | Path | str", *overrides: str, weights: str = "chosen", 
         run: The run, or its folder.
         overrides: Changes of its configuration, such as ``"data.root=/elsewhere/sjtu-tis"``.
         weights: ``chosen`` (what the run itself tested) or ``last``.
-        trust: Whether the folder is yours, or of somebody you trust, see :mod:`saltext.runs.trust`.
+        trust: Whether the folder is yours, or of somebody you trust, see :mod:`saltext.runs.trust`; a run of
+            :func:`train` is.
 
     Returns:
         The run with its new scores, which lie in ``evaluation`` in its folder.
@@ -125,7 +129,8 @@ def evaluate(run: "Run | Path | str", *overrides: str, weights: str = "chosen", 
     """
     folder = RunFolder.existing(str(run.folder if isinstance(run, Run) else run))
     given = OmegaConf.from_cli(list(overrides))
-    found = configuration(folder, given, trust)
+    trusted = trust or (isinstance(run, Run) and run.trust)
+    found = configuration(folder, given, trusted)
     preflight.check_changes(found.cfg, given)
     evaluate_and_write(folder, weights, found)
-    return Run(folder.root, folder.root / "evaluation")
+    return Run(folder.root, folder.root / "evaluation", trusted)

@@ -25,6 +25,7 @@ from saltext.models.pipeline import Pipeline
 from saltext.models.tranblend.network import load_published
 from saltext.models.transalnet.network import TranSalNet
 from saltext.runs import schema, trust
+from saltext.runs.own_classes import located
 
 
 def instantiated(
@@ -51,6 +52,14 @@ def instantiated(
     trust.check_targets(values, location, own)
     if values is None:
         return None
+    missing = []
+    for name in sorted(trust.own_targets(values)):
+        try:
+            located(name)
+        except ConfigError as error:
+            missing.append(f"{location}: {error}")
+    if missing:
+        raise ConfigError("\n  ".join(missing))
     named = values.get("_target_") if isinstance(values, dict) else None
     given = {key: trust.literal(value) if isinstance(value, str) else value for key, value in extra.items()}
     try:

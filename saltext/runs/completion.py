@@ -28,8 +28,7 @@ class Candidates:
     def __init__(self, loader: ConfigLoader, words: Sequence[str]) -> None:
         self._loader = loader
         self._hydra = BashCompletion(loader)
-        self._words = [word for word in words if not word.startswith(("-", "resume="))]
-        self._searched = [word for word in self._words if word.startswith("hydra.searchpath=")]
+        self._words = [word for word in words if not word.startswith("resume=")]
 
     @cached_property
     def _cfg(self) -> Any:  # takes longer than all the rest, and is not needed for choices
@@ -59,7 +58,7 @@ class Candidates:
 
     def _next(self, begun: str) -> list[str]:
         """The candidates up to the next ``=``, ``.`` or ``/``."""
-        groups, _ = self._hydra._query_config_groups(begun, "config", self._searched)
+        groups, _ = self._hydra._query_config_groups(begun, None, [])
         if "=" in begun:
             return sorted(groups) or self._values(begun)
         found = []
@@ -89,8 +88,8 @@ class Candidates:
             return []
         texts = ["latest"] if key == "resume" else [_written(now)] if known and not OmegaConf.is_dict(now) else []
         is_path = key == "resume" or (value and isinstance(now, str | None))
-        files = _files(value) if is_path else []
-        return [f"{key}={text}" for text in (*texts, *files) if text and text.startswith(value)]
+        paths = files(value) if is_path else []
+        return [f"{key}={text}" for text in (*texts, *paths) if text and text.startswith(value)]
 
 
 def _written(value: Any) -> str:
@@ -102,7 +101,7 @@ def _written(value: Any) -> str:
     return text if _PLAIN.fullmatch(text) else ""
 
 
-def _files(begun: str) -> list[str]:
+def files(begun: str) -> list[str]:
     """Paths that begin like this, folders with ``/``."""
     folder, slash, name = begun.rpartition("/")
     try:

@@ -34,14 +34,16 @@ from hydra.types import RunMode
 from hydra.version import VersionBase, setbase
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from saltext.errors import ConfigError, near
-from saltext.runs import schema
+from saltext.runs import plugins, schema
 
 _Result = TypeVar("_Result")
 
 _VERSION_BASE = "1.3"
 _OF_LIST = "no such key: a list has numbers, from 0"  # OmegaConf raises what int() does
+_CONFIG_DIR = ("--config-dir", "-cd")
 _GRID = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 # Choices that a package brings which not everybody has: the module it is found by, and our extra that installs it.
@@ -118,6 +120,23 @@ class CommandLine:
     def shows_configuration(self) -> bool:
         """Whether it asks for a look at the composed configuration: ``--cfg``."""
         return bool(self._args.cfg)
+
+    def ask_hydra(self) -> None:
+        """Have Hydra answer what it is asked about itself or about the configuration.
+
+        Raises:
+            SystemExit: It could not; Hydra has said why.
+        """
+        args, name = self._args, self._args.config_name or "config"
+        with _hydra(args.config_path, args.config_dir) as hydra:
+            if args.hydra_help:
+                hydra.hydra_help(name, self._parser, args)
+            elif args.shell_completion:
+                run_and_report(lambda: hydra.shell_completion(name, args.overrides))
+            elif args.info:
+                hydra.show_info(args.info, name, args.overrides)
+            else:
+                run_and_report(lambda: hydra.show_cfg(name, args.overrides, args.cfg, args.package, args.resolve))
 
     def show_help(self) -> None:
         """Print Hydra's page of help about this package's configuration."""
@@ -201,21 +220,41 @@ def completions(words: Sequence[str], begun: str) -> list[str]:
         words: The arguments before it.
         begun: The argument, as far as it is written.
     """
-    from saltext.runs.completion import Candidates
+    from saltext.runs.completion import Candidates, files
 
-    with _hydra(None, None):
-        return Candidates(GlobalHydra.instance().config_loader(), words).of(begun)
+    if words and words[-1] in _CONFIG_DIR:
+        return [path for path in files(begun) if path.endswith("/")]
+    arguments, config_dir = [], None
+    for before, word in zip(["", *words], words, strict=False):
+        option, _, value = word.partition("=")
+        if before in _CONFIG_DIR or (option in _CONFIG_DIR and value):
+            config_dir = value or word
+        elif not word.startswith("-"):
+            arguments.append(word)
+    try:
+        with _hydra(None, config_dir):
+            return Candidates(GlobalHydra.instance().config_loader(), arguments).of(begun)
+    except ConfigError:  # the command says what is wrong when it is started
+        return []
 
 
 @contextmanager
 def _hydra(config_path: str | None, config_dir: str | None) -> Iterator[Hydra]:
-    """Hydra over this package's files; what it holds for the whole process is put back."""
+    """Hydra over this package's files, those of plugins and those of ``--config-dir``.
+
+    What Hydra holds for the whole process is put back.
+    """
     search_path = create_config_search_path(str(Path(config_path or config_folder()).absolute()))
-    if config_dir is not None:
-        folder = Path(config_dir).absolute()
-        if not folder.is_dir():
-            raise ConfigError(f"--config-dir: expected a folder, but {folder} is none")
-        search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
+    own = None if config_dir is None else Path(config_dir).absolute()
+    if own is not None and not own.is_dir():
+        raise ConfigError(f"--config-dir: expected a folder, but {own} is none")
+    wrong = list(plugins.problems(config_folder(), own))
+    if wrong:
+        raise ConfigError("\n  ".join(wrong))
+    added = {"command-line": own, **{str(plugin): plugin.folder for plugin in plugins.plugins()}}
+    for provider, folder in added.items():
+        if folder is not None:
+            search_path.prepend(provider, f"file://{folder}", SearchPathQuery(provider="schema"))
     before, composed = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
     version = VersionBase.instance().getbase()
     setbase(_VERSION_BASE)
@@ -264,7 +303,11 @@ class _Repository(ConfigRepository):
         if source.scheme() == "file":  # not by its class: Hydra executes its plugins' modules twice
             key = (*key, Path(source.path, source._normalize_file_name(config_path)).read_bytes())
         self.found[config_path] = key
-        return _made_once(key, partial(super().load_config, config_path))
+        try:
+            return _made_once(key, partial(super().load_config, config_path))
+        except YAMLError as error:  # in a file of somebody's own
+            place = f"{source.path.removeprefix('file://')}/{source._normalize_file_name(config_path)}"
+            raise ConfigError(f"{place} cannot be read: {' '.join(str(error).split())}") from error
 
 
 _choices_so_far = hydra_defaults._create_interpolation_map
@@ -371,6 +414,9 @@ class _Overrides:
         except HydraException:
             self._note(_quoting(text))
             return None
+        if override.key_or_group == "hydra.searchpath":
+            self._note(f"{text}: expected --config-dir DIR for files of your own, or a package with an entry point")
+            return None
         override.config_loader = self._loader  # glob() asks it for the choices of a group
         if not self._is_group(override):
             return override
@@ -404,7 +450,7 @@ class _Overrides:
 
         Choices that cannot be made are noted and left out.
         """
-        chosen = [o for o in overrides if self._is_group(o) or o.key_or_group == "hydra.searchpath"]
+        chosen = [o for o in overrides if self._is_group(o)]
         while True:
             lines = tuple(str(override.input_line) for override in chosen)
             try:

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 
 import torch
-from hydra._internal.utils import _locate
 from omegaconf import DictConfig, OmegaConf
 
 from saltext.errors import ConfigError, near
 from saltext.runs import schema
+from saltext.runs.own_classes import located
 from saltext.runs.signatures import signature
 
 _HYDRAS = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
@@ -82,12 +82,10 @@ def _own_classes(node: DictConfig, key: str) -> Iterator[tuple[str, str]]:
     """Problems with the classes that are neither the suite's nor in its table of signatures."""
     target = node.get("_target_")
     if isinstance(target, str) and signature(target) is None:
-        location = f"{key}._target_"
         try:
-            taken = inspect.signature(_locate(target)).parameters
-        except Exception as error:  # whatever its module does when it is imported
-            said = [line for line in str(error).splitlines() if not line.startswith("Error loading")]
-            yield location, f"{target} cannot be imported: {said[0] if said else type(error).__name__}"
+            taken = inspect.signature(located(target)).parameters
+        except (ConfigError, TypeError, ValueError) as error:  # it cannot be imported, or not be called
+            yield f"{key}._target_", str(error)
             return
         is_open = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
         for name in () if is_open else map(str, node):

@@ -13,6 +13,7 @@ import torch
 
 from saltext import storage
 from saltext.errors import DamagedFileError
+from saltext.runs.plugins import plugins
 
 _log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ def describe() -> dict[str, Any]:
         "uncommitted_changes": changed,
         "folder": str(Path.cwd()),
         "python": platform.python_version(),
-        "packages": {package: _version(package) for package in _PACKAGES},
+        "packages": {package: _version(package) for package in (*_PACKAGES, *(plugin.name for plugin in plugins()))},
         "platform": platform.platform(),
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),

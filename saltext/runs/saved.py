@@ -1,5 +1,6 @@
 """The configuration a run was saved with, as it is used again."""
 
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -27,5 +28,7 @@ def configuration(folder: RunFolder, changes: DictConfig, trust: bool = False) -
     own: dict[str, Any] = {"data": {"split": split, "test_on": "test"}, "checkpoint": None}
     # One machine is enough to score what several trained.
     here = {"trainer": {"num_nodes": OmegaConf.select(changes, "trainer.num_nodes", default=1)}}
-    cfg: DictConfig = OmegaConf.merge(found.cfg, here, own)  # type: ignore[assignment]
+    base = deepcopy(found.cfg)
+    base.data.pop("split", None)  # its arguments are not those of a split file
+    cfg: DictConfig = OmegaConf.merge(base, here, own)  # type: ignore[assignment]
     return replace(found, cfg=cfg)

@@ -31,6 +31,7 @@ from saltext.errors import ConfigError, DamagedFileError, SaltextError
 from saltext.runs import schema
 from saltext.runs.composition import config_folder
 from saltext.runs.paths import reached
+from saltext.runs.plugins import that_has
 from saltext.runs.signatures import signature
 from saltext.system.run_folder import RunFolder
 
@@ -201,9 +202,13 @@ def check_targets(values: Any, location: str, own: Collection[str]) -> None:
     ]
     if strange:
         listed = ", ".join(f"{_shown(name)} (at {_shown(where)})" for where, name in sorted(strange)[:10])
+        installed = {str(plugin) for _, name in strange if (plugin := that_has(name))}
+        said = (
+            f" {', '.join(sorted(installed))} is installed here, which is no reason to trust it." if installed else ""
+        )
         raise ConfigError(
-            f"The configuration names {listed}, which no file in {config_folder()} names there. Nothing of it was "
-            "run, since a configuration can name any program. If you trust whoever wrote it, say so: --trust "
+            f"The configuration names {listed}, which no file in {config_folder()} names there.{said} Nothing of it "
+            "was run, since a configuration can name any program. If you trust whoever wrote it, say so: --trust "
             "(in Python: trust=True)."
         )
 

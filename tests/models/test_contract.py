@@ -5,17 +5,15 @@ from functools import partial
 
 import pytest
 import torch
+import yaml
+from hydra.utils import instantiate
 from torch import Tensor, nn
 
 from saltext.models.blending.blending_net import BlendingNet
 from saltext.models.blending.concat import Concat
-from saltext.models.blending.cross_attention import CrossAttention
 from saltext.models.blending.film import FiLMBlend
 from saltext.models.blending.inner_product import InnerProduct
-from saltext.models.blending.mask_encoder import MaskEncoder
-from saltext.models.blending.minisample import MiniSample
 from saltext.models.blending.token_cross_attention import TokenCrossAttention
-from saltext.models.blending.upsample import UpsampleBlend
 from saltext.models.clip_salgan.pyramid import PyramidGenerator
 from saltext.models.clip_salgan.small import SmallGenerator
 from saltext.models.grounded_gaze.backbone import Backbone
@@ -27,6 +25,7 @@ from saltext.models.text.tiny import TinyText
 from saltext.models.tranblend.network import TranBlend
 from saltext.models.transalnet.fix_rates import FixRates
 from saltext.models.transalnet.network import TranSalNet
+from saltext.runs.composition import config_folder
 
 SIZES = {"hidden": (16, 16, 8), "heads": (2, 2, 2), "channels": (16, 8, 8, 4), "grid": (2, 3), "layers": 1}
 TEXTS = ["", "a red circle", "the small blue square left of the big green star, and a dog", "the dog"]
@@ -62,18 +61,17 @@ def grounded_gaze(text: bool = True, grounder: bool = True, frozen: bool = False
     )
 
 
+def blends() -> dict[str, Callable[..., nn.Module]]:
+    """Every blending module that a file of ``conf/`` names, by the file's name."""
+    files = sorted((config_folder() / "model" / "blend").glob("*.yaml"))
+    nodes = {file.stem: yaml.safe_load(file.read_text(encoding="utf-8")).get("blend") for file in files}
+    return {name: instantiate(node) for name, node in nodes.items() if node is not None}
+
+
 NETWORKS: dict[str, Callable[[], SaliencyNetwork]] = {
     "transalnet": lambda: TranSalNet(TimmEncoder("test_efficientnet"), **SIZES),
     "no-blend": lambda: tranblend(None),
-    "upsample-nearest": lambda: tranblend(partial(UpsampleBlend, mode="nearest")),
-    "upsample-bilinear": lambda: tranblend(partial(UpsampleBlend, mode="bilinear")),
-    "upsample-bicubic": lambda: tranblend(partial(UpsampleBlend, mode="bicubic")),
-    "blending-net": lambda: tranblend(BlendingNet),
-    "cross-attention": lambda: tranblend(CrossAttention),
-    "minisample": lambda: tranblend(MiniSample),
-    "mask-encoder": lambda: tranblend(MaskEncoder),
-    "film": lambda: tranblend(FiLMBlend),
-    "token-cross-attention": lambda: tranblend(TokenCrossAttention),
+    **{f"blend={name}": partial(tranblend, blend) for name, blend in blends().items()},
     "token-cross-attention-frozen": lambda: tranblend(TokenCrossAttention, frozen=True),
     "blending-net-half-fixed": lambda: tranblend(BlendingNet, freeze=FixRates(encoder=0.5, decoder=0.5)),
     "small-concat": lambda: SmallGenerator(TinyText(dim=12), Concat, width=4),

@@ -18,6 +18,7 @@ from saltext.errors import ConfigError
 from saltext.runs import composition, jobs
 from saltext.runs.composition import (
     CommandLine,
+    completions,
     compose_run,
     config_folder,
     quoted,
@@ -268,6 +269,31 @@ def test_files_of_another_folder_can_be_chosen(tmp_path: Path) -> None:
     (cfg,) = CommandLine(["--config-dir", str(tmp_path), "loss=mine"]).check()
     assert cfg.loss.weights == {"kl": 1}
     assert "loss=mine: no such choice" in said("loss=mine")
+
+
+def test_a_file_of_one_s_own_that_is_no_yaml_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "loss").mkdir()
+    (tmp_path / "loss" / "mine.yaml").write_text("_target_: [\n")
+    with pytest.raises(ConfigError, match=r"loss/mine\.yaml cannot be read: while parsing .* line 2"):
+        CommandLine(["--config-dir", str(tmp_path), "loss=mine"]).check()
+
+
+def test_there_is_one_way_to_name_a_folder_of_one_s_own() -> None:
+    assert "expected --config-dir DIR" in said("hydra.searchpath=[file:///tmp]")
+
+
+@pytest.mark.parametrize("words", [["--config-dir", "FOLDER"], ["-cd", "FOLDER"], ["--config-dir=FOLDER"]])
+def test_choices_of_another_folder_are_completed(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own" / "loss").mkdir(parents=True)
+    (tmp_path / "own" / "loss" / "mine.yaml").write_text("_target_: mine.Loss\n")
+    given = [word.replace("FOLDER", str(tmp_path / "own")) for word in words]
+    assert completions([*given, "seed=1"], "loss=mi") == ["loss=mine"]
+    assert "loss._target_=" in completions([*given, "loss=mine"], "loss.")
+    monkeypatch.chdir(tmp_path)
+    assert completions(["--config-dir"], "ow") == ["own/"]
+    assert completions(["--config-dir", "nothing"], "loss=") == []
 
 
 def test_help_lists_the_configuration_and_completion_is_hydras_own(

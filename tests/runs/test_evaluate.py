@@ -38,3 +38,10 @@ def test_one_machine_scores_what_several_trained(tmp_path: Path) -> None:
 
     assert (trainer().num_nodes, trainer().devices) == (1, 2)
     assert trainer(num_nodes=2).num_nodes == 2
+
+
+def test_a_run_whose_split_took_arguments_is_scored_with_its_split_file(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    trust.write(composed("preset=smoke", "data.split._target_=mine.Halves", "+data.split.share=0.5"), folder)
+    split = configuration(folder, OmegaConf.create(), trust=True).cfg.data.split
+    assert split == {"_target_": "saltext.data.splits.FromFile", "path": str(folder.split)}

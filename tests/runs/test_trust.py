@@ -178,7 +178,7 @@ PLACES = (
     "data__extra",
     "model", "model__encoder", "model__text_encoder", "model__blend", "model__freeze", "model__grid", "model__extra",
     "normalize__mean", "loss", "loss__weights", "optimizer", "optimizer__lr", "optimizer__extra", "scheduler",
-    "scheduler__pct_start", "training", "training__part_rates", "trainer", "trainer__plugins", "trainer__devices",
+    "scheduler__pct_start", "training", "training__lr_multipliers", "trainer", "trainer__plugins", "trainer__devices",
     "callbacks__best", "callbacks__extra", "callbacks__best__filename", "logger__csv", "logger__extra",
     "schedule__stages__s__tasks", "schedule__stages__s__epochs", "schedule__stages__s__lr", "schedule__stages__s",
     "evaluation__baselines", "evaluation__test_metrics", "evaluation__validation_metrics", "evaluation__paper",
@@ -260,7 +260,8 @@ WRONG: tuple[dict[str, Any], ...] = (
     {"prompt": "{text.__class__}"}, {"evaluation": []}, {"evaluation__pictures": 10**9}, {"data": "x"},
     {"evaluation__baselines": {"a": 1}}, {"evaluation__mode": "best"}, {"normalize__mean": [1]}, {"trainer": None},
     {"data__image_size": [10**6, 10**6]}, {"data__image_size": [96]}, {"data__tasks": {"a": 1}},
-    {"data__choose_on": 3}, {"schedule__stages": ["a"]}, {"schedule__stages": {"../../x": {}}}, {"model__name": []},
+    {"data__selection_split": 3}, {"schedule__stages": ["a"]}, {"schedule__stages": {"../../x": {}}},
+    {"model__name": []},   
     {"schedule__stages": {"/tmp": {}}}, {"schedule__stages": {"s": {"start": {}}}}, {"schedule__stages": {"s": 1}},
     {"callbacks": {"best": 1}}, {"logger": []}, {"model": None}, {"model__grid": "x"}, {"model__hidden": {"a": 1}},
     {"model__encoder": 3}, {"loss": {}}, {"optimizer__lr": "fast"}, {"trainer__devices": "many"},
@@ -295,7 +296,7 @@ def test_a_value_of_another_type_or_that_leads_away_is_named_in_words(stranger: 
 def test_what_only_shows_a_run_reads_values_alone(stranger: RunFolder, command: str) -> None:
     original = stranger.config.read_text()
     for changes in ({"label": BOMB}, {"evaluation__monitor": "${oc.env:HOME}"}, {"schedule__stages": {"../x": {}}},
-                    {"schedule__stages__s__tasks": BOMB}, {"data__choose_on": BOMB}):  # fmt: skip
+                    {"schedule__stages__s__tasks": BOMB}, {"data__selection_split": BOMB}):  # fmt: skip
         stranger.config.write_text(original)
         change(stranger, **changes)
         watched(stranger, SHOWING[command])

@@ -10,7 +10,7 @@ from saltext.errors import ConfigError
 from saltext.models.blending.base import BlendFactory
 from saltext.models.blending.grounded import Grounded
 from saltext.models.clip_salgan.network import TEXT_CHANNELS, Generator, conv_block
-from saltext.models.grounding.class_names import ClassNameGrounder
+from saltext.models.grounding.base import Grounder
 from saltext.models.image.base import Encoder
 from saltext.models.network import check_inputs
 from saltext.models.text.base import TextEncoder
@@ -48,7 +48,7 @@ class PyramidGenerator(Generator):
         encoder: Encoder,
         text_encoder: TextEncoder | None,
         blend: BlendFactory | None,
-        grounder: ClassNameGrounder | None = None,
+        grounder: Grounder | None = None,
         channels: Sequence[int] = (192, 192, 96, 48),
         grid: Sequence[int] = (16, 20),
         text_channels: int = TEXT_CHANNELS,

@@ -2,19 +2,20 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from saltext.models.freezing import exclude_from_state_dict, freeze
+from saltext.models.grounding.base import Grounder
 from saltext.models.image.efficientnet_lite import LITE0, LITE2, Lite, lite_weights
 from saltext.models.text.base import TextEncoder
 
 _EPS = 1e-6
 
 
-class ClassNameGrounder(nn.Module):
+class ClassNameGrounder(Grounder):
     r"""Where an image shows what a text names, by the classes of an image classifier.
 
     A class weighs as much as its name is similar to the text, :math:`w_c = \mathrm{softmax}_c(\tau \, s_c)`, with
@@ -37,7 +38,7 @@ class ClassNameGrounder(nn.Module):
         Zhou et al., Learning deep features for discriminative localization, CVPR 2016, for the class activation maps.
     """
 
-    num_maps: ClassVar[int] = 4
+    num_maps = 4
 
     def __init__(self, head: nn.Module, names: Sequence[str], sharpness: float = 20.0) -> None:
         super().__init__()

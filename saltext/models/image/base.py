@@ -10,7 +10,7 @@ STRIDES = (8, 16, 32)
 
 
 class Encoder(FrozenModulesMixin):
-    """Base of the encoders.
+    """Base of the encoders: a subclass has a ``forward`` and the attributes.
 
     Attributes:
         channels: Channels of the features at strides 8, 16 and 32.
@@ -34,5 +34,6 @@ class Encoder(FrozenModulesMixin):
         raise NotImplementedError
 
     def layers(self) -> Layers:
-        """Parameters in the order of data flow, as fix rates count them."""
-        raise NotImplementedError
+        """Parameters in the order of data flow, as fix rates count them: here each child is a layer."""
+        children = [list(child.parameters()) for child in self.children()]
+        return Layers(stem=list(self.parameters(recurse=False)), layers=[layer for layer in children if layer])

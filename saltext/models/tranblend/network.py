@@ -11,7 +11,7 @@ from saltext.errors import ConfigError
 from saltext.models.blending.base import Blend, BlendFactory
 from saltext.models.blending.grounded import Grounded
 from saltext.models.checkpoints import load_state, read_weights, without_common_prefix
-from saltext.models.grounding.class_names import ClassNameGrounder
+from saltext.models.grounding.base import Grounder
 from saltext.models.image.base import Encoder
 from saltext.models.network import check_inputs
 from saltext.models.text.base import TextEncoder
@@ -43,7 +43,7 @@ class TranBlend(TranSalNet):
         encoder: Encoder,
         text_encoder: TextEncoder | None,
         blend: BlendFactory | None,
-        grounder: ClassNameGrounder | None = None,
+        grounder: Grounder | None = None,
         freeze: FixRates | None = None,
         **sizes: Unpack[DecoderSizes],
     ) -> None:
@@ -73,7 +73,7 @@ class TranBlend(TranSalNet):
 
 
 def _middle(
-    blend: BlendFactory | None, text_encoder: TextEncoder | None, grounder: ClassNameGrounder | None
+    blend: BlendFactory | None, text_encoder: TextEncoder | None, grounder: Grounder | None
 ) -> MiddleFactory | None:
     if blend is None:
         return None

@@ -5,6 +5,7 @@ from typing import Unpack
 
 from torch import Tensor
 
+from saltext.errors import ConfigError
 from saltext.models.image.base import Encoder, Taps
 from saltext.models.network import check_inputs
 from saltext.models.transalnet.decoder import Decoder, DecoderSizes, MiddleFactory
@@ -27,7 +28,7 @@ class TranSalNet(EncoderDecoder):
         sizes: Of the decoder.
 
     Raises:
-        ConfigError: Sizes that do not fit together.
+        ConfigError: Sizes that do not fit together, or an encoder that lacks what :class:`Encoder` asks for.
 
     References:
         Lou et al., TranSalNet: Towards perceptually relevant visual saliency prediction, Neurocomputing 494, 2022.
@@ -41,6 +42,12 @@ class TranSalNet(EncoderDecoder):
         **sizes: Unpack[DecoderSizes],
     ) -> None:
         super().__init__()
+        lacking = [name for name in ("channels", "mean", "std", "layers") if not hasattr(encoder, name)]
+        if lacking:
+            raise ConfigError(
+                f"TranSalNet: expected an encoder with channels, mean, std and layers, as the subclasses of "
+                f"saltext.models.image.base.Encoder have, got a {type(encoder).__name__} without {', '.join(lacking)}"
+            )
         self.encoder = encoder
         self.decoder = Decoder(encoder.channels, middle=middle, **sizes)
         self.mean, self.std = encoder.mean, encoder.std

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from saltext.errors import ConfigError
 from saltext.models.image.base import Encoder
 from saltext.models.image.staged import DenseNet161, ResNet50
 from saltext.models.image.timm_encoder import TimmEncoder
@@ -121,3 +122,8 @@ def test_any_input_size_gives_logits_of_the_rounded_size(height: int, width: int
     assert abs(out.shape[2] * 4 - height) < 8
     assert abs(out.shape[3] * 4 - width) < 8
     assert out.isfinite().all()
+
+
+def test_an_encoder_that_says_too_little_of_itself_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"got a Identity without channels, mean, std, layers"):
+        TranSalNet(nn.Identity())  # type: ignore[arg-type]

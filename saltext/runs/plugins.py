@@ -1,0 +1,100 @@
+"""Installed packages that bring configuration files of their own: the entry point group ``saltext.conf``.
+
+A package says in its ``pyproject.toml`` ``[project.entry-points."saltext.conf"]`` and ``mine = "mine"``, and the files
+of its folder ``mine/conf/`` can be chosen on the command line of ``saltext train`` like those of ``conf/``. Nothing of
+it is imported to find them, and what they name is trusted no more than anybody's own classes
+(:mod:`saltext.runs.trust`).
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+
+GROUP = "saltext.conf"
+"""Of entry points: their values are names of packages with a folder ``conf/``."""
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """An installed package that brings configuration files.
+
+    Attributes:
+        name: Of the distribution, as pip lists it.
+        version: Of the distribution.
+        package: Dotted name of the package that has the folder.
+        folder: Its ``conf/``; None where there is no such package or folder.
+    """
+
+    name: str
+    version: str
+    package: str
+    folder: Path | None
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+
+def plugins() -> Sequence[Plugin]:
+    """The packages that are installed where Python looks now, sorted by name. None is imported."""
+    return _of(tuple(sys.path))
+
+
+@cache
+def _of(path: tuple[str, ...]) -> tuple[Plugin, ...]:
+    found = {_plugin(point) for point in entry_points(group=GROUP)}
+    return tuple(sorted(found, key=lambda plugin: (plugin.name, plugin.package)))
+
+
+def _plugin(point: EntryPoint) -> Plugin:
+    name, version = (point.dist.name, point.dist.version) if point.dist else (point.name, "")
+    top, *inner = point.value.split(".")  # the spec of a package inside another would import that one
+    try:
+        spec = find_spec(top)
+    except (ImportError, ValueError):
+        spec = None
+    places = [Path(place, *inner, "conf") for place in (spec and spec.submodule_search_locations) or ()]
+    return Plugin(name, version, point.value, next((place for place in places if place.is_dir()), None))
+
+
+def that_has(target: str) -> Plugin | None:
+    """The plugin that a dotted name of a class or function belongs to; None if it is of none."""
+    return next((p for p in plugins() if target.split(".")[0] == p.package.split(".")[0]), None)
+
+
+def problems(ours: Path, added: Path | None) -> Iterator[str]:
+    """Why the files of plugins and of a folder cannot stand beside ours.
+
+    The first of several files of one name would be read and the others passed over without a word.
+
+    Args:
+        ours: Our folder of configuration files.
+        added: The folder of ``--config-dir``.
+    """
+    own = [file.relative_to(ours) for file in sorted(ours.rglob("*.yaml"))]
+    models = [file.name for file in own if file.parent == Path("model")]
+    folders = {} if added is None else {"--config-dir": added}
+    for plugin in plugins():
+        if plugin.folder is None:
+            yield (
+                f"{plugin} has the entry point {GROUP} = {plugin.package}, but there is no package {plugin.package} "
+                f"with a folder conf/. Install it again, or do without: pip uninstall {plugin.name}"
+            )
+            continue
+        folders[f"{plugin}"] = plugin.folder
+        for recipe in (plugin.folder / "recipe" / name for name in models if Path("recipe", name) not in own):
+            if recipe.is_file():  # conf/config.yaml takes it wherever it is
+                yield f"{plugin}: {recipe} would change how saltext's model={recipe.stem} trains. Give it another name"
+    for name, folder in folders.items():
+        for file in own:
+            if (folder / file).is_file():
+                yield f"{name}: {folder / file} has the name of one of saltext's own files. Give it another name"
+    seen: dict[Path, str] = {}
+    for name, folder in folders.items() if len(folders) > 1 else ():
+        for file in (path.relative_to(folder) for path in sorted(folder.rglob("*.yaml"))):
+            if file in seen:
+                yield f"{name}: {folder / file} has the name of a file of {seen[file]}. Give one of them another name"
+            seen[file] = name
