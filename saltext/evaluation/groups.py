@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from saltext.data.faults import Track
 from saltext.data.geometry import Size
 from saltext.data.truth import Truth
-from saltext.metrics import Fixations, GroundTruth
-from saltext.metrics.maps import Points
+from saltext.metrics import Fixations, Targets
+from saltext.metrics.maps import PixelLists
 from saltext.metrics.scores import one_thread_each
 
 Batch = Mapping[str, Any]
@@ -45,9 +45,9 @@ class Group:
     baseline: Tensor | None = None
 
     @cached_property
-    def truth(self) -> GroundTruth:
+    def targets(self) -> Targets:
         """What predictions for the pairs are scored against, made once for all predictors."""
-        return GroundTruth(self.density, self.fixations, others=self.others, baseline=self.baseline)
+        return Targets(self.density, self.fixations, others=self.others, baseline=self.baseline)
 
     def select(self, places: Sequence[int]) -> "Group":
         """Some of the pairs."""
@@ -65,8 +65,8 @@ class Group:
 
 
 def _rows(fixations: Fixations, rows: Tensor) -> Fixations:
-    points = Points(fixations.each.index[rows], fixations.each.valid[rows])
-    return Fixations(points, (len(rows), *fixations.shape[1:]), fixations.name)
+    pixels = PixelLists(fixations.each.index[rows], fixations.each.valid[rows])
+    return Fixations(pixels, (len(rows), *fixations.shape[1:]), fixations.name)
 
 
 def native_groups(batch: Batch, device: torch.device) -> Iterator[Group]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from saltext import metrics
-from saltext.metrics import METRICS, Fixations, GroundTruth, check_names, score, score_against, scores
+from saltext.metrics import METRICS, Fixations, Targets, check_names, score, score_against, scores
 
 
 def _score(case, names=tuple(METRICS), **changes):
@@ -81,7 +81,7 @@ def test_fixations_may_come_as_points(batch) -> None:
 
 
 def test_scores_against_a_truth_that_was_used_before_are_the_same(batch) -> None:
-    truth = GroundTruth(batch.density, batch.fixations, others=batch.others, baseline=batch.baseline)
+    truth = Targets(batch.density, batch.fixations, others=batch.others, baseline=batch.baseline)
     others = score_against(batch.pred.flip(0), truth, tuple(METRICS))
     found, expected = score_against(batch.pred, truth, tuple(METRICS)), _score(batch)
     assert not torch.equal(found["cc"], others["cc"])
