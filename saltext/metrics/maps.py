@@ -235,10 +235,10 @@ class Maps:
                 f"expected a map for each image, got {self.shape[0]} in {self.name} and {other.shape[0]} in "
                 f"{other.name}"
             )
-        size, truth = (f"{maps.shape[2]} x {maps.shape[3]}" for maps in (self, other))
+        size, needed = (f"{maps.shape[2]} x {maps.shape[3]}" for maps in (self, other))
         raise ValueError(
-            f"{self.name} is {size} pixels and {other.name} {truth}: resize {self.name} to {truth}. Ground truth keeps "
-            "its size; fixations that must move are moved as coordinates, never by resizing their map"
+            f"{self.name} is {size} pixels and {other.name} {needed}: resize {self.name} to {needed}. Ground truth "
+            "keeps its size; fixations that must move are moved as coordinates, never by resizing their map"
         )
 
     def _refuse(self, bad: Tensor, what: str, remedy: str) -> None:

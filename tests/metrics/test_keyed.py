@@ -7,6 +7,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MetricCollection
 
 from saltext.metrics import (
@@ -402,3 +403,30 @@ def test_two_processes_give_the_scores_of_one_however_the_samples_fall(tmp_path:
 
 def test_repeat_tolerance_is_wider_than_float32_noise_and_narrower_than_a_real_difference() -> None:
     assert 1e-6 < keyed.REPEAT_TOLERANCE < 1e-3
+
+
+@pytest.mark.slow
+def test_lightning_logs_it_like_any_metric_of_torchmetrics(seven) -> None:
+    import lightning as L  # not above: the processes of the test before are without
+
+    class Validated(L.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.metrics = MetricCollection([CC(), NSS()], prefix="val/")
+
+        def validation_step(self, batch, _):
+            pred, density, fixations = batch
+            self.metrics.update(pred, density=density, fixations=fixations)
+            self.log_dict(self.metrics, on_epoch=True)
+
+    batches = DataLoader(TensorDataset(seven.pred, seven.density, seven.fixations), batch_size=3)
+    trainer = L.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    (logged,) = trainer.validate(Validated(), batches, verbose=False)
+    expected = score(seven.pred, seven.density, seven.fixations, ["cc", "nss"])
+    assert logged == {f"val/{name.upper()}": pytest.approx(float(v.mean()), rel=1e-6) for name, v in expected.items()}

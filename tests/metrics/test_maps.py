@@ -84,6 +84,12 @@ def test_fixations_of_part_of_a_batch_are_those_of_its_images(batch) -> None:
     assert part.to("cpu").distinct.number.tolist() == (batch.fixations[1:4] > 0).sum((1, 2, 3)).tolist()
 
 
+def test_counts_of_fixations_are_those_they_were_made_of(batch) -> None:
+    fixations = Fixations.of(batch.fixations)
+    assert torch.equal(fixations.counts, batch.fixations.float())
+    assert torch.equal(Fixations.from_counts(fixations.counts).counts, fixations.counts)
+
+
 def test_no_images_have_no_fixations() -> None:
     assert Fixations.from_points([], (3, 4)).each.number.shape == (0,)
 
