@@ -380,8 +380,10 @@ def _score_on_one_of_two(rank, address, folder, case):
     torch.distributed.init_process_group("gloo", f"file://{address}", rank=rank, world_size=2)
     results = [_scored(case, samples[rank]) for samples in ASSIGNMENTS.values()]
     results += [_of_each_batch(case, samples[rank]) for samples in ASSIGNMENTS.values()]
+    together = CC(dist_sync_on_step=True)
+    synced = [together(case.pred[[i]], case.density[[i]]) for i in (rank, 2 + rank, 4 + rank)]
     suite = [name for name in ("lightning", "pytorch_lightning", "hydra", "omegaconf") if name in sys.modules]
-    torch.save({"results": results, "suite": suite}, folder / f"{rank}.pt")
+    torch.save({"results": results, "synced": [*synced, together.compute()], "suite": suite}, folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
@@ -392,13 +394,16 @@ def test_two_processes_give_the_scores_of_one_however_the_samples_fall(tmp_path:
     for rank in range(2):
         found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         assert found["suite"] == [], "metrics have to work without Lightning and Hydra"
-        with_ids, without = found["results"][: len(ASSIGNMENTS)], found["results"][len(ASSIGNMENTS) :]
+        number = len(ASSIGNMENTS)
+        with_ids, without = found["results"][:number], found["results"][number:]
         for name, result in zip(ASSIGNMENTS, with_ids, strict=True):
             torch.testing.assert_close(tuple(result), expected, rtol=0, atol=1e-12, msg=name)
         single = METRICS["cc"].function(seven.pred, seven.density)
         for (name, samples), (steps, means) in zip(ASSIGNMENTS.items(), without, strict=True):
             torch.testing.assert_close(steps, [single[i] for i in samples[rank]], msg=name)  # of this process alone
             torch.testing.assert_close(means["cc"], single[[*samples[0], *samples[1]]].mean(), msg=name)
+        expected_steps = [*single[:6].view(3, 2).mean(1), single[:6].mean()]
+        torch.testing.assert_close(found["synced"], expected_steps)  # of both processes at each step
 
 
 def test_repeat_tolerance_is_wider_than_float32_noise_and_narrower_than_a_real_difference() -> None:
