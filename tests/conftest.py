@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from saltext.data.datamodule import SaliencyDataModule, synthetic
+from saltext.metrics.scores import _REGISTERED
 from saltext.system.run_folder import RunFolder
 from tests.command_line import command
 
@@ -77,6 +78,14 @@ def _the_suites_logger_is_as_it_comes() -> Iterator[None]:
     _reset_logger()
     yield
     _reset_logger()
+
+
+@pytest.fixture(autouse=True)
+def _the_metrics_are_those_of_the_package() -> Iterator[None]:
+    before = dict(_REGISTERED)
+    yield
+    _REGISTERED.clear()
+    _REGISTERED.update(before)
 
 
 @pytest.fixture

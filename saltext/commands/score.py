@@ -1,5 +1,6 @@
 """``saltext score``."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,6 +21,10 @@ def score(
     metric: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="may be given several times (default: CC, SIM, KL, NSS, three AUCs, IG)"),
+    ] = None,
+    extra_metrics: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="YAML file that names functions of yours as metrics (docs/extending.md)"),
     ] = None,
     task: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="these tasks alone; may be given several times")
@@ -47,6 +52,7 @@ def score(
     saltext score MAPS salicon/val              maps/ and fixations/ (.mat, .npy, .csv or .png)
     saltext score MAPS my_data.yaml             data of your own (docs/own-data.md): CONDITION/IMAGE.png
     saltext score --baselines data/sjtu-tis     no predictions: what the bars are
+    saltext score MAPS DATA --extra-metrics my_metrics.yaml --metric cc --metric hit
     """
     if len(indices) != 1 + (not baselines):
         raise typer.BadParameter("give MAPS DATA, or --baselines DATA without maps")
@@ -61,12 +67,19 @@ def score(
         from saltext.reporting import run_files, tables
         from saltext.results.score_table import write_scores
 
+    chosen = metric or list(DEFAULT_METRICS)
+    if extra_metrics is not None:
+        from saltext.runs.build import register_metrics_of
+
+        sys.path.append(str(Path.cwd()))  # whose modules the file may name, as a run's configuration may
+        own = register_metrics_of(extra_metrics)
+        chosen = metric or [*DEFAULT_METRICS, *own]
     shown_beside = list(BASELINES) if beside is None else [given for given in beside if given != "none"]
     scores = score_folder(
         None if baselines else indices[0],
         indices[-1],
         layout=layout,
-        metrics=metric or list(DEFAULT_METRICS),
+        metrics=chosen,
         name=name,
         tasks=task or (),
         baselines=shown_beside,
@@ -80,4 +93,4 @@ def score(
         write_scores(out / "scores.csv", scores)
         storage.write_text(out / "table.md", run_files.markdown([tables.all_metrics(table) for table in shown]))
     for table in shown:
-        run_files.show(table, run_files.ALL if metric else "")
+        run_files.show(table, run_files.ALL if metric or extra_metrics else "")

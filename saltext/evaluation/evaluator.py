@@ -122,16 +122,16 @@ class Evaluator:
                 covered = [row for row, index in enumerate(group.index) if entry.predictor.covers(index)]
                 if not covered:
                     continue
-                part = complete.select(covered)
+                scored = complete.select(covered)
                 with one_thread_each(device):
-                    own = entry.predictor.truth(part.index, part.size)
-                    maps = entry.predictor.maps(part.index, part.size).to(device)
-                truth = part.truth
+                    own = entry.predictor.truth(scored.index, scored.size)
+                    maps = entry.predictor.maps(scored.index, scored.size).to(device)
+                targets = scored.targets
                 if own is not None:
                     density, fixations = own[0].to(device), own[1].to(device)
-                    truth = Targets(density, fixations, others=part.others, baseline=part.baseline)
-                scores = score_against(maps, truth, protocol.metrics)
-                yield Scores(number, part.index, torch.stack(list(scores.values()), dim=1))
+                    targets = Targets(density, fixations, others=scored.others, baseline=scored.baseline)
+                scores = score_against(maps, targets, protocol.metrics)
+                yield Scores(number, scored.index, torch.stack(list(scores.values()), dim=1))
 
     def _with_reference(self, group: Group, protocol: Protocol) -> Group:
         needs = {need for name in protocol.metrics for need in METRICS[name].needs}

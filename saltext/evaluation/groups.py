@@ -15,7 +15,7 @@ from saltext.data.geometry import Size
 from saltext.data.ground_truth import GroundTruth
 from saltext.data.report import Track
 from saltext.metrics import Fixations, Targets
-from saltext.metrics.maps import Points
+from saltext.metrics.maps import PixelLists
 from saltext.metrics.scores import one_thread_each
 
 EvaluationBatch = Mapping[str, Any]
@@ -46,7 +46,7 @@ class Group:
     baseline: Tensor | None = None
 
     @cached_property
-    def truth(self) -> Targets:
+    def targets(self) -> Targets:
         """What predictions for the pairs are scored against, made once for all predictors."""
         return Targets(self.density, self.fixations, others=self.others, baseline=self.baseline)
 
@@ -66,8 +66,8 @@ class Group:
 
 
 def _rows(fixations: Fixations, rows: Tensor) -> Fixations:
-    points = Points(fixations.each.index[rows], fixations.each.valid[rows])
-    return Fixations(points, (len(rows), *fixations.shape[1:]), fixations.name)
+    pixels = PixelLists(fixations.each.index[rows], fixations.each.valid[rows])
+    return Fixations(pixels, (len(rows), *fixations.shape[1:]), fixations.name)
 
 
 def native_groups(batch: EvaluationBatch, device: torch.device) -> Iterator[Group]:

@@ -28,6 +28,7 @@ from saltext.evaluation.predictor import Predictor
 from saltext.evaluation.protocols import STANDARD
 from saltext.evaluation.score_cache import ScoreCache
 from saltext.metrics import METRICS, check_names
+from saltext.metrics.scores import is_built_in
 
 _KEPT = ("of", "scores")
 
@@ -104,7 +105,9 @@ def _scores(
     """Scores of predictors, and of baselines, which are kept: every model is scored beside the same ones."""
     depends_on = [data.depends_on, list(data.parts), list(indices), list(metrics), list(baselines)]
     titles = [BASELINES[key].title for key in baselines]
-    kept = cache.get(depends_on, _KEPT) if data.depends_on and baselines else None
+    # Whether a function from outside the package is the same as before is not known.
+    keeps = bool(data.depends_on and baselines and all(map(is_built_in, metrics)))
+    kept = cache.get(depends_on, _KEPT) if keeps else None
     if kept is not None:
         keys = [(titles[row], index) for row, index in kept["of"].tolist()]
         beside = dict(zip(keys, kept["scores"].tolist(), strict=True))
@@ -115,7 +118,7 @@ def _scores(
     ]
     built = {BASELINES[key].title: BASELINES[key](data.truth, training) for key in baselines}
     scores = score_pairs(data.truth, {**predictors, **built}, indices, metrics, progress)
-    if data.depends_on and baselines:
+    if keeps:
         of = [(titles.index(label), index) for label, index in scores if label in built]
         values = [row for (label, _), row in scores.items() if label in built]
         arrays = {"of": np.array(of, np.int64), "scores": np.array(values, np.float64)}

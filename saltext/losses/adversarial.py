@@ -11,7 +11,12 @@ from saltext.losses.saliency import SaliencyLoss
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """Widen what autocast has narrowed, since cross-entropies of 16-bit numbers are coarse; float64 stays."""
+    """Widen what autocast has narrowed, since cross-entropies of 16-bit numbers are coarse; float64 stays.
+
+    Example:
+        >>> at_least_float32(torch.ones(1, dtype=torch.bfloat16)).dtype
+        torch.float32
+    """
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -24,6 +29,10 @@ def gan_loss(logits: Tensor, target: float) -> Tensor:
 
     Returns:
         Mean over the logits, a scalar in nats.
+
+    Example:
+        >>> gan_loss(torch.zeros(2, 1), 1.0)  # undecided: ln 2
+        tensor(0.6931)
     """
     wide = at_least_float32(logits)
     return F.binary_cross_entropy_with_logits(wide, torch.full_like(wide, target))
@@ -50,6 +59,13 @@ class GeneratorLoss(nn.Module):
 
     Raises:
         ValueError: A weight that is negative or no finite number, an unknown term, or nothing to minimise.
+
+    Example:
+        >>> from saltext.losses import GeneratorLoss
+        >>> loss = GeneratorLoss(alpha=1.0, adversarial=0.5)
+        >>> logits, density, fixations = torch.zeros(2, 1, 3, 4), torch.ones(2, 1, 3, 4), torch.ones(2, 1, 3, 4)
+        >>> loss(logits, density, fixations, torch.zeros(2, 1))  # ln 2 + ln 2 / 2
+        (tensor(1.0397), {'bce': tensor(0.6931), 'adversarial': tensor(0.6931)})
     """
 
     def __init__(self, alpha: float = 1.0, adversarial: float = 1.0, terms: Mapping[str, float] | None = None) -> None:
@@ -61,7 +77,7 @@ class GeneratorLoss(nn.Module):
         ]
         extra = any((terms or {}).values())
         if not wrong and not (alpha or adversarial or extra):
-            wrong = ["all weights are 0, so there is nothing to learn from"]
+            wrong = ["expected a weight above 0, got 0 alone: there is nothing to learn from"]
         if wrong:
             raise ValueError("generator loss: " + "; ".join(wrong))
         self.alpha = alpha

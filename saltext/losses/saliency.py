@@ -50,13 +50,35 @@ class SaliencyLoss(nn.Module):
     Raises:
         ValueError: A term is unknown, a weight is no finite number, or all weights are 0.
 
+    Example:
+        >>> from saltext.losses import SaliencyLoss
+        >>> loss = SaliencyLoss({"cc": -2.0, "mse": 4.0})
+        >>> density = torch.tensor([[[[0.0, 0.25], [0.5, 0.75]]]])
+        >>> saliency = (density + 0.25).requires_grad_()
+        >>> total, terms = loss(saliency, density, torch.zeros(1, 1, 2, 2))  # -2 * 1 + 4 / 16
+        >>> total.backward()
+        >>> total.detach(), terms["mse"].detach()
+        (tensor(-1.7500), tensor(0.0625, dtype=torch.float64))
+
     References:
         Lou et al., TranSalNet, Neurocomputing 2022, and the TranBlend paper, for the weights.
     """
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         super().__init__()
-        self.weights = _checked(weights)
+        problems = [f"unknown term {name!r}{near(str(name), _TERMS)}" for name in weights if name not in _TERMS]
+        problems += [
+            f"the weight of {name} is {weight!r}"
+            for name, weight in weights.items()
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight)
+        ]
+        if not problems and not any(weights.values()):
+            problems = ["all weights are 0, so there is nothing to learn from"]
+        if problems:
+            raise ValueError(
+                f"loss weights: expected finite numbers for any of {', '.join(_TERMS)}, got {'; '.join(problems)}"
+            )
+        self.weights = {str(name): float(weight) for name, weight in weights.items() if weight}
 
     def forward(self, saliency: Tensor, density: Tensor, fixations: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch.
@@ -120,21 +142,3 @@ def _contrast(p: Maps, g: Maps, f: Maps) -> Tensor:
 
 
 _TERMS = {"cc": _cc, "nss": _nss, "sim": _sim, "kl": _kl, "mse": _mse, "contrast": _contrast}
-
-
-def _checked(weights: Mapping[str, float]) -> dict[str, float]:
-    problems = [_unknown(name) for name in weights if name not in _TERMS]
-    problems += [f"the weight of {name} is {w!r}" for name, w in weights.items() if not _is_finite(w)]
-    if not problems and not any(weights.values()):
-        problems = ["all weights are 0, so there is nothing to learn from"]
-    if problems:
-        raise ValueError(f"loss weights: {'; '.join(problems)}. Expected finite numbers for any of {', '.join(_TERMS)}")
-    return {str(name): float(weight) for name, weight in weights.items() if weight}
-
-
-def _is_finite(weight: object) -> bool:
-    return isinstance(weight, int | float) and not isinstance(weight, bool) and math.isfinite(weight)
-
-
-def _unknown(name: object) -> str:
-    return f"unknown term {name!r}{near(str(name), _TERMS)}"

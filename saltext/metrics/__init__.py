@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from saltext.metrics.functional import auc_borji, auc_judd, auc_shuffled, cc, ig, kl, nss, sim, sim_minmax
 from saltext.metrics.maps import Fixations, Maps
 from saltext.metrics.pool import FixationPool
-from saltext.metrics.scores import METRICS, Metric, Targets, check_names, score, score_against
+from saltext.metrics.scores import METRICS, Metric, Targets, check_names, register_metric, score, score_against
 
 if TYPE_CHECKING:
     from saltext.metrics.keyed import (
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         AUCBorji,
         AUCJudd,
         AUCShuffled,
+        DensityMetric,
+        FixationMetric,
         KeyedScores,
         NSSOfMap,
         NSSUnbiased,
@@ -41,6 +43,8 @@ __all__ = [
     "AUCBorji",
     "AUCJudd",
     "AUCShuffled",
+    "DensityMetric",
+    "FixationMetric",
     "FixationPool",
     "Fixations",
     "KeyedScores",
@@ -61,6 +65,7 @@ __all__ = [
     "ig",
     "kl",
     "nss",
+    "register_metric",
     "score",
     "score_against",
     "sim",

@@ -47,26 +47,19 @@ def coverage(pred: Tensor | Maps, fixations: Tensor | Fixations, levels: Sequenc
     """
     outside = [level for level in levels if not 0 < level < 1]
     if outside:
-        raise ValueError(f"levels have to be above 0 and below 1, got {outside}")
+        raise ValueError(f"expected levels above 0 and below 1, got {outside}")
     p, f = scored_at(pred, fixations)
-    _ = p.share  # refuses negative values
-    denser, alike = _masses(p, f)
+    _ = p.inverse_total  # refuses negative values
+    # Of each fixation (batch, longest), the mass above the value there, and the mass of that value; in gaps, anything.
+    values = f.each.values(p.flat)
+    up_to = torch.searchsorted(p.ascending, values, right=True)
+    ties = up_to - torch.searchsorted(p.ascending, values)
+    from_the_top = F.pad(p.ascending.flip(1).double().cumsum(1), (1, 0))
+    denser = from_the_top.gather(1, p.pixels - up_to)
+    alike = values.masked_fill(~f.each.valid, 0.0).double() * ties
     asked = torch.tensor(list(levels), dtype=torch.float64, device=denser.device) * p.total[:, None]
     inside = ((asked[:, None] - denser[..., None]) / alike[..., None]).clamp(0, 1)
     # A pixel without mass is in no region below the whole image.
     counted = (f.each.valid & (alike > 0))[..., None]
     covered = inside.masked_fill(~counted, 0.0).sum(1) / f.each.number.clamp_min(1)[:, None]
     return covered.masked_fill(f.each.number[:, None] == 0, torch.nan)
-
-
-def _masses(p: Maps, f: Fixations) -> tuple[Tensor, Tensor]:
-    """For each fixation, the sum of the values above the one there, and of those equal to it; float64 (batch, longest).
-
-    In gaps, anything.
-    """
-    values = f.each.values(p.flat)
-    up_to = torch.searchsorted(p.ascending, values, right=True)
-    ties = up_to - torch.searchsorted(p.ascending, values)
-    from_the_top = F.pad(p.ascending.flip(1).double().cumsum(1), (1, 0))
-    alike = values.masked_fill(~f.each.valid, 0.0).double() * ties
-    return from_the_top.gather(1, p.pixels - up_to), alike

@@ -234,7 +234,7 @@ def auc_judd(pred: Tensor | Maps, fixations: Tensor | Fixations, negatives: Nega
         won = won - _wins(at_fixations, ascending(f.distinct.values(p.flat)))
         number = number - f.distinct.number
     elif negatives != "all":
-        raise ValueError(f"negatives={negatives!r}; expected 'all' or 'unfixated'")
+        raise ValueError(f"expected 'all' or 'unfixated' as negatives, got {negatives!r}")
     return _area(won, f, number)
 
 
@@ -264,11 +264,17 @@ def auc_borji(pred: Tensor | Maps, fixations: Tensor | Fixations, draws: int = 1
         ValueError: Shapes differ, the prediction has NaN or infinite values, ``fixations`` holds no counts, or
             ``draws`` is not positive.
 
+    Example:
+        >>> pred = torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]])
+        >>> fixations = (pred == 2.0).float()
+        >>> auc_borji(pred, fixations, draws=10_000), auc_judd(pred, fixations)  # drawn, and what is drawn on average
+        (tensor([0.6242], dtype=torch.float64), tensor([0.6250], dtype=torch.float64))
+
     References:
         Borji et al., Quantitative analysis of human-model agreement in visual saliency modeling, TIP 2013.
     """
     if draws < 1:
-        raise ValueError(f"draws={draws}; expected at least 1")
+        raise ValueError(f"expected draws of at least 1, got {draws}")
     p, f = scored_at(pred, fixations)
     drawn = f.each.number * draws
     uniform = np.random.default_rng(seed).random(int(drawn.max()) if len(drawn) else 0)
@@ -353,7 +359,7 @@ def ig(
     p, f = scored_at(pred, fixations)
     b = Maps.of(baseline, "baseline")
     b.same_size(p)
-    p_at, b_at = (maps.wide.gather(1, f.each.index) * maps.share[:, None] for maps in (p, b))
+    p_at, b_at = (maps.wide.gather(1, f.each.index) * maps.inverse_total[:, None] for maps in (p, b))
     gain = torch.log2(eps + p_at) - torch.log2(eps + b_at)
     gain = gain.masked_fill(~f.each.valid, 0.0).sum(1) / f.each.number.clamp_min(1)
     return gain.masked_fill((f.each.number == 0) | (b.total == 0), torch.nan)

@@ -1,10 +1,7 @@
 """What the metrics read: batches of maps and of fixations, with the passes over the pixels that several metrics share.
 
 Every metric takes plain tensors. One who calls several of them on the same maps wraps the tensors once, and what the
-metrics have in common (sums, deviations, the sorted pixels) is computed once:
-
-    pred, density = Maps(pred, "pred"), Maps(density, "density")
-    scores = cc(pred, density), kl(pred, density)
+metrics have in common (sums, deviations, the sorted pixels) is computed once: see :class:`Maps`.
 """
 
 from __future__ import annotations
@@ -21,7 +18,12 @@ _TINY, _HUGE = 1e-18, 1e18  # factors between these keep float32 products clear 
 
 
 def metric_device(device: torch.device) -> torch.device:
-    """Where metrics of tensors on a device are computed and kept: there, or on the CPU for mps, which lacks float64."""
+    """Where metrics of tensors on a device are computed and kept: there, or on the CPU for mps, which lacks float64.
+
+    Example:
+        >>> metric_device(torch.device("mps"))
+        device(type='cpu')
+    """
     return torch.device("cpu") if device.type == "mps" else device
 
 
@@ -36,16 +38,26 @@ class Maps:
         validate: Refuse NaN and infinite values when they are first met. A training step passes False: nothing then
             synchronises with the device, and a NaN reaches the loss, where a gradient scaler expects it.
         first: Number of the first map in the caller's batch, for error messages.
+
+    Raises:
+        ValueError: The shape is another one, or values are complex.
+
+    Example:
+        >>> from saltext.metrics import Maps, cc, kl
+        >>> density = Maps(torch.tensor([[[[1.0, 1.0], [2.0, 4.0]]]]), "density")
+        >>> pred = Maps(torch.ones(1, 1, 2, 2), "pred")  # for both scores, its sum and deviation are computed once
+        >>> cc(pred, density), kl(pred, density)
+        (tensor([0.], dtype=torch.float64), tensor([0.1733], dtype=torch.float64))
     """
 
     def __init__(self, maps: Tensor, name: str, *, validate: bool = True, first: int = 0) -> None:
         if maps.ndim != 4 or maps.shape[1] != 1 or maps.shape[2:].numel() == 0:
             raise ValueError(
-                f"{name} has shape {tuple(maps.shape)}; expected (batch, 1, height, width) with at least one pixel: "
-                "add the axes that are missing (maps[:, None]) or choose one channel"
+                f"expected {name} of shape (batch, 1, height, width) with at least one pixel, got "
+                f"{tuple(maps.shape)}: add the axes that are missing (maps[:, None]) or choose one channel"
             )
         if maps.is_complex():
-            raise ValueError(f"{name} is complex; expected real values")
+            raise ValueError(f"expected real values in {name}, got {maps.dtype}")
         self.shape = tuple(maps.shape)
         self.name = name
         self._maps = maps.to(metric_device(maps.device))
@@ -71,6 +83,11 @@ class Maps:
             bad = ~(torch.isfinite(self.low.detach()) & torch.isfinite(self.high.detach()))
             self._refuse(bad, "NaN or infinite values", "find out where they come from; no score would mean anything")
         return True
+
+    @property
+    def tensor(self) -> Tensor:
+        """The maps as they were given, shape ``(batch, 1, height, width)``."""
+        return self._maps
 
     @property
     def pixels(self) -> int:
@@ -159,7 +176,7 @@ class Maps:
         return torch.where(self.constant, 1.0, self.std)
 
     @cached_property
-    def share(self) -> Tensor:
+    def inverse_total(self) -> Tensor:
         """What to multiply each map with to make its sum 1, float64, shape ``(batch,)``; 1 for an all-zero map.
 
         Raises:
@@ -184,9 +201,10 @@ class Maps:
             ValueError: A map has negative values.
         """
         scoring = self._validate and self.flat.device.type == "cpu" and not self.flat.requires_grad
-        if scoring and self.flat.dtype == torch.float32 and all(_TINY < share < _HUGE for share in self.share.tolist()):
-            return self.flat * self.share.float()[:, None]
-        return self.wide * self.share[:, None]
+        factors = self.inverse_total
+        if scoring and self.flat.dtype == torch.float32 and all(_TINY < factor < _HUGE for factor in factors.tolist()):
+            return self.flat * factors.float()[:, None]
+        return self.wide * factors[:, None]
 
     @cached_property
     def ascending(self) -> Tensor:
@@ -199,16 +217,14 @@ class Maps:
 
         Ties with that value stay outside, so the set may be smaller than a fifth, and of a constant map it is empty.
         """
-        values, threshold = self.flat.detach(), self._order_statistic(int(0.8 * self.pixels))[:, None]
-        if values.device.type != "cpu":
-            return values > threshold
+        rank = int(0.8 * self.pixels)
+        if self.flat.device.type != "cpu":
+            return self.flat.detach() > self.ascending[:, rank, None]
         # numpy's comparison is vectorised, torch's takes several times as long.
-        return torch.from_numpy(values.numpy() > threshold.numpy())
-
-    def _order_statistic(self, rank: int) -> Tensor:
-        if "ascending" in self.__dict__ or self.flat.device.type != "cpu":
-            return self.ascending[:, rank]
-        return torch.from_numpy(np.partition(self.flat.detach().numpy(), rank, axis=1)[:, rank])
+        values = self.flat.detach().numpy()
+        is_sorted = "ascending" in self.__dict__
+        threshold = self.ascending.numpy()[:, rank] if is_sorted else np.partition(values, rank, axis=1)[:, rank]
+        return torch.from_numpy(values > threshold[:, None])
 
     def same_size(self, other: Maps | Fixations) -> None:
         """Raise ValueError unless the other one has the same number of maps of the same size."""
@@ -216,12 +232,13 @@ class Maps:
             return
         if self.shape[0] != other.shape[0]:
             raise ValueError(
-                f"{self.name} has {self.shape[0]} maps and {other.name} {other.shape[0]}; expected one for each image"
+                f"expected a map for each image, got {self.shape[0]} in {self.name} and {other.shape[0]} in "
+                f"{other.name}"
             )
-        size, truth = (f"{maps.shape[2]} x {maps.shape[3]}" for maps in (self, other))
+        size, needed = (f"{maps.shape[2]} x {maps.shape[3]}" for maps in (self, other))
         raise ValueError(
-            f"{self.name} is {size} pixels and {other.name} {truth}: resize {self.name} to {truth}. Ground truth keeps "
-            "its size; fixations that must move are moved as coordinates, never by resizing their map"
+            f"{self.name} is {size} pixels and {other.name} {needed}: resize {self.name} to {needed}. Ground truth "
+            "keeps its size; fixations that must move are moved as coordinates, never by resizing their map"
         )
 
     def _refuse(self, bad: Tensor, what: str, remedy: str) -> None:
@@ -233,7 +250,13 @@ class Maps:
 
 
 def covariance(one: Maps, other: Maps) -> Tensor:
-    """Population covariance of two maps of equal shape, float64, shape ``(batch,)``."""
+    """Population covariance of two maps of equal shape, float64, shape ``(batch,)``.
+
+    Example:
+        >>> one = Maps(torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]]), "one")
+        >>> covariance(one, one)  # 5 / 4
+        tensor([1.2500], dtype=torch.float64)
+    """
     if one.well_spread and other.well_spread:
         products: Tensor = torch.linalg.vecdot(one.wide, other.wide)
         return products / one.pixels - one.mean * other.mean
@@ -246,6 +269,11 @@ def paired(pred: Tensor | Maps, density: Tensor | Maps) -> tuple[Maps, Maps]:
 
     Raises:
         ValueError: Shapes differ, or a map has NaN or infinite values.
+
+    Example:
+        >>> p, g = paired(torch.rand(2, 1, 3, 4), torch.rand(2, 1, 3, 4))
+        >>> p.shape, g.name
+        ((2, 1, 3, 4), 'density')
     """
     p, g = Maps.of(pred, "pred"), Maps.of(density, "density")
     p.same_size(g)
@@ -257,6 +285,11 @@ def scored_at(pred: Tensor | Maps, fixations: Tensor | Fixations) -> tuple[Maps,
 
     Raises:
         ValueError: Shapes differ, the prediction has NaN or infinite values, or ``fixations`` holds no counts.
+
+    Example:
+        >>> p, f = scored_at(torch.rand(1, 1, 2, 2), torch.tensor([[[[0, 2], [0, 1]]]]))
+        >>> f.each.values(p.flat).shape  # three fixations
+        torch.Size([1, 3])
     """
     p, f = Maps.of(pred, "pred"), Fixations.of(fixations)
     p.same_size(f)
@@ -272,9 +305,19 @@ class Fixations:
         each: The pixels of all fixations; a pixel fixated twice is listed twice.
         shape: ``(batch, 1, height, width)``.
         name: What error messages call it.
+
+    Example:
+        >>> from saltext.metrics import Fixations, nss
+        >>> points = [torch.tensor([[1, 1], [1, 1], [0, 1]])]  # (y, x) of the fixations on one image
+        >>> fixations = Fixations.from_points(points, size=(2, 2))
+        >>> fixations.counts
+        tensor([[[[0., 1.],
+                  [0., 2.]]]])
+        >>> nss(torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]]), fixations)  # (2 * 1.3416 - 0.4472) / 3
+        tensor([0.7454], dtype=torch.float64)
     """
 
-    def __init__(self, each: Points, shape: tuple[int, ...], name: str) -> None:
+    def __init__(self, each: PixelLists, shape: tuple[int, ...], name: str) -> None:
         self.each = each
         self.shape = shape
         self.name = name
@@ -298,11 +341,11 @@ class Fixations:
         count = flat[row, pixel].double()
         if bool(((count < 0) | (count != count.round()) | ~torch.isfinite(count)).any()):
             raise ValueError(
-                f"{name} holds values that are no counts (0, 1, 2, ...): give the number of fixations at each pixel, "
-                "made from coordinates, not a blurred or resized fixation map"
+                f"expected counts (0, 1, 2, ...) in {name}, got other values: give the number of fixations at each "
+                "pixel, made from coordinates, not a blurred or resized fixation map"
             )
         count = count.long()
-        points = Points.padded(row.repeat_interleave(count), pixel.repeat_interleave(count), shape[0])
+        points = PixelLists.padded(row.repeat_interleave(count), pixel.repeat_interleave(count), shape[0])
         return cls(points, shape, name)
 
     @classmethod
@@ -317,18 +360,27 @@ class Fixations:
         Raises:
             ValueError: A point lies outside the map, or is not a pair of whole numbers.
         """
-        height, width = size
         for number, of_image in enumerate(points):
             if of_image.ndim != 2 or of_image.shape[1] != 2 or of_image.is_floating_point():
                 raise ValueError(
-                    f"{name} of map {number} have shape {tuple(of_image.shape)} and dtype {of_image.dtype}; expected "
-                    "whole numbers (y, x), shape (fixations, 2)"
+                    f"expected whole numbers (y, x) of shape (fixations, 2) as {name} of map {number}, got shape "
+                    f"{tuple(of_image.shape)} and dtype {of_image.dtype}"
                 )
         every = torch.cat(list(points)).long() if len(points) else torch.empty(0, 2, dtype=torch.long)
         row = torch.arange(len(points)).repeat_interleave(torch.tensor([len(p) for p in points], dtype=torch.long))
-        _refuse_outside(every, row, (height, width), name)
+        last = torch.tensor(size, device=every.device) - 1
+        if len(every) and bool(((every.amin(0) < 0) | (every.amax(0) > last)).any()):
+            outside = ((every < 0) | (every > last)).any(1)
+            first = int(outside.nonzero()[0])
+            y_out, x_out = every[first].tolist()
+            raise ValueError(
+                f"{int(outside.sum())} of {len(every)} {name} lie outside the {size[0]} x {size[1]} pixels (first: "
+                f"y={y_out}, x={x_out} in map {int(row[first])}): points are (y, x), counted from 0, in pixels of the "
+                "map"
+            )
         y, x = every.unbind(1)
-        return cls(Points.padded(row.to(every.device), y * width + x, len(points)), (len(points), 1, *size), name)
+        pixels = PixelLists.padded(row.to(every.device), y * size[1] + x, len(points))
+        return cls(pixels, (len(points), 1, *size), name)
 
     @classmethod
     def of(cls, counts: Tensor | Fixations, name: str = "fixations") -> Fixations:
@@ -341,31 +393,24 @@ class Fixations:
 
     def to(self, device: torch.device | str) -> Fixations:
         """The same fixations on a device."""
-        return Fixations(Points(self.each.index.to(device), self.each.valid.to(device)), self.shape, self.name)
+        return Fixations(PixelLists(self.each.index.to(device), self.each.valid.to(device)), self.shape, self.name)
 
     @cached_property
-    def distinct(self) -> Points:
+    def counts(self) -> Tensor:
+        """Number of fixations at each pixel, float32, shape ``(batch, 1, height, width)``."""
+        flat = torch.zeros(self.shape[0], self.shape[2] * self.shape[3], device=self.each.index.device)
+        return flat.scatter_add_(1, self.each.index, self.each.valid.float()).view(self.shape)
+
+    @cached_property
+    def distinct(self) -> PixelLists:
         """All fixated pixels, each once."""
         pixels = self.each.index.masked_fill(~self.each.valid, -1).sort(1).values
         first = torch.ones_like(self.each.valid)
         first[:, 1:] = pixels[:, 1:] != pixels[:, :-1]
-        return Points(pixels.clamp_min(0), first & (pixels >= 0))
+        return PixelLists(pixels.clamp_min(0), first & (pixels >= 0))
 
 
-def _refuse_outside(points: Tensor, row: Tensor, size: tuple[int, int], name: str) -> None:
-    last = torch.tensor(size, device=points.device) - 1
-    if not len(points) or not bool(((points.amin(0) < 0) | (points.amax(0) > last)).any()):
-        return
-    outside = ((points < 0) | (points > last)).any(1)
-    first = int(outside.nonzero()[0])
-    y, x = points[first].tolist()
-    raise ValueError(
-        f"{int(outside.sum())} of {len(points)} {name} lie outside the {size[0]} x {size[1]} pixels (first: y={y}, "
-        f"x={x} in map {int(row[first])}): points are (y, x), counted from 0, in pixels of the map"
-    )
-
-
-class Points:
+class PixelLists:
     """Pixels of each image of a batch, in lists of one length with gaps.
 
     Args:
@@ -373,6 +418,14 @@ class Points:
         valid: Where there is no gap, bool, same shape.
 
     Both lie where the maps do that they are looked up in, see :func:`metric_device`.
+
+    Example:
+        >>> pixels = PixelLists.padded(torch.tensor([0, 0, 1]), torch.tensor([3, 5, 2]), batch=2)
+        >>> pixels.number
+        tensor([2, 1])
+        >>> pixels.values(torch.arange(12.0).view(2, 6))
+        tensor([[3., 5.],
+                [8., inf]])
     """
 
     def __init__(self, index: Tensor, valid: Tensor) -> None:
@@ -381,7 +434,7 @@ class Points:
         self.valid = valid.to(device)
 
     @classmethod
-    def padded(cls, row: Tensor, pixel: Tensor, batch: int) -> Points:
+    def padded(cls, row: Tensor, pixel: Tensor, batch: int) -> PixelLists:
         """From the image's number (ascending) and the flat pixel number of each point, int64 ``(points,)``."""
         number = torch.bincount(row, minlength=batch)
         longest = max(1, int(number.max())) if batch else 1
@@ -397,9 +450,9 @@ class Points:
     def _gaps(self) -> Tensor:
         return ~self.valid
 
-    def images(self, start: int, stop: int) -> Points:
+    def images(self, start: int, stop: int) -> PixelLists:
         """The points of some of the images."""
-        return Points(self.index[start:stop], self.valid[start:stop])
+        return PixelLists(self.index[start:stop], self.valid[start:stop])
 
     def values(self, flat: Tensor) -> Tensor:
         """The maps' values there, shape ``(batch, longest)``, without gradient; +inf in gaps."""
@@ -412,7 +465,12 @@ class Points:
 
 
 def ascending(values: Tensor) -> Tensor:
-    """Each row sorted. Gradients do not pass."""
+    """Each row sorted. Gradients do not pass.
+
+    Example:
+        >>> ascending(torch.tensor([[3.0, 1.0, 2.0]]))
+        tensor([[1., 2., 3.]])
+    """
     values = values.detach()
     if values.device.type != "cpu":
         return values.sort(dim=1).values

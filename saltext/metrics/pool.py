@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from saltext.metrics.maps import Fixations, Points
+from saltext.metrics.maps import Fixations, PixelLists
 
 
 class FixationPool:
@@ -23,6 +23,14 @@ class FixationPool:
 
     Raises:
         ValueError: The arguments differ in length, or a point lies outside its image.
+
+    Example:
+        >>> from saltext.metrics import FixationPool
+        >>> points = [torch.tensor([[0, 0]]), torch.tensor([[1, 1], [1, 2]])]  # (y, x) on images a and b
+        >>> pool = FixationPool(points, torch.tensor([[2, 3], [2, 3]]), ["a", "b"], ["free", "free"])
+        >>> pool.others(["a"], ["free"], (2, 3)).counts  # what a is scored against
+        tensor([[[[0., 0., 0.],
+                  [0., 1., 1.]]]])
     """
 
     def __init__(
@@ -31,7 +39,7 @@ class FixationPool:
         lengths = (len(points), len(sizes), len(image_ids), len(groups))
         if len(set(lengths)) != 1:
             raise ValueError(
-                f"points, sizes, image_ids and groups have lengths {lengths}; expected one entry for each pair"
+                f"expected one entry for each pair in points, sizes, image_ids and groups, got lengths {lengths}"
             )
         self._image_number = {name: number for number, name in enumerate(dict.fromkeys(image_ids))}
         self._group_number = {name: number for number, name in enumerate(dict.fromkeys(groups))}
@@ -39,7 +47,8 @@ class FixationPool:
         for pair, group in enumerate(groups):
             members[group].append(pair)
         for of_pair, size, image_id in zip(points, sizes.tolist(), image_ids, strict=True):
-            _refuse_outside(of_pair, size, image_id)
+            if bool(((of_pair < 0) | (of_pair >= torch.tensor(size, device=of_pair.device))).any()):
+                raise ValueError(f"a fixation of image {image_id} lies outside its {size[0]} x {size[1]} pixels")
         owners = [torch.full((len(p),), self._image_number[i]) for p, i in zip(points, image_ids, strict=True)]
         native = [size.cpu().expand(len(p), 2) for p, size in zip(points, sizes, strict=True)]
         self._points = _grouped([p.cpu().long() for p in points], members, 0)
@@ -65,21 +74,14 @@ class FixationPool:
         """
         unknown = sorted(set(groups) - set(self._group_number))
         if unknown:
-            raise ValueError(
-                f"the pool has no fixations of {', '.join(unknown)}; it has {', '.join(self._group_number)}"
-            )
+            raise ValueError(f"expected groups of the pool ({', '.join(self._group_number)}), got {', '.join(unknown)}")
         group = torch.tensor([self._group_number[name] for name in groups], dtype=torch.long)
         image = torch.tensor([self._image_number.get(name, len(self._image_number)) for name in image_ids])
         # In whole numbers, since a rounding error in front of the floor would move a point by a pixel.
         y, x = ((2 * self._points + 1) * torch.tensor(size) // (2 * self._native)).unbind(-1)
         owners = self._owners[group]
         valid = (owners != image[:, None]) & (owners >= 0)
-        return Fixations(Points((y * size[1] + x)[group], valid), (len(group), 1, *size), "others")
-
-
-def _refuse_outside(points: Tensor, size: Sequence[int], image_id: str) -> None:
-    if bool(((points < 0) | (points >= torch.tensor(size, device=points.device))).any()):
-        raise ValueError(f"a fixation of image {image_id} lies outside its {size[0]} x {size[1]} pixels")
+        return Fixations(PixelLists((y * size[1] + x)[group], valid), (len(group), 1, *size), "others")
 
 
 def _grouped(rows: Sequence[Tensor], members: Mapping[str, Sequence[int]], padding: int) -> Tensor:

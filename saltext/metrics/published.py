@@ -67,6 +67,11 @@ def top20_sauc(pred: Tensor | Maps, density: Tensor | Maps) -> Tensor:
     Returns:
         Scores in 0.25..0.75, shape ``(batch,)``; 0.5 is chance. A constant ground truth scores NaN.
 
+    Example:
+        >>> pred = torch.arange(10.0).view(1, 1, 2, 5)
+        >>> top20_sauc(pred, pred)  # no prediction scores higher
+        tensor([0.7500], dtype=torch.float64)
+
     References:
         The scripts of the TranBlend and CLIP-SalGAN papers, 2023.
     """
@@ -96,6 +101,11 @@ def top20_sauc_sampled(pred: Tensor | Maps, density: Tensor | Maps, seed: int = 
 
     Raises:
         ValueError: Shapes differ, or a map has NaN or infinite values.
+
+    Example:
+        >>> pred = torch.arange(10.0).view(1, 1, 2, 5)
+        >>> top20_sauc_sampled(pred, pred)  # true positives 1 of 2, false ones 0 of 8
+        tensor([0.7500], dtype=torch.float64)
 
     References:
         The scripts of the TranBlend and CLIP-SalGAN papers, 2023.
@@ -135,13 +145,23 @@ def nss_unbiased(pred: Tensor | Maps, fixations: Tensor | Maps | Fixations, *, m
     Raises:
         ValueError: Shapes differ, or a map has NaN or infinite values.
 
+    Example:
+        >>> pred = torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]])
+        >>> nss_unbiased(pred, (pred == 3.0).float())  # (3 - 1.5) / sqrt(5 / 3)
+        tensor([1.1619], dtype=torch.float64)
+
     References:
         The script of the TranBlend paper, 2023.
     """
     p = Maps.of(pred, "pred")
     f = fixations if isinstance(fixations, Fixations) else Maps.of(fixations, "fixations")
     p.same_size(f)
-    at_fixations, number = _fixated_mean(p, f)
+    if isinstance(f, Fixations):
+        at_fixations, number = f.distinct.mean(p.wide, p.mean), f.distinct.number
+    else:  # a dense mask, so that nothing waits for the device inside a training step
+        fixated = f.flat > 0
+        number = fixated.sum(1)
+        at_fixations = (p.centred * fixated).sum(1) / number.clamp_min(1)
     sample_std = p.safe_std(min_std) * math.sqrt(p.pixels / max(p.pixels - 1, 1))
     return (at_fixations / sample_std).masked_fill(number == 0, torch.nan)
 
@@ -163,6 +183,11 @@ def nss_of_map(pred: Tensor | Maps, density: Tensor | Maps) -> Tensor:
 
     Raises:
         ValueError: Shapes differ, or a map has NaN or infinite values.
+
+    Example:
+        >>> pred = torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]])
+        >>> nss_of_map(pred, pred)  # over three of the four pixels: (0.5 / 3) / sqrt(5 / 3) + ... = 0.5 / 1.291
+        tensor([0.3873], dtype=torch.float64)
 
     References:
         The script of the CLIP-SalGAN paper, 2023.
@@ -195,6 +220,11 @@ def auc_judd_mit(pred: Tensor | Maps, fixations: Tensor | Fixations, negatives: 
     Raises:
         ValueError: Shapes differ, the prediction has NaN or infinite values, or ``fixations`` holds no counts.
 
+    Example:
+        >>> pred = torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]])
+        >>> auc_judd_mit(pred, (pred == 2.0).float())  # one corner of the curve, at a false positive rate of 1/3
+        tensor([0.8333], dtype=torch.float64)
+
     References:
         Judd et al., Learning to predict where humans look, ICCV 2009.
     """
@@ -207,9 +237,10 @@ def auc_judd_mit(pred: Tensor | Maps, fixations: Tensor | Fixations, negatives: 
         distinct = ascending(f.distinct.values(p.flat))
         false = false - (f.distinct.number[:, None] - torch.searchsorted(distinct, thresholds))
     elif negatives != "all":
-        raise ValueError(f"negatives={negatives!r}; expected 'all' or 'unfixated'")
+        raise ValueError(f"expected 'all' or 'unfixated' as negatives, got {negatives!r}")
     true = f.each.number[:, None] - torch.searchsorted(thresholds, thresholds)
-    area = _trapezoids(_curve(false, number), _curve(true, f.each.number))
+    x, y = _curve(false, number), _curve(true, f.each.number)
+    area = ((x[:, :-1] - x[:, 1:]) * (y[:, :-1] + y[:, 1:])).sum(1) / 2
     return area / (number * f.each.number)
 
 
@@ -217,19 +248,6 @@ def _curve(counts: Tensor, total: Tensor) -> Tensor:
     """Counts above each ascending threshold, from all of them to none."""
     ends = total[:, None]
     return torch.cat([ends, counts, torch.zeros_like(ends)], 1).double()
-
-
-def _trapezoids(x: Tensor, y: Tensor) -> Tensor:
-    return ((x[:, :-1] - x[:, 1:]) * (y[:, :-1] + y[:, 1:])).sum(1) / 2
-
-
-def _fixated_mean(pred: Maps, fixations: Maps | Fixations) -> tuple[Tensor, Tensor]:
-    if isinstance(fixations, Fixations):
-        return fixations.distinct.mean(pred.wide, pred.mean), fixations.distinct.number
-    # A dense mask, so that nothing waits for the device inside a training step.
-    fixated = fixations.flat > 0
-    number = fixated.sum(1)
-    return (pred.centred * fixated).sum(1) / number.clamp_min(1), number
 
 
 def _count(mask: Tensor) -> Tensor:

@@ -8,13 +8,15 @@ from typing import Any
 
 import pandas as pd
 
-from saltext.errors import DamagedFileError
+from saltext.errors import ConfigError, DamagedFileError, SaltextError, printable
 from saltext.metrics import METRICS
-from saltext.storage import check_csv, write_csv
+from saltext.metrics.scores import LABEL_COLUMNS, describe_metric, is_built_in
+from saltext.storage import check_csv, read_json, write_csv, write_json
 from saltext.system.run_folder import RunFolder, label
 
 _log = logging.getLogger(__name__)
 
+_EXTRA = "extra_metrics.json"  # beside a table: titles and directions of metrics from outside the package
 _TEXTS = ("image_id", "task", "text", "split", "model", "protocol", "variant", "how", "line")  # whatever they look like
 
 
@@ -24,24 +26,65 @@ def metric_names(scores: pd.DataFrame) -> list[str]:
 
 
 def write_scores(path: Path, scores: pd.DataFrame) -> None:
-    """Write a score table as CSV; scores keep all their digits."""
+    """Write a score table as CSV; scores keep all their digits.
+
+    Title and direction of metrics from outside the package go to ``extra_metrics.json`` beside it, so that the scores
+    can be shown and compared where nobody has the function.
+    """
+    own = {name: METRICS[name] for name in metric_names(scores) if not is_built_in(name)}
+    if own:
+        said = {name: {"title": one.title, "higher_is_better": one.higher_is_better} for name, one in own.items()}
+        write_json(path.with_name(_EXTRA), said, durable=True)
     write_csv(path, scores, durable=True)
+
+
+def _describe_columns(path: Path, columns: Sequence[str]) -> None:
+    """Make the metrics of a table known that are not the package's, from the file beside it; name those it lacks."""
+    file = path.with_name(_EXTRA)
+    described: dict[str, Any] = read_json(file, dict) if file.exists() else {}
+    for name, one in described.items():
+        match one:
+            case {"title": str(title), "higher_is_better": bool(direction)} if title == printable(title):
+                if name in columns:
+                    try:
+                        describe_metric(name, title, direction)
+                    except ValueError as error:
+                        raise ConfigError(f"{file}: {error}") from error
+            case _:
+                raise DamagedFileError(
+                    f"{file} is damaged: expected a title and higher_is_better of each metric, got {one!r:.80}"
+                )
+    unknown = [column for column in columns if column not in METRICS and column not in LABEL_COLUMNS]
+    if unknown:
+        _log.warning(
+            "%s: left out %s, which no known metric is called (its direction would stand in %s)",
+            path,
+            ", ".join(map(printable, unknown)),
+            _EXTRA,
+        )
 
 
 def read_scores(path: Path | str) -> pd.DataFrame:
     """Read a score table; ids and names keep their leading zeros, an empty text stays a text.
 
+    Metrics from outside the package are known from then on by what :func:`write_scores` said of them; a column that no
+    metric is known for is named in the log.
+
     Raises:
         DamagedFileError: It is missing, empty, cut, or no score table.
+        ConfigError: A metric of the same name is known with the other direction.
     """
     if Path(path).suffix != ".gz":  # which has a check of its own
         check_csv(path)
     try:
         # Without the default markers a text such as "NA" stays one; an undefined score is written as nothing.
         scores = pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str), keep_default_na=False)
+        _describe_columns(Path(path), [str(column) for column in scores.columns])
         if not {"image_id", "task"} <= set(scores) or not metric_names(scores):
             raise ValueError(f"columns {', '.join(map(str, scores))}; needed are image_id, task and a metric")
         return scores.assign(**{name: pd.to_numeric(scores[name]) for name in metric_names(scores)})
+    except SaltextError:
+        raise
     except (OSError, EOFError, ValueError) as error:
         raise DamagedFileError(f"{path} is damaged: expected a score table, got one with {error}") from error
 

@@ -17,6 +17,7 @@ from saltext.baselines import BASELINES
 from saltext.data.cache import CacheSettings
 from saltext.errors import ConfigError, SaltextError
 from saltext.evaluation.protocols import PAPERS, Protocol, standard
+from saltext.metrics import Metric, check_names, register_metric
 from saltext.models.checkpoints import load_weights
 from saltext.models.feature_cache import FeatureCache
 from saltext.models.network import SaliencyNetwork
@@ -24,7 +25,7 @@ from saltext.models.normalize import Normalize
 from saltext.models.pipeline import Pipeline
 from saltext.models.tranblend.network import load_published
 from saltext.models.transalnet.network import TranSalNet
-from saltext.runs import schema, trust
+from saltext.runs import preflight, schema, trust
 from saltext.runs.own_classes import located
 
 
@@ -121,8 +122,57 @@ def protocols(cfg: DictConfig) -> list[Protocol]:
     return chosen if paper is None else [*chosen, PAPERS[paper]]
 
 
-def check_evaluation(cfg: DictConfig) -> None:
-    """Raise a ConfigError for anything that would be refused only when the test pairs are scored."""
+def register_metrics(cfg: DictConfig, own: Collection[str] = ()) -> None:
+    """Make the metrics known that a configuration brings along: ``evaluation.extra_metrics``.
+
+    Args:
+        cfg: A run's configuration, or one that holds these alone.
+        own: What may be built besides what ``conf/`` names, see :mod:`saltext.runs.trust`.
+
+    Raises:
+        ConfigError: A function may not be imported, cannot be, or takes something else than a metric does.
+    """
+    for name, node in (cfg.evaluation.get("extra_metrics") or {}).items():
+        place = f"evaluation.extra_metrics.{name}"
+        arguments = {key: node[key] for key in node if key not in schema.METRIC_LABELS}
+        function = instantiated({**arguments, "_partial_": True}, place, None, own)
+        try:
+            metric = Metric.of(function, higher_is_better=node.higher_is_better, title=node.get("title") or str(name))
+            register_metric(str(name), metric)
+        except ValueError as error:
+            raise ConfigError(f"{place}: {error}") from error
+
+
+def register_metrics_of(file: Path) -> list[str]:
+    """Make the metrics known that a file of one's own names, for commands without a configuration.
+
+    Args:
+        file: YAML, what ``evaluation.extra_metrics`` of a configuration holds.
+
+    Returns:
+        Their names.
+
+    Raises:
+        ConfigError: The file holds something else, or as :func:`register_metrics`.
+        DamagedFileError: It cannot be read, or is no YAML.
+    """
+    extra = trust.parsed(trust.read_text(file), file)
+    cfg = OmegaConf.create({"evaluation": {"extra_metrics": extra}})
+    preflight.check_metrics(cfg, file)
+    register_metrics(cfg, trust.own_targets(extra))
+    return [str(name) for name in extra]
+
+
+def check_evaluation(cfg: DictConfig, own: Collection[str] = ()) -> None:
+    """Raise a ConfigError for anything that would be refused only when the test pairs are scored.
+
+    The configuration's own metrics are known from then on, see :func:`register_metrics`.
+    """
+    register_metrics(cfg, own)
+    try:
+        check_names(list(cfg.evaluation.validation_metrics))
+    except ValueError as error:
+        raise ConfigError(f"evaluation.validation_metrics: {error}") from error
     protocols(cfg)
     baselines(cfg)
 

@@ -89,7 +89,9 @@ def is_elsewhere(cfg: DictConfig) -> bool:
 
 def register_direction() -> None:
     """Make ``${direction:MONITOR}`` known to OmegaConf: which way a monitored value is better."""
-    OmegaConf.register_new_resolver("direction", schema.direction, replace=True)
+    OmegaConf.register_new_resolver(
+        "direction", lambda monitor, *, _root_: schema.direction(monitor, _root_), replace=True
+    )
 
 
 register_direction()

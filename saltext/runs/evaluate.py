@@ -51,7 +51,7 @@ def evaluate(cfg: DictConfig, folder: RunFolder, weights: str = "chosen", own: C
     Returns:
         See :func:`saltext.runs.scoring.score_test`.
     """
-    build.check_evaluation(cfg)
+    build.check_evaluation(cfg, own)
     parts = []
     for stage in (stage for stage in stages(cfg, folder) if stage.tests):
         L.seed_everything(cfg.seed, verbose=False)

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -29,6 +30,23 @@ def check(configurations: Iterable[DictConfig]) -> None:
     }
     if found:
         raise ConfigError("\n  ".join(found))
+
+
+def check_metrics(cfg: DictConfig, file: Path) -> None:
+    """Make sure that metrics of one's own are described, and that their functions can be imported.
+
+    Args:
+        cfg: With ``evaluation.extra_metrics`` alone.
+        file: Where they come from.
+
+    Raises:
+        ConfigError: Everything that is wrong with them.
+    """
+    found = dict(schema.file_problems(cfg))
+    found = found or dict(_own_classes(cfg, ""))
+    if found:
+        shown = (f"{key.removeprefix('evaluation.extra_metrics.')}: {text}" for key, text in found.items())
+        raise ConfigError("\n  ".join([f"{file}:", *shown]))
 
 
 def check_changes(cfg: DictConfig, changes: DictConfig) -> None:
@@ -89,7 +107,7 @@ def _own_classes(node: DictConfig, key: str) -> Iterator[tuple[str, str]]:
             return
         is_open = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
         for name in () if is_open else map(str, node):
-            if name not in taken and name not in _HYDRAS and (key != "model" or name not in schema.MODEL_LABELS):
+            if name not in taken and name not in _HYDRAS and name not in schema.labels(key):
                 yield f"{key}.{name}", f"no argument of {target}{near(name, taken)}"
     for name in map(str, node):
         if name == "hydra" or OmegaConf.is_missing(node, name):

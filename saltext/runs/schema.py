@@ -32,6 +32,9 @@ _FOLDS = "saltext.data.splits.KFold"
 MODEL_LABELS = ("name", "family")
 """Keys of ``model`` that are no arguments of its class."""
 
+METRIC_LABELS = ("title", "higher_is_better")
+"""Keys of a metric in ``evaluation.extra_metrics`` that are no arguments of its function."""
+
 _DELETED = "expected a value, but it was deleted"
 _LONGEST = 100  # characters of a name that becomes part of a folder's; a file system takes 255 bytes
 
@@ -132,7 +135,7 @@ ImageSize = tuple[Annotated[int, Field(ge=32, le=8192)], Annotated[int, Field(ge
 MapSize = tuple[Annotated[int, Field(ge=1, le=8192)], Annotated[int, Field(ge=1, le=8192)]]
 Grid = tuple[Count, Count]
 Counts = Annotated[list[Count], Field(min_length=1)]
-Metrics = one_of(signatures.metrics, Annotated[list[str], Field(min_length=1), AfterValidator(_unique)])
+Metrics = Annotated[list[str], Field(min_length=1), AfterValidator(_unique)]  # which there are, the whole says
 Names = Annotated[list[Text], Field(min_length=1), AfterValidator(_unique)]
 Held = Literal["val", "test"]
 Colours = tuple[float, float, float]
@@ -159,6 +162,9 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "evaluation.monitor": Text,
         "evaluation.mode": Literal["max", "min"],
         "evaluation.test_metrics": Metrics,
+        "evaluation.extra_metrics.*": Built,
+        "evaluation.extra_metrics.*.title": Text,
+        "evaluation.extra_metrics.*.higher_is_better": bool,
         "evaluation.paper": one_of(lambda: signatures.names("saltext.evaluation.protocols.PAPERS")) | None,
         "evaluation.baselines": one_of(signatures.baselines, Annotated[list[str], AfterValidator(_unique)]),
         "evaluation.text_effect": bool,
@@ -430,11 +436,17 @@ def _taken(node: DictConfig) -> Signature | str | None:
     return None
 
 
+def labels(key: str) -> tuple[str, ...]:
+    """Keys of a node that names a class or function and that are no arguments of it."""
+    if key == "model":
+        return MODEL_LABELS
+    return METRIC_LABELS if key.rpartition(".")[0] == "evaluation.extra_metrics" else ()
+
+
 def _known(key: str, taken: Signature | None) -> tuple[str, ...] | None:
     """Keys that a group may have; None where it may have any."""
     if taken is not None:
-        more = MODEL_LABELS if key == "model" else ()
-        return None if taken.open else (*taken.arguments, *more, *_RESERVED)
+        return None if taken.open else (*taken.arguments, *labels(key), *_RESERVED)
     if not key:
         return tuple(dict.fromkeys((*(k.split(".")[0] for k in VALUES if not k.startswith("*")), "hydra")))
     return _children(key) or None
@@ -585,12 +597,52 @@ def _missing(cfg: DictConfig) -> Iterator[tuple[str, str]]:
             yield key, _DELETED
 
 
-def direction(monitor: object) -> str:
+def _extra_metrics(cfg: DictConfig) -> dict[str, DictConfig]:
+    """The metrics that a configuration brings along, as far as they are nodes."""
+    evaluation = cfg.get("evaluation")
+    extra = evaluation.get("extra_metrics") if isinstance(evaluation, DictConfig) else None
+    nodes = {str(name): extra[name] for name in extra} if isinstance(extra, DictConfig) else {}
+    return {name: node for name, node in nodes.items() if isinstance(node, DictConfig)}
+
+
+def metrics(cfg: DictConfig) -> dict[str, bool]:
+    """Names of the metrics that a configuration may ask for, and whether higher is better: ours, and its own."""
+    own = {name: bool(node.get("higher_is_better")) for name, node in _extra_metrics(cfg).items()}
+    return {**own, **signatures.metrics()}
+
+
+def direction(monitor: object, cfg: DictConfig) -> str:
     """Which way a monitored value is better, as the metric in its name says; ``max`` for what names none."""
-    name = str(monitor).partition("/")[2]
-    known = [metric for metric in signatures.metrics() if name == metric or name.startswith(f"{metric}_")]
-    falling = monitor == "train/loss" or (known and not signatures.metrics()[max(known, key=len)])
+    name, known = str(monitor).partition("/")[2], metrics(cfg)
+    fitting = [metric for metric in known if name == metric or name.startswith(f"{metric}_")]
+    falling = monitor == "train/loss" or (fitting and not known[max(fitting, key=len)])
     return "min" if falling else "max"
+
+
+def file_problems(cfg: DictConfig) -> Iterator[tuple[str, str]]:
+    """What is wrong with a configuration that holds ``evaluation.extra_metrics`` alone."""
+    named = OmegaConf.to_container(cfg.evaluation).get("extra_metrics")  # type: ignore[union-attr]
+    if not isinstance(named, dict):
+        yield "evaluation.extra_metrics", f"expected names of metrics, got {_shown(named)}"
+        return
+    yield from _of_node(cfg, "", cfg)
+    yield from metric_problems(cfg)
+
+
+def metric_problems(cfg: DictConfig) -> Iterator[tuple[str, str]]:
+    """What is wrong with the metrics that a configuration brings along, and with the names of those it asks for."""
+    known = metrics(cfg)
+    for name, node in _extra_metrics(cfg).items():
+        place = f"evaluation.extra_metrics.{name}"
+        if name in signatures.metrics() or not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
+            yield place, "expected a new name of letters, digits and _ for a metric"
+        if not isinstance(node.get("higher_is_better"), bool):
+            yield f"{place}.higher_is_better", f"expected true or false, got {_shown(node.get('higher_is_better'))}"
+    for key in ("validation_metrics", "test_metrics"):
+        asked = cfg.evaluation.get(key) or ()
+        for name in (name for name in asked if name not in known):
+            place = _origin(cfg, f"evaluation.{key}")
+            yield place, f"expected one of {', '.join(known)}{near(name, known)}, got {_shown(list(asked))}"
 
 
 def _together(cfg: DictConfig, found: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -602,7 +654,8 @@ def _together(cfg: DictConfig, found: Mapping[str, str]) -> Iterator[tuple[str, 
         )
 
     if right("evaluation"):
-        yield from _monitored(cfg)
+        wrong = list(metric_problems(cfg))
+        yield from wrong or _monitored(cfg)
     if right("data") and cfg.data.get("_target_") in _PUBLISHED_DATA:
         tasks = signatures.names("saltext.data.tasks.TASKS")
         for key, node in (("data.tasks", cfg.data), ("data.test_tasks", cfg.data), *_stages(cfg)):
@@ -650,10 +703,10 @@ def _monitored(cfg: DictConfig) -> Iterator[tuple[str, str]]:
             f"{logged[1]}_salient, got {own.monitor!r}{near(own.monitor, [*logged, *of_tasks])}",
         )
         return
-    if own.mode != direction(own.monitor):
+    if own.mode != direction(own.monitor, cfg):
         yield (
             "evaluation.mode",
-            f"expected {direction(own.monitor)}, which is better of {own.monitor}, got {own.mode}; leave it out",
+            f"expected {direction(own.monitor, cfg)}, which is better of {own.monitor}, got {own.mode}; leave it out",
         )
     callbacks = cfg.get("callbacks")
     for name in map(str, callbacks) if isinstance(callbacks, DictConfig) else ():
@@ -663,12 +716,12 @@ def _monitored(cfg: DictConfig) -> Iterator[tuple[str, str]]:
             continue
         # Lightning's callbacks take min where nothing is said.
         if (
-            callback.get("mode", "min") != direction(monitor)
+            callback.get("mode", "min") != direction(monitor, cfg)
             and _origin(cfg, f"callbacks.{name}.mode") != "evaluation.mode"
         ):
             yield (
                 f"callbacks.{name}.mode",
-                f"expected {direction(monitor)}, which is better of {monitor}, got {callback.get('mode', 'min')}",
+                f"expected {direction(monitor, cfg)}, which is better of {monitor}, got {callback.get('mode', 'min')}",
             )
 
 

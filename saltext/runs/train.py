@@ -182,7 +182,7 @@ def train_and_test(cfg: DictConfig, folder: RunFolder, own: Collection[str] = ()
     start = time.monotonic()
     if is_first():
         provenance.write(folder.provenance)
-    build.check_evaluation(cfg)
+    build.check_evaluation(cfg, own)
     data = build_training.datamodule(cfg, own)
     build.check_conditions(cfg, data.conditions)
     schedule = stages(cfg, folder, data.conditions)

@@ -90,8 +90,8 @@ class Configuration:
         said = ", ".join(f"{key}={value!r:.80}" for key, value in self.not_followed.items())
         return (
             said
-            and f"Not followed on the word of a folder that was not started here: {said}. Give such values on the "
-            "command line (data.root=DIR), or add --trust if the folder is yours."
+            and f"Not followed on the word of a folder alone: {said}. Give such values on the command line "
+            "(data.root=DIR), or add --trust if the folder is yours."
         )
 
 
@@ -343,13 +343,18 @@ def read(
     values = _without_interpolations(mapping(text, folder.config), folder.config, trust or mine)
     given = OmegaConf.create() if changes is None else changes
     own = own_targets(OmegaConf.to_container(given, resolve=False))
+    not_followed = {}
     if trust or (mine and resumes):
         own |= own_targets(values)
+    elif not resumes and isinstance(values.get("evaluation"), dict) and values["evaluation"].get("extra_metrics"):
+        # Most commands score nothing, and do without.
+        not_followed["evaluation.extra_metrics"] = values["evaluation"].pop("extra_metrics")
     _refuse(_of_other_versions(values), folder)
     check_targets(values, "", own)
     _refuse(_problems(values, schema.NEEDED), folder)
-    not_followed = {} if trust or mine else _confined(values, folder, resumes)
-    if trust or mine:
+    if not (trust or mine):
+        not_followed |= _confined(values, folder, resumes)
+    else:
         values = OmegaConf.to_container(reached(folder, OmegaConf.create(values)))  # type: ignore[assignment]
     try:
         merged: DictConfig = OmegaConf.merge(OmegaConf.create(values), given)  # type: ignore[assignment]

@@ -169,7 +169,7 @@ def test_predictions_that_are_all_alike_have_the_contrast_of_chance_and_the_trut
 
 def test_unknown_terms_and_bad_weights_are_named_all_at_once() -> None:
     with pytest.raises(
-        ValueError, match=r"'nsss' \(did you mean 'nss'\?\); the weight of kl is nan.*cc, nss, sim, kl, mse"
+        ValueError, match=r"cc, nss, sim, kl, mse.* got .*'nsss' \(did you mean 'nss'\?\); the weight of kl is nan"
     ):
         SaliencyLoss({"nsss": -1, "kl": math.nan, "cc": -2})
     with pytest.raises(ValueError, match="the weight of cc is None"):

@@ -1,4 +1,5 @@
 import doctest
+import inspect
 import math
 import pkgutil
 from collections.abc import Callable
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from saltext import metrics
+from saltext import losses, metrics
 from saltext.metrics import (
     METRICS,
     Fixations,
@@ -63,13 +64,23 @@ def test_agrees_with_the_plain_reference(name, case, dtype) -> None:
     np.testing.assert_allclose(scores.numpy(), expected, rtol=1e-6 if narrow else 1e-12, atol=1e-13)
 
 
-def test_the_examples_in_the_documentation_are_true() -> None:
-    attempted = 0
-    for module in (import_module(info.name) for info in pkgutil.iter_modules(metrics.__path__, "saltext.metrics.")):
-        result = doctest.testmod(module, extraglobs={"torch": torch})
-        assert result.failed == 0, module.__name__
-        attempted += result.attempted
-    assert attempted > 10
+MODULES = [
+    import_module(info.name)
+    for package in (metrics, losses)
+    for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
+]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__.removeprefix("saltext."))
+def test_every_public_class_and_function_has_an_example_and_the_examples_are_true(module) -> None:
+    public = {name: thing for name, thing in vars(module).items() if not name.startswith("_")}
+    own = [name for name, thing in public.items() if getattr(thing, "__module__", "") == module.__name__]
+    defined = [name for name in own if inspect.isclass(public[name]) or inspect.isfunction(public[name])]
+    assert defined
+    assert not [name for name in defined if ">>> " not in (inspect.getdoc(public[name]) or "")]
+    result = doctest.testmod(module, extraglobs={"torch": torch}, optionflags=doctest.ELLIPSIS)
+    assert result.failed == 0
+    assert result.attempted >= len(defined)
 
 
 # --- worked examples, with the arithmetic visible ---
@@ -307,7 +318,7 @@ def test_a_resized_fixation_image_is_no_map_of_counts(name, bad, batch) -> None:
     metric = METRICS[name]
     fixations = batch.fixations.clone()
     fixations[1, 0, 0, 0] = bad
-    with pytest.raises(ValueError, match=r"no counts \(0, 1, 2, ...\).*from coordinates"):
+    with pytest.raises(ValueError, match=r"expected counts \(0, 1, 2, ...\).*from coordinates"):
         metric.function(batch.pred, fixations, *batch.truths(metric.needs)[1:])
 
 
@@ -316,9 +327,9 @@ def test_a_shape_mismatch_says_what_to_resize(name, batch) -> None:
     metric = METRICS[name]
     with pytest.raises(ValueError, match=r"pred is 4 x 9 pixels and \w+ 8 x 9: resize pred to 8 x 9"):
         metric.function(batch.pred[:, :, :4], *batch.truths(metric.needs))
-    with pytest.raises(ValueError, match=r"pred has 2 maps and \w+ 5"):
+    with pytest.raises(ValueError, match=r"expected a map for each image, got 2 in pred and 5 in \w+"):
         metric.function(batch.pred[:2], *batch.truths(metric.needs))
-    with pytest.raises(ValueError, match=r"expected \(batch, 1, height, width\)"):
+    with pytest.raises(ValueError, match=r"expected pred of shape \(batch, 1, height, width\)"):
         metric.function(batch.pred[:, 0], *batch.truths(metric.needs))
 
 
@@ -346,7 +357,7 @@ def test_borji_repeats_with_its_seed(batch) -> None:
 
 
 def test_borji_needs_a_draw(batch) -> None:
-    with pytest.raises(ValueError, match="draws=0"):
+    with pytest.raises(ValueError, match="expected draws of at least 1, got 0"):
         auc_borji(batch.pred, batch.fixations, draws=0)
 
 

@@ -46,12 +46,14 @@ def test_the_size_is_checked_when_something_is_wrapped_too(batch) -> None:
 
 @pytest.mark.parametrize("maps", [torch.zeros(4, 5), torch.zeros(2, 3, 4, 5), torch.zeros(2, 1, 0, 5)])
 def test_a_map_of_another_shape_says_what_was_expected(maps) -> None:
-    with pytest.raises(ValueError, match=r"expected \(batch, 1, height, width\) with at least one pixel"):
+    with pytest.raises(
+        ValueError, match=r"expected pred of shape \(batch, 1, height, width\) with at least one pixel, got"
+    ):
         Maps(maps, "pred")
 
 
 def test_complex_maps_are_refused() -> None:
-    with pytest.raises(ValueError, match="pred is complex"):
+    with pytest.raises(ValueError, match=r"expected real values in pred, got torch\.complex64"):
         Maps(torch.zeros(1, 1, 2, 2, dtype=torch.complex64), "pred")
 
 
@@ -82,6 +84,12 @@ def test_fixations_of_part_of_a_batch_are_those_of_its_images(batch) -> None:
     assert part.to("cpu").distinct.number.tolist() == (batch.fixations[1:4] > 0).sum((1, 2, 3)).tolist()
 
 
+def test_counts_of_fixations_are_those_they_were_made_of(batch) -> None:
+    fixations = Fixations.of(batch.fixations)
+    assert torch.equal(fixations.counts, batch.fixations.float())
+    assert torch.equal(Fixations.from_counts(fixations.counts).counts, fixations.counts)
+
+
 def test_no_images_have_no_fixations() -> None:
     assert Fixations.from_points([], (3, 4)).each.number.shape == (0,)
 
@@ -89,7 +97,7 @@ def test_no_images_have_no_fixations() -> None:
 def test_a_prediction_and_a_divergence_share_their_passes(batch) -> None:
     pred = Maps(batch.pred, "pred")
     kl(pred, batch.density)
-    shared = pred.total, pred.share
+    shared = pred.total, pred.inverse_total
     kl(pred, batch.baseline)
     assert pred.total is shared[0]
-    assert pred.share is shared[1]
+    assert pred.inverse_total is shared[1]

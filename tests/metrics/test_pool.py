@@ -77,10 +77,10 @@ def test_a_fixation_outside_its_image_is_refused() -> None:
 
 
 def test_lists_of_different_lengths_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"lengths \(1, 1, 2, 1\)"):
+    with pytest.raises(ValueError, match=r"got lengths \(1, 1, 2, 1\)"):
         FixationPool([torch.tensor([[0, 0]])], torch.tensor([[2, 3]]), ["a", "b"], ["g"])
 
 
 def test_an_unknown_group_is_named(pool) -> None:
-    with pytest.raises(ValueError, match="no fixations of whole; it has salient, pure"):
+    with pytest.raises(ValueError, match=r"expected groups of the pool \(salient, pure\), got whole"):
         pool.others(["a"], ["whole"], (4, 6))

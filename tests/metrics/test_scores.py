@@ -1,13 +1,25 @@
+import pickle
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import torch
 
 from saltext import metrics
-from saltext.metrics import METRICS, Fixations, Targets, check_names, score, score_against, scores
+from saltext.metrics import (
+    METRICS,
+    Fixations,
+    Metric,
+    Targets,
+    check_names,
+    register_metric,
+    score,
+    score_against,
+    scores,
+)
 
 
 def _score(case, names=tuple(METRICS), **changes):
@@ -109,6 +121,93 @@ def test_unknown_metrics_are_named_with_the_closest_known_one() -> None:
         ValueError, match=r"unknown metric 'auc_jud' \(did you mean 'auc_judd'\?\); unknown metric 'x'.*cc, sim"
     ):
         check_names(["cc", "auc_jud", "x"])
+
+
+def mae(pred, density):
+    """Mean absolute difference."""
+    return (pred - density).abs().mean((1, 2, 3))
+
+
+def weighted(pred, fixations, others, baseline=None, power=1):
+    assert baseline is None
+    return ((pred**power) * (fixations - others / others.sum((1, 2, 3), keepdim=True))).sum((1, 2, 3)).float()
+
+
+def test_a_metric_from_outside_is_scored_like_the_others(batch, two_threads) -> None:
+    register_metric("mae", Metric.of(mae, higher_is_better=False, title="MAE"))
+    register_metric("weighted", Metric.of(partial(weighted, power=2), higher_is_better=True))
+    assert METRICS["weighted"].needs == ("fixations", "others")
+    assert METRICS["weighted"].title == "weighted"
+    assert list(METRICS)[-2:] == ["mae", "weighted"]
+    found = _score(batch, ("cc", "mae", "weighted"))
+    assert two_threads
+    torch.testing.assert_close(found["mae"], mae(batch.pred, batch.density), rtol=1e-13, atol=1e-14)
+    assert found["weighted"].dtype == torch.float64
+    torch.testing.assert_close(found["weighted"].float(), weighted(batch.pred, batch.fixations, batch.others, power=2))
+    plain = METRICS["weighted"].function
+    torch.testing.assert_close(plain(batch.pred, batch.fixations, batch.others), found["weighted"])
+    assert pickle.loads(pickle.dumps(METRICS["mae"])) == METRICS["mae"]
+    with pytest.raises(ValueError, match="pred has NaN or infinite values"):
+        score(batch.pred * torch.nan, batch.density, None, ["mae"])
+    table = metrics.ScoreTable(["mae", "nss"])
+    torch.testing.assert_close(table(batch.pred, batch.density, batch.fixations)["mae"], found["mae"].mean())
+
+
+def test_a_name_that_was_registered_before_gets_the_new_function(batch) -> None:
+    register_metric("mae", Metric.of(mae, higher_is_better=False))
+    register_metric("mae", Metric.of(lambda pred, density: 2 * mae(pred, density), higher_is_better=False))
+    found = score(batch.pred, batch.density, None, ["mae"])["mae"]
+    torch.testing.assert_close(found, 2 * mae(batch.pred, batch.density))
+
+
+@pytest.mark.parametrize("name", ["cc", "task", "model", "a-b", "val/x", "", "1st", "Größe"])
+def test_a_name_that_is_taken_or_no_column_s_is_refused(name) -> None:
+    with pytest.raises(ValueError, match=r"expected (another|a) name .* for a metric, got"):
+        register_metric(name, Metric.of(mae, higher_is_better=False))
+    assert name not in METRICS or METRICS[name].function is not mae
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda pred: pred,
+        lambda pred, target: pred,
+        lambda pred, density, unknown: pred,
+        lambda pred, *, density: pred,
+        lambda *maps: maps,
+        lambda: 0,
+    ],
+    ids=["no target", "another name", "one more", "by keyword alone", "any number", "nothing"],
+)
+def test_a_function_that_takes_something_else_is_refused_with_what_it_takes(function) -> None:
+    with pytest.raises(ValueError, match=r"expected <lambda> to take pred and any of density, fixations, others, bas"):
+        Metric.of(function, higher_is_better=True)
+
+
+@pytest.mark.parametrize(
+    ("gives", "said"),
+    [
+        (lambda pred, density: pred.mean(), r"shape \(\)"),
+        (lambda pred, density: pred, r"shape \(5, 1, 8, 9\)"),
+        (lambda pred, density: 0.5, "a float"),
+    ],
+)
+def test_what_is_no_score_per_image_is_refused(gives, said, batch) -> None:
+    metric = Metric.of(gives, higher_is_better=True)
+    with pytest.raises(ValueError, match=rf"expected <lambda> to give one score per image, shape \(5,\), got {said}"):
+        metric.function(batch.pred, batch.density)
+
+
+def test_a_metric_that_is_described_alone_can_be_shown_and_not_computed(batch) -> None:
+    scores.describe_metric("hit", "HIT", higher_is_better=False)
+    assert (METRICS["hit"].title, METRICS["hit"].higher_is_better) == ("HIT", False)
+    with pytest.raises(ValueError, match="expected a function for metric 'hit', got its scores alone"):
+        score(batch.pred, batch.density, None, ["hit"])
+    with pytest.raises(ValueError, match="one direction of metric 'hit', got lower is better and higher is better"):
+        scores.describe_metric("hit", "HIT", higher_is_better=True)
+    register_metric("hit", Metric.of(mae, higher_is_better=True, title="hits"))
+    scores.describe_metric("hit", "HIT", higher_is_better=True)
+    assert METRICS["hit"].title == "hits"
 
 
 def test_a_metric_named_twice_is_refused() -> None:

@@ -3,7 +3,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from saltext.errors import DamagedFileError
+from saltext.errors import ConfigError, DamagedFileError
+from saltext.metrics import METRICS
+from saltext.metrics.scores import _REGISTERED, describe_metric
 from saltext.results.score_table import (
     RunScores,
     averaged_over_seeds,
@@ -68,6 +70,54 @@ def test_an_undefined_score_is_written_as_nothing_and_read_as_such(tmp_path: Pat
 
 def test_only_known_metrics_are_metrics(scores: pd.DataFrame) -> None:
     assert metric_names(scores) == ["nss", "cc"]
+
+
+@pytest.fixture
+def with_own(tmp_path: Path, scores: pd.DataFrame) -> Path:
+    """A table with a metric from outside, as a process without that metric finds it."""
+    describe_metric("hit", "HIT", higher_is_better=False)
+    write_scores(tmp_path / "scores.csv", scores.assign(hit=[0.0, 1.0]))
+    _REGISTERED.clear()
+    return tmp_path / "scores.csv"
+
+
+def test_a_table_says_itself_how_a_metric_from_outside_is_called_and_which_way_it_is_better(with_own: Path) -> None:
+    assert metric_names(read_scores(with_own)) == ["nss", "cc", "hit"]
+    assert (METRICS["hit"].title, METRICS["hit"].higher_is_better) == ("HIT", False)
+
+
+def test_a_column_that_no_metric_is_known_for_is_named_and_left_out(
+    with_own: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with_own.with_name("extra_metrics.json").unlink()
+    assert metric_names(read_scores(with_own)) == ["nss", "cc"]
+    assert "left out hit, which no known metric is called" in caplog.text
+
+
+def test_tables_that_disagree_about_a_metric_are_not_shown_together(with_own: Path) -> None:
+    read_scores(with_own)
+    file = with_own.with_name("extra_metrics.json")
+    file.write_text(file.read_text().replace("false", "true"))
+    with pytest.raises(ConfigError, match=r"extra_metrics\.json: expected one direction of metric 'hit', got lower is"):
+        read_scores(with_own)
+
+
+def test_a_table_cannot_turn_a_metric_of_the_package_round(with_own: Path) -> None:
+    with_own.with_name("extra_metrics.json").write_text('{"cc": {"title": "CC", "higher_is_better": false}}')
+    with pytest.raises(ConfigError, match="expected one direction of metric 'cc'"):
+        read_scores(with_own)
+    assert METRICS["cc"].higher_is_better
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", '{"hit": 1}', '{"hit": {"title": "HIT"}}', '{"hit": {"title": "\\u001b[2J", "higher_is_better": true}}',
+     '{"hit": {"title": "HIT", "higher_is_better": "up"}}'],
+)  # fmt: skip
+def test_a_damaged_description_of_metrics_is_refused(with_own: Path, content: str) -> None:
+    with_own.with_name("extra_metrics.json").write_text(content)
+    with pytest.raises(DamagedFileError, match=r"extra_metrics\.json is damaged"):
+        read_scores(with_own)
 
 
 def test_means_are_taken_by_model_and_task(scores: pd.DataFrame) -> None:

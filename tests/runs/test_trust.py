@@ -261,7 +261,7 @@ WRONG: tuple[dict[str, Any], ...] = (
     {"evaluation__baselines": {"a": 1}}, {"evaluation__mode": "best"}, {"normalize__mean": [1]}, {"trainer": None},
     {"data__image_size": [10**6, 10**6]}, {"data__image_size": [96]}, {"data__tasks": {"a": 1}},
     {"data__selection_split": 3}, {"schedule__stages": ["a"]}, {"schedule__stages": {"../../x": {}}},
-    {"model__name": []},   
+    {"model__name": []},
     {"schedule__stages": {"/tmp": {}}}, {"schedule__stages": {"s": {"start": {}}}}, {"schedule__stages": {"s": 1}},
     {"callbacks": {"best": 1}}, {"logger": []}, {"model": None}, {"model__grid": "x"}, {"model__hidden": {"a": 1}},
     {"model__encoder": 3}, {"loss": {}}, {"optimizer__lr": "fast"}, {"trainer__devices": "many"},
