@@ -373,7 +373,7 @@ def calibrated(runs: Sequence[ShownRun]) -> list[Block]:
     if not known:
         return blocks
     by_name = {name: calibration.calibrations(coverage) for name, coverage in known.items()}
-    by_name[_HUMAN_MAPS] = calibration.calibrations(next(iter(known.values())), calibration.PEOPLE)
+    by_name[_HUMAN_MAPS] = calibration.calibrations(next(iter(known.values())), calibration.HUMAN)
     plots = []
     for task in in_order(one.task for several in by_name.values() for one in several):
         shown = {name: one for name, several in by_name.items() for one in several if one.task == task}

@@ -1,16 +1,16 @@
-r"""Do the predicted densities mean what they say? The share of fixations where they put each share of their mass.
+r"""Calibration of the predicted densities: the fraction of fixations inside the densest pixels of each predicted mass.
 
-The densest pixels that together hold a share *a* of an image's predicted mass should receive a share *a* of its
-fixations (:func:`saltext.metrics.calibration.coverage`). Shares are averaged over the test pairs of a task, each pair
-with the same weight, for masses of 5 % to 95 %. Two numbers sum the curve up:
+The densest pixels that together hold a fraction *a* of an image's predicted mass should receive a fraction *a* of its
+fixations (:func:`saltext.metrics.calibration.coverage`). Fractions are averaged over the test pairs of a task, each
+pair with the same weight, for masses of 5 % to 95 %. Two numbers sum the curve up:
 
 * the **calibration error**, the mean distance of the curve from the diagonal: 0 (calibrated) to .5. It is the expected
-  calibration error of Naeini et al. (2015), which averages \|share observed - share promised\|, for regions of
+  calibration error of Naeini et al. (2015), which averages \|fraction observed - predicted\|, for regions of
   prescribed mass, as Kuleshov et al. (2018) look at the regions of a regression.
 * the **signed calibration error**, the mean of the curve minus the diagonal: above 0 the maps are too spread out, below
   0 overconfident.
 
-Pairs without a fixation have no coverage and are left out; a task without any other pair has no row.
+Pairs without a fixation have no coverage and are left out; a task with none but such pairs has no row.
 
 References:
     Naeini, Cooper and Hauskrecht, Obtaining well calibrated probabilities using Bayesian binning, AAAI 2015.
@@ -33,17 +33,18 @@ from saltext.system.run_folder import RunFolder
 _log = logging.getLogger(__name__)
 
 LEVELS = tuple(round(0.05 * step, 2) for step in range(1, 20))
-"""Shares of the predicted mass."""
+"""Fractions of the predicted mass, 0 to 1."""
 
-_NAMES = [f"mass_{level:.2f}" for level in LEVELS]
+_LEVEL_COLUMNS = [f"mass_{level:.2f}" for level in LEVELS]
 
-COLUMNS = ("image_id", "task", "maps", "fixations", *_NAMES)
-"""Of a table of coverages, one row a test pair and kind of map: the last columns hold the share of the pair's fixations
-inside the region of each mass."""
+COLUMNS = ("image_id", "task", "maps", "fixations", *_LEVEL_COLUMNS)
+"""Columns of a table of coverages, one row per test pair and kind of map. ``fixations`` counts the pair's fixations; the
+last columns hold the fraction of them inside the densest pixels of each of :data:`LEVELS`."""
 
-MODEL, PEOPLE = "model", "people"
-"""Kinds of map: what the model predicts, and the data set's own, which are blurred fixations. A model that predicted
-these exactly would be calibrated as they are: their distance from the diagonal is that of the blur."""
+MODEL, HUMAN = "model", "people"
+"""Kinds of map, as the column ``maps`` names them: the model's prediction, and the human map, which is blurred
+fixations. A model that predicted the human maps exactly would have their curve: its distance from the diagonal is the
+effect of the blur."""
 
 _DRAWS = 2000
 _INTERVAL = (0.025, 0.975)
@@ -51,16 +52,18 @@ _INTERVAL = (0.025, 0.975)
 
 @dataclass(frozen=True)
 class Calibration:
-    """How a task's maps are calibrated.
+    """Calibration curve of one task, with 95 % intervals (bootstrap over images).
 
     Attributes:
         task: The task.
-        pairs: With at least one fixation.
-        images: They belong to.
-        covered: Share of the fixations inside the region of each of :data:`LEVELS`, mean over pairs, shape (levels,).
-        low, high: Ends of the 95 % intervals, bootstrap over images, likewise.
+        pairs: Number of test pairs with at least one fixation.
+        images: Number of images these pairs belong to.
+        covered: Fraction of the fixations inside the densest pixels of each of :data:`LEVELS`, mean over pairs, shape
+            (levels,).
+        low: Lower ends of the intervals of ``covered``, shape (levels,).
+        high: Upper ends, shape (levels,).
         signed_low: Lower end of the interval of :attr:`signed_error`.
-        signed_high: Upper end.
+        signed_high: Its upper end.
     """
 
     task: str
@@ -84,41 +87,51 @@ class Calibration:
 
 
 def calibrations(coverage: pd.DataFrame, maps: str = MODEL) -> list[Calibration]:
-    """Calibration by task, tasks in their usual order.
+    """Calibration of one kind of map by task, tasks in their usual order.
 
     Args:
-        coverage: Columns :data:`COLUMNS`.
-        maps: The kind that is looked at.
+        coverage: Table of coverages with :data:`COLUMNS`.
+        maps: Kind of map, :data:`MODEL` or :data:`HUMAN`.
+
+    Returns:
+        One entry per task that has a pair with a fixation.
     """
-    known = coverage[coverage["maps"] == maps].dropna(subset=_NAMES)
-    return [_calibration(task, known[known["task"] == task]) for task in in_order(known["task"])]
-
-
-def _calibration(task: str, part: pd.DataFrame) -> Calibration:
-    coverages = part[_NAMES].to_numpy(np.float64)
-    images = part["image_id"].to_numpy()
-    # The same resamples for every level, since the seed is the same.
-    means = np.stack([bootstrap_means(column, images, _DRAWS) for column in coverages.T], axis=1)
-    low, high = np.quantile(means, _INTERVAL, axis=0)
-    signed = np.quantile((means - LEVELS).mean(axis=1), _INTERVAL)
-    count = len(set(images))
-    return Calibration(task, len(part), count, coverages.mean(axis=0), low, high, float(signed[0]), float(signed[1]))
+    defined = coverage[coverage["maps"] == maps].dropna(subset=_LEVEL_COLUMNS)
+    by_task = []
+    for task in in_order(defined["task"]):
+        of_task = defined[defined["task"] == task]
+        covered, images = of_task[_LEVEL_COLUMNS].to_numpy(np.float64), of_task["image_id"].to_numpy()
+        # The same resamples for every level, since the seed is the same.
+        means = np.stack([bootstrap_means(column, images, _DRAWS) for column in covered.T], axis=1)
+        low, high = np.quantile(means, _INTERVAL, axis=0)
+        signed_low, signed_high = map(float, np.quantile((means - LEVELS).mean(axis=1), _INTERVAL))
+        counts = (len(of_task), len(set(images)))
+        by_task.append(Calibration(task, *counts, covered.mean(axis=0), low, high, signed_low, signed_high))
+    return by_task
 
 
 def read(folder: RunFolder, fingerprint: str) -> pd.DataFrame | None:
-    """The coverages a run's folder holds; None if there are none, or of other maps than the fingerprint stands for."""
+    """Read the table of coverages from a run's folder.
+
+    Args:
+        folder: The run's.
+        fingerprint: Identifies the predicted maps, see :func:`saltext.runs.predict_again.fingerprint`.
+
+    Returns:
+        Columns :data:`COLUMNS`; None where the table is missing, damaged, or of maps with another fingerprint.
+    """
     if not folder.coverage.is_file():
         return None
     try:
         storage.check_csv(folder.coverage)
         table = pd.read_csv(folder.coverage, dtype={"image_id": str})
     except (DamagedFileError, ValueError) as error:
-        _log.warning("%s; it is computed again", error)
+        _log.warning("%s; computing it again", error)
         return None
-    current = set(COLUMNS) < set(table) and (table["of"] == fingerprint).all()
-    return table[list(COLUMNS)] if current else None
+    is_current = set(COLUMNS) < set(table) and (table["of"] == fingerprint).all()
+    return table[list(COLUMNS)] if is_current else None
 
 
 def write(folder: RunFolder, coverage: pd.DataFrame, fingerprint: str) -> None:
-    """Keep coverages in a run's folder, with what stands for the maps they were computed from."""
+    """Write a table of coverages into a run's folder, with the fingerprint of the maps it was computed from."""
     storage.write_csv(folder.coverage, coverage.assign(of=fingerprint), durable=True)

@@ -27,7 +27,7 @@ _TAILS = (0.025, 0.975)
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over pairs with its 95 % interval, in the metric's unit; NaN where nothing is known.
+    """A mean over pairs with its 95 % interval, in the metric's unit; NaN where no score is defined.
 
     >>> Estimate(0.0531, 0.0402, 0.0663, 30).signed()
     '+0.053 (+0.040 to +0.066)'
@@ -42,7 +42,7 @@ class Estimate:
         return "–" if np.isnan(self.mean) else f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})"
 
     def signed(self) -> str:
-        """The same as a difference: with its sign."""
+        """The text of a difference: mean and interval with their signs."""
         return "–" if np.isnan(self.mean) else f"{self.mean:+z.3f} ({self.low:+z.3f} to {self.high:+z.3f})"
 
 
@@ -70,16 +70,16 @@ def bootstrap_means(
     """Means of resampled data in which whole groups are drawn with replacement.
 
     Args:
-        values: One number an observation, shape (n,).
-        groups: The group of each, shape (n,): here the image a pair belongs to.
+        values: One number per observation, shape (n,).
+        groups: The group of each observation, shape (n,): here the image a pair belongs to.
         draws: Number of resamples.
-        seed: Their seed.
+        seed: Of the resampling.
 
     Returns:
         Means, shape (draws,).
     """
-    _, owner = np.unique(groups, return_inverse=True)
-    sums, sizes = np.bincount(owner, weights=values), np.bincount(owner)
+    _, group_index = np.unique(groups, return_inverse=True)
+    sums, sizes = np.bincount(group_index, weights=values), np.bincount(group_index)
     times = _times_drawn(len(sizes), draws, seed).astype(np.float64)  # products of integers are slow
     means: NDArray[np.float64] = (times @ sums) / (times @ sizes)
     return means
@@ -87,7 +87,7 @@ def bootstrap_means(
 
 @lru_cache(maxsize=8)  # drawing takes ten times as long as using them, and tables have hundreds of intervals
 def _times_drawn(groups: int, draws: int, seed: int) -> NDArray[np.uint16]:
-    """How often each group is in each resample, shape (draws, groups)."""
+    """How often each resample contains each group, shape (draws, groups)."""
     times = np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), size=draws)
     return times.astype(np.uint16)  # 12 MB for 600 images
 
@@ -102,13 +102,16 @@ def estimate(scores: pd.DataFrame, metric: str) -> Estimate:
     """The mean of a metric over some pairs; undefined scores are left out.
 
     Args:
-        scores: One row a pair, with ``image_id``.
-        metric: A column; where there is none, nothing is known.
+        scores: One row per pair, with ``image_id``.
+        metric: Name of the column.
+
+    Returns:
+        Mean and interval; NaN with 0 images where the column is missing or holds no defined score.
     """
-    known = scores.dropna(subset=[metric]) if metric in scores else scores[:0]
-    if known.empty:
+    defined = scores.dropna(subset=[metric]) if metric in scores else scores[:0]
+    if defined.empty:
         return Estimate(np.nan, np.nan, np.nan, 0)
-    values, images = known[metric].to_numpy(np.float64), known["image_id"].to_numpy()
+    values, images = defined[metric].to_numpy(np.float64), defined["image_id"].to_numpy()
     return Estimate(float(values.mean()), *interval(values, images), len(set(images)))
 
 
@@ -120,8 +123,8 @@ def differences(one: pd.DataFrame, other: pd.DataFrame) -> list[Difference]:
         other: Score table of another.
 
     Returns:
-        One entry a condition and metric, conditions in their usual order. A pair whose score by either is undefined
-        counts in none of its metric's differences; where no pair is left, the difference is NaN.
+        One entry per condition and metric, conditions in their usual order. A pair with an undefined score of either
+        model is left out of that metric's difference; where no pair is left, the difference is NaN.
 
     Raises:
         ConfigError: No pair or no metric is in both.
@@ -133,31 +136,31 @@ def differences(one: pd.DataFrame, other: pd.DataFrame) -> list[Difference]:
             f"Expected two runs tested on the same pairs, but of {len(one)} and {len(other)} pairs {len(both)} are in "
             f"both, with {len(names)} metrics in common. Compare runs with one data set, split and split_seed."
         )
-    found = []
+    by_task_and_metric = []
     for task in in_order(both["task"]):
         part = both[both["task"] == task]
         for name in names:
             gaps = part[["image_id"]].assign(gap=part[name] - part[f"{name}_other"])
-            mean = estimate(gaps, "gap")
-            found.append(Difference(mean.mean, mean.low, mean.high, mean.images, task, name))
-    return found
+            gap = estimate(gaps, "gap")
+            by_task_and_metric.append(Difference(gap.mean, gap.low, gap.high, gap.images, task, name))
+    return by_task_and_metric
 
 
 def model_scores(root: Path | str) -> pd.DataFrame:
-    """The scores of a run's own model, or of several runs' below a folder, standard protocol, seeds averaged.
+    """The scores of one model from a run, or from its runs below a folder: standard protocol, seeds averaged.
 
     Raises:
-        ConfigError: There is no finished run, or the runs are of several models.
+        ConfigError: No run below ``root`` is finished, or the runs are of several models.
     """
     runs = finished_runs(Path(root))
     labels = sorted({label(run) for run in runs})
     if len(labels) != 1:
-        found = (
+        what = (
             f"runs of {len(labels)} models ({', '.join(labels)})"
             if labels
             else "no finished run (no whole result.json with whole scores)"
         )
-        raise ConfigError(f"Expected a finished run, or runs of one model, below {root}; found {found}.")
+        raise ConfigError(f"Expected a finished run, or runs of one model, below {root}; found {what}.")
     scores = pd.concat(read_all({run: run.scores for run in runs}).values(), ignore_index=True)
     return averaged_over_seeds(of_protocol(scores[scores["model"] == labels[0]], STANDARD))
 
@@ -171,9 +174,9 @@ def compare(runs: Sequence[Path | str]) -> pd.DataFrame:
         runs: Folders of at least two finished runs, or of several runs of one model each (folds, seeds).
 
     Returns:
-        One row a later run, condition and metric, with ``run`` (the first) ``minus`` the later one (names of their
-        folders, or whole paths where these are equal), ``task``, ``metric``, ``difference``, ``low`` and ``high`` (95 %
-        interval, paired bootstrap over images), ``images``.
+        One row per later run, condition and metric. Columns ``run`` (the first run) and ``minus`` (the later one) hold
+        folder names, or whole paths where these are equal; the others are ``task``, ``metric``, ``difference``,
+        ``low`` and ``high`` (95 % interval, paired bootstrap over images) and ``images``.
 
     Raises:
         ConfigError: Fewer than two runs, one that is not finished, or runs without a test pair in common.
@@ -183,11 +186,11 @@ def compare(runs: Sequence[Path | str]) -> pd.DataFrame:
     names = [Path(run).resolve().name for run in runs]
     if len(set(names)) < len(names):
         names = [str(run) for run in runs]
-    first, *others = ((name, model_scores(run)) for name, run in zip(names, runs, strict=True))
+    (first, first_scores), *others = ((name, model_scores(run)) for name, run in zip(names, runs, strict=True))
     rows = [
-        (first[0], name, one.task, one.metric, one.mean, one.low, one.high, one.images)
+        (first, name, gap.task, gap.metric, gap.mean, gap.low, gap.high, gap.images)
         for name, scores in others
-        for one in differences(first[1], scores)
+        for gap in differences(first_scores, scores)
     ]
     return pd.DataFrame(rows, columns=["run", "minus", "task", "metric", "difference", "low", "high", "images"])
 
@@ -196,10 +199,10 @@ def spread_over_runs(scores: pd.DataFrame) -> pd.DataFrame:
     """Mean and standard error of the means of several runs of one model: folds of a cross-validation, seeds.
 
     Args:
-        scores: One row a pair and run, one protocol, with columns ``task``, ``model``, ``run`` and the metrics.
+        scores: One row per pair and run, one protocol, with columns ``task``, ``model``, ``run`` and the metrics.
 
     Returns:
-        One row a condition, model and metric, with ``mean``, ``error`` (standard deviation of the runs' means divided
+        One row per condition, model and metric, with ``mean``, ``error`` (standard deviation of the runs' means divided
         by the root of their number) and ``runs``; models with a single run are left out.
     """
     by_run = scores.groupby(["task", "model", "run"], sort=False)[metric_names(scores)].mean()

@@ -1,4 +1,4 @@
-"""What a run found, in sentences: its accuracy, the text ablation, and whether its map follows the text."""
+"""The findings of a run in sentences: accuracy, text ablation, text-swap test."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from saltext.results.comparison import Difference, differences, estimate
 from saltext.results.score_table import metric_names, of_protocol
 from saltext.results.text_effect import exchanged_pairs, has_swaps, swap_accuracies
 
-# What a model is compared with, the strongest first.
+# Baselines a model is compared with, the strongest first.
 _BASELINES = ("human free-viewing map", "centre prior (other images)", "uniform map")
-# What else the model was given to read, what tells most first.
-_READ = {"opposite": "swapped text", "other_image": "shuffled text (another image's)", "empty": "empty text"}
-_FEW = 30  # images, below which an interval is to be read with care
+# Text variants of the ablation, the most telling first.
+_OTHER_TEXTS = {"opposite": "swapped text", "other_image": "shuffled text (another image's)", "empty": "empty text"}
+_FEW = 30  # images; with fewer, a bootstrap interval is rough
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A sentence with its interval, and what has to be known to read it.
+    """A result in one sentence, with its interval and its limits.
 
     Attributes:
-        kind: ``accuracy``, ``text`` or ``swap``.
-        sentence: What was found.
+        kind: ``accuracy``, ``text`` (text ablation) or ``swap`` (text-swap test).
+        sentence: The result.
         caveat: What limits it.
     """
 
@@ -36,8 +36,10 @@ class Finding:
 
 
 def shown_task(own: pd.DataFrame, text_effect: pd.DataFrame) -> str:
-    """The condition a conclusion is about: the last one with texts, of SJTU-TIS non_salient, under which the text says
-    most; without texts the last one."""
+    """The condition a conclusion is about: the last one that was scored with other texts, else the last one.
+
+    On SJTU-TIS this is non_salient, under which the text matters most.
+    """
     with_text = own["task"].isin(text_effect["task"]) if len(text_effect) else own["task"].isna()
     return in_order(own.loc[with_text if with_text.any() else ~with_text, "task"])[-1]
 
@@ -48,14 +50,13 @@ def shown_metric(own: pd.DataFrame) -> str:
 
 
 def findings(pairs: pd.DataFrame, text_effect: pd.DataFrame, model: str, setting: str = "") -> list[Finding]:
-    """Accuracy against the strongest baseline, the text ablation, and the text-swap test, as far as they were
-    measured.
+    """Accuracy against the strongest baseline, text ablation and text-swap test, as far as they were measured.
 
     Args:
-        pairs: Scores of a run's test pairs, the model's and the baselines'; any conditions.
+        pairs: Scores of a run's test pairs, the model's and the baselines', all conditions.
         text_effect: The model's scores with other texts; empty if it was given none.
-        model: Its name in the scores.
-        setting: Evaluation setting; the first caveat says what of it makes scores optimistic.
+        model: The model's name in the scores.
+        setting: Evaluation setting; the first caveat names what in it makes scores optimistic.
 
     Returns:
         At most three; none if the model has no scores.
@@ -65,50 +66,50 @@ def findings(pairs: pd.DataFrame, text_effect: pd.DataFrame, model: str, setting
     if own.empty:
         return []
     task, metric = shown_task(own, text_effect), shown_metric(own)
-    own = own.drop(columns=[name for name in metric_names(own) if name != metric])  # others take time alone
+    own = own.drop(columns=[name for name in metric_names(own) if name != metric])  # bootstrapping others takes time
     title = METRICS[metric].title
-    shown = own[own["task"] == task]
-    found = estimate(shown, metric)
-    care = f"{found.images} test images" + (", few: the interval is rough" if found.images < _FEW else "")
-    seeds = shown["seed"].nunique() if "seed" in shown else 1
-    care += (
+    of_task = own[own["task"] == task]
+    accuracy = estimate(of_task, metric)
+    caveat = f"{accuracy.images} test images" + (", few: the interval is rough" if accuracy.images < _FEW else "")
+    seeds = of_task["seed"].nunique() if "seed" in of_task else 1
+    caveat += (
         f"; {seeds} seeds, averaged pair by pair" if seeds > 1 else "; one seed, whose spread is not in the interval"
     )
     if "optimistic" in setting or "by row" in setting:
-        care += "; model selection or training has seen test images"
+        caveat += "; model selection or training has seen test images"
     baselines = {f"the {name}": standard[standard["model"] == name] for name in _BASELINES}
-    against = "".join(f", {gap.signed()} against {name}" for name, gap in _first_gap(shown, baselines))
-    results = [Finding("accuracy", f"{title} {found} on {task}{against}.", f"{care}.")]
+    against = "".join(f", {gap.signed()} against {name}" for name, gap in _first_gap(of_task, baselines))
+    results = [Finding("accuracy", f"{title} {accuracy} on {task}{against}.", f"{caveat}.")]
     if text_effect.empty:
         return results
-    read = {words: text_effect[text_effect["variant"] == variant] for variant, words in _READ.items()}
+    by_variant = {words: text_effect[text_effect["variant"] == name] for name, words in _OTHER_TEXTS.items()}
     results += [
         Finding(
             "text",
             f"Text ablation: {gap.signed()} {title} on {task}, own text against {words}, same weights.",
-            "A model trained with text can lose more by a wrong text than it gains by the right one; what reading "
-            "gains is the difference from the same network trained without text.",
+            "A model trained with text can lose more by a wrong text than it gains by the right one; the gain from "
+            "reading is the difference from the same network trained without text.",
         )
-        for words, gap in _first_gap(shown, read)
+        for words, gap in _first_gap(of_task, by_variant)
     ]
     if has_swaps(text_effect):
         results += [
             Finding(
                 "swap",
-                f"The map follows the text for {one} of the texts of {one.images} images (text-swap test).",
+                f"The map follows the text for {accuracy} of the texts of {accuracy.images} images (text-swap test).",
                 "50 % is chance for a map that moves at random, 0 % one that does not move.",
             )
-            for one in swap_accuracies(own, exchanged_pairs(text_effect))
-            if one.direction == "texts"
+            for accuracy in swap_accuracies(own, exchanged_pairs(text_effect))
+            if accuracy.direction == "texts"
         ]
     return results
 
 
-def _first_gap(shown: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> list[tuple[str, Difference]]:
-    """The difference of one condition's scores from the first table that has any; empty where none has."""
+def _first_gap(of_task: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> list[tuple[str, Difference]]:
+    """The difference of one condition's scores from the first table with defined scores; empty where none has any."""
     for name, other in others.items():
-        if set(shown["task"]) <= set(other["task"]):
-            gaps = [gap for gap in differences(shown, other) if not np.isnan(gap.mean)]
+        if set(of_task["task"]) <= set(other["task"]):
+            gaps = [gap for gap in differences(of_task, other) if not np.isnan(gap.mean)]
             if gaps:
                 return [(name, gaps[0])]
     return []

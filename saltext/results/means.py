@@ -1,4 +1,4 @@
-"""Means by condition and metric of everything that was measured alike, beside what was published."""
+"""Means by condition and metric of scores of one protocol, beside the published values."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ Published = Mapping[str, Mapping[str, Mapping[str, float]]]
 POOLS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"whole + general": ("whole", "general"), "all": tuple(TASK_BY_NAME)}
 )
-"""Rows in which a paper scores the pairs of several conditions together, by their name among the published values."""
+"""Conditions that a paper scores together in one row, by the row's name among the published values."""
 
 OF_THE_VERY_IMAGE = frozenset(BASELINES[name].title for name in ("human_pure", "human_others", "split_half"))
 
@@ -58,49 +58,56 @@ def published(data_set: str) -> Mapping[str, Published]:
 
 
 def rows(scores: pd.DataFrame, references: Published) -> list[Row]:
-    """All models under each condition, then the published values of that condition; likewise conditions pooled as
-    published.
+    """All models under each condition, then the published values of that condition; likewise for pooled conditions.
 
     Args:
-        scores: One row a pair and model, of one protocol, with columns ``image_id``, ``task``, ``model`` and the
+        scores: One row per pair and model, of one protocol, with columns ``image_id``, ``task``, ``model`` and the
             metrics. Several seeds of a pair are averaged first.
         references: model -> task (or name of :data:`POOLS`) -> metric -> value.
     """
     names = [name for name in metric_names(scores) if scores[name].notna().any()]
     scores = averaged_over_seeds(scores)
-    quoted = {task for by_task in references.values() for task in by_task}
-    pools = {name: tasks for name, tasks in POOLS.items() if name in quoted}
-    found: list[Row] = []
+    published_tasks = {task for by_task in references.values() for task in by_task}
+    pools = {name: tasks for name, tasks in POOLS.items() if name in published_tasks}
+    table: list[Row] = []
     for task, members in {**{task: (task,) for task in in_order(scores["task"])}, **pools}.items():
         models = scores[scores["task"].isin(members)].groupby("model", sort=False)
-        # A baseline that has not all conditions of a pool would stand beside models that do.
-        whole = {str(model): part for model, part in models if part["task"].nunique() == len(members)}
-        for model, part in whole.items():
+        # A model or baseline that lacks a condition of a pool is not comparable with those that have all.
+        complete = {str(model): part for model, part in models if part["task"].nunique() == len(members)}
+        for model, part in complete.items():
             means = {n: Mean(float(part[n].mean()), standard_error(part[n], part["image_id"])) for n in names}
-            found.append(Row(task, model, len(part), means))
-        for model, by_task in references.items() if whole else ():
+            table.append(Row(task, model, len(part), means))
+        for model, by_task in references.items() if complete else ():
             if task in by_task:
                 means = {name: Mean(by_task[task].get(name, math.nan), math.nan) for name in names}
-                found.append(Row(task, model, None, means))
-    return found
+                table.append(Row(task, model, None, means))
+    return table
 
 
 def standard_error(values: pd.Series, images: pd.Series) -> float:
-    """Standard error of a mean over pairs, NaN for a single image; the pairs of an image are not independent."""
+    """Standard error of a mean over pairs, clustered by image since the pairs of one image are not independent.
+
+    Args:
+        values: Score of each pair; NaN is left out.
+        images: Image of each pair.
+
+    Returns:
+        In the unit of ``values``; NaN where fewer than two images have a score.
+    """
     numbers = values.to_numpy(np.float64)  # a table has hundreds of these: pandas' own grouping takes ten times as long
-    known = ~np.isnan(numbers)
-    codes, unique = pd.factorize(images[known])
+    defined = ~np.isnan(numbers)
+    codes, unique = pd.factorize(images[defined])
     n = len(unique)
     if n < 2:
         return math.nan
-    by_image = np.bincount(codes, numbers[known] - numbers[known].mean())
+    by_image = np.bincount(codes, numbers[defined] - numbers[defined].mean())
     return math.sqrt(n / (n - 1) * (by_image**2).sum()) / len(codes)
 
 
 def best(table: Sequence[Row], task: str, name: str) -> Row | None:
     """The measured row with the best mean of a metric under a condition; None if there is none.
 
-    Rows made from the human data of the very image, which no model has seen, do not compete.
+    Rows predicted from human data of the test image itself, which no model has seen, do not compete.
     """
     competing = [row for row in table if row.task == task and row.pairs and row.model not in OF_THE_VERY_IMAGE]
     measured = [row for row in competing if not math.isnan(row.means[name].mean)]

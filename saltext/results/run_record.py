@@ -1,4 +1,4 @@
-"""A run as results know it: where its files lie, its configuration for reading, and what it logged by epoch."""
+"""A run for evaluation: its folder, its configuration for reading, and what it logged by epoch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ class StageRecord:
     """One training of a run.
 
     Attributes:
-        name: Empty for the only one of a run without a schedule.
-        epochs: How many were asked for.
+        name: Of the stage; empty for the only training of a run without a schedule.
+        epochs: Number of epochs in its configuration.
         tests: Whether its test pairs are scored.
     """
 
@@ -30,13 +30,13 @@ class RunRecord:
     """A run that has begun to train, whether it has finished or not.
 
     Attributes:
-        folder: Its files.
+        folder: The run's.
         cfg: Its configuration, for reading alone: nothing may be built from it.
-        setting: Evaluation setting: the split, and what selects the epoch. Runs for which more of it differs than the
-            fold share no table.
-        generated: Whether its data set is a generated one, whose scores say nothing about published values.
-        stages: Its trainings, in their order; at least one.
-        started_by: The command that started it; empty if that is not known.
+        setting: Evaluation setting: the split, and what selects the epoch. Only runs whose settings differ by the fold
+            alone share a table.
+        generated: Whether its data set is synthetic, so that its scores are not comparable with published values.
+        stages: Its trainings in their order; at least one.
+        started_by: The command that started it; empty if unknown.
         failure: Why it failed; empty if it did not.
     """
 
@@ -78,9 +78,9 @@ class RunRecord:
 def evaluation_setting(split: Split, selected_on: Part) -> str:
     """How the split was made and the epoch selected, in a sentence."""
     grouped = "grouped by image" if split.unit == "image" else "by row: test images also train under other texts"
-    selected = {"val": "the validation part" if split.parts["val"] else "nothing (the last one)"}
-    on = selected.get(selected_on, "the test part itself, which makes its scores optimistic")
-    return f"Split: {split.method}, seed {split.seed}, {grouped}. Epoch chosen on {on}."
+    validation = "the validation part" if split.parts["val"] else "nothing (the last one)"
+    chosen_on = validation if selected_on == "val" else "the test part itself, which makes its scores optimistic"
+    return f"Split: {split.method}, seed {split.seed}, {grouped}. Epoch chosen on {chosen_on}."
 
 
 COLUMNS = ("stage", "epoch", "name", "value")
@@ -89,67 +89,66 @@ COLUMNS = ("stage", "epoch", "name", "value")
 def read_history(folder: RunFolder, stages: Sequence[str] = ()) -> pd.DataFrame:
     """Everything a run and its stages logged by epoch.
 
-    A resumed run continues in another file; where two files have a value for an epoch, the later one counts.
+    A resumed run continues in another file; where two files have a value for an epoch, the later one counts. Damaged
+    lines are left out, since a process may be killed while it writes one.
 
     Args:
         folder: Of a run, finished or not.
         stages: Names of its stages, in the order of its schedule; others follow by name.
 
     Returns:
-        One row a value, with ``stage`` (empty without a schedule), ``epoch`` (int, from 0), ``name`` (as logged, such
+        One row per value, with ``stage`` (empty without a schedule), ``epoch`` (int, from 0), ``name`` (as logged, such
         as ``val/cc``) and ``value``; without rows where nothing was logged.
     """
     names = sorted(path.name for path in (folder.root / "stages").glob("*") if path.is_dir())
     order = {name: index for index, name in enumerate(stages)}
     names.sort(key=lambda name: order.get(name, len(order)))
-    trainings = [("", folder), *((name, folder.stage(name)) for name in names)]
-    parts = [
-        _logged(training).assign(stage=stage).sort_values(["name", "epoch"], kind="stable")
-        for stage, training in trainings
-    ]
-    found = pd.concat(parts, ignore_index=True)
-    return found[list(COLUMNS)].astype({"stage": str, "epoch": int, "name": str, "value": float})
-
-
-def _logged(folder: RunFolder) -> pd.DataFrame:
-    """Epoch, name and value; damaged lines are left out, as a process may be killed while it writes one."""
-    versions = folder.root.glob("metrics/version_*/metrics.csv")
-    found = [pd.DataFrame({"epoch": [], "name": [], "value": []})]
-    for path in sorted(versions, key=lambda path: int(path.parent.name.removeprefix("version_"))):
-        try:
-            table = pd.read_csv(path, on_bad_lines="skip", encoding_errors="replace", dtype=str)
-        except (OSError, ValueError):  # an empty one, for example
-            continue
-        if "epoch" in table:
-            numbers = table.drop(columns="step", errors="ignore").apply(pd.to_numeric, errors="coerce")
-            found.append(numbers.melt("epoch", var_name="name").dropna())
-    return pd.concat(found).drop_duplicates(["epoch", "name"], keep="last")
+    by_stage = []
+    for stage, training in [("", folder), *((name, folder.stage(name)) for name in names)]:
+        versions = training.root.glob("metrics/version_*/metrics.csv")
+        logged = [pd.DataFrame({"epoch": [], "name": [], "value": []})]
+        for path in sorted(versions, key=lambda path: int(path.parent.name.removeprefix("version_"))):
+            try:
+                table = pd.read_csv(path, on_bad_lines="skip", encoding_errors="replace", dtype=str)
+            except (OSError, ValueError):  # an empty one, for example
+                continue
+            if "epoch" in table:
+                numbers = table.drop(columns="step", errors="ignore").apply(pd.to_numeric, errors="coerce")
+                logged.append(numbers.melt("epoch", var_name="name").dropna())
+        latest = pd.concat(logged).drop_duplicates(["epoch", "name"], keep="last")
+        by_stage.append(latest.assign(stage=stage).sort_values(["name", "epoch"], kind="stable"))
+    values = pd.concat(by_stage, ignore_index=True)
+    return values[list(COLUMNS)].astype({"stage": str, "epoch": int, "name": str, "value": float})
 
 
 def history(record: RunRecord) -> pd.DataFrame:
-    """What a run logged, see :func:`read_history`."""
+    """Everything a run logged by epoch, see :func:`read_history`."""
     return read_history(record.folder, [stage.name for stage in record.stages])
 
 
 def chosen_epochs(record: RunRecord) -> list[tuple[StageRecord, int, float]]:
-    """Which epoch of each tested training the monitored metric chose, with its value; nothing where nothing chose."""
+    """The selected epoch of each tested training, with the monitored metric's value there.
+
+    Returns:
+        (stage, epoch from 0, value); a training that logged no value of the monitored metric has no entry.
+    """
     logged = history(record)
     values = logged[logged["name"] == record.monitor]
-    found = []
+    chosen = []
     for stage in (stage for stage in record.stages if stage.tests):
-        part = values[values["stage"] == stage.name].sort_values("epoch").reset_index(drop=True)
-        if len(part):
-            index = int(part["value"].argmax() if record.mode == "max" else part["value"].argmin())
-            best = part.iloc[index]
-            found.append((stage, int(best["epoch"]), float(best["value"])))
-    return found
+        of_stage = values[values["stage"] == stage.name].sort_values("epoch").reset_index(drop=True)
+        if len(of_stage):
+            index = int(of_stage["value"].argmax() if record.mode == "max" else of_stage["value"].argmin())
+            best = of_stage.iloc[index]
+            chosen.append((stage, int(best["epoch"]), float(best["value"])))
+    return chosen
 
 
 def monitored(record: RunRecord) -> float | None:
-    """The best value of the metric that chooses the epoch (``evaluation.monitor``).
+    """The best value of the metric that selects the epoch (``evaluation.monitor``).
 
     Returns:
-        Of a run with a schedule, the mean over the stages that are tested. None where nothing was validated.
+        The best value; for a run with a schedule, the mean over its tested stages. None where nothing was validated.
     """
     values = [value for _, _, value in chosen_epochs(record)]
     return sum(values) / len(values) if values else None

@@ -1,4 +1,4 @@
-"""The table of single scores: one row a pair and model. Every mean, interval and figure is computed from it."""
+"""The table of single scores: one row per pair and model. Every mean, interval and figure is computed from it."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -17,11 +17,12 @@ from saltext.system.run_folder import RunFolder, label
 _log = logging.getLogger(__name__)
 
 _EXTRA = "extra_metrics.json"  # beside a table: titles and directions of metrics from outside the package
-_TEXTS = ("image_id", "task", "text", "split", "model", "protocol", "variant", "how", "line")  # whatever they look like
+# Read as texts, also where they look like numbers.
+_TEXT_COLUMNS = ("image_id", "task", "text", "split", "model", "protocol", "variant", "how", "line")
 
 
 def metric_names(scores: pd.DataFrame) -> list[str]:
-    """The metrics a score table has, in its columns' order."""
+    """The metrics of a score table, in the order of its columns."""
     return [str(column) for column in scores.columns if column in METRICS]
 
 
@@ -29,21 +30,26 @@ def write_scores(path: Path, scores: pd.DataFrame) -> None:
     """Write a score table as CSV; scores keep all their digits.
 
     Title and direction of metrics from outside the package go to ``extra_metrics.json`` beside it, so that the scores
-    can be shown and compared where nobody has the function.
+    can be shown and compared where the metric's function is not installed.
     """
-    own = {name: METRICS[name] for name in metric_names(scores) if not is_built_in(name)}
-    if own:
-        said = {name: {"title": one.title, "higher_is_better": one.higher_is_better} for name, one in own.items()}
-        write_json(path.with_name(_EXTRA), said, durable=True)
+    extra = {name: METRICS[name] for name in metric_names(scores) if not is_built_in(name)}
+    if extra:
+        described = {
+            name: {"title": metric.title, "higher_is_better": metric.higher_is_better} for name, metric in extra.items()
+        }
+        write_json(path.with_name(_EXTRA), described, durable=True)
     write_csv(path, scores, durable=True)
 
 
-def _describe_columns(path: Path, columns: Sequence[str]) -> None:
-    """Make the metrics of a table known that are not the package's, from the file beside it; name those it lacks."""
+def _register_extra_metrics(path: Path, columns: Sequence[str]) -> None:
+    """Register a table's metrics from outside the package, as the file beside it describes them.
+
+    Warns of columns that are no metric, described or built in, and no label.
+    """
     file = path.with_name(_EXTRA)
     described: dict[str, Any] = read_json(file, dict) if file.exists() else {}
-    for name, one in described.items():
-        match one:
+    for name, description in described.items():
+        match description:
             case {"title": str(title), "higher_is_better": bool(direction)} if title == printable(title):
                 if name in columns:
                     try:
@@ -52,12 +58,12 @@ def _describe_columns(path: Path, columns: Sequence[str]) -> None:
                         raise ConfigError(f"{file}: {error}") from error
             case _:
                 raise DamagedFileError(
-                    f"{file} is damaged: expected a title and higher_is_better of each metric, got {one!r:.80}"
+                    f"{file} is damaged: expected a title and higher_is_better of each metric, got {description!r:.80}"
                 )
     unknown = [column for column in columns if column not in METRICS and column not in LABEL_COLUMNS]
     if unknown:
         _log.warning(
-            "%s: left out %s, which no known metric is called (its direction would stand in %s)",
+            "%s: left out %s, not the name of a known metric (%s would give its title and direction)",
             path,
             ", ".join(map(printable, unknown)),
             _EXTRA,
@@ -67,21 +73,21 @@ def _describe_columns(path: Path, columns: Sequence[str]) -> None:
 def read_scores(path: Path | str) -> pd.DataFrame:
     """Read a score table; ids and names keep their leading zeros, an empty text stays a text.
 
-    Metrics from outside the package are known from then on by what :func:`write_scores` said of them; a column that no
-    metric is known for is named in the log.
+    Registers metrics from outside the package as :func:`write_scores` described them; the log names columns that are
+    left out because no metric has their name.
 
     Raises:
-        DamagedFileError: It is missing, empty, cut, or no score table.
-        ConfigError: A metric of the same name is known with the other direction.
+        DamagedFileError: The file is missing, empty, cut, or no score table.
+        ConfigError: A metric of the same name is registered with the other direction.
     """
-    if Path(path).suffix != ".gz":  # which has a check of its own
+    if Path(path).suffix != ".gz":  # gzip checks its own length and checksum
         check_csv(path)
     try:
-        # Without the default markers a text such as "NA" stays one; an undefined score is written as nothing.
-        scores = pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str), keep_default_na=False)
-        _describe_columns(Path(path), [str(column) for column in scores.columns])
+        # Without the default markers a text such as "NA" stays a text; an undefined score is an empty cell.
+        scores = pd.read_csv(path, dtype=dict.fromkeys(_TEXT_COLUMNS, str), keep_default_na=False)
+        _register_extra_metrics(Path(path), [str(column) for column in scores.columns])
         if not {"image_id", "task"} <= set(scores) or not metric_names(scores):
-            raise ValueError(f"columns {', '.join(map(str, scores))}; needed are image_id, task and a metric")
+            raise ValueError(f"columns {', '.join(map(str, scores))}; image_id, task and a metric are required")
         return scores.assign(**{name: pd.to_numeric(scores[name]) for name in metric_names(scores)})
     except SaltextError:
         raise
@@ -90,33 +96,34 @@ def read_scores(path: Path | str) -> pd.DataFrame:
 
 
 def read_all(files: Mapping[RunFolder, Path]) -> dict[RunFolder, pd.DataFrame]:
-    """The score tables of several runs; those that are damaged are named in the log and left out.
+    """The score tables of several runs; the log names damaged ones, which are left out.
 
     Args:
         files: The table of each run.
 
     Raises:
-        DamagedFileError: None is left.
+        DamagedFileError: All are damaged.
     """
-    found, problems = {}, []
+    tables, problems = {}, []
     for run, file in files.items():
         try:
-            found[run] = read_scores(file)
+            tables[run] = read_scores(file)
         except DamagedFileError as error:
             problems.append(str(error))
-    if files and not found:
+    if files and not tables:
         raise DamagedFileError("; ".join(problems))
     for problem in problems:
         _log.warning("left out: %s", problem)
-    return found
+    return tables
 
 
 def pooled(runs: Sequence[RunFolder]) -> pd.DataFrame:
-    """Scores of finished runs with a column ``run`` (its folder's name); what several runs share, such as a baseline,
-    is kept once.
+    """Scores of finished runs in one table, with a column ``run`` (name of the run's folder).
+
+    Rows of a baseline that several runs scored on the same pair are kept once.
 
     Args:
-        runs: At least one; damaged scores are named in the log and left out.
+        runs: At least one; the log names those with damaged scores, which are left out.
 
     Raises:
         DamagedFileError: All are damaged.
@@ -125,26 +132,28 @@ def pooled(runs: Sequence[RunFolder]) -> pd.DataFrame:
     scores = pd.concat([table.assign(run=run.root.name) for run, table in tables.items()], ignore_index=True)
     labels = list(dict.fromkeys(label(run) for run in tables))
     own = scores["model"].isin(labels)
-    # A baseline does not depend on the seed; that of other training images is another one, but of the same pair.
+    # A baseline does not depend on the seed. One from other training images differs, but is of the same pair.
     shared = scores[~own].drop_duplicates(["image_id", "task", "model", "protocol"])
     order = {name: index for index, name in enumerate(labels)}
-    ours = scores[own].sort_values("model", key=lambda m: m.map(order), kind="stable")
-    return pd.concat([ours, shared], ignore_index=True)
+    of_models = scores[own].sort_values("model", key=lambda model: model.map(order), kind="stable")
+    return pd.concat([of_models, shared], ignore_index=True)
 
 
 def of_protocol(scores: pd.DataFrame, protocol: str) -> pd.DataFrame:
-    """The rows measured with one protocol, with the metrics it has."""
+    """The rows of one protocol, without the metrics it does not measure."""
     return without_absent(scores[scores["protocol"] == protocol])
 
 
 def without_absent(scores: pd.DataFrame) -> pd.DataFrame:
-    """A score table without the metrics that none of its rows has."""
+    """A score table without the metrics that are undefined in all of its rows."""
     return scores.drop(columns=[name for name in metric_names(scores) if scores[name].isna().all()])
 
 
 def averaged_over_seeds(scores: pd.DataFrame) -> pd.DataFrame:
-    """One row a pair and model (and variant of the text, where there is a column for it): runs that differ in the seed
-    alone are no further evidence about other images."""
+    """Scores averaged over runs, one row per pair and model (and text variant, where the table has that column).
+
+    Runs that differ in the seed alone are no further evidence about other images.
+    """
     keys = [key for key in ("image_id", "task", "model", "variant") if key in scores]
     return scores.groupby(keys, sort=False)[metric_names(scores)].mean().reset_index()
 
@@ -152,20 +161,20 @@ def averaged_over_seeds(scores: pd.DataFrame) -> pd.DataFrame:
 def means(scores: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
     """model -> task -> metric -> mean over pairs, of scores of one protocol."""
     names = metric_names(scores)
-    found: dict[str, Any] = {
+    by_model: dict[str, Any] = {
         str(model): part.groupby("task", sort=False)[names].mean().to_dict("index")
         for model, part in scores.groupby("model", sort=False)
     }
-    return found
+    return by_model
 
 
 @dataclass(frozen=True)
 class RunScores:
-    """Scores of single pairs, one row a pair, model and protocol (and variant).
+    """Scores of single pairs, one row per pair, model and protocol (and text variant).
 
     Attributes:
         pairs: The model with every pair's own text, and the baselines.
-        text_effect: The model with other texts, standard protocol only; empty where it reads none.
+        text_effect: The model with other texts, standard protocol only; empty where it reads no text.
     """
 
     pairs: pd.DataFrame
@@ -173,7 +182,7 @@ class RunScores:
 
 
 def combined(parts: Sequence[RunScores]) -> RunScores:
-    """The scores of a run's stages, each of which tests tasks of its own."""
+    """The scores of a run's stages in one; each stage tests its own tasks."""
     return RunScores(
         pd.concat([part.pairs for part in parts], ignore_index=True),
         pd.concat([part.text_effect for part in parts], ignore_index=True),
@@ -188,7 +197,7 @@ def write_run_scores(folder: RunFolder, scores: RunScores) -> None:
 
 
 def read_run_scores(folder: RunFolder) -> RunScores:
-    """What :func:`write_run_scores` wrote.
+    """Read the scores that :func:`write_run_scores` wrote.
 
     Raises:
         DamagedFileError: A table is missing, empty or cut.

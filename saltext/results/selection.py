@@ -1,4 +1,4 @@
-"""Which test pairs and images pictures show: by rule, never by how well they look."""
+"""Which test pairs and images are shown in pictures: chosen by rule, never by how good they look."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Key = tuple[str, str]
 """Image and condition."""
 
 QUANTILES = (0.1, 0.5, 0.9)
-"""Of the text effect, at which images are shown."""
+"""Quantiles of the text effect at which images are shown."""
 
 BY_EFFECT = (
     "Chosen by rule: the test images at the 10th, 50th and 90th percentile of the text effect (CC under the right text "
@@ -26,7 +26,16 @@ _COUNT = 3
 
 @dataclass(frozen=True)
 class Extreme:
-    """A pair at one end of its condition's scores: ``rank`` such as ``best 1``, ``position`` counted from that end."""
+    """One of the best or worst pairs of its condition.
+
+    Attributes:
+        rank: Such as ``best 1``.
+        position: Counted from that end, from 1.
+        image_id: Of the pair.
+        task: Its condition.
+        text: Its text.
+        cc: Its CC.
+    """
 
     rank: str
     position: int
@@ -45,19 +54,22 @@ def extremes(scores: pd.DataFrame, count: int = _COUNT) -> list[Extreme]:
     """The pairs with the highest and lowest CC of each condition, best first, then the worst; no pair is both.
 
     Args:
-        scores: Of a run's own model, one protocol: ``image_id``, ``task``, ``text`` and ``cc``; none without ``cc``.
-        count: At either end, as far as there are pairs; equal scores stand in the order of their images.
+        scores: Of a run's own model, one protocol: ``image_id``, ``task``, ``text`` and ``cc``.
+        count: Pairs at either end, as far as there are any; equal scores stand in the order of their images.
+
+    Returns:
+        Empty where CC was not scored.
     """
-    found: list[Extreme] = []
+    chosen: list[Extreme] = []
     if "cc" not in scores:
-        return found
+        return chosen
     for task in in_order(scores["task"]):
         part = scores[(scores["task"] == task) & scores["cc"].notna()].sort_values(["cc", "image_id"])
         ranked = list(part[["image_id", "task", "text", "cc"]].itertuples(index=False, name=None))
         best, worst = min(count, (len(ranked) + 1) // 2), min(count, len(ranked) // 2)
-        found += [Extreme(f"best {position}", position, *ranked[-position]) for position in range(1, best + 1)]
-        found += [Extreme(f"worst {position}", position, *ranked[position - 1]) for position in range(1, worst + 1)]
-    return found
+        chosen += [Extreme(f"best {position}", position, *ranked[-position]) for position in range(1, best + 1)]
+        chosen += [Extreme(f"worst {position}", position, *ranked[position - 1]) for position in range(1, worst + 1)]
+    return chosen
 
 
 def images_by_effect(own: pd.DataFrame, exchanged: pd.DataFrame) -> dict[str, str]:
@@ -68,8 +80,8 @@ def images_by_effect(own: pd.DataFrame, exchanged: pd.DataFrame) -> dict[str, st
         exchanged: Its scores with the image's other text, see :func:`saltext.results.text_effect.gains`.
 
     Returns:
-        Image -> its percentile and effect in words, in ascending order of the effect; without repeats where there are
-        few images. Equal effects stand in the order of their ids.
+        Image -> its percentile and effect in words, in ascending order of the effect; fewer than :data:`QUANTILES`
+        where there are few images. Equal effects stand in the order of their ids.
     """
     table = gains(own, exchanged)
     table = table[table["metric"] == "cc"].assign(effect=lambda t: t[list(TASKS)].mean(axis=1))
@@ -90,8 +102,8 @@ def images_under_both_texts(own: pd.DataFrame, variants: pd.DataFrame) -> tuple[
         variants: Its scores with other texts; may be empty.
 
     Returns:
-        Image -> what is said of it, and the rule by which they were chosen, by how much the text matters, where other
-        texts were scored by CC, otherwise by id. Empty where no image was tested under both texts.
+        Image -> remark (may be empty), and the rule they were chosen by: the text effect where CC was scored with
+        swapped texts, otherwise the id. Without images where none was tested under both texts.
     """
     if text_effect.has_swaps(variants) and "cc" in own and "cc" in variants:
         return images_by_effect(own, text_effect.exchanged_pairs(variants)), BY_EFFECT
@@ -100,22 +112,22 @@ def images_under_both_texts(own: pd.DataFrame, variants: pd.DataFrame) -> tuple[
 
 
 def pairs_by_id(pairs: Sequence[Pair], count: int) -> list[int]:
-    """Positions of the pairs a run's picture shows.
+    """Positions in ``pairs`` of those that a run's picture shows.
 
     The first ``count`` images by id with both a salient and a non_salient text, each under the two, then the first
     image with a ``whole`` text; where there are none, the first ``count`` pairs.
     """
-    where: dict[Key, int] = {(pair.image_id, pair.task): i for i, pair in enumerate(pairs)}
+    position_of: dict[Key, int] = {(pair.image_id, pair.task): position for position, pair in enumerate(pairs)}
     ids = sorted({pair.image_id for pair in pairs})
-    both = [i for i in ids if (i, "salient") in where and (i, "non_salient") in where]
-    swapped = [where[i, task] for i in both[:count] for task in ("salient", "non_salient")]
-    whole = [where[i, "whole"] for i in ids if (i, "whole") in where]
+    both = [image for image in ids if all((image, task) in position_of for task in TASKS)]
+    swapped = [position_of[image, task] for image in both[:count] for task in TASKS]
+    whole = [position_of[image, "whole"] for image in ids if (image, "whole") in position_of]
     return [*swapped, *whole[:1]] or list(range(min(count, len(pairs))))
 
 
 @dataclass(frozen=True)
 class Gap:
-    """A pair that two models were scored on, with the score of the first (``one``) and of the ``other``."""
+    """A pair that two models were scored on, with the score of the first (``one``) and of the second (``other``)."""
 
     image_id: str
     text: str
@@ -133,14 +145,17 @@ def gaps(one: pd.DataFrame, other: pd.DataFrame, task: str, metric: str = "cc") 
 
     Args:
         one: Scores of one model, one protocol: ``image_id``, ``task``, ``text`` and the metric.
-        other: Those of another; ``text`` is not needed.
+        other: Scores of another model; ``text`` is not needed.
         task: The condition.
-        metric: Compared; pairs without it are left out.
+        metric: The one compared; pairs with an undefined score are left out.
+
+    Returns:
+        Empty where a table lacks the metric.
     """
     if metric not in one or metric not in other:
         return []
-    own, beside = (table[table["task"] == task].dropna(subset=[metric]) for table in (one, other))
-    both = own.merge(beside[["image_id", metric]], on="image_id", suffixes=("", "_other"))
+    first, second = (table[table["task"] == task].dropna(subset=[metric]) for table in (one, other))
+    both = first.merge(second[["image_id", metric]], on="image_id", suffixes=("", "_other"))
     columns = ["image_id", "text", metric, f"{metric}_other"]
-    found = [Gap(*values) for values in both[columns].itertuples(index=False, name=None)]
-    return sorted(found, key=lambda gap: (-gap.size, gap.image_id))
+    unsorted = [Gap(*values) for values in both[columns].itertuples(index=False, name=None)]
+    return sorted(unsorted, key=lambda gap: (-gap.size, gap.image_id))

@@ -1,4 +1,4 @@
-"""What the text does to a model's scores, with the same weights.
+"""Effect of the text on a model's scores, with the same weights: text ablation and text-swap test.
 
 **Text ablation**: the score with a pair's own text minus the score with another one. A network *trained without text*
 is another network, and no ablation of this one.
@@ -36,7 +36,7 @@ TITLES: Mapping[str, str] = MappingProxyType(
         "opposite_condition": "swapped text and condition",
     }
 )
-"""What the model read instead, by the variant's name, in their usual order."""
+"""Titles of the text variants by name, in their usual order."""
 
 
 def text_effects(own: pd.DataFrame, variants: pd.DataFrame) -> dict[str, list[Difference]]:
@@ -49,8 +49,8 @@ def text_effects(own: pd.DataFrame, variants: pd.DataFrame) -> dict[str, list[Di
     Returns:
         Variant -> differences by condition and metric, with intervals over images; variants in their usual order.
     """
-    there = set(variants["variant"]) if len(variants) else set()
-    names = [*(name for name in TITLES if name in there), *sorted(there - set(TITLES))]
+    scored = set(variants["variant"]) if len(variants) else set()
+    names = [*(name for name in TITLES if name in scored), *sorted(scored - set(TITLES))]
     return {name: differences(own, variants[variants["variant"] == name]) for name in names}
 
 
@@ -59,9 +59,9 @@ VARIANTS = {
     "opposite": "swapped text",
     "opposite_condition": "swapped text and condition",
 }
-"""The exchanges that are looked at, by the name of the text variant."""
+"""Titles of the variants in which texts are swapped, by name."""
 
-_SAME = 1e-6  # a map computed twice, in batches of different sizes, scores the same up to this
+_TOLERANCE = 1e-6  # a map computed twice, in batches of different sizes, scores the same up to this
 _LEVEL = 0.95
 
 
@@ -71,7 +71,7 @@ class SwapAccuracy:
 
     Attributes:
         variant: One of :data:`VARIANTS`.
-        metric: That is compared.
+        metric: The one compared.
         direction: ``salient``, ``non_salient``, ``both``, or ``texts``: of all texts, two per image.
         images: Number of images.
         accuracy: Fraction of images, 0 to 1.
@@ -100,7 +100,7 @@ class SwapAccuracy:
 
 
 def has_swaps(variants: pd.DataFrame) -> bool:
-    """Whether a run's scores with other texts say anything about exchanged ones, in both directions."""
+    """Whether a run was scored with swapped texts in both directions on at least one image."""
     if variants.empty:
         return False
     exchanged = variants[variants["variant"] == "opposite"]
@@ -116,7 +116,7 @@ def gains(own: pd.DataFrame, exchanged: pd.DataFrame) -> pd.DataFrame:
         exchanged: Its scores with the image's other text, against the same ground truth.
 
     Returns:
-        One row an image and metric, with ``metric``, ``image_id``, ``salient`` and ``non_salient``, in the metric's
+        One row per image and metric, with ``metric``, ``image_id``, ``salient`` and ``non_salient``, in the metric's
         unit, positive where the correct text is the better one. Images with an undefined score are left out.
     """
     both = own.merge(exchanged, on=["image_id", "task"], suffixes=("", "_other"), validate="one_to_one")
@@ -134,23 +134,22 @@ def swap_accuracies(own: pd.DataFrame, variants: pd.DataFrame) -> list[SwapAccur
 
     Args:
         own: See :func:`gains`.
-        variants: The model's scores with other texts, with a column ``variant``; what is none of :data:`VARIANTS` is
-            not looked at.
+        variants: The model's scores with other texts, with a column ``variant``; only those in :data:`VARIANTS` count.
 
     Returns:
-        One entry an exchange, metric and direction; metrics without an image in which all scores are defined have none.
+        One entry per variant, metric and direction; a metric without an image on which all scores are defined has none.
     """
-    found = []
+    accuracies = []
     for variant in VARIANTS:
         exchanged = variants[variants["variant"] == variant]
         if exchanged.empty:
             continue
         for metric, part in gains(own, exchanged).groupby("metric", sort=False):
-            correct = (part[list(TASKS)].to_numpy() > _SAME).astype(np.float64)
+            correct = (part[list(TASKS)].to_numpy() > _TOLERANCE).astype(np.float64)
             columns = {"salient": correct[:, 0], "non_salient": correct[:, 1], "both": correct.min(axis=1)}
             columns["texts"] = correct.mean(axis=1)
-            found += [_with_intervals(variant, str(metric), name, column) for name, column in columns.items()]
-    return found
+            accuracies += [_with_intervals(variant, str(metric), name, column) for name, column in columns.items()]
+    return accuracies
 
 
 def _with_intervals(variant: str, metric: str, direction: str, correct: NDArray[np.float64]) -> SwapAccuracy:
@@ -168,18 +167,18 @@ def _with_intervals(variant: str, metric: str, direction: str, correct: NDArray[
 
 
 def exchanged_pairs(variants: pd.DataFrame) -> pd.DataFrame:
-    """The scores in which the model read all that it reads for the image's other pair, so that the map is that pair's.
+    """The scores under the complete input of the image's other pair, so that the prediction is that of the other pair.
 
-    A model conditioned on the condition's name has to read the other one, too.
+    This is the swapped text; for a model that is conditioned on the condition index, the swapped text and condition.
     """
-    read = set(variants["variant"])
-    name = next(name for name in reversed(VARIANTS) if name in read)
-    found: pd.DataFrame = variants[variants["variant"] == name]
-    return found
+    scored = set(variants["variant"])
+    name = next(name for name in reversed(VARIANTS) if name in scored)
+    exchanged: pd.DataFrame = variants[variants["variant"] == name]
+    return exchanged
 
 
 def own_scores(pairs: pd.DataFrame, variants: pd.DataFrame) -> pd.DataFrame:
-    """Of all scores of a run, those of the model that was given other texts, too, under the same protocol."""
+    """The scores with every pair's own text that compare with ``variants``: same model, standard protocol."""
     standard = of_protocol(pairs, STANDARD)
     own: pd.DataFrame = standard[standard["model"] == variants["model"].iloc[0]]
     return own

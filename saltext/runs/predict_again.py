@@ -24,7 +24,7 @@ from saltext.metrics.calibration import coverage
 from saltext.prediction.model import Density
 from saltext.prediction.pictures import ImageRecord, TextMaps, density_of, reduced, small
 from saltext.reporting.run_page import Predicted
-from saltext.results.calibration import COLUMNS, LEVELS, MODEL, PEOPLE
+from saltext.results.calibration import COLUMNS, LEVELS, MODEL, HUMAN
 from saltext.results.selection import Key
 from saltext.results.text_effect import TASKS
 from saltext.runs.jobs import digest
@@ -171,7 +171,7 @@ def _covered(found: _Map) -> list[list[Any]]:
     fixations = found.group.fixations
     return [
         [name, int(fixations.each.number[0]), *coverage(maps, fixations, LEVELS)[0].tolist()]
-        for name, maps in ((MODEL, found.saliency), (PEOPLE, found.group.density))
+        for name, maps in ((MODEL, found.saliency), (HUMAN, found.group.density))
     ]
 
 

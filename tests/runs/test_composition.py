@@ -59,7 +59,7 @@ def said(*arguments: str) -> str:
             "model=tranblnd: no such choice (did you mean 'tranblend'?); choose from baselines, clip_salgan",
         ),
         ("data=null", "data=null: no such choice; choose from own, salicon"),
-        ("model/eys=lite0", "model/eys=lite0: no such group (did you mean 'model/backbones'?)"),
+        ("model/backbons=lite0", "model/backbons=lite0: no such group (did you mean 'model/backbones'?)"),
         ("model/blend=film", "model/blend is not a part of model=grounded_gaze"),
         ("trainer.max_epochs=two", "trainer.max_epochs=two: expected an integer, got 'two'"),
         ("optimizer.lr=-1", "optimizer.lr=-1: expected more than 0"),

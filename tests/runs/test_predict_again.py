@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from saltext.errors import DataError
 from saltext.prediction.pictures import TILE_SIDE
 from saltext.reporting.run_page import Predicted
-from saltext.results.calibration import COLUMNS, LEVELS, MODEL, PEOPLE
+from saltext.results.calibration import COLUMNS, LEVELS, MODEL, HUMAN
 from saltext.results.score_table import read_scores
 from saltext.runs.predict_again import NO_TEXT, fingerprint, predict_again
 from saltext.runs.saved import configuration
@@ -67,13 +67,13 @@ def test_every_test_pair_has_a_coverage_by_the_model_and_by_people_s_own_map(
 ) -> None:
     table = found.coverage
     assert list(table.columns) == list(COLUMNS)
-    assert table["maps"].value_counts().to_dict() == dict.fromkeys((MODEL, PEOPLE), len(read_scores(smoke_run.scores)))
+    assert table["maps"].value_counts().to_dict() == dict.fromkeys((MODEL, HUMAN), len(read_scores(smoke_run.scores)))
     assert (table["fixations"] > 0).all()
     shares = table[[f"mass_{level:.2f}" for level in LEVELS]].to_numpy()
     assert shares.min() >= 0
     assert shares.max() <= 1
     # Blurred fixations are denser where the fixations are, but spread out: they cover too much.
-    people = table["maps"] == PEOPLE
+    people = table["maps"] == HUMAN
     assert (shares[people].mean(axis=0) > LEVELS).all()
 
 

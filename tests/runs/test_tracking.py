@@ -261,7 +261,7 @@ def test_the_picture_and_the_tables_are_those_of_the_run(swept: "tuple[RunFolder
     pairs, scores = read_back.table("tables/scores"), read_scores(folder.scores)
     assert list(pairs["image_id"]) == list(scores["image_id"])
     assert list(pairs["cc"].astype(float)) == pytest.approx(list(scores["cc"]))
-    assert {"encoder", "blend", "decoder"} <= set(read_back.table("tables/freeze")["part"])
+    assert {"encoder", "blend", "decoder"} <= set(read_back.table("tables/freeze")["module"])
 
 
 @pytest.mark.slow
