@@ -24,7 +24,7 @@ from saltext.errors import ConfigError, near
 from saltext.runs import signatures
 from saltext.runs.signatures import Built, Signature, signature
 
-_OTHER_GROUPS = ("preset", "protocol", "recipe", "experiment")  # whose files leave no key of their name
+_OTHER_GROUPS = ("preset", "protocol", "experiment")  # whose files leave no key of their name
 _BUILT = ("data", "loss", "optimizer", "scheduler", "training", "trainer")  # as one object each, in every run
 _RESERVED = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")  # Hydra's own keys of a node
 _PUBLISHED_DATA = ("saltext.data.datamodule.sjtu_tis", "saltext.data.datamodule.synthetic")  # with tasks of fixed names
@@ -147,6 +147,7 @@ VALUES: Mapping[str, Any] = MappingProxyType(
     {
         "name": Name,
         "label": Name,
+        "variant": Name,
         "seed": Seed,
         "prompt": Annotated[str, AfterValidator(_prompt)],
         "cache_features": bool,
@@ -164,9 +165,6 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "evaluation.text_effect": bool,
         "evaluation.mirror": bool,
         "evaluation.pictures": Annotated[int, Field(ge=0, le=1000)],
-        "views.image_size": ImageSize,
-        "views.map_size": MapSize,
-        "views.batch_size": Count,
         "normalize.mean": Colours | None,
         "normalize.std": tuple[Positive, Positive, Positive] | None,
         "normalize.order": Literal["rgb", "bgr"],
@@ -316,7 +314,7 @@ NEEDED = (
 )
 """Keys without which a saved configuration is not one of a run."""
 
-_NEEDED_TO_START = (*NEEDED, "name", "output_dir", "rerun", "ddp_strategy", "views")
+_NEEDED_TO_START = (*NEEDED, "name", "output_dir", "rerun", "ddp_strategy")
 
 
 def problems(cfg: DictConfig) -> dict[str, str]:

@@ -182,7 +182,7 @@ PLACES = (
     "callbacks__best", "callbacks__extra", "callbacks__best__filename", "logger__csv", "logger__extra",
     "schedule__stages__s__tasks", "schedule__stages__s__epochs", "schedule__stages__s__lr", "schedule__stages__s",
     "evaluation__baselines", "evaluation__test_metrics", "evaluation__validation_metrics", "evaluation__paper",
-    "evaluation__pictures", "views__image_size", "prompt", "label", "name", "seed", "checkpoint", "output_dir",
+    "evaluation__pictures", "prompt", "label", "name", "seed", "checkpoint", "output_dir",
     "hydra__callbacks__extra", "extra",
 )  # fmt: skip
 
@@ -302,7 +302,7 @@ def test_what_only_shows_a_run_reads_values_alone(stranger: RunFolder, command: 
 
 
 GROUPS = ("data", "model", "normalize", "loss", "optimizer", "scheduler", "training", "trainer", "callbacks", "logger",
-          "schedule", "evaluation", "views", "hydra", "extra", "prompt", "label", "name", "seed", "checkpoint",
+          "schedule", "evaluation", "hydra", "extra", "prompt", "label", "name", "seed", "checkpoint",
           "output_dir")  # fmt: skip
 
 
