@@ -1,5 +1,6 @@
 """Everything that is wrong with a command line is said at once, in our words, without a heavy import."""
 
+import pickle
 import random
 import re
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from saltext.console import MISTAKE
@@ -258,6 +260,16 @@ def test_a_job_is_told_the_name_of_its_variant_and_records_the_values(variants: 
     job = CommandLine([*variants, "variant=film", "seed=1"]).check()[0]
     assert list(job.hydra.overrides.task) == ["variant=film", "preset=smoke", "+experiment=own"]
     assert (job.variant, "variants" in job) == ("film", False)
+
+
+def test_a_process_of_a_launcher_composes_a_job_s_variant_too(variants: list[str]) -> None:
+    _, folder, *arguments = variants
+    with composition._hydra(None, folder) as hydra:
+        sweep = hydra.compose_config("config", arguments, RunMode.MULTIRUN, with_log_configuration=False)
+        loader = pickle.loads(pickle.dumps(hydra.config_loader))
+        job = loader.load_sweep_config(sweep, [*arguments, "variant=film", "seed=1"])
+    assert sweep.hydra.sweeper.params == {"seed": "1,2", "variant": "first,film,long,wrong"}
+    assert (job.variant, job.model.name, "variants" in job) == ("film", "tranblend-film", False)
 
 
 def test_what_the_command_line_sets_beats_a_variant(variants: list[str]) -> None:
