@@ -68,7 +68,7 @@ def _run(arguments: Sequence[str]) -> None:
     preflight.check(cfg for cfg in configurations if not is_elsewhere(cfg))
     announce_front()
     if line.shows_configuration:
-        line.ask_hydra()
+        line.show_configuration()
     elif line.is_single_run(configurations):
         line.run_once(jobs.run)
     else:

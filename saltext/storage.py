@@ -107,7 +107,7 @@ def read_json(path: Path | str, kind: type[dict[str, Any]] | type[list[Any]], ke
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise DamagedFileError(f"{path} is damaged: expected JSON, got {_gist(path, error)}") from error
+        raise DamagedFileError(f"{path} is damaged: expected JSON, got {_describe_damage(path, error)}") from error
     missing = [key for key in keys if not isinstance(content, dict) or key not in content]
     if not isinstance(content, kind) or missing:
         lacks = f" without {', '.join(missing)}" if missing else ""
@@ -143,7 +143,7 @@ def check_csv(path: Path | str) -> None:
             raise ValueError("empty")
         fields = _fields(text)
     except (OSError, ValueError, csv.Error) as error:
-        raise DamagedFileError(f"{path} is damaged: expected a table, got {_gist(path, error)}") from error
+        raise DamagedFileError(f"{path} is damaged: expected a table, got {_describe_damage(path, error)}") from error
     rows = len(fields) - 1
     if not text.endswith("\n") or len(set(fields)) > 1:
         raise DamagedFileError(f"{path} is damaged: expected a whole table, got {rows} rows, the last of them cut")
@@ -169,7 +169,7 @@ def _recorded_rows(record: Path) -> dict[str, Any]:
     return found
 
 
-def _gist(path: Path | str, error: Exception) -> str:
+def _describe_damage(path: Path | str, error: Exception) -> str:
     """What was found in the place of a readable file."""
     if isinstance(error, FileNotFoundError):
         return "no file"

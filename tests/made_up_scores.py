@@ -59,7 +59,7 @@ def run(
         "evaluation": {"monitor": f"{selection_split}/cc", "mode": "max"},
         "trainer": {"max_epochs": 3},
         "optimizer": {"lr": 0.1},
-        "schedule": {"stages": stages or {}},
+        "stages": {"sequence": stages or {}},
     }
     folder.config.write_text(yaml.safe_dump(cfg, sort_keys=False))
     Split(method, 0, "image", {"train": ("1",), "val": ("2",), "test": ("3",)}).save(folder.split)

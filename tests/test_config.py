@@ -10,7 +10,7 @@ from hydra.utils import get_method
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from saltext.evaluation.protocols import PAPERS
-from saltext.runs.composition import compose_run, config_folder
+from saltext.runs.composition import CommandLine, compose_run, config_folder
 
 CONF = config_folder()
 
@@ -24,6 +24,16 @@ def composed(*overrides: str) -> DictConfig:
 
 def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def text_of(experiment: str) -> str:
+    return (CONF / "experiment" / f"{experiment}.yaml").read_text(encoding="utf-8")
+
+
+def test_what_presets_are_for_models_is_named_by_presets_and_models() -> None:
+    named = {path.relative_to(CONF / "preset" / "model") for path in (CONF / "preset" / "model").glob("*/*.yaml")}
+    assert {path.parent.name for path in named} == {*choices("preset")}
+    assert {path.stem for path in named} == {*choices("model")} - {"baselines"}
 
 
 def targets(node: object) -> list[str]:
@@ -47,7 +57,7 @@ def test_every_model_composes_under_every_preset(preset: str, model: str) -> Non
 GROUPS = sorted(
     str(path.relative_to(CONF))
     for path in CONF.rglob("*")
-    if path.is_dir() and path.name not in ("experiment", "preset")
+    if path.is_dir() and path.name not in ("experiment", "preset") and path.parent != CONF / "preset" / "model"
 )
 
 
@@ -55,21 +65,12 @@ GROUPS = sorted(
 BROUGHT_BY = {
     **{f"model/{part}": "model=tranblend" for part in ("blend", "grounder", "decoder", "encoder", "freeze")},
     "model/generator": "model=clip_salgan",
-    "model/blend/clip_salgan": "model=clip_salgan",
     "model/backbones": "model=grounded_gaze",
-    "model/text_encoder/clip_salgan": "model=clip_salgan",
-    "training/discriminator": "training=adversarial",
-    "schedule/epochs": "schedule=tranblend/every_task",
-    "experiment/text": "+experiment=text_encoders",
-    "data/group": "+data/group=total",
-    "experiment/clip_salgan_switch": "+experiment=clip_salgan_switches",
-    "experiment/gaze_choice": "+experiment=embedded_choices",
+    "preset/stages": "stages=tranblend/every_task",
 }
 FOLDERS = {
-    "model/text_encoder/clip_salgan": "model/text_encoder=clip_salgan/",
-    "model/blend/clip_salgan": "model/blend=clip_salgan/",
-    "schedule/tranblend": "schedule=tranblend/",
-    "schedule/epochs": "schedule/epochs@schedule=",
+    "stages/tranblend": "stages=tranblend/",
+    "preset/stages": "preset/stages@stages=",
     "debug": "+debug=",
 }
 
@@ -78,8 +79,7 @@ FOLDERS = {
     ("group", "choice"), [(g, c) for g in GROUPS for c in choices(g) if g != "model" or c == "tranblend"]
 )
 def test_every_choice_of_every_group_composes(group: str, choice: str) -> None:
-    # Labels of experiments ask Hydra for its choices, which are known in a run only.
-    brought = [BROUGHT_BY[group], "label=here"] if group in BROUGHT_BY else []
+    brought = [BROUGHT_BY[group]] if group in BROUGHT_BY else []
     cfg = composed(*brought, FOLDERS.get(group, f"{group}=") + choice)
     for target in targets(OmegaConf.to_container(cfg, resolve=True)):
         assert callable(get_method(target)), target
@@ -99,7 +99,19 @@ def test_every_experiment_sweeps_only_keys_that_exist_over_values_that_compose(e
             compose_run([f"+experiment={experiment}", f"{key}={value}"])
 
 
-@pytest.mark.parametrize("wrong", ["model.freeze.decodr=1", "trainer.max_epoch=1", "schedule.finetune_epoch=1"])
+@pytest.mark.parametrize("experiment", [e for e in choices("experiment") if "variants:" in text_of(e)])
+@pytest.mark.parametrize("preset", choices("preset"))
+def test_every_variant_of_an_experiment_is_right_under_every_preset_and_has_a_label_of_its_own(
+    experiment: str, preset: str
+) -> None:
+    names = list(yaml.safe_load(text_of(experiment))["variants"])
+    jobs = CommandLine([f"+experiment={experiment}", f"preset={preset}", f"variant={','.join(names)}"]).check()
+    assert list(dict.fromkeys(cfg.variant for cfg in jobs)) == names
+    assert len({cfg.label for cfg in jobs}) == len(names)
+    assert not any("variants" in cfg for cfg in jobs)
+
+
+@pytest.mark.parametrize("wrong", ["model.freeze.decodr=1", "trainer.max_epoch=1", "stages.finetune_epoch=1"])
 def test_a_sweep_over_a_key_that_does_not_exist_is_refused(wrong: str) -> None:
     with pytest.raises(HydraException, match="Could not override"):
         composed("+experiment=fixrate_ablation", wrong)
@@ -127,12 +139,12 @@ def test_the_jobs_of_the_fix_rate_grid_have_names_of_their_own() -> None:
 
 @pytest.mark.parametrize(("preset", "warmup", "finetune"), [("smoke", 1, 1), ("embedded", 6, 3), ("paper", 50, 15)])
 def test_the_epochs_of_table_2_are_the_preset_s_and_the_command_line_s(preset: str, warmup: int, finetune: int) -> None:
-    schedule = composed("+experiment=table2_tranblend", f"preset={preset}").schedule
-    assert (schedule.warmup_epochs, schedule.finetune_epochs) == (warmup, finetune)
-    assert schedule.stages.warmup.epochs == warmup
-    assert schedule.stages.pure.epochs == finetune
-    shorter = composed("+experiment=table2_tranblend", f"preset={preset}", "schedule.warmup_epochs=7")
-    assert shorter.schedule.stages.warmup.epochs == 7
+    found = composed("+experiment=table2_tranblend", f"preset={preset}").stages
+    assert (found.warmup_epochs, found.finetune_epochs) == (warmup, finetune)
+    assert found.sequence.warmup.epochs == warmup
+    assert found.sequence.pure.epochs == finetune
+    shorter = composed("+experiment=table2_tranblend", f"preset={preset}", "stages.warmup_epochs=7")
+    assert shorter.stages.sequence.warmup.epochs == 7
 
 
 @pytest.mark.parametrize("experiment", ["table2_transalnet", "table2_tranblend", "fixrate_ablation", "mse_overfitting"])
@@ -149,13 +161,56 @@ def test_what_is_compared_with_the_paper_is_scored_as_the_paper_does_unless_aske
 @pytest.mark.parametrize("term", ["cc", "nss", "sim", "kl", "mse"])
 def test_a_loss_without_a_term_keeps_the_others(term: str) -> None:
     whole = composed("loss=paper").loss.weights
-    assert composed(f"loss=without_{term}").loss.weights == {**whole, term: 0}
+    assert composed("+experiment=loss_ablation", f"variant=without_{term}").loss.weights == {**whole, term: 0}
 
 
 def test_a_choice_on_the_command_line_beats_the_preset() -> None:
     cfg = composed("preset=paper", "model/blend=upsample_bilinear")
     assert cfg.model.blend.mode == "bilinear"
     assert list(cfg.model.channels) == [768, 512, 256, 128, 64, 32]
+
+
+@pytest.mark.parametrize("preset", choices("preset"))
+@pytest.mark.parametrize(
+    ("model", "part", "choice"),
+    [
+        ("transalnet", "encoder", "resnet50"),
+        ("tranblend", "encoder", "resnet50"),
+        ("tranblend", "text_encoder", "none"),
+        ("tranblend", "decoder", "tiny"),
+        ("tranblend", "blend", "film"),
+        ("tranblend", "grounder", "lite2"),
+        ("tranblend", "freeze", "half"),
+        ("clip_salgan", "generator", "sal_gan_vgg"),
+        ("clip_salgan", "text_encoder", "blip"),
+        ("clip_salgan", "blend", "inner_product"),
+        ("grounded_gaze", "backbones", "lite0"),
+        ("grounded_gaze", "text_encoder", "none"),
+    ],
+)
+def test_a_part_on_the_command_line_beats_the_preset_s(preset: str, model: str, part: str, choice: str) -> None:
+    chosen = compose_run([f"preset={preset}", f"model={model}", f"model/{part}={choice}"])
+    assert chosen.hydra.runtime.choices[f"model/{part}"] == choice
+    other = composed(f"preset={preset}", f"model={model}").model
+    differing = {key for key in {*chosen.model, *other} if chosen.model.get(key) != other.get(key)}
+    own = {"decoder": {"hidden", "heads", "channels", "grid", "layers"}}.get(part, {part, "name"})
+    assert differing <= (own if part != "generator" else {*chosen.model, *other} - {"name", "text_encoder", "blend"})
+
+
+def test_what_two_networks_have_in_common_is_the_same_part_in_every_preset() -> None:
+    for preset in choices("preset"):
+        ours, theirs = (composed(f"preset={preset}", f"model={name}").model for name in ("tranblend", "transalnet"))
+        assert {key: ours[key] for key in theirs if key not in ("_target_", "name")} == {
+            key: value for key, value in theirs.items() if key not in ("_target_", "name")
+        }
+
+
+def test_a_network_that_no_preset_knows_composes_in_all_of_them(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "own.yaml").write_text("defaults: [encoder: resnet50]\nname: own\n")
+    for preset in choices("preset"):
+        cfg = composed(f"hydra.searchpath=[file://{tmp_path}]", f"preset={preset}", "model=own")
+        assert set(cfg.model) == {"name", "encoder"}
 
 
 def test_the_default_is_grounded_gaze_by_its_recipe() -> None:
@@ -168,13 +223,13 @@ def test_the_default_is_grounded_gaze_by_its_recipe() -> None:
     assert (list(cfg.data.image_size), cfg.trainer.max_epochs, cfg.evaluation.mirror) == ([512, 640], 5, True)
 
 
-def test_no_recipe_reaches_a_network_that_has_none() -> None:
+def test_what_a_preset_is_for_one_network_reaches_no_other() -> None:
     cfg = composed("model=tranblend")
     assert cfg.loss == composed("loss=paper").loss
     assert (list(cfg.data.image_size), cfg.trainer.max_epochs, cfg.evaluation.mirror) == ([256, 320], 10, False)
 
 
-def test_a_choice_on_the_command_line_beats_the_recipe() -> None:
+def test_a_choice_on_the_command_line_beats_what_a_preset_is_for_the_model() -> None:
     cfg = composed("loss=paper", "data/augment=none", "trainer.max_epochs=7")
     assert cfg.loss == composed("model=tranblend").loss
     assert cfg.data.augment is None
@@ -188,11 +243,11 @@ def leaves(node: object, path: str = "") -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    ("group", "choice"), [(g, c) for g in ("preset", "protocol", "experiment", "recipe") for c in choices(g)]
+    ("group", "choice"), [(g, c) for g in ("preset", "protocol", "experiment", "preset/model") for c in choices(g)]
 )
-def test_what_a_preset_protocol_experiment_or_recipe_sets_is_what_a_run_gets(group: str, choice: str) -> None:
+def test_what_a_preset_protocol_or_experiment_sets_is_what_a_run_gets(group: str, choice: str) -> None:
     given = yaml.safe_load((CONF / group / f"{choice}.yaml").read_text(encoding="utf-8"))
-    for key in ("defaults", "hydra"):
+    for key in ("defaults", "hydra", "variants"):
         given.pop(key, None)
     override = f"{'+' if group == 'experiment' else ''}{group}={choice}"
     of_no_recipe = ["model=tranblend"] if group == "preset" else []

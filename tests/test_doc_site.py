@@ -47,10 +47,11 @@ def test_every_key_of_every_file_is_in_the_reference(file: Path) -> None:
         ("model/freeze=half", ["model=tranblend", "model/freeze=half"]),
         ("model/blend=film", ["model=tranblend", "model/blend=film"]),
         ("data=own", ["data=own"]),
-        ("schedule/epochs=paper", ["schedule=tranblend/every_task", "preset=paper"]),
+        ("preset/stages=paper", ["stages=tranblend/every_task", "preset=paper"]),
         ("training=adversarial", ["training=adversarial"]),
         ("preset=smoke", ["preset=smoke"]),
-        ("recipe=grounded_gaze", []),
+        ("preset/model=grounded_gaze", []),
+        ("preset/model/embedded=grounded_gaze", []),
     ],
 )
 def test_keys_are_written_as_on_the_command_line(name: str, overrides: list[str]) -> None:

@@ -23,7 +23,7 @@ def demo(
     run: Annotated[
         str | None, typer.Argument(metavar="[RUN]", help="folder of a trained run (default: the pretrained model)")
     ] = None,
-    stage: Annotated[str | None, typer.Option(metavar="NAME", help="which training of a run with a schedule")] = None,
+    stage: Annotated[str | None, typer.Option(metavar="NAME", help="which training of a run of several stages")] = None,
     device: Annotated[
         str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1 ... (default: an accelerator if there is one)")
     ] = None,

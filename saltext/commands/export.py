@@ -9,7 +9,7 @@ import typer
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="folder of a run that has trained at least an epoch")],
     to: Annotated[Path, typer.Argument(metavar="DIR", help="folder to make")],
-    stage: Annotated[str | None, typer.Option(metavar="NAME", help="which training of a run with a schedule")] = None,
+    stage: Annotated[str | None, typer.Option(metavar="NAME", help="which training of a run of several stages")] = None,
     single: Annotated[
         bool, typer.Option("--single", help="keep weights in single precision, which is twice as large")
     ] = False,

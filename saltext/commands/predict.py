@@ -31,7 +31,7 @@ def predict(
         str | None,
         typer.Option(metavar="RUN", help="folder of a trained run or an export (default: the pretrained model)"),
     ] = None,
-    stage: Annotated[str | None, typer.Option(metavar="NAME", help="which training of a run with a schedule")] = None,
+    stage: Annotated[str | None, typer.Option(metavar="NAME", help="which training of a run of several stages")] = None,
     task: Annotated[
         list[str] | None,
         typer.Option(

@@ -32,7 +32,7 @@ def reproduce(
     saltext reproduce fig6 data.root=DIR           ... elsewhere
     saltext reproduce all preset=smoke             tiny and random: does everything run here?
     saltext reproduce table2 protocol=standard     no test image seen before the end
-    saltext reproduce fig5 table2_tranblend:schedule.warmup_epochs=2     of one experiment alone
+    saltext reproduce fig5 table2_tranblend:stages.warmup_epochs=2     of one experiment alone
     saltext reproduce embedded --from experiments/embedded               into the folder embedded, from kept scores
     """
     from saltext.errors import ConfigError, near

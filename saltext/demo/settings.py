@@ -12,7 +12,7 @@ class Settings:
 
     Attributes:
         run: Folder of a run; None: the pretrained model.
-        stage: Which training of a run with a schedule.
+        stage: Which training of a run of several stages.
         device: Where to compute, as torch names it; None: an accelerator if there is one.
         examples: Folder of pictures, table of pictures and texts, or folder of SJTU-TIS; None: a photograph
             and generated images.

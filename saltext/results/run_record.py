@@ -15,7 +15,7 @@ class StageRecord:
     """One training of a run.
 
     Attributes:
-        name: Of the stage; empty for the only training of a run without a schedule.
+        name: Of the stage; empty for the only training of a run without stages.
         epochs: Number of epochs in its configuration.
         tests: Whether its test pairs are scored.
     """
@@ -94,10 +94,10 @@ def read_history(folder: RunFolder, stages: Sequence[str] = ()) -> pd.DataFrame:
 
     Args:
         folder: Of a run, finished or not.
-        stages: Names of its stages, in the order of its schedule; others follow by name.
+        stages: Names of its stages, in their order; others follow by name.
 
     Returns:
-        One row per value, with ``stage`` (empty without a schedule), ``epoch`` (int, from 0), ``name`` (as logged, such
+        One row per value, with ``stage`` (empty without stages), ``epoch`` (int, from 0), ``name`` (as logged, such
         as ``val/cc``) and ``value``; without rows where nothing was logged.
     """
     names = sorted(path.name for path in (folder.root / "stages").glob("*") if path.is_dir())
@@ -148,7 +148,7 @@ def monitored(record: RunRecord) -> float | None:
     """The best value of the metric that selects the epoch (``evaluation.monitor``).
 
     Returns:
-        The best value; for a run with a schedule, the mean over its tested stages. None where nothing was validated.
+        The best value; for a run of several stages, the mean over its tested stages. None where nothing was validated.
     """
     values = [value for _, _, value in chosen_epochs(record)]
     return sum(values) / len(values) if values else None

@@ -59,7 +59,7 @@ class Line:
         name: In tables.
         experiment: Whose jobs it is made from (their ``name``).
         where: Values of the resolved configuration, by dotted key, that tell these jobs from others of the experiment.
-        stage: Stage of the schedule it is made from; empty for the whole run.
+        stage: Stage of the run it is made from; empty for the whole run.
         rows: The study's rows it has; empty for all.
         model: A baseline's title, to show a row that stands beside the model; empty for the model itself.
         published: Its name among the published values (saltext/results/published.yaml); empty for none.

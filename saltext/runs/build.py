@@ -133,14 +133,14 @@ def register_metrics(cfg: DictConfig, own: Collection[str] = ()) -> None:
         ConfigError: A function may not be imported, cannot be, or takes something else than a metric does.
     """
     for name, node in (cfg.evaluation.get("extra_metrics") or {}).items():
-        place = f"evaluation.extra_metrics.{name}"
+        location = f"evaluation.extra_metrics.{name}"
         arguments = {key: node[key] for key in node if key not in schema.METRIC_LABELS}
-        function = instantiated({**arguments, "_partial_": True}, place, None, own)
+        function = instantiated({**arguments, "_partial_": True}, location, None, own)
         try:
             metric = Metric.of(function, higher_is_better=node.higher_is_better, title=node.get("title") or str(name))
             register_metric(str(name), metric)
         except ValueError as error:
-            raise ConfigError(f"{place}: {error}") from error
+            raise ConfigError(f"{location}: {error}") from error
 
 
 def register_metrics_of(file: Path) -> list[str]:

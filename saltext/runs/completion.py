@@ -86,6 +86,9 @@ class Candidates:
             now = OmegaConf.select(self._cfg, key) if known else None
         except OmegaConfBaseException:  # it follows from what is known in a run alone
             return []
+        if key == "variant":
+            swept = str(OmegaConf.select(self._cfg, "hydra.sweeper.params.variant", default=""))
+            return [f"{key}={name}" for name in swept.split(",") if name and name.startswith(value)]
         texts = ["latest"] if key == "resume" else [_written(now)] if known and not OmegaConf.is_dict(now) else []
         is_path = key == "resume" or (value and isinstance(now, str | None))
         paths = files(value) if is_path else []

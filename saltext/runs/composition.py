@@ -32,7 +32,7 @@ from hydra.errors import HydraException
 from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from hydra.version import VersionBase, setbase
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
@@ -42,6 +42,8 @@ from saltext.runs import plugins, schema
 _Result = TypeVar("_Result")
 
 _VERSION_BASE = "1.3"
+_VARIANT = "variant"  # the key that names one of an experiment's variants
+_NO_VARIANTS = "no experiment with variants is chosen"
 _OF_LIST = "no such key: a list has numbers, from 0"  # OmegaConf raises what int() does
 _CONFIG_DIR = ("--config-dir", "-cd")
 _GRID = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
@@ -144,6 +146,12 @@ class CommandLine:
         """Print Hydra's page of help about this package's configuration."""
         with _hydra(self._args.config_path, self._args.config_dir) as hydra:
             hydra.app_help(self._args.config_name or "config", self._parser, self._args)
+
+    def show_configuration(self) -> None:
+        """Print the composed configuration, as ``--cfg``, ``--package`` and ``--resolve`` ask for it."""
+        args = self._args
+        with _hydra(args.config_path, args.config_dir) as hydra:
+            hydra.show_cfg(args.config_name or "config", args.overrides, args.cfg, args.package, args.resolve)
 
     def check(self) -> list[DictConfig]:
         """Check what it asks for.
@@ -308,8 +316,8 @@ class _Repository(ConfigRepository):
         try:
             return _made_once(key, partial(super().load_config, config_path))
         except YAMLError as error:  # in a file of somebody's own
-            place = f"{source.path.removeprefix('file://')}/{source._normalize_file_name(config_path)}"
-            raise ConfigError(f"{place} cannot be read: {' '.join(str(error).split())}") from error
+            path = f"{source.path.removeprefix('file://')}/{source._normalize_file_name(config_path)}"
+            raise ConfigError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
 
 
 _choices_so_far = hydra_defaults._create_interpolation_map
@@ -328,18 +336,36 @@ class _Loader(ConfigLoaderImpl):
 
     It also copies all it has read each time it is asked for a group's choices (help asks 200 times), and all choices
     for each file, which is half of the time that composing takes.
+
+    And it knows an experiment's variants (docs/configuration.md): it sets what the chosen one stands for.
     """
 
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         super().__init__(config_search_path)
         self.repository = _Repository(config_search_path)
 
-    def _load_configuration_impl(self, *args: Any, **kwargs: Any) -> DictConfig:
+    def _load_configuration_impl(
+        self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
+    ) -> DictConfig:
         hydra_defaults._create_interpolation_map = _choices_if_referred_to
         try:
-            return super()._load_configuration_impl(*args, **kwargs)
+            cfg = super()._load_configuration_impl(config_name, overrides, *args, **kwargs)
+            if "variants" not in cfg and _VARIANT in cfg:
+                raise HydraException(f"{_VARIANT}={cfg.variant}: {_NO_VARIANTS}")
+            if "variants" not in cfg:
+                return cfg
+            own = _variant_overrides(cfg, overrides)
+            chosen = super()._load_configuration_impl(config_name, [*own, *overrides], *args, **kwargs)
         finally:
             hydra_defaults._create_interpolation_map = _choices_so_far
+        with open_dict(chosen):
+            variants = chosen.pop("variants")
+            swept = {**(cfg.hydra.sweeper.get("params") or {})}
+            chosen.hydra.sweeper.params = swept if _VARIANT in swept else {**swept, _VARIANT: ",".join(variants)}
+            # A job is told its variant's name, and shown so.
+            chosen.hydra.overrides = cfg.hydra.overrides
+            chosen.hydra.job.override_dirname = cfg.hydra.job.override_dirname
+        return chosen
 
     def _compose_config_from_defaults_list(self, defaults: list[ResultDefault], repo: IConfigRepository) -> DictConfig:
         if not isinstance(repo, CachingConfigRepository) or not isinstance(repo.delegate, _Repository):
@@ -347,6 +373,10 @@ class _Loader(ConfigLoaderImpl):
         # What a list of files makes, before any value is set, follows from the list and from what is in them.
         key = (*map(repr, defaults), *repo.delegate.found.values())
         return _made_once(key, partial(super()._compose_config_from_defaults_list, defaults, repo))
+
+    def list_groups(self, parent_name: str) -> list[str]:
+        """Hydra's own, for help and completion; without what presets are made of, which nobody chooses."""
+        return [] if parent_name == "preset" else super().list_groups(parent_name)
 
     def get_group_options(
         self,
@@ -358,6 +388,18 @@ class _Loader(ConfigLoaderImpl):
         if config_name is not None or overrides:
             return super().get_group_options(group_name, results_filter, config_name, overrides)
         return self.repository.get_group_options(group_name, results_filter)
+
+
+def _variant_overrides(cfg: DictConfig, given: Sequence[str]) -> list[str]:
+    """What the chosen variant of an experiment sets, but for the keys and groups that the command line sets itself."""
+    name, variants = str(cfg.get(_VARIANT)), cfg.variants
+    if name not in variants:
+        known = [str(other) for other in variants]
+        raise HydraException(f"{_VARIANT}={name}: no such variant{near(name, known)}; choose from {', '.join(known)}")
+    parser = OverridesParser.create()
+    keys = {override.key_or_group for override in parser.parse_overrides(list(given))}
+    lines = parser.parse_overrides(list(variants[name]))
+    return [str(override.input_line) for override in lines if override.key_or_group not in keys]
 
 
 class _Overrides:
@@ -438,6 +480,10 @@ class _Overrides:
         value = None if override.is_sweep_override() else override.value()
         return not isinstance(value, dict) and self._loader.repository.group_exists(override.key_or_group)
 
+    def _chooses_files(self, override: Override) -> bool:
+        """Whether an override is part of what :meth:`_composed` needs: a group's choice, or an experiment's variant."""
+        return override.key_or_group == _VARIANT or self._is_group(override)
+
     def _choice_problem(self, group: str, name: str) -> str:
         extra = _EXTRAS.get((group, name))
         if extra is not None and not _installed(extra[0]):
@@ -452,7 +498,7 @@ class _Overrides:
 
         Choices that cannot be made are noted and left out.
         """
-        chosen = [o for o in overrides if self._is_group(o)]
+        chosen = [o for o in overrides if self._chooses_files(o)]
         while True:
             lines = tuple(str(override.input_line) for override in chosen)
             try:
@@ -469,8 +515,18 @@ class _Overrides:
                 return copied
             except HydraException as error:
                 said = str(error)
-                named = [o for o in chosen if f"'{o.key_or_group}" in said or f" {o.key_or_group}." in said]
-                wrong = max(named or [o for o in chosen if o.is_add()], key=lambda o: len(o.key_or_group), default=None)
+                named = [
+                    o
+                    for o in chosen
+                    if said.startswith(f"{o.key_or_group}=")
+                    or f"'{o.key_or_group}" in said
+                    or f" {o.key_or_group}." in said
+                ]
+                wrong = max(
+                    named or [o for o in chosen if o.is_add()],
+                    key=lambda o: (len(o.key_or_group), o.is_add()),
+                    default=None,
+                )
                 self._note(self._not_chosen(wrong, chosen, said))
                 if not chosen:
                     raise ConfigError(_listed(list(self._problems))) from error
@@ -481,7 +537,9 @@ class _Overrides:
         if wrong is None:
             return said.split("\n")[0]
         group, line = wrong.key_or_group, str(wrong.input_line)
-        if wrong.is_add() and "No match" not in said:
+        if group == _VARIANT and "already at" not in said:
+            return said if said.startswith(f"{_VARIANT}=") else f"{line}: {_NO_VARIANTS}"
+        if wrong.is_add() and ("Multiple values" in said or "already at" in said):
             return f"{line}: {group} has a choice already; write {line.lstrip('+')}"
         if "No match in the defaults list" not in said:
             return f"{line}: {said.split(chr(10))[0]}"
@@ -525,7 +583,7 @@ class _Overrides:
     def _checked(self, overrides: Sequence[Override]) -> tuple[DictConfig, list[str]]:
         """The configuration of one job, and what is wrong with it."""
         cfg = self._composed(overrides)
-        values = [o for o in overrides if not self._is_group(o)]
+        values = [o for o in overrides if not self._chooses_files(o)]
         problems, new = [], []
         for override in values:
             problem, is_new = _apply(override, cfg)

@@ -35,7 +35,7 @@ def export(
     Args:
         run: Folder of a run that has trained at least an epoch.
         to: Folder to make; it must not be there.
-        stage: Which of the trainings of a run with a schedule.
+        stage: Which of the trainings of a run of several stages.
         half: Whether matrices and kernels become half precision, which halves the file. They are computed with in
             single precision all the same; measure what the rounding does with ``saltext evaluate``.
         trust: Whether the configuration may name classes that ``conf/`` does not. Nothing of it is built here.
@@ -74,7 +74,7 @@ def _without_paths(cfg: DictConfig, run: RunFolder) -> DictConfig:
     values: Any = OmegaConf.to_container(cfg, resolve=True)
     asked: Any = OmegaConf.to_container(OmegaConf.create(mapping(read_text(run.config), run.config)), resolve=False)
     made: dict[str, Any] = _passed_on(values, asked)
-    made |= {"output_dir": "outputs", "checkpoint": None, "schedule": {"stages": {}}}
+    made |= {"output_dir": "outputs", "checkpoint": None, "stages": {"sequence": {}}}
     made["logger"] = {"csv": {"_target_": "saltext.training.epoch_log.EpochLog", "name": "metrics"}}
     data = made["data"]
     named = {key: data[key] for key in ("root", "description") if data.get(key) is not None}

@@ -304,10 +304,10 @@ def _reason(cfg: DictConfig, folder: RunFolder) -> str:
     if code < 0:
         return f"ended by {signal.Signals(-code).name}"
     said = folder.log.read_bytes()[said_before:].decode() if folder.log.is_file() else ""
-    return f"status {code}, {_gist(said)}" if code else ""
+    return f"status {code}, {_most_telling_line(said)}" if code else ""
 
 
-def _gist(said: str) -> str:
+def _most_telling_line(said: str) -> str:
     """The line of a failed run's log that says most: the first error a user can fix, or the last line."""
     lines = [_TIME.sub("", line).strip() for line in said.split("\n") if line.strip()]
     # The other ranks' complaints come after the one's that failed.

@@ -28,7 +28,7 @@ PRETRAINED = WeightPackage(
     requirement="saltext",
     digests=MappingProxyType(
         {
-            "config.yaml": "b463749a8ad759d7d51d7e1b664c710d2d90e5cf28053d65cd7621a4b2e164b1",
+            "config.yaml": "c72e4a8f6d5e99d653bc13c809fd2fe13504ab4bd17f1fd6b4cfc0858ac9459c",
             "split.json": "c15d950d7d68687ffcf3b45d383e93cfd4804301daaafad4b20fe32b0aa7eb39",
             "class_names.safetensors": "3524fcbd590ebaa7fa4e952ed1f586af9fbe048127a59d9edcbd134e1369e76c",
             "checkpoints/best.ckpt": "7ded038a83ba09c7ff8443791221b09f2ef0fa6e22f865672fc0302d930a4da5",
@@ -56,7 +56,7 @@ def load(
 
     Args:
         run: Folder of a run that has trained at least an epoch; None: the pretrained model.
-        stage: Which of the trainings of a run with a schedule; needed where several of them are tested.
+        stage: Which of the trainings of a run of several stages; needed where several of them are tested.
         device: Where to compute, as torch names it; None: an accelerator if there is one, otherwise the CPU.
         trust: Whether whoever made the folder is trusted: classes that its configuration names and ``conf/`` does not
             are imported and built then.

@@ -56,8 +56,8 @@ def _plugin(point: EntryPoint) -> Plugin:
         spec = find_spec(top)
     except (ImportError, ValueError):
         spec = None
-    places = [Path(place, *inner, "conf") for place in (spec and spec.submodule_search_locations) or ()]
-    return Plugin(name, version, point.value, next((place for place in places if place.is_dir()), None))
+    folders = [Path(folder, *inner, "conf") for folder in (spec and spec.submodule_search_locations) or ()]
+    return Plugin(name, version, point.value, next((folder for folder in folders if folder.is_dir()), None))
 
 
 def that_has(target: str) -> Plugin | None:

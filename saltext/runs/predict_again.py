@@ -24,7 +24,7 @@ from saltext.metrics.calibration import coverage
 from saltext.prediction.model import Density
 from saltext.prediction.pictures import ImageRecord, TextMaps, density_of, reduced, small
 from saltext.reporting.run_page import Predicted
-from saltext.results.calibration import COLUMNS, LEVELS, MODEL, HUMAN
+from saltext.results.calibration import COLUMNS, HUMAN, LEVELS, MODEL
 from saltext.results.selection import Key
 from saltext.results.text_effect import TASKS
 from saltext.runs.jobs import digest

@@ -18,7 +18,7 @@ from saltext.system.run_folder import RunFolder
 _log = logging.getLogger(__name__)
 
 _GENERATED = "saltext.data.datamodule.synthetic"
-_NEEDED = ("name", "label", "seed", "data._target_", "data.selection_split", "schedule.stages")
+_NEEDED = ("name", "label", "seed", "data._target_", "data.selection_split", "stages.sequence")
 
 
 def read_record(folder: RunFolder, needed: Sequence[str] = ()) -> RunRecord:
@@ -38,7 +38,7 @@ def read_record(folder: RunFolder, needed: Sequence[str] = ()) -> RunRecord:
 
 def _stages(cfg: DictConfig) -> list[StageRecord]:
     epochs = OmegaConf.select(cfg, "trainer.max_epochs", default=0)
-    given = OmegaConf.to_container(cfg.schedule.stages)
+    given = OmegaConf.to_container(cfg.stages.sequence)
     if not isinstance(given, dict) or not given:
         return [StageRecord("", epochs)]
     return [
@@ -69,7 +69,7 @@ def monitored(folder: RunFolder) -> float | None:
         See :func:`saltext.results.run_record.monitored`; None also where the configuration is damaged: the log says so.
     """
     try:
-        cfg = record(folder, ("evaluation.monitor", "evaluation.mode", "schedule.stages"))
+        cfg = record(folder, ("evaluation.monitor", "evaluation.mode", "stages.sequence"))
     except SaltextError as error:
         _log.warning("%s", error)
         return None

@@ -24,7 +24,7 @@ from saltext.errors import ConfigError, near
 from saltext.runs import signatures
 from saltext.runs.signatures import Built, Signature, signature
 
-_OTHER_GROUPS = ("preset", "protocol", "recipe", "experiment")  # whose files leave no key of their name
+_OTHER_GROUPS = ("preset", "protocol", "experiment")  # whose files leave no key of their name
 _BUILT = ("data", "loss", "optimizer", "scheduler", "training", "trainer")  # as one object each, in every run
 _RESERVED = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")  # Hydra's own keys of a node
 _PUBLISHED_DATA = ("saltext.data.datamodule.sjtu_tis", "saltext.data.datamodule.synthetic")  # with tasks of fixed names
@@ -150,6 +150,7 @@ VALUES: Mapping[str, Any] = MappingProxyType(
     {
         "name": Name,
         "label": Name,
+        "variant": Name,
         "seed": Seed,
         "prompt": Annotated[str, AfterValidator(_prompt)],
         "cache_features": bool,
@@ -170,21 +171,18 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "evaluation.text_effect": bool,
         "evaluation.mirror": bool,
         "evaluation.pictures": Annotated[int, Field(ge=0, le=1000)],
-        "views.image_size": ImageSize,
-        "views.map_size": MapSize,
-        "views.batch_size": Count,
         "normalize.mean": Colours | None,
         "normalize.std": tuple[Positive, Positive, Positive] | None,
         "normalize.order": Literal["rgb", "bgr"],
-        "schedule.warmup_epochs": Count,
-        "schedule.finetune_epochs": Count,
-        "schedule.finetune_lr": Positive | None,
-        "schedule.stages": dict[StageName, dict[str, Any]],
-        "schedule.stages.*.tasks": Names | None,
-        "schedule.stages.*.epochs": Count | None,
-        "schedule.stages.*.lr": Positive | None,
-        "schedule.stages.*.start": Text | None,
-        "schedule.stages.*.test": bool,
+        "stages.warmup_epochs": Count,
+        "stages.finetune_epochs": Count,
+        "stages.finetune_lr": Positive | None,
+        "stages.sequence": dict[StageName, dict[str, Any]],
+        "stages.sequence.*.tasks": Names | None,
+        "stages.sequence.*.epochs": Count | None,
+        "stages.sequence.*.lr": Positive | None,
+        "stages.sequence.*.start": Text | None,
+        "stages.sequence.*.test": bool,
         "callbacks.*": Built,
         "logger.*": Built,
         "model.name": Name,
@@ -313,19 +311,19 @@ counts, and comes before the annotation of the class."""
 
 NEEDED = (
     *("data", "model", "normalize", "loss", "optimizer", "scheduler", "training", "trainer", "prompt", "evaluation"),
-    *("schedule", "label", "seed", "cache_features", "checkpoint", "callbacks", "logger"),
+    *("stages", "label", "seed", "cache_features", "checkpoint", "callbacks", "logger"),
     *(
         f"evaluation.{key}"
         for key in ("selection_split", "validation_metrics", "monitor", "mode", "test_metrics", "paper")
     ),
     *(f"evaluation.{key}" for key in ("baselines", "text_effect", "mirror", "pictures")),
     *("data._target_", "data.cache_dir", "data.tasks", "data.selection_split", "data.image_size", "data.augment"),
-    *("normalize.mean", "normalize.std", "normalize.order", "schedule.stages", "model.name"),
+    *("normalize.mean", "normalize.std", "normalize.order", "stages.sequence", "model.name"),
     *("trainer.accelerator", "trainer.devices", "trainer.max_epochs"),
 )
 """Keys without which a saved configuration is not one of a run."""
 
-_NEEDED_TO_START = (*NEEDED, "name", "output_dir", "rerun", "ddp_strategy", "views")
+_NEEDED_TO_START = (*NEEDED, "name", "output_dir", "rerun", "ddp_strategy")
 
 
 def problems(cfg: DictConfig) -> dict[str, str]:
@@ -633,16 +631,16 @@ def metric_problems(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     """What is wrong with the metrics that a configuration brings along, and with the names of those it asks for."""
     known = metrics(cfg)
     for name, node in _extra_metrics(cfg).items():
-        place = f"evaluation.extra_metrics.{name}"
+        key = f"evaluation.extra_metrics.{name}"
         if name in signatures.metrics() or not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
-            yield place, "expected a new name of letters, digits and _ for a metric"
+            yield key, "expected a new name of letters, digits and _ for a metric"
         if not isinstance(node.get("higher_is_better"), bool):
-            yield f"{place}.higher_is_better", f"expected true or false, got {_shown(node.get('higher_is_better'))}"
+            yield f"{key}.higher_is_better", f"expected true or false, got {_shown(node.get('higher_is_better'))}"
     for key in ("validation_metrics", "test_metrics"):
         asked = cfg.evaluation.get(key) or ()
         for name in (name for name in asked if name not in known):
-            place = _origin(cfg, f"evaluation.{key}")
-            yield place, f"expected one of {', '.join(known)}{near(name, known)}, got {_shown(list(asked))}"
+            said = f"expected one of {', '.join(known)}{near(name, known)}, got {_shown(list(asked))}"
+            yield _origin(cfg, f"evaluation.{key}"), said
 
 
 def _together(cfg: DictConfig, found: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -683,10 +681,10 @@ def _is_file(name: str) -> bool:
 
 
 def _stages(cfg: DictConfig) -> Iterator[tuple[str, DictConfig]]:
-    stages = OmegaConf.select(cfg, "schedule.stages")
+    stages = OmegaConf.select(cfg, "stages.sequence")
     for name in map(str, stages) if isinstance(stages, DictConfig) else ():
         if isinstance(stages[name], DictConfig):
-            yield f"schedule.stages.{name}.tasks", stages[name]
+            yield f"stages.sequence.{name}.tasks", stages[name]
 
 
 def _monitored(cfg: DictConfig) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The trainings a run consists of: one, or a schedule of stages that start from each other."""
+"""The trainings a run consists of: one, or several stages that start from each other."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -20,9 +20,9 @@ class Stage:
     """One training.
 
     Attributes:
-        name: Empty for the only one of a run without a schedule.
+        name: Empty for the only one of a run without stages.
         cfg: The run's configuration with the stage's own values.
-        folder: Where it writes; the run's own folder without a schedule.
+        folder: Where it writes; the run's own folder without stages.
         start: Folder of the stage whose chosen weights it begins with, or None.
         tests: Whether its test pairs are scored.
     """
@@ -38,7 +38,7 @@ def stages(cfg: DictConfig, folder: RunFolder, tasks: Collection[str] | None = N
     """The stages of a run, in the order in which they train.
 
     Args:
-        cfg: The run's configuration; ``schedule.stages`` maps a name to ``tasks``, ``epochs``, ``lr``, ``start``,
+        cfg: The run's configuration; ``stages.sequence`` maps a name to ``tasks``, ``epochs``, ``lr``, ``start``,
             ``test``, all optional.
         folder: The run's.
         tasks: Names of the data set's tasks; None where no data are at hand to ask, which checks no names.
@@ -46,14 +46,14 @@ def stages(cfg: DictConfig, folder: RunFolder, tasks: Collection[str] | None = N
     Raises:
         ConfigError: Stages that cannot be run; all problems at once.
     """
-    given: dict[str, Any] = OmegaConf.to_container(cfg.schedule.stages, resolve=True)  # type: ignore[assignment]
+    given: dict[str, Any] = OmegaConf.to_container(cfg.stages.sequence, resolve=True)  # type: ignore[assignment]
     if not given:
         return [Stage("", _shortened(cfg), folder, None, True)]
     problems = [problem for name in given for problem in _problems(name, given, tasks)]
     if not any(values.get("test", True) for values in given.values()):
         problems.append("no stage is tested (test: true)")
     if problems:
-        raise ConfigError(f"schedule.stages: {'; '.join(problems)}")
+        raise ConfigError(f"stages.sequence: {'; '.join(problems)}")
     return [
         Stage(
             name,

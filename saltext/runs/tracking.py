@@ -1,6 +1,6 @@
 """One run at Weights & Biases a job, where ``logger=wandb`` asks for it.
 
-The first process of a job opens the run; the stages of its schedule log into it (:mod:`saltext.training.loggers`), and
+The first process of a job opens the run; the its stages log into it (:mod:`saltext.training.loggers`), and
 at the end it gets the scores, tables and pictures of the run's folder. Nothing is computed from it: the folder is
 complete without.
 """
@@ -166,7 +166,7 @@ def _upload(run: "Run", cfg: DictConfig, folder: RunFolder) -> None:
     run.config.update({"split": Split.load(folder.split).digest}, allow_val_change=True)  # type: ignore[no-untyped-call]
     run.summary.update(values | {f"text_effect/{v}/{d.task}/{d.metric}": d.mean for v, d in effects})
     tables = {"scores": scores.pairs, "text_effect": pd.DataFrame([{"own_minus": v, **asdict(d)} for v, d in effects])}
-    pictures = {"pairs": folder.picture, **{name: folder.stage(name).picture for name in cfg.schedule.stages}}
+    pictures = {"pairs": folder.picture, **{name: folder.stage(name).picture for name in cfg.stages.sequence}}
     best = monitored(folder)
     run.log(
         ({} if best is None else {f"best/{epoch_name(cfg.evaluation.monitor)}": best})

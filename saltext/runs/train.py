@@ -185,22 +185,22 @@ def train_and_test(cfg: DictConfig, folder: RunFolder, own: Collection[str] = ()
     build.check_evaluation(cfg, own)
     data = build_training.datamodule(cfg, own)
     build.check_conditions(cfg, data.conditions)
-    schedule = stages(cfg, folder, data.conditions)
+    sequence = stages(cfg, folder, data.conditions)
     if is_first():
-        epochs = [str(stage.cfg.trainer.max_epochs) for stage in schedule]
+        epochs = [str(stage.cfg.trainer.max_epochs) for stage in sequence]
         what = f"{' and '.join(epochs)} epoch{'s' * (epochs != ['1'])}" if "_target_" in cfg.model else "the baselines"
         _log.info("%s: %s on %s, into %s", cfg.label, what, data.root, folder.root)
-    scores = combined([found for stage in schedule if (found := run_stage(stage, folder, own)) is not None])
+    scores = combined([found for stage in sequence if (found := run_stage(stage, folder, own)) is not None])
     if not is_first():
         return
     # First what was found, then what shows it: that may fail, by a terminal, a picture or a full disk.
-    if schedule[0].name:  # the scores of a run without stages are there already
+    if sequence[0].name:  # the scores of a run without stages are there already
         write_run_scores(folder, scores)
     seconds = round(time.monotonic() - start)
     storage.write_json(folder.result, _result(cfg, scores, seconds), durable=True)
     with not_essential("the tables"):
         setting = evaluation_setting(Split.load(folder.split), cfg.data.selection_split)
-        written = run_files.write_tables(folder, scores, setting, data.published, [stage.name for stage in schedule])
+        written = run_files.write_tables(folder, scores, setting, data.published, [stage.name for stage in sequence])
         if IN_SWEEP not in os.environ:  # which shows one table of all its jobs
             run_files.show(written[0])
     with not_essential("the conclusion"):

@@ -54,7 +54,7 @@ _NESTED_ENV = re.compile(r"\$\{[^{}]*\$\{\s*oc\.env\s*:")
 _REFERENCE = re.compile(r"\$\{[\w.]+\}")
 _CHANNEL = re.compile(r"(val|test|train)/[\w/]+")  # what is logged has a slash in its name, and is no path
 _LEADS_TO_A_FILE = re.compile(r"[/\\:~$\x00-\x1f]|\.\.")
-_PLACED = ("model", "normalize", "loss", "optimizer", "scheduler", "training", "trainer", "callbacks", "views")
+_PLACED = ("model", "normalize", "loss", "optimizer", "scheduler", "training", "trainer", "callbacks")
 _MOST_IMAGES = 1000
 
 # Weights that a network starts from; those of a run's checkpoint take their place.

@@ -106,7 +106,7 @@ class RunFolder:
         return self.root / "stage.json"
 
     def stage(self, name: str) -> "RunFolder":
-        """The folder of a stage of the run's schedule."""
+        """The folder of a stage of the run."""
         return RunFolder(self.root / "stages" / name)
 
     @property

@@ -70,7 +70,7 @@ def direction(metric: Metric) -> str:
 class StageLogger(WandbLogger):
     """The W&B logger of one stage: it logs into the job's run, which ``saltext.runs.tracking.tracked`` has opened.
 
-    A stage of a schedule has its name before all of its values: ``warmup/val/cc``. Besides what the module logs, each
+    A stage has its name before all of its values: ``warmup/val/cc``. Besides what the module logs, each
     time the best epoch changes ``best/MONITORED`` is its score, and what trains is the table ``tables/freeze``. Where
     test pairs choose the epoch, their values are named ``chosen_on_test/``, since ``test/`` is what the job ends with.
     A W&B that fails does not fail the training.

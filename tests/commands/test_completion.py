@@ -82,6 +82,12 @@ def test_keys_are_those_of_the_arguments_before(answered: Answered) -> None:
     assert "seed=" in completions(["seed=0,1", "-m"], "see")
 
 
+def test_a_variant_is_completed_where_the_experiment_before_it_has_some() -> None:
+    assert completions(["+experiment=loss_ablation"], "variant=without_m") == ["variant=without_mse"]
+    assert completions(["+experiment=loss_ablation"], "variant=paper,without_k") == ["variant=paper,without_kl"]
+    assert completions([], "variant=") == []
+
+
 @pytest.mark.parametrize(
     ("begun", "found"),
     [

@@ -166,8 +166,8 @@ def test_an_interrupted_run_continues_to_the_same_weights(
         assert torch.equal(value, resumed[key]), key
 
 
-SCHEDULE = (
-    "schedule=warmup_finetune",
+STAGES = (
+    "stages=warmup_finetune",
     "trainer.max_epochs=2",
     "evaluation.paper=null",
     "evaluation.baselines=[uniform]",
@@ -175,9 +175,9 @@ SCHEDULE = (
 )
 
 
-def test_a_killed_schedule_repeats_nothing_that_was_finished(outputs: Path) -> None:
-    folder = RunFolder(outputs / "schedule")
-    front = start(*smoke(outputs, "schedule", *SCHEDULE))
+def test_a_killed_run_of_stages_repeats_nothing_that_was_finished(outputs: Path) -> None:
+    folder = RunFolder(outputs / "stages")
+    front = start(*smoke(outputs, "stages", *STAGES))
     wait_for(folder.stage("salient").last)  # inside the third stage
     front.send_signal(signal.SIGKILL)
     front.finish(180)
@@ -215,7 +215,7 @@ def test_a_killed_schedule_repeats_nothing_that_was_finished(outputs: Path) -> N
         (["preset=huge"], ["huge", "embedded"]),
         (["data.batch_size=5000"], ["5000", "batch_size"]),
         (["evaluation.test_metrics=[cc,nsss]"], ["nsss", "nss"]),
-        (["schedule=warmup_finetune", "schedule.warmup_epochs=0"], ["warmup", "epochs=0"]),
+        (["stages=warmup_finetune", "stages.warmup_epochs=0"], ["warmup", "epochs=0"]),
         (["evaluation.baselines=[centre]"], ["centre", "centre_prior"]),
         (["resume=nowhere"], ["nowhere", "outputs"]),
     ],

@@ -29,11 +29,11 @@ TINY = (
 )  # fmt: skip
 STAGED = (
     *TINY,
-    "schedule=warmup_finetune",
-    "schedule.warmup_epochs=2",
-    "~schedule.stages.general",
-    "~schedule.stages.whole",
-    "~schedule.stages.pure",
+    "stages=warmup_finetune",
+    "stages.warmup_epochs=2",
+    "~stages.sequence.general",
+    "~stages.sequence.whole",
+    "~stages.sequence.pure",
 )
 MOMENTS = ("before", "half", "written", "after")
 

@@ -166,7 +166,7 @@ def test_a_device_that_is_not_there_is_named(smoke_run: RunFolder) -> None:
 @pytest.mark.slow
 def test_the_stage_is_chosen_where_several_are_tested(run: RunFolder) -> None:
     stages = {"warmup": {"test": False}, "salient": {"start": "warmup"}, "non_salient": {"start": "warmup"}}
-    change(run, schedule={"stages": stages})
+    change(run, stages={"sequence": stages})
     for name, scale in (("warmup", 1.0), ("salient", 1.5), ("non_salient", 0.5)):
         saved = torch.load(run.best, weights_only=True)
         saved["state_dict"]["network.decoder.conv1.weight"] *= scale
@@ -179,7 +179,7 @@ def test_the_stage_is_chosen_where_several_are_tested(run: RunFolder) -> None:
     maps = [saltext.load(run.root, stage=name).predict(GREY, "x") for name in ("warmup", "salient", "non_salient")]
     assert np.abs(maps[0] - maps[1]).max() > 1e-9
     assert np.abs(maps[1] - maps[2]).max() > 1e-9
-    change(run, schedule={"stages": {"non_salient": {"test": False}}})
+    change(run, stages={"sequence": {"non_salient": {"test": False}}})
     np.testing.assert_array_equal(saltext.load(run.root).predict(GREY, "x"), maps[1])
 
 

@@ -1,5 +1,6 @@
 """Everything that is wrong with a command line is said at once, in our words, without a heavy import."""
 
+import pickle
 import random
 import re
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from saltext.console import MISTAKE
@@ -126,7 +128,7 @@ def keys_of(node: DictConfig, above: str = "") -> Iterator[str]:
 @pytest.mark.parametrize("wrong", ["{key}q=3", "+{key}q=3", "{key}={{no:such}}", "{key}=[[x]]"])
 def test_every_key_of_a_job_that_is_misspelt_or_given_something_else_is_named_as_it_was_written(wrong: str) -> None:
     job = compose_run([])
-    keys = [key for key in keys_of(job) if key != "schedule.stages"]
+    keys = [key for key in keys_of(job) if key != "stages.sequence"]
     if "q=" in wrong:
         free = ("callbacks", "logger", "model.backbones", "loss.weights")  # takes any name, or is named whole
         asked = [key for key in keys if key.rpartition(".")[0] not in free]
@@ -213,6 +215,86 @@ def test_a_grid_has_the_jobs_that_hydra_makes_of_it() -> None:
     ]  # fmt: skip
     assert len(jobs_of) == 10
     assert [cfg.seed for cfg in CommandLine(["seed=range(3)", "-m"]).check()] == [0, 1, 2]
+
+
+VARIANTS = """# @package _global_
+defaults:
+  - override /model: tranblend
+label: ${variant}
+variant: first
+variants:
+  first: []
+  film: [model/blend=film, optimizer.lr=0.5]
+  long: [trainer.max_epochs=99, +loss.weights.contrast=0.2]
+  wrong: [optimizer.lr=-1]
+hydra:
+  mode: MULTIRUN
+  sweeper:
+    params:
+      seed: 1,2
+"""
+
+
+@pytest.fixture
+def variants(tmp_path: Path) -> list[str]:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "own.yaml").write_text(VARIANTS)
+    return ["--config-dir", str(tmp_path), "preset=smoke", "+experiment=own"]
+
+
+def test_a_sweep_has_the_chosen_variants_in_each_combination_of_the_other_values(variants: list[str]) -> None:
+    found = CommandLine([*variants, "variant=first,film,long", "-m"]).check()
+    assert [(cfg.seed, cfg.label) for cfg in found] == [
+        (1, "first"), (1, "film"), (1, "long"), (2, "first"), (2, "film"), (2, "long"),
+    ]  # fmt: skip
+    film, long = found[1:3]
+    assert (film.model.name, film.optimizer.lr, film.trainer.max_epochs) == ("tranblend-film", 0.5, 2)
+    assert (long.trainer.max_epochs, long.loss.weights.contrast) == (99, 0.2)
+    assert long.optimizer.lr == found[0].optimizer.lr == compose_run(["preset=smoke"]).optimizer.lr
+
+
+def test_a_sweep_that_names_no_variant_has_all_of_them(variants: list[str]) -> None:
+    assert said(*variants, "-m") == "optimizer.lr: expected more than 0.0, got -1 (job 3, 7 of 8, from 0)"
+
+
+def test_a_job_is_told_the_name_of_its_variant_and_records_the_values(variants: list[str]) -> None:
+    job = CommandLine([*variants, "variant=film", "seed=1"]).check()[0]
+    assert list(job.hydra.overrides.task) == ["variant=film", "preset=smoke", "+experiment=own"]
+    assert (job.variant, "variants" in job) == ("film", False)
+
+
+def test_a_process_of_a_launcher_composes_a_job_s_variant_too(variants: list[str]) -> None:
+    _, folder, *arguments = variants
+    with composition._hydra(None, folder) as hydra:
+        sweep = hydra.compose_config("config", arguments, RunMode.MULTIRUN, with_log_configuration=False)
+        loader = pickle.loads(pickle.dumps(hydra.config_loader))
+        job = loader.load_sweep_config(sweep, [*arguments, "variant=film", "seed=1"])
+    assert sweep.hydra.sweeper.params == {"seed": "1,2", "variant": "first,film,long,wrong"}
+    assert (job.variant, job.model.name, "variants" in job) == ("film", "tranblend-film", False)
+
+
+def test_what_the_command_line_sets_beats_a_variant(variants: list[str]) -> None:
+    given = ["variant=film", "model/blend=inner_product", "optimizer.lr=0.25", "seed=1"]
+    (job,) = CommandLine([*variants, *given]).check()
+    assert (job.model.name, job.optimizer.lr) == ("tranblend-inner_product", 0.25)
+
+
+@pytest.mark.parametrize("argument", ["variant=flim", "variant=first,flim"])
+def test_an_unknown_variant_is_answered_with_the_nearest(variants: list[str], argument: str) -> None:
+    expected = "variant=flim: no such variant (did you mean 'film'?); choose from first, film, long, wrong"
+    assert said(*variants, argument, "-m") == expected
+
+
+@pytest.mark.parametrize("argument", ["variant=film", "+variant=film"])
+def test_a_variant_without_an_experiment_that_has_some_is_refused(argument: str) -> None:
+    assert said(argument) == "variant=film: no experiment with variants is chosen"
+
+
+def test_a_variant_is_shown_as_it_runs(variants: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    CommandLine([*variants, "variant=film", "--cfg", "job"]).show_configuration()
+    shown = OmegaConf.create(capsys.readouterr().out)
+    assert shown.optimizer.lr == 0.5
+    assert "variants" not in shown
 
 
 def test_a_grid_may_ask_for_every_choice_of_a_pattern() -> None:

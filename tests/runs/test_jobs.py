@@ -292,7 +292,7 @@ def test_the_value_of_a_job_is_the_best_of_the_monitored_metric(saltext: Session
 
 
 def test_of_a_schedule_the_stages_that_are_tested_count(saltext: Session) -> None:
-    saltext("hydra.run.dir=${output_dir}/one", "schedule=warmup_finetune", "+schedule.stages.pure.test=false")
+    saltext("hydra.run.dir=${output_dir}/one", "stages=warmup_finetune", "+stages.sequence.pure.test=false")
     folder = RunFolder(saltext.outputs / "one")
     cfg = OmegaConf.load(folder.config)
     for name, cc in (("warmup", 0.9), ("pure", 0.8), ("salient", 0.4), ("general", 0.2)):

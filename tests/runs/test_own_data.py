@@ -152,14 +152,14 @@ def test_a_network_that_is_told_the_condition_is_told_those_of_the_data(
 
 
 def test_a_schedule_may_name_the_conditions(description: Path, tmp_path: Path) -> None:
-    stages = "schedule.stages={look:{tasks:[free],test:false},read:{tasks:[large,small],start:look}}"
+    stages = "stages.sequence={look:{tasks:[free],test:false},read:{tasks:[large,small],start:look}}"
     none = ("evaluation.baselines=[]", "evaluation.text_effect=false", "evaluation.paper=null")
     own = ("data=own", f"data.description={description}", f"output_dir={tmp_path}")
     run = ran(RunFolder(tmp_path / "run"), *SMALL, *own, f"+{stages}", *none)
     assert set(read_scores(run.scores)["task"]) == {"large", "small"}
     with pytest.raises(ConfigError, match="unknown tasks in"):
         small_run(
-            tmp_path / "wrong", "data=own", f"data.description={description}", "+schedule.stages={a:{tasks:[lage]}}"
+            tmp_path / "wrong", "data=own", f"data.description={description}", "+stages.sequence={a:{tasks:[lage]}}"
         )
 
 

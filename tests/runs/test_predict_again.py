@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from saltext.errors import DataError
 from saltext.prediction.pictures import TILE_SIDE
 from saltext.reporting.run_page import Predicted
-from saltext.results.calibration import COLUMNS, LEVELS, MODEL, HUMAN
+from saltext.results.calibration import COLUMNS, HUMAN, LEVELS, MODEL
 from saltext.results.score_table import read_scores
 from saltext.runs.predict_again import NO_TEXT, fingerprint, predict_again
 from saltext.runs.saved import configuration

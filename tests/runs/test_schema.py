@@ -48,7 +48,7 @@ def test_every_experiment_is_right(experiment: str) -> None:
 @pytest.mark.parametrize(
     "choices",
     [
-        *(f"{group}={path.stem}" for group in ("data", "loss", "optimizer", "scheduler", "schedule",
+        *(f"{group}={path.stem}" for group in ("data", "loss", "optimizer", "scheduler", "stages",
           "trainer", "callbacks", "logger", "normalize", "protocol", "training")
           for path in sorted((CONF / group).glob("*.yaml"))),
         *(f"data/split={path.stem}" for path in sorted((CONF / "data" / "split").glob("*.yaml"))
@@ -65,8 +65,8 @@ def test_every_choice_is_right(choices: str) -> None:
 FAMILIES = {
     "baselines": ["preset=smoke", "model=baselines"],
     "grounded_gaze": ["logger=wandb", "callbacks=ema"],
-    "tranblend": ["preset=paper", "model=tranblend", "schedule=tranblend/every_task", "data=own"],
-    "transalnet": ["preset=smoke", "model=transalnet", "schedule=per_task"],
+    "tranblend": ["preset=paper", "model=tranblend", "stages=tranblend/every_task", "data=own"],
+    "transalnet": ["preset=smoke", "model=transalnet", "stages=per_task"],
     "clip_salgan": ["model=clip_salgan", "preset=paper", "data=salicon"],
 }
 ANY_NUMBER = ("loss.weights", "loss.terms", "normalize.mean", "model.text_encoder.mean")
@@ -104,7 +104,7 @@ def named(found: dict[str, str], key: str) -> bool:
 
 @pytest.mark.parametrize("wrong", [{"no": "such"}, [["x"]], {"_target_": "no.such"}], ids=["group", "list", "object"])
 def test_no_key_takes_a_value_of_another_kind(family: DictConfig, wrong: Any) -> None:
-    asked = [key for key in leaves(family) if key not in ("training.lr_multipliers", "schedule.stages")]
+    asked = [key for key in leaves(family) if key not in ("training.lr_multipliers", "stages.sequence")]
     found = with_values(family, dict.fromkeys(asked, wrong))
     missed = [key for key in asked if not named(found, key)]
     # Parts of a model may be anybody's own, a description of CLIP or BLIP may be written out, a device may be a class.
@@ -151,7 +151,7 @@ def test_sizes_and_lists_are_as_long_as_they_must_be_and_hold_what_they_must(fam
 
 
 def test_no_misspelt_key_is_taken(family: DictConfig) -> None:
-    free = ("callbacks", "logger", "schedule.stages", "model.backbones")  # groups in which any name can be
+    free = ("callbacks", "logger", "stages.sequence", "model.backbones")  # groups in which any name can be
     keys = [key for key in leaves(family) if key.rpartition(".")[0] not in free]
     misspelt = {
         f"{key[:-1]}{key[-1]}q": key for key in keys if not key.startswith(("loss.", "training.lr_multipliers"))
@@ -163,7 +163,7 @@ def test_no_misspelt_key_is_taken(family: DictConfig) -> None:
 
 
 def test_no_group_takes_a_plain_value(family: DictConfig) -> None:
-    groups = ["evaluation", "views", "normalize", "schedule", "schedule.stages", "data.augment", "loss.weights",
+    groups = ["evaluation", "normalize", "stages", "stages.sequence", "data.augment", "loss.weights",
               "callbacks", "callbacks.best", "logger", "logger.csv"]  # fmt: skip
     for group in (group for group in groups if OmegaConf.is_dict(OmegaConf.select(family, group))):
         assert list(with_values(family, {group: 3})) == [group]
@@ -171,9 +171,8 @@ def test_no_group_takes_a_plain_value(family: DictConfig) -> None:
 
 def test_a_value_that_interpolation_copies_is_named_once() -> None:
     assert list(schema.problems(composed("seed=abc"))) == ["seed"]
-    assert list(schema.problems(composed("evaluation.selection_split=both", "views.image_size=[0,5]"))) == [
-        "evaluation.selection_split", "views.image_size",
-    ]  # fmt: skip
+    wrong = composed("evaluation.selection_split=both", "optimizer.lr=-1", "training=adversarial")
+    assert list(schema.problems(wrong)) == ["evaluation.selection_split", "optimizer.lr"]
 
 
 @pytest.mark.parametrize(
@@ -206,7 +205,7 @@ def test_a_value_that_interpolation_copies_is_named_once() -> None:
         ("prompt='{text:>999999999}'", "prompt", "{text} and {condition} only"),
         ("prompt='{text.__class__}'", "prompt", "{text} and {condition} only"),
         ("evaluation.pictures=1001", "evaluation.pictures", "1000 or less"),
-        ("+schedule.stages={a/b:{}}", "schedule.stages", "names of letters, digits, _ and -"),
+        ("+stages.sequence={a/b:{}}", "stages.sequence", "names of letters, digits, _ and -"),
         ("data.val_fraction=1", "data.val_fraction", "less than 1"),
         ("optimizer.lr=0", "optimizer.lr", "more than 0"),
         ("optimizer.lr=nan", "optimizer.lr", "a finite number"),
@@ -230,15 +229,15 @@ def test_what_is_expected_is_said(override: str, key: str, said: str) -> None:
 
 
 def test_a_saved_configuration_has_the_types_of_a_new_one_whatever_became_of_its_files() -> None:
-    cfg = composed("label=7", "evaluation.pictures=150", "+schedule.stages={read:{epochs:2}}", "model=tranblend")
+    cfg = composed("label=7", "evaluation.pictures=150", "+stages.sequence={read:{epochs:2}}", "model=tranblend")
     del cfg.hydra
     saved: Any = OmegaConf.to_container(cfg, resolve=True)
     assert schema.unfit(saved | {"of_an_earlier_version": 3}) == {}
     assert schema.unfit(saved | {"data": saved["data"] | {"split": GONE, "augment": None}}) == {}
-    wrong = {"seed": "abc", "views": [], "data": saved["data"] | {"split": 3, "folds": 1}, "callbacks": {"best": {}},
-             "schedule": {"stages": {"read": {"epochs": 0}}}}  # fmt: skip
-    assert set(schema.unfit(saved | wrong)) == {"seed", "views", "data.split", "data.folds", "callbacks.best",
-                                                "schedule.stages.read.epochs"}  # fmt: skip
+    wrong = {"seed": "abc", "normalize": [], "data": saved["data"] | {"split": 3, "folds": 1},
+             "callbacks": {"best": {}}, "stages": {"sequence": {"read": {"epochs": 0}}}}  # fmt: skip
+    assert set(schema.unfit(saved | wrong)) == {"seed", "normalize", "data.split", "data.folds", "callbacks.best",
+                                                "stages.sequence.read.epochs"}  # fmt: skip
 
 
 def test_a_fold_is_one_of_the_folds() -> None:
@@ -250,7 +249,7 @@ def test_a_fold_is_one_of_the_folds() -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["evaluation.paper", "evaluation", "schedule.stages", "schedule", "views", "data.tasks", "data._target_", "trainer",
+    ["evaluation.paper", "evaluation", "stages.sequence", "stages", "data.tasks", "data._target_", "trainer",
      "loss", "optimizer", "scheduler", "training", "callbacks", "logger", "normalize.order", "label", "output_dir"],
 )  # fmt: skip
 def test_a_deleted_key_that_every_run_needs_is_missed(key: str) -> None:

@@ -19,12 +19,12 @@ def configuration(**given: Any) -> DictConfig:
             "data": {"tasks": ["pure", "salient"]},
             "trainer": {"max_epochs": 3},
             "optimizer": {"lr": 0.1},
-            "schedule": {"stages": given},
+            "stages": {"sequence": given},
         }
     )
 
 
-def test_without_a_schedule_the_run_is_its_only_stage() -> None:
+def test_without_stages_the_run_is_its_only_stage() -> None:
     (only,) = stages(configuration(), FOLDER)
     assert only.folder == FOLDER
     assert only.tests
@@ -48,7 +48,7 @@ def test_a_stage_has_its_own_tasks_epochs_and_rate_and_the_rest_of_the_run() -> 
     assert first.folder.root == Path("run/stages/warmup")
 
 
-def test_everything_wrong_with_a_schedule_is_said_at_once() -> None:
+def test_everything_wrong_with_stages_is_said_at_once() -> None:
     cfg = configuration(**{
         "a/b": {},
         "late": {"start": "later", "epochs": 0},
@@ -65,7 +65,7 @@ def test_tasks_of_data_that_are_not_at_hand_are_taken_as_they_are() -> None:
     assert list(only.cfg.data.tasks) == ["described"]
 
 
-def test_a_schedule_that_tests_nothing_is_refused() -> None:
+def test_stages_that_test_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="no stage is tested"):
         stages(configuration(warmup={"test": False}), FOLDER)
 
@@ -79,15 +79,15 @@ def test_a_stage_is_tested_with_its_best_or_its_last_epoch(tmp_path: Path) -> No
     assert weights_of(stage, "last") == stage.folder.last
 
 
-@pytest.mark.parametrize("schedule", [p.stem for p in (config_folder() / "schedule").glob("*.yaml")])
-def test_the_schedules_test_every_task_once_and_train_on_no_task_twice_in_a_stage(schedule: str) -> None:
-    found = stages(composed(f"schedule={schedule}"), FOLDER)
+@pytest.mark.parametrize("choice", [p.stem for p in (config_folder() / "stages").glob("*.yaml")])
+def test_the_stages_test_every_task_once_and_train_on_no_task_twice_in_a_stage(choice: str) -> None:
+    found = stages(composed(f"stages={choice}"), FOLDER)
     tested = [task for stage in found if stage.tests for task in stage.cfg.data.tasks]
     assert sorted(tested) == sorted(["pure", "whole", "general", "salient", "non_salient"])
 
 
 def test_the_paper_s_warm_up_leaves_out_the_whole_task_and_starts_every_fine_tuning() -> None:
-    cfg = composed("schedule=warmup_finetune", "schedule.finetune_lr=1e-6", "schedule.warmup_epochs=2")
+    cfg = composed("stages=warmup_finetune", "stages.finetune_lr=1e-6", "stages.warmup_epochs=2")
     warmup, *tuned = stages(cfg, FOLDER)
     assert set(warmup.cfg.data.tasks) == {"pure", "general", "salient", "non_salient"}
     assert warmup.cfg.trainer.max_epochs == 2
@@ -96,11 +96,11 @@ def test_the_paper_s_warm_up_leaves_out_the_whole_task_and_starts_every_fine_tun
 
 
 @pytest.mark.parametrize(("asked", "batches"), [(True, 1), (3, 3)])
-@pytest.mark.parametrize("schedule", [{}, {"warmup": {"epochs": 5}}])
+@pytest.mark.parametrize("sequence", [{}, {"warmup": {"epochs": 5}}])
 def test_a_fast_run_trains_a_few_batches_of_an_epoch_and_keeps_its_weights(
-    asked: object, batches: int, schedule: dict[str, Any]
+    asked: object, batches: int, sequence: dict[str, Any]
 ) -> None:
-    cfg = OmegaConf.merge(configuration(**schedule), {"trainer": {"fast_dev_run": asked}})
+    cfg = OmegaConf.merge(configuration(**sequence), {"trainer": {"fast_dev_run": asked}})
     (stage,) = stages(cfg, FOLDER)  # type: ignore[arg-type]
     few = {"max_epochs": 1, "fast_dev_run": False, "limit_train_batches": batches, "limit_val_batches": batches}
     assert stage.cfg.trainer == few

@@ -281,8 +281,8 @@ def test_a_schedule_on_two_processes_is_one_wandb_run_with_stages_by_name(output
     done = saltext(
         *SMALL, "evaluation.text_effect=false", "logger=wandb",
         "logger.wandb.tags=[mine]", "trainer=ddp", "trainer.devices=2",
-        "+schedule.stages.first={tasks:[pure,salient],test:false}",
-        "+schedule.stages.second={tasks:[pure],start:first}",
+        "+stages.sequence.first={tasks:[pure,salient],test:false}",
+        "+stages.sequence.second={tasks:[pure],start:first}",
         f"output_dir={outputs}", f"hydra.run.dir={folder.root}", home=outputs / "home", WANDB_MODE="offline",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

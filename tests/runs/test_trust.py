@@ -180,9 +180,9 @@ PLACES = (
     "normalize__mean", "loss", "loss__weights", "optimizer", "optimizer__lr", "optimizer__extra", "scheduler",
     "scheduler__pct_start", "training", "training__lr_multipliers", "trainer", "trainer__plugins", "trainer__devices",
     "callbacks__best", "callbacks__extra", "callbacks__best__filename", "logger__csv", "logger__extra",
-    "schedule__stages__s__tasks", "schedule__stages__s__epochs", "schedule__stages__s__lr", "schedule__stages__s",
+    "stages__sequence__s__tasks", "stages__sequence__s__epochs", "stages__sequence__s__lr", "stages__sequence__s",
     "evaluation__baselines", "evaluation__test_metrics", "evaluation__validation_metrics", "evaluation__paper",
-    "evaluation__pictures", "views__image_size", "prompt", "label", "name", "seed", "checkpoint", "output_dir",
+    "evaluation__pictures", "prompt", "label", "name", "seed", "checkpoint", "output_dir",
     "hydra__callbacks__extra", "extra",
 )  # fmt: skip
 
@@ -233,7 +233,7 @@ def test_a_run_of_a_version_with_other_names_is_refused_in_words(
 def test_no_form_of_a_node_is_a_way_in(stranger: RunFolder, command: str) -> None:
     original = stranger.config.read_text()
     for node in PROGRAMS:
-        for place in ("schedule__stages__s__tasks", "model__encoder", "loss", "scheduler"):
+        for place in ("stages__sequence__s__tasks", "model__encoder", "loss", "scheduler"):
             stranger.config.write_text(original)
             change(stranger, **{place: node})
             assert watched(stranger, COMMANDS[command]), (place, node)
@@ -260,9 +260,9 @@ WRONG: tuple[dict[str, Any], ...] = (
     {"prompt": "{text.__class__}"}, {"evaluation": []}, {"evaluation__pictures": 10**9}, {"data": "x"},
     {"evaluation__baselines": {"a": 1}}, {"evaluation__mode": "best"}, {"normalize__mean": [1]}, {"trainer": None},
     {"data__image_size": [10**6, 10**6]}, {"data__image_size": [96]}, {"data__tasks": {"a": 1}},
-    {"data__selection_split": 3}, {"schedule__stages": ["a"]}, {"schedule__stages": {"../../x": {}}},
+    {"data__selection_split": 3}, {"stages__sequence": ["a"]}, {"stages__sequence": {"../../x": {}}},
     {"model__name": []},
-    {"schedule__stages": {"/tmp": {}}}, {"schedule__stages": {"s": {"start": {}}}}, {"schedule__stages": {"s": 1}},
+    {"stages__sequence": {"/tmp": {}}}, {"stages__sequence": {"s": {"start": {}}}}, {"stages__sequence": {"s": 1}},
     {"callbacks": {"best": 1}}, {"logger": []}, {"model": None}, {"model__grid": "x"}, {"model__hidden": {"a": 1}},
     {"model__encoder": 3}, {"loss": {}}, {"optimizer__lr": "fast"}, {"trainer__devices": "many"},
     {"model___partial_": True}, {"loss___partial_": True}, {"data___partial_": True}, {"model___args_": [1]},
@@ -295,15 +295,15 @@ def test_a_value_of_another_type_or_that_leads_away_is_named_in_words(stranger: 
 @pytest.mark.parametrize("command", SHOWING)
 def test_what_only_shows_a_run_reads_values_alone(stranger: RunFolder, command: str) -> None:
     original = stranger.config.read_text()
-    for changes in ({"label": BOMB}, {"evaluation__monitor": "${oc.env:HOME}"}, {"schedule__stages": {"../x": {}}},
-                    {"schedule__stages__s__tasks": BOMB}, {"data__selection_split": BOMB}):  # fmt: skip
+    for changes in ({"label": BOMB}, {"evaluation__monitor": "${oc.env:HOME}"}, {"stages__sequence": {"../x": {}}},
+                    {"stages__sequence__s__tasks": BOMB}, {"data__selection_split": BOMB}):  # fmt: skip
         stranger.config.write_text(original)
         change(stranger, **changes)
         watched(stranger, SHOWING[command])
 
 
 GROUPS = ("data", "model", "normalize", "loss", "optimizer", "scheduler", "training", "trainer", "callbacks", "logger",
-          "schedule", "evaluation", "views", "hydra", "extra", "prompt", "label", "name", "seed", "checkpoint",
+          "stages", "evaluation", "hydra", "extra", "prompt", "label", "name", "seed", "checkpoint",
           "output_dir")  # fmt: skip
 
 
@@ -319,7 +319,7 @@ def test_a_report_runs_nothing_that_any_group_of_a_strangers_configuration_names
 
 
 def test_a_report_says_why_nothing_is_predicted_of_a_strangers_run(stranger: RunFolder) -> None:
-    change(stranger, schedule__stages={"s": {"tasks": ["salient"]}}, model__encoder=BOMB)
+    change(stranger, stages__sequence={"s": {"tasks": ["salient"]}}, model__encoder=BOMB)
     assert not watched(stranger, SHOWING["report"])
     assert "os.mkdir" in stranger.report.read_text()
 
