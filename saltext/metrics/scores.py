@@ -27,7 +27,7 @@ Bounds the memory, and keeps the float64 arrays of a block in the cache; beyond 
 pays for fresh pages from the system."""
 
 LABEL_COLUMNS = frozenset(
-    ("image_id", "task", "text", "split", "model", "seed", "protocol", "variant", "run", "how", "line")
+    ("image_id", "task", "text", "split", "model", "seed", "protocol", "variant", "run", "how", "line", "generated")
 )
 """Columns of score tables that say what was scored; no metric has such a name."""
 
