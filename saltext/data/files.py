@@ -102,7 +102,7 @@ def read_fixations(path: Path, size: Size, drop_outside: bool = False) -> npt.ND
 
 
 def pixels_of(xy: npt.NDArray[np.floating[Any]], counted_from: Literal[0, 1]) -> npt.NDArray[np.int64]:
-    """The pixels that points lie in; the only position that says where a pixel begins.
+    """The pixels that points lie in; the only place that says where a pixel begins.
 
     Counted from 0, pixel k reaches from k to k + 1, as in image files: 0.7 lies in the first pixel. Counted from 1,
     pixel k reaches from k - 0.5 to k + 0.5, as in Matlab: .7 to 1.49 lie in the first pixel, 1.5 in the second.

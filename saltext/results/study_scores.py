@@ -108,9 +108,9 @@ def write(to: Path, scores: StudyScores) -> None:
             storage.write_bytes(to / name, packed.getvalue(), durable=True)
 
 
-def kept_file(index: Path) -> Path | None:
-    """The scores kept at a index, which is that file itself or the folder that holds it; None where there are none."""
-    return next((file for file in (index, index / OWN_FILE) if file.is_file()), None)
+def kept_file(path: Path) -> Path | None:
+    """The scores kept at a path, which is that file itself or the folder that holds it; None where there are none."""
+    return next((file for file in (path, path / OWN_FILE) if file.is_file()), None)
 
 
 def read(study: Study, file: Path) -> StudyScores:

@@ -151,3 +151,9 @@ def test_committed_results_are_what_the_scores_committed_beside_them_give(name: 
     found.to_csv(tmp_path / "results.csv", index=False)
     again, committed = (pd.read_csv(place / "results.csv") for place in (tmp_path, folder))
     pd.testing.assert_frame_equal(again, committed)
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_every_column_of_committed_scores_is_known(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    read(known_study(name), studies_folder() / name / "scores.csv.gz")
+    assert not caplog.records

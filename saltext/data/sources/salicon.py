@@ -118,11 +118,11 @@ def _read_level(root: Path, level: str, kinds: Sequence[str], issues: DataReport
     files = {kind: files_by_stem(root, folder, _ENDINGS[kind], issues) for kind, folder in folders.items()}
     everything = set().union(*files.values())
     for kind, present in files.items():
-        index = folders[kind].relative_to(root)
+        folder = folders[kind].relative_to(root)
         if present:
-            issues.add(f"images without a file in {index}", *(everything - present.keys()))
+            issues.add(f"images without a file in {folder}", *(everything - present.keys()))
         elif everything and folders[kind].is_dir():
-            issues.add("empty folders", f"{index}/")
+            issues.add("empty folders", f"{folder}/")
     pairs: list[FilePair | Recording] = []
     for name in set.intersection(*(set(present) for present in files.values())):
         density, fixations = files["maps"][name], files["fixations"][name]
