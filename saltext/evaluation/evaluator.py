@@ -91,7 +91,7 @@ class Evaluator:
         on the CPU where that device has no float64 (mps), wherever the ground truth lies.
 
         Args:
-            batch: See :class:`saltext.data.dataset.EvaluationBatch`.
+            batch: See :class:`saltext.data.dataset.Batch`.
 
         Yields:
             Scores of the covered pairs of one size, for one entry at a time.

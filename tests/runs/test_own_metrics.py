@@ -180,7 +180,7 @@ def test_a_folder_of_maps_is_scored_by_metrics_from_outside(scored: list[str]) -
 
 
 def test_the_example_of_the_documentation_works(scored: list[str]) -> None:
-    page = (ROOT / "docs" / "extending.md").read_text()
+    page = (ROOT / "docs" / "own-metric.md").read_text()
     blocks = dict(re.findall(r'^```\w+ title="(mine\.py|my_conf/metric/mine\.yaml)"\n(.*?)^```$', page, re.M | re.S))
     assert set(blocks) == {"mine.py", "my_conf/metric/mine.yaml"}
     for name, code in blocks.items():
