@@ -45,7 +45,7 @@ from saltext.system.home import own_folder
 _log = logging.getLogger(__name__)
 
 _FORMAT = 1
-_READING = 2  # what transparent or turned pictures and masks in colour mean; changes with that
+_READING_RULES = 2  # what transparent or turned pictures and masks in colour mean; changes with that
 _ARRAYS = ("images", "image_rows", "density", "sizes", "native_density", "native_starts", "points", "point_starts")
 _DIGEST = re.compile(r"[0-9a-f]{32}")
 _REPLACE = "Replace these files with good ones and run again."
@@ -199,21 +199,21 @@ def open_cache(pairs: Sequence[Pair], settings: CacheSettings, cache_dir: Path |
     _check_files(pairs)
     cache_dir = Path(cache_dir)
     digests = digest_files(_files(pairs), pairs[0].image.parent.parent, cache_dir)
-    key = _key(pairs, settings, digests)
-    wrong = _damage(cache_dir / key)
+    key = _cache_key(pairs, settings, digests)
+    wrong = _cache_damage(cache_dir / key)
     if wrong and not _can_write(cache_dir):
         temporary = _temporary_caches()
         _log.info("%s cannot be written to: the decoded cache is in %s", cache_dir, temporary)
-        cache_dir, wrong = temporary, _damage(temporary / key)
+        cache_dir, wrong = temporary, _cache_damage(temporary / key)
     folder = cache_dir / key
     if wrong:
         if folder.is_dir():
             _log.info("the decoded cache %s is damaged (%s): making it again", folder, wrong)
-        _build(pairs, settings, digests, folder)
+        _build_cache(pairs, settings, digests, folder)
     return DecodedCache(folder, settings)
 
 
-def _damage(folder: Path) -> str:
+def _cache_damage(folder: Path) -> str:
     return checksums.damage(folder, [f"{name}.npy" for name in _ARRAYS])
 
 
@@ -271,7 +271,7 @@ def _check_files(pairs: Sequence[Pair]) -> None:
     problems.raise_if_any(f"The data set under {pairs[0].image.parent.parent}", _REPLACE)
 
 
-def _contents(pair: Pair, digests: _Digests) -> Iterator[str]:
+def _content_lines(pair: Pair, digests: _Digests) -> Iterator[str]:
     """What a pair's arrays are made from."""
     for kind, source in _sources(pair):
         if isinstance(source, Path):
@@ -281,14 +281,14 @@ def _contents(pair: Pair, digests: _Digests) -> Iterator[str]:
     if pair.drop_outside:
         yield "drop_outside\n"
     if not isinstance(pair, FilePair):  # files as data sets are published mean the same in every version
-        yield f"reading {_READING}\n"
+        yield f"reading {_READING_RULES}\n"
 
 
-def _key(pairs: Sequence[Pair], settings: CacheSettings, digests: _Digests) -> str:
+def _cache_key(pairs: Sequence[Pair], settings: CacheSettings, digests: _Digests) -> str:
     """Digest of settings and contents; it does not change when the data set moves to another folder."""
     hasher = hashlib.blake2b(json.dumps([_FORMAT, asdict(settings)]).encode(), digest_size=12)
     for pair in pairs:
-        hasher.update("".join(_contents(pair, digests)).encode())
+        hasher.update("".join(_content_lines(pair, digests)).encode())
     return hasher.hexdigest()
 
 
@@ -347,7 +347,7 @@ def _known_digests(path: Path) -> dict[str, list[Any]]:
         return {}
 
 
-def _build(pairs: Sequence[Pair], settings: CacheSettings, digests: _Digests, folder: Path) -> None:
+def _build_cache(pairs: Sequence[Pair], settings: CacheSettings, digests: _Digests, folder: Path) -> None:
     started = time.monotonic()
     try:
         with checksums.building(folder) as part:
@@ -382,14 +382,14 @@ class _Builder:
         """Write every array, or raise one error with all problems."""
         self.sizes = [self._native_size(pair) for pair in self.pairs]
         sizes = np.array(self.sizes, dtype=np.int64).reshape(-1, 2)
-        self._allocate(sizes)
+        self._allocate_arrays(sizes)
         self.usable: list[bool] = [bool(size.all()) for size in sizes]
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             for what, work, indices in (
                 ("pictures", self._decode_image, self.distinct),
                 ("maps", self._decode_truth, range(len(self.pairs))),
             ):
-                _consume(pool, what, work, indices)
+                _run_with_progress(pool, what, work, indices)
         self.problems.raise_if_any(f"The data set under {self.root}", _REPLACE)
         self._finish(sizes)
 
@@ -417,7 +417,7 @@ class _Builder:
             self.problems.add(*issue(path, error, self.settings.max_pixels))
         return None
 
-    def _allocate(self, sizes: npt.NDArray[np.int64]) -> None:
+    def _allocate_arrays(self, sizes: npt.NDArray[np.int64]) -> None:
         """Create the large arrays, after making sure that they fit on the disk: a full disk kills the process."""
         count, (rows, columns) = len(self.pairs), self.settings.image_size
         self.native_starts = np.concatenate(([0], np.cumsum(sizes.prod(axis=1))))
@@ -451,7 +451,7 @@ class _Builder:
         if photo.size != size:
             self.problems.add("pictures that EXIF data behind their pixels turn (save them upright)", path.name)
             return
-        self.arrays["images"][self.image_rows[index]] = self._fit(
+        self.arrays["images"][self.image_rows[index]] = self._fit_to(
             Image.fromarray(photo.pixels), self.settings.image_size
         )
 
@@ -466,7 +466,7 @@ class _Builder:
         if density is not None:
             start, end = self.native_starts[index : index + 2]
             self.arrays["native_density"][start:end] = np.asarray(density).ravel()
-            self.arrays["density"][index] = self._fit(density, self.settings.map_size)
+            self.arrays["density"][index] = self._fit_to(density, self.settings.map_size)
 
     def _points(self, pair: Pair, size: Size) -> npt.NDArray[np.int32] | None:
         """(y, x) of a pair's fixations, or None after noting a problem."""
@@ -485,7 +485,7 @@ class _Builder:
             return None
         return Image.fromarray(density if density.dtype == np.uint8 else in_8_bits(density / density.max()))
 
-    def _fit(self, picture: Image.Image, target: Size) -> _UInt8:
+    def _fit_to(self, picture: Image.Image, target: Size) -> _UInt8:
         return fit(picture, target, self.settings.resize)[0]
 
     def _finish(self, sizes: npt.NDArray[np.int64]) -> None:
@@ -507,7 +507,9 @@ def _is_picture(source: Path | FixationPoints | float) -> TypeGuard[Path]:
     return isinstance(source, Path) and source.suffix.lower() not in _OTHER_THAN_PICTURES
 
 
-def _consume(pool: ThreadPoolExecutor, what: str, work: Callable[[int], None], indices: Sequence[int]) -> None:
+def _run_with_progress(
+    pool: ThreadPoolExecutor, what: str, work: Callable[[int], None], indices: Sequence[int]
+) -> None:
     """Run ``work`` for all indices, with a bar on a terminal and a few lines in a log file."""
     results: Iterable[None] = pool.map(work, indices)
     if sys.stderr.isatty():

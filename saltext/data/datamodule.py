@@ -173,14 +173,14 @@ class SaliencyDataModule(LightningDataModule):
     @property
     def tasks(self) -> tuple[str, ...]:
         """Names of the tasks that train and choose the epoch."""
-        return self._chosen(self._tasks)
+        return self._tasks_or_all(self._tasks)
 
     @property
     def test_tasks(self) -> tuple[str, ...]:
         """Names of the tasks of the test part."""
-        return self._chosen(self._test_tasks)
+        return self._tasks_or_all(self._test_tasks)
 
-    def _chosen(self, tasks: str | Sequence[str] | None) -> tuple[str, ...]:
+    def _tasks_or_all(self, tasks: str | Sequence[str] | None) -> tuple[str, ...]:
         return tuple(self.conditions) if tasks is None else chosen(tasks, self.conditions)
 
     @cached_property
@@ -196,7 +196,7 @@ class SaliencyDataModule(LightningDataModule):
         return self._cache
 
     @cached_property
-    def _blur(self) -> Callable[[Size], float]:
+    def _blur_sigma(self) -> Callable[[Size], float]:
         return fitted_blur(self.cache) if self.index.blur is None else self.index.blur.sigma
 
     def sigma(self, size: Size) -> float:
@@ -204,7 +204,7 @@ class SaliencyDataModule(LightningDataModule):
 
         Where the data set does not say it, the blur whose maps are most like its maps.
         """
-        return self._blur(size)
+        return self._blur_sigma(size)
 
     @property
     def split(self) -> Split:

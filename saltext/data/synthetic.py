@@ -80,7 +80,7 @@ _Float = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class _Thing:
+class _SceneObject:
     colour: str
     shape: str
     salient: bool
@@ -99,7 +99,7 @@ class _Condition:
 
     task: str
     text: str
-    named: tuple[_Thing, ...]
+    named: tuple[_SceneObject, ...]
 
 
 def generate(root: Path | str, images: int = 240, seed: int = 0, size_range: tuple[int, int] = (144, 176)) -> Path:
@@ -135,7 +135,7 @@ def generate(root: Path | str, images: int = 240, seed: int = 0, size_range: tup
     _refuse_foreign(root)
     part = root.resolve().with_name(f".{root.resolve().name}-{uuid.uuid4().hex}")
     try:
-        _write(part, settings, images, seed, size_range)
+        _write_data_set(part, settings, images, seed, size_range)
         if root.exists() and _written_settings(root) != settings:
             _refuse_foreign(root)
             shutil.rmtree(root)
@@ -178,7 +178,7 @@ def _refuse_foreign(root: Path) -> None:
         )
 
 
-def _write(root: Path, settings: dict[str, Any], images: int, seed: int, size_range: tuple[int, int]) -> None:
+def _write_data_set(root: Path, settings: dict[str, Any], images: int, seed: int, size_range: tuple[int, int]) -> None:
     for names in FOLDERS.values():
         (root / names[0]).mkdir(parents=True)
     ids = _image_ids(images, seed)
@@ -203,9 +203,9 @@ def _image_ids(images: int, seed: int) -> list[str]:
 def _write_image(root: Path, image_id: str, position: int, seed: int, size_range: tuple[int, int]) -> list[_Condition]:
     rng = np.random.default_rng((seed, 1, position))
     size = _draw_size(rng, size_range)
-    things = _place_things(rng, size)
-    picture = _paint(rng, size, things)
-    conditions = _conditions(rng, "AB"[position % 2], things, size)
+    things = _place_objects(rng, size)
+    picture = _paint_scene(rng, size, things)
+    conditions = _draw_conditions(rng, "AB"[position % 2], things, size)
     folders = {kind: root / names[0] for kind, names in FOLDERS.items()}
     encoded: bytes | None = None
     for condition in conditions:
@@ -214,11 +214,11 @@ def _write_image(root: Path, image_id: str, position: int, seed: int, size_range
             picture.convert("RGBA").save(folders["image"] / name, compress_level=1)
             encoded = (folders["image"] / name).read_bytes()
         (folders["image"] / name).write_bytes(encoded)
-        fixations = _fixate(rng, size, things, condition.named)
+        fixations = _draw_fixations(rng, size, things, condition.named)
         Image.fromarray(np.repeat(fixations[..., None] * np.uint8(255), 3, axis=2)).save(
             folders["fixation"] / name, compress_level=1
         )
-        Image.fromarray(_blur(fixations)).save(folders["map"] / name, compress_level=1)
+        Image.fromarray(_blurred_map(fixations)).save(folders["map"] / name, compress_level=1)
     return conditions
 
 
@@ -229,36 +229,36 @@ def _draw_size(rng: np.random.Generator, size_range: tuple[int, int]) -> tuple[i
     return (longer, shorter) if rng.random() < 0.25 else (shorter, longer)
 
 
-def _place_things(rng: np.random.Generator, size: tuple[int, int]) -> tuple[_Thing, ...]:
+def _place_objects(rng: np.random.Generator, size: tuple[int, int]) -> tuple[_SceneObject, ...]:
     """Two salient objects and two or three others, apart from each other, of different colours."""
     count = int(rng.integers(4, 6))
     colours = rng.permutation(list(COLOURS)).tolist()
     longer = max(size)
     while True:  # few tries: the objects cover about a tenth of the image
-        things: list[_Thing] = []
+        things: list[_SceneObject] = []
         for number in range(count):
             salient = number < 2
             radius = longer * rng.uniform(*(_SALIENT_RADIUS if salient else _DIM_RADIUS))
             for _ in range(30):
                 y, x = (float(rng.uniform(radius + 2, side - radius - 2)) for side in size)
                 if all(np.hypot(y - o.y, x - o.x) > radius + o.radius + 0.03 * longer for o in things):
-                    things.append(_Thing(colours[number], str(rng.choice(SHAPES)), salient, y, x, float(radius)))
+                    things.append(_SceneObject(colours[number], str(rng.choice(SHAPES)), salient, y, x, float(radius)))
                     break
         if len(things) == count:
             return tuple(things)
 
 
-def _paint(rng: np.random.Generator, size: tuple[int, int], things: Sequence[_Thing]) -> Image.Image:
-    ground = np.asarray(_ground(rng, size))
+def _paint_scene(rng: np.random.Generator, size: tuple[int, int], things: Sequence[_SceneObject]) -> Image.Image:
+    ground = np.asarray(_textured_background(rng, size))
     picture = ground.astype(np.float64)
     for thing in things:
-        mask = np.asarray(_silhouette(thing, size), dtype=np.float64)[..., None] / 255
+        mask = np.asarray(_object_mask(thing, size), dtype=np.float64)[..., None] / 255
         strength = mask * (1.0 if thing.salient else _DIM_STRENGTH)
         picture = picture * (1 - strength) + np.array(COLOURS[thing.colour]) * strength
     return Image.fromarray(picture.round().astype(np.uint8))
 
 
-def _ground(rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
+def _textured_background(rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
     """Blotches of nearly grey colour, and fine noise."""
     coarse = rng.uniform(70, 150) + rng.normal(0, 16, (9, 12, 1)) + rng.normal(0, 5, (9, 12, 3))
     blotches = Image.fromarray(coarse.clip(0, 255).astype(np.uint8)).resize(size[::-1], Image.Resampling.BICUBIC)
@@ -266,7 +266,7 @@ def _ground(rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
 
 
-def _silhouette(thing: _Thing, size: tuple[int, int]) -> Image.Image:
+def _object_mask(thing: _SceneObject, size: tuple[int, int]) -> Image.Image:
     """255 inside the object, smooth at its edge."""
     fine = 3
     canvas = Image.new("L", (size[1] * fine, size[0] * fine))
@@ -275,12 +275,12 @@ def _silhouette(thing: _Thing, size: tuple[int, int]) -> Image.Image:
     if thing.shape == "circle":
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
     else:
-        draw.polygon([(x + radius * dx, y + radius * dy) for dy, dx in _corners(thing.shape)], fill=255)
+        draw.polygon([(x + radius * dx, y + radius * dy) for dy, dx in _polygon_corners(thing.shape)], fill=255)
     return canvas.resize(size[::-1], Image.Resampling.BOX)
 
 
 @lru_cache
-def _corners(shape: str) -> tuple[tuple[float, float], ...]:
+def _polygon_corners(shape: str) -> tuple[tuple[float, float], ...]:
     """(y, x) of a polygon's corners around the origin, on or within the unit circle, one corner up."""
     if shape == "square":
         return (-0.85, -0.85), (-0.85, 0.85), (0.85, 0.85), (0.85, -0.85)
@@ -289,8 +289,8 @@ def _corners(shape: str) -> tuple[tuple[float, float], ...]:
     return tuple((float(-r * np.cos(a)), float(r * np.sin(a))) for r, a in zip(reach, angles, strict=True))
 
 
-def _conditions(
-    rng: np.random.Generator, image_set: str, things: Sequence[_Thing], size: tuple[int, int]
+def _draw_conditions(
+    rng: np.random.Generator, image_set: str, things: Sequence[_SceneObject], size: tuple[int, int]
 ) -> list[_Condition]:
     salient = [thing for thing in things if thing.salient]
     one = salient[int(rng.integers(len(salient)))]
@@ -308,13 +308,13 @@ def _conditions(
     for task in (task.name for task in TASKS if image_set in task.image_sets):
         words = [thing.words for thing in named[task]]
         if len(words) == 1:
-            words.append(_where(rng, named[task][0], size))
+            words.append(_side_in_words(rng, named[task][0], size))
         text = str(rng.choice(templates[task])).format(*words) if task in templates else ""
         conditions.append(_Condition(task, text, tuple(named[task])))
     return conditions
 
 
-def _where(rng: np.random.Generator, thing: _Thing, size: tuple[int, int]) -> str:
+def _side_in_words(rng: np.random.Generator, thing: _SceneObject, size: tuple[int, int]) -> str:
     """Sometimes the side an object is on, so that a mirrored image needs a mirrored text."""
     position = thing.x / size[1]
     if rng.random() > 0.3 or 0.4 < position < 0.6:
@@ -322,8 +322,8 @@ def _where(rng: np.random.Generator, thing: _Thing, size: tuple[int, int]) -> st
     return " on the left" if position < 0.5 else " on the right"
 
 
-def _fixate(
-    rng: np.random.Generator, size: tuple[int, int], things: Sequence[_Thing], named: Sequence[_Thing]
+def _draw_fixations(
+    rng: np.random.Generator, size: tuple[int, int], things: Sequence[_SceneObject], named: Sequence[_SceneObject]
 ) -> npt.NDArray[np.uint8]:
     """1 at the fixated pixels: most on the named objects, the rest on the salient ones and around the centre."""
     count = int(rng.integers(_FIXATIONS[0], _FIXATIONS[1] + 1))
@@ -341,16 +341,16 @@ def _fixate(
     return fixations
 
 
-def _blur(fixations: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def _blurred_map(fixations: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     sigma = generated_sigma((fixations.shape[0], fixations.shape[1]))
-    blurred = _gaussian(fixations.shape[0], sigma) @ fixations @ _gaussian(fixations.shape[1], sigma)
+    blurred = _blur_matrix(fixations.shape[0], sigma) @ fixations @ _blur_matrix(fixations.shape[1], sigma)
     blurred = (blurred - blurred.min()) / (blurred.max() - blurred.min())
     scaled: npt.NDArray[np.uint8] = (255 * blurred).round().astype(np.uint8)
     return scaled
 
 
 @lru_cache
-def _gaussian(length: int, sigma: float) -> _Float:
+def _blur_matrix(length: int, sigma: float) -> _Float:
     """Matrix that blurs a vector with zeros outside; unnormalised, since maps are scaled afterwards."""
     positions = np.arange(length)
     kernel: _Float = np.exp(-((positions[:, None] - positions) ** 2) / (2 * sigma**2))

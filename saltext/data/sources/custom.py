@@ -73,14 +73,16 @@ class Custom:
         """
         description = read_description(self.description, self.root)
         issues = DataReport()
-        pictures = _pictures(description, self.max_pixels, issues)
+        pictures = _read_pictures(description, self.max_pixels, issues)
         tables = _Tables(description, pictures, issues)
         texts, parts, source = tables.texts(), tables.parts(), description.fixations
-        fixations = tables.points(source) if isinstance(source, Table) else _files(source, description, pictures)
+        fixations = (
+            tables.points(source) if isinstance(source, Table) else _fixation_files(source, description, pictures)
+        )
         pairs = []
         if texts is not None and fixations is not None:
             _check_belonging(description, pictures, texts, fixations, issues)
-            pairs = _pairs(description, pictures, texts, fixations, issues)
+            pairs = _build_pairs(description, pictures, texts, fixations, issues)
         issues.raise_if_any(f"The data set described in {description.path}", _ADVICE)
         level_of = {image_id: part for part, ids in (parts or {}).items() for image_id in ids}
         sigma = description.sigma
@@ -96,7 +98,7 @@ class Custom:
         )
 
 
-def _pictures(description: Description, max_pixels: int, issues: DataReport) -> dict[str, _Picture]:
+def _read_pictures(description: Description, max_pixels: int, issues: DataReport) -> dict[str, _Picture]:
     """The images by ID: the path below their folder, without its ending."""
     try:
         base, paths = _image_files(description.images)
@@ -108,7 +110,7 @@ def _pictures(description: Description, max_pixels: int, issues: DataReport) -> 
     ids = [path.relative_to(base).with_suffix("").as_posix() for path in paths]
     issues.add("images that differ in their ending alone", *(name for name, count in Counter(ids).items() if count > 1))
     issues.add("names that are not UTF-8", *(name for name in ids if not is_unicode(name)))
-    heads = in_threads(lambda path: _head(path, max_pixels), paths, "", lambda results, _, __: results)
+    heads = in_threads(lambda path: _head_or_issue(path, max_pixels), paths, "", lambda results, _, __: results)
     found = {}
     for image_id, path, head in zip(ids, paths, heads, strict=True):
         size = (0, 0)  # an image that cannot be used has none, but what belongs to it is not unknown
@@ -133,7 +135,7 @@ def _image_files(images: str) -> tuple[Path, list[Path]]:
     return base, [path for path in found if path.suffix.lower() in IMAGE_ENDINGS]
 
 
-def _head(path: Path, max_pixels: int) -> Head | DataIssue:
+def _head_or_issue(path: Path, max_pixels: int) -> Head | DataIssue:
     """What its first bytes say, or why the image cannot be used."""
     try:
         return read_head(path, max_pixels)
@@ -151,10 +153,10 @@ class _Tables:
         self.names = {
             same_form(name): image_id
             for image_id, picture in pictures.items()
-            for name in self._names(image_id, picture)
+            for name in self._accepted_names(image_id, picture)
         }
 
-    def _names(self, image_id: str, picture: _Picture) -> Iterator[str]:
+    def _accepted_names(self, image_id: str, picture: _Picture) -> Iterator[str]:
         """What an image may be called: its ID, the same with its ending, its path from the description's root."""
         yield image_id
         yield image_id + picture.path.suffix
@@ -165,34 +167,34 @@ class _Tables:
         table = self.description.texts
         if table is None:
             return {}
-        rows = self._rows(table)
+        rows = self._read_rows(table)
         if rows is None:
             return None
         reading = [name for name, reads in self.description.conditions.items() if reads]
-        rows = self._of_conditions(table, rows, reading)
+        rows = self._with_condition(table, rows, reading)
         empty, twice = rows["text"] == "", rows.duplicated(["image", "condition"])
-        self.issues.add(f"rows of {table.path.name} without a text", *_lines(rows[empty]))
-        self.issues.add(f"rows of {table.path.name} with a second text for an image", *_lines(rows[twice]))
+        self.issues.add(f"rows of {table.path.name} without a text", *_line_numbers(rows[empty]))
+        self.issues.add(f"rows of {table.path.name} with a second text for an image", *_line_numbers(rows[twice]))
         rows = rows[~empty & ~twice]
         keys = zip(rows["image"], rows["condition"], strict=True)
         return dict(zip(keys, rows["text"], strict=True))
 
     def points(self, table: Table) -> dict[_Key, FixationPoints] | None:
         """Where people looked; None after noting why the table cannot be used."""
-        rows = self._rows(table)
+        rows = self._read_rows(table)
         if rows is None:
             return None
-        rows = self._of_conditions(table, rows, list(self.description.conditions))
+        rows = self._with_condition(table, rows, list(self.description.conditions))
         xy = rows[["x", "y"]].to_numpy(np.float64)
         numbers = np.isfinite(xy).all(axis=1)
-        self.issues.add(f"rows of {table.path.name} whose x and y are no numbers", *_lines(rows[~numbers]))
+        self.issues.add(f"rows of {table.path.name} whose x and y are no numbers", *_line_numbers(rows[~numbers]))
         rows, indices = rows[numbers], pixels_of(xy[numbers], self.description.counted_from)
-        inside = self._inside(rows, indices)
+        inside = self._lie_inside_image(rows, indices)
         rows, indices = rows[inside], indices[inside].astype(np.int32)
         groups = rows.groupby(["image", "condition"], sort=False).indices
         return {(str(key[0]), str(key[1])): FixationPoints(indices[where]) for key, where in groups.items()}
 
-    def _inside(self, rows: pd.DataFrame, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    def _lie_inside_image(self, rows: pd.DataFrame, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Which points lie in their image; of an image that cannot be used, all."""
         numbers, names = pd.factorize(rows["image"])
         sizes = np.array([self.pictures[name].size for name in names]).reshape(-1, 2)[numbers]
@@ -216,14 +218,14 @@ class _Tables:
         if split is None:
             return None
         if isinstance(split, Table):
-            rows = self._rows(split)
-            return None if rows is None else self._divided(list(zip(rows["image"], rows["part"], strict=True)))
+            rows = self._read_rows(split)
+            return None if rows is None else self._images_by_part(list(zip(rows["image"], rows["part"], strict=True)))
         listed = [(name, part) for part, names in split.items() for name in names]
         known = [(self.names.get(same_form(name)), name, part) for name, part in listed]
         self.issues.add("names in split that are no image's", *(name for image_id, name, _ in known if not image_id))
-        return self._divided([(image_id, part) for image_id, _, part in known if image_id])
+        return self._images_by_part([(image_id, part) for image_id, _, part in known if image_id])
 
-    def _divided(self, named: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    def _images_by_part(self, named: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
         strange = sorted({part for _, part in named} - set(PARTS))
         self.issues.add(f"parts of split other than {', '.join(PARTS)}", *(f"{p!r}{near(p, PARTS)}" for p in strange))
         of_image: dict[str, set[str]] = {image_id: set() for image_id in self.pictures}
@@ -239,7 +241,7 @@ class _Tables:
         self.issues.add("parts of split without an image", *(part for part in ("train", "test") if not divided[part]))
         return divided
 
-    def _rows(self, table: Table) -> pd.DataFrame | None:
+    def _read_rows(self, table: Table) -> pd.DataFrame | None:
         """The used columns of a table by what they are, images by ID; None after noting why it cannot be used."""
         name = table.path.name
         try:
@@ -247,7 +249,7 @@ class _Tables:
         except InvalidFileError as error:
             self.issues.add(*DataIssue.of(table.path, error, name))
             return None
-        columns = self._columns(table, cells)
+        columns = self._column_indices(table, cells)
         if columns is None:
             return None
         rows = pd.DataFrame(
@@ -259,14 +261,14 @@ class _Tables:
         )
         if "x" not in rows:  # people do look twice at one pixel
             repeated = pd.DataFrame(list(map(list, cells.rows)), index=rows.index).duplicated()
-            self.issues.add(f"rows of {name} that repeat another", *_lines(rows[repeated]))
+            self.issues.add(f"rows of {name} that repeat another", *_line_numbers(rows[repeated]))
             rows = rows[~repeated]
         given = rows["image"].map(same_form)
         known = given.isin(self.names.keys())
         self.issues.add(f"names in {name} that are no image's", *rows["image"][~known].unique())
         return rows[known].assign(image=given[known].map(self.names))
 
-    def _columns(self, table: Table, cells: Cells) -> dict[str, int] | None:
+    def _column_indices(self, table: Table, cells: Cells) -> dict[str, int] | None:
         """What a column is -> its index, of those to use; None after noting which are absent."""
         headings = dict(table.columns)
         if not table.needs_condition and cells.column_index(headings.get("condition", "")) is None:
@@ -277,7 +279,7 @@ class _Tables:
         self.issues.add(kind, *(f"{column!r}{near(column, cells.heading)}" for column in absent))
         return None if absent else {what: index for what, index in indices.items() if index is not None}
 
-    def _of_conditions(self, table: Table, rows: pd.DataFrame, possible: Sequence[str]) -> pd.DataFrame:
+    def _with_condition(self, table: Table, rows: pd.DataFrame, possible: Sequence[str]) -> pd.DataFrame:
         """The rows with a condition; where only one is possible, a table need not say it."""
         if "condition" not in rows:
             return rows.assign(condition=possible[0])
@@ -288,20 +290,20 @@ class _Tables:
         return rows[known]
 
 
-def _lines(rows: pd.DataFrame) -> list[str]:
+def _line_numbers(rows: pd.DataFrame) -> list[str]:
     """Where rows stand in their file."""
     return [f"line {number}" for number in rows.index]
 
 
-def _files(pattern: str, description: Description, pictures: Mapping[str, _Picture]) -> dict[_Key, Path]:
+def _fixation_files(pattern: str, description: Description, pictures: Mapping[str, _Picture]) -> dict[_Key, Path]:
     """The fixation files that are there."""
     spelling = Spelling()
     keys = [(image_id, condition) for image_id in pictures for condition in description.conditions]
-    found = {key: _located(pattern, key, FIXATION_ENDINGS, spelling) for key in keys}
+    found = {key: _find_file(pattern, key, FIXATION_ENDINGS, spelling) for key in keys}
     return {key: path for key, path in found.items() if path is not None}
 
 
-def _located(pattern: str, key: _Key, endings: Collection[str], spelling: Spelling) -> Path | None:
+def _find_file(pattern: str, key: _Key, endings: Collection[str], spelling: Spelling) -> Path | None:
     """The file of an image under a condition, if it is there."""
     name = pattern.replace("{condition}", key[1]).replace("{image}", key[0])
     stem = name.removesuffix(ANY_ENDING)
@@ -320,15 +322,18 @@ def _check_belonging(
     fixated = {image_id for image_id, _ in fixations}
     issues.add("images without fixations", *(name for name in pictures if name not in fixated))
     reads = description.conditions
-    issues.add("fixations without a text", *(_named(key) for key in fixations if reads[key[1]] and key not in texts))
-    issues.add("texts without fixations", *(_named(key) for key in texts if key not in fixations))
+    issues.add(
+        "fixations without a text",
+        *(_image_and_condition(key) for key in fixations if reads[key[1]] and key not in texts),
+    )
+    issues.add("texts without fixations", *(_image_and_condition(key) for key in texts if key not in fixations))
 
 
-def _named(key: _Key) -> str:
+def _image_and_condition(key: _Key) -> str:
     return f"{key[0]} ({key[1]})"
 
 
-def _pairs(
+def _build_pairs(
     description: Description,
     pictures: Mapping[str, _Picture],
     texts: Mapping[_Key, str],
@@ -339,9 +344,9 @@ def _pairs(
     order, spelling = list(description.conditions), Spelling()
     pairs = []
     for key in sorted(fixations, key=lambda key: (key[0], order.index(key[1]))):
-        density = _density(description, key, spelling)
+        density = _map_file_or_sigma(description, key, spelling)
         if density is None:
-            issues.add("fixations without a map", _named(key))
+            issues.add("fixations without a map", _image_and_condition(key))
             continue
         image_id, condition = key
         name = f"{image_id}/{condition}" if len(order) > 1 else image_id
@@ -350,8 +355,8 @@ def _pairs(
     return pairs
 
 
-def _density(description: Description, key: _Key, spelling: Spelling) -> Path | float | None:
+def _map_file_or_sigma(description: Description, key: _Key, spelling: Spelling) -> Path | float | None:
     """The file of a map, the blur that makes it, or None for a file that is not there."""
     if description.density is None:
         return description.sigma
-    return _located(description.density, key, MAP_ENDINGS, spelling)
+    return _find_file(description.density, key, MAP_ENDINGS, spelling)
