@@ -195,7 +195,7 @@ def test_an_image_without_text_is_named_with_its_task(copied_root: Path, edit_wo
         book["整体"]["B2"] = "   "
 
     edit_workbook(change)
-    with pytest.raises(DataError, match=r"1 images without a text in the workbook: \d+ \(whole\)(.|\n)*mend"):
+    with pytest.raises(DataError, match=r"1 images without a text in the workbook: \d+ \(whole\)(.|\n)*fix"):
         SjtuTis(copied_root).read()
 
 
