@@ -1,4 +1,4 @@
-"""What attention over the positions of a feature map needs: heads, and position embeddings for any grid."""
+"""Helpers of attention over a feature map: number of heads, and position embeddings for any grid."""
 
 from torch import Tensor
 from torch.nn import functional as F

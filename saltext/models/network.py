@@ -1,4 +1,4 @@
-"""What all saliency networks share."""
+"""The interface of all saliency networks."""
 
 from collections.abc import Sequence
 

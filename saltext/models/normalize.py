@@ -1,4 +1,4 @@
-"""From stored pixels to what a network was trained on."""
+"""Normalisation of stored pixels to the input that a network was trained on."""
 
 from collections.abc import Sequence
 from typing import Any, Literal

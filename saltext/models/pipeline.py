@@ -1,4 +1,4 @@
-"""From a batch of images and texts to maps: what stands before and after a network."""
+"""From a batch of images and texts to maps: the preprocessing and postprocessing of a network."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What all generators share: how they read the text."""
+"""Base of all CLIP-SalGAN generators: reading and blending of the text."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The paper's generator."""
+"""The generator of the CLIP-SalGAN paper."""
 
 from collections.abc import Sequence
 

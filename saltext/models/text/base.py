@@ -1,4 +1,4 @@
-"""What a text encoder gives, whichever it is."""
+"""The interface of a text encoder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

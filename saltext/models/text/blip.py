@@ -97,7 +97,7 @@ class Blip(TextEncoder):
         _check(vision, start, max_tokens, dropout, drop_path)
         files = None if weights is None else find_blip(weights, revision)
         if files is None or files.config is None:
-            vision_config, text_config = _configs(vision or "base", text or {})
+            vision_config, text_config = _tower_configs(vision or "base", text or {})
         else:
             vision_config, text_config = read_configs(files.config)
             _check_agreement(files.config, {"vision": vision_config, "text": text_config}, vision, text)
@@ -157,14 +157,14 @@ class Blip(TextEncoder):
             given = "none" if images is None else len(images)
             raise ValueError(f"BLIP reads each text with its image: expected {len(texts)} images, got {given}")
         ids, mask = self._ids(texts)
-        patches = self._patches(images)
+        patches = self._patch_states(images)
         # `is_decoder` is left False here, otherwise a token would not see those after it.
         tokens: Tensor = self.text(
             input_ids=ids, attention_mask=mask.long(), encoder_hidden_states=patches
         ).last_hidden_state
         return TextFeatures(pooled=tokens[:, 0], tokens=tokens, mask=mask, saw_image=True)
 
-    def _patches(self, images: Tensor) -> Tensor:
+    def _patch_states(self, images: Tensor) -> Tensor:
         """The vision tower's last hidden state; the frozen blocks at its beginning may come from the cache."""
         stages = [self.vision_embeddings, *self.vision_blocks]
         frozen = [is_frozen(stage) and not stage.training for stage in stages]
@@ -206,7 +206,7 @@ def _check(vision: str | TowerSizes | None, start: str, max_tokens: int, dropout
         raise ConfigError("Blip: " + "; ".join(problems))
 
 
-def _configs(vision: str | TowerSizes, text: TowerSizes) -> tuple[BlipVisionConfig, BlipTextConfig]:
+def _tower_configs(vision: str | TowerSizes, text: TowerSizes) -> tuple[BlipVisionConfig, BlipTextConfig]:
     sizes = _VISION[vision] if isinstance(vision, str) else vision
     return BlipVisionConfig(**{**_VISION_DEFAULTS, **sizes}), BlipTextConfig(**{**_TEXT_DEFAULTS, **text})
 

@@ -1,4 +1,4 @@
-"""Frozen text encoders encode each distinct text once."""
+"""Base of frozen text encoders, which encode each distinct text once."""
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Images for encoders that read them along with the text."""
+"""Image input of text encoders that also read the image."""
 
 from collections.abc import Sequence
 from typing import Literal
