@@ -1,4 +1,4 @@
-"""A data set of one's own: images, texts, fixations, maps and a division, as a YAML file describes them."""
+"""Reader of your own data: images, texts, fixations, maps and a split, as a YAML file describes them."""
 
 import logging
 import os
@@ -35,7 +35,7 @@ _Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class _Picture:
-    """An image file and what its head says."""
+    """An image file and its size."""
 
     path: Path
     size: Size
@@ -46,9 +46,9 @@ class Custom:
     """Images, fixations and texts of your own, described in a YAML file: docs/own-data.md.
 
     Attributes:
-        description: The file.
-        folder: Folder from which the file's paths start; its own by default.
-        max_pixels: A larger image is refused.
+        description: The YAML file.
+        folder: Folder that the file's paths are relative to; its own by default.
+        max_pixels: Maximum number of pixels of an image.
     """
 
     description: Path | str
@@ -59,17 +59,17 @@ class Custom:
 
     @property
     def root(self) -> Path:
-        """Folder from which the file's paths start."""
+        """Folder that the file's paths are relative to."""
         return Path(self.description).parent if self.folder is None else Path(self.folder)
 
     def read(self) -> DatasetIndex:
-        """The data set that the file describes.
+        """Index the data set that the file describes.
 
-        Heads of images and whole tables are read here, nothing is decoded.
+        Headers of images and whole tables are read; no image is decoded.
 
         Raises:
-            DataError: The description cannot be used, files are missing, or images, texts, fixations, maps and division
-                do not belong together. One error names all problems.
+            DataError: The description is invalid, files are missing, or images, texts, fixations, maps and split do not
+                match. One error names all problems.
         """
         description = read_description(self.description, self.root)
         issues = DataReport()
@@ -99,7 +99,7 @@ class Custom:
 
 
 def _read_pictures(description: Description, max_pixels: int, issues: DataReport) -> dict[str, _Picture]:
-    """The images by ID: the path below their folder, without its ending."""
+    """The images by ID, which is the path below their folder without the ending."""
     try:
         base, paths = _image_files(description.images)
     except InvalidFileError as error:
@@ -111,9 +111,9 @@ def _read_pictures(description: Description, max_pixels: int, issues: DataReport
     issues.add("images that differ in their ending alone", *(name for name, count in Counter(ids).items() if count > 1))
     issues.add("names that are not UTF-8", *(name for name in ids if not is_unicode(name)))
     heads = in_threads(lambda path: _head_or_issue(path, max_pixels), paths, "", lambda results, _, __: results)
-    found = {}
+    pictures = {}
     for image_id, path, head in zip(ids, paths, heads, strict=True):
-        size = (0, 0)  # an image that cannot be used has none, but what belongs to it is not unknown
+        size = (0, 0)  # an invalid image has no size, but its ID is known, so its texts and fixations cause no issue
         if isinstance(head, DataIssue):
             issues.add(*head)
         elif head.orientation != 1 and description.density is None:
@@ -123,20 +123,20 @@ def _read_pictures(description: Description, max_pixels: int, issues: DataReport
             )
         else:
             size = head.size
-        found[image_id] = _Picture(path, size)
-    return found
+        pictures[image_id] = _Picture(path, size)
+    return pictures
 
 
 def _image_files(images: str) -> tuple[Path, list[Path]]:
-    """The folder that IDs start from, and the images in it (also in folders inside), sorted."""
-    base, found = matching(images)
-    if found and found[0] == Path(images) and found[0].is_dir():
-        base, found = matching(f"{images}/**")
-    return base, [path for path in found if path.suffix.lower() in IMAGE_ENDINGS]
+    """The folder that IDs are relative to, and the images in it and its sub-folders, sorted."""
+    base, paths = matching(images)
+    if paths and paths[0] == Path(images) and paths[0].is_dir():
+        base, paths = matching(f"{images}/**")
+    return base, [path for path in paths if path.suffix.lower() in IMAGE_ENDINGS]
 
 
 def _head_or_issue(path: Path, max_pixels: int) -> Head | DataIssue:
-    """What its first bytes say, or why the image cannot be used."""
+    """Size and orientation of an image, or why it is invalid."""
     try:
         return read_head(path, max_pixels)
     except InvalidFileError as error:
@@ -144,7 +144,7 @@ def _head_or_issue(path: Path, max_pixels: int) -> Head | DataIssue:
 
 
 class _Tables:
-    """Reads the tables of a description; every name in them has to be that of an image or a condition."""
+    """Reads the tables of a description, and checks that their names are those of images and conditions."""
 
     def __init__(self, description: Description, pictures: Mapping[str, _Picture], issues: DataReport) -> None:
         self.description = description
@@ -157,13 +157,13 @@ class _Tables:
         }
 
     def _accepted_names(self, image_id: str, picture: _Picture) -> Iterator[str]:
-        """What an image may be called: its ID, the same with its ending, its path from the description's root."""
+        """The names of an image in tables: its ID, its ID with the ending, its path relative to the root."""
         yield image_id
         yield image_id + picture.path.suffix
         yield Path(os.path.relpath(picture.path, self.description.root)).as_posix()
 
     def texts(self) -> dict[_Key, str] | None:
-        """What was read; None after noting why the table cannot be used."""
+        """The texts by image and condition; None, with issues, where the table is invalid."""
         table = self.description.texts
         if table is None:
             return {}
@@ -180,7 +180,7 @@ class _Tables:
         return dict(zip(keys, rows["text"], strict=True))
 
     def points(self, table: Table) -> dict[_Key, FixationPoints] | None:
-        """Where people looked; None after noting why the table cannot be used."""
+        """The fixations by image and condition; None, with issues, where the table is invalid."""
         rows = self._read_rows(table)
         if rows is None:
             return None
@@ -192,10 +192,13 @@ class _Tables:
         inside = self._lie_inside_image(rows, indices)
         rows, indices = rows[inside], indices[inside].astype(np.int32)
         groups = rows.groupby(["image", "condition"], sort=False).indices
-        return {(str(key[0]), str(key[1])): FixationPoints(indices[where]) for key, where in groups.items()}
+        return {(str(key[0]), str(key[1])): FixationPoints(indices[rows_of_key]) for key, rows_of_key in groups.items()}
 
     def _lie_inside_image(self, rows: pd.DataFrame, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Which points lie in their image; of an image that cannot be used, all."""
+        """Whether each point lies inside its image, as a mask; points outside are issues unless they are dropped.
+
+        All points of an invalid image count as inside.
+        """
         numbers, names = pd.factorize(rows["image"])
         sizes = np.array([self.pictures[name].size for name in names]).reshape(-1, 2)[numbers]
         inside = np.asarray(((indices >= 0) & (indices < sizes)).all(axis=1) | ~sizes.any(axis=1))
@@ -204,16 +207,17 @@ class _Tables:
             if len(outside):
                 _log.info("left out %d of %d fixations, which lie outside their images", len(outside), len(inside))
             return inside
-        which, first = np.unique(numbers[outside], return_index=True)
-        counts = np.bincount(numbers[outside], minlength=len(names)), np.bincount(numbers, minlength=len(names))
-        for number, index in zip(which.tolist(), outside[first].tolist(), strict=True):
+        images, first = np.unique(numbers[outside], return_index=True)
+        outside_counts = np.bincount(numbers[outside], minlength=len(names))
+        counts = np.bincount(numbers, minlength=len(names))
+        for number, index in zip(images.tolist(), outside[first].tolist(), strict=True):
             (y, x), (height, width) = indices[index], sizes[index]
-            where = f"{counts[0][number]} of {counts[1][number]}, first x={x}, y={y} in {width}x{height}"
-            self.issues.add("images with fixations outside them, counted from 0", f"{names[number]} ({where})")
+            details = f"{outside_counts[number]} of {counts[number]}, first x={x}, y={y} in {width}x{height}"
+            self.issues.add("images with fixations outside them, counted from 0", f"{names[number]} ({details})")
         return inside
 
     def parts(self) -> dict[str, list[str]] | None:
-        """Image IDs of each part of the given division."""
+        """Image IDs of each part of the given split; None without one."""
         split = self.description.split
         if split is None:
             return None
@@ -226,8 +230,8 @@ class _Tables:
         return self._images_by_part([(image_id, part) for image_id, _, part in known if image_id])
 
     def _images_by_part(self, named: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
-        strange = sorted({part for _, part in named} - set(PARTS))
-        self.issues.add(f"parts of split other than {', '.join(PARTS)}", *(f"{p!r}{near(p, PARTS)}" for p in strange))
+        unknown = sorted({part for _, part in named} - set(PARTS))
+        self.issues.add(f"parts of split other than {', '.join(PARTS)}", *(f"{p!r}{near(p, PARTS)}" for p in unknown))
         of_image: dict[str, set[str]] = {image_id: set() for image_id in self.pictures}
         for image_id, part in named:
             of_image[image_id].add(part)
@@ -242,7 +246,7 @@ class _Tables:
         return divided
 
     def _read_rows(self, table: Table) -> pd.DataFrame | None:
-        """The used columns of a table by what they are, images by ID; None after noting why it cannot be used."""
+        """The used columns of a table under our own names, images by ID; None, with issues, where it is invalid."""
         name = table.path.name
         try:
             cells = read_cells(table.path)
@@ -259,7 +263,7 @@ class _Tables:
             },
             index=pd.Index(cells.lines),
         )
-        if "x" not in rows:  # people do look twice at one pixel
+        if "x" not in rows:  # equal rows of fixations are valid: a pixel may be fixated twice
             repeated = pd.DataFrame(list(map(list, cells.rows)), index=rows.index).duplicated()
             self.issues.add(f"rows of {name} that repeat another", *_line_numbers(rows[repeated]))
             rows = rows[~repeated]
@@ -269,7 +273,7 @@ class _Tables:
         return rows[known].assign(image=given[known].map(self.names))
 
     def _column_indices(self, table: Table, cells: Cells) -> dict[str, int] | None:
-        """What a column is -> its index, of those to use; None after noting which are absent."""
+        """Our name of a column -> its index, of the used columns; None, with an issue, where some are missing."""
         headings = dict(table.columns)
         if not table.needs_condition and cells.column_index(headings.get("condition", "")) is None:
             headings.pop("condition", None)
@@ -280,31 +284,31 @@ class _Tables:
         return None if absent else {what: index for what, index in indices.items() if index is not None}
 
     def _with_condition(self, table: Table, rows: pd.DataFrame, possible: Sequence[str]) -> pd.DataFrame:
-        """The rows with a condition; where only one is possible, a table need not say it."""
+        """The rows with a valid condition; where only one is possible, the column is optional."""
         if "condition" not in rows:
             return rows.assign(condition=possible[0])
         known = rows["condition"].isin(possible)
-        strange = rows["condition"][~known].unique()
-        expected = f"conditions in {table.path.name} other than {', '.join(possible)}"
-        self.issues.add(expected, *(f"{name!r}{near(name, possible)}" for name in strange))
+        unknown = rows["condition"][~known].unique()
+        kind = f"conditions in {table.path.name} other than {', '.join(possible)}"
+        self.issues.add(kind, *(f"{name!r}{near(name, possible)}" for name in unknown))
         return rows[known]
 
 
 def _line_numbers(rows: pd.DataFrame) -> list[str]:
-    """Where rows stand in their file."""
+    """The line numbers of rows in their file, for issues."""
     return [f"line {number}" for number in rows.index]
 
 
 def _fixation_files(pattern: str, description: Description, pictures: Mapping[str, _Picture]) -> dict[_Key, Path]:
-    """The fixation files that are there."""
+    """The existing fixation files by image and condition."""
     spelling = Spelling()
     keys = [(image_id, condition) for image_id in pictures for condition in description.conditions]
-    found = {key: _find_file(pattern, key, FIXATION_ENDINGS, spelling) for key in keys}
-    return {key: path for key, path in found.items() if path is not None}
+    files = {key: _find_file(pattern, key, FIXATION_ENDINGS, spelling) for key in keys}
+    return {key: path for key, path in files.items() if path is not None}
 
 
 def _find_file(pattern: str, key: _Key, endings: Collection[str], spelling: Spelling) -> Path | None:
-    """The file of an image under a condition, if it is there."""
+    """The file of an image under a condition, if it exists."""
     name = pattern.replace("{condition}", key[1]).replace("{image}", key[0])
     stem = name.removesuffix(ANY_ENDING)
     candidates = [Path(stem + ending) for ending in endings] if stem != name else [Path(name)]
@@ -318,7 +322,7 @@ def _check_belonging(
     fixations: Collection[_Key],
     issues: DataReport,
 ) -> None:
-    """Every image was looked at, everything looked at after a text has that text, and every text was read."""
+    """Add issues for images without fixations, fixations without their text, and texts without fixations."""
     fixated = {image_id for image_id, _ in fixations}
     issues.add("images without fixations", *(name for name in pictures if name not in fixated))
     reads = description.conditions
@@ -356,7 +360,7 @@ def _build_pairs(
 
 
 def _map_file_or_sigma(description: Description, key: _Key, spelling: Spelling) -> Path | float | None:
-    """The file of a map, the blur that makes it, or None for a file that is not there."""
+    """The file of a map, or the sigma of the blur that makes it; None for a missing file."""
     if description.density is None:
         return description.sigma
     return _find_file(description.density, key, MAP_ENDINGS, spelling)
