@@ -466,7 +466,7 @@ class _Builder:
         points = self._points(pair, size)
         if points is not None:
             self.points[index] = points
-        density = self._density(pair, size, self.points[index])
+        density = self._map_in_8_bits(pair, size, self.points[index])
         if density is not None:
             start, end = self.native_starts[index : index + 2]
             self.arrays["native_density"][start:end] = np.asarray(density).ravel()
@@ -479,7 +479,7 @@ class _Builder:
             return source.coordinates
         return self._usable(source, lambda path: read_fixations(path, size, drop_outside=pair.drop_outside))
 
-    def _density(self, pair: Pair, size: Size, points: npt.NDArray[np.int32]) -> Image.Image | None:
+    def _map_in_8_bits(self, pair: Pair, size: Size, points: npt.NDArray[np.int32]) -> Image.Image | None:
         """A pair's map with 8 bits; None, with an issue, where the file is invalid."""
         source = pair.density
         if not isinstance(source, Path):

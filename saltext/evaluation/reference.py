@@ -35,7 +35,7 @@ class Reference:
     def others(self, indices: Sequence[int], size: Size) -> Fixations:
         """For each pair, all fixations of its group on other images, scaled to images of ``size``."""
         images = [self._truth.pairs[index].image_id for index in indices]
-        return self._pool.others(images, [self._groups[index] for index in indices], size)
+        return self._fixation_pool.others(images, [self._groups[index] for index in indices], size)
 
     def baseline(self, indices: Sequence[int], size: Size) -> Tensor:
         """For each pair, the centre prior of its group without its image, float32 ``(n, 1, *size)``.
@@ -45,7 +45,7 @@ class Reference:
         return self._prior.maps(indices, size)
 
     @cached_property
-    def _pool(self) -> FixationPool:
+    def _fixation_pool(self) -> FixationPool:
         scored_groups = {self._groups[index] for index in self._scored}
         indices = [index for index, group in enumerate(self._groups) if group in scored_groups]
         return FixationPool(

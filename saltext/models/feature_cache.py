@@ -132,7 +132,7 @@ class FeatureCache:
             addresses: list[Any] = [None if key is None else (setting, key, text) for key, text in keys]
         else:
             (source,) = sources
-            store = self._table(setting, source, 1 if texts is None else _TEXTS_PER_IMAGE)
+            store = self._open_table(setting, source, 1 if texts is None else _TEXTS_PER_IMAGE)
             addresses = [None if key is None else _Address(2 * key.row + key.mirrored, text) for key, text in keys]
         features, missing = store.get(addresses, device)
         if not missing:
@@ -189,7 +189,7 @@ class FeatureCache:
         samples.digests[id(module)] = self._module_digests[state][0]
         return samples.digests[id(module)]
 
-    def _table(self, setting: str, source: "ImageSource", ways: int) -> "_Table":
+    def _open_table(self, setting: str, source: "ImageSource", ways: int) -> "_Table":
         """The table for a digest of settings and a source of images, with ``ways`` texts per image."""
         key = setting, source, ways
         if key not in self._tables:

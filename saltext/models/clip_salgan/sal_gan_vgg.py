@@ -69,12 +69,12 @@ class SalGANVGG(Generator):
             _plain_block(before, stage) for before, stage in zip(widths, _DECODER, strict=False)
         )
         self.out = nn.Conv2d(widths[-1], 1, kernel_size=1)
-        self._read_with(text_encoder, blend, _WIDTH, (rows, columns), text_channels, round_features)
+        self._add_text_modules(text_encoder, blend, _WIDTH, (rows, columns), text_channels, round_features)
 
     def forward(self, images: Tensor, texts: Sequence[str], conditions: Sequence[str] | None = None) -> Tensor:
         """Predict saliency, see :class:`saltext.models.network.SaliencyNetwork`."""
         check_inputs(images, texts)
-        text = self._read(images, texts)
+        text = self._text_features(images, texts)
         images = to_multiple(images)
         height, width = images.shape[2:]
         y = self._blend(self.encoder(images), text)

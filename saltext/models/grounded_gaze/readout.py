@@ -17,8 +17,8 @@ class InputDims:
     """Channels of the inputs of a readout; 0 of an input that it does not get.
 
     Attributes:
-        coarse: Of :attr:`BackboneFeatures.coarse`.
-        fine: Of :attr:`BackboneFeatures.fine`.
+        coarse: Channels of :attr:`BackboneFeatures.coarse`.
+        fine: Channels of :attr:`BackboneFeatures.fine`.
         grounding: Number of grounding maps.
         text: Size of sentence and word embeddings, and so of the semantic map.
         conditions: Number of conditions.
