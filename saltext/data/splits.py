@@ -121,7 +121,7 @@ class Split:
         """
         path = Path(path)
         if path.exists() and not path.is_file():  # opening a pipe would wait for ever
-            raise DataError(f"{path} is no split file: a regular file was expected")
+            raise DataError(f"expected a split file, got {path}, which is no regular file")
         try:
             content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             parts = {part: tuple(str(name) for name in names) for part, names in content["parts"].items()}

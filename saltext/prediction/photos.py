@@ -34,19 +34,21 @@ def open_photo(image: ImageLike, max_pixels: int = MAX_PIXELS) -> Photo:
 
 
 def _image_of_array(array: npt.NDArray[Any], max_pixels: int) -> Image.Image:
+    """A checked array as a Pillow image with 8 bits."""
     kind = "arrays that are no picture"
-    found = f"shape {array.shape}, dtype {array.dtype}"
+    got = f"got shape {array.shape}, dtype {array.dtype}"
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))) or not array.size:
-        raise InvalidFileError(kind, f"{found}; (height, width) or (height, width, 3 or 4) expected")
+        raise InvalidFileError(kind, f"expected (height, width) or (height, width, 3 or 4), {got}")
     check_extent(array.shape[1], array.shape[0], max_pixels)
     if array.dtype == np.uint16:
         array = eight_bits(array)
     elif array.dtype.kind == "f":
         if not bool(((array >= 0) & (array <= 1)).all()):
-            raise InvalidFileError(kind, f"{found}, {array.min():.3g} to {array.max():.3g}; floats in 0..1 expected")
+            value_range = f"{array.min():.3g} to {array.max():.3g}"
+            raise InvalidFileError(kind, f"expected floats in 0..1, {got}, {value_range}")
         array = np.round(array * 255).astype(np.uint8)
     elif array.dtype != np.uint8:
-        raise InvalidFileError(kind, f"{found}; uint8, uint16 or floats in 0..1 expected")
+        raise InvalidFileError(kind, f"expected uint8, uint16 or floats in 0..1, {got}")
     return Image.fromarray(array)

@@ -78,7 +78,8 @@ class OpenCLIP(CachedTextEncoder):
         self.tokenizer = open_clip.SimpleTokenizer(context_length=model.context_length)
         if self.tokenizer.vocab_size != model.vocab_size:
             raise ConfigError(
-                f"OpenCLIP: {model.vocab_size} tokens expected, CLIP's tokenizer has {self.tokenizer.vocab_size}"
+                f"OpenCLIP: expected a model with the {self.tokenizer.vocab_size} tokens of CLIP's tokenizer, got "
+                f"{model.vocab_size}"
             )
         if precision != "fp32":
             open_clip.convert_weights_to_lp(model, dtype=_PRECISIONS[precision])

@@ -173,7 +173,10 @@ def _check_sizes(hidden: Sequence[int], heads: Sequence[int], channels: Sequence
     if not 3 <= len(channels) <= 6:
         problems.append(f"channels: expected 3 to 6 numbers (output strides 8 to 1), got {list(channels)}")
     if min([*hidden, *heads, *channels, *grid], default=0) < 1:
-        problems.append("hidden, heads, channels and grid: numbers of at least 1 expected")
+        problems.append(
+            "hidden, heads, channels and grid: expected numbers of at least 1, got "
+            f"{[*hidden]}, {[*heads]}, {[*channels]} and {[*grid]}"
+        )
     elif not problems:
         problems += [
             f"hidden[{i}]={width} is not a multiple of heads[{i}]={count}"
