@@ -266,7 +266,7 @@ class _Reader:
         return self._read_pattern("fixations", given, FIXATION_ENDINGS, conditions)
 
     def _read_table(self, section: str, given: Mapping[str, Any], several: bool = False) -> Table:
-        """A table with its headings; it has to say the condition where several are possible, or a heading is given."""
+        """A table with its headings; the condition is required where there are several, or where its heading is given."""
         path = self._absolute(self._read_string(section, given, "table", needed=True))
         headings = given.get("columns") or {}
         if not isinstance(headings, Mapping) or not all(isinstance(name, str) for name in headings.values()):
@@ -279,7 +279,7 @@ class _Reader:
     def _read_pattern(
         self, section: str, given: Mapping[str, Any], endings: Collection[str], conditions: Mapping[str, bool]
     ) -> str:
-        """A pattern of files; of a folder, files named like the images, in a folder for each of several conditions."""
+        """A pattern of files. A folder stands for files named like the images, in sub-folders for several conditions."""
         pattern = self._read_string(section, given, "files", needed=True)
         if "{image}" not in pattern:
             folders = "/{condition}" if len(conditions) > 1 and "{condition}" not in pattern else ""
@@ -291,7 +291,7 @@ class _Reader:
         return self._absolute(pattern)
 
     def _read_sigma(self, given: Mapping[str, Any]) -> float | None:
-        """How wide maps are blurred, in pixels."""
+        """Standard deviation in pixels of the blur of the maps; None where it is not given."""
         in_degrees = [key for key in ("sigma_degrees", "pixels_per_degree") if key in given]
         if "sigma_pixels" in given and in_degrees:
             self._add_invalid("density", ", ".join(given), "sigma_pixels, or sigma_degrees with pixels_per_degree")
@@ -320,7 +320,7 @@ class _Reader:
         return {part: self._read_image_names(f"split.{part}", given[part]) for part in PARTS if part in given}
 
     def _read_image_names(self, key: str, value: object) -> list[str]:
-        """Image names: a list, or a text file with one in each line."""
+        """Image names, from a list or from a text file with one name per line."""
         if isinstance(value, list):
             for name in value:
                 if not isinstance(name, str):  # YAML reads 0012 as a number, without its zeros
