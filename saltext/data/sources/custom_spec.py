@@ -266,7 +266,7 @@ class _Reader:
         return self._read_pattern("fixations", given, FIXATION_ENDINGS, conditions)
 
     def _read_table(self, section: str, given: Mapping[str, Any], several: bool = False) -> Table:
-        """A table with its headings; the condition is required where there are several, or where its heading is given."""
+        """A table with its headings; the condition is required where there are several, or if its heading is given."""
         path = self._absolute(self._read_string(section, given, "table", needed=True))
         headings = given.get("columns") or {}
         if not isinstance(headings, Mapping) or not all(isinstance(name, str) for name in headings.values()):
@@ -279,7 +279,7 @@ class _Reader:
     def _read_pattern(
         self, section: str, given: Mapping[str, Any], endings: Collection[str], conditions: Mapping[str, bool]
     ) -> str:
-        """A pattern of files. A folder stands for files named like the images, in sub-folders for several conditions."""
+        """A pattern of files. A folder means files named like the images, in sub-folders for several conditions."""
         pattern = self._read_string(section, given, "files", needed=True)
         if "{image}" not in pattern:
             folders = "/{condition}" if len(conditions) > 1 and "{condition}" not in pattern else ""
