@@ -85,7 +85,8 @@ def damage(folder: Path, names: Sequence[str]) -> str:
         names: Files that it must have.
     """
     try:
-        recorded = _read_checksums(folder / _LIST)
+        content: dict[str, Any] = json.loads((folder / _LIST).read_text(encoding="utf-8"))
+        recorded = {Path(name).name: (int(entry["bytes"]), list(entry["crc32"])) for name, entry in content.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return f"{_LIST} is missing or damaged"
     missing = [name for name in names if name not in recorded]
@@ -102,11 +103,6 @@ def damage(folder: Path, names: Sequence[str]) -> str:
         except OSError as error:
             return f"{name}: {error.strerror}"
     return ""
-
-
-def _read_checksums(path: Path) -> dict[str, tuple[int, list[int]]]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return {Path(name).name: (int(entry["bytes"]), list(entry["crc32"])) for name, entry in content.items()}
 
 
 def _block_checksums(path: Path) -> list[int]:

@@ -52,7 +52,10 @@ class DataReport:
     def raise_if_any(self, what: str, advice: str) -> None:
         """Raise one DataError with all issues, if there are any."""
         if self.names:
-            lines = [f"  {len(names)} {kind}: {_shortened_list(names)}" for kind, names in sorted(self.names.items())]
+            lines = []
+            for kind, names in sorted(self.names.items()):
+                more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
+                lines.append(f"  {len(names)} {kind}: {', '.join(map(printable, sorted(names)[:_MAX_LISTED]))}{more}")
             raise DataError("\n".join([f"{printable(what)} cannot be used:", *lines, advice]))
 
 
@@ -64,11 +67,6 @@ def is_unicode(name: str) -> bool:
 def same_form(name: str) -> str:
     """A name in Unicode form NFC, in which names are compared; disks and tables may use another form."""
     return unicodedata.normalize("NFC", name)
-
-
-def _shortened_list(names: Sequence[str]) -> str:
-    rest = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
-    return ", ".join(map(printable, sorted(names)[:_MAX_LISTED])) + rest
 
 
 def files_by_stem(root: Path, folder: Path, endings: Sequence[str], issues: DataReport) -> dict[str, Path]:

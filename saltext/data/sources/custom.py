@@ -348,7 +348,9 @@ def _build_pairs(
     order, spelling = list(description.conditions), Spelling()
     pairs = []
     for key in sorted(fixations, key=lambda key: (key[0], order.index(key[1]))):
-        density = _map_file_or_sigma(description, key, spelling)
+        density: Path | float | None = description.sigma
+        if description.density is not None:
+            density = _find_file(description.density, key, MAP_ENDINGS, spelling)
         if density is None:
             issues.add("fixations without a map", _image_and_condition(key))
             continue
@@ -357,10 +359,3 @@ def _build_pairs(
         picture, text = pictures[image_id].path, texts.get(key, "")
         pairs.append(Pair(image_id, condition, text, picture, density, fixations[key], name, description.drop_outside))
     return pairs
-
-
-def _map_file_or_sigma(description: Description, key: _Key, spelling: Spelling) -> Path | float | None:
-    """The file of a map, or the sigma of the blur that makes it; None for a missing file."""
-    if description.density is None:
-        return description.sigma
-    return _find_file(description.density, key, MAP_ENDINGS, spelling)

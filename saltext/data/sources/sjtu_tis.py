@@ -144,7 +144,8 @@ def _find_workbooks(root: Path) -> tuple[list[Path], str]:
         if path.name.startswith(("~$", ".")):  # lock files of an open spreadsheet program
             continue
         try:
-            sheets = _sheet_names(path)
+            with _open_workbook(path) as book:
+                sheets = [sheet.title for sheet in book.worksheets]  # of cells; a sheet may be a chart
         except InvalidFileError as error:
             refused += f"; {path.name} cannot be read: {error}"
             continue
@@ -178,11 +179,6 @@ def _open_workbook(path: Path) -> Iterator[Any]:
             raise
         except Exception as error:
             raise InvalidFileError("files that cannot be read as a workbook", reason(error)) from error
-
-
-def _sheet_names(path: Path) -> list[str]:
-    with _open_workbook(path) as book:
-        return [sheet.title for sheet in book.worksheets]  # of cells; a sheet may be a chart
 
 
 def _list_files(folder: Path, problems: DataReport) -> dict[_Key, Path]:

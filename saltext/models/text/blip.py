@@ -97,7 +97,10 @@ class Blip(TextEncoder):
         _check_arguments(vision, start, max_tokens, dropout, drop_path)
         files = None if weights is None else find_blip(weights, revision)
         if files is None or files.config is None:
-            vision_config, text_config = _tower_configs(vision or "base", text or {})
+            tower = vision or "base"
+            vision_sizes = _VISION[tower] if isinstance(tower, str) else tower
+            vision_config = BlipVisionConfig(**{**_VISION_DEFAULTS, **vision_sizes})
+            text_config = BlipTextConfig(**{**_TEXT_DEFAULTS, **(text or {})})
         else:
             vision_config, text_config = read_configs(files.config)
             _check_agreement(files.config, {"vision": vision_config, "text": text_config}, vision, text)
@@ -206,11 +209,6 @@ def _check_arguments(
     ]
     if problems:
         raise ConfigError("Blip: " + "; ".join(problems))
-
-
-def _tower_configs(vision: str | TowerSizes, text: TowerSizes) -> tuple[BlipVisionConfig, BlipTextConfig]:
-    sizes = _VISION[vision] if isinstance(vision, str) else vision
-    return BlipVisionConfig(**{**_VISION_DEFAULTS, **sizes}), BlipTextConfig(**{**_TEXT_DEFAULTS, **text})
 
 
 def _check_agreement(
