@@ -1,4 +1,4 @@
-"""What a run says, on the terminal and in its log file."""
+"""Output on the terminal and in log files: robust streams, logging, progress bars, exit statuses."""
 
 import codecs
 import io
@@ -26,8 +26,8 @@ INTERRUPTED = 130
 PRINT_WIDTH = 120
 """Characters in a line of a printed table where there is no terminal: a log file has no width."""
 
-# Messages of libraries that a user can do nothing about, each with where it comes from.
-_KNOWN = (
+# Warnings of libraries that a user can do nothing about, each with its origin.
+_IGNORED_WARNINGS = (
     r".*LeafSpec.*",  # lightning 2.6 with torch 2.14: its own use of a renamed class
     r".*`srun` command is available.*",  # hydra/launcher=slurm is how jobs are started
     r".*does not have many workers.*",  # inputs are memory-mapped; see data/cache.py
@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 
 def is_first() -> bool:
-    """Whether this process is the one of its job that speaks and writes."""
+    """Whether this process is rank 0 of its job, the one that logs and writes."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
@@ -51,15 +51,15 @@ _REPLACES = "saltext_replaces"
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:
-    """What is written for characters that a terminal's encoding lacks: something like them, or ``?``."""
+    """Codec error handler: characters that the encoding lacks become similar ASCII characters, or ``?``."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    lacking = error.object[error.start : error.end]
-    return "".join(_IN_ASCII.get(character, "?") for character in lacking), error.end
+    missing = error.object[error.start : error.end]
+    return "".join(_IN_ASCII.get(character, "?") for character in missing), error.end
 
 
-class _Tolerant(io.RawIOBase):
-    """A terminal, pipe or file that takes what it can: once it is gone or full, the rest is dropped without a word."""
+class _ErrorFreeOutput(io.RawIOBase):
+    """A raw stream that never raises: once the terminal is gone or the disk full, output is silently dropped."""
 
     def __init__(self, raw: Any) -> None:
         self._raw = raw
@@ -84,11 +84,10 @@ class _Tolerant(io.RawIOBase):
 
 
 def set_up_streams() -> None:
-    """Let nothing that is shown fail a command: the first line of every entry point.
+    """Make stdout and stderr robust, so that output never fails a command; the first line of every entry point.
 
-    Characters that the terminal's encoding lacks are replaced, and a closed pipe (``| head``) or a full disk behind
-    the output takes no more, while the command goes on to its usual exit status. What the terminal lacks may still
-    stand in files and their names, which are in UTF-8 whatever it shows.
+    Characters that the terminal's encoding lacks are replaced. After a closed pipe (``| head``) or on a full disk,
+    output is dropped, and the command continues to its usual exit status. Files and their names are always UTF-8.
     """
     restart_with_environment(trains=False)
     codecs.register_error(_REPLACES, _in_ascii)
@@ -97,14 +96,15 @@ def set_up_streams() -> None:
         if stream is None:  # closed before the start
             setattr(sys, name, io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
         elif isinstance(stream, io.TextIOWrapper) and stream is getattr(sys, f"__{name}__"):
-            tolerant = _tolerant(stream)
-            setattr(sys, name, tolerant)
-            setattr(sys, f"__{name}__", tolerant)
-        elif isinstance(stream, io.TextIOWrapper):  # somebody else's, who looks at what is written
+            error_free = _error_free_stream(stream)
+            setattr(sys, name, error_free)
+            setattr(sys, f"__{name}__", error_free)
+        elif isinstance(stream, io.TextIOWrapper):  # redirected by a caller who reads the output
             stream.reconfigure(errors=_REPLACES)
 
 
-def _tolerant(stream: io.TextIOWrapper) -> TextIO:
+def _error_free_stream(stream: io.TextIOWrapper) -> TextIO:
+    """A stream with the same file and settings that never raises; the old one is detached."""
     is_buffered = isinstance(stream.buffer, io.BufferedWriter)
     raw = stream.buffer.raw if isinstance(stream.buffer, io.BufferedWriter) else stream.buffer
     if not isinstance(raw, io.FileIO):  # set up before
@@ -114,13 +114,13 @@ def _tolerant(stream: io.TextIOWrapper) -> TextIO:
     buffered: Any = stream.detach()
     if is_buffered:
         buffered.detach()
-    below: Any = io.BufferedWriter(_Tolerant(raw)) if is_buffered else _Tolerant(raw)
-    return io.TextIOWrapper(below, encoding, _REPLACES, line_buffering=line_buffering, write_through=write_through)
+    output: Any = io.BufferedWriter(_ErrorFreeOutput(raw)) if is_buffered else _ErrorFreeOutput(raw)
+    return io.TextIOWrapper(output, encoding, _REPLACES, line_buffering=line_buffering, write_through=write_through)
 
 
 @contextmanager
 def not_essential(what: str) -> Iterator[None]:
-    """Around what shows results that are on disk: whatever goes wrong inside is one line of the log."""
+    """Log any error in the block as one warning: for figures and pages of results that are already on disk."""
     try:
         yield
     except Exception as error:
@@ -128,26 +128,25 @@ def not_essential(what: str) -> Iterator[None]:
 
 
 class _LogFile(logging.FileHandler):
-    """A log that leaves out what a full disk does not take."""
+    """A log file that drops lines on a full disk."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Do without the line, which is shown on the terminal."""
+        """Drop the line, which is still shown on the terminal."""
 
     def close(self) -> None:
-        """Close the file; what a full disk does not take is lost."""
+        """Close the file; unwritten lines are lost on a full disk."""
         with suppress(OSError):
             super().close()
 
 
 @contextmanager
 def logged_to(path: Path) -> Iterator[None]:
-    """Send the suite's messages to the terminal and to a file, and warnings and the error that ends it to the file.
+    """Log the suite's messages to the terminal and a file, and warnings and the final error to the file.
 
-    Of several processes of one job, the first one speaks; the others are heard when something goes wrong. Afterwards,
-    the loggers are as they were.
+    Of several processes of one job, rank 0 logs everything, the others only errors. Loggers are restored at the end.
     """
-    root, of_warnings = logging.getLogger("saltext"), logging.getLogger("py.warnings")
-    before = root.level, root.propagate
+    root, python_warnings = logging.getLogger("saltext"), logging.getLogger("py.warnings")
+    old_level, old_propagate = root.level, root.propagate
     root.setLevel(logging.INFO if is_first() else logging.ERROR)
     root.propagate = False
     lines = _LogFile(path, encoding="utf-8")
@@ -157,37 +156,38 @@ def logged_to(path: Path) -> Iterator[None]:
     for handler in (lines, terminal):
         root.addHandler(handler)
     logging.captureWarnings(True)
-    of_warnings.addHandler(lines)
+    python_warnings.addHandler(lines)
     try:
         yield
     except SaltextError as error:
-        lines.handle(_record(f"error: {error}"))
+        lines.handle(_log_record(f"error: {error}"))
         raise
     except Exception:
-        lines.handle(_record("the run failed", sys.exc_info()))
+        lines.handle(_log_record("the run failed", sys.exc_info()))
         raise
     finally:
         logging.captureWarnings(False)
-        of_warnings.removeHandler(lines)
+        python_warnings.removeHandler(lines)
         for handler in (lines, terminal):
             root.removeHandler(handler)
         lines.close()
-        root.setLevel(before[0])
-        root.propagate = before[1]
+        root.setLevel(old_level)
+        root.propagate = old_propagate
 
 
-def _record(message: str, raised: Any = None) -> logging.LogRecord:
+def _log_record(message: str, raised: Any = None) -> logging.LogRecord:
     return logging.LogRecord(__name__, logging.ERROR, __file__, 0, message, None, raised)
 
 
 @contextmanager
 def ending_in_words(interrupted: str = "interrupted") -> Iterator[None]:
-    """Around a command: a mistake of its user, and an interruption, end it with a line and the usual exit status.
+    """End a command with one line and an exit status, without a traceback, after a user's mistake or an interruption.
 
-    So does what the system refuses, such as a folder that cannot be written; a run's log has its traceback.
+    Errors of the system, such as a folder that cannot be written, end it in the same way; the log of a run has their
+    traceback.
 
     Args:
-        interrupted: That line.
+        interrupted: The line printed after an interruption.
     """
     try:
         yield
@@ -200,32 +200,32 @@ def ending_in_words(interrupted: str = "interrupted") -> Iterator[None]:
 
 
 def bar(things: Iterable[_Thing], what: str, total: int) -> Iterator[_Thing]:
-    """The things, with a bar on standard error; a terminal that fails ends the bar and nothing else.
+    """Iterate with a progress bar on standard error; a terminal that fails ends the bar, not the iteration.
 
     Args:
-        things: See above.
-        what: Is done with them.
-        total: How many there are.
+        things: What to iterate over.
+        what: Label of the bar.
+        total: Number of things.
     """
     from rich.console import Console
     from rich.progress import Progress
 
     with ExitStack() as shown:
         advance: Callable[[], None] | None = None
-        with suppress(Exception):  # a terminal that is gone, without columns, or of another encoding
+        with suppress(Exception):  # a terminal that is gone, has no columns, or another encoding
             progress = Progress(console=Console(stderr=True))
             task = progress.add_task(what, total=total)
             progress.start()
-            shown.callback(_quietly, progress.stop)
+            shown.callback(_succeeds, progress.stop)
             advance = partial(progress.advance, task)
         for thing in things:
             yield thing
-            if advance is not None and not _quietly(advance):
+            if advance is not None and not _succeeds(advance):
                 advance = None
 
 
 def progress(things: Iterable[_Thing], what: str, total: int) -> Iterator[_Thing]:
-    """The things, with a bar on a terminal and four lines elsewhere, both on standard error."""
+    """Iterate with a bar on a terminal, or with four lines elsewhere, both on standard error."""
     if sys.stderr.isatty():
         yield from bar(things, what, total)
         return
@@ -236,8 +236,8 @@ def progress(things: Iterable[_Thing], what: str, total: int) -> Iterator[_Thing
             print(f"{what}: {done} of {total}", file=sys.stderr)
 
 
-def _quietly(call: Callable[[], None]) -> bool:
-    """Call what shows something; whether it could."""
+def _succeeds(call: Callable[[], None]) -> bool:
+    """Call a function; whether it raised no error."""
     try:
         call()
     except Exception:
@@ -246,9 +246,9 @@ def _quietly(call: Callable[[], None]) -> bool:
 
 
 def quiet_libraries() -> None:
-    """Leave out tips and notices that do not help a user of the suite."""
+    """Silence tips and warnings of libraries that do not help a user of the suite."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for pattern in _KNOWN:
+    for pattern in _IGNORED_WARNINGS:
         warnings.filterwarnings("ignore", message=pattern)

@@ -1,7 +1,7 @@
-"""The one opener of pictures, which anybody may have made: read safely and upright, or refused with a reason.
+"""Safe reading of untrusted image files: upright pixels, or an error that says why a file is invalid.
 
-Training, prediction, scoring and the demo page see the same pixels of a picture, since all of them open it here. A
-picture's size and pixels are always those after its EXIF orientation is applied.
+Training, prediction, scoring and the demo open every image here, so all of them see the same pixels. Size and pixels of
+an image are always those after its EXIF orientation is applied.
 """
 
 import hashlib
@@ -21,33 +21,33 @@ from PIL.TiffImagePlugin import BITSPERSAMPLE, COMPRESSION, PHOTOMETRIC_INTERPRE
 from saltext.errors import InvalidFileError
 
 MAX_PIXELS = 50_000_000
-"""A larger picture or map is refused before it is decoded: it is more likely broken than meant."""
+"""A larger image or map is refused before it is decoded: it is more likely broken than intended."""
 
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "JPEG2000", "PPM")
-"""What is opened. Pillow knows more formats, some of which it reads by starting other programs (EPS)."""
+"""Supported formats. Pillow knows more, some of which it reads by starting other programs (EPS)."""
 
 ENDINGS = frozenset(
     (".jpg", ".jpeg", ".png", ".webp", ".avif", ".gif", ".tif", ".tiff", ".bmp", ".jp2", ".ppm", ".pgm", ".mpo")
 )
-"""Of the files that are taken from a folder. A file that is named itself may have any."""
+"""Endings of the image files that are taken from a folder. A file that is named itself may have any ending."""
 
 _Pixels = npt.NDArray[np.uint8]
 _Values = npt.NDArray[Any]
 
 _SIXTEEN_BITS = 65535
-_ORIENTATION = 0x0112  # the EXIF entry that says which way up a picture is
-_ON_ITS_SIDE = range(5, 9)  # its values under which height and width change places
-_SAY_ORIENTATION = {"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}
+_ORIENTATION_TAG = 0x0112  # of EXIF
+_ROTATED_90 = range(5, 9)  # values of the orientation that exchange height and width
+_ORIENTATION_KEYS = {"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}
 _NAMED_FORMATS = "JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, JPEG 2000 and PPM are read"
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A picture as a person sees it.
+    """A decoded image, upright.
 
     Attributes:
-        pixels: RGB, uint8 ``(height, width, 3)``, at the picture's own size, turned as its EXIF data say.
-        remarks: What was decided on the way and should be said; often nothing.
+        pixels: RGB, uint8 ``(height, width, 3)``, at the image's own size, after its EXIF orientation is applied.
+        remarks: Decisions while decoding that a user should know, such as the choice of a frame; often none.
     """
 
     pixels: _Pixels
@@ -60,18 +60,18 @@ class Photo:
 
     @cached_property
     def digest(self) -> str:
-        """Of its pixels; made once."""
+        """Digest of size and pixels, computed once."""
         shape = str(self.pixels.shape).encode()
         return hashlib.blake2b(shape + self.pixels.tobytes(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True)
 class Head:
-    """What the first bytes of a picture say.
+    """Size and orientation in the header of an image file.
 
     Attributes:
-        size: Height and width of the upright picture.
-        orientation: EXIF's, 1 to 8; 1 is a picture stored upright.
+        size: Height and width of the upright image.
+        orientation: EXIF orientation, 1 to 8; 1 is an image stored upright.
     """
 
     size: tuple[int, int]
@@ -79,66 +79,66 @@ class Head:
 
     @property
     def shows_its_frame(self) -> bool:
-        """Whether a file of the upright size cannot have been made for the picture as it is stored."""
+        """Whether a map of the upright size must belong to the upright image, not to the image as it is stored."""
         height, width = self.size
-        return self.orientation == 1 or (self.orientation in _ON_ITS_SIDE and height != width)
+        return self.orientation == 1 or (self.orientation in _ROTATED_90 and height != width)
 
 
 def read_photo(path: Path, max_pixels: int = MAX_PIXELS) -> Photo:
-    """Read a picture file.
+    """Read an image file.
 
-    * EXIF orientation is applied. Transparent pixels lie on white. Grey, palette and CMYK pictures become RGB.
-    * 16 bits of grey, and of PPM, are scaled to 8: v / 257, to the nearest. Of 16 bits a colour in other formats Pillow
-      keeps the upper 8, v // 256, which is at most one step below.
+    * EXIF orientation is applied. Transparent pixels are composited on white. Grey, palette and CMYK images become RGB.
+    * 16-bit grey and 16-bit PPM are scaled to 8 bits: v / 257, rounded to nearest. Of 16-bit colours in other formats
+      Pillow keeps the upper 8 bits, v // 256, which is at most one level below.
     * Of several frames or pages the first is taken, and a remark says so.
-    * Size and format are checked in the file's head: nothing large is decoded to be refused.
+    * Size and format are checked in the file's header, before anything large is decoded.
 
     Args:
         path: The file.
-        max_pixels: More are refused.
+        max_pixels: Maximum number of pixels.
 
     Raises:
-        InvalidFileError: Anything else: no file, no picture, damaged or cut short, more than ``max_pixels`` pixels, 32
-            bits a pixel, or a TIFF of 16 bits that Pillow would misread.
+        InvalidFileError: No file, no image, damaged or truncated, more than ``max_pixels`` pixels, 32 bits per pixel,
+            or a 16-bit TIFF that Pillow would misread.
     """
-    with _opened(path, max_pixels) as picture:
+    with _open_picture(path, max_pixels) as picture:
         return photo_of(picture, max_pixels)
 
 
 def read_head(path: Path, max_pixels: int = MAX_PIXELS) -> Head:
-    """Size and orientation of a picture; nothing is decoded.
+    """Size and orientation of an image; nothing is decoded.
 
     Raises:
-        InvalidFileError: As :func:`read_photo`, as far as the head tells.
+        InvalidFileError: As :func:`read_photo`, as far as the header shows.
     """
-    with _opened(path, max_pixels) as picture:
+    with _open_picture(path, max_pixels) as picture:
         check_extent(picture.width, picture.height, max_pixels)
-        orientation = _orientation(picture)
+        orientation = _exif_orientation(picture)
         height, width = picture.height, picture.width
-    return Head((width, height) if orientation in _ON_ITS_SIDE else (height, width), orientation)
+    return Head((width, height) if orientation in _ROTATED_90 else (height, width), orientation)
 
 
 def read_values(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[_Values, _Values | None]:
-    """The stored numbers of a map or of marked pixels: upright, not scaled, not composited.
+    """The stored values of a map or fixation image: upright, not scaled, not composited.
 
     Args:
-        path: The picture.
-        max_pixels: More are refused.
+        path: The file.
+        max_pixels: Maximum number of pixels.
 
     Returns:
-        A grey picture's values, ``(height, width)``, uint8 of 1 and 8 bits (1 bit is 0 and 255), otherwise of whatever
-        integer or float it holds; or the RGB of another one, uint8 ``(height, width, 3)``. Then its opacity, uint8
-        ``(height, width)``, 255 where it is opaque; None for a picture that is opaque everywhere.
+        The values of a grey image, ``(height, width)``: uint8 for 1 and 8 bits (1 bit gives 0 and 255), else the
+        integer or float type of the file; or the RGB of another image, uint8 ``(height, width, 3)``. Then its opacity,
+        uint8 ``(height, width)``, 255 where it is opaque; None for an image that is opaque everywhere.
 
     Raises:
         InvalidFileError: As :func:`read_photo`; or several channels of 16 bits each, of which Pillow keeps 8.
     """
-    with _opened(path, max_pixels) as picture:
+    with _open_picture(path, max_pixels) as picture:
         if _has_deep_colours(picture):
             raise InvalidFileError(
                 "pictures with several channels of 16 bits where a map is expected", "save it as grey"
             )
-        picture, _ = _decoded(picture, max_pixels)
+        picture, _ = _decoded_upright(picture, max_pixels)
         if picture.has_transparency_data:
             opacity = np.asarray(picture.convert("RGBA"))[..., 3]
             return np.asarray(picture.convert("RGB")), None if bool((opacity == 255).all()) else opacity
@@ -148,7 +148,8 @@ def read_values(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[_Values, _Val
 
 
 @contextmanager
-def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
+def _open_picture(path: Path, max_pixels: int) -> Iterator[Image.Image]:
+    """An image file opened by Pillow, not decoded yet; any failure is an InvalidFileError."""
     check_file(path, "a picture")
     try:
         picture = Image.open(path, formats=_readable_formats())
@@ -165,14 +166,14 @@ def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
 
 
 def check_file(path: Path, expected: str = "a file") -> None:
-    """Look before opening: to open a pipe would wait for whoever writes into it, and a device may never end.
+    """Check that a path is a regular file, before it is opened: opening a pipe would block, and a device may never end.
 
     Args:
-        path: What somebody named, or what lies in a folder.
-        expected: What it should be, in words.
+        path: The path to check.
+        expected: What it should be, for the message.
 
     Raises:
-        InvalidFileError: It does not exist (a link to nothing, or in a circle), is empty, or is no regular file.
+        InvalidFileError: It does not exist (a broken or circular link, too), is empty, or is no regular file.
     """
     try:
         status = path.stat()
@@ -191,29 +192,30 @@ def check_file(path: Path, expected: str = "a file") -> None:
 
 @cache
 def _readable_formats() -> tuple[str, ...]:
-    """Pillow may be built without some."""
+    """The supported formats that this build of Pillow can read."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def photo_of(picture: Image.Image, max_pixels: int = MAX_PIXELS) -> Photo:
-    """An opened picture, which is not changed, as :func:`read_photo` reads one."""
-    upright, remarks = _decoded(picture, max_pixels)
+    """The photo of an opened Pillow image, which is not changed; see :func:`read_photo`."""
+    upright, remarks = _decoded_upright(picture, max_pixels)
     # Of PNG and PPM, Pillow's 32-bit mode holds 16 bits.
-    sixteen = picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM"))
-    pixels = _in_three(eight_bits(np.asarray(upright))) if sixteen else _rgb(upright)
-    return Photo(pixels, remarks)
+    is_16_bit_grey = picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM"))
+    if is_16_bit_grey:
+        return Photo(np.repeat(eight_bits(np.asarray(upright))[..., None], 3, axis=2), remarks)
+    return Photo(_rgb_on_white(upright), remarks)
 
 
 def _has_deep_colours(picture: Image.Image) -> bool:
-    """Whether a picture that is not decoded yet has several channels of 16 bits, as its decoder is told."""
-    told = [str(tile) for tile in getattr(picture, "tile", ())]
-    sixteen = any(";16" in tile or f", {_SIXTEEN_BITS})" in tile for tile in told)
+    """Whether an image that is not decoded yet has several channels of 16 bits, by its decoder's arguments."""
+    tiles = [str(tile) for tile in getattr(picture, "tile", ())]
+    sixteen = any(";16" in tile or f", {_SIXTEEN_BITS})" in tile for tile in tiles)
     return sixteen and not picture.mode.startswith("I")
 
 
-def _refuse_misread(picture: Image.Image) -> None:
-    """Of these Pillow 13 makes other pixels without a word."""
+def _refuse_misread_tiff(picture: Image.Image) -> None:
+    """Raise InvalidFileError for 16-bit TIFF files that Pillow 13 silently decodes to wrong pixels."""
     tags = getattr(picture, "tag_v2", {})
     bits = tags.get(BITSPERSAMPLE, (1,))
     if max(bits) <= 8:
@@ -224,20 +226,26 @@ def _refuse_misread(picture: Image.Image) -> None:
         raise InvalidFileError("TIFF files with 16 bits of grey in which 0 is white", "save it as PNG")
 
 
-def _decoded(picture: Image.Image, max_pixels: int) -> tuple[Image.Image, tuple[str, ...]]:
-    """The first frame, upright, and what was decided on the way."""
+def _decoded_upright(picture: Image.Image, max_pixels: int) -> tuple[Image.Image, tuple[str, ...]]:
+    """The decoded first frame, upright, and remarks on it."""
     check_extent(picture.width, picture.height, max_pixels)
     if not picture.width or not picture.height:
         raise InvalidFileError("pictures without a pixel")
-    _refuse_misread(picture)
+    _refuse_misread_tiff(picture)
     remarks = []
     try:
-        if _has_frames(picture):
+        # The further images of an MPO, a JPEG by some phones, belong to the first: brightness, depth, the other eye.
+        if getattr(picture, "is_animated", False) and picture.format != "MPO":
             remarks.append("holds several frames or pages; the first one is taken")
         picture.load()
-    except Exception as error:  # Pillow's decoders raise whatever they stumble over
+    except Exception as error:  # Pillow's decoders raise errors of any type
         raise _damaged(error) from error
-    return _upright(picture, remarks), tuple(remarks)
+    try:
+        if picture.getexif().get(_ORIENTATION_TAG, 1) != 1:  # Pillow would copy an image that is upright already
+            picture = ImageOps.exif_transpose(picture)
+    except Exception:  # broken EXIF data; the pixels are good all the same
+        remarks.append("has EXIF data that cannot be read; it is taken as it lies")
+    return picture, tuple(remarks)
 
 
 def check_extent(width: int, height: int, max_pixels: int) -> None:
@@ -246,36 +254,24 @@ def check_extent(width: int, height: int, max_pixels: int) -> None:
         raise _too_large(max_pixels, f"{width}x{height}")
 
 
-def _orientation(picture: Image.Image) -> int:
-    if picture.format == "PNG" and not _SAY_ORIENTATION & picture.info.keys():
-        return 1  # asked, Pillow would decode it to look behind its pixels
+def _exif_orientation(picture: Image.Image) -> int:
+    """EXIF orientation of an image that is not decoded, 1 to 8; 1 where it is missing or invalid."""
+    if picture.format == "PNG" and not _ORIENTATION_KEYS & picture.info.keys():
+        return 1  # getexif would decode the pixels to look for EXIF data behind them
     try:
-        found = int(picture.getexif().get(_ORIENTATION, 1))
-    except Exception:  # as in _upright
+        orientation = int(picture.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # broken EXIF data, as in _decoded_upright
         return 1
-    return found if 1 <= found <= 8 else 1
-
-
-def _has_frames(picture: Image.Image) -> bool:
-    # The further pictures of an MPO, a JPEG by some phones, belong to the first: brightness, depth, the other eye.
-    return bool(getattr(picture, "is_animated", False)) and picture.format != "MPO"
+    return orientation if 1 <= orientation <= 8 else 1
 
 
 def _in_mode(picture: Image.Image, mode: str) -> Image.Image:
-    """A picture in a mode; not copied where it has that already, as Pillow would."""
+    """An image in a mode; not copied, as Pillow would, where it has that mode already."""
     return picture if picture.mode == mode else picture.convert(mode)
 
 
-def _upright(picture: Image.Image, remarks: list[str]) -> Image.Image:
-    try:
-        # Pillow copies a picture that is not turned.
-        return ImageOps.exif_transpose(picture) if picture.getexif().get(_ORIENTATION, 1) != 1 else picture
-    except Exception:  # as above; the pixels are good all the same
-        remarks.append("has EXIF data that cannot be read; it is taken as it lies")
-        return picture
-
-
-def _rgb(picture: Image.Image) -> _Pixels:
+def _rgb_on_white(picture: Image.Image) -> _Pixels:
+    """RGB, uint8 (height, width, 3), of a decoded image; transparent pixels are composited on white."""
     if picture.mode in ("I", "F"):
         raise InvalidFileError(
             "pictures with 32 bits a pixel, whose black and white are not known", "save it with 8 or 16 bits"
@@ -291,12 +287,8 @@ def _rgb(picture: Image.Image) -> _Pixels:
         raise InvalidFileError("pictures whose colours cannot be converted to RGB", error) from error
 
 
-def _in_three(grey: _Pixels) -> _Pixels:
-    return np.repeat(grey[..., None], 3, axis=2)
-
-
 def eight_bits(values: npt.NDArray[Any]) -> _Pixels:
-    """From 0..65535, to the nearest."""
+    """Values of 0..65535 scaled to 0..255, rounded to nearest, uint8."""
     scaled = (values.astype(np.uint32) * 255 + _SIXTEEN_BITS // 2) // _SIXTEEN_BITS
     return scaled.astype(np.uint8)
 
@@ -306,9 +298,9 @@ def _too_large(max_pixels: int, detail: str = "") -> InvalidFileError:
 
 
 def reason(error: BaseException) -> str:
-    """The first line of what a library says, which may repeat a whole file, in at most 200 characters."""
-    said = str(error).splitlines()[0] if str(error).strip() else type(error).__name__
-    return said if len(said) <= 200 else f"{said[:200]} ..."
+    """The first line of a library's error message, cut to 200 characters: a message may repeat a whole file."""
+    line = str(error).splitlines()[0] if str(error).strip() else type(error).__name__
+    return line if len(line) <= 200 else f"{line[:200]} ..."
 
 
 def _damaged(error: BaseException) -> InvalidFileError:

@@ -1,9 +1,9 @@
-"""The one way to write a file that a later start reads: beside its place, then replaced.
+"""Atomic writing of files: a temporary file in the same folder, then a rename. All files that are read back use it.
 
-Whoever reads such a file finds the old content or the new one, never a part of it, also after a killed process or on a
-full disk. A symbolic link is replaced, not followed. Logs are appended to instead.
+A reader finds the old content or the new one, never a part of it, also after a killed process or on a full disk. A
+symbolic link is replaced, not followed. Logs are appended to instead.
 
-What is read back is checked: a JSON file for what it has to hold, a table for the number of its rows, which
+Files are checked when they are read back: a JSON file for its keys, a table for its number of rows, which
 ``rows.json`` in its folder records.
 """
 
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 
 _PART = ".part"
 _ROWS = "rows.json"
-_LONGEST_FIELD = 2**24  # characters; csv's own bound is 128 KiB
+_MAX_FIELD = 2**24  # characters; csv's own limit is 128 KiB
 
 
 @contextmanager
 def replacing(path: Path | str, *, durable: bool = False, keep: Path | None = None) -> Iterator[Path]:
-    """A new file beside ``path`` to write to, which takes its place when the block ends without an error.
+    """A new file to write to, which replaces ``path`` when the block ends without an error.
 
-    The new file lies in the same folder, so that replacing is one step on every file system; ``TMPDIR`` plays no part.
+    The new file is in the same folder, not in ``TMPDIR``, so that the rename is atomic on every file system.
 
     Args:
         path: File to create or replace. Its folder must exist.
-        durable: Whether the content is on the disk (``fsync``) before it takes its place: for what cannot be made
-            again, such as checkpoints, the state of a run and scores.
-        keep: Name in the same folder that the old file gets, if there is one, right before the new one takes its
-            place.
+        durable: Flush the content to the disk (``fsync``) before the rename: for files that cannot be computed again,
+            such as checkpoints, the state of a run and scores.
+        keep: New name, in the same folder, of the old file, if there is one; it is renamed right before the
+            replacement.
 
     Yields:
         Path to write to; it has the suffix ``.part`` and does not exist yet.
@@ -57,13 +57,13 @@ def replacing(path: Path | str, *, durable: bool = False, keep: Path | None = No
     try:
         yield part
         if durable:
-            _flush(part)
+            _fsync(part)
         if keep is not None:
             with suppress(FileNotFoundError):
                 path.replace(keep)
         part.replace(path)
         if durable:
-            _flush(path.parent)
+            _fsync(path.parent)
     except BaseException:
         with suppress(OSError):
             part.unlink()
@@ -94,20 +94,20 @@ def write_figure(path: Path | str, figure: "Figure", dpi: int, **how: Any) -> No
 
 
 def read_json(path: Path | str, kind: type[dict[str, Any]] | type[list[Any]], keys: Collection[str] = ()) -> Any:
-    """What :func:`write_json` wrote.
+    """The content of a file that :func:`write_json` wrote.
 
     Args:
         path: The file.
-        kind: ``dict`` or ``list``.
-        keys: That a dictionary has to hold.
+        kind: Expected type, ``dict`` or ``list``.
+        keys: Required keys of a dictionary.
 
     Raises:
-        DamagedFileError: It is missing, empty, cut, no JSON, or holds something else.
+        DamagedFileError: It is missing, empty, truncated, no JSON, or of another type.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise DamagedFileError(f"{path} is damaged: expected JSON, got {_describe_damage(path, error)}") from error
+        raise DamagedFileError(f"{path} is damaged: expected JSON, got {_unreadable_content(path, error)}") from error
     missing = [key for key in keys if not isinstance(content, dict) or key not in content]
     if not isinstance(content, kind) or missing:
         lacks = f" without {', '.join(missing)}" if missing else ""
@@ -123,17 +123,17 @@ def write_csv(
     with replacing(path, durable=durable) as part:
         table.to_csv(part, index=False, float_format=float_format, lineterminator="\n")
     record = path.with_name(_ROWS)
-    # A process that is killed before this leaves the old number: the table then counts as damaged and is made again.
+    # If the process is killed before this, the old number remains: the table counts as damaged and is written again.
     write_json(record, {**_recorded_rows(record), path.name: len(table)}, durable=durable)
 
 
 def check_csv(path: Path | str) -> None:
-    """Make sure that a table is as long as it was written.
+    """Check that a table has as many rows as were written.
 
-    Tables without a record are checked for what a cut leaves: a last line without an end, or with too few fields.
+    Any table is also checked for a truncated last line: one without a line end, or with too few fields.
 
     Raises:
-        DamagedFileError: It is missing, empty, cut, or no CSV.
+        DamagedFileError: It is missing, empty, truncated, or no CSV.
     """
     path = Path(path)
     expected = _recorded_rows(path.with_name(_ROWS)).get(path.name)
@@ -141,36 +141,38 @@ def check_csv(path: Path | str) -> None:
         text = path.read_bytes().decode("utf-8")
         if not text:
             raise ValueError("empty")
-        fields = _fields(text)
+        fields_per_line = _count_fields(text)
     except (OSError, ValueError, csv.Error) as error:
-        raise DamagedFileError(f"{path} is damaged: expected a table, got {_describe_damage(path, error)}") from error
-    rows = len(fields) - 1
-    if not text.endswith("\n") or len(set(fields)) > 1:
+        raise DamagedFileError(
+            f"{path} is damaged: expected a table, got {_unreadable_content(path, error)}"
+        ) from error
+    rows = len(fields_per_line) - 1
+    if not text.endswith("\n") or len(set(fields_per_line)) > 1:
         raise DamagedFileError(f"{path} is damaged: expected a whole table, got {rows} rows, the last of them cut")
     if isinstance(expected, int) and rows != expected:
         raise DamagedFileError(f"{path} is damaged: expected {expected} rows, got {rows}")
 
 
-def _fields(text: str) -> list[int]:
-    """Number of fields of each line of a table, its heading included."""
-    before = csv.field_size_limit(_LONGEST_FIELD)
+def _count_fields(text: str) -> list[int]:
+    """Number of fields of each line of a CSV table, its heading included."""
+    old_limit = csv.field_size_limit(_MAX_FIELD)
     try:
         return [len(row) for row in csv.reader(io.StringIO(text, newline=""), strict=True)]
     finally:
-        csv.field_size_limit(before)
+        csv.field_size_limit(old_limit)
 
 
 def _recorded_rows(record: Path) -> dict[str, Any]:
-    """Rows of the tables of a folder; nothing where no record is, or a damaged one."""
+    """Name of a table -> its number of rows, of all tables in a folder; empty if the record is missing or damaged."""
     try:
-        found: dict[str, Any] = read_json(record, dict)
+        rows: dict[str, Any] = read_json(record, dict)
     except DamagedFileError:
         return {}
-    return found
+    return rows
 
 
-def _describe_damage(path: Path | str, error: Exception) -> str:
-    """What was found in the place of a readable file."""
+def _unreadable_content(path: Path | str, error: Exception) -> str:
+    """Description of an unreadable file, for "expected ..., got ..."."""
     if isinstance(error, FileNotFoundError):
         return "no file"
     with suppress(OSError):
@@ -180,17 +182,17 @@ def _describe_damage(path: Path | str, error: Exception) -> str:
 
 
 def remove_parts(folder: Path | str) -> None:
-    """Delete what killed processes left beside the files they were writing, in a folder and all below it.
+    """Delete the temporary files of killed processes in a folder and all its sub-folders.
 
-    Only where no other process can be writing: in the folder of a run whose lock is held.
+    Only safe where no other process can be writing: in the folder of a run whose lock is held.
     """
     for part in Path(folder).rglob(f".*{_PART}"):
         with suppress(OSError):
             part.unlink()
 
 
-def _flush(path: Path) -> None:
-    """Wait until a file's content, or a folder's list of names, is on the disk."""
+def _fsync(path: Path) -> None:
+    """Wait until the content of a file, or the entries of a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

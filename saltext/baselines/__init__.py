@@ -1,4 +1,4 @@
-"""Predictors that set the bar, run by the same code as the networks: they see no image."""
+"""Baselines, scored by the same code as the networks; none sees the image."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -1,4 +1,4 @@
-"""What every baseline can do, and moving maps between sizes."""
+"""The interface of a baseline, and resizing of saliency maps."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 class Baseline(ABC):
-    """A prediction that needs no network: it sees no image, only what people did.
+    """A prediction made from human fixations alone, without a network and without the image.
 
     Attributes:
-        name: In configurations and on command lines.
-        title: Row of a table.
+        name: Its name in configurations and on command lines.
+        title: Its row in a table.
 
     Args:
-        truth: The whole data set.
-        train: Places of the pairs that may be learned from.
+        truth: Ground truth of the whole data set.
+        train: Indices of the training pairs.
     """
 
     name: ClassVar[str]
@@ -35,7 +35,7 @@ class Baseline(ABC):
         self._train = list(train)
 
     def covers(self, index: int) -> bool:
-        """Whether there is a prediction for the pair; the others get no row."""
+        """Whether there is a prediction for the pair; a pair without one gets no row."""
         return True
 
     @abstractmethod
@@ -43,19 +43,19 @@ class Baseline(ABC):
         """Predict pairs that are all covered.
 
         Args:
-            indices: Places of the pairs in the data set.
+            indices: Indices of the pairs in the data set.
             size: Height and width of the maps, usually the pairs' native size.
 
         Returns:
-            Maps that are not negative, float32 ``(len(indices), 1, *size)``, on the CPU.
+            Non-negative maps, float32 ``(len(indices), 1, *size)``, on the CPU.
         """
 
     def truth(self, indices: Sequence[int], size: Size) -> tuple[Tensor, Fixations] | None:
-        """What the predictions are scored against where that is not the pairs' own truth.
+        """The ground truth the predictions are scored against, where it is not the pairs' own.
 
         Returns:
-            None for the pairs' own truth; else density maps float32 ``(len(indices), 1, *size)`` and fixations at
-            ``size``.
+            None for the pairs' own ground truth; else density maps float32 ``(len(indices), 1, *size)`` and fixations
+            at ``size``.
         """
         return None
 
@@ -70,15 +70,18 @@ def resized(maps: Tensor, size: Size) -> Tensor:
 def native_maps(
     truth: GroundTruth, indices: Sequence[int], size: Size, make: Callable[[Sequence[int], Size], Tensor]
 ) -> Tensor:
-    """Maps made at the pairs' native sizes, then resized to ``size`` where that is another.
+    """Maps made at the pairs' native sizes, then resized to ``size`` where it differs.
 
     Args:
-        truth: Knows the native sizes.
-        indices: Places of the pairs.
+        truth: Gives the native sizes.
+        indices: Indices of the pairs.
         size: Height and width to return.
         make: Gives the maps ``(n, 1, *size)`` of pairs of one native size.
+
+    Returns:
+        Maps ``(len(indices), 1, *size)``.
     """
-    native = [truth.native_size(index) for index in indices]
-    if set(native) == {tuple(size)}:
+    native_sizes = [truth.native_size(index) for index in indices]
+    if set(native_sizes) == {tuple(size)}:
         return make(indices, size)
-    return cat([resized(make([index], own), size) for index, own in zip(indices, native, strict=True)])
+    return cat([resized(make([index], native), size) for index, native in zip(indices, native_sizes, strict=True)])

@@ -1,4 +1,4 @@
-"""What other people, or the same people under another text, say about an image: the bars for text guidance."""
+"""Human maps as predictions: free viewing, the image's other conditions, and split halves of the fixations."""
 
 from __future__ import annotations
 
@@ -28,26 +28,25 @@ metric notices; KL on salient would be .856 without it and .577 with the Gaussia
 
 
 class HumanPure(Baseline):
-    """The image's human free-viewing map.
+    """The image's human free-viewing map: the published map plus ``FLOOR``.
 
-    One noisy recording, and no bound for a model that ignores the text: a network trained without text that knows the
-    condition passes it on SJTU-TIS (experiments/baselines/README.md).
+    It predicts every pair whose image was also viewed without a text (``pure``), except the free-viewing pair itself.
 
-    For every pair whose image was also viewed without a text (``pure``), that pair itself excepted. The published map,
-    with ``FLOOR``.
+    It is one noisy recording, and no upper bound for a model that ignores the text: a network trained without text
+    that knows the condition is better on SJTU-TIS (experiments/baselines/README.md).
     """
 
     name = "human_pure"
     title = "human free-viewing map"
 
     def covers(self, index: int) -> bool:
-        """Where the image has a free-viewing pair, which is another one."""
+        """Where the image has another pair with free viewing."""
         return self._truth.free_viewing(index) is not None
 
     def maps(self, indices: Sequence[int], size: Size) -> Tensor:
         """The published free-viewing map of each pair's image."""
         free_viewing = [other for index in indices if (other := self._truth.free_viewing(index)) is not None]
-        return _published(self._truth, free_viewing, size) + FLOOR
+        return _max_normalized_maps(self._truth, free_viewing, size) + FLOOR
 
 
 class HumanOthers(Baseline):
@@ -63,56 +62,55 @@ class HumanOthers(Baseline):
     title = "mean of other human maps"
 
     def covers(self, index: int) -> bool:
-        """Where there are enough other conditions."""
+        """Where the image has at least two other conditions; for free viewing, at least one."""
         return len(self._truth.siblings(index)) >= (2 if self._truth.pairs[index].text else 1)
 
     def maps(self, indices: Sequence[int], size: Size) -> Tensor:
-        """The mean for each pair."""
-        return torch.stack([self._mean(index, size) for index in indices])
-
-    def _mean(self, index: int, size: Size) -> Tensor:
-        others = list(self._truth.siblings(index).values())
-        return (_published(self._truth, others, size).sum(0) + FLOOR) / len(others)
+        """The mean map of the image's other conditions, for each pair."""
+        means = []
+        for index in indices:
+            others = list(self._truth.siblings(index).values())
+            means.append((_max_normalized_maps(self._truth, others, size).sum(0) + FLOOR) / len(others))
+        return torch.stack(means)
 
 
 class SplitHalf(Baseline):
     """Half of a pair's fixations, blurred as the data set's maps are, predicts the other half.
 
-    A ceiling, and an optimistic one: the files do not say whose a fixation is, so the halves share subjects. The
-    halves are drawn by chance, seeded by image and task alone, so they do not depend on which pairs are scored. The
-    first half (the smaller one of an odd number) predicts; one direction only. The Gaussian's own tails, no ``FLOOR``:
-    on SJTU-TIS that is within .003 of the reference values in CC, SIM, AUC and sAUC, and within .02 in KL, where
-    drawing other halves moves a task's mean by .01.
+    An optimistic ceiling: the files do not say whose a fixation is, so the halves share subjects. The halves are drawn
+    at random, seeded by image and task alone, so they do not depend on which pairs are scored. The first half (the
+    smaller one of an odd number) predicts the second, never the other way round. The maps keep the Gaussian's own
+    tails and get no ``FLOOR``: on SJTU-TIS that is within .003 of the reference values in CC, SIM, AUC and sAUC, and
+    within .02 in KL, where drawing other halves moves a task's mean by .01.
     """
 
     name = "split_half"
     title = "split-half fixations"
 
     def covers(self, index: int) -> bool:
-        """Where there are two fixations to divide."""
+        """Where there are at least two fixations to divide."""
         return len(self._truth.points(index)) >= 2
 
     def maps(self, indices: Sequence[int], size: Size) -> Tensor:
         """The density of the first half."""
-        return native_maps(self._truth, indices, size, self._first)
+
+        def blurred_first_halves(same_size: Sequence[int], native: Size) -> Tensor:
+            return self._truth.blurred([self._halves(index)[0] for index in same_size], native)
+
+        return native_maps(self._truth, indices, size, blurred_first_halves)
 
     def truth(self, indices: Sequence[int], size: Size) -> tuple[Tensor, Fixations]:
         """Density and fixations of the second half."""
-        density = native_maps(self._truth, indices, size, self._second)
-        seconds = [self._halves(index)[1] for index in indices]
-        moved = [
-            self._truth.moved(points, self._truth.native_size(index), size)
-            for index, points in zip(indices, seconds, strict=True)
-        ]
-        return density, Fixations.from_points(moved, size)
 
-    def _first(self, indices: Sequence[int], size: Size) -> Tensor:
-        return self._truth.blurred([self._halves(index)[0] for index in indices], size)
+        def blurred_second_halves(same_size: Sequence[int], native: Size) -> Tensor:
+            return self._truth.blurred([self._halves(index)[1] for index in same_size], native)
 
-    def _second(self, indices: Sequence[int], size: Size) -> Tensor:
-        return self._truth.blurred([self._halves(index)[1] for index in indices], size)
+        density = native_maps(self._truth, indices, size, blurred_second_halves)
+        points = [self._truth.moved(self._halves(index)[1], self._truth.native_size(index), size) for index in indices]
+        return density, Fixations.from_points(points, size)
 
     def _halves(self, index: int) -> tuple[Tensor, Tensor]:
+        """(y, x) of the fixations of both halves, int64 ``(n, 2)``, each in the order of the recording."""
         points = torch.from_numpy(self._truth.points(index).astype(np.int64))
         pair = self._truth.pairs[index]
         seed = hashlib.blake2b(f"{pair.image_id}/{pair.task}".encode(), digest_size=8).digest()
@@ -121,12 +119,12 @@ class SplitHalf(Baseline):
         return points[np.sort(first)], points[np.sort(second)]
 
 
-def _published(truth: GroundTruth, indices: Sequence[int], size: Size) -> Tensor:
-    """Published maps at ``size``, each with maximum 1 at its native one; a map of zeros stays zero."""
+def _max_normalized_maps(truth: GroundTruth, indices: Sequence[int], size: Size) -> Tensor:
+    """Published maps, float32 ``(n, 1, *size)``, with maximum 1 at the native size; a map of zeros stays zero."""
 
-    def highest_one(some: Sequence[int], _: Size) -> Tensor:
-        maps = truth.density(some)
-        high = maps.amax(dim=(1, 2, 3), keepdim=True)
-        return maps / torch.where(high > 0, high, 1.0)
+    def at_native_size(same_size: Sequence[int], _: Size) -> Tensor:
+        maps = truth.density(same_size)
+        maximum = maps.amax(dim=(1, 2, 3), keepdim=True)
+        return maps / torch.where(maximum > 0, maximum, 1.0)
 
-    return native_maps(truth, indices, size, highest_one)
+    return native_maps(truth, indices, size, at_native_size)

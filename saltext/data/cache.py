@@ -1,8 +1,8 @@
-"""Decodes and validates the data set once, into memory-mapped arrays that every later run reads.
+"""The decoded cache: all files of a data set, validated and decoded once into memory-mapped arrays.
 
-A cache is keyed by the content of the files and by the settings, so it is never stale: changed files or settings lead
-to another folder. Files whose size and times did not change are not read again to find their content's digest. The
-arrays themselves are compared with their checksums when they are opened, and made again where they are damaged.
+A cache is keyed by the content of the files and by the settings, so it is never stale: changed files or settings give
+another folder. The digest of a file is computed again only if its size or times changed. The arrays are compared with
+their checksums when they are opened, and built again where they are damaged.
 """
 
 import errno
@@ -45,7 +45,7 @@ from saltext.system.home import own_folder
 _log = logging.getLogger(__name__)
 
 _FORMAT = 1
-_READING = 2  # what transparent or turned pictures and masks in colour mean; changes with that
+_READING_RULES = 2  # version of the rules for transparent or rotated images and coloured masks
 _ARRAYS = ("images", "image_rows", "density", "sizes", "native_density", "native_starts", "points", "point_starts")
 _DIGEST = re.compile(r"[0-9a-f]{32}")
 _REPLACE = "Replace these files with good ones and run again."
@@ -58,13 +58,13 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class CacheSettings:
-    """What the decoded arrays depend on besides the files.
+    """Settings of the decoded arrays.
 
     Attributes:
         image_size: Height and width of the network's input.
         map_size: Height and width of the density maps and fixation counts to train on.
         resize: ``"stretch"`` or ``"letterbox"``, see :func:`saltext.data.geometry.content_box`.
-        max_pixels: A larger picture is refused: it is more likely broken than meant.
+        max_pixels: Maximum number of pixels of an image.
     """
 
     image_size: Size
@@ -76,7 +76,7 @@ class CacheSettings:
     def checked(
         cls, image_size: Sequence[int], map_size: Sequence[int] | None, resize: str, max_pixels: int
     ) -> "CacheSettings":
-        """Settings as a configuration has them; without ``map_size``, maps are as large as images.
+        """Settings from a configuration, checked; without ``map_size``, maps are as large as images.
 
         Raises:
             ConfigError: A size is no height and width, or ``resize`` is unknown.
@@ -93,11 +93,11 @@ class CacheSettings:
 
 
 class DecodedCache:
-    """Read-only arrays of all pairs. Opened lazily in each process; pickles as its path.
+    """Read-only arrays of all pairs, memory-mapped on first use in each process; pickled as their path.
 
     Attributes:
-        folder: Where the arrays lie.
-        settings: What they were made with.
+        folder: Folder of the arrays.
+        settings: Settings they were decoded with.
     """
 
     def __init__(self, folder: Path, settings: CacheSettings) -> None:
@@ -121,7 +121,7 @@ class DecodedCache:
 
     @cached_property
     def images(self) -> _UInt8:
-        """Resized RGB pictures, one for each distinct content. Shape ``(distinct, height, width, 3)``, uint8."""
+        """Resized RGB images, one for each distinct content. Shape ``(distinct, height, width, 3)``, uint8."""
         return self._open("images")
 
     @cached_property
@@ -156,7 +156,7 @@ class DecodedCache:
         return self._open("point_starts")
 
     def image(self, pair: int) -> _UInt8:
-        """The pair's picture, RGB, resized. Shape ``(height, width, 3)``."""
+        """The pair's image, RGB, resized. Shape ``(height, width, 3)``."""
         picture: _UInt8 = self.images[self.image_rows[pair]]
         return picture
 
@@ -166,7 +166,7 @@ class DecodedCache:
         return height, width
 
     def native_density(self, pair: int) -> _UInt8:
-        """The pair's density map as published, 0 to 255. Shape: its native size."""
+        """The pair's published density map, 0 to 255. Shape: its native size."""
         start, end = self._native_starts[pair : pair + 2]
         return self._native_density[start:end].reshape(self.native_size(pair))
 
@@ -177,48 +177,48 @@ class DecodedCache:
 
 
 def open_cache(pairs: Sequence[Pair], settings: CacheSettings, cache_dir: Path | str) -> DecodedCache:
-    """The decoded arrays of ``pairs``, decoding and validating all files first if that was not done before.
+    """The decoded arrays of ``pairs``; if there is no cache of them yet, all files are validated and decoded first.
 
-    Arrays that are damaged (cut, missing, or with another checksum) are made again. A complete cache in a folder that
-    cannot be written to is used as it is; one that is not there is made in a folder of this user's for temporary files.
+    Damaged arrays (truncated, missing, or with another checksum) are built again. A complete cache in a read-only
+    folder is used as it is; a new one is then built in this user's folder for temporary files.
 
-    Safe with several processes: each builds in a folder of its own and renames it; who comes second drops its copy.
+    Safe with several processes: each builds in a folder of its own and renames it; the second one drops its copy.
 
     Args:
-        pairs: The whole data set; a cache's rows are in this order.
-        settings: Sizes and bounds.
+        pairs: All pairs of the data set; the rows of the cache are in this order.
+        settings: Sizes and limits.
         cache_dir: Folder for caches; each gets a sub-folder named by its key.
 
     Raises:
-        DataError: Files are unreadable, cut short, too large, of unequal size within a pair, or empty (a map that is
-            zero everywhere, no fixations). One error lists all problems. Also when the disk has too little room, or
-            nothing can be written at all.
+        DataError: Files are unreadable, truncated, too large, of unequal size within a pair, or empty (a map that is
+            zero everywhere, no fixations). One error names all problems. Also if the disk has too little space, or no
+            folder can be written to.
     """
     if not pairs:
         raise DataError("there are no image-text pairs to decode: the data set is empty")
     _check_files(pairs)
     cache_dir = Path(cache_dir)
     digests = digest_files(_files(pairs), pairs[0].image.parent.parent, cache_dir)
-    key = _key(pairs, settings, digests)
-    wrong = _damage(cache_dir / key)
-    if wrong and not _can_write(cache_dir):
+    key = _cache_key(pairs, settings, digests)
+    damage = _cache_damage(cache_dir / key)
+    if damage and not _can_write(cache_dir):
         temporary = _temporary_caches()
         _log.info("%s cannot be written to: the decoded cache is in %s", cache_dir, temporary)
-        cache_dir, wrong = temporary, _damage(temporary / key)
+        cache_dir, damage = temporary, _cache_damage(temporary / key)
     folder = cache_dir / key
-    if wrong:
+    if damage:
         if folder.is_dir():
-            _log.info("the decoded cache %s is damaged (%s): making it again", folder, wrong)
-        _build(pairs, settings, digests, folder)
+            _log.info("the decoded cache %s is damaged (%s): making it again", folder, damage)
+        _build_cache(pairs, settings, digests, folder)
     return DecodedCache(folder, settings)
 
 
-def _damage(folder: Path) -> str:
+def _cache_damage(folder: Path) -> str:
     return checksums.damage(folder, [f"{name}.npy" for name in _ARRAYS])
 
 
 def _can_write(folder: Path) -> bool:
-    """Whether files can be made in a folder, which is made if need be.
+    """Whether files can be created in a folder, which is created if need be.
 
     Raises:
         DataError: Its disk is full.
@@ -234,10 +234,10 @@ def _can_write(folder: Path) -> bool:
 
 
 def _temporary_caches() -> Path:
-    """Where this user writes decoded caches that have no place of their own.
+    """This user's temporary folder for decoded caches, used where ``cache_dir`` is read-only.
 
     Raises:
-        DataError: There is no such place.
+        DataError: It cannot be written to.
     """
     try:
         return own_folder("cache")
@@ -249,7 +249,7 @@ def _temporary_caches() -> Path:
 
 
 def _sources(pair: Pair) -> Iterator[tuple[str, Path | FixationPoints | float]]:
-    """Kind of each part of a pair, and what it is made from."""
+    """Kind and source of the image, the map and the fixations of a pair."""
     yield "image", pair.image
     yield "density", pair.density
     yield "fixations", pair.fixations
@@ -261,7 +261,7 @@ def _files(pairs: Iterable[Pair]) -> Iterator[tuple[str, Path]]:
 
 
 def _check_files(pairs: Sequence[Pair]) -> None:
-    """Before any is opened: pipes would wait for ever."""
+    """Raise DataError unless all files are regular; called before any is opened, since opening a pipe would block."""
     problems = DataReport()
     for path in dict.fromkeys(path for _, path in _files(pairs)):
         try:
@@ -271,8 +271,8 @@ def _check_files(pairs: Sequence[Pair]) -> None:
     problems.raise_if_any(f"The data set under {pairs[0].image.parent.parent}", _REPLACE)
 
 
-def _contents(pair: Pair, digests: _Digests) -> Iterator[str]:
-    """What a pair's arrays are made from."""
+def _content_lines(pair: Pair, digests: _Digests) -> Iterator[str]:
+    """Lines that describe the content a pair's arrays are decoded from, for the cache's key."""
     for kind, source in _sources(pair):
         if isinstance(source, Path):
             yield f"{kind}/{source.name}:{digests[source]}\n"
@@ -280,31 +280,34 @@ def _contents(pair: Pair, digests: _Digests) -> Iterator[str]:
             yield f"{kind}:{source.digest if isinstance(source, FixationPoints) else source}\n"
     if pair.drop_outside:
         yield "drop_outside\n"
-    if not isinstance(pair, FilePair):  # files as data sets are published mean the same in every version
-        yield f"reading {_READING}\n"
+    if not isinstance(pair, FilePair):  # files of published data sets mean the same in every version
+        yield f"reading {_READING_RULES}\n"
 
 
-def _key(pairs: Sequence[Pair], settings: CacheSettings, digests: _Digests) -> str:
+def _cache_key(pairs: Sequence[Pair], settings: CacheSettings, digests: _Digests) -> str:
     """Digest of settings and contents; it does not change when the data set moves to another folder."""
     hasher = hashlib.blake2b(json.dumps([_FORMAT, asdict(settings)]).encode(), digest_size=12)
     for pair in pairs:
-        hasher.update("".join(_contents(pair, digests)).encode())
+        hasher.update("".join(_content_lines(pair, digests)).encode())
     return hasher.hexdigest()
 
 
 def digest_files(files: Iterable[tuple[str, Path]], root: Path, cache_dir: Path) -> dict[Path, str]:
-    """Content digest of every file, kept between runs for as long as a file's size and times stay the same.
+    """Content digest of every file, remembered between runs while a file's size and times stay the same.
 
     Args:
-        files: Kind and path of each; a file of the same kind and name below ``root`` is the same one next time.
-        root: Of the data set.
-        cache_dir: Where they are kept; if they cannot be, they are found again next time.
+        files: Kind and path of each; files are recognised by kind and name below ``root``.
+        root: Folder of the data set.
+        cache_dir: Folder of the file with the digests; if it cannot be written, they are computed again next time.
+
+    Returns:
+        Path -> digest.
     """
-    named = hashlib.blake2b(str(root.resolve()).encode(), digest_size=8).hexdigest()
-    memory = cache_dir / f"digests-{named}.json"
-    known = _known_digests(memory)
+    root_digest = hashlib.blake2b(str(root.resolve()).encode(), digest_size=8).hexdigest()
+    digest_file = cache_dir / f"digests-{root_digest}.json"
+    known = _known_digests(digest_file)
     digest_of_inode: dict[tuple[int, int], str] = {}  # published copies of one image may be hard links
-    found: dict[str, list[Any]] = {}
+    current: dict[str, list[Any]] = {}
     digests: dict[Path, str] = {}
     for kind, path in files:
         status = path.stat()
@@ -319,12 +322,12 @@ def digest_files(files: Iterable[tuple[str, Path]], root: Path, cache_dir: Path)
         else:
             digest = _digest(path)
         digests[path] = digest_of_inode[inode] = digest
-        found[name] = [*stamp, digest]
-    found = known | found  # scoring asks for a part of the files
-    if found != known:
-        with suppress(OSError):  # a folder to read from alone, or a full disk
+        current[name] = [*stamp, digest]
+    current = known | current  # scoring reads only some of the files
+    if current != known:
+        with suppress(OSError):  # a read-only folder, or a full disk
             cache_dir.mkdir(parents=True, exist_ok=True)
-            write_json(memory, {"crc32": _crc(found), "files": found})
+            write_json(digest_file, {"crc32": _crc(current), "files": current})
     return digests
 
 
@@ -338,7 +341,7 @@ def _digest(path: Path) -> str:
 
 
 def _known_digests(path: Path) -> dict[str, list[Any]]:
-    """What was found of the files before; empty where that is not there, or damaged."""
+    """Digests that an earlier run wrote; empty where the file is missing or damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         files: dict[str, list[Any]] = content["files"]
@@ -347,7 +350,8 @@ def _known_digests(path: Path) -> dict[str, list[Any]]:
         return {}
 
 
-def _build(pairs: Sequence[Pair], settings: CacheSettings, digests: _Digests, folder: Path) -> None:
+def _build_cache(pairs: Sequence[Pair], settings: CacheSettings, digests: _Digests, folder: Path) -> None:
+    """Decode all pairs into ``folder``, which exists only once it is complete."""
     started = time.monotonic()
     try:
         with checksums.building(folder) as part:
@@ -382,32 +386,32 @@ class _Builder:
         """Write every array, or raise one error with all problems."""
         self.sizes = [self._native_size(pair) for pair in self.pairs]
         sizes = np.array(self.sizes, dtype=np.int64).reshape(-1, 2)
-        self._allocate(sizes)
+        self._allocate_arrays(sizes)
         self.usable: list[bool] = [bool(size.all()) for size in sizes]
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             for what, work, indices in (
                 ("pictures", self._decode_image, self.distinct),
                 ("maps", self._decode_truth, range(len(self.pairs))),
             ):
-                _consume(pool, what, work, indices)
+                _run_with_progress(pool, what, work, indices)
         self.problems.raise_if_any(f"The data set under {self.root}", _REPLACE)
         self._finish(sizes)
 
     def _native_size(self, pair: Pair) -> Size:
-        """Height and width from the files' heads; (0, 0) after noting a problem."""
-        most = self.settings.max_pixels
-        heads = {kind: source for kind, source in _sources(pair) if _is_picture(source) and kind != "image"}
-        sizes = {"image": self._usable(pair.image, lambda _: image_size(pair, most))}
-        sizes |= {kind: self._usable(path, lambda path: read_head(path, most).size) for kind, path in heads.items()}
-        found: dict[str, Size] = {kind: size for kind, size in sizes.items() if size is not None}
-        if len(set(found.values())) > 1:
-            listed = ", ".join(f"{kind} {width}x{height}" for kind, (height, width) in found.items())
+        """Height and width from the headers of the pair's files; (0, 0), with an issue, where they are invalid."""
+        limit = self.settings.max_pixels
+        pictures = {kind: source for kind, source in _sources(pair) if _is_picture(source) and kind != "image"}
+        sizes = {"image": self._usable(pair.image, lambda _: image_size(pair, limit))}
+        sizes |= {kind: self._usable(path, lambda path: read_head(path, limit).size) for kind, path in pictures.items()}
+        valid: dict[str, Size] = {kind: size for kind, size in sizes.items() if size is not None}
+        if len(set(valid.values())) > 1:
+            listed = ", ".join(f"{kind} {width}x{height}" for kind, (height, width) in valid.items())
             self.problems.add("pairs whose image, map and fixation files differ in size", f"{pair.name} ({listed})")
             return 0, 0
-        return found["image"] if len(found) == len(sizes) else (0, 0)
+        return valid["image"] if len(valid) == len(sizes) else (0, 0)
 
     def _usable(self, path: Path, work: Callable[[Path], _Result]) -> _Result | None:
-        """What comes of a file, or None after noting (once for each file) why it cannot be used."""
+        """The result of ``work`` on a file; None, with one issue per file, where the file is invalid."""
         if path in self.refused:
             return None
         try:
@@ -417,8 +421,8 @@ class _Builder:
             self.problems.add(*issue(path, error, self.settings.max_pixels))
         return None
 
-    def _allocate(self, sizes: npt.NDArray[np.int64]) -> None:
-        """Create the large arrays, after making sure that they fit on the disk: a full disk kills the process."""
+    def _allocate_arrays(self, sizes: npt.NDArray[np.int64]) -> None:
+        """Create the large arrays, after a check that they fit on the disk: a full disk would kill the process."""
         count, (rows, columns) = len(self.pairs), self.settings.image_size
         self.native_starts = np.concatenate(([0], np.cumsum(sizes.prod(axis=1))))
         shapes = {
@@ -439,7 +443,7 @@ class _Builder:
             if 0 not in shape
         }
         for name in arrays if hasattr(os, "posix_fallocate") else ():
-            with (self.folder / f"{name}.npy").open("r+b") as stream:  # room that is taken meanwhile would kill as well
+            with (self.folder / f"{name}.npy").open("r+b") as stream:  # reserve the space, so that no one else takes it
                 os.posix_fallocate(stream.fileno(), 0, os.fstat(stream.fileno()).st_size)
         self.arrays: Mapping[str, _UInt8] = arrays
 
@@ -451,7 +455,7 @@ class _Builder:
         if photo.size != size:
             self.problems.add("pictures that EXIF data behind their pixels turn (save them upright)", path.name)
             return
-        self.arrays["images"][self.image_rows[index]] = self._fit(
+        self.arrays["images"][self.image_rows[index]] = self._fit_to(
             Image.fromarray(photo.pixels), self.settings.image_size
         )
 
@@ -462,21 +466,21 @@ class _Builder:
         points = self._points(pair, size)
         if points is not None:
             self.points[index] = points
-        density = self._density(pair, size, self.points[index])
+        density = self._map_in_8_bits(pair, size, self.points[index])
         if density is not None:
             start, end = self.native_starts[index : index + 2]
             self.arrays["native_density"][start:end] = np.asarray(density).ravel()
-            self.arrays["density"][index] = self._fit(density, self.settings.map_size)
+            self.arrays["density"][index] = self._fit_to(density, self.settings.map_size)
 
     def _points(self, pair: Pair, size: Size) -> npt.NDArray[np.int32] | None:
-        """(y, x) of a pair's fixations, or None after noting a problem."""
+        """(y, x) of a pair's fixations; None, with an issue, where the file is invalid."""
         source = pair.fixations
         if isinstance(source, FixationPoints):
             return source.coordinates
         return self._usable(source, lambda path: read_fixations(path, size, drop_outside=pair.drop_outside))
 
-    def _density(self, pair: Pair, size: Size, points: npt.NDArray[np.int32]) -> Image.Image | None:
-        """A pair's map with 8 bits, or None after noting a problem."""
+    def _map_in_8_bits(self, pair: Pair, size: Size, points: npt.NDArray[np.int32]) -> Image.Image | None:
+        """A pair's map with 8 bits; None, with an issue, where the file is invalid."""
         source = pair.density
         if not isinstance(source, Path):
             return Image.fromarray(grey_map(points, size, source))
@@ -485,7 +489,7 @@ class _Builder:
             return None
         return Image.fromarray(density if density.dtype == np.uint8 else in_8_bits(density / density.max()))
 
-    def _fit(self, picture: Image.Image, target: Size) -> _UInt8:
+    def _fit_to(self, picture: Image.Image, target: Size) -> _UInt8:
         return fit(picture, target, self.settings.resize)[0]
 
     def _finish(self, sizes: npt.NDArray[np.int64]) -> None:
@@ -507,7 +511,9 @@ def _is_picture(source: Path | FixationPoints | float) -> TypeGuard[Path]:
     return isinstance(source, Path) and source.suffix.lower() not in _OTHER_THAN_PICTURES
 
 
-def _consume(pool: ThreadPoolExecutor, what: str, work: Callable[[int], None], indices: Sequence[int]) -> None:
+def _run_with_progress(
+    pool: ThreadPoolExecutor, what: str, work: Callable[[int], None], indices: Sequence[int]
+) -> None:
     """Run ``work`` for all indices, with a bar on a terminal and a few lines in a log file."""
     results: Iterable[None] = pool.map(work, indices)
     if sys.stderr.isatty():

@@ -1,4 +1,4 @@
-"""Folders of a cache: complete or not there, and whether their files are still what was written."""
+"""Cache folders that are complete or absent, with checksums of their files."""
 
 import json
 import os
@@ -22,13 +22,13 @@ _ABANDONED_AFTER_S = 6 * 3600
 
 @contextmanager
 def building(folder: Path) -> Iterator[Path]:
-    """A folder to write files into, which becomes ``folder`` at the end, with their checksums.
+    """A temporary folder to write files into, which is renamed to ``folder`` at the end, with their checksums.
 
-    Safe with several processes: each builds in a folder of its own and renames it; who comes second drops its copy. A
-    damaged folder is moved out of the way; who has its files open keeps them.
+    Safe with several processes: each builds in a folder of its own and renames it; the second one drops its copy. A
+    damaged folder is moved away first; processes that have its files open keep them.
 
     Args:
-        folder: Named by a digest of all that its files depend on. Its parent must be there.
+        folder: The final folder, named by a digest of all that its files depend on. Its parent must exist.
 
     Raises:
         OSError: Something cannot be written.
@@ -39,13 +39,13 @@ def building(folder: Path) -> Iterator[Path]:
         part.mkdir()
         yield part
         record(part)
-        _take_place(part, folder)
+        _rename_or_replace(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _take_place(part: Path, folder: Path) -> None:
-    """Rename what was built, and what is damaged in its place out of the way; another process may do the same."""
+def _rename_or_replace(part: Path, folder: Path) -> None:
+    """Rename ``part`` to ``folder``, and a damaged ``folder`` away first; another process may do the same."""
     try:
         part.rename(folder)
     except OSError:
@@ -60,7 +60,7 @@ def _take_place(part: Path, folder: Path) -> None:
 
 
 def _remove_abandoned(caches: Path) -> None:
-    """Drop what builds that were killed left behind."""
+    """Delete the folders of builds that were killed."""
     for part in caches.glob(f"{_BUILDING}*"):
         try:
             abandoned = time.time() - part.stat().st_mtime > _ABANDONED_AFTER_S
@@ -71,21 +71,22 @@ def _remove_abandoned(caches: Path) -> None:
 
 
 def record(folder: Path) -> None:
-    """Write down size and checksums (CRC-32 of each block) of every file of a folder, in ``checksums.json`` there."""
+    """Write size and checksums (CRC-32 of each block) of every file of a folder to ``checksums.json`` in it."""
     paths = sorted(path for path in folder.iterdir() if path.name != _LIST)
-    found = {path.name: {"bytes": path.stat().st_size, "crc32": _checksums(path)} for path in paths}
-    write_json(folder / _LIST, found)
+    files = {path.name: {"bytes": path.stat().st_size, "crc32": _block_checksums(path)} for path in paths}
+    write_json(folder / _LIST, files)
 
 
 def damage(folder: Path, names: Sequence[str]) -> str:
-    """What is wrong with a folder that :func:`record` has seen; empty if nothing is. Every byte is read.
+    """What is wrong with a folder whose checksums :func:`record` wrote; empty if nothing. Every byte is read.
 
     Args:
-        folder: See there. It may not be there at all.
+        folder: The folder; it may not exist.
         names: Files that it must have.
     """
     try:
-        recorded = _read(folder / _LIST)
+        content: dict[str, Any] = json.loads((folder / _LIST).read_text(encoding="utf-8"))
+        recorded = {Path(name).name: (int(entry["bytes"]), list(entry["crc32"])) for name, entry in content.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return f"{_LIST} is missing or damaged"
     missing = [name for name in names if name not in recorded]
@@ -94,22 +95,17 @@ def damage(folder: Path, names: Sequence[str]) -> str:
     for name, (size, checksums) in recorded.items():
         path = folder / name
         try:
-            found = path.stat().st_size
-            if found != size:
-                return f"{name} has {found} bytes, expected {size}"
-            if _checksums(path) != checksums:
+            actual = path.stat().st_size
+            if actual != size:
+                return f"{name} has {actual} bytes, expected {size}"
+            if _block_checksums(path) != checksums:
                 return f"{name} has another checksum than when it was written"
         except OSError as error:
             return f"{name}: {error.strerror}"
     return ""
 
 
-def _read(path: Path) -> dict[str, tuple[int, list[int]]]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return {Path(name).name: (int(entry["bytes"]), list(entry["crc32"])) for name, entry in content.items()}
-
-
-def _checksums(path: Path) -> list[int]:
+def _block_checksums(path: Path) -> list[int]:
     def of_block(start: int) -> int:
         with path.open("rb") as stream:
             stream.seek(start)

@@ -1,4 +1,4 @@
-"""Serves any mixture of a data set's tasks to Lightning, after checking everything that can be checked beforehand."""
+"""The data module: loaders for any mixture of a data set's tasks, after all checks that can be made before training."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -29,47 +29,47 @@ from saltext.data.transforms import Augment, single_threaded_worker
 from saltext.errors import ConfigError
 from saltext.images import MAX_PIXELS
 
-_HELD = ("val", "test")  # parts that are kept out of training
+_HELD_OUT_PARTS = ("val", "test")
 
 
 class SaliencyDataModule(LightningDataModule):
     """A data set of images, texts, density maps and fixations.
 
-    The whole data set is read, validated and decoded once, and divided over all images, whatever the tasks: the same
-    ``split`` and ``split_seed`` give the same test images to every mixture of tasks.
+    The whole data set is read, validated and decoded once. The split is drawn over all images, whatever the tasks: the
+    same ``split`` and ``split_seed`` give the same test images for every mixture of tasks.
 
-    ``Trainer(use_distributed_sampler=False)`` is needed: the samplers here know about processes themselves. The
-    training order is decided by (seed, epoch), and evaluation repeats no sample. Per process, the last training batch
-    is as large as what is left, except that a single left-over sample is dropped, since BatchNorm cannot train on it.
+    Needs ``Trainer(use_distributed_sampler=False)``: the samplers here distribute the samples themselves. The training
+    order depends on (seed, epoch) alone, and evaluation repeats no sample. Per process, the last training batch may be
+    smaller than the others, but a single left-over sample is dropped, since BatchNorm cannot train on it.
 
     Args:
         source: The data set's reader, such as ``SjtuTis("data/sjtu-tis")`` (:mod:`saltext.data.sources`).
-        tasks: Names of the data set's tasks; all by default. Where only a look at the data tells which there are,
-            unknown ones are refused at set-up.
-        split: How to divide the images (:mod:`saltext.data.splits`); by default the data set's own division, or 80/20
-            where it has none.
+        tasks: Names of the data set's tasks; all by default. Unknown ones are an error; where the tasks are known only
+            after reading the data, at set-up.
+        split: Split method (:mod:`saltext.data.splits`); by default the data set's own split, or 80/20 where it has
+            none.
         folds: Number of folds of a :class:`saltext.data.splits.KFold`.
-        fold: The fold that tests, from 0.
-        val_fraction: Fraction of the training images kept to choose the epoch, where the split does not say it.
-        split_seed: Seed of the split, apart from ``seed`` so that runs with several seeds have the same test images.
+        fold: The test fold, from 0.
+        val_fraction: Fraction of the training images used for validation, where the split method reads it.
+        split_seed: Seed of the split, separate from ``seed`` so that runs with several seeds have the same test images.
         image_size: Height and width of the network's input.
         map_size: Height and width of the maps to train on; those of the input by default.
         resize: ``"stretch"`` or ``"letterbox"``.
         batch_size: Training samples per step and process.
         eval_batch_size: Samples per evaluation step; ``batch_size`` by default.
-        num_workers: Loader processes; fewer, or none, where they have too little shared memory for their batches.
-        augment: Changes training samples; None trains on them as they are.
+        num_workers: Loader processes; fewer, or none, where shared memory is too small for their batches.
+        augment: Augmentation of training samples; None for none.
         cache_dir: Folder for the decoded arrays; about 0.9 GB for the real data at 288x384.
-        selection_split: Part whose scores choose the epoch: ``"val"``, or ``"test"`` for the papers' best test epoch.
-        seed: Of training order and augmentation.
-        max_pixels: A larger picture is refused.
-        pair_pure: Whether, of the pairs without a text, only images are taken that also have another of ``tasks``.
-        test_tasks: Tasks of the test part; ``tasks`` by default. Others tell how a model does on what it was not
-            trained for, and have no part in choosing the epoch unless ``selection_split`` is ``"test"``.
+        selection_split: Split that selects the checkpoint: ``"val"``, or ``"test"`` for the papers' best test epoch.
+        seed: Seed of training order and augmentation.
+        max_pixels: Maximum number of pixels of an image.
+        pair_pure: Whether pairs without a text are used only for images that also have another of ``tasks``.
+        test_tasks: Tasks of the test part; ``tasks`` by default. Tasks that were not trained show how a model
+            generalises; they do not select the checkpoint unless ``selection_split`` is ``"test"``.
         images_together: Whether the training pairs of an image follow each other, so that a batch holds several texts
             for it. Otherwise pairs are shuffled.
-        test_on: ``"val"`` scores the validation images at the end and leaves the test images alone; no image chooses
-            the epoch then. For choosing between models.
+        test_on: ``"val"`` scores the validation images at the end instead of the test images; no checkpoint is
+            selected then. For model selection.
 
     Raises:
         ConfigError: At construction: unknown tasks, or numbers outside their range. At set-up: a split that the data
@@ -143,11 +143,13 @@ class SaliencyDataModule(LightningDataModule):
         if wrong:
             raise ConfigError(f"values that are too small: {', '.join(wrong)}")
         parts = {"selection_split": self.selection_split, "test_on": self.test_on}
-        strange = [
-            f"data.{name} must be val or test, got {part!r}" for name, part in parts.items() if part not in _HELD
+        unknown = [
+            f"data.{name} must be val or test, got {part!r}"
+            for name, part in parts.items()
+            if part not in _HELD_OUT_PARTS
         ]
-        if strange:
-            raise ConfigError("; ".join(strange))
+        if unknown:
+            raise ConfigError("; ".join(unknown))
 
     @property
     def root(self) -> Path:
@@ -161,7 +163,7 @@ class SaliencyDataModule(LightningDataModule):
 
     @cached_property
     def index(self) -> DatasetIndex:
-        """What the data set holds, as its reader finds it."""
+        """The index of the data set."""
         return self.source.read()
 
     @property
@@ -172,15 +174,15 @@ class SaliencyDataModule(LightningDataModule):
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """Names of the tasks that train and choose the epoch."""
-        return self._chosen(self._tasks)
+        """Names of the tasks of the training and validation parts."""
+        return self._tasks_or_all(self._tasks)
 
     @property
     def test_tasks(self) -> tuple[str, ...]:
         """Names of the tasks of the test part."""
-        return self._chosen(self._test_tasks)
+        return self._tasks_or_all(self._test_tasks)
 
-    def _chosen(self, tasks: str | Sequence[str] | None) -> tuple[str, ...]:
+    def _tasks_or_all(self, tasks: str | Sequence[str] | None) -> tuple[str, ...]:
         return tuple(self.conditions) if tasks is None else chosen(tasks, self.conditions)
 
     @cached_property
@@ -196,19 +198,19 @@ class SaliencyDataModule(LightningDataModule):
         return self._cache
 
     @cached_property
-    def _blur(self) -> Callable[[Size], float]:
+    def _blur_sigma(self) -> Callable[[Size], float]:
         return fitted_blur(self.cache) if self.index.blur is None else self.index.blur.sigma
 
     def sigma(self, size: Size) -> float:
-        """Deviation, in pixels of an image of this size, of the Gaussian that made the data set's maps.
+        """Standard deviation in pixels of the Gaussian that blurred the data set's maps for an image of this size.
 
-        Where the data set does not say it, the blur whose maps are most like its maps.
+        It is fitted to the maps where the data set does not document it.
         """
-        return self._blur(size)
+        return self._blur_sigma(size)
 
     @property
     def split(self) -> Split:
-        """The division in use; ``split.save(path)`` writes it down."""
+        """The split in use."""
         if self._split is None:
             split = self.split_method(self.index, self.split_settings)
             split.check_against(self.pairs)
@@ -216,17 +218,17 @@ class SaliencyDataModule(LightningDataModule):
         return self._split
 
     def indices(self, part: Part) -> list[int]:
-        """Places in :attr:`pairs` of the samples of ``part`` that belong to its tasks, ascending."""
+        """Indices in :attr:`pairs` of the samples of ``part`` that belong to its tasks, ascending."""
         tasks = self.test_tasks if part == "test" else self.tasks
         selected = [index for index in self.split.select(self.pairs, part) if self.pairs[index].task in tasks]
         if not self.pair_pure:
             return selected
-        trained = self.tasks
-        others = {pair.image_id for pair in self.pairs if pair.task in trained and pair.text}
-        return [i for i in selected if self.pairs[i].text or self.pairs[i].image_id in others]
+        tasks = self.tasks
+        with_text = {pair.image_id for pair in self.pairs if pair.task in tasks and pair.text}
+        return [i for i in selected if self.pairs[i].text or self.pairs[i].image_id in with_text]
 
     def dataset(self, part: Part, native: bool = False, augment: Augment | None = None) -> SJTUTIS:
-        """The samples of ``part``, with truth at native resolution if ``native``."""
+        """The samples of ``part``, with ground truth at native resolution if ``native``."""
         return SJTUTIS(self.pairs, self.cache, self.indices(part), augment, self.seed, native)
 
     def prepare_data(self) -> None:
@@ -234,7 +236,7 @@ class SaliencyDataModule(LightningDataModule):
         self.setup()
 
     def setup(self, stage: str | None = None) -> None:
-        """Open the data, decoding it if need be, and check that what is to run can run.
+        """Open the data, decode it if need be, and check that the parts suffice for the stage.
 
         Args:
             stage: ``"fit"``, ``"validate"``, ``"test"`` or None for all; scoring alone needs no full training batch.
@@ -243,10 +245,10 @@ class SaliencyDataModule(LightningDataModule):
         _ = self.cache
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> dict[str, Any]:
-        """A batch with what networks and losses read on ``device``, and the rest where it is: on the CPU."""
-        kept = {name: value for name, value in batch.items() if name in KEPT_ON_CPU}
-        read = {name: value for name, value in batch.items() if name not in kept}
-        return {**super().transfer_batch_to_device(read, device, dataloader_idx), **kept}
+        """Move the fields that networks and losses read to ``device``; the others stay on the CPU."""
+        staying = {name: value for name, value in batch.items() if name in KEPT_ON_CPU}
+        moving = {name: value for name, value in batch.items() if name not in staying}
+        return {**super().transfer_batch_to_device(moving, device, dataloader_idx), **staying}
 
     def train_dataloader(self) -> "DataLoader[Batch]":
         """Augmented samples in the order of (seed, epoch)."""
@@ -259,11 +261,11 @@ class SaliencyDataModule(LightningDataModule):
         return self._loader(dataset, BatchSampler(keys, self.batch_size, drop_last=lonely_last))
 
     def val_dataloader(self) -> "DataLoader[Batch] | list[Any]":
-        """Samples that choose the epoch, with native truth; an empty list where the split keeps none for that."""
+        """Samples that select the checkpoint, with native ground truth; an empty list where the split has none."""
         return self._evaluation_loader(self.selection_split) if self.split.parts[self.selection_split] else []
 
     def test_dataloader(self) -> "DataLoader[Batch]":
-        """Samples to score, with native truth."""
+        """Test samples, with native ground truth."""
         return self._evaluation_loader("test")
 
     def _check_parts(self, stage: str | None) -> None:
@@ -302,7 +304,7 @@ class SaliencyDataModule(LightningDataModule):
         return self._loader(dataset, EvaluationBatches(sizes, self.eval_batch_size, *self._process()))
 
     def _fitting_workers(self) -> int:
-        """Processes of each loader, decided once: the first loaders take room that later ones would count as lost."""
+        """Processes of each loader, decided once, before the first loaders take their shared memory."""
         if self._workers is None:
             parts = (
                 [part for part in ("train", self.selection_split, "test") if self.indices(part)]
@@ -332,12 +334,12 @@ class SaliencyDataModule(LightningDataModule):
             persistent_workers=workers > 0,
             worker_init_fn=single_threaded_worker,
             pin_memory=torch.cuda.is_available(),
-            # Of its own, so that starting an epoch does not draw from the generator the network's dropout uses.
+            # A generator of its own: starting an epoch does not draw from the one the network's dropout uses.
             generator=torch.Generator().manual_seed(self.seed),
         )
 
 
-# What conf/data names: each data set by the keys of its reader, beside those of the module.
+# Data modules that conf/data names: each takes the arguments of its reader, and those of the module.
 
 
 def sjtu_tis(root: str | Path, **settings: Any) -> SaliencyDataModule:
@@ -361,7 +363,7 @@ def custom(
     max_pixels: int = MAX_PIXELS,
     **settings: Any,
 ) -> SaliencyDataModule:
-    """Data of one's own, see :class:`saltext.data.sources.custom.Custom` and :class:`SaliencyDataModule`.
+    """Your own data, see :class:`saltext.data.sources.custom.Custom` and :class:`SaliencyDataModule`.
 
     Raises:
         ConfigError: No description is named.

@@ -1,4 +1,4 @@
-"""SJTU-TIS as samples and batches. Reads memory-mapped arrays only: no picture is decoded here."""
+"""Image-text pairs as samples and batches, read from the memory-mapped arrays of the decoded cache."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NotRequired, TypedDict
@@ -41,18 +41,18 @@ class Batch(TypedDict):
 
     Attributes:
         image: uint8 ``(B, 3, height, width)``, RGB at the network's input size, not normalised.
-        image_key: What stands for the pixels of each image where they come back, None elsewhere. Whoever changes
-            ``image`` changes it, too, or leaves it out; features of an image are found by it.
+        image_key: Key of each image in the feature cache; None where its pixels do not occur again. Code that changes
+            ``image`` has to change the key as well, or remove it.
         density: float32 ``(B, 1, h, w)``, 0 to 1: the published map (maximum 255) resized to ``map_size``, / 255.
         fixations: float32 ``(B, 1, h, w)``: number of fixations in each cell at ``map_size``.
-        text: What was read; empty for ``pure``.
+        text: The text that was read; empty for ``pure``.
         image_id: Published IDs, leading zeros kept.
         task: Task names.
-        index: int64 ``(B,)``: of the pair in the whole data set, sorted by image ID and task.
+        index: int64 ``(B,)``: index of the pair in the whole data set, sorted by image ID and task.
         box: int64 ``(B, 4)``: top, left, height, width of the image content inside ``image``.
         size: int64 ``(B, 2)``: native height and width.
-        native_density: Evaluation only: uint8 ``(height, width)`` maps as published, one a sample.
-        native_points: Evaluation only: int64 ``(n, 2)``, (y, x) of the fixated pixels, one a sample.
+        native_density: Evaluation only: published uint8 maps ``(height, width)``, one per sample.
+        native_points: Evaluation only: int64 ``(n, 2)``, (y, x) of the fixated pixels, one per sample.
     """
 
     image: Tensor
@@ -70,7 +70,7 @@ class Batch(TypedDict):
 
 
 KEPT_ON_CPU = ("index", "box", "size", "native_density", "native_points")
-"""Fields of a batch that no network reads: they stay on the CPU, and the evaluator decides where truth is scored."""
+"""Fields of a batch that no network reads: they stay on the CPU, and the evaluator moves them where it scores."""
 
 
 class SJTUTIS(Dataset[Sample]):
@@ -80,9 +80,9 @@ class SJTUTIS(Dataset[Sample]):
         pairs: The whole data set, as its reader (:mod:`saltext.data.sources`) gives it.
         cache: Its decoded arrays.
         indices: The pairs to serve, as indices into ``pairs``; all by default.
-        augment: Changes each sample anew in each epoch; None serves them as they are.
-        seed: Of the augmentation.
-        native: Add ``native_density`` and ``native_points``; they are as published, so not together with ``augment``.
+        augment: Augmentation, different in each epoch; None for none.
+        seed: Seed of the augmentation.
+        native: Add ``native_density`` and ``native_points``, which are not augmented: not together with ``augment``.
 
     Raises:
         ValueError: ``native`` together with ``augment``, or a cache of other data.
@@ -115,18 +115,18 @@ class SJTUTIS(Dataset[Sample]):
         """One sample.
 
         Args:
-            key: Position in ``indices``, or (epoch, position): the epoch decides the augmentation and is in the key
+            key: Position in ``indices``, or (epoch, position). The epoch seeds the augmentation; it is in the key
                 because a worker process does not see attributes that change after its start.
         """
         epoch, position = key if isinstance(key, tuple) else (0, key)
         index = self.indices[position]
         pair = self.pairs[index]
-        view = self._view(index, pair.text)
+        view = self._unaugmented_view(index, pair.text)
         if self.augment is not None:
             view = self.augment(view, (self.seed, epoch, index))
         sample: Sample = {
             "image": torch.from_numpy(view.image.transpose(2, 0, 1).copy()),
-            "image_key": self._key(index, view),
+            "image_key": self._image_key(index, view),
             "density": torch.from_numpy(np.ascontiguousarray(view.density))[None],
             "fixations": torch.from_numpy(np.ascontiguousarray(view.fixations))[None],
             "text": view.text,
@@ -141,15 +141,15 @@ class SJTUTIS(Dataset[Sample]):
             sample["native_points"] = torch.from_numpy(self.cache.points(index).astype(np.int64))
         return sample
 
-    def _view(self, index: int, text: str) -> View:
+    def _unaugmented_view(self, index: int, text: str) -> View:
         settings = self.cache.settings
         native = self.cache.native_size(index)
         fixations = count_fixations(self.cache.points(index), native, settings.map_size, self._box(native, maps=True))
         density = self.cache.density[index].astype(np.float32) / np.float32(255)
         return View(np.asarray(self.cache.image(index)), np.asarray(density), fixations, text, self._box(native))
 
-    def _key(self, index: int, view: View) -> ImageKey | None:
-        """The key of a view's pixels, by comparing them: no augmentation is taken at its word."""
+    def _image_key(self, index: int, view: View) -> ImageKey | None:
+        """The key of a view's pixels: of the image, of its mirror image, or None; found by comparing the pixels."""
         image = self.cache.image(index)
         source = ImageSource(self.cache.folder.name, len(self.cache.images))
         key = ImageKey(source, int(self.cache.image_rows[index]))

@@ -16,10 +16,10 @@ _SIGMA_SMALL, _SIGMA_LARGE = 16.0, 32.0
 
 
 def sigma_for(size: Size) -> float:
-    """The deviation with which SJTU-TIS blurred the fixations of an image of this size, in pixels.
+    """Standard deviation, in pixels, of the blur of SJTU-TIS's maps for an image of this size.
 
     32 where the longer side is at least 575, 16 where it is at most 500: measured on all 600 images, correlation of
-    the refit .9999. No published image lies between; one that does is given the value of the nearer bound.
+    the refit .9999. No published image lies between; such a size gets the value of the nearer bound.
 
     Args:
         size: Native height and width.
@@ -54,37 +54,37 @@ def density_from_points(
         ValueError: A point is no pair of whole numbers or lies outside the map, or a sigma or cut is not positive.
     """
     deviations = [float(sigma)] * len(points) if isinstance(sigma, int | float) else [float(s) for s in sigma]
-    _check(points, size, deviations, cut)
+    _check_arguments(points, size, deviations, cut)
     if not points:
         return torch.zeros(0, 1, *size)
     padded = pad_sequence([p.double() for p in points], batch_first=True, padding_value=math.inf)
     spread = torch.tensor(deviations, dtype=torch.float64, device=padded.device)[:, None, None]
-    down, across = (_profiles(padded[..., axis], size[axis], spread, cut) for axis in (0, 1))
+    down, across = (_gaussian_profiles(padded[..., axis], size[axis], spread, cut) for axis in (0, 1))
     maps = down.transpose(1, 2) @ across
     high = maps.amax(dim=(1, 2), keepdim=True)
     return (maps / torch.where(high > 0, high, 1.0)).float()[:, None]
 
 
 def grey_map(points: npt.NDArray[np.integer], size: Size, sigma: float) -> npt.NDArray[np.uint8]:
-    """A map of fixations (y, x), shape (n, 2), as published ones are: 8 bits, maximum 255, shape ``size``."""
+    """A density map of fixations (y, x), shape (n, 2), like the published ones: uint8, maximum 255, shape ``size``."""
     (density,) = density_from_points([torch.from_numpy(points).long()], size, sigma)
     return in_8_bits(density[0].numpy())
 
 
 def in_8_bits(density: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
-    """A map whose maximum is 1 with a maximum of 255."""
+    """A map with maximum 1 scaled to 0..255, rounded, uint8."""
     levels: npt.NDArray[np.uint8] = (255 * density).round().astype(np.uint8)
     return levels
 
 
-def _profiles(centres: Tensor, length: int, sigma: Tensor, cut: float | None) -> Tensor:
-    """Gaussians along one axis, float64 (maps, fixations, length); a padded centre, at infinity, has none."""
+def _gaussian_profiles(centres: Tensor, length: int, sigma: Tensor, cut: float | None) -> Tensor:
+    """Gaussians along one axis, float64 (maps, fixations, length); zero for a padded centre, which is at infinity."""
     distance = torch.arange(length, dtype=torch.float64, device=centres.device) - centres[..., None]
     profiles = torch.exp(-0.5 * (distance / sigma).square())
     return profiles if cut is None else profiles.masked_fill(distance.abs() > (cut * sigma).round(), 0.0)
 
 
-def _check(points: Sequence[Tensor], size: Size, sigma: Sequence[float], cut: float | None) -> None:
+def _check_arguments(points: Sequence[Tensor], size: Size, sigma: Sequence[float], cut: float | None) -> None:
     if len(sigma) != len(points):
         raise ValueError(f"{len(sigma)} sigmas for {len(points)} maps; expected one for all or one for each")
     if any(not s > 0 for s in sigma) or (cut is not None and not cut > 0):
@@ -100,16 +100,17 @@ def _check(points: Sequence[Tensor], size: Size, sigma: Sequence[float], cut: fl
 
 
 def fitted_sigma(points: Tensor, density: Tensor) -> float:
-    """The deviation whose blur of the fixations is most like a map, in pixels.
+    """Fit the standard deviation, in pixels, of the Gaussian that blurred a map's fixations.
 
-    For data sets that do not say how their maps were made.
+    For data sets that do not document it.
 
     Args:
         points: (y, x) of the map's fixations, int64 (n, 2), n at least 1.
         density: The map, not constant, shape (height, width).
 
     Returns:
-        The maximum of the correlation between 1 pixel and half of the longer side, to about 1 %.
+        The standard deviation, between 1 pixel and half of the longer side, that maximises the correlation of the
+        blurred fixations with the map; precise to about 1 %.
     """
     from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]  # half a second
 

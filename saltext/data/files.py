@@ -1,4 +1,4 @@
-"""Maps and fixations in files that anybody may have written: read, and refused with a reason."""
+"""Reading of untrusted map and fixation files; errors say why a file is invalid."""
 
 import zlib
 from pathlib import Path
@@ -13,7 +13,7 @@ from saltext.errors import InvalidFileError
 from saltext.images import MAX_PIXELS, check_file, read_values, reason
 
 MAX_FIXATIONS = 1_000_000
-"""More fixations of one image are refused: a picture that is no mask, or a map with one huge value."""
+"""Maximum number of fixations of one image: a file with more is no mask, or a map with one huge value."""
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 MAP_ENDINGS = (".png", ".jpg", ".jpeg", ".npy")
@@ -22,9 +22,9 @@ FIXATION_ENDINGS = (*_MASK_ENDINGS, ".npy", ".csv", ".mat")
 IGNORED_FILES = {"Thumbs.db", "desktop.ini"}
 """What file managers leave in folders."""
 
-_FAR = 2**31 - 1
-_MAT_BYTES = 2**28  # what a .mat file may hold, unpacked
-_PACKED = 15  # the type of a packed variable in it
+_MAX_COORDINATE = 2**31 - 1
+_MAT_BYTES = 2**28  # maximum size of the variables in a .mat file, uncompressed
+_COMPRESSED = 15  # type code of a compressed variable in it
 
 _Array = npt.NDArray[Any]
 
@@ -48,9 +48,9 @@ def read_map(path: Path, max_pixels: int | None = None) -> _Array:
     values = _real_array(path, most) if path.suffix.lower() == ".npy" else _grey_picture(path, most)
     if values.dtype == np.uint8:
         return np.array(values)
-    exact = np.result_type(values.dtype, np.float32)
-    with np.errstate(over="ignore"):  # what float64 cannot hold is infinite, and refused
-        values = values.astype(exact if exact.itemsize <= 8 else np.float64)
+    exact_type = np.result_type(values.dtype, np.float32)
+    with np.errstate(over="ignore"):  # values too large for float64 become infinite, which is an error below
+        values = values.astype(exact_type if exact_type.itemsize <= 8 else np.float64)
     if not np.isfinite(values).all():
         raise InvalidFileError("maps with NaN or infinite values")
     if values.min() < 0:
@@ -64,7 +64,7 @@ def read_map(path: Path, max_pixels: int | None = None) -> _Array:
 
 
 def read_fixations(path: Path, size: Size, drop_outside: bool = False) -> npt.NDArray[np.int32]:
-    """Fixations of an image of ``size``, whatever they are written in.
+    """Fixations of an image of ``size``, from any of the supported formats.
 
     * ``.png``, ``.bmp``, ``.tif``: fixated where any channel is not zero; transparent pixels are not.
     * ``.npy``: an array of the image's shape, which counts the fixations at each pixel; or a list of (x, y), shape
@@ -78,10 +78,10 @@ def read_fixations(path: Path, size: Size, drop_outside: bool = False) -> npt.ND
     Args:
         path: The file.
         size: Height and width of the image.
-        drop_outside: Whether fixations outside the image are left out, which are refused otherwise.
+        drop_outside: Whether fixations outside the image are dropped; otherwise they make the file invalid.
 
     Returns:
-        (y, x) counted from 0, shape (n, 2), n at least 1. A pixel that was looked at twice is there twice.
+        (y, x) counted from 0, shape (n, 2), n at least 1. A pixel that was fixated twice is listed twice.
 
     Raises:
         InvalidFileError: The file cannot be read, is made for another size, has no fixation (inside the image), one
@@ -93,7 +93,7 @@ def read_fixations(path: Path, size: Size, drop_outside: bool = False) -> npt.ND
         y, x = points[outside][0]
         raise InvalidFileError(
             "fixation files with points outside the image",
-            f"{outside.sum()} of {len(points)}, first x={x}, y={y} in {_named(size)}, counted from 0",
+            f"{outside.sum()} of {len(points)}, first x={x}, y={y} in {_width_x_height(size)}, counted from 0",
         )
     points = points[~outside]
     if not len(points):
@@ -102,7 +102,7 @@ def read_fixations(path: Path, size: Size, drop_outside: bool = False) -> npt.ND
 
 
 def pixels_of(xy: npt.NDArray[np.floating[Any]], counted_from: Literal[0, 1]) -> npt.NDArray[np.int64]:
-    """The pixels that points lie in; the only place that says where a pixel begins.
+    """The pixels in which points lie.
 
     Counted from 0, pixel k reaches from k to k + 1, as in image files: 0.7 lies in the first pixel. Counted from 1,
     pixel k reaches from k - 0.5 to k + 0.5, as in Matlab: .7 to 1.49 lie in the first pixel, 1.5 in the second.
@@ -112,21 +112,22 @@ def pixels_of(xy: npt.NDArray[np.floating[Any]], counted_from: Literal[0, 1]) ->
         counted_from: The coordinate of the first pixel.
 
     Returns:
-        (y, x) counted from 0, shape (n, 2); what is not even near an image is far outside.
+        (y, x) counted from 0, shape (n, 2), limited to +-(2**31 - 1).
     """
-    begins = {0: 0.0, 1: 0.5}[counted_from]
-    positions: npt.NDArray[np.int64] = np.floor(xy[:, ::-1] - begins).clip(-_FAR, _FAR).astype(np.int64)
-    return positions
+    first_edge = {0: 0.0, 1: 0.5}[counted_from]
+    limit = _MAX_COORDINATE
+    pixels: npt.NDArray[np.int64] = np.floor(xy[:, ::-1] - first_edge).clip(-limit, limit).astype(np.int64)
+    return pixels
 
 
-def _named(size: Size) -> str:
+def _width_x_height(size: Size) -> str:
     return f"{size[1]}x{size[0]}"
 
 
 def wrong_size(found: Size, expected: Size) -> InvalidFileError:
-    """The refusal of a file made for another size; sizes are said as width x height."""
+    """The error for a file of another size; the message gives sizes as width x height."""
     return InvalidFileError(
-        "files of another size than the ground truth", f"{_named(found)}, expected {_named(expected)}"
+        "files of another size than the ground truth", f"{_width_x_height(found)}, expected {_width_x_height(expected)}"
     )
 
 
@@ -150,7 +151,7 @@ def _grey_picture(path: Path, most: int) -> _Array:
 
 
 def _real_array(path: Path, most: int | None = None) -> _Array:
-    """A 2-D array, mapped into memory, so that a wrong shape is refused before its values are read."""
+    """A 2-D array, memory-mapped, so that its shape is checked before its values are read."""
     check_file(path)
     try:
         with path.open("rb") as stream:
@@ -164,12 +165,12 @@ def _real_array(path: Path, most: int | None = None) -> _Array:
     if array.ndim != 2 or not array.size or array.dtype.kind not in "buif":
         raise InvalidFileError("arrays that are not 2-D of real numbers", f"shape {array.shape}, dtype {array.dtype}")
     if most is not None and array.size > most:
-        raise InvalidFileError(f"maps with more than {most} pixels", _named((array.shape[0], array.shape[1])))
+        raise InvalidFileError(f"maps with more than {most} pixels", _width_x_height((array.shape[0], array.shape[1])))
     return array
 
 
-def _of_marks(marked: npt.NDArray[np.bool_], size: Size) -> _Array:
-    """The marked pixels, each a fixation."""
+def _points_of_mask(marked: npt.NDArray[np.bool_], size: Size) -> _Array:
+    """(y, x) of the marked pixels, one fixation each."""
     if marked.shape != size:
         raise wrong_size((marked.shape[0], marked.shape[1]), size)
     total = int(np.count_nonzero(marked))
@@ -178,10 +179,10 @@ def _of_marks(marked: npt.NDArray[np.bool_], size: Size) -> _Array:
     return np.stack(np.divmod(np.flatnonzero(marked), marked.shape[1]), axis=1)
 
 
-def _of_counts(counts: _Array, size: Size) -> _Array:
-    """A pixel for each fixation."""
+def _points_of_counts(counts: _Array, size: Size) -> _Array:
+    """(y, x) of each fixation, from the number of fixations at each pixel."""
     if counts.dtype == np.bool_:
-        return _of_marks(counts, size)
+        return _points_of_mask(counts, size)
     if counts.shape != size:
         raise wrong_size((counts.shape[0], counts.shape[1]), size)
     if not (np.isfinite(counts).all() and (counts >= 0).all() and (counts == np.round(counts)).all()):
@@ -193,7 +194,7 @@ def _of_counts(counts: _Array, size: Size) -> _Array:
     return positions.repeat(counts[tuple(positions.T)].astype(np.int64), axis=0)
 
 
-def _of_points(xy: _Array, counted_from: Literal[0, 1]) -> _Array:
+def _points_of_coordinates(xy: _Array, counted_from: Literal[0, 1]) -> _Array:
     if len(xy) > MAX_FIXATIONS:
         raise _too_many(len(xy))
     xy = xy.astype(np.float64)
@@ -206,15 +207,15 @@ def _from_picture(path: Path, size: Size) -> _Array:
     values, opacity = read_values(path)
     # Channels one by one: numpy's any(axis=2) takes ten times as long.
     marked = values != 0 if values.ndim == 2 else (values[..., 0] | values[..., 1] | values[..., 2]) != 0
-    return _of_marks(marked if opacity is None else marked & (opacity > 0), size)
+    return _points_of_mask(marked if opacity is None else marked & (opacity > 0), size)
 
 
 def _from_array(path: Path, size: Size) -> _Array:
     array = _real_array(path)
     if array.shape == size:
-        return _of_counts(array, size)
+        return _points_of_counts(array, size)
     if array.shape[1] == 2:
-        return _of_points(array, 0)
+        return _points_of_coordinates(array, 0)
     raise wrong_size((array.shape[0], array.shape[1]), size)
 
 
@@ -224,7 +225,7 @@ def _from_csv(path: Path, size: Size) -> _Array:
     if None in positions:
         cells, positions = cells.without_heading(), (0, 1)
     xy = [cells.numbers(cells.column(position)) for position in positions if position is not None]
-    return _of_points(np.stack(xy, axis=1), 0)
+    return _points_of_coordinates(np.stack(xy, axis=1), 0)
 
 
 def _from_mat(path: Path, size: Size) -> _Array:
@@ -232,11 +233,11 @@ def _from_mat(path: Path, size: Size) -> _Array:
 
     check_file(path)
     try:
-        _check_unpacked(path)
+        _check_uncompressed_size(path)
         found = {name: (shape, kind) for name, shape, kind in whosmat(path)}
         masks = [name for name, (shape, _) in found.items() if shape == size and name != "resolution"]
         if "gaze" in found:
-            return _of_points(_gaze(loadmat(path, variable_names=["gaze", "resolution"]), size), 1)
+            return _points_of_coordinates(_gaze_points(loadmat(path, variable_names=["gaze", "resolution"]), size), 1)
         content = loadmat(path, variable_names=masks)
         arrays = [content[name] for name in masks if isinstance(content[name], np.ndarray)]
         matrices = [array for array in arrays if array.dtype.kind in "buif"]
@@ -247,7 +248,7 @@ def _from_mat(path: Path, size: Size) -> _Array:
     except Exception as error:  # scipy parses what it finds; what it stumbles over depends on where the file is broken
         raise _unreadable(error) from error
     if len(matrices) == 1:
-        return _of_counts(matrices[0], size)
+        return _points_of_counts(matrices[0], size)
     named = ", ".join(f"{name} ({'x'.join(map(str, shape))} {kind})" for name, (shape, kind) in found.items())
     raise InvalidFileError(
         f"Matlab files without gaze and resolution, or one matrix of the image's {size[0]} rows and {size[1]} columns",
@@ -255,8 +256,8 @@ def _from_mat(path: Path, size: Size) -> _Array:
     )
 
 
-def _gaze(content: dict[str, Any], size: Size) -> _Array:
-    """(x, y) of all observers, each of whom is an element of a structure, or a cell that holds one."""
+def _gaze_points(content: dict[str, Any], size: Size) -> _Array:
+    """(x, y) of all observers' fixations; each observer is an element of a structure, or a cell with a structure."""
     if "resolution" not in content:
         raise InvalidFileError("files that cannot be read", "gaze without resolution")
     resolution = content["resolution"].ravel().tolist()
@@ -270,8 +271,8 @@ def _gaze(content: dict[str, Any], size: Size) -> _Array:
     return np.concatenate([np.zeros((0, 2)), *(points.reshape(-1, 2) for points in of_observers if points.size)])
 
 
-def _check_unpacked(path: Path) -> None:
-    """Raise an InvalidFileError for a file that holds more than ``_MAT_BYTES``, before it is unpacked into memory."""
+def _check_uncompressed_size(path: Path) -> None:
+    """Raise an InvalidFileError for a file with more than ``_MAT_BYTES`` of variables, before they are decompressed."""
     total = path.stat().st_size
     content = memoryview(path.read_bytes() if total <= _MAT_BYTES else b"")
     order: Literal["little", "big"] = "big" if bytes(content[126:128]) == b"MI" else "little"
@@ -280,7 +281,7 @@ def _check_unpacked(path: Path) -> None:
         kind, count = (int.from_bytes(content[start + at : start + at + 4], order) for at in (0, 4))
         packed, start = content[start + 8 : start + 8 + count], start + 8 + count
         unpacker = zlib.decompressobj()
-        while kind == _PACKED and packed and total <= _MAT_BYTES and not unpacker.eof:
+        while kind == _COMPRESSED and packed and total <= _MAT_BYTES and not unpacker.eof:
             total += len(unpacker.decompress(packed, 2**20))
             packed = memoryview(unpacker.unconsumed_tail)
     if total > _MAT_BYTES:

@@ -1,4 +1,4 @@
-"""A picture at the size of a network's input."""
+"""Resizing of an image to the size of a network's input."""
 
 import numpy as np
 import numpy.typing as npt

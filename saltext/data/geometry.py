@@ -1,4 +1,4 @@
-"""Where an image lies inside the network's input, and where its fixations fall in a smaller grid."""
+"""Geometry: the box of an image inside the network's input, and fixation counts on a smaller grid."""
 
 from typing import Literal, NamedTuple
 

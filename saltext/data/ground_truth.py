@@ -1,4 +1,4 @@
-"""What people did, independent of any model: where they looked, under which condition."""
+"""Ground truth: fixations and human maps of image-text pairs, at native resolution."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, cached_property
@@ -14,7 +14,7 @@ from saltext.data.density import density_from_points, fitted_sigma, sigma_for
 from saltext.data.geometry import Size
 from saltext.metrics import Fixations
 
-_FITTED = 5  # maps that decide how wide a data set's blur is
+_MAPS_FOR_BLUR_FIT = 5
 
 
 class ImageTextPair(Protocol):
@@ -22,7 +22,7 @@ class ImageTextPair(Protocol):
 
     @property
     def image_id(self) -> str:
-        """Of the image; equal for all conditions of one image."""
+        """ID of the image; equal for all conditions of one image."""
 
     @property
     def task(self) -> str:
@@ -30,7 +30,7 @@ class ImageTextPair(Protocol):
 
     @property
     def text(self) -> str:
-        """What was read; empty for free viewing."""
+        """The text that was read; empty for free viewing."""
 
     @property
     def name(self) -> str:
@@ -38,7 +38,7 @@ class ImageTextPair(Protocol):
 
 
 class FixationData(Protocol):
-    """Where the recordings lie, by index of the pair; :class:`saltext.data.cache.DecodedCache` is one."""
+    """Fixations and maps by index of the pair; :class:`saltext.data.cache.DecodedCache` is an implementation."""
 
     def __len__(self) -> int: ...
 
@@ -46,20 +46,20 @@ class FixationData(Protocol):
         """Height and width."""
 
     def native_density(self, pair: int) -> npt.NDArray[Any]:
-        """Blurred fixations as published, uint8 or float32, not negative, shape: the native size."""
+        """The published map of blurred fixations, uint8 or float32, non-negative, shape: the native size."""
 
     def points(self, pair: int) -> npt.NDArray[np.integer]:
         """(y, x) of the fixations, shape (n, 2)."""
 
 
 def fitted_blur(records: FixationData) -> Callable[[Size], float]:
-    """How wide the maps of a data set that does not say so are blurred, as a fraction of the longer side.
+    """Fit the blur of a data set's maps: a standard deviation that is a fraction of the image's longer side.
 
     Args:
-        records: At least one; those at :func:`indices_for_blur_fit` decide, read when a deviation is first asked for.
+        records: At least one. Those at :func:`indices_for_blur_fit` are used, and read on the first call of the result.
 
     Returns:
-        Size of an image -> deviation in pixels.
+        Size of an image -> standard deviation in pixels.
     """
 
     @cache
@@ -75,8 +75,8 @@ def fitted_blur(records: FixationData) -> Callable[[Size], float]:
 
 
 def indices_for_blur_fit(records: int) -> list[int]:
-    """Which of a number of recordings decide how wide all maps are blurred: a few, spread evenly."""
-    indices: list[int] = np.unique(np.linspace(0, records - 1, _FITTED).round().astype(int)).tolist()
+    """Indices of the pairs to which the blur of a data set of ``records`` pairs is fitted: a few, evenly spread."""
+    indices: list[int] = np.unique(np.linspace(0, records - 1, _MAPS_FOR_BLUR_FIT).round().astype(int)).tolist()
     return indices
 
 
@@ -84,9 +84,9 @@ class GroundTruth:
     """Ground truth of a data set at native resolution.
 
     Args:
-        pairs: The viewings of the whole data set.
-        records: Their recordings, in the same order.
-        sigma: Size of an image -> deviation in pixels of the Gaussian with which the data set's maps were made.
+        pairs: All pairs of the data set.
+        records: Fixations and maps of the pairs, in the same order.
+        sigma: Size of an image -> standard deviation in pixels of the Gaussian that blurred the data set's maps.
 
     Raises:
         ValueError: ``pairs`` and ``records`` differ in length.
@@ -109,7 +109,7 @@ class GroundTruth:
         return self._records.native_size(index)
 
     def native_density(self, index: int) -> npt.NDArray[Any]:
-        """A pair's map as published: uint8 of 0..255 or float32, not negative, shape: its native size."""
+        """A pair's published map: uint8 of 0..255 or float32, non-negative, shape: its native size."""
         return self._records.native_density(index)
 
     def points(self, index: int) -> npt.NDArray[np.integer]:
@@ -118,15 +118,15 @@ class GroundTruth:
 
     @staticmethod
     def moved(points: Tensor, size: Size, target: Size) -> Tensor:
-        """Fixations (y, x), int64 (n, 2), of an image of ``size`` on an image of size ``target``.
+        """Fixations (y, x), int64 (n, 2), scaled from an image of ``size`` to one of size ``target``.
 
-        A point keeps its relative place: y becomes floor((y + 0.5) * target height / height).
+        A point keeps its relative position: y becomes floor((y + 0.5) * target height / height).
         """
-        # In whole numbers, since a rounding error in front of the floor would move a point by a pixel.
+        # In integers: a rounding error before the floor would move a point by a pixel.
         return (2 * points + 1) * torch.tensor(target) // (2 * torch.tensor(size))
 
     def fixations(self, indices: Sequence[int], size: Size) -> Fixations:
-        """The fixations of pairs, moved to images of ``size`` where theirs differ."""
+        """The fixations of pairs, scaled to images of ``size`` where theirs differ."""
         points = [torch.from_numpy(self.points(index).astype(np.int64)) for index in indices]
         native = [self.native_size(index) for index in indices]
         return Fixations.from_points([self.moved(p, n, size) for p, n in zip(points, native, strict=True)], size)
@@ -143,7 +143,7 @@ class GroundTruth:
         return torch.stack([in_unit_range(self.native_density(index)) for index in indices])[:, None]
 
     def blurred(self, points: Sequence[Tensor], size: Size) -> Tensor:
-        """Maps of any fixations on images of ``size``, made as the data set's maps were.
+        """Density maps of any fixations on images of ``size``, blurred like the data set's maps.
 
         Args:
             points: For each map, (y, x) in its pixels, int64 (n, 2).
@@ -160,16 +160,16 @@ class GroundTruth:
         return _indices_by_name([pair.task for pair in self.pairs])
 
     @cached_property
-    def _images(self) -> Mapping[str, Sequence[int]]:
+    def _indices_by_image(self) -> Mapping[str, Sequence[int]]:
         return _indices_by_name([pair.image_id for pair in self.pairs])
 
     def siblings(self, index: int) -> dict[str, int]:
         """Task -> index, of the other pairs of the same image."""
-        same = self._images[self.pairs[index].image_id]
-        return {self.pairs[other].task: other for other in same if other != index}
+        same_image = self._indices_by_image[self.pairs[index].image_id]
+        return {self.pairs[other].task: other for other in same_image if other != index}
 
     def free_viewing(self, index: int) -> int | None:
-        """Index of another pair of the same image before which nothing was read; the first of several, or None."""
+        """Index of another pair of the same image without a text; the first of several, or None."""
         return next((other for other in self.siblings(index).values() if not self.pairs[other].text), None)
 
 
@@ -181,6 +181,6 @@ def _indices_by_name(names: Sequence[str]) -> dict[str, list[int]]:
 
 
 def in_unit_range(density: npt.NDArray[Any]) -> Tensor:
-    """A published map as float32: of 8 bits divided by 255, others as they are. Same shape."""
+    """A published map as float32 of the same shape: 8-bit maps are divided by 255, others are unchanged."""
     values = torch.from_numpy(density.astype(np.float32))
     return values / 255 if density.dtype == np.uint8 else values

@@ -1,4 +1,4 @@
-"""What a data set holds, as its reader finds it on a disk: the same for training and for scoring."""
+"""The index of a data set: its pairs, conditions and splits, the same for training and for scoring."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,11 +16,11 @@ Layout = Literal["sjtu-tis", "salicon", "own"]
 
 @dataclass(frozen=True)
 class BlurRule:
-    """How wide a data set's maps are blurred.
+    """How a data set's maps are blurred.
 
     Attributes:
-        name: Equal for equal rules; kept scores depend on it.
-        sigma: Height and width of an image -> deviation of the Gaussian in pixels.
+        name: Equal for equal rules; part of the key of cached scores.
+        sigma: Height and width of an image -> standard deviation of the Gaussian in pixels.
     """
 
     name: str
@@ -29,17 +29,17 @@ class BlurRule:
 
 @dataclass(frozen=True)
 class DatasetIndex:
-    """A data set as it lies on a disk; no picture of it is decoded yet.
+    """The content of a data set on disk; no image of it is decoded yet.
 
     Attributes:
-        layout: How its files are laid out.
-        root: Its folder, or the file that describes it.
-        pairs: All of it, sorted by image. A pair's position in this list is its index everywhere.
+        layout: Layout of its files.
+        root: Its folder, or the YAML file that describes it.
+        pairs: All pairs, sorted by image. A pair's position in this list is its index everywhere.
         conditions: Names of its tasks, in the order of tables.
-        levels: Of each pair, the name of the part of the data set it was published in; empty where there are none.
+        levels: Of each pair, the name of the published part (such as ``train``) it is in; empty where there are none.
         image_sets: Image ID -> the set of images it belongs to. A split takes the same fraction of each set.
-        parts: The data set's own division: image IDs of ``train``, ``test`` and perhaps ``val``; None if it has none.
-        blur: How its maps were made of fixations; None where it has to be found by a look at the maps.
+        parts: The data set's own split: image IDs of ``train``, ``test`` and perhaps ``val``; None if it has none.
+        blur: How its maps are blurred; None where the blur has to be fitted to the maps.
     """
 
     layout: Layout
@@ -52,22 +52,22 @@ class DatasetIndex:
     blur: BlurRule | None = None
 
     def pairs_with_images(self) -> list[Pair]:
-        """The pairs as training needs them.
+        """All pairs, each with its image, as training needs them.
 
         Raises:
             DataError: The data set has maps and fixations, but no images.
         """
-        found = [pair for pair in self.pairs if isinstance(pair, Pair)]
-        if len(found) < len(self.pairs):
+        with_images = [pair for pair in self.pairs if isinstance(pair, Pair)]
+        if len(with_images) < len(self.pairs):
             raise DataError(
                 f"Expected an image for each of the {len(self.pairs)} maps under {self.root}, but it has no folder of "
                 "images: maps can be scored without, a network cannot be trained. Put the images there."
             )
-        return found
+        return with_images
 
 
 class Source(Protocol):
-    """A data set's one reader, for training and for scoring."""
+    """The reader of a data set, for training and for scoring."""
 
     @property
     def root(self) -> Path | str:
@@ -75,17 +75,17 @@ class Source(Protocol):
 
     @property
     def conditions(self) -> Sequence[str] | None:
-        """Names of its tasks, in the order of tables; None where only a look at the data tells."""
+        """Names of its tasks, in the order of tables; None where they are known only after reading."""
 
     @property
     def published(self) -> str | None:
         """The data set's name among the published values; None where nothing was published."""
 
     def read(self) -> DatasetIndex:
-        """Look for the data set and check its names and tables; no picture is decoded.
+        """Index the data set and check its names and tables; no image is decoded.
 
         Raises:
-            DataError: It is not there, or does not belong together. One error names all problems.
+            DataError: The data set is missing or inconsistent. One error names all problems.
         """
 
 
@@ -93,8 +93,8 @@ def sets_by_conditions(pairs: Iterable[Pair | Recording], few: int = 10) -> dict
     """Sets of images that have the same conditions.
 
     Args:
-        pairs: The whole data set.
-        few: Sets of fewer images are counted with the largest set, since a fifth of them is one image or none.
+        pairs: All pairs of the data set.
+        few: Sets of fewer images are merged with the largest set, since a fifth of them is one image or none.
 
     Returns:
         Image ID -> the conditions of its set.

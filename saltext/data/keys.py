@@ -1,14 +1,14 @@
-"""What tells the images of the decoded cache, and single photos, from each other without looking at their pixels."""
+"""Keys of images in the feature cache: they identify pixels without reading them."""
 
 from typing import NamedTuple
 
 
 class ImageSource(NamedTuple):
-    """Where images come from.
+    """A set of images: a decoded cache, or a single photo.
 
     Attributes:
-        digest: Of the content of all of them, as the network's input shows them before normalisation.
-        images: How many there are.
+        digest: Digest of the pixels of all of them, at the size of the network's input, before normalisation.
+        images: Number of images.
     """
 
     digest: str
@@ -16,11 +16,11 @@ class ImageSource(NamedTuple):
 
 
 class ImageKey(NamedTuple):
-    """Stands for the pixels of an image: equal keys, equal pixels.
+    """Identifies the pixels of an image: equal keys, equal pixels.
 
     Attributes:
-        source: Where it comes from.
-        row: Its index there, from 0.
+        source: The set of images it belongs to.
+        row: Its index in that set, from 0.
         mirrored: Whether it is that image mirrored left to right.
     """
 

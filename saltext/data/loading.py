@@ -1,4 +1,4 @@
-"""Loader processes, which help where there is room for what they hand over and are done without elsewhere."""
+"""Loader processes: as many as shared memory allows, and errors that say why they stopped."""
 
 import logging
 import os
@@ -19,21 +19,21 @@ from saltext.errors import DataError
 _log = logging.getLogger(__name__)
 
 PREFETCHED = 2
-"""Batches that each loader process makes ahead; torch's own number."""
+"""Batches that each loader process prepares ahead; torch's own default."""
 
 TIMEOUT = 300.0
-"""Seconds to wait for a batch of a loader process: one that has no room, or that the system ended, never sends it."""
+"""Seconds to wait for a batch: a loader process that has no memory, or was killed, never sends one."""
 
-_SHARED = Path("/dev/shm")  # noqa: S108  # where Linux has the memory that processes share
-_HELD = 2  # batches that the training holds besides: the one in work, and the next one
-_USABLE = 0.9  # of what is free: other programs use it, too
+_SHARED = Path("/dev/shm")  # noqa: S108  # Linux's shared memory
+_HELD = 2  # batches that the training holds besides: the current one and the next one
+_USABLE = 0.9  # of the free shared memory: other programs use it, too
 _PAGE = 4096
 _LONGEST_TMPDIR = (107 if sys.platform == "linux" else 103) - len("/pymp-12345678/listener-12345678")
-"""Bytes: a process hands batches over through a socket in a folder of its own there, and their paths are bounded."""
+"""Maximum length of ``TMPDIR`` in bytes: processes send batches through sockets below it, whose paths are limited."""
 
 _REPORTED_WITHIN = 2.0  # seconds
 _CONNECTION = "the connection to a loader process broke"
-# How torch says that a loader process is gone or stuck, or has no room.
+# Messages of torch for a loader process that died, is stuck, or has no shared memory.
 _LOST = (
     _CONNECTION,
     "DataLoader timed out",
@@ -47,7 +47,7 @@ _T_co = TypeVar("_T_co", covariant=True)
 
 
 class PatientLoader(DataLoader[_T_co]):
-    """A DataLoader that says in words when its processes no longer send anything.
+    """A DataLoader whose errors say why its processes stopped sending batches.
 
     Raises:
         DataError: While batches are taken, see :func:`lost_workers_said`.
@@ -57,30 +57,33 @@ class PatientLoader(DataLoader[_T_co]):
         """Batches; the processes start at once, as torch's do."""
         with lost_workers_said():
             batches = super().__iter__()
-        return _said(batches, handed_over=self.num_workers > 0)
+        return _with_described_errors(batches, from_processes=self.num_workers > 0)
 
 
-def _said(batches: Iterator[Any], handed_over: bool) -> Iterator[Any]:
+def _with_described_errors(batches: Iterator[Any], from_processes: bool) -> Iterator[Any]:
+    """The batches; an error of the connection to a loader process becomes a DataError."""
     with lost_workers_said():
         try:
             yield from batches
         except (OSError, EOFError) as error:
-            # What a data set raises comes with "Caught"; other errors are those of the connection to a process.
-            if not handed_over or str(error).startswith("Caught "):
+            # Errors of the data set start with "Caught"; others are errors of the connection to a process.
+            if not from_processes or str(error).startswith("Caught "):
                 raise
-            # The system reports the end of a process after its connections broke, and torch then raises wherever the
-            # program is: that shall be here.
+            # The system reports the end of a process only after its connections broke, and torch then raises wherever
+            # the program is: wait, so that it raises here.
             time.sleep(_REPORTED_WITHIN)
             raise RuntimeError(f"{_CONNECTION}: {error or type(error).__name__}") from error
 
 
 @contextmanager
 def lost_workers_said() -> Iterator[None]:
-    """Around everything that takes batches, since torch reports an ended process wherever the program is.
+    """Replace torch's errors about loader processes; use it around all code that takes batches.
+
+    Torch reports a process that died wherever the program is at that time.
 
     Raises:
-        DataError: Loader processes were ended (by the system where memory is short), are stuck, or have no room to hand
-            batches over; says what to set.
+        DataError: Loader processes were killed (by the system where memory is short), are stuck, or have too little
+            shared memory; names the settings to change.
     """
     try:
         yield
@@ -96,43 +99,43 @@ def lost_workers_said() -> Iterator[None]:
 
 
 def batch_bytes(sample: Mapping[str, Any], size: int) -> int:
-    """Shared memory that a batch takes on its way from a loader process.
+    """Shared memory of a batch that a loader process sends, in bytes.
 
     Args:
-        sample: The largest one, as the data set gives it.
-        size: Samples of a batch.
+        sample: The largest sample of the data set.
+        size: Number of samples in a batch.
     """
     # Each tensor has whole pages; those of samples are stacked, except some.
     return size * sum(value.nbytes + _PAGE for value in sample.values() if isinstance(value, Tensor))
 
 
 def free_shared_memory() -> float:
-    """Bytes that processes of this machine can share in addition; infinite where the system sets no bound."""
+    """Free shared memory of this machine in bytes; infinite where the system sets no limit."""
     if sys.platform != "linux":
         return float("inf")
     try:
-        found = os.statvfs(_SHARED)
+        status = os.statvfs(_SHARED)
     except OSError:
         return 0.0
-    return float(found.f_bavail * found.f_frsize) if os.access(_SHARED, os.W_OK | os.X_OK) else 0.0
+    return float(status.f_bavail * status.f_frsize) if os.access(_SHARED, os.W_OK | os.X_OK) else 0.0
 
 
 def workers_that_fit(asked: int, batches: Iterable[int], ranks: int = 1) -> int:
-    """How many processes each loader of a run can have, so that all of them together find room for their batches.
+    """How many processes each loader of a run can have, so that the batches of all of them fit into shared memory.
 
-    Processes stay until the end of a run, so its loaders count together. None fits where ``TMPDIR`` is too long for
-    their sockets. Says once where it is fewer than asked for; results do not depend on it.
+    Processes live until the end of a run, so all its loaders count together. The number is 0 where ``TMPDIR`` is too
+    long for their sockets. A number smaller than ``asked`` is logged once; results do not depend on it.
 
     Args:
-        asked: Processes of a loader.
+        asked: Requested number of processes of each loader.
         batches: Bytes of a batch of each loader.
-        ranks: Processes of this machine that have such loaders.
+        ranks: Training processes on this machine that have such loaders.
     """
     if not asked:
         return 0
     temporary = tempfile.gettempdir()
     if len(os.fsencode(temporary)) > _LONGEST_TMPDIR:
-        _say_once(
+        _log_once(
             f"data.num_workers={asked} needs a folder for temporary files whose path has at most {_LONGEST_TMPDIR} "
             f"bytes, got {temporary}: loading with no process instead (set TMPDIR to a shorter path)"
         )
@@ -141,7 +144,7 @@ def workers_that_fit(asked: int, batches: Iterable[int], ranks: int = 1) -> int:
     fitting = next((n for n in range(asked, 0, -1) if total * (n * PREFETCHED + _HELD) <= _USABLE * free), 0)
     if fitting < asked:
         needed = total * (asked * PREFETCHED + _HELD)
-        _say_once(
+        _log_once(
             f"data.num_workers={asked} needs {needed / 2**20:.0f} MiB of shared memory, and {free / 2**20:.0f} MiB are "
             f"free in {_SHARED}: loading with {fitting or 'no'} process{'es' if fitting > 1 else ''} instead (docker "
             "run --shm-size=2g gives more)"
@@ -150,5 +153,5 @@ def workers_that_fit(asked: int, batches: Iterable[int], ranks: int = 1) -> int:
 
 
 @cache
-def _say_once(words: str) -> None:
+def _log_once(words: str) -> None:
     _log.info(words)

@@ -1,4 +1,4 @@
-"""Texts about mirrored images."""
+"""Texts for mirrored images."""
 
 import re
 
@@ -7,9 +7,9 @@ _OTHER = {"left": "right", "right": "left"}
 
 
 def mirror_text(text: str) -> str:
-    """The text for the mirrored image: "left" and "right" change places, alone or in words like "leftmost".
+    """The text for the mirrored image: "left" and "right" are exchanged, alone or in words like "leftmost".
 
-    Case is kept. Every use changes, since the texts of SJTU-TIS use the words for directions only (29 of 1200 texts).
+    Case is kept. Every occurrence is exchanged: the texts of SJTU-TIS use the words for directions only (29 of 1200).
 
     Example:
         >>> mirror_text("Left of the bright lamp, a man raises his right hand")

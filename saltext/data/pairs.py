@@ -1,4 +1,4 @@
-"""One image-text pair, whatever the data set."""
+"""Image-text pairs of any data set."""
 
 import hashlib
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, eq=False)
 class FixationPoints:
-    """Fixations that stand in a table of the whole data set and not in a file of their own.
+    """Fixations of one pair that come from a table of the whole data set, not from a file of their own.
 
     Attributes:
         coordinates: (y, x) in pixels from 0, inside the image, int32 ``(n, 2)``; one listed twice counts twice.
@@ -20,24 +20,25 @@ class FixationPoints:
 
     @property
     def digest(self) -> str:
-        """Of the content."""
+        """Digest of the coordinates."""
         return hashlib.blake2b(np.ascontiguousarray(self.coordinates).tobytes(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One image-text pair: an image, what was read before it, and where people then looked.
+    """One image-text pair: an image, the text that was read before it, and the fixations and map of the viewing.
 
     Attributes:
         image_id: The published ID, leading zeros kept; equal for all conditions of one image.
         task: Name of the task (condition).
-        text: The text that was read, outer white space removed; empty for free viewing.
-        image: Picture file. Its pixels are those after its EXIF orientation is applied, and so are map and fixations.
-        density: 8-bit grey file, the blurred fixations; or the deviation in pixels of the Gaussian to blur them with.
+        text: The text that was read, without outer white space; empty for free viewing.
+        image: Image file. Map and fixations refer to its pixels after its EXIF orientation is applied.
+        density: 8-bit grey file of the blurred fixations; or the standard deviation in pixels of the Gaussian to blur
+            them with.
         fixations: File that is non-zero at the fixated pixels, another that
             :func:`saltext.data.files.read_fixations` reads, or the points themselves.
         name: Unique in the data set; of a published pair, the stem of its files.
-        drop_outside: Whether fixations outside the image are left out. Otherwise the file that has one is refused.
+        drop_outside: Whether fixations outside the image are dropped. Otherwise a file that has one is invalid.
     """
 
     image_id: str
@@ -52,7 +53,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class FilePair(Pair):
-    """A pair whose map and fixations are files, as data sets are published."""
+    """A pair whose map and fixations are files, as in published data sets."""
 
     density: Path
     fixations: Path
@@ -60,7 +61,7 @@ class FilePair(Pair):
 
 @dataclass(frozen=True)
 class Recording:
-    """Where people looked in an image that need not be there; enough to score a map of it.
+    """A pair without its image file: map and fixations, which are enough to score a prediction.
 
     Attributes: those of :class:`Pair`.
     """

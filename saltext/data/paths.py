@@ -1,6 +1,7 @@
-"""Files as people name them: literally where that is there, else as a pattern; in any Unicode form and ending's case.
+"""Finding files by name or pattern, in any Unicode form and any case of the ending.
 
-Folders are followed through symbolic links, each folder once, so that links in a circle end.
+An existing path is taken literally, anything else as a pattern. Symbolic links to folders are followed, each folder
+once, so circular links end.
 """
 
 import os
@@ -16,48 +17,50 @@ _ANY_FOLDERS = "**"
 
 
 def matching(pattern: str) -> tuple[Path, list[Path]]:
-    """What a pattern with ``*``, ``?``, ``[...]`` and ``**`` (any folders) names.
+    """The paths that match a pattern with ``*``, ``?``, ``[...]`` and ``**`` (any folders).
 
-    A part of it that is there as it is written is no pattern: ``data[1]/*.png`` are the pictures in ``data[1]``.
+    A part that exists as it is written is taken literally: ``data[1]/*.png`` are the images in the folder ``data[1]``.
 
     Args:
         pattern: A file, a folder, or a pattern of either.
 
     Returns:
-        The folder above everything that can match, and what does, sorted: files, folders, and whatever else lies there,
-        but nothing hidden. Where nothing in it is a pattern, its folder and itself if it is there.
+        The folder above all possible matches, and the matches, sorted: files, folders and other entries, but no hidden
+        ones. For an existing path, its parent and the path itself.
 
     Raises:
         InvalidFileError: A folder cannot be read.
     """
     parts = Path(pattern).parts
-    base, fixed = Path(), 0
-    while fixed < len(parts) and (there := spelled(base / parts[fixed])) is not None:
-        base, fixed = there, fixed + 1
-    if fixed == len(parts):
+    base, literal = Path(), 0  # the existing path, and the number of parts in it
+    while literal < len(parts) and (existing := spelled(base / parts[literal])) is not None:
+        base, literal = existing, literal + 1
+    if literal == len(parts):
         return base.parent, [base]
-    return base, sorted(dict.fromkeys(_expanded(base, parts[fixed:])))
+    return base, sorted(dict.fromkeys(_matches(base, parts[literal:])))
 
 
 def is_pattern(pattern: str) -> bool:
-    """Whether it holds something that :func:`matching` could read as a pattern."""
+    """Whether a string has wildcards, which :func:`matching` expands if no such path exists."""
     return has_magic(pattern)
 
 
 def spelled(path: Path) -> Path | None:
-    """The path as the disk spells it: itself, or the only one that differs in Unicode form and the ending's case alone.
+    """An existing path as it is spelled on the disk: the path itself, or the only one with the same name.
+
+    Names are the same if they differ only in Unicode form and in the case of their ending.
 
     Returns:
-        None if there is none, or several. A link to nothing is there.
+        None if there is no such path, or several. A broken link exists.
     """
     return Spelling().find(path)
 
 
 class Spelling:
-    """:func:`spelled` for many paths: each folder is listed once."""
+    """:func:`spelled` for many paths; each folder is listed only once."""
 
     def __init__(self) -> None:
-        self._listed: dict[Path, dict[str, list[Path]]] = {}
+        self._entries_of_folder: dict[Path, dict[str, list[Path]]] = {}
 
     def find(self, path: Path) -> Path | None:
         """See :func:`spelled`."""
@@ -67,19 +70,18 @@ class Spelling:
         except ValueError:  # a zero byte
             return None
         parent = None if path == path.parent else self.find(path.parent)
-        alike = [] if parent is None else self._listing(parent).get(_alike(path.name), [])
-        return alike[0] if len(alike) == 1 else None
-
-    def _listing(self, folder: Path) -> dict[str, list[Path]]:
-        if folder not in self._listed:
-            listed = self._listed.setdefault(folder, {})
-            for entry in _entries(folder) if folder.is_dir() else ():
-                listed.setdefault(_alike(entry.name), []).append(entry)
-        return self._listed[folder]
+        if parent is None:
+            return None
+        if parent not in self._entries_of_folder:
+            entries = self._entries_of_folder.setdefault(parent, {})
+            for entry in _folder_entries(parent) if parent.is_dir() else ():
+                entries.setdefault(_comparable_name(entry.name), []).append(entry)
+        same_name = self._entries_of_folder[parent].get(_comparable_name(path.name), [])
+        return same_name[0] if len(same_name) == 1 else None
 
 
 def folders_below(folder: Path) -> Iterator[Path]:
-    """A folder and all below it that are not hidden, also through links, each once: under its own name if it has one.
+    """A folder and all its sub-folders that are not hidden, each once; linked ones under their own name if possible.
 
     Raises:
         InvalidFileError: One of them cannot be read.
@@ -93,36 +95,37 @@ def folders_below(folder: Path) -> Iterator[Path]:
             continue
         seen.add((status.st_dev, status.st_ino))
         yield current
-        for entry in _entries(current):
+        for entry in _folder_entries(current):
             if entry.is_dir() and not entry.name.startswith("."):
                 (linked if entry.is_symlink() else own).append(entry)
 
 
-def _expanded(base: Path, parts: Sequence[str]) -> Iterator[Path]:
+def _matches(base: Path, parts: Sequence[str]) -> Iterator[Path]:
+    """The paths below ``base`` that match the parts of a pattern."""
     if not parts:
         yield base
         return
     part, *rest = parts
     if part == _ANY_FOLDERS:
         for folder in folders_below(base) if base.is_dir() else ():
-            yield from _expanded(folder, rest or ["*"])
+            yield from _matches(folder, rest or ["*"])
     elif has_magic(part):
-        for entry in _entries(base) if base.is_dir() else ():
+        for entry in _folder_entries(base) if base.is_dir() else ():
             if entry.name.startswith(".") <= part.startswith(".") and fnmatchcase(
                 same_form(entry.name), same_form(part)
             ):
-                yield from _expanded(entry, rest)
-    elif (there := spelled(base / part)) is not None:
-        yield from _expanded(there, rest)
+                yield from _matches(entry, rest)
+    elif (existing := spelled(base / part)) is not None:
+        yield from _matches(existing, rest)
 
 
-def _entries(folder: Path) -> list[Path]:
+def _folder_entries(folder: Path) -> list[Path]:
     try:
         return list(folder.iterdir())
     except OSError as error:
         raise InvalidFileError("folders that cannot be read", f"{folder}: {error.strerror}") from error
 
 
-def _alike(name: str) -> str:
+def _comparable_name(name: str) -> str:
     path = Path(name)
     return same_form(path.stem) + path.suffix.lower()

@@ -1,4 +1,4 @@
-"""What training and scoring ask of the files of an image in the same words: its size, and its map."""
+"""Checks of a pair's image size and map that training and scoring share."""
 
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,14 @@ from saltext.images import read_head
 
 
 def image_size(pair: Pair, max_pixels: int) -> Size:
-    """Height and width of a pair's upright image, by its head.
+    """Height and width of a pair's upright image, from the header of its file.
 
-    A picture that EXIF data turn is taken as a person sees it, by training as by prediction. Coordinates may have been
-    taken from it as it is stored all the same. Where it lies on its side, a map of the upright size, which is required,
-    shows that they were not; otherwise nothing does, and it is refused.
+    Training and prediction apply the EXIF orientation of an image. Its fixations, however, may refer to the image as it
+    is stored. For an image rotated by 90 degrees, a map of the upright size, which is required, shows that they do not.
+    In all other cases nothing shows it, and the image is invalid.
 
     Raises:
-        InvalidFileError: It cannot be used, or it is turned and nothing shows what x and y are.
+        InvalidFileError: The image is invalid, or it is rotated and the meaning of x and y is unknown.
     """
     head = read_head(pair.image, max_pixels)
     if head.orientation != 1 and not (head.shows_its_frame and isinstance(pair.density, Path)):
@@ -45,6 +45,6 @@ def density_map(path: Path, size: Size | None, max_pixels: int) -> npt.NDArray[A
 
 
 def issue(path: Path, error: InvalidFileError, max_pixels: int) -> DataIssue:
-    """The refusal of a file of a data set whose pictures the configuration bounds."""
+    """The issue of a data set's invalid file; a message about too many pixels names ``data.max_pixels``."""
     kind, name = DataIssue.of(path, error)
     return DataIssue(kind.replace(f"more than {max_pixels} ", f"more than data.max_pixels={max_pixels} "), name)

@@ -1,4 +1,4 @@
-"""The order in which samples are served, the same for one process or many."""
+"""Samplers of training and evaluation, for one process or several."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -8,21 +8,21 @@ from torch.utils.data import Sampler
 
 
 class TrainingOrder(Sampler[tuple[int, int]]):
-    """A new order each epoch, decided by (seed, epoch) alone, so that a resumed run sees the same batches.
+    """A new order in each epoch that depends on (seed, epoch) alone, so that a resumed run gets the same batches.
 
-    The processes deal one common order among themselves. What does not divide evenly is left out, other samples in
-    each epoch; none is repeated.
+    The processes share one common order. The samples that do not divide evenly are left out, different ones in each
+    epoch; none is repeated.
 
     Yields (epoch, index), which :class:`saltext.data.dataset.SJTUTIS` takes as a key.
 
     Args:
         length: Number of samples.
-        seed: Of the order.
-        rank: This process.
+        seed: Seed of the order.
+        rank: Rank of this process.
         world_size: Number of processes.
         repeats: Whether every epoch has the order of the first one.
-        together: A name for each sample; those of one name follow each other, and the names are shuffled. Each process
-            then deals a piece of the order, so that few neighbours are parted. None: the samples are shuffled.
+        together: A name for each sample. Samples of one name follow each other, and the names are shuffled; each
+            process gets a contiguous piece of the order, which separates few of them. None: the samples are shuffled.
     """
 
     def __init__(
@@ -53,32 +53,28 @@ class TrainingOrder(Sampler[tuple[int, int]]):
         epoch = self.epoch
         order = np.random.default_rng((self.seed, epoch)).permutation(self.length).tolist()
         if self.together is None:
-            mine = order[: len(self) * self.world_size][self.rank :: self.world_size]
+            of_rank = order[: len(self) * self.world_size][self.rank :: self.world_size]
         else:
-            mine = _side_by_side(order, self.together)[self.rank * len(self) :][: len(self)]
-        return iter([(epoch, index) for index in mine])
-
-
-def _side_by_side(order: Sequence[int], names: Sequence[str]) -> list[int]:
-    """Each sample moved up to the first of its name."""
-    by_name: dict[str, list[int]] = {}
-    for sample in order:
-        by_name.setdefault(names[sample], []).append(sample)
-    return [sample for samples in by_name.values() for sample in samples]
+            by_name: dict[str, list[int]] = {}
+            for sample in order:
+                by_name.setdefault(self.together[sample], []).append(sample)
+            grouped = [sample for samples in by_name.values() for sample in samples]
+            of_rank = grouped[self.rank * len(self) :][: len(self)]
+        return iter([(epoch, index) for index in of_rank])
 
 
 class EvaluationBatches(Sampler[list[int]]):
     """Batches that hold every sample exactly once over all processes.
 
-    Processes deal whole batches, and a batch is the same whoever gets it: in float32 a prediction differs in its last
-    digits between batches of other samples, and a pixel at a metric's threshold shows that. Only where there are fewer
-    batches than processes, smaller ones are dealt, so that nobody is idle.
+    The batches do not depend on the number of processes, which share whole batches: in float32 the last digits of a
+    prediction depend on the other samples in the batch, and a pixel at a metric's threshold shows that. Only where
+    there are fewer batches than processes, the batches are smaller, so that no process is idle.
 
     Args:
-        sizes: Native (height, width) of each sample, at least as many as processes. Equal sizes are served together,
-            so that the predictions of a batch are brought to few distinct sizes.
+        sizes: Native (height, width) of each sample, at least as many samples as processes. Samples of equal size are
+            in the same batches, so that the predictions of a batch are resized to few distinct sizes.
         batch_size: Samples of a batch; the last one may have fewer.
-        rank: This process.
+        rank: Rank of this process.
         world_size: Number of processes.
     """
 

@@ -1,7 +1,7 @@
-"""Which images train, which choose the epoch, and which are scored: splits that can be written down and checked.
+"""Train, validation and test splits, which can be saved and checked.
 
-Every split of this project is grouped by image: all texts of one image lie in the same part, whatever the mixture of
-tasks. The papers' own per-row split is here too, by name, because only with it can their tables be compared.
+Every split of this project is grouped by image: all texts of one image are in the same part, for any mixture of tasks.
+The exception is the papers' own per-row split, which is needed to compare with their tables.
 """
 
 import hashlib
@@ -26,18 +26,18 @@ Part = Literal["train", "val", "test"]
 Unit = Literal["image", "pair"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 
-_FOLD = re.compile(r"fold \d+ of (\d+)")  # what `kfold` calls its splits
+_FOLD = re.compile(r"fold \d+ of (\d+)")  # in the method of splits by `kfold`
 
 
 @dataclass(frozen=True)
 class Split:
-    """Which names are in which part.
+    """A split: the names of the images, or pairs, in each part.
 
     Attributes:
-        method: How it was made, in words that allow making it again.
+        method: Description of the method that made it, with its numbers.
         seed: The seed of that method.
-        unit: What the names are: ``"image"`` (image IDs, the whole image is in one part) or ``"pair"``
-            (:class:`saltext.data.pairs.Pair`, so the same image may be in several parts).
+        unit: ``"image"`` if the names are image IDs (a whole image is in one part), or ``"pair"`` if they are names of
+            a :class:`saltext.data.pairs.Pair` (an image may be in several parts).
         parts: ``train``, ``val`` and ``test``, each a sorted tuple of names; ``val`` may be empty.
 
     Raises:
@@ -68,19 +68,19 @@ class Split:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the unit and the sorted names of each part: equal exactly if two splits divide the same way."""
+        """SHA-256 of the unit and the sorted names of each part: equal if and only if two splits are equal."""
         text = json.dumps({"unit": self.unit, **{part: self.parts[part] for part in PARTS}}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def select(self, pairs: Sequence[Pair | Recording], part: Part) -> list[int]:
-        """Places in ``pairs`` of those that belong to ``part``, ascending."""
+        """Indices in ``pairs`` of those that belong to ``part``, ascending."""
         names = set(self.parts[part])
         return [index for index, pair in enumerate(pairs) if self._name(pair) in names]
 
     def validation_tested(self) -> "Split":
-        """The same division with the validation part in the place of the test part, whose names are left out.
+        """The same split with the validation part as its test part, and without the test images.
 
-        For choosing between models: what is chosen on validation images has not seen the test images.
+        For model selection: a choice made on validation images does not use the test images.
 
         Raises:
             ConfigError: There is no validation part.
@@ -95,11 +95,11 @@ class Split:
     def check_against(self, pairs: Iterable[Pair | Recording]) -> None:
         """Raise a DataError if the split names images or pairs the data set does not have."""
         known = {self._name(pair) for pair in pairs}
-        strangers = sorted({name for part in PARTS for name in self.parts[part]} - known)
-        if strangers:
+        unknown = sorted({name for part in PARTS for name in self.parts[part]} - known)
+        if unknown:
             raise DataError(
-                f"the split {self.method!r} names {len(strangers)} {self.unit}s that are not in the data set: "
-                f"{', '.join(strangers[:5])}. It was made for other data: choose another data/split or data.root."
+                f"the split {self.method!r} names {len(unknown)} {self.unit}s that are not in the data set: "
+                f"{', '.join(unknown[:5])}. It was made for other data: choose another data/split or data.root."
             )
 
     def _name(self, pair: Pair | Recording) -> str:
@@ -121,7 +121,7 @@ class Split:
         """
         path = Path(path)
         if path.exists() and not path.is_file():  # opening a pipe would wait for ever
-            raise DataError(f"{path} is no split file: a regular file was expected")
+            raise DataError(f"expected a split file, got {path}, which is no regular file")
         try:
             content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             parts = {part: tuple(str(name) for name in names) for part, names in content["parts"].items()}
@@ -146,17 +146,17 @@ class Split:
 def holdout(
     image_sets: Mapping[str, str], fractions: tuple[float, float, float], seed: int, *, method: str = "holdout"
 ) -> Split:
-    """One division of the images, with the same fractions of each image set.
+    """A random split of the images, with the same fractions of each image set.
 
-    Images are put in the order of a hash of seed and ID, so the result depends on neither the order of the input nor
-    a random generator's version, and adding an image moves at most one other per part boundary.
+    Images are ordered by a hash of seed and ID. The result depends on neither the order of the input nor the version of
+    a random generator, and adding an image moves at most one other image per boundary between parts.
 
     Args:
         image_sets: Image ID -> set (``"A"`` or ``"B"``).
         fractions: Train, validation and test, summing to 1. The test part is cut first and is exact to rounding
             within each set.
-        seed: Another seed gives another division.
-        method: Name to record.
+        seed: Another seed gives another split.
+        method: Name of the method in the split.
 
     Raises:
         ConfigError: The fractions are negative or do not sum to 1.
@@ -179,9 +179,9 @@ def kfold(image_sets: Mapping[str, str], folds: int, fold: int, val_fraction: fl
 
     Args:
         image_sets: Image ID -> set. The folds of each set differ by at most one image, and so do whole folds.
-        folds: How many folds, from 2 to the size of the smallest set.
-        fold: Which of them tests, counted from 0.
-        val_fraction: Fraction of the other folds' images, per set, that is kept out of training to choose the epoch.
+        folds: Number of folds, from 2 to the size of the smallest set.
+        fold: The test fold, counted from 0.
+        val_fraction: Fraction of the other folds' images, per set, in the validation part.
         seed: Another seed gives other folds.
 
     Raises:
@@ -197,7 +197,7 @@ def kfold(image_sets: Mapping[str, str], folds: int, fold: int, val_fraction: fl
     parts: dict[Part, list[str]] = {part: [] for part in PARTS}
     offset = 0
     for ids in strata:
-        # Each set's surplus goes to the folds after those that got the last set's.
+        # The remainder of each set goes to the folds after those that got the remainder of the set before.
         ordered = _shuffled(ids, f"{seed}")
         test = [name for index, name in enumerate(ordered) if (index + offset) % folds == fold]
         rest = _shuffled(set(ids) - set(test), f"{seed} validation {fold}")
@@ -210,31 +210,33 @@ def kfold(image_sets: Mapping[str, str], folds: int, fold: int, val_fraction: fl
 
 
 def fold_in(text: str) -> str:
-    """The fold in a split's method, or in a text that holds it: ``fold 0 of 5``; empty for a method of another kind."""
-    found = _FOLD.search(text)
-    return found[0] if found else ""
+    """The fold in a text with a split's method, such as ``fold 0 of 5``; empty for other methods."""
+    match = _FOLD.search(text)
+    return match[0] if match else ""
 
 
 def any_fold(text: str) -> str:
-    """A split's method, or a text that holds it, without the number of the fold: the same for all folds that differ in
-    nothing else. A method of another kind stays as it is."""
+    """A text with a split's method, without the number of the fold: equal for all folds of a cross-validation.
+
+    A text with another method is unchanged.
+    """
     return _FOLD.sub(r"folds of \1", text)
 
 
 def pooled_folds(text: str, folds: Collection[int]) -> str:
-    """A fold's method, or a text that holds it, for several folds pooled: ``5 folds``, or ``3 of 5 folds``.
+    """A text with a split's method, for several folds pooled: ``5 folds``, or ``3 of 5 folds``.
 
     Args:
-        text: That of any of the folds. A method of another kind stays as it is.
-        folds: How many folds there are of each thing that was pooled, at least one number.
+        text: The text of any of the folds. A text with another method is unchanged.
+        folds: Number of folds of each pooled result, at least one number.
     """
     least, most = min(folds), max(folds)
-    some = f"{least}" if least == most else f"{least} to {most}"
-    return _FOLD.sub(lambda found: f"{'' if least == int(found[1]) else f'{some} of '}{found[1]} folds", text)
+    pooled = f"{least}" if least == most else f"{least} to {most}"
+    return _FOLD.sub(lambda match: f"{'' if least == int(match[1]) else f'{pooled} of '}{match[1]} folds", text)
 
 
 def eighty_twenty(image_sets: Mapping[str, str], val_fraction: float, seed: int) -> Split:
-    """20 % of the images of each set test; ``val_fraction`` of the other 80 % chooses the epoch, the rest trains.
+    """80/20 split: 20 % of the images of each set for test, ``val_fraction`` of the others for validation.
 
     The test part does not depend on ``val_fraction``.
     """
@@ -249,12 +251,12 @@ def seventy_fifteen_fifteen(image_sets: Mapping[str, str], seed: int) -> Split:
 
 
 def given(parts: Mapping[str, Sequence[str]], val_fraction: float, seed: int) -> Split:
-    """The division that a data set brings along.
+    """The data set's own split.
 
     Args:
         parts: Image IDs of ``train``, ``test`` and perhaps ``val``.
-        val_fraction: Fraction of the training images that chooses the epoch where there is no part ``val``.
-        seed: Decides which images these are.
+        val_fraction: Fraction of the training images used for validation where there is no part ``val``.
+        seed: Seed of the choice of these images.
     """
     if parts.get("val"):
         return Split("given", seed, "image", {part: tuple(parts[part]) for part in PARTS})
@@ -269,7 +271,7 @@ def given(parts: Mapping[str, Sequence[str]], val_fraction: float, seed: int) ->
 def published_tranblend(
     pairs: Iterable[Pair | Recording], seed: int = 42, rows: Mapping[str, Sequence[str]] | None = None
 ) -> Split:
-    """The TranBlend authors' split: 80/20 over the rows of each task by itself, no validation part.
+    """The TranBlend authors' split: 80/20 over the rows of each task separately, without a validation part.
 
     Images leak between tasks: about four fifths of the text tasks' test images are training images of ``pure``, so
     scores of a model that was warmed up on several tasks are optimistic. Only for comparison with the paper's table.
@@ -299,18 +301,18 @@ def published_tranblend(
     return _split("TranBlend rows 80/20 per task (images leak between tasks)", seed, "pair", parts)
 
 
-# Ways to divide a data set, of which conf/data/split names one
+# Split methods, of which conf/data/split chooses one
 
 
 @dataclass(frozen=True)
 class SplitSettings:
-    """Numbers that ways to divide a data set read, as far as they need them.
+    """Settings of split methods; each method reads those it needs.
 
     Attributes:
-        seed: Another one gives another division.
-        val_fraction: Fraction of the training images kept to choose the epoch.
+        seed: Another seed gives another split.
+        val_fraction: Fraction of the training images used for validation.
         folds: Number of folds of a cross-validation.
-        fold: The one that tests, from 0.
+        fold: The test fold, from 0.
     """
 
     seed: int = 0
@@ -320,13 +322,13 @@ class SplitSettings:
 
 
 class SplitMethod(Protocol):
-    """A way to divide a data set."""
+    """A method to split a data set."""
 
     def __call__(self, index: DatasetIndex, settings: SplitSettings) -> Split:
-        """Divide it.
+        """Split a data set.
 
         Raises:
-            ConfigError: It cannot be divided this way.
+            ConfigError: The data set cannot be split by this method.
         """
 
 
@@ -373,7 +375,7 @@ class PublishedTranBlend:
 
 @dataclass(frozen=True)
 class Given:
-    """The data set's own division, see :func:`given`."""
+    """The data set's own split, see :func:`given`."""
 
     def __call__(self, index: DatasetIndex, settings: SplitSettings) -> Split:
         """Take the data set's own parts."""
@@ -387,17 +389,17 @@ class Given:
 
 @dataclass(frozen=True)
 class GivenOrEightyTwenty:
-    """The data set's own division; 80/20 where it has none."""
+    """The data set's own split; 80/20 where it has none."""
 
     def __call__(self, index: DatasetIndex, settings: SplitSettings) -> Split:
         """Take the data set's own parts, or test a fifth of the images."""
-        way: SplitMethod = EightyTwenty() if index.parts is None else Given()
-        return way(index, settings)
+        method: SplitMethod = EightyTwenty() if index.parts is None else Given()
+        return method(index, settings)
 
 
 @dataclass(frozen=True)
 class FromFile:
-    """A split that was written down: ``split.json`` of another run.
+    """A saved split: ``split.json`` of another run.
 
     Attributes:
         path: The file.
@@ -406,7 +408,7 @@ class FromFile:
     path: Path | str
 
     def __call__(self, index: DatasetIndex, settings: SplitSettings) -> Split:
-        """Read the file; ``check_against`` tells whether it is of this data set."""
+        """Read the file; ``check_against`` checks later that it is of this data set."""
         return Split.load(self.path)
 
 
@@ -415,10 +417,13 @@ def _split(method: str, seed: int, unit: Unit, parts: Mapping[Part, Iterable[str
 
 
 def _strata(image_sets: Mapping[str, str]) -> list[list[str]]:
-    return [sorted(i for i, half in image_sets.items() if half == one) for one in sorted(set(image_sets.values()))]
+    """The sorted image IDs of each set."""
+    sets = sorted(set(image_sets.values()))
+    return [sorted(image_id for image_id, own_set in image_sets.items() if own_set == name) for name in sets]
 
 
 def _shuffled(ids: Iterable[str], salt: str) -> list[str]:
+    """Names in the order of a hash of salt and name."""
     return sorted(ids, key=lambda name: hashlib.sha256(f"{salt}:{name}".encode()).digest())
 
 

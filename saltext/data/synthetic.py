@@ -1,8 +1,8 @@
-"""Generates a small data set in the published layout in which the text decides where people look.
+"""Generator of a small synthetic data set in the published layout, in which the text decides the fixations.
 
-Each image shows two large bright objects and two or three small dim ones on a textured ground, all of different
-colours. A text names some of them; most fixations fall on what it names. A model that ignores the text can only learn
-the large objects and the centre.
+Each image shows two large bright objects and two or three small dim ones on a textured background, all of different
+colours. A text names some of them, and most fixations fall on those. A model that ignores the text can only learn the
+large objects and the centre.
 """
 
 import json
@@ -43,11 +43,11 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 SHAPES = ("circle", "square", "triangle", "star")
 
 _BLUR = 32 / 640  # of the longer side: the published maps' sigma is 32 px at 640 px
-_NAMED_FRACTION = 0.8  # of the fixations lie on what the text names
+_NAMED_FRACTION = 0.8  # of the fixations fall on the objects that the text names
 _FIXATIONS = (40, 200)
 _SALIENT_RADIUS = (0.105, 0.13)  # of the longer side
 _DIM_RADIUS = (0.055, 0.065)
-_DIM_STRENGTH = 0.6  # how much of a dim object's colour is its own, the rest is the ground's
+_DIM_STRENGTH = 0.6  # opacity of a dim object over the background
 _MIN_SIDE = 96
 
 _SALIENT_TEXTS = (
@@ -80,7 +80,7 @@ _Float = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class _Thing:
+class _SceneObject:
     colour: str
     shape: str
     salient: bool
@@ -95,20 +95,20 @@ class _Thing:
 
 @dataclass(frozen=True)
 class _Condition:
-    """One image-text pair before it is drawn: the text, and what it names."""
+    """One image-text pair before it is drawn: the text, and the objects it names."""
 
     task: str
     text: str
-    named: tuple[_Thing, ...]
+    named: tuple[_SceneObject, ...]
 
 
 def generate(root: Path | str, images: int = 240, seed: int = 0, size_range: tuple[int, int] = (144, 176)) -> Path:
     """Write the data set under ``root``, unless it is there already with the same settings.
 
     Half of the images are of set A (tasks pure, whole), half of set B (pure, general, salient, non_salient). Files are
-    as published: RGBA images that are equal for all tasks of one image, grey maps with maximum 255, RGB fixations, and
-    the workbook. A map is the binary fixation map blurred with a Gaussian of 32 px at 640 px, zero padding, then scaled
-    to 0..255, which is how the published maps come from their fixations.
+    like the published ones: RGBA images that are equal for all tasks of one image, grey maps with maximum 255, RGB
+    fixations, and the workbook. A map is the binary fixation map blurred with a Gaussian of 32 px at 640 px, with zero
+    padding, then scaled to 0..255, like the published maps.
 
     Args:
         root: A new or empty folder, or one this function wrote; then other settings replace its content.
@@ -135,7 +135,7 @@ def generate(root: Path | str, images: int = 240, seed: int = 0, size_range: tup
     _refuse_foreign(root)
     part = root.resolve().with_name(f".{root.resolve().name}-{uuid.uuid4().hex}")
     try:
-        _write(part, settings, images, seed, size_range)
+        _write_data_set(part, settings, images, seed, size_range)
         if root.exists() and _written_settings(root) != settings:
             _refuse_foreign(root)
             shutil.rmtree(root)
@@ -155,7 +155,7 @@ def is_generated(root: Path) -> bool:
 
 
 def generated_sigma(size: Size) -> float:
-    """The deviation, in pixels, with which maps of an image of this height and width are blurred."""
+    """Standard deviation in pixels of the blur of the maps of an image of this height and width."""
     return _BLUR * max(size)
 
 
@@ -178,7 +178,7 @@ def _refuse_foreign(root: Path) -> None:
         )
 
 
-def _write(root: Path, settings: dict[str, Any], images: int, seed: int, size_range: tuple[int, int]) -> None:
+def _write_data_set(root: Path, settings: dict[str, Any], images: int, seed: int, size_range: tuple[int, int]) -> None:
     for names in FOLDERS.values():
         (root / names[0]).mkdir(parents=True)
     ids = _image_ids(images, seed)
@@ -203,9 +203,9 @@ def _image_ids(images: int, seed: int) -> list[str]:
 def _write_image(root: Path, image_id: str, position: int, seed: int, size_range: tuple[int, int]) -> list[_Condition]:
     rng = np.random.default_rng((seed, 1, position))
     size = _draw_size(rng, size_range)
-    things = _place_things(rng, size)
-    picture = _paint(rng, size, things)
-    conditions = _conditions(rng, "AB"[position % 2], things, size)
+    objects = _place_objects(rng, size)
+    picture = _paint_scene(rng, size, objects)
+    conditions = _draw_conditions(rng, "AB"[position % 2], objects, size)
     folders = {kind: root / names[0] for kind, names in FOLDERS.items()}
     encoded: bytes | None = None
     for condition in conditions:
@@ -214,11 +214,11 @@ def _write_image(root: Path, image_id: str, position: int, seed: int, size_range
             picture.convert("RGBA").save(folders["image"] / name, compress_level=1)
             encoded = (folders["image"] / name).read_bytes()
         (folders["image"] / name).write_bytes(encoded)
-        fixations = _fixate(rng, size, things, condition.named)
+        fixations = _draw_fixations(rng, size, objects, condition.named)
         Image.fromarray(np.repeat(fixations[..., None] * np.uint8(255), 3, axis=2)).save(
             folders["fixation"] / name, compress_level=1
         )
-        Image.fromarray(_blur(fixations)).save(folders["map"] / name, compress_level=1)
+        Image.fromarray(_blurred_map(fixations)).save(folders["map"] / name, compress_level=1)
     return conditions
 
 
@@ -229,58 +229,58 @@ def _draw_size(rng: np.random.Generator, size_range: tuple[int, int]) -> tuple[i
     return (longer, shorter) if rng.random() < 0.25 else (shorter, longer)
 
 
-def _place_things(rng: np.random.Generator, size: tuple[int, int]) -> tuple[_Thing, ...]:
+def _place_objects(rng: np.random.Generator, size: tuple[int, int]) -> tuple[_SceneObject, ...]:
     """Two salient objects and two or three others, apart from each other, of different colours."""
     count = int(rng.integers(4, 6))
     colours = rng.permutation(list(COLOURS)).tolist()
     longer = max(size)
     while True:  # few tries: the objects cover about a tenth of the image
-        things: list[_Thing] = []
+        objects: list[_SceneObject] = []
         for number in range(count):
             salient = number < 2
             radius = longer * rng.uniform(*(_SALIENT_RADIUS if salient else _DIM_RADIUS))
             for _ in range(30):
                 y, x = (float(rng.uniform(radius + 2, side - radius - 2)) for side in size)
-                if all(np.hypot(y - o.y, x - o.x) > radius + o.radius + 0.03 * longer for o in things):
-                    things.append(_Thing(colours[number], str(rng.choice(SHAPES)), salient, y, x, float(radius)))
+                if all(np.hypot(y - o.y, x - o.x) > radius + o.radius + 0.03 * longer for o in objects):
+                    objects.append(_SceneObject(colours[number], str(rng.choice(SHAPES)), salient, y, x, float(radius)))
                     break
-        if len(things) == count:
-            return tuple(things)
+        if len(objects) == count:
+            return tuple(objects)
 
 
-def _paint(rng: np.random.Generator, size: tuple[int, int], things: Sequence[_Thing]) -> Image.Image:
-    ground = np.asarray(_ground(rng, size))
+def _paint_scene(rng: np.random.Generator, size: tuple[int, int], objects: Sequence[_SceneObject]) -> Image.Image:
+    ground = np.asarray(_textured_background(rng, size))
     picture = ground.astype(np.float64)
-    for thing in things:
-        mask = np.asarray(_silhouette(thing, size), dtype=np.float64)[..., None] / 255
-        strength = mask * (1.0 if thing.salient else _DIM_STRENGTH)
-        picture = picture * (1 - strength) + np.array(COLOURS[thing.colour]) * strength
+    for item in objects:
+        mask = np.asarray(_object_mask(item, size), dtype=np.float64)[..., None] / 255
+        strength = mask * (1.0 if item.salient else _DIM_STRENGTH)
+        picture = picture * (1 - strength) + np.array(COLOURS[item.colour]) * strength
     return Image.fromarray(picture.round().astype(np.uint8))
 
 
-def _ground(rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
-    """Blotches of nearly grey colour, and fine noise."""
+def _textured_background(rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
+    """A background of nearly grey blotches with fine noise."""
     coarse = rng.uniform(70, 150) + rng.normal(0, 16, (9, 12, 1)) + rng.normal(0, 5, (9, 12, 3))
     blotches = Image.fromarray(coarse.clip(0, 255).astype(np.uint8)).resize(size[::-1], Image.Resampling.BICUBIC)
     noisy = np.asarray(blotches, dtype=np.float64) + rng.normal(0, 6, (*size, 1))
     return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
 
 
-def _silhouette(thing: _Thing, size: tuple[int, int]) -> Image.Image:
-    """255 inside the object, smooth at its edge."""
+def _object_mask(item: _SceneObject, size: tuple[int, int]) -> Image.Image:
+    """A grey mask: 255 inside the object, antialiased at its edge."""
     fine = 3
     canvas = Image.new("L", (size[1] * fine, size[0] * fine))
     draw = ImageDraw.Draw(canvas)
-    y, x, radius = thing.y * fine, thing.x * fine, thing.radius * fine
-    if thing.shape == "circle":
+    y, x, radius = item.y * fine, item.x * fine, item.radius * fine
+    if item.shape == "circle":
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
     else:
-        draw.polygon([(x + radius * dx, y + radius * dy) for dy, dx in _corners(thing.shape)], fill=255)
+        draw.polygon([(x + radius * dx, y + radius * dy) for dy, dx in _polygon_corners(item.shape)], fill=255)
     return canvas.resize(size[::-1], Image.Resampling.BOX)
 
 
 @lru_cache
-def _corners(shape: str) -> tuple[tuple[float, float], ...]:
+def _polygon_corners(shape: str) -> tuple[tuple[float, float], ...]:
     """(y, x) of a polygon's corners around the origin, on or within the unit circle, one corner up."""
     if shape == "square":
         return (-0.85, -0.85), (-0.85, 0.85), (0.85, 0.85), (0.85, -0.85)
@@ -289,15 +289,16 @@ def _corners(shape: str) -> tuple[tuple[float, float], ...]:
     return tuple((float(-r * np.cos(a)), float(r * np.sin(a))) for r, a in zip(reach, angles, strict=True))
 
 
-def _conditions(
-    rng: np.random.Generator, image_set: str, things: Sequence[_Thing], size: tuple[int, int]
+def _draw_conditions(
+    rng: np.random.Generator, image_set: str, objects: Sequence[_SceneObject], size: tuple[int, int]
 ) -> list[_Condition]:
-    salient = [thing for thing in things if thing.salient]
-    one = salient[int(rng.integers(len(salient)))]
-    other = things[int(rng.integers(len(salient), len(things)))]
-    pair = [one, other] if rng.random() < 0.5 else [other, one]
+    """The conditions of an image of a set, with random texts and the objects they name."""
+    salient = [item for item in objects if item.salient]
+    large = salient[int(rng.integers(len(salient)))]
+    small = objects[int(rng.integers(len(salient), len(objects)))]
+    both = [large, small] if rng.random() < 0.5 else [small, large]
     whole = [salient[position] for position in rng.permutation(len(salient))]
-    named = {"pure": salient, "whole": whole, "general": pair, "salient": [one], "non_salient": [other]}
+    named = {"pure": salient, "whole": whole, "general": both, "salient": [large], "non_salient": [small]}
     templates = {
         "whole": _WHOLE_TEXTS,
         "general": _GENERAL_TEXTS,
@@ -306,32 +307,32 @@ def _conditions(
     }
     conditions = []
     for task in (task.name for task in TASKS if image_set in task.image_sets):
-        words = [thing.words for thing in named[task]]
+        words = [item.words for item in named[task]]
         if len(words) == 1:
-            words.append(_where(rng, named[task][0], size))
+            words.append(_side_in_words(rng, named[task][0], size))
         text = str(rng.choice(templates[task])).format(*words) if task in templates else ""
         conditions.append(_Condition(task, text, tuple(named[task])))
     return conditions
 
 
-def _where(rng: np.random.Generator, thing: _Thing, size: tuple[int, int]) -> str:
-    """Sometimes the side an object is on, so that a mirrored image needs a mirrored text."""
-    position = thing.x / size[1]
+def _side_in_words(rng: np.random.Generator, item: _SceneObject, size: tuple[int, int]) -> str:
+    """For some objects, the side of the image they are on: a mirrored image then needs a mirrored text."""
+    position = item.x / size[1]
     if rng.random() > 0.3 or 0.4 < position < 0.6:
         return ""
     return " on the left" if position < 0.5 else " on the right"
 
 
-def _fixate(
-    rng: np.random.Generator, size: tuple[int, int], things: Sequence[_Thing], named: Sequence[_Thing]
+def _draw_fixations(
+    rng: np.random.Generator, size: tuple[int, int], objects: Sequence[_SceneObject], named: Sequence[_SceneObject]
 ) -> npt.NDArray[np.uint8]:
     """1 at the fixated pixels: most on the named objects, the rest on the salient ones and around the centre."""
     count = int(rng.integers(_FIXATIONS[0], _FIXATIONS[1] + 1))
-    salient = [thing for thing in things if thing.salient]
-    weighted = [(thing, _NAMED_FRACTION / len(named)) for thing in named]
-    weighted += [(thing, (1 - _NAMED_FRACTION) / 2 / len(salient)) for thing in salient]
-    centres = np.array([(thing.y, thing.x) for thing, _ in weighted] + [(size[0] / 2, size[1] / 2)])
-    spreads = np.array([(thing.radius / 2,) * 2 for thing, _ in weighted] + [(size[0] / 6, size[1] / 6)])
+    salient = [item for item in objects if item.salient]
+    weighted = [(item, _NAMED_FRACTION / len(named)) for item in named]
+    weighted += [(item, (1 - _NAMED_FRACTION) / 2 / len(salient)) for item in salient]
+    centres = np.array([(item.y, item.x) for item, _ in weighted] + [(size[0] / 2, size[1] / 2)])
+    spreads = np.array([(item.radius / 2,) * 2 for item, _ in weighted] + [(size[0] / 6, size[1] / 6)])
     weights = np.array([weight for _, weight in weighted] + [(1 - _NAMED_FRACTION) / 2])
     chosen = rng.choice(len(weights), size=count, p=weights / weights.sum())
     points = rng.normal(centres[chosen], spreads[chosen])
@@ -341,16 +342,17 @@ def _fixate(
     return fixations
 
 
-def _blur(fixations: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def _blurred_map(fixations: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The density map of binary fixations, 0 to 255."""
     sigma = generated_sigma((fixations.shape[0], fixations.shape[1]))
-    blurred = _gaussian(fixations.shape[0], sigma) @ fixations @ _gaussian(fixations.shape[1], sigma)
+    blurred = _blur_matrix(fixations.shape[0], sigma) @ fixations @ _blur_matrix(fixations.shape[1], sigma)
     blurred = (blurred - blurred.min()) / (blurred.max() - blurred.min())
     scaled: npt.NDArray[np.uint8] = (255 * blurred).round().astype(np.uint8)
     return scaled
 
 
 @lru_cache
-def _gaussian(length: int, sigma: float) -> _Float:
+def _blur_matrix(length: int, sigma: float) -> _Float:
     """Matrix that blurs a vector with zeros outside; unnormalised, since maps are scaled afterwards."""
     positions = np.arange(length)
     kernel: _Float = np.exp(-((positions[:, None] - positions) ** 2) / (2 * sigma**2))
@@ -366,8 +368,8 @@ def _write_workbook(path: Path, conditions: dict[str, list[_Condition]]) -> None
     whole.append(["image", "text"])
     parts = book.create_sheet(PART_SHEET)
     parts.append(["image", "描述种类", "text"])
-    for image_id, some in sorted(conditions.items(), key=lambda item: int(item[0])):
-        for condition in some:
+    for image_id, of_image in sorted(conditions.items(), key=lambda item: int(item[0])):
+        for condition in of_image:
             task = TASK_BY_NAME[condition.task]
             if task.sheet == WHOLE_SHEET:
                 whole.append([int(image_id), condition.text])

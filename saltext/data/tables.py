@@ -1,4 +1,4 @@
-"""The one reader of CSV tables that people write: fixations, texts, divisions, pictures to predict."""
+"""Reading of hand-written CSV tables: fixations, texts, splits, images to predict."""
 
 import csv
 import math
@@ -14,11 +14,11 @@ from saltext.errors import InvalidFileError
 from saltext.images import check_file, reason
 
 MAX_BYTES = 128 * 2**20
-"""A larger table is refused: fixations of so many people belong into a file for each image."""
+"""Maximum size of a table: more fixations belong in one file per image."""
 
 _SEPARATORS = ",;\t"
 _QUOTED = re.compile(r'"[^"]*"')
-_IN_NUMBER = re.compile(r"(?<=\d),(?=\d)")
+_COMMA_IN_NUMBER = re.compile(r"(?<=\d),(?=\d)")
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Cells:
     """A table as text.
 
     Attributes:
-        heading: The cells of the first row that is not empty.
-        rows: Those of the others, without outer white space; one may be shorter than the heading, none longer.
-        lines: Where in the file each of ``rows`` begins, counted from 1.
+        heading: Cells of the first row that is not empty.
+        rows: Cells of the other rows, without outer white space; a row may be shorter than the heading, none is longer.
+        lines: Line of the file, counted from 1, in which each of ``rows`` begins.
         separator: ``,``, ``;`` or a tab.
     """
 
@@ -38,13 +38,13 @@ class Cells:
     separator: str
 
     def column_index(self, name: str) -> int | None:
-        """Of the column with this heading; of one that differs in capitals alone, if there is no other; or None."""
+        """Index of the column with this heading, or else of the only one that differs in case; None without one."""
         same = [index for index, cell in enumerate(self.heading) if cell == name]
         alike = same or [index for index, cell in enumerate(self.heading) if cell.casefold() == name.casefold()]
         return alike[0] if len(alike) == 1 else None
 
     def without_heading(self) -> "Cells":
-        """The same table where its first row is one like the others."""
+        """The same table, with its first row as an ordinary row."""
         return Cells((), [self.heading, *self.rows], [1, *self.lines], self.separator)
 
     def column(self, index: int) -> list[str | None]:
@@ -52,24 +52,25 @@ class Cells:
         return [row[index] if index < len(row) else None for row in self.rows]
 
     def numbers(self, cells: Iterable[str | None]) -> npt.NDArray[np.float64]:
-        """What cells say, NaN where that is no number. In a table with ``;`` a comma may be the decimal point."""
-        return np.array([self._number(cell) for cell in cells], np.float64)
+        """Cells as numbers, NaN where they are none. In a table with ``;`` a comma may be the decimal point."""
 
-    def _number(self, cell: str | None) -> float:
-        if cell is None or "_" in cell:
-            return math.nan
-        try:
-            return float(cell.replace(",", ".") if self.separator == ";" else cell)
-        except ValueError:
-            return math.nan
+        def parse(cell: str | None) -> float:
+            if cell is None or "_" in cell:
+                return math.nan
+            try:
+                return float(cell.replace(",", ".") if self.separator == ";" else cell)
+            except ValueError:
+                return math.nan
+
+        return np.array([parse(cell) for cell in cells], np.float64)
 
 
 def read_cells(path: Path) -> Cells:
-    """Read a CSV table: UTF-8, cells in quotes or not, separated by what its first row has most of: , ; or a tab.
+    """Read a CSV table: UTF-8, with or without quotes; the separator is the most frequent of , ; and tab in row 1.
 
     Raises:
-        InvalidFileError: It is no file, larger than ``MAX_BYTES``, not UTF-8, without a row, or has quotes that do not
-            match or a row with more cells than the first one.
+        InvalidFileError: It is no file, larger than ``MAX_BYTES``, not UTF-8, without a row, or has unbalanced quotes
+            or a row with more cells than the first one.
     """
     kind = "tables that cannot be read"
     try:
@@ -83,16 +84,18 @@ def read_cells(path: Path) -> Cells:
     try:
         # newline="" as csv asks for: line breaks inside quotes belong to the text.
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            separator = _separator(next((line for line in stream if line.strip()), ""))
+            unquoted = _QUOTED.sub("", next((line for line in stream if line.strip()), ""))
+            counted = _COMMA_IN_NUMBER.sub("", unquoted)  # between digits a comma may be a decimal point
+            separator = max(_SEPARATORS, key=lambda mark: (counted.count(mark), unquoted.count(mark)))
             stream.seek(0)
             reader = csv.reader(stream, delimiter=separator, skipinitialspace=True, strict=True)
-            begins = 1
+            first_line = 1
             for row in reader:
                 cells = [cell.strip() for cell in row]
                 if any(cells):
                     rows.append(cells)
-                    lines.append(begins)
-                begins = reader.line_num + 1
+                    lines.append(first_line)
+                first_line = reader.line_num + 1
     except UnicodeDecodeError as error:
         raise InvalidFileError(kind, f"it is not UTF-8: {error.reason} at byte {error.start}") from error
     except (OSError, ValueError, csv.Error) as error:
@@ -109,10 +112,3 @@ def read_cells(path: Path) -> Cells:
         )
     rows = [row[:width] for row in rows]
     return Cells(rows[0], rows[1:], lines[1:], separator)
-
-
-def _separator(first: str) -> str:
-    """What most of the first row's cells are separated by; between digits a comma may be a decimal point."""
-    unquoted = _QUOTED.sub("", first)
-    counted = _IN_NUMBER.sub("", unquoted)
-    return max(_SEPARATORS, key=lambda separator: (counted.count(separator), unquoted.count(separator)))

@@ -1,4 +1,4 @@
-"""The five tasks of SJTU-TIS: what the subject had read before looking at the image."""
+"""The five tasks (viewing conditions) of SJTU-TIS: the kind of text that was read before the image was viewed."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -69,20 +69,20 @@ def parse_tasks(names: str | Sequence[str]) -> tuple[Task, ...]:
 
 
 def chosen(names: str | Sequence[str], known: Collection[str]) -> tuple[str, ...]:
-    """Those of the ``known`` names of a data set's tasks that are wanted, in their order, without repeats.
+    """The chosen ones among the ``known`` task names of a data set, in the order of ``known``, without repeats.
 
     Raises:
         ConfigError: As :func:`parse_tasks`.
     """
-    wanted = [names] if isinstance(names, str) else list(names)
+    chosen_names = [names] if isinstance(names, str) else list(names)
     choices = ", ".join(known)
-    if not wanted:
+    if not chosen_names:
         raise ConfigError(f"no task is chosen; set data.tasks to one or more of: {choices}")
-    unknown = [str(name) for name in wanted if name not in known]
+    unknown = [str(name) for name in chosen_names if name not in known]
     if unknown:
-        described = "; ".join(f"{name!r}{_suggestion(name, known)}" for name in unknown)
+        described = "; ".join(f"{name!r}{_known_name_hint(name, known)}" for name in unknown)
         raise ConfigError(f"unknown task {described}. Choose data.tasks from: {choices}")
-    return tuple(name for name in known if name in wanted)
+    return tuple(name for name in known if name in chosen_names)
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -91,13 +91,14 @@ def in_order(names: Iterable[str]) -> list[str]:
     return sorted(present, key=lambda name: TASK_ORDER.get(name, len(TASKS)))
 
 
-def _suggestion(name: str, known: Collection[str]) -> str:
-    plain = _plain(name)
+def _known_name_hint(name: str, known: Collection[str]) -> str:
+    """A hint at the task that a paper calls so, or at a similar name; empty without one."""
+    plain = _letters_and_digits(name)
     for task in TASKS:
-        if task.name in known and plain in (_plain(task.name), *map(_plain, task.aliases)):
+        if task.name in known and plain in (_letters_and_digits(task.name), *map(_letters_and_digits, task.aliases)):
             return f" (here: {task.name!r})"
     return near(name, known)
 
 
-def _plain(name: str) -> str:
+def _letters_and_digits(name: str) -> str:
     return "".join(filter(str.isalnum, name.lower()))

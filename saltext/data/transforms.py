@@ -1,8 +1,8 @@
-"""Augmentation. All use of albumentations is behind this module.
+"""Augmentation of training samples; the only module that uses albumentations.
 
-Two traps of albumentations 2.0.8 are closed here. Its random state is copied into every loader worker, so workers
-repeat each other; therefore each sample is seeded by itself. And ``Compose.set_random_seed`` gives every transform the
-same stream, so that exactly the flipped images would also change colour; therefore each transform gets its own seed.
+It avoids two pitfalls of albumentations 2.0.8. Its random state is copied into every loader worker, so workers repeat
+each other: here each sample has its own seed. And ``Compose.set_random_seed`` gives every transform the same random
+stream, so exactly the flipped images would also change colour: here each transform has its own seed.
 """
 
 import warnings
@@ -19,11 +19,11 @@ from saltext.system.watched import watch_parent_process
 
 
 class Augment:
-    """Mirrors a sample left to right and changes its colours mildly.
+    """Mirrors a sample left to right and changes its colours slightly.
 
-    A mirrored sample is exact in all its parts: image, density and fixation counts are flipped cell by cell (nothing is
-    resampled), and "left" and "right" change places in the text. The colour changes touch the image alone, and of a
-    letterboxed image only its content.
+    Mirroring is exact: image, density and fixation counts are flipped cell by cell, without resampling, and "left" and
+    "right" are exchanged in the text. Colour changes apply to the image alone, and in a letterboxed image only to its
+    content.
 
     Args:
         flip: Probability of mirroring.
@@ -74,7 +74,7 @@ class Augment:
                 steps.append(A.GaussNoise(std_range=(0.0, noise), p=1.0))
             if blur:
                 steps.append(A.GaussianBlur(blur_limit=0, sigma_limit=(0.0, blur), p=1.0))
-            # The maps may be smaller than the image, which a mirror does not mind.
+            # No shape check: the maps may be smaller than the image, and are only mirrored.
             self._compose = A.Compose(steps, is_check_shapes=False, save_applied_params=True)
         self._steps = steps
         self.images_come_back = not (brightness or contrast or hue or saturation or noise or blur)

@@ -1,4 +1,4 @@
-"""A sample on its way into a batch."""
+"""The arrays of one sample, before and after augmentation."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,13 @@ from saltext.data.geometry import Box
 
 @dataclass(frozen=True)
 class View:
-    """One sample as it enters a batch.
+    """The arrays and the text of one sample.
 
     Attributes:
         image: RGB, uint8, ``(height, width, 3)``.
         density: float32, ``(rows, columns)``.
         fixations: Counts, float32, ``(rows, columns)``.
-        text: What was read.
+        text: The text that was read.
         box: The image content inside ``image``.
     """
 

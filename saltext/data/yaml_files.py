@@ -1,4 +1,4 @@
-"""The reader of YAML files that anybody may have written: bounded in what it costs, and nothing but values."""
+"""Reading of untrusted YAML files: plain values only, with limits on size and depth."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from saltext.images import check_file, reason
 
 MAX_BYTES = 2**17
 MAX_NODES = 20_000
-"""Keys and values, those that an alias repeats counted each time."""
+"""Maximum number of keys and values; those behind an alias are counted each time it is used."""
 MAX_DEPTH = 40
 
 _KIND = "files that cannot be read as YAML"
@@ -41,7 +41,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def _check_extent(text: str) -> None:
-    """Raise an InvalidFileError where aliases repeat themselves to too much, before anything is made of the text."""
+    """Raise an InvalidFileError for too many values, aliases expanded, before any of them is built."""
     extents: dict[str, int] = {}  # anchor -> number of nodes below it
     open_nodes: list[tuple[str | None, int]] = []  # their anchors, and the number of nodes before them
     count = 0

@@ -1,4 +1,4 @@
-"""What is done in the process that predicts: everything the page shows of an image and two texts."""
+"""The demo's answer to an image and two texts, computed in the prediction process."""
 
 import re
 import tempfile
@@ -13,7 +13,7 @@ from saltext.console import quiet_libraries
 from saltext.demo.comparison import Comparison
 from saltext.errors import DataError, InvalidFileError, SaltextError
 from saltext.images import Photo
-from saltext.prediction.model import Density, Model
+from saltext.prediction.model import Model
 from saltext.prediction.photos import open_photo
 from saltext.prediction.pictures import (
     PANEL_SIDE,
@@ -29,19 +29,19 @@ from saltext.prediction.pictures import (
 from saltext.prediction.texts import MAX_CHARACTERS, TextQuery, checked
 from saltext.runs.load import load
 
-_LONGEST_NAME = 60
-_MANY = 10_000  # pixels; more than the image has that is predicted before any other
+_MAX_NAME_LENGTH = 60
+_WARM_UP_MAX_PIXELS = 10_000
 
 
 @dataclass(frozen=True)
 class Question:
-    """What a visitor of the page asks.
+    """The input of a visitor of the page.
 
     Attributes:
-        image: A file that anybody may have made.
+        image: An untrusted file.
         max_pixels: A larger image is refused before it is decoded.
         queries: The two texts to compare.
-        folder: An empty one, for the files to download.
+        folder: An empty folder for the files to download.
     """
 
     image: Path
@@ -57,8 +57,8 @@ class Shown:
     Attributes:
         text: Without outer white space.
         tile: The prediction over the image.
-        npy: File of the density as it is predicted, float32 at the image's own size.
-        png: The same in 16 bits, with a maximum of 65535.
+        npy: File of the predicted density, float32 at the image's own size.
+        png: File of the density in 16 bits, with a maximum of 65535.
     """
 
     text: str
@@ -69,15 +69,15 @@ class Shown:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the page shows; the same colours mean the same density under both texts.
+    """The results that the page shows; both maps have the same colour scale.
 
     Attributes:
         first: The map of the first text.
         second: The map of the second text.
         change: Where the prediction rises and falls from the first text to the second.
         panel: PNG of everything side by side.
-        comparison: Of the two maps.
-        remarks: What was decided on the way and should be said; often nothing.
+        comparison: Comparison of the two maps.
+        remarks: Remarks on the image and the texts; often none.
     """
 
     first: Shown
@@ -89,85 +89,84 @@ class Answer:
 
 
 def load_model(run: str | None, stage: str | None, device: str | None, trust: bool = False) -> Model:
-    """As :func:`saltext.runs.load.load`, without notices that help nobody, and ready to answer at once."""
+    """Load a model as :func:`saltext.runs.load.load` does, silence its libraries, and warm it up."""
     quiet_libraries()
-    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # its bound is above ours
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # Pillow's limit is above ours
     model = load(run, stage=stage, device=device, trust=trust)
     warm_up(model)
     return model
 
 
 def warm_up(model: Model) -> None:
-    """Answer a question once: what is imported and computed for the first one takes longer than an answer."""
+    """Answer a question once: the imports and set-up of the first answer take longer than the answer itself."""
     condition = model.conditions[0] if model.reads_condition else None
-    with tempfile.TemporaryDirectory() as folder, suppress(SaltextError, OSError):  # visitors will be told
+    with tempfile.TemporaryDirectory() as folder, suppress(SaltextError, OSError):  # visitors will see the error
         image = Path(folder) / "grey.png"
         Image.new("RGB", (64, 48), "grey").save(image)
         queries = TextQuery("a white lamp", condition), TextQuery("", condition)
-        answer(model, Question(image, _MANY, queries, Path(folder)))
+        answer(model, Question(image, _WARM_UP_MAX_PIXELS, queries, Path(folder)))
 
 
 def answer(model: Model, question: Question) -> Answer:
     """Predict, compare, and write the files to download.
 
     Args:
-        model: What predicts.
-        question: See there.
+        model: The model that predicts.
+        question: Image and texts.
 
     Raises:
-        DataError: The image or a text cannot be used; says everything that is wrong.
+        DataError: The image or a text is invalid; names everything that is wrong.
         SaltextError: As :meth:`saltext.prediction.model.Model.densities` raises.
         OSError: A file cannot be written.
     """
-    photo, queries = _usable(question)
+    photo, queries = _checked_image_and_texts(question)
     densities = list(model.densities([(photo, query) for query in queries]))
     thumbnail = small(photo.pixels, PANEL_SIDE)
     maps = [
         TextMaps(query.text, reduced(density, thumbnail), name=query.task or "")
         for query, density in zip(queries, densities, strict=True)
     ]
-    name = _name(question.image)
+    name = re.sub(r"[^\w-]+", "_", question.image.stem)[:_MAX_NAME_LENGTH]  # the visitor's name is not trusted
     record = ImageRecord(name, thumbnail, maps)
     panel = question.folder / f"{name}_panel.png"
     write_picture([record], panel, side=PANEL_SIDE)
-    (_, *of_first), (change, *of_second) = tiles(record, PANEL_SIDE)
-    files = [_written(question.folder / f"{name}_text{n}", density) for n, density in enumerate(densities, start=1)]
-    first, second = (
-        Shown(query.text, tile, *paths)
-        for query, (tile,), paths in zip(queries, (of_first, of_second), files, strict=True)
-    )
-    return Answer(first, second, change, panel, Comparison.of(*densities), _remarks(model, photo, queries))
-
-
-def _written(path: Path, density: Density) -> list[Path]:
-    """The files of a map, NPY and PNG."""
-    files = [path.with_suffix(ending) for ending in (".npy", ".png")]  # a name made here has no dot
-    for file in files:
-        write_density(file, density)
-    return files
+    (_, first_tile), (change, second_tile) = tiles(record, PANEL_SIDE)
+    shown = []
+    for number, (query, tile, density) in enumerate(
+        zip(queries, (first_tile, second_tile), densities, strict=True), start=1
+    ):
+        npy, png = (question.folder / f"{name}_text{number}{ending}" for ending in (".npy", ".png"))
+        write_density(npy, density)
+        write_density(png, density)
+        shown.append(Shown(query.text, tile, npy, png))
+    remarks = [f"the image {remark}" for remark in photo.remarks]
+    remarks += dict.fromkeys(remark for query in queries for remark in model.remarks(query))
+    first, second = shown
+    return Answer(first, second, change, panel, Comparison.of(*densities), tuple(remarks))
 
 
 def check_image(model: Model, image: Path, max_pixels: int) -> None:
-    """Find out whether an image can be used, as a question to the process that holds the model.
+    """Check an uploaded image in the prediction process, where decoding it can do no harm.
 
     Raises:
-        DataError: It cannot.
+        DataError: The image is invalid.
     """
-    _opened(image, max_pixels)
+    _open_image(image, max_pixels)
 
 
-def _opened(image: Path, max_pixels: int) -> Photo:
+def _open_image(image: Path, max_pixels: int) -> Photo:
     try:
         return open_photo(image, max_pixels)
     except InvalidFileError as error:
         raise DataError(f"The image cannot be used ({error}).") from error
 
 
-def _usable(question: Question) -> tuple[Photo, list[TextQuery]]:
+def _checked_image_and_texts(question: Question) -> tuple[Photo, list[TextQuery]]:
+    """The decoded image and the checked texts; one error names everything that is wrong."""
     problems = []
     photo = None
     try:
-        photo = _opened(question.image, question.max_pixels)
+        photo = _open_image(question.image, question.max_pixels)
     except DataError as error:
         problems.append(str(error))
     queries = []
@@ -183,13 +182,3 @@ def _usable(question: Question) -> tuple[Photo, list[TextQuery]]:
     if photo is None or problems:
         raise DataError("\n".join(problems))
     return photo, queries
-
-
-def _remarks(model: Model, photo: Photo, queries: list[TextQuery]) -> tuple[str, ...]:
-    of_texts = [remark for query in queries for remark in model.remarks(query)]
-    return *(f"the image {remark}" for remark in photo.remarks), *dict.fromkeys(of_texts)
-
-
-def _name(image: Path) -> str:
-    """What files made from an image are called, whatever it was called where it comes from."""
-    return re.sub(r"[^\w-]+", "_", image.stem)[:_LONGEST_NAME]

@@ -1,4 +1,4 @@
-"""How the maps of one image under two texts differ, in numbers and in words."""
+"""Comparison of the maps of one image under two texts, in numbers and in words."""
 
 import math
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ _REGIONS = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a second text changes.
+    """The difference between the maps of two texts.
 
     Attributes:
-        cc: Pearson correlation of the maps; NaN where one of them is flat.
-        moved: Share of the density that lies elsewhere, 0 to 1.
-        gained: Where the largest gain is, in words: one ninth of the image.
-        lost: Where the largest loss is, likewise.
+        cc: Pearson correlation of the maps; NaN where one of them is constant.
+        moved: Fraction of the density that moves, 0 to 1.
+        gained: The ninth of the image with the largest gain, in words.
+        lost: The ninth of the image with the largest loss, in words.
     """
 
     cc: float
@@ -37,28 +37,25 @@ class Comparison:
     def of(cls, one: Density, other: Density) -> "Comparison":
         """Compare two densities of the same (height, width)."""
         change = other - one
-        return cls(_cc(one, other), moved(one, other), _region_of_max(change), _region_of_max(-change))
+        correlation = float(cc(torch.from_numpy(one)[None, None], torch.from_numpy(other)[None, None]))
+        return cls(correlation, moved(one, other), _region_of_max(change), _region_of_max(-change))
 
     @property
     def words(self) -> str:
         """Two sentences, in Markdown."""
         if self.moved < UNCHANGED:
             return "Both texts give **the same map**."
-        said = (
+        change = (
             f"From text 1 to text 2, **{how_much_moves(self.moved)}**: it gains most {self.gained} and loses most "
             f"{self.lost}."
         )
         if math.isnan(self.cc):
-            return f"{said} One of the maps is flat, so they have no correlation."
-        return f"{said} The two maps correlate with **CC {self.cc:.2f}** (1: the same, 0: unrelated)."
-
-
-def _cc(one: Density, other: Density) -> float:
-    return float(cc(*(torch.from_numpy(density)[None, None] for density in (one, other))))
+            return f"{change} One of the maps is flat, so they have no correlation."
+        return f"{change} The two maps correlate with **CC {self.cc:.2f}** (1: the same, 0: unrelated)."
 
 
 def _region_of_max(gain: Density) -> str:
-    """Where the largest value is."""
+    """The ninth of the image with the largest value, in words."""
     position = np.unravel_index(int(gain.argmax()), gain.shape)
-    row, column = (3 * int(where) // length for where, length in zip(position, gain.shape, strict=True))
+    row, column = (3 * int(index) // length for index, length in zip(position, gain.shape, strict=True))
     return _REGIONS[row][column]

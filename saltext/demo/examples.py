@@ -1,7 +1,7 @@
-"""Pictures to choose from, for who has none at hand."""
+"""Example images of the demo: a photograph, generated images, images of the data set, or the user's own."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import groupby
@@ -20,15 +20,15 @@ from saltext.prediction.texts import TextQuery
 _log = logging.getLogger(__name__)
 
 MOST = 24
-"""Examples that are offered."""
+"""Maximum number of examples."""
 
-_IMAGES = 12  # to generate; half of them have the two texts
-_SIDES = (480, 640)
+_GENERATED_IMAGES = 12  # half of them have the two texts
+_GENERATED_SIDES = (480, 640)  # pixels, smallest and largest
 
 
 @dataclass(frozen=True)
 class Example:
-    """A picture and, if it has some, two texts that may be read before it (empty for free viewing)."""
+    """An image and, where it has them, two texts that may be read before it (empty for free viewing)."""
 
     image: Path
     queries: tuple[TextQuery, TextQuery] | None = None
@@ -42,8 +42,8 @@ def photograph() -> Example:
     Raises:
         DataError: Matplotlib is installed without its sample data.
     """
-    found = find_spec("matplotlib")  # importing it takes longer than to find it
-    package = Path(found.origin).parent if found and found.origin else Path("matplotlib")
+    spec = find_spec("matplotlib")  # faster than importing it
+    package = Path(spec.origin).parent if spec and spec.origin else Path("matplotlib")
     image = package / "mpl-data" / "sample_data" / "grace_hopper.jpg"
     if not image.is_file():
         raise DataError(
@@ -55,23 +55,24 @@ def photograph() -> Example:
 
 
 def generated(folder: Path) -> list[Example]:
-    """Pictures of the suite's own generator, each with a text about a large object and one about a small one.
+    """Images of the suite's own generator, each with a text about a large object and one about a small one.
 
     Args:
-        folder: Where to write them; a new one.
+        folder: A new folder to write them to.
     """
-    return _with_two_texts(SjtuTis(generate(folder, images=_IMAGES, size_range=_SIDES)).read().pairs_with_images())
+    root = generate(folder, images=_GENERATED_IMAGES, size_range=_GENERATED_SIDES)
+    return _with_two_texts(SjtuTis(root).read().pairs_with_images())
 
 
 def of_data_set(root: Path, split: Split | None) -> list[Example]:
     """Images of SJTU-TIS with their text about the salient objects and the one about the others.
 
     Args:
-        root: Its folder.
-        split: Of the model: images that it trained on, or that chose its epoch, are not offered. None: all are.
+        root: Folder of the data set.
+        split: Split of the model: its training and validation images are not offered. None: all images are offered.
 
     Returns:
-        At most ``MOST``, evenly taken from all.
+        At most ``MOST``, evenly spread over all.
 
     Raises:
         DataError: The data set is not complete.
@@ -80,33 +81,34 @@ def of_data_set(root: Path, split: Split | None) -> list[Example]:
     if split is not None:
         not_tested = {*split.parts["train"], *split.parts["val"]}
         pairs = [pair for pair in pairs if not {pair.image_id, pair.name} & not_tested]
-    found = _with_two_texts(pairs)
-    return found[:: max(1, -(-len(found) // MOST))]
+    examples = _with_two_texts(pairs)
+    return examples[:: max(1, -(-len(examples) // MOST))]
 
 
 def _with_two_texts(pairs: Iterable[Pair]) -> list[Example]:
-    found = []
+    """The images that have a text about the salient objects and one about the others."""
+    examples = []
     for _, of_image in groupby(pairs, key=lambda pair: pair.image_id):
         by_task = {pair.task: pair for pair in of_image}
         if {"salient", "non_salient"} <= by_task.keys():
             salient, other = by_task["salient"], by_task["non_salient"]
             queries = TextQuery(salient.text, salient.task), TextQuery(other.text, other.task)
-            found.append(Example(salient.image, queries))
-    return found
+            examples.append(Example(salient.image, queries))
+    return examples
 
 
 def own(path: Path) -> list[Example]:
-    """Pictures of the user's own.
+    """The user's own images.
 
     Args:
-        path: A folder of pictures, or a table as ``saltext predict --texts`` reads it, of which each picture
-            gets its first two texts.
+        path: A folder of images, or a table as ``saltext predict --texts`` reads it; each image gets its first two
+            texts, or one text and free viewing.
 
     Returns:
         The first ``MOST`` of them.
 
     Raises:
-        DataError: Something among them cannot be used; says everything that is wrong.
+        DataError: Invalid images or rows; names everything that is wrong.
     """
     issues = DataReport()
     folders, table = ([str(path)], None) if path.is_dir() else ([], path)
@@ -115,10 +117,7 @@ def own(path: Path) -> list[Example]:
     issues.raise_if_any(f"--examples {path}", "Fix or remove these.")
     if len(wanted) > MOST:
         _log.warning("the first %d of %d pictures are offered as examples", MOST, len(wanted))
-    return [Example(request.image, None if path.is_dir() else _two(request.queries)) for request in offered]
-
-
-def _two(queries: Sequence[TextQuery]) -> tuple[TextQuery, TextQuery]:
-    """Free viewing stands in where there is no second text."""
-    first, second = [*queries, TextQuery("")][:2]
-    return first, second
+    if path.is_dir():
+        return [Example(request.image) for request in offered]
+    free_viewing = TextQuery("")
+    return [Example(r.image, (r.queries[0], r.queries[1] if r.queries[1:] else free_viewing)) for r in offered]

@@ -1,4 +1,4 @@
-"""What of a visitor's requests reaches the page: those of the page itself, about files that were uploaded to it."""
+"""Access control of the demo: only requests of the page itself pass, and only for files that were uploaded to it."""
 
 import html
 from pathlib import Path
@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# Gradio's page brings what it needs, but parts of it know addresses elsewhere: the browser asks none of them.
+# Gradio's page is self-contained, but parts of it link to other hosts: the browser loads nothing from them.
 _POLICY = "; ".join(
     [
         "default-src 'self'",
@@ -29,8 +29,8 @@ _POLICY = "; ".join(
 )
 
 _API = "/gradio_api"
-# Of Gradio's addresses, what the page and Gradio's clients use. Others ask addresses that a client names, run a video
-# encoder, write state down, or are for developers.
+# The routes of Gradio that the page and Gradio's clients use. Others fetch URLs that a client names, run a video
+# encoder, store state, or are for developers.
 _PAGES = frozenset(
     (
         "/",
@@ -58,24 +58,24 @@ _PAGES = frozenset(
 )
 _FOLDERS = ("/assets/", "/static/", "/svelte/", *(f"{_API}/{name}/" for name in ("call", "heartbeat", "run", "file=")))
 _SAFE = ("GET", "HEAD")
-_KEYS = ("path", "url")  # of a file, as a browser sends it
+_FILE_KEYS = ("path", "url")  # of a file, as a browser sends it
 
 
 class Gate:
-    """Middleware that lets through what the page itself asks for, and tells browsers to load nothing from elsewhere.
+    """Middleware that passes only the page's own requests, and tells browsers to load nothing from other hosts.
 
     A page of another origin that is open in the same browser can send requests to this machine, uploads among them,
-    without being able to read the answers. Browsers say where a request comes from.
+    without being able to read the answers. Browsers send the origin of a request.
 
     Args:
-        app: What it stands before.
+        app: The application behind it.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI says."""
+        """Handle a request, see the ASGI specification."""
 
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -100,7 +100,7 @@ def _is_offered(path: str) -> bool:
 
 
 def _is_own(method: str, path: str, headers: Headers) -> bool:
-    """Whether a request comes from the page, from a program, or from somebody who opens the page."""
+    """Whether a request comes from the page itself, from a program, or from a visitor who opens the page."""
     host = headers.get("host", "")
     sites = headers.getlist("sec-fetch-site")
     if any(urlsplit(origin).netloc != host for origin in headers.getlist("origin")):
@@ -114,47 +114,50 @@ def _is_own(method: str, path: str, headers: Headers) -> bool:
 
 
 class GuardedBlocks(gr.Blocks):
-    """Blocks that look at every file that a request names, in whatever input, before Gradio does anything with it.
+    """Blocks that check every file that a request names, in any input, before Gradio uses it.
 
-    Gradio opens any path of the machine that comes without ``meta``, and fetches any address that comes with it.
+    Gradio opens any path of the machine that comes without ``meta``, and fetches any URL that comes with it.
     """
 
     async def preprocess_data(
         self, block_fn: BlockFunction, inputs: list[Any], state: SessionState | None, explicit_call: bool = False
     ) -> Any:
-        """As Gradio does, with files below its upload folder alone, where uploads and examples are.
+        """Preprocess as Gradio does, but only files below its upload folder, which has the uploads and the examples.
 
         Raises:
-            gradio.Error: A file is elsewhere, or is none; the same words for all, so that nobody learns what is there.
+            gradio.Error: A file is elsewhere or does not exist; the message is the same for both, so that it does not
+                reveal which files exist.
         """
         folder = Path(get_upload_folder()).resolve()
-        self.validate_inputs(block_fn, inputs)  # as many as there should be
-        guarded = [
-            _file(value, folder) if isinstance(block, gr.Image) and value is not None else _confined(value, folder)
+        self.validate_inputs(block_fn, inputs)  # their number
+        checked = [
+            _uploaded_file(value, folder)
+            if isinstance(block, gr.Image) and value is not None
+            else _with_checked_files(value, folder)
             for block, value in zip(block_fn.inputs, inputs, strict=False)
         ]
-        return await super().preprocess_data(block_fn, guarded, state, explicit_call)
+        return await super().preprocess_data(block_fn, checked, state, explicit_call)
 
 
-def _confined(value: Any, folder: Path) -> Any:
-    """What a client sent, with the files in it looked at."""
+def _with_checked_files(value: Any, folder: Path) -> Any:
+    """An input from a client, with every file in it replaced by :func:`_uploaded_file`."""
     if isinstance(value, dict):
-        if any(key in value for key in _KEYS):
-            return _file(value, folder)
-        return {key: _confined(inner, folder) for key, inner in value.items()}
-    return [_confined(inner, folder) for inner in value] if isinstance(value, list) else value
+        if any(key in value for key in _FILE_KEYS):
+            return _uploaded_file(value, folder)
+        return {key: _with_checked_files(inner, folder) for key, inner in value.items()}
+    return [_with_checked_files(inner, folder) for inner in value] if isinstance(value, list) else value
 
 
-def _file(value: Any, folder: Path) -> dict[str, Any]:
-    """A file below a folder, with nothing but its path of what a client said about it."""
+def _uploaded_file(value: Any, folder: Path) -> dict[str, Any]:
+    """A file below the upload folder; of what the client sent, only the path is kept."""
     path = value.get("path") if isinstance(value, dict) else None
     try:
-        found = Path(path).resolve(strict=True) if isinstance(path, str) else None
+        file = Path(path).resolve(strict=True) if isinstance(path, str) else None
     except (OSError, ValueError, RuntimeError):  # no such file, a zero byte, links in a circle
-        found = None
-    if found is None or not found.is_relative_to(folder) or not found.is_file():
+        file = None
+    if file is None or not file.is_relative_to(folder) or not file.is_file():
         raise refusal("This image was not uploaded here and is no example. Upload it, or choose an example.")
-    return {"path": str(found), "meta": {"_type": "gradio.FileData"}}
+    return {"path": str(file), "meta": {"_type": "gradio.FileData"}}
 
 
 def refusal(words: str) -> gr.Error:

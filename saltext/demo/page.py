@@ -1,4 +1,4 @@
-"""The page: an image, two texts, and what becomes of them."""
+"""The demo's page: an image, two texts, the predicted maps, and what the second text changes."""
 
 import shutil
 import uuid
@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import gradio as gr
-from gradio.components import Component
 
 from saltext.data.tasks import TASK_BY_NAME
-from saltext.demo.answer import Answer, Question, Shown, answer, check_image
+from saltext.demo.answer import Question, Shown, answer, check_image
 from saltext.demo.examples import Example
 from saltext.demo.gate import GuardedBlocks, refusal
 from saltext.demo.predictor import About, Predictor
@@ -24,15 +23,15 @@ from saltext.prediction.texts import MAX_CHARACTERS, TextQuery
 _Result = TypeVar("_Result")
 _Updates = dict[Any, Any]  # component -> its new value
 
-_SWEEP, _AGE = 600, 3600  # seconds: how often uploads are looked through, and how old they become
+_DELETE_EVERY, _MAX_UPLOAD_AGE = 600, 3600  # seconds
 
 
 class Downloads:
-    """Folders for the files of answers, of which the newest are kept.
+    """Folders for the files of answers; only the newest are kept.
 
     Args:
-        root: Where they are.
-        kept: How many.
+        root: Parent of the folders.
+        kept: Number of folders to keep.
     """
 
     def __init__(self, root: Path, kept: int = 20) -> None:
@@ -41,7 +40,7 @@ class Downloads:
         self._folders: deque[Path] = deque()
 
     def new(self) -> Path:
-        """An empty folder; the oldest one is removed where there are too many."""
+        """Create an empty folder, and remove the oldest one if there are too many."""
         folder = self._root / uuid.uuid4().hex
         folder.mkdir(parents=True)
         self._folders.append(folder)
@@ -57,21 +56,21 @@ class _Column:
         self._number = number
         with gr.Column():
             self._caption = gr.Markdown(elem_id=f"caption{number}")
-            self._overlay = _picture(f"overlay{number}")
+            self._overlay = _output_image(f"overlay{number}")
             with gr.Row():
                 self._npy = gr.DownloadButton("Map (NPY)", size="sm", elem_id=f"npy{number}")
                 self._png = gr.DownloadButton("Map (PNG, 16 bits)", size="sm", elem_id=f"png{number}")
 
     @property
     def components(self) -> list[Any]:
-        """What :meth:`updates` updates."""
+        """The components that :meth:`updates` gives new values."""
         return [self._caption, self._overlay, self._npy, self._png]
 
     def updates(self, shown: Shown) -> _Updates:
-        """What a map changes."""
-        said = f"“{shown.text}”" if shown.text else "no text"
+        """The new values of the components for a map."""
+        text = f"“{shown.text}”" if shown.text else "no text"
         return {
-            self._caption: f"**Text {self._number}:** {_plain(said)}",
+            self._caption: f"**Text {self._number}:** {_escaped(text)}",
             self._overlay: gr.update(value=shown.tile.pixels, alt_text=shown.tile.alt),
             self._npy: str(shown.npy),
             self._png: str(shown.png),
@@ -82,13 +81,13 @@ class Page:
     """The page, before it is served.
 
     Args:
-        predictor: Is asked.
-        settings: Limits.
-        examples: To choose from.
-        downloads: For files.
+        predictor: Answers the visitors' questions.
+        settings: Limits of images.
+        examples: Images and texts to choose from.
+        downloads: Folders for the files of answers.
 
     Attributes:
-        blocks: For :func:`saltext.demo.server.served`.
+        blocks: The page, for :func:`saltext.demo.server.served`.
     """
 
     def __init__(
@@ -97,8 +96,9 @@ class Page:
         self._predictor = predictor
         self._settings = settings
         self._downloads = downloads
-        with GuardedBlocks(title="saltext", analytics_enabled=False, delete_cache=(_SWEEP, _AGE)) as self.blocks:
-            gr.Markdown(_introduction(predictor.about, settings))
+        delete_cache = _DELETE_EVERY, _MAX_UPLOAD_AGE
+        with GuardedBlocks(title="saltext", analytics_enabled=False, delete_cache=delete_cache) as self.blocks:
+            gr.Markdown(_introduction_text(predictor.about, settings))
             with gr.Row():
                 image = gr.Image(
                     label="Image", sources=["upload", "clipboard"], height=330, buttons=["fullscreen"], elem_id="image"
@@ -109,73 +109,81 @@ class Page:
                     with gr.Row(visible=predictor.about.reads_condition):
                         tasks = [_task_choice(number, predictor.about.conditions) for number in (1, 2)]
                     button = gr.Button("Show where people look", variant="primary", elem_id="ask")
-                    told = tasks if _usual(predictor.about.conditions) else []
-                    _offer(examples, [image, *texts, *told])
-            self._said = gr.Markdown(elem_id="said")
+                    example_inputs = [image, *texts, *(tasks if _are_sjtu_tis(predictor.about.conditions) else [])]
+                    if examples:
+                        gr.Examples(
+                            [_example_row(example)[: len(example_inputs)] for example in examples],
+                            example_inputs,
+                            visible_columns=[0],
+                            label="Examples",
+                            examples_per_page=12,
+                            cache_examples=False,
+                            elem_id="examples",
+                        )
+            self._summary = gr.Markdown(elem_id="said")
             with gr.Row(visible=False, elem_id="results") as self._results:
                 self._columns = [_Column(number) for number in (1, 2)]
                 with gr.Column():
                     gr.Markdown("**What text 2 changes**")
-                    self._change = _picture("change")
+                    self._change = _output_image("change")
                     self._panel = gr.DownloadButton("All side by side (PNG)", size="sm", elem_id="panel")
-            # Raw: Gradio would decode the image, of any size, to look at it.
-            image.upload(self._check, image, preprocess=False, show_progress="hidden", api_name="check").failure(
+            columns = [component for column in self._columns for component in column.components]
+            # Without preprocessing: Gradio would decode the image, of any size.
+            image.upload(self._check_upload, image, preprocess=False, show_progress="hidden", api_name="check").failure(
                 lambda: None, outputs=image, show_progress="hidden", api_visibility="private"
             )
             gr.on(
                 [button.click, *(text.submit for text in texts)],
-                self._compare,
+                self._compare_texts,
                 [image, *texts, *tasks],
-                self._shown,
+                [self._summary, self._results, self._change, self._panel, *columns],
                 preprocess=False,
-                show_progress_on=self._said,
+                show_progress_on=self._summary,
                 api_name="compare",
             )
 
-    @property
-    def _shown(self) -> list[Any]:
-        of_texts = [component for column in self._columns for component in column.components]
-        return [self._said, self._results, self._change, self._panel, *of_texts]
+    def _check_upload(self, image: Any) -> None:
+        """Refuse an uploaded file at once if it is no valid image."""
+        self._ask_model(partial(check_image, image=_uploaded_path(image), max_pixels=self._settings.max_pixels))
 
-    def _check(self, image: Any) -> None:
-        """An image was uploaded: say at once if it is none."""
-        self._ask(partial(check_image, image=_path(image), max_pixels=self._settings.max_pixels))
-
-    def _compare(self, image: Any, text1: Any, text2: Any, task1: Any, task2: Any) -> _Updates:
-        queries = _query(text1, task1), _query(text2, task2)
-        question = Question(_path(image), self._settings.max_pixels, queries, self._downloads.new())
-        found = self._ask(partial(answer, question=question))
+    def _compare_texts(self, image: Any, text1: Any, text2: Any, task1: Any, task2: Any) -> _Updates:
+        """Predict for both texts; the new values of all components that show results."""
+        queries = _text_query(text1, task1), _text_query(text2, task2)
+        question = Question(_uploaded_path(image), self._settings.max_pixels, queries, self._downloads.new())
+        result = self._ask_model(partial(answer, question=question))
+        # Remarks may repeat what a visitor typed; as HTML entities they are neither HTML nor Markdown.
+        remarks = [f"- Note: {_escaped(remark)}." for remark in result.remarks]
         updates = {
-            self._said: _words(found),
+            self._summary: "\n".join([result.comparison.words, "", *remarks]),
             self._results: gr.update(visible=True),
-            self._change: gr.update(value=found.change.pixels, alt_text=found.change.alt),
-            self._panel: str(found.panel),
+            self._change: gr.update(value=result.change.pixels, alt_text=result.change.alt),
+            self._panel: str(result.panel),
         }
-        for column, shown in zip(self._columns, (found.first, found.second), strict=True):
+        for column, shown in zip(self._columns, (result.first, result.second), strict=True):
             updates |= column.updates(shown)
         return updates
 
-    def _ask(self, question: Callable[[Model], _Result]) -> _Result:
+    def _ask_model(self, question: Callable[[Model], _Result]) -> _Result:
         try:
             return self._predictor.ask(question)
         except (SaltextError, OSError) as error:
             raise refusal(str(error)) from error
 
 
-def _path(image: Any) -> Path:
-    """The file of an image as the browser sent it, which the gate made sure was uploaded or offered here."""
+def _uploaded_path(image: Any) -> Path:
+    """The file of an image as the browser sent it; the gate has checked that it was uploaded or is an example."""
     path = image.get("path") if isinstance(image, dict) else None
     if not path:
         raise refusal("Choose an image first: drop a file, paste a picture, or click an example.")
     return Path(path)
 
 
-def _query(text: Any, task: Any) -> TextQuery:
-    """A text as the browser sent it, which may be anything, and a choice of its condition."""
+def _text_query(text: Any, task: Any) -> TextQuery:
+    """A text and its condition as the browser sent them, unchecked."""
     return TextQuery("" if text is None else text, str(task) if task else None)
 
 
-def _introduction(about: About, settings: Settings) -> str:
+def _introduction_text(about: About, settings: Settings) -> str:
     model = "/".join(Path(about.name).parts[-2:]).replace("`", "")
     stage = f", stage `{settings.stage}`" if settings.stage else ""
     lines = [
@@ -203,52 +211,35 @@ def _text_box(number: int) -> gr.Textbox:
 
 def _task_choice(number: int, conditions: Sequence[str]) -> gr.Dropdown:
     named = [(condition.replace("_", " "), condition) for condition in conditions]
-    usual = [("general; pure without a text", "")] if _usual(conditions) else []
+    automatic = [("general; pure without a text", "")] if _are_sjtu_tis(conditions) else []
     return gr.Dropdown(
-        [*usual, *named],
-        value="" if usual else conditions[0],
+        [*automatic, *named],
+        value="" if automatic else conditions[0],
         label=f"Condition of text {number}",
         info="The condition the prediction is conditioned on.",
         elem_id=f"task{number}",
     )
 
 
-def _usual(conditions: Sequence[str]) -> bool:
-    """Whether they are the data set's, of which one is meant if none is named, and which examples name."""
+def _are_sjtu_tis(conditions: Sequence[str]) -> bool:
+    """Whether SJTU-TIS's conditions are among a model's: these have a default, and the examples name them."""
     return set(TASK_BY_NAME) <= set(conditions)
 
 
-def _picture(name: str) -> gr.Image:
+def _output_image(name: str) -> gr.Image:
     return gr.Image(
         show_label=False, interactive=False, format="png", buttons=["download", "fullscreen"], height=300, elem_id=name
     )
 
 
-def _offer(examples: Sequence[Example], components: Sequence[Component]) -> None:
-    if examples:
-        gr.Examples(
-            [_row(example)[: len(components)] for example in examples],
-            [*components],
-            visible_columns=[0],
-            label="Examples",
-            examples_per_page=12,
-            cache_examples=False,
-            elem_id="examples",
-        )
-
-
-def _row(example: Example) -> list[str | None]:
+def _example_row(example: Example) -> list[str | None]:
+    """An example as values of the image, the two texts and their conditions."""
     if example.queries is None:
         return [str(example.image), None, None, "", ""]
     texts, tasks = zip(*((query.text, query.task or "") for query in example.queries), strict=True)
     return [str(example.image), *texts, *tasks]
 
 
-def _words(found: Answer) -> str:
-    # Messages may repeat what a visitor typed; as HTML entities they are neither HTML nor Markdown.
-    remarks = [f"- Note: {_plain(remark)}." for remark in found.remarks]
-    return "\n".join([found.comparison.words, "", *remarks])
-
-
-def _plain(words: str) -> str:
-    return "".join(letter if letter.isalnum() or letter == " " else f"&#{ord(letter)};" for letter in words)
+def _escaped(text: str) -> str:
+    """The text with HTML entities for everything but letters, digits and spaces."""
+    return "".join(letter if letter.isalnum() or letter == " " else f"&#{ord(letter)};" for letter in text)

@@ -1,4 +1,4 @@
-"""A process that holds the model for the page, and is ended when it takes too long."""
+"""The process that holds the demo's model, and is killed when a prediction takes too long."""
 
 import multiprocessing
 import signal
@@ -25,19 +25,19 @@ _processes = multiprocessing.get_context("spawn")  # a fork of a process with th
 
 
 class PredictionError(SaltextError):
-    """A question took too long, or brought the process down."""
+    """A question took too long, or the process died while answering it."""
 
 
 @dataclass(frozen=True)
 class About:
-    """What the page says about the model.
+    """What the page needs to know about the model.
 
     Attributes:
-        name: As in messages.
-        device: Where it computes.
+        name: The model's name in messages.
+        device: The device it computes on.
         reads_text: Whether a text can change its maps.
-        reads_condition: Whether it is told the condition besides the text.
-        conditions: Those it can be told.
+        reads_condition: Whether it is conditioned on the task besides the text.
+        conditions: Names of the conditions it accepts.
     """
 
     name: str
@@ -50,17 +50,17 @@ class About:
 class Predictor:
     """Holds the model in a process of its own and asks it one question at a time.
 
-    A thread cannot be ended. A process can: one that computes for too long, or that an image brought down, is replaced
-    by a new one, which loads the model while the page goes on.
+    A thread cannot be killed, a process can: one that computes for too long, or that died on an image, is replaced by a
+    new one, which loads the model while the page stays up.
 
-    A context: leaving it ends the process.
+    A context manager: leaving it ends the process.
 
     Args:
-        load: Gives the model. Called in the process, so it can be pickled.
+        load: Loads the model. Called in the process, so it has to be picklable.
         timeout: Seconds that a question may take, once the model is loaded.
 
     Attributes:
-        about: The model.
+        about: Description of the model.
 
     Raises:
         SaltextError: The model cannot be loaded.
@@ -87,37 +87,34 @@ class Predictor:
         self._end()
 
     def ask(self, question: Callable[["Model"], _Answer]) -> _Answer:
-        """The answer to a question; waits for those asked before.
+        """The answer to a question, after those asked before.
 
         Args:
-            question: Called with the model in the process, so it and its answer can be pickled.
+            question: Called with the model in the process, so it and its answer have to be picklable.
 
         Raises:
-            PredictionError: There is none; the next question gets a new process.
+            PredictionError: The process took too long or died; the next question gets a new process.
             SaltextError: As the question raises.
-            OSError: As above. What else it raises ends the process.
+            OSError: As the question raises. Other errors of the question end the process.
         """
         with self._turn:
             try:
                 if not self._loaded:
                     self._receive(_LOADING)
                     self._loaded = True
-                return self._exchange(question)
+                with suppress(ConnectionError):  # the process has ended: _receive raises
+                    self._connection.send(question)
+                answer: _Answer = self._receive(self._timeout)
+                return answer
+            except PredictionError:
+                self._loaded = False
+                raise
             finally:
                 if not self._loaded and not self._over:
                     self._start()
 
-    def _exchange(self, question: Callable[["Model"], _Answer]) -> _Answer:
-        with suppress(ConnectionError):  # it has ended, as receiving will tell
-            self._connection.send(question)
-        try:
-            answer: _Answer = self._receive(self._timeout)
-        except PredictionError:
-            self._loaded = False
-            raise
-        return answer
-
     def _receive(self, seconds: float) -> Any:
+        """The next object from the process, raised if it is an exception."""
         try:
             if not self._connection.poll(seconds):
                 self._end()
@@ -140,7 +137,7 @@ class Predictor:
     def _start(self) -> None:
         self._loaded = False
         self._connection, theirs = _processes.Pipe()
-        self._process = _processes.Process(target=_serve, args=(self._load, theirs), daemon=True)
+        self._process = _processes.Process(target=_answer_questions, args=(self._load, theirs), daemon=True)
         self._process.start()
         theirs.close()  # so that the end of the process is noticed here
 
@@ -149,8 +146,8 @@ class Predictor:
         self._process.join(_ENDING)
 
 
-def _serve(load: Callable[[], "Model"], connection: Connection) -> None:
-    """What the process does until nobody asks any more."""
+def _answer_questions(load: Callable[[], "Model"], connection: Connection) -> None:
+    """The main function of the process: load the model, and answer questions until the connection is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the page as well, which then ends this process
     watch_parent_process()
     try:
@@ -164,11 +161,8 @@ def _serve(load: Callable[[], "Model"], connection: Connection) -> None:
             question = connection.recv()
         except EOFError:
             return
-        connection.send(_reply(question, model))
-
-
-def _reply(question: Callable[["Model"], _Answer], model: "Model") -> _Answer | Exception:
-    try:
-        return question(model)
-    except (SaltextError, OSError) as error:
-        return error
+        try:
+            reply = question(model)
+        except (SaltextError, OSError) as error:
+            reply = error
+        connection.send(reply)

@@ -1,4 +1,4 @@
-"""Serving the page to this machine, and to nobody else unless told so."""
+"""The demo's web server, which by default is reachable from this machine only."""
 
 import socket
 import sys
@@ -25,7 +25,7 @@ from saltext.errors import ConfigError, printable
 from saltext.runs.load import pretrained_run
 from saltext.system.run_folder import RunFolder
 
-_WAITING = 8  # questions in the queue; whoever asks more is told to come back
+_MAX_QUEUE = 8  # waiting questions; further ones are refused
 _MIB = 2**20
 
 _CSS = """
@@ -34,16 +34,16 @@ _CSS = """
 
 
 def serve(settings: Settings, folder: Path) -> None:
-    """Serve the page until the process is told to end.
+    """Serve the page until the process is stopped.
 
     Args:
-        settings: See there.
+        settings: The demo's settings.
         folder: For everything that is written; see :func:`saltext.commands.demo.confine`.
 
     Raises:
-        SaltextError: The model, an example, the address or the port cannot be used.
+        SaltextError: The model or an example is invalid, or the address or the port cannot be used.
     """
-    offered = _examples(settings, folder / "examples")
+    offered = _offered_examples(settings, folder / "examples")
     load = partial(load_model, settings.run, settings.stage, settings.device, settings.trust)
     with Predictor(load, settings.timeout) as predictor:
         page = Page(predictor, settings, offered, Downloads(folder / "gradio" / "answers"))
@@ -56,7 +56,8 @@ def serve(settings: Settings, folder: Path) -> None:
             threading.Event().wait()
 
 
-def _examples(settings: Settings, folder: Path) -> list[Example]:
+def _offered_examples(settings: Settings, folder: Path) -> list[Example]:
+    """The examples that the settings name; generated ones are written to ``folder``."""
     if settings.examples is None:
         return [examples.photograph(), *examples.generated(folder)]
     if not is_published_layout(settings.examples):
@@ -80,7 +81,7 @@ def served(page: gr.Blocks, settings: Settings) -> Iterator[str]:
     if settings.host == LOCALHOST:  # otherwise a page elsewhere could reach this one under a name of its own
         middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=[LOCALHOST, "localhost"]))
     try:
-        _, address, _ = page.queue(max_size=_WAITING, default_concurrency_limit=1).launch(
+        _, address, _ = page.queue(max_size=_MAX_QUEUE, default_concurrency_limit=1).launch(
             server_name=settings.host,
             server_port=port,
             max_file_size=int(settings.max_mib * _MIB),

@@ -1,4 +1,4 @@
-"""What the demo is told on its command line."""
+"""Settings of the demo, as given on its command line."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +12,15 @@ class Settings:
 
     Attributes:
         run: Folder of a run; None: the pretrained model.
-        stage: Which training of a run of several stages.
-        device: Where to compute, as torch names it; None: an accelerator if there is one.
-        examples: Folder of pictures, table of pictures and texts, or folder of SJTU-TIS; None: a photograph
-            and generated images.
+        stage: Stage of a run that has several.
+        device: Name of the torch device; None: an accelerator if there is one.
+        examples: Folder of images, table of images and texts, or folder of SJTU-TIS; None: a photograph and generated
+            images.
         host: Address to listen at.
-        port: 0: any that is free.
-        max_mib: Largest file that is taken, in MiB.
-        max_pixels: Largest image that is taken.
-        timeout: Seconds a prediction may take.
+        port: Port to listen at; 0: any free one.
+        max_mib: Maximum size of an uploaded file, in MiB.
+        max_pixels: Maximum number of pixels of an image.
+        timeout: Maximum time of a prediction, in seconds.
         trust: Whether the run's folder is trusted, see :mod:`saltext.runs.trust`.
     """
 

@@ -1,4 +1,4 @@
-"""Scoring at native resolution against what people did, without Lightning or Hydra."""
+"""Scoring of predictions against human fixations and maps, at native resolution, without Lightning or Hydra."""
 
 from saltext.evaluation.reference import Reference
 

@@ -1,7 +1,7 @@
-"""The evaluator: several predictors scored on the same pairs in one pass, with or without Lightning.
+"""The evaluator: it scores several predictors on the same pairs in one pass, with or without Lightning.
 
-It yields scores and keeps none. Without Lightning, :func:`score_pairs` collects them; with it,
-:class:`saltext.training.score_tables.ScoreTables` does, over all processes.
+It yields scores and stores none. :func:`score_pairs` collects them without Lightning;
+:class:`saltext.training.score_tables.ScoreTables` collects them with Lightning, over all processes.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,17 +26,17 @@ from saltext.metrics.maps import metric_device
 from saltext.metrics.scores import one_thread_each
 
 PairScores = Mapping[tuple[str, int], Sequence[float]]
-"""(label of a predictor, number of a pair) -> a score for each metric."""
+"""(label of a predictor, index of a pair) -> a score for each metric."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Who is scored, and how.
+    """A predictor, and how it is scored.
 
     Attributes:
         model: Label in score tables (column ``model``).
         predictor: Gives the maps.
-        protocol: How they are measured.
+        protocol: Metrics and size of the scoring.
         variant: What a model reads: the pairs' ``"own"`` texts, or the name of a text variant.
     """
 
@@ -51,9 +51,9 @@ class Scores(NamedTuple):
 
     Attributes:
         entry: Number of the entry, counted from 0.
-        indices: The pairs' numbers in the data set.
+        indices: Indices of the pairs in the data set.
         values: A column for each metric of the entry's protocol, float64 (pairs, metrics), on the device they were
-            computed on; NaN where a score is not defined.
+            computed on; NaN where a score is undefined.
     """
 
     entry: int
@@ -65,10 +65,10 @@ class Evaluator:
     """Scores predictors on the same pairs, batch by batch. Ground truth is prepared once for all of them.
 
     Args:
-        reference: What is known of other images, for the metrics that ask for it; None where none does.
+        reference: Fixations and centre prior of other images, for the metrics that need them; None where none does.
 
     Attributes:
-        entries: What is scored, in the order of the tables.
+        entries: The predictors to score, in the order of the tables.
 
     Example:
         >>> evaluator = Evaluator(Reference(truth))  # doctest: +SKIP
@@ -87,8 +87,8 @@ class Evaluator:
     def score_batch(self, batch: EvaluationBatch) -> Iterator[Scores]:
         """Score an evaluation batch of a loader under all protocols.
 
-        Networks among the predictors predict it first, once each. Scores are computed on the device of the images, or
-        on the CPU where that device has no float64 (mps), wherever the ground truth lies.
+        Each network among the predictors predicts the batch once, first. Scores are computed on the device of the
+        images, or on the CPU where that device has no float64 (mps), wherever the ground truth lies.
 
         Args:
             batch: See :class:`saltext.data.dataset.Batch`.
@@ -134,6 +134,7 @@ class Evaluator:
                 yield Scores(number, scored.index, torch.stack(list(scores.values()), dim=1))
 
     def _with_reference(self, group: Group, protocol: Protocol) -> Group:
+        """The group with the fixations and the centre prior of other images, where a metric needs them."""
         needs = {need for name in protocol.metrics for need in METRICS[name].needs}
         if self._reference is None or not needs & {"others", "baseline"}:
             return group
@@ -165,16 +166,16 @@ def score_pairs(
 ) -> PairScores:
     """Scores of every predictor on the pairs it covers, at native resolution against the original fixation points.
 
-    Maps are not kept: memory depends on the largest image, not on the number of pairs. Scores do not depend on which
-    other pairs are scored (but for the last digit of a sum).
+    Memory depends on the largest image, not on the number of pairs: no map is kept. Scores do not depend on which
+    other pairs are scored (except for the last digit of a sum).
 
     Args:
-        truth: The whole data set, from which shuffled AUC and information gain take the other images. Of other
-            conditions than those of ``indices``, only what a predictor asks for is read.
+        truth: Ground truth of the whole data set, from which shuffled AUC and information gain take the other images.
+            Of conditions other than those of ``indices``, only what a predictor needs is read.
         predictors: Label -> predictor.
-        indices: Pairs to score.
+        indices: Indices of the pairs to score.
         metrics: Names of ``saltext.metrics.METRICS``.
-        track: Shows how far it is.
+        track: Shows the progress.
 
     Returns:
         A score for each metric; an undefined one is NaN.
@@ -197,13 +198,13 @@ def score_frame(truth: GroundTruth, labels: Sequence[str], scores: PairScores, n
     """Scores of :func:`score_pairs` as a table.
 
     Args:
-        truth: The whole data set.
-        labels: Of the predictors, in the order of the rows.
-        scores: Of all of them.
-        names: Of the metrics.
+        truth: Ground truth of the whole data set.
+        labels: Labels of the predictors, in the order of the rows.
+        scores: Scores of all predictors.
+        names: Names of the metrics.
 
     Returns:
-        image_id, task, text, model and a column for each metric; one row a predictor and covered pair, pairs in the
+        image_id, task, text, model and a column for each metric; one row per predictor and covered pair, pairs in the
         data set's order.
     """
     keys = sorted(scores, key=lambda key: (labels.index(key[0]), key[1]))
@@ -218,23 +219,23 @@ def score_rows(
     names: Sequence[str],
     **labels: str | Sequence[str],
 ) -> pd.DataFrame:
-    """One row a score of a pair.
+    """Scores as a table with one row per scored pair.
 
     Args:
-        pairs: The whole data set.
-        indices: Of each row, the pair's number.
+        pairs: All pairs of the data set.
+        indices: Index of the pair of each row.
         values: Scores, shape (rows, metrics).
-        names: Of the metrics.
-        labels: Columns between the pair's and the metrics'; a text stands in all rows.
+        names: Names of the metrics.
+        labels: Columns between the pair's and the metrics'; a single string is repeated in all rows.
 
     Returns:
         image_id, task, text, the labels, and a column for each metric.
     """
-    of_rows = [pairs[index] for index in indices]
-    who: dict[str, str | Sequence[str]] = {
-        "image_id": [pair.image_id for pair in of_rows],
-        "task": [pair.task for pair in of_rows],
-        "text": [pair.text for pair in of_rows],
+    row_pairs = [pairs[index] for index in indices]
+    columns: dict[str, str | Sequence[str]] = {
+        "image_id": [pair.image_id for pair in row_pairs],
+        "task": [pair.task for pair in row_pairs],
+        "text": [pair.text for pair in row_pairs],
         **labels,
     }
-    return pd.DataFrame({**who, **{name: values[:, column] for column, name in enumerate(names)}})
+    return pd.DataFrame({**columns, **{name: values[:, column] for column, name in enumerate(names)}})

@@ -1,4 +1,4 @@
-"""Data sets in folders, all of whose files that are needed are checked before anything is scored."""
+"""Ground truth of a data set in a folder; every file that the scores depend on is checked before scoring starts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,17 +27,17 @@ from saltext.evaluation.score_cache import ScoreCache
 from saltext.images import MAX_PIXELS, check_file, read_photo
 from saltext.metrics.scores import one_thread_each
 
-_KEPT_PIXELS = 2**25  # of decoded maps; several baselines ask for the same ones in turn
-_KEPT = ("sizes", "points", "point_starts", "totals")
+_MAX_CACHED_PIXELS = 2**25  # of decoded maps; several baselines ask for the same ones in turn
+_CACHED_ARRAYS = ("sizes", "points", "point_starts", "totals")
 
 
 class FileFixationData:
-    """Recordings whose maps are read, or made, when asked for; only sizes and points are held.
+    """Fixation data whose maps are read, or blurred, on demand; only sizes and points are held in memory.
 
     Args:
-        maps: Of each pair, the file of its map, or the deviation in pixels of the Gaussian that makes it.
-        sizes: Height and width of each that will be asked for, by its index.
-        points: (y, x) of the fixations of each, shape (n, 2).
+        maps: For each pair, the file of its map, or the standard deviation in pixels of the Gaussian that blurs it.
+        sizes: Index of a pair -> height and width; only these pairs can be used.
+        points: Index of a pair -> (y, x) of its fixations, shape (n, 2).
     """
 
     def __init__(
@@ -50,11 +50,12 @@ class FileFixationData:
         self._sizes = sizes
         self._points = points
         largest = max((height * width for height, width in sizes.values()), default=1)
-        self._kept = lru_cache(max(1, _KEPT_PIXELS // largest))(self._made)
 
-    def _made(self, pair: int) -> npt.NDArray[Any]:
-        source = self._maps[pair]
-        return read_map(source) if isinstance(source, Path) else grey_map(self._points[pair], self._sizes[pair], source)
+        def read_or_blur(pair: int) -> npt.NDArray[Any]:
+            source = maps[pair]
+            return read_map(source) if isinstance(source, Path) else grey_map(points[pair], sizes[pair], source)
+
+        self._cached_map = lru_cache(max(1, _MAX_CACHED_PIXELS // largest))(read_or_blur)
 
     def __len__(self) -> int:
         return len(self._maps)
@@ -64,8 +65,8 @@ class FileFixationData:
         return self._sizes[pair]
 
     def native_density(self, pair: int) -> npt.NDArray[Any]:
-        """The map as published, see :func:`saltext.data.files.read_map`, or with 8 bits as it is made."""
-        return self._kept(pair)
+        """The published map, see :func:`saltext.data.files.read_map`, or the blurred fixations with 8 bits."""
+        return self._cached_map(pair)
 
     def points(self, pair: int) -> npt.NDArray[np.int32]:
         """(y, x) of the fixations, shape (n, 2)."""
@@ -77,9 +78,9 @@ class DataSet:
     """Ground truth in a folder.
 
     Attributes:
-        truth: All of it.
+        truth: Ground truth of the whole data set.
         parts: Level of each pair, empty where the data set has none.
-        depends_on: Digests of the content of all that was read, and by what rules; empty where that is not known.
+        depends_on: Digests of all content that was read, and the rules it was read by; empty where unknown.
     """
 
     truth: GroundTruth
@@ -88,26 +89,22 @@ class DataSet:
 
 
 def open_data(root: Path, layout: Layout | Literal["auto"], track: Track) -> DataSet:
-    """The ground truth under ``root``, all of whose files are read once, images as well.
+    """The ground truth under ``root``, after every file was read once.
+
+    That includes the images, which scoring does not need but training does.
 
     Args:
         root: Folder of the data set, or the YAML file that describes it.
         layout: See :func:`saltext.data.sources.detect.source_of`.
-        track: Shows how far the check of all files is.
+        track: Shows the progress of the check.
 
     Raises:
-        DataError: Not there, empty, or files that cannot be used, all in one error.
+        DataError: The data set is missing or empty, or has invalid files, all in one error.
     """
     dataset = source_of(root, layout).read()
-    found = read_data(dataset, range(len(dataset.pairs)), (), ScoreCache(None), track)
-    _check_images(dataset, track)
-    return found
+    data = read_data(dataset, range(len(dataset.pairs)), (), ScoreCache(None), track)
 
-
-def _check_images(dataset: DatasetIndex, track: Track) -> None:
-    """Decode every image, which scoring does without and training cannot."""
-
-    def issue_of(path: Path) -> DataIssue | None:
+    def invalid_image(path: Path) -> DataIssue | None:
         try:
             read_photo(path, MAX_PIXELS)
         except InvalidFileError as error:
@@ -116,55 +113,59 @@ def _check_images(dataset: DatasetIndex, track: Track) -> None:
 
     issues = DataReport()
     paths = list(dict.fromkeys(pair.image for pair in dataset.pairs if isinstance(pair, Pair)))
-    for found in in_threads(issue_of, paths, "checking images", track):
-        if found is not None:
-            issues.add(*found)
+    for issue in in_threads(invalid_image, paths, "checking images", track):
+        if issue is not None:
+            issues.add(*issue)
     issues.raise_if_any(f"The data set under {dataset.root}", "Replace these files.")
+    return data
 
 
 def needed(dataset: DatasetIndex, indices: Sequence[int]) -> list[int]:
-    """Which pairs the scores of some depend on: those of their conditions and those of their images.
+    """Indices of all pairs that the scores of ``indices`` depend on, ascending.
 
-    And those that decide the blur, where that has to be found.
+    These are all pairs of the same conditions or images and, where the blur has to be fitted, the pairs it is fitted
+    to.
     """
     tasks = {dataset.pairs[index].task for index in indices}
     images = {dataset.pairs[index].image_id for index in indices}
-    wanted = {index for index, pair in enumerate(dataset.pairs) if pair.task in tasks or pair.image_id in images}
-    return sorted(wanted.union(indices_for_blur_fit(len(dataset.pairs)) if dataset.blur is None and indices else ()))
+    related = {index for index, pair in enumerate(dataset.pairs) if pair.task in tasks or pair.image_id in images}
+    return sorted(related.union(indices_for_blur_fit(len(dataset.pairs)) if dataset.blur is None and indices else ()))
 
 
 def read_data(
     dataset: DatasetIndex, indices: Sequence[int], prior_of: Sequence[str], cache: ScoreCache, track: Track
 ) -> DataSet:
-    """Sizes and fixations of some pairs, after every file of theirs was read once, now or when they were kept.
+    """Ground truth of some pairs, from the cache or after each of their files was read once.
 
     Args:
         dataset: The data set.
-        indices: Of the pairs, ascending; of others nothing can be asked.
-        prior_of: Conditions of which the centre prior of other images is needed; all their pairs are among ``indices``.
-        cache: Where what was found is kept.
-        track: Shows how far the check of all files is.
+        indices: Indices of the pairs, ascending; the ground truth of others cannot be used.
+        prior_of: Conditions whose centre prior of other images is needed; ``indices`` has all their pairs.
+        cache: Where sizes, fixations and sums of maps are cached.
+        track: Shows the progress of the check.
 
     Raises:
-        DataError: Files that cannot be used, all in one error.
+        DataError: Invalid files, all in one error.
     """
-    depends_on = _contents(dataset, indices, prior_of, cache)
-    kept = cache.get(depends_on, _KEPT) if depends_on else None
-    if kept is None:
-        kept = _read(dataset, indices, prior_of, track)
+    depends_on = _content_digests(dataset, indices, prior_of, cache)
+    arrays = cache.get(depends_on, _CACHED_ARRAYS) if depends_on else None
+    if arrays is None:
+        arrays = _read_and_check(dataset, indices, prior_of, track)
         if depends_on:
-            cache.put(depends_on, kept)
-    starts = kept["point_starts"].tolist()
-    sizes = {index: (height, width) for index, (height, width) in zip(indices, kept["sizes"].tolist(), strict=True)}
-    points = {index: kept["points"][starts[row] : starts[row + 1]] for row, index in enumerate(indices)}
+            cache.put(depends_on, arrays)
+    starts = arrays["point_starts"].tolist()
+    sizes = {index: (height, width) for index, (height, width) in zip(indices, arrays["sizes"].tolist(), strict=True)}
+    points = {index: arrays["points"][starts[row] : starts[row + 1]] for row, index in enumerate(indices)}
     records = FileFixationData([pair.density for pair in dataset.pairs], sizes, points)
     truth = GroundTruth(dataset.pairs, records, fitted_blur(records) if dataset.blur is None else dataset.blur.sigma)
-    prior_of_others(truth).totals.update(zip(prior_of, torch.from_numpy(kept["totals"]), strict=True))
+    prior_of_others(truth).totals.update(zip(prior_of, torch.from_numpy(arrays["totals"]), strict=True))
     return DataSet(truth, dataset.levels, depends_on)
 
 
-def _contents(dataset: DatasetIndex, indices: Sequence[int], prior_of: Sequence[str], cache: ScoreCache) -> list[Any]:
-    """What all that can be asked of a data set depends on; empty where nothing is kept, or a file is not there."""
+def _content_digests(
+    dataset: DatasetIndex, indices: Sequence[int], prior_of: Sequence[str], cache: ScoreCache
+) -> list[Any]:
+    """Everything the ground truth of the pairs depends on; empty without a cache, or where a file is invalid."""
     if cache.folder is None or not indices:
         return []
     files = [
@@ -179,7 +180,7 @@ def _contents(dataset: DatasetIndex, indices: Sequence[int], prior_of: Sequence[
         sizes = [image_size(pair, MAX_PIXELS) for index in indices if isinstance(pair := dataset.pairs[index], Pair)]
         digests = digest_files(files, dataset.root, cache.folder)
     except (InvalidFileError, OSError):
-        return []  # it is refused when it is read
+        return []  # reading the file raises the error
     rows = []
     for index in indices:
         pair = dataset.pairs[index]
@@ -190,39 +191,48 @@ def _contents(dataset: DatasetIndex, indices: Sequence[int], prior_of: Sequence[
     return [rows, sizes, list(prior_of), blur]
 
 
-def _read(
+def _read_and_check(
     dataset: DatasetIndex, indices: Sequence[int], prior_of: Sequence[str], track: Track
 ) -> dict[str, npt.NDArray[Any]]:
-    """The arrays named in ``_KEPT``."""
+    """The arrays named in ``_CACHED_ARRAYS``, read from the pairs' files.
+
+    ``sizes`` int64 (pairs, 2); ``points`` int32, all pairs' (y, x) one after another, those of row ``i`` in
+    ``point_starts[i] : point_starts[i + 1]``; ``totals`` float64, a sum of normalised maps for each of ``prior_of``.
+
+    Raises:
+        DataError: Invalid files, all in one error.
+    """
     issues = DataReport()
     sizes: list[Size] = []
     points: list[npt.NDArray[np.int32]] = [np.zeros((0, 2), np.int32)]
     totals = {task: torch.zeros(1, *GRID, dtype=torch.float64) for task in prior_of}
 
-    def recorded(index: int) -> tuple[Size, npt.NDArray[np.int32], Tensor | None] | DataIssue:
-        return _recorded(dataset.pairs[index], dataset.pairs[index].task in totals)
+    def read_pair(index: int) -> tuple[Size, npt.NDArray[np.int32], Tensor | None] | DataIssue:
+        return _fixation_data_of_pair(dataset.pairs[index], dataset.pairs[index].task in totals)
 
     with one_thread_each(torch.device("cpu")):
-        for index, found in zip(indices, in_threads(recorded, indices, "checking ground truth", track), strict=True):
-            if isinstance(found, DataIssue):
-                issues.add(*found)
+        for index, result in zip(indices, in_threads(read_pair, indices, "checking ground truth", track), strict=True):
+            if isinstance(result, DataIssue):
+                issues.add(*result)
                 continue
-            size, of_pair, normalized = found
+            size, pair_points, normalized = result
             sizes.append(size)
-            points.append(of_pair)
+            points.append(pair_points)
             if normalized is not None:
                 totals[dataset.pairs[index].task] += normalized
     issues.raise_if_any(f"The data set under {dataset.root}", "Replace these files.")
     return {
         "sizes": np.array(sizes, np.int64).reshape(-1, 2),
         "points": np.concatenate(points),
-        "point_starts": np.cumsum([len(of_pair) for of_pair in points]),
+        "point_starts": np.cumsum([len(pair_points) for pair_points in points]),
         "totals": np.concatenate([np.zeros((0, 1, *GRID)), *(total[None].numpy() for total in totals.values())]),
     }
 
 
-def _recorded(pair: Pair | Recording, shared: bool) -> tuple[Size, npt.NDArray[np.int32], Tensor | None] | DataIssue:
-    """Size, fixations and, where it is wanted, the map divided by its sum, after the same checks as training makes."""
+def _fixation_data_of_pair(
+    pair: Pair | Recording, needs_normalized_map: bool
+) -> tuple[Size, npt.NDArray[np.int32], Tensor | None] | DataIssue:
+    """Size, fixations and, where needed, the map divided by its sum, after the same checks as in training."""
     path = pair.image if isinstance(pair, Pair) else pair.density
     try:
         density: npt.NDArray[Any] | None = None
@@ -241,7 +251,7 @@ def _recorded(pair: Pair | Recording, shared: bool) -> tuple[Size, npt.NDArray[n
             points = read_fixations(path, size, drop_outside=pair.drop_outside)
     except InvalidFileError as error:
         return DataIssue.of(path, error)
-    if not shared:
+    if not needs_normalized_map:
         return size, points, None
     if density is None and not isinstance(pair.density, Path):
         density = grey_map(points, size, pair.density)

@@ -1,4 +1,4 @@
-"""A network among the predictors of an evaluator."""
+"""A trained network as a predictor of an evaluator."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,11 +11,11 @@ from saltext.metrics import Fixations
 
 
 class ModelPredictor:
-    """A trained model among the predictors. It predicts the pairs of one batch, the one that it read last.
+    """A trained model as a predictor. It holds the predictions for one batch, the one it read last.
 
     Args:
         predict: EvaluationBatch -> saliency over the whole network input, (B,1,h,w).
-        variant: Texts it is given instead of the pairs' own, and which pairs have one.
+        variant: Substitute texts, for a text ablation; None for the pairs' own texts.
 
     Example:
         >>> import torch
@@ -29,10 +29,10 @@ class ModelPredictor:
     def __init__(self, predict: Callable[[EvaluationBatch], Tensor], variant: TextVariant | None = None) -> None:
         self._predict = predict
         self._variant = variant
-        self._row: dict[int, int] = {}  # of a pair of the batch that was read
+        self._row: dict[int, int] = {}  # index of a pair -> its row in the batch that was read
 
     def read(self, batch: EvaluationBatch) -> None:
-        """Predict the covered pairs of an evaluation batch in one forward pass; none where there is no such pair."""
+        """Predict the covered pairs of an evaluation batch in one forward pass; no pass where no pair is covered."""
         self._row = {}
         if not any(self.covers(index) for index in batch["index"].tolist()):
             return
@@ -44,7 +44,7 @@ class ModelPredictor:
         self._row = {index: row for row, index in enumerate(part["index"].tolist())}
 
     def covers(self, index: int) -> bool:
-        """All pairs, or those with another text."""
+        """All pairs, or those that have a substitute text."""
         return self._variant is None or index in self._variant.substitutes
 
     def maps(self, indices: Sequence[int], size: Size) -> Tensor:
@@ -53,9 +53,9 @@ class ModelPredictor:
         Raises:
             ValueError: Pairs of another batch, or images that lie at different positions in the network input.
         """
-        strange = [index for index in indices if index not in self._row]
-        if strange:
-            raise ValueError(f"expected pairs of the batch that was read, {list(self._row)}, got {strange}")
+        unread = [index for index in indices if index not in self._row]
+        if unread:
+            raise ValueError(f"expected pairs of the batch that was read, {list(self._row)}, got {unread}")
         rows = [self._row[index] for index in indices]
         box = self._boxes[rows[0]]
         if any(self._boxes[row] != box for row in rows):
@@ -63,5 +63,5 @@ class ModelPredictor:
         return resample(self._saliency[rows], box, size, self._input_size)
 
     def truth(self, indices: Sequence[int], size: Size) -> tuple[Tensor, Fixations] | None:
-        """The pairs' own."""
+        """None: the predictions are scored against the pairs' own ground truth."""
         return None

@@ -1,10 +1,9 @@
-"""Maps of any other model, in a folder."""
+"""Predictions of any model as map files in a folder."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -19,10 +18,10 @@ from saltext.metrics import Fixations
 
 
 class FolderOfMaps:
-    """Predictions that lie in files; read when asked for.
+    """A predictor that reads its maps from files, on demand.
 
     Args:
-        files: Place of a pair in the data set -> its file.
+        files: Index of a pair -> its file.
     """
 
     def __init__(self, files: Mapping[int, Path]) -> None:
@@ -33,38 +32,55 @@ class FolderOfMaps:
         return index in self._files
 
     def maps(self, indices: Sequence[int], size: Size) -> Tensor:
-        """The predictions, float32 or float64 ``(len(indices), 1, *size)``; of another size they are resized."""
-        read = [_tensor(read_map(self._files[index])) for index in indices]
-        return torch.cat([resized(values, size) for values in read])
+        """The predictions, float32 or float64 ``(len(indices), 1, *size)``, resized where their size differs."""
+        maps = []
+        for index in indices:
+            values = read_map(self._files[index])
+            exact_type = np.result_type(values.dtype, np.float32)
+            maps.append(resized(torch.from_numpy(values.astype(exact_type))[None, None], size))
+        return torch.cat(maps)
 
     def truth(self, indices: Sequence[int], size: Size) -> tuple[Tensor, Fixations] | None:
-        """The pairs' own."""
+        """None: the predictions are scored against the pairs' own ground truth."""
         return None
-
-
-def _tensor(values: npt.NDArray[np.generic]) -> Tensor:
-    exact = np.result_type(values.dtype, np.float32)
-    return torch.from_numpy(values.astype(exact))[None, None]
 
 
 def list_predictions(folder: Path, dataset: DatasetIndex, issues: DataReport) -> dict[int, Path]:
     """The files of a folder of predictions by the index of their pair; none is opened.
 
     A file is named like its pair (``ID.png``, ``ID_3.npy``; the stem of the map in a SALICON-style data set), and lies
-    in the folder itself or in a sub-folder named like the pair's task or level. In that of its task, it may be named
-    like its image instead.
+    in the folder itself or in a sub-folder named like the pair's task or level. In the sub-folder of its task, it may
+    be named like its image instead.
 
     Args:
-        folder: Holds 8- or 16-bit grey pictures or ``.npy`` arrays.
-        index: What they are predictions of.
-        issues: Is told of superfluous and ambiguous files.
+        folder: Holds 8- or 16-bit grey images or ``.npy`` arrays.
+        dataset: The data set that the maps predict.
+        issues: Superfluous and ambiguous files are added to it.
+
+    Returns:
+        Index of a pair -> its file, of all pairs of the data set that have one.
 
     Raises:
         DataError: There is no such folder.
     """
     if not folder.is_dir():
         raise DataError(f"Expected predictions in {folder}, but there is no such folder. Give the folder of the maps.")
-    return _find(folder, dataset, issues)
+    pairs = list(enumerate(zip(dataset.pairs, dataset.levels, strict=True)))
+    expected = {(pair.task, pair.image_id): index for index, (pair, _) in pairs}
+    expected |= {(within, pair.name): index for index, (pair, part) in pairs for within in ("", pair.task, part)}
+    expected = {(within, same_form(name)): index for (within, name), index in expected.items()}
+    files: dict[int, Path] = {}
+    for within, path in _files_with_subfolder(folder, dataset, issues):
+        index = expected.get((within, same_form(path.relative_to(folder / within).with_suffix("").as_posix())))
+        if path.suffix.lower() not in MAP_ENDINGS:
+            issues.add(f"entries that are no {', '.join(MAP_ENDINGS)} files", str(path.relative_to(folder)))
+        elif index is None:
+            issues.add("files that match no pair of the data set", str(path.relative_to(folder)))
+        elif index in files:
+            issues.add("pairs with two predictions", f"{files[index].name} and {path.relative_to(folder)}")
+        else:
+            files[index] = path
+    return files
 
 
 def open_predictions(
@@ -77,19 +93,19 @@ def open_predictions(
     issues: DataReport,
     track: Track,
 ) -> FolderOfMaps:
-    """The predictions in a folder, each read once to see that it can be scored.
+    """The predictions in a folder, after each was read once to check that it can be scored.
 
     Args:
-        folder: Where they lie.
+        folder: The folder of the maps.
         files: See :func:`list_predictions`.
-        truth: What they are predictions of.
-        indices: The pairs to score.
+        truth: Ground truth of the whole data set.
+        indices: Indices of the pairs to score.
         resize: Accept maps of another size than the ground truth.
-        issues: What is wrong with the folder already.
-        track: Shows how far the check is.
+        issues: Issues that :func:`list_predictions` found in the folder.
+        track: Shows the progress of the check.
 
     Raises:
-        DataError: Missing or unusable files, or other issues: all in one error.
+        DataError: Missing or invalid files, or other issues: all in one error.
     """
     missing = (truth.pairs[index] for index in indices if index not in files)
     issues.add("missing predictions", *(f"{_file_name(pair)}.png" for pair in missing))
@@ -97,7 +113,9 @@ def open_predictions(
 
     def check(index: int) -> DataIssue | None:
         try:
-            _check(chosen[index], truth.native_size(index), resize)
+            height, width = read_map(chosen[index]).shape
+            if not resize and (height, width) != truth.native_size(index):
+                raise wrong_size((height, width), truth.native_size(index))
         except InvalidFileError as error:
             return DataIssue.of(chosen[index], error)
         return None
@@ -113,39 +131,13 @@ def open_predictions(
     return FolderOfMaps(chosen)
 
 
-def _check(path: Path, size: Size, resize: bool) -> None:
-    height, width = read_map(path).shape
-    if not resize and (height, width) != size:
-        raise wrong_size((height, width), size)
-
-
-def _find(folder: Path, dataset: DatasetIndex, issues: DataReport) -> dict[int, Path]:
-    """Place of a pair -> file, of all pairs of the data set."""
-    pairs = list(enumerate(zip(dataset.pairs, dataset.levels, strict=True)))
-    expected = {(pair.task, pair.image_id): index for index, (pair, _) in pairs}
-    expected |= {(within, pair.name): index for index, (pair, part) in pairs for within in ("", pair.task, part)}
-    expected = {(within, same_form(name)): index for (within, name), index in expected.items()}
-    found: dict[int, Path] = {}
-    for within, path in _files(folder, dataset, issues):
-        index = expected.get((within, same_form(path.relative_to(folder / within).with_suffix("").as_posix())))
-        if path.suffix.lower() not in MAP_ENDINGS:
-            issues.add(f"entries that are no {', '.join(MAP_ENDINGS)} files", str(path.relative_to(folder)))
-        elif index is None:
-            issues.add("files that match no pair of the data set", str(path.relative_to(folder)))
-        elif index in found:
-            issues.add("pairs with two predictions", f"{found[index].name} and {path.relative_to(folder)}")
-        else:
-            found[index] = path
-    return found
-
-
 def _file_name(pair: ImageTextPair) -> str:
-    """Without its ending; names of pairs of own data are no names of files."""
+    """Where a prediction is expected, without its ending; a name with a slash (own data) is no file name."""
     return f"{pair.task}/{pair.image_id}" if "/" in pair.name else pair.name
 
 
-def _files(folder: Path, dataset: DatasetIndex, issues: DataReport) -> list[tuple[str, Path]]:
-    """Every file with the sub-folder it lies in, which is empty for the folder itself."""
+def _files_with_subfolder(folder: Path, dataset: DatasetIndex, issues: DataReport) -> list[tuple[str, Path]]:
+    """Every file with the name of its sub-folder, which is empty for the folder itself."""
     known = {*(pair.task for pair in dataset.pairs), *dataset.levels}
     files: list[tuple[str, Path]] = []
     for path in sorted(folder.iterdir()):

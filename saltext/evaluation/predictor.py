@@ -1,4 +1,4 @@
-"""What can be scored."""
+"""The interface of a predictor: anything that can be scored."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -13,7 +13,7 @@ OWN = "own"
 
 
 class Predictor(Protocol):
-    """Something that gives maps for image-text pairs.
+    """Anything that gives maps for image-text pairs.
 
     A :class:`saltext.baselines.Baseline`, a :class:`saltext.evaluation.predictions.FolderOfMaps` and a
     :class:`saltext.evaluation.model_predictor.ModelPredictor` are predictors; so is any other class with these methods.
@@ -26,7 +26,7 @@ class Predictor(Protocol):
         """Predict pairs that are all covered.
 
         Args:
-            indices: The pairs' numbers in the data set.
+            indices: Indices of the pairs in the data set.
             size: Height and width at which they are scored.
 
         Returns:
@@ -34,7 +34,7 @@ class Predictor(Protocol):
         """
 
     def truth(self, indices: Sequence[int], size: Size) -> tuple[Tensor, Fixations] | None:
-        """What the maps are scored against where that is not the pairs' own ground truth.
+        """The ground truth the maps are scored against, where it is not the pairs' own.
 
         Returns:
             None for the pairs' own; else density maps float32 ``(len(indices), 1, *size)`` and fixations at ``size``.

@@ -1,4 +1,4 @@
-"""How predictions are measured: which metrics, at which size. Two protocols are never mixed in one table."""
+"""Evaluation protocols: which metrics, at which size. Two protocols are never mixed in one table."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ STANDARD = "standard"
 
 @dataclass(frozen=True)
 class Protocol:
-    """One way of measuring.
+    """Metrics, and the size at which they are computed.
 
     Attributes:
-        name: In score tables (column ``protocol``).
-        title: For people: the field's metrics, or whose paper it is.
+        name: Name in score tables (column ``protocol``).
+        title: Title in reports: the field's metrics, or the name of the paper.
         metrics: Names of ``saltext.metrics.METRICS``.
         size: Height and width of all maps; None for each image's own resolution and original fixation points.
-        metric_names: What the paper calls them, in the same order; empty for no paper.
+        metric_names: The paper's names of the metrics, in the same order; empty for no paper.
 
     Raises:
         ValueError: An unknown metric.
@@ -38,7 +38,7 @@ class Protocol:
         check_names(self.metrics)
 
     def groups(self, batch: EvaluationBatch, device: torch.device) -> Iterator[Group]:
-        """The truth of an evaluation batch at the protocol's size."""
+        """The samples of an evaluation batch with ground truth at the protocol's size."""
         return native_groups(batch, device) if self.size is None else resized_groups(batch, self.size, device)
 
 
@@ -47,16 +47,16 @@ def standard(metrics: Sequence[str]) -> Protocol:
     return Protocol(STANDARD, "Standard metrics", tuple(metrics))
 
 
-_NAMES = ("AUC", "sAUC", "CC", "NSS")
+_PAPER_METRICS = ("AUC", "sAUC", "CC", "NSS")
 
 PAPERS: Mapping[str, Protocol] = MappingProxyType(
     {
         "tranblend": Protocol(
-            "tranblend", "TranBlend", ("top20_auc", "top20_sauc", "cc", "nss_unbiased"), (288, 384), _NAMES
+            "tranblend", "TranBlend", ("top20_auc", "top20_sauc", "cc", "nss_unbiased"), (288, 384), _PAPER_METRICS
         ),
         "clip_salgan": Protocol(
-            "clip_salgan", "CLIP-SalGAN", ("top20_auc", "top20_sauc", "cc", "nss_of_map"), (256, 256), _NAMES
+            "clip_salgan", "CLIP-SalGAN", ("top20_auc", "top20_sauc", "cc", "nss_of_map"), (256, 256), _PAPER_METRICS
         ),
     }
 )
-"""What the two papers' own scripts measure, by the paper's name."""
+"""The protocols of the two papers' own scripts, by the paper's name."""

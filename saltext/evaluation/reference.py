@@ -1,4 +1,4 @@
-"""What a metric needs from other images: negatives of the shuffled AUC, and the density that information gain beats."""
+"""What a metric needs of other images: negatives of shuffled AUC, and the baseline density of information gain."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -15,13 +15,13 @@ from saltext.metrics import FixationPool, Fixations
 class Reference:
     """Fixations and centre prior of the other images of the same condition.
 
-    Nothing is read before it is asked for; then all points are held (some kilobytes a pair), and of the maps one sum
-    a group on a small grid.
+    Nothing is read before the first call. From then on all points are held (some kilobytes per pair), and of the maps
+    one sum per group on a small grid.
 
     Args:
-        truth: The whole data set: what counts as "other images" does not depend on which pairs are scored.
+        truth: Ground truth of the whole data set: "other images" do not depend on which pairs are scored.
         groups: Group of each pair; its task by default.
-        scored: Pairs that will be asked about, of whose groups alone anything is read; all by default.
+        scored: Indices of the pairs that will be scored; only their groups are read. All by default.
     """
 
     def __init__(
@@ -33,9 +33,9 @@ class Reference:
         self._groups = [pair.task for pair in truth.pairs] if groups is None else list(groups)
 
     def others(self, indices: Sequence[int], size: Size) -> Fixations:
-        """For each pair, all fixations of its group on other images, moved to images of ``size``."""
+        """For each pair, all fixations of its group on other images, scaled to images of ``size``."""
         images = [self._truth.pairs[index].image_id for index in indices]
-        return self._pool.others(images, [self._groups[index] for index in indices], size)
+        return self._fixation_pool.others(images, [self._groups[index] for index in indices], size)
 
     def baseline(self, indices: Sequence[int], size: Size) -> Tensor:
         """For each pair, the centre prior of its group without its image, float32 ``(n, 1, *size)``.
@@ -45,9 +45,9 @@ class Reference:
         return self._prior.maps(indices, size)
 
     @cached_property
-    def _pool(self) -> FixationPool:
-        wanted = {self._groups[index] for index in self._scored}
-        indices = [index for index, group in enumerate(self._groups) if group in wanted]
+    def _fixation_pool(self) -> FixationPool:
+        scored_groups = {self._groups[index] for index in self._scored}
+        indices = [index for index, group in enumerate(self._groups) if group in scored_groups]
         return FixationPool(
             [torch.from_numpy(self._truth.points(index).astype("int64")) for index in indices],
             torch.tensor([self._truth.native_size(index) for index in indices]),

@@ -1,8 +1,8 @@
-"""What scoring keeps of a data set: arrays in folders named by a digest of all they depend on, so none is ever stale.
+"""On-disk cache of scoring: arrays in folders named by a digest of all they depend on, so no entry is ever stale.
 
-They lie beside the decoded caches (:mod:`saltext.data.cache`) and are like them: complete or not there, compared with
-their checksums, made again where they are damaged. They only help: where nothing can be kept, all is computed, and one
-line says so.
+The folders lie beside the decoded caches (:mod:`saltext.data.cache`) and follow the same rules: an entry is complete or
+absent, is compared with its checksums, and is computed again where it is damaged. Without a usable cache everything is
+computed, and one warning says so.
 """
 
 import hashlib
@@ -22,29 +22,29 @@ from saltext.data import checksums
 
 _log = logging.getLogger(__name__)
 
-# Sources of the package that decide what is kept, below its folder.
+# Folders of the package whose code decides the cached arrays.
 _SOURCES = ("baselines", "data", "evaluation", "metrics")
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 class ScoreCache:
-    """Named arrays by what they depend on.
+    """Named arrays, found by what they depend on.
 
     Args:
-        folder: For the caches; each gets a sub-folder. None: nothing is kept.
+        folder: Holds a sub-folder for each entry. None turns the cache off.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
-        self._said = False
+        self._warned = False
 
     def get(self, depends_on: Sequence[Any], names: Sequence[str]) -> Arrays | None:
-        """What was kept; None if that is not there, or damaged.
+        """The cached arrays; None where there is no entry, or a damaged one.
 
         Args:
-            depends_on: All that decides the arrays besides the code and the libraries, as JSON can write it.
-            names: Of the arrays.
+            depends_on: JSON values that, with the code and the libraries, decide the arrays.
+            names: Names of the arrays.
         """
         if self.folder is None:
             return None
@@ -54,11 +54,11 @@ class ScoreCache:
         try:
             return {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in names}
         except (OSError, ValueError) as error:
-            self._say(error)
+            self._warn_once(error)
             return None
 
     def put(self, depends_on: Sequence[Any], arrays: Arrays) -> None:
-        """Keep arrays; nothing happens where that is not possible."""
+        """Write an entry; where that fails, only a warning follows."""
         if self.folder is None:
             return
         try:
@@ -67,25 +67,25 @@ class ScoreCache:
                 for name, array in arrays.items():
                     np.save(part / f"{name}.npy", array, allow_pickle=False)
         except OSError as error:
-            self._say(error)
+            self._warn_once(error)
 
-    def _say(self, error: Exception) -> None:
-        if not self._said:
-            self._said = True
+    def _warn_once(self, error: Exception) -> None:
+        if not self._warned:
+            self._warned = True
             _log.warning("%s cannot be used as a cache (%s): everything is computed", self.folder, error)
 
 
 def key_of(depends_on: Sequence[Any]) -> str:
-    """The name of a cache's folder."""
-    everything = [_code(), torch.get_num_threads(), depends_on]
+    """The name of an entry's folder: a digest of the code, the libraries, the threads and ``depends_on``."""
+    everything = [_code_digest(), torch.get_num_threads(), depends_on]
     return hashlib.blake2b(json.dumps(everything).encode(), digest_size=12).hexdigest()
 
 
 @cache
-def _code() -> str:
-    """Digest of the code that computes what is kept, and of the libraries it uses.
+def _code_digest() -> str:
+    """Digest of the code that computes the cached arrays, and of the libraries it uses.
 
-    A score that outlives a change of its metric would be worse than one that is computed again.
+    Without it, a cached score would outlive a change of its metric.
     """
     package = Path(__file__).resolve().parents[1]
     libraries = [torch.__version__, torch.backends.cpu.get_cpu_capability(), np.__version__, PIL.__version__]

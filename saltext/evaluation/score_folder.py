@@ -1,10 +1,10 @@
-"""Scores of a folder of prediction maps, from any model, beside the baselines.
+"""Scores of a folder of prediction maps, from any model, beside the baselines: the command ``saltext score``.
 
 Maps are scored at the images' own resolution against the original fixation points. Predictions may lie in sub-folders
-named like their task. PNG (8 or 16 bits) and NPY are read; floats are better, since 8-bit maps tie. All files that the
-scores depend on are checked first: what is wrong with them is said at once, and nothing is scored. Of the data set,
-these are the recordings of the scored images and of all images under the scored conditions; ``saltext data check``
-reads the others as well. The command line is ``saltext score``.
+named like their task. PNG (8 or 16 bits) and NPY are read; floats are better, since 8-bit maps have ties. All files
+that the scores depend on are checked first, and one error names all that is wrong, before anything is scored. Of the
+data set, these are the maps and fixations of the scored images and of all images under the scored conditions;
+``saltext data check`` reads the others as well.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ from saltext.evaluation.score_cache import ScoreCache
 from saltext.metrics import METRICS, check_names
 from saltext.metrics.scores import is_built_in
 
-_KEPT = ("of", "scores")
+_CACHED_ARRAYS = ("of", "scores")
 
 DEFAULT_METRICS = ("cc", "sim", "kl", "nss", "auc_judd", "auc_shuffled", "ig", "top20_auc")
 
@@ -56,30 +56,30 @@ def score_folder(
         layout: ``auto``, ``sjtu-tis``, ``salicon`` or ``own``.
         metrics: Names of ``saltext.metrics.METRICS``.
         name: Label of the predictions; their folder's name by default.
-        tasks: Score these only; all by default. Other images of the data set count as such, scored or not.
+        tasks: Score these only; all by default. "Other images" are those of the whole data set, scored or not.
         baselines: Names of ``saltext.baselines.BASELINES``. ``centre_prior`` learns from the level ``train``
             of the data set, and has no row where there is none.
         resize: Accept predictions of another size.
-        allow_missing: Score the pairs that have a prediction.
-        cache_dir: Folder of caches, where the recordings and the baselines' scores are kept; None keeps nothing.
+        allow_missing: Score only the pairs that have a prediction.
+        cache_dir: Folder in which fixation data and the baselines' scores are cached; None caches nothing.
 
     Returns:
-        One row a pair and model, with the columns image_id, task, text, split, model, seed, protocol and the metrics.
+        One row per pair and model, with the columns image_id, task, text, split, model, seed, protocol and the metrics.
 
     Raises:
-        DataError: Predictions or data set cannot be used, with everything that is wrong with them.
+        DataError: Invalid predictions or data set; one error names everything that is wrong.
         ConfigError: An unknown metric, task or baseline, or a task the data set does not have.
     """
-    # A description's own conditions are known when it is read.
+    # The conditions of one's own data set are known only after its YAML file was read.
     _check_names(metrics, () if root.is_file() else tasks, baselines)
     cache = ScoreCache(cache_dir)
     dataset = source_of(root, layout).read()
-    indices = _chosen_indices(dataset, tasks)
+    indices = _indices_of_tasks(dataset, tasks)
     issues = DataReport()
     files = {} if predictions is None else list_predictions(predictions, dataset, issues)
     if predictions is not None and allow_missing:
         indices = [index for index in indices if index in files] or indices
-    needs_prior = CentrePriorOfOthers.name in baselines or any("baseline" in METRICS[one].needs for one in metrics)
+    needs_prior = CentrePriorOfOthers.name in baselines or any("baseline" in METRICS[key].needs for key in metrics)
     scored_tasks = list(dict.fromkeys(dataset.pairs[index].task for index in indices))
     data = read_data(dataset, needed(dataset, indices), scored_tasks if needs_prior else (), cache, progress)
     predictors: dict[str, Predictor] = {}
@@ -88,13 +88,16 @@ def score_folder(
         predictors[label] = open_predictions(
             predictions, files, data.truth, indices, resize=resize, issues=issues, track=progress
         )
-    scores = _scores(data, predictors, indices, metrics, baselines, cache)
+    scores = _scores_with_cached_baselines(data, predictors, indices, metrics, baselines, cache)
     titles = [BASELINES[key].title for key in baselines]
     frame = score_frame(data.truth, list(dict.fromkeys([*predictors, *titles])), scores, metrics)
-    return _described(frame, data, metrics)
+    levels = {(pair.image_id, pair.task): level for pair, level in zip(data.truth.pairs, data.parts, strict=True)}
+    splits = [levels[key] or "all" for key in zip(frame["image_id"], frame["task"], strict=True)]
+    frame = frame.assign(split=splits, seed=0, protocol=STANDARD)
+    return frame[["image_id", "task", "text", "split", "model", "seed", "protocol", *metrics]]
 
 
-def _scores(
+def _scores_with_cached_baselines(
     data: DataSet,
     predictors: Mapping[str, Predictor],
     indices: Sequence[int],
@@ -102,36 +105,30 @@ def _scores(
     baselines: Sequence[str],
     cache: ScoreCache,
 ) -> PairScores:
-    """Scores of predictors, and of baselines, which are kept: every model is scored beside the same ones."""
+    """Scores of predictors and baselines; those of the baselines are cached, since they are the same for any model."""
     depends_on = [data.depends_on, list(data.parts), list(indices), list(metrics), list(baselines)]
     titles = [BASELINES[key].title for key in baselines]
     # Whether a function from outside the package is the same as before is not known.
-    keeps = bool(data.depends_on and baselines and all(map(is_built_in, metrics)))
-    kept = cache.get(depends_on, _KEPT) if keeps else None
-    if kept is not None:
-        keys = [(titles[row], index) for row, index in kept["of"].tolist()]
-        beside = dict(zip(keys, kept["scores"].tolist(), strict=True))
-        return {**score_pairs(data.truth, predictors, indices, metrics, progress), **beside} if predictors else beside
+    cacheable = bool(data.depends_on and baselines and all(map(is_built_in, metrics)))
+    cached = cache.get(depends_on, _CACHED_ARRAYS) if cacheable else None
+    if cached is not None:
+        keys = [(titles[row], index) for row, index in cached["of"].tolist()]
+        baseline_scores = dict(zip(keys, cached["scores"].tolist(), strict=True))
+        if not predictors:
+            return baseline_scores
+        return {**score_pairs(data.truth, predictors, indices, metrics, progress), **baseline_scores}
     tasks = {data.truth.pairs[index].task for index in indices}
     training = [
-        index for index, part in enumerate(data.parts) if part == "train" and data.truth.pairs[index].task in tasks
+        index for index, level in enumerate(data.parts) if level == "train" and data.truth.pairs[index].task in tasks
     ]
     built = {BASELINES[key].title: BASELINES[key](data.truth, training) for key in baselines}
     scores = score_pairs(data.truth, {**predictors, **built}, indices, metrics, progress)
-    if keeps:
-        of = [(titles.index(label), index) for label, index in scores if label in built]
+    if cacheable:
+        keys_of_rows = [(titles.index(label), index) for label, index in scores if label in built]
         values = [row for (label, _), row in scores.items() if label in built]
-        arrays = {"of": np.array(of, np.int64), "scores": np.array(values, np.float64)}
-        cache.put(depends_on, {name: array.reshape(len(of), -1) for name, array in arrays.items()})
+        arrays = {"of": np.array(keys_of_rows, np.int64), "scores": np.array(values, np.float64)}
+        cache.put(depends_on, {name: array.reshape(len(keys_of_rows), -1) for name, array in arrays.items()})
     return scores
-
-
-def _described(scores: pd.DataFrame, data: DataSet, metrics: Sequence[str]) -> pd.DataFrame:
-    """The columns of a run's score table."""
-    parts = {(pair.image_id, pair.task): part for pair, part in zip(data.truth.pairs, data.parts, strict=True)}
-    levels = [parts[key] or "all" for key in zip(scores["image_id"], scores["task"], strict=True)]
-    described = scores.assign(split=levels, seed=0, protocol=STANDARD)
-    return described[["image_id", "task", "text", "split", "model", "seed", "protocol", *metrics]]
 
 
 def _check_names(metrics: Sequence[str], tasks: Sequence[str], baselines: Sequence[str]) -> None:
@@ -151,10 +148,10 @@ def _check_names(metrics: Sequence[str], tasks: Sequence[str], baselines: Sequen
         raise ConfigError("\n".join(problems))
 
 
-def _chosen_indices(dataset: DatasetIndex, tasks: Sequence[str]) -> list[int]:
-    """Pairs of the tasks, ascending."""
-    there = list(dict.fromkeys(pair.task for pair in dataset.pairs))
-    missing = [task for task in tasks if task not in there]
+def _indices_of_tasks(dataset: DatasetIndex, tasks: Sequence[str]) -> list[int]:
+    """Indices of the pairs of some tasks, ascending; of all tasks if ``tasks`` is empty."""
+    available = list(dict.fromkeys(pair.task for pair in dataset.pairs))
+    missing = [task for task in tasks if task not in available]
     if missing:
-        raise ConfigError(f"the data set has no pairs of {', '.join(missing)}; it has {', '.join(there)}")
+        raise ConfigError(f"the data set has no pairs of {', '.join(missing)}; it has {', '.join(available)}")
     return [index for index, pair in enumerate(dataset.pairs) if not tasks or pair.task in tasks]

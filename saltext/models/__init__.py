@@ -1,1 +1,1 @@
-"""Saliency networks and their parts: plain PyTorch that knows nothing of training and configuration."""
+"""Saliency networks and their modules: plain PyTorch, independent of training and configuration."""

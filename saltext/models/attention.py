@@ -1,4 +1,4 @@
-"""What attention over the positions of a feature map needs: heads, and position embeddings for any grid."""
+"""Helpers of attention over a feature map: number of heads, and position embeddings for any grid."""
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -20,14 +20,14 @@ def resize_positions(embeddings: Tensor, grid: tuple[int, int], size: tuple[int,
 
     Args:
         embeddings: Shape ``(1, rows * columns, hidden)``.
-        grid: Its rows and columns.
-        size: Rows and columns wanted.
+        grid: Rows and columns of ``embeddings``.
+        size: Rows and columns of the result.
 
     Returns:
-        Shape ``(1, size[0] * size[1], hidden)``; the argument itself where nothing changes.
+        Shape ``(1, size[0] * size[1], hidden)``; ``embeddings`` itself if the sizes are equal.
     """
     if size == grid:
         return embeddings
-    laid_out = embeddings.transpose(1, 2).reshape(1, -1, *grid)
-    resized = F.interpolate(laid_out, size=size, mode="bicubic", align_corners=False)
+    as_image = embeddings.transpose(1, 2).reshape(1, -1, *grid)
+    resized = F.interpolate(as_image, size=size, mode="bicubic", align_corners=False)
     return resized.flatten(2).transpose(1, 2)

@@ -1,4 +1,4 @@
-"""Weights from files into networks: strictly, running no code, with an error that says what was found."""
+"""Strict loading of weight files: no code in them is run, and errors say what the file seems to be."""
 
 import os
 import pickle
@@ -21,9 +21,9 @@ NETWORK_PREFIX = "network."
 """Where the Lightning modules of this suite keep their network."""
 
 _NESTS = ("state_dict", "model_state_dict", "model")
-"""Where training scripts keep the state dict among other things: Lightning's, PyTorch's tutorials', and BLIP's own."""
+"""Keys under which training scripts save the state dict: Lightning, PyTorch's tutorials, BLIP."""
 
-_SHOWN = 4
+_MAX_LISTED = 4
 
 # A key that only one kind of network has, what that network is, and the choice that builds it.
 _TELLTALES: tuple[tuple[str, str, str], ...] = (
@@ -99,7 +99,7 @@ def read_weights(path: str | Path, prefix: str | None = None) -> dict[str, Tenso
             f"There is no weight file {path}. Give the path of a .ckpt, .pth, .pt or .safetensors file."
         )
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    nested = _nested(content)
+    nested = _nested_state_dict(content)
     state = content if nested is None else nested
     if prefix is None:
         in_lightning = nested is not None and any(key.startswith(NETWORK_PREFIX) for key in state)
@@ -111,24 +111,24 @@ def read_weights(path: str | Path, prefix: str | None = None) -> dict[str, Tenso
     }
     if not weights:
         raise CheckpointError(
-            f"{path} holds no tensor under a name that starts with {prefix!r}; it has {_first(map(str, state))}. "
+            f"{path} holds no tensor under a name that starts with {prefix!r}; it has {_first_names(map(str, state))}. "
             "Give the prefix its names have, or another file."
         )
     return weights
 
 
-def _nested(content: Mapping[str, object]) -> Mapping[str, Any] | None:
+def _nested_state_dict(content: Mapping[str, object]) -> Mapping[str, Any] | None:
     """The state dict in a larger file; None where the file is one itself, or holds several under other names."""
-    holding = {
-        key: found
-        for key, found in content.items()
-        if isinstance(found, Mapping) and any(isinstance(value, Tensor) for value in found.values())
+    state_dicts = {
+        key: inner
+        for key, inner in content.items()
+        if isinstance(inner, Mapping) and any(isinstance(value, Tensor) for value in inner.values())
     }
-    known = [holding[key] for key in _NESTS if key in holding]
-    if known:
-        return known[0]
-    tensors = any(isinstance(value, Tensor) for value in content.values())
-    return next(iter(holding.values())) if len(holding) == 1 and not tensors else None
+    under_usual_key = [state_dicts[key] for key in _NESTS if key in state_dicts]
+    if under_usual_key:
+        return under_usual_key[0]
+    has_tensors = any(isinstance(value, Tensor) for value in content.values())
+    return next(iter(state_dicts.values())) if len(state_dicts) == 1 and not has_tensors else None
 
 
 def without_common_prefix(own: Collection[str], state: Weights) -> Weights:
@@ -161,7 +161,7 @@ def load_state(
         if key in given and given[key].shape != own[key].shape
     ]
     if missing or unexpected or reshaped:
-        raise CheckpointError(_mismatch(source, own, given, missing, unexpected, reshaped))
+        raise CheckpointError(_mismatch_message(source, own, given, missing, unexpected, reshaped))
     network.load_state_dict(given, strict=False)
 
 
@@ -196,7 +196,7 @@ def _read_safetensors(path: Path) -> Mapping[str, object]:
         ) from error
 
 
-def _mismatch(
+def _mismatch_message(
     source: str,
     own: Weights,
     given: Weights,
@@ -211,25 +211,29 @@ def _mismatch(
         (len(reshaped), "of another shape", reshaped),
     ):
         if count:
-            lines.append(f"  {count} {what}: {_first(names)}")
-    has = _kinds(own)
-    lines += [f"  These keys are of {kind}; choose {way}." for kind, way in _kinds(given).items() if kind not in has]
+            lines.append(f"  {count} {what}: {_first_names(names)}")
+    has = _networks_of_keys(own)
+    lines += [
+        f"  These keys are of {kind}; choose {way}."
+        for kind, way in _networks_of_keys(given).items()
+        if kind not in has
+    ]
     if any(text.startswith("decoder.conv1.weight ") for text in reshaped):
         lines.append("  The decoders differ in width; published files need model/decoder=paper, a run's file its own.")
     return "\n".join(lines)
 
 
-def _kinds(keys: Iterable[str]) -> dict[str, str]:
-    """What networks the keys are of, and the choice that builds each."""
+def _networks_of_keys(keys: Iterable[str]) -> dict[str, str]:
+    """Networks that the keys seem to be of -> the configuration that builds each."""
     keys = list(keys)
     kinds = {kind: way for pattern, kind, way in _TELLTALES if any(re.match(pattern, key) for key in keys)}
-    imagenet = _imagenet_kind(keys)
+    imagenet = _imagenet_network(keys)
     if imagenet is not None:
         kinds[f"an ImageNet {imagenet}"] = _IMAGENET_CHOICES.get(imagenet, _OTHER_IMAGENET)
     return kinds
 
 
-def _imagenet_kind(keys: Iterable[str]) -> str | None:
+def _imagenet_network(keys: Iterable[str]) -> str | None:
     keys = list(keys)
     for pattern, members in _IMAGENET:
         blocks = {found[1] for key in keys if (found := re.match(pattern, key))}
@@ -242,9 +246,9 @@ def _matches(key: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(key, pattern) for pattern in patterns)
 
 
-def _first(names: Iterable[str]) -> str:
+def _first_names(names: Iterable[str]) -> str:
     names = list(names)
-    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+    return ", ".join(names[:_MAX_LISTED]) + (", ..." if len(names) > _MAX_LISTED else "")
 
 
 def _size(tensor: Tensor) -> str:

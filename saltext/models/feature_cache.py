@@ -1,12 +1,12 @@
-"""Features of frozen modules, computed once for each image and read back afterwards.
+"""On-disk feature cache: features of frozen modules, computed once for each image and read back afterwards.
 
-Whoever runs a network says which images it is given (:func:`addressed`); a network has its frozen modules run by
-:func:`get_or_compute`. No pixel is looked at to find a feature: it is addressed by the image's row in the decoded cache
-and whether it is mirrored, in a table that is valid for one digest of all that decides its bits.
+The caller of a network names its input images with :func:`addressed`; the network runs its frozen modules through
+:func:`get_or_compute`. Features are found without reading a pixel: their address is the image's row in the decoded
+cache and whether it is mirrored, in a table for one digest of everything else that decides their bits.
 
-Computed or read back, features have the same bits: frozen modules are always run on the same number of images at once.
+Computed or read back, features have the same bits: frozen modules always run on the same number of images at once.
 
-The cache only helps: whatever is wrong with its files, features are computed, and one line says why.
+An invalid file of the cache never stops a run: the features are computed, and one warning says why.
 """
 
 import errno
@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:  # brings what reads data sets
+if TYPE_CHECKING:  # imports the readers of data sets
     from saltext.data.keys import ImageKey, ImageSource
 
 _log = logging.getLogger(__name__)
@@ -39,47 +39,48 @@ Features = tuple[Tensor, ...]
 """Tensors of shape ``(batch, ...)``."""
 
 Compute = Callable[[list[int]], Features]
-"""Features of some images of the batch, given by their indices in it."""
+"""Indices of images in the batch -> their features."""
 
 RESIDENT_FRACTION = 0.25
-"""Of the memory that is free on a device when the first features come, the share that keeps them there."""
+"""Fraction of a device's free memory that features may occupy, measured when the first features arrive there."""
 
 _FORMAT = 1
 _MAGIC = b"saltextF"
-_HEAD = 4096  # bytes before the first record
-_RECORD_HEAD = 32  # bytes: magic, checksum, digest of the text
-_ALIGNED = 64  # bytes
+_HEADER_BYTES = 4096  # before the first record
+_RECORD_HEADER_BYTES = 32  # magic, checksum, digest of the text
+_ALIGNMENT = 64  # bytes
 _NO_TEXT = bytes(16)
-_TEXTS_AN_IMAGE = 8
+_TEXTS_PER_IMAGE = 8
 _DISK_FRACTION = 0.9  # of the free disk that a table may fill
 _CONTAINER = Path("/sys/fs/cgroup")
 _PHOTOS = 256 * 2**20  # bytes of features of the last photos: those of a few dozen
 
-_AT_ONCE = {"cpu": 1}  # images; the bits of a result may depend on how many there are, and on its neighbours' number
+_AT_ONCE = {"cpu": 1}  # images per call; the bits of a result may depend on the number of images
 _AT_ONCE_ELSEWHERE = 8
 
 
 class _UntrackedError(Exception):
-    """Weights were made in inference mode, so that nobody sees when they change."""
+    """Weights were created in inference mode, so that torch does not record when they change."""
 
 
 class _Address(NamedTuple):
-    slot: int  # 2 x row, + 1 mirrored
-    text: bytes  # digest
+    """Where the features of an image (and a text) are in a table."""
+
+    slot: int  # 2 x row of the image, + 1 for the mirrored image
+    text: bytes  # digest of the text
 
 
 class FeatureCache:
-    """Features of frozen modules by image, on disk for all runs or in this process for the last photos.
+    """Features of frozen modules by image, on disk for all runs, or in memory for the last photos.
 
-    Several processes may use the same folder at once. Copies (``copy.deepcopy``) are the cache itself.
+    Several processes may use the same folder at once. ``copy.deepcopy`` returns the cache itself.
 
     Args:
-        folder: Of the files, one for each frozen module and setting; made when it is first needed. A file takes no
-            more than twice the images times the size of one's features. None: nothing is written; the features of the
-            last images are kept in memory, up to 256 MiB.
-        resident: Whether features stay in the memory of the device they are needed on, as far as they fit into
-            :data:`RESIDENT_FRACTION` of what is free there. None: on all devices but the CPU, whose files the system
-            keeps in memory anyway.
+        folder: Folder of the files, one for each frozen module and setting; created on first use. A file takes at most
+            twice the number of images times the size of an image's features. None: nothing is written, and the
+            features of the last images are kept in memory, up to 256 MiB.
+        resident: Whether features stay in the memory of the device that needs them, up to :data:`RESIDENT_FRACTION` of
+            the free memory there. None: on all devices but the CPU, where the system caches the files in memory anyway.
     """
 
     def __init__(self, folder: Path | str | None = None, resident: bool | None = None) -> None:
@@ -87,11 +88,11 @@ class FeatureCache:
         self.resident = resident
         self._tables: dict[tuple[str, ImageSource, int], _Table] = {}
         self._settings: dict[str, str] = {}
-        self._recent = _Recent(_PHOTOS)
-        self._digests: dict[object, tuple[str, object]] = {}
-        self._tags: dict[str, bytes] = {"": _digest16(b"")}
+        self._recent = _RecentFeatures(_PHOTOS)
+        self._module_digests: dict[object, tuple[str, object]] = {}
+        self._text_digests: dict[str, bytes] = {"": _digest16(b"")}
         self._budgets: dict[torch.device, int] = {}
-        self._said = False
+        self._warned = False
 
     def __deepcopy__(self, memo: object) -> "FeatureCache":
         return self
@@ -101,7 +102,7 @@ class FeatureCache:
 
     @property
     def disk_bytes(self) -> int:
-        """What the files in use take on the disk."""
+        """Disk space of the files in use, in bytes."""
         return sum(table.disk_bytes for table in self._tables.values())
 
     def __len__(self) -> int:
@@ -120,86 +121,83 @@ class FeatureCache:
         sources = {key.source for key in samples.keys if key is not None}
         if not sources or (len(sources) > 1 and self.folder is not None):  # a batch of several data sets
             return in_chunks(compute, range(len(samples.keys)), device)
-        tags = [_NO_TEXT] * len(samples.keys) if texts is None else [self._tag(text) for text in texts]
+        text_digests = [_NO_TEXT] * len(samples.keys) if texts is None else [self._text_digest(text) for text in texts]
         try:
-            setting = self._setting(modules, samples, texts is not None)
+            setting = self._setting_digest(modules, samples, texts is not None)
         except _UntrackedError:
             return in_chunks(compute, range(len(samples.keys)), device)
+        keys = list(zip(samples.keys, text_digests, strict=True))
         if self.folder is None:
             store: _Store = self._recent
-            addresses: list[Any] = [
-                None if key is None else (setting, key, tag) for key, tag in zip(samples.keys, tags, strict=True)
-            ]
+            addresses: list[Any] = [None if key is None else (setting, key, text) for key, text in keys]
         else:
             (source,) = sources
-            store = self._table(setting, source, 1 if texts is None else _TEXTS_AN_IMAGE)
-            addresses = [
-                None if key is None else _Address(2 * key.row + key.mirrored, tag)
-                for key, tag in zip(samples.keys, tags, strict=True)
-            ]
+            store = self._open_table(setting, source, 1 if texts is None else _TEXTS_PER_IMAGE)
+            addresses = [None if key is None else _Address(2 * key.row + key.mirrored, text) for key, text in keys]
         features, missing = store.get(addresses, device)
         if not missing:
             return features
-        wanted = [addresses[index] or index for index in missing]  # what has no key is a thing of its own
-        first = dict(zip(reversed(wanted), reversed(missing), strict=True))
-        todo = sorted(first.values())
-        made = in_chunks(compute, todo, device)
-        store.put([addresses[index] for index in todo], made)
-        if len(todo) == len(addresses):
-            return made
-        row = {index: number for number, index in enumerate(todo)}
-        rows = [row[first[want]] for want in wanted]
+        # Compute each address once; an image without a key counts as different from all others.
+        missing_addresses = [addresses[index] or index for index in missing]
+        first_index = dict(zip(reversed(missing_addresses), reversed(missing), strict=True))
+        to_compute = sorted(first_index.values())
+        computed = in_chunks(compute, to_compute, device)
+        store.put([addresses[index] for index in to_compute], computed)
+        if len(to_compute) == len(addresses):
+            return computed
+        row_of_index = {index: row for row, index in enumerate(to_compute)}
+        rows = [row_of_index[first_index[address]] for address in missing_addresses]
         if not features:
-            return tuple(tensor[rows] for tensor in made)  # nothing was known
-        for whole, part in zip(features, made, strict=True):
+            return tuple(tensor[rows] for tensor in computed)  # nothing was cached
+        for whole, part in zip(features, computed, strict=True):
             whole[missing] = part[rows]
         return features
 
-    def _tag(self, text: str) -> bytes:
-        if text not in self._tags:
-            self._tags[text] = _digest16(text.encode("utf-8", "surrogatepass"))
-        return self._tags[text]
+    def _text_digest(self, text: str) -> bytes:
+        if text not in self._text_digests:
+            self._text_digests[text] = _digest16(text.encode("utf-8", "surrogatepass"))
+        return self._text_digests[text]
 
-    def _setting(self, modules: Sequence[nn.Module], samples: "Samples", reads_text: bool) -> str:
-        """Digest of all that decides the bits of the features, besides image and text."""
+    def _setting_digest(self, modules: Sequence[nn.Module], samples: "Samples", reads_text: bool) -> str:
+        """Digest of everything that decides the bits of the features, besides image and text."""
         images = samples.images
         described = {
             "format": _FORMAT,
-            "modules": [self._weights(module, samples) for module in modules],
+            "modules": [self._module_digest(module, samples) for module in modules],
             "input": [list(images.shape[1:]), str(images.dtype), list(images.stride()[1:])],
-            "preprocessing": self._weights(samples.preprocessing, samples),
+            "preprocessing": self._module_digest(samples.preprocessing, samples),
             "reads_text": reads_text,
-            "kernels": _kernels(images.device),
+            "kernels": _numerical_environment(images.device),
         }
         text = json.dumps(described, sort_keys=True)
         if text not in self._settings:
             self._settings[text] = _digest16(text.encode()).hex()
         return self._settings[text]
 
-    def _weights(self, module: nn.Module, samples: "Samples") -> str:
-        """Digest of a module's weights and configuration, made again when one of its tensors was written to."""
-        if id(module) not in samples.digests:  # computed once a forward pass
-            samples.digests[id(module)] = self._weights_now(module)
-        return samples.digests[id(module)]
-
-    def _weights_now(self, module: nn.Module) -> str:
+    def _module_digest(self, module: nn.Module, samples: "Samples") -> str:
+        """Digest of a module's weights and configuration, computed again when one of its tensors was written to."""
+        if id(module) in samples.digests:  # checked once per forward pass
+            return samples.digests[id(module)]
         tensors = [*module.parameters(), *module.buffers()]
         if any(tensor.is_inference() for tensor in tensors):
             raise _UntrackedError
-        state = (id(module), *((id(tensor), _pointer(tensor), tensor._version, tensor.stride()) for tensor in tensors))
-        if state not in self._digests:
-            # Module and tensors stay alive with it, so that no others get their numbers.
-            self._digests[state] = _digest_module(module), (module, tensors)
-        return self._digests[state][0]
+        versions = ((id(tensor), _data_pointer(tensor), tensor._version, tensor.stride()) for tensor in tensors)
+        state = (id(module), *versions)
+        if state not in self._module_digests:
+            # The entry keeps module and tensors alive, so that no others get their ids.
+            self._module_digests[state] = _digest_module(module), (module, tensors)
+        samples.digests[id(module)] = self._module_digests[state][0]
+        return samples.digests[id(module)]
 
-    def _table(self, setting: str, source: "ImageSource", ways: int) -> "_Table":
+    def _open_table(self, setting: str, source: "ImageSource", ways: int) -> "_Table":
+        """The table for a digest of settings and a source of images, with ``ways`` texts per image."""
         key = setting, source, ways
         if key not in self._tables:
             digest = _digest16(f"{setting} {source.digest} {source.images} {ways}".encode()).hex()
             if self.folder is None:
                 raise RuntimeError("expected a folder for a table of features, got none")
             path = self.folder / f"{digest}.features"
-            file = _RecordFile(path, digest, 2 * source.images, ways, self._say)
+            file = _RecordFile(path, digest, 2 * source.images, ways, self._warn_once)
             self._tables[key] = _Table(file, 2 * source.images * ways, self.resident, self._grant)
         return self._tables[key]
 
@@ -211,22 +209,22 @@ class FeatureCache:
         self._budgets[device] -= granted * unit
         return granted
 
-    def _say(self, problem: str) -> None:
-        if not self._said:
-            self._said = True
+    def _warn_once(self, problem: str) -> None:
+        if not self._warned:
+            self._warned = True
             _log.warning("feature cache in %s: %s; the run continues without it", self.folder, problem)
 
 
 @dataclass(frozen=True)
 class Samples:
-    """The images a network is being run on.
+    """The input images of the current forward pass.
 
     Attributes:
-        cache: Where features of them are kept; None computes all.
-        images: The very tensor the network is given.
-        keys: What each image is; None where it is none that comes back.
-        preprocessing: Makes ``images`` of pixels.
-        digests: Of the weights of modules, by their numbers in this process, as they are during the pass.
+        cache: The cache of their features.
+        images: The tensor that the network gets; features are looked up for this very object only.
+        keys: Key of each image; None for an image that does not occur again.
+        preprocessing: The module that computed ``images`` from pixels.
+        digests: ``id`` of a module -> digest of its weights during the pass.
     """
 
     cache: FeatureCache
@@ -243,17 +241,17 @@ _samples: ContextVar[Samples | None] = ContextVar("samples", default=None)
 def addressed(
     cache: FeatureCache | None, images: Tensor, keys: Sequence["ImageKey | None"] | None, preprocessing: nn.Module
 ) -> Iterator[None]:
-    """Inside, :func:`get_or_compute` knows what ``images`` are.
+    """Name the images of a forward pass, so that :func:`get_or_compute` inside the block can look up their features.
 
     Args:
-        cache: Where their features are kept; None computes all.
-        images: What the network is run on, shape ``(batch, 3, height, width)``. Features are looked up for this very
-            tensor only: whatever is made of it by mirroring, cutting or choosing has no key.
-        keys: One an image; None, for one or all of them, where they do not come back.
-        preprocessing: What made ``images`` of the pixels that the keys stand for.
+        cache: The cache of their features; None computes all.
+        images: Input of the network, shape ``(batch, 3, height, width)``. Features are looked up for this very tensor
+            only: a mirrored, cropped or indexed copy has no key.
+        keys: Key of each image; None, for one or all images, where they do not occur again.
+        preprocessing: The module that computed ``images`` from the pixels that the keys identify.
 
     Raises:
-        ValueError: Not as many keys as images.
+        ValueError: The numbers of keys and images differ.
     """
     if keys is not None and len(keys) != len(images):
         raise ValueError(f"expected one key an image, got {len(keys)} keys for {len(images)} images")
@@ -267,24 +265,24 @@ def addressed(
 def get_or_compute(
     modules: Sequence[nn.Module], images: Tensor, compute: Compute, texts: Sequence[str] | None = None
 ) -> Features:
-    """Features of frozen modules for a batch, of which only those that are not known yet are computed.
+    """Features of frozen modules for a batch; only those that are not cached are computed.
 
-    Without :func:`addressed`, or for other images than its own, all are computed; bits are the same.
+    Without :func:`addressed`, or for other images than it names, all are computed, with the same bits.
 
     Args:
         modules: Frozen modules in evaluation mode: all whose weights or configuration decide the features.
-        images: The images that the features are of, as the network was given them.
-        compute: Features of some images by their indices in the batch, tensors of shape ``(indices, ...)``; one's
-            may not depend on the others.
-        texts: One an image, where features depend on them, too. Features of up to 8 texts an image are kept.
+        images: The images, the same tensor that the network was given.
+        compute: Indices in the batch -> features of these images, tensors of shape ``(indices, ...)``. The features of
+            an image must not depend on the other images.
+        texts: One per image, where features also depend on a text. Up to 8 texts per image are cached.
 
     Returns:
-        As ``compute`` of all indices, contiguous, on the device of ``images``; without gradient unless ``images`` has
-        one.
+        The result of ``compute`` for all indices, contiguous, on the device of ``images``; without gradient unless
+        ``images`` has one.
     """
     if torch.is_grad_enabled() and images.requires_grad:
         return in_chunks(compute, range(len(images)), images.device)
-    # What is made in inference mode could not be changed or trained on outside.
+    # Tensors created in inference mode could not be changed or trained on afterwards.
     with torch.inference_mode(False), torch.no_grad():
         samples = _samples.get()
         if samples is None or samples.images is not images:
@@ -293,32 +291,32 @@ def get_or_compute(
 
 
 def in_chunks(compute: Compute, indices: Sequence[int], device: torch.device) -> Features:
-    """``compute`` of all indices, always of the same number at once: bits may depend on it."""
+    """``compute`` of all indices in chunks of one size, padded if need be: the bits may depend on the size."""
     size = _AT_ONCE.get(device.type, _AT_ONCE_ELSEWHERE)
-    made = []
+    chunks = []
     for start in range(0, len(indices), size):
-        some = list(indices[start : start + size])
-        features = compute(some + some[-1:] * (size - len(some)))
-        made.append(tuple(tensor[: len(some)] for tensor in features))
-    # The layout decides which kernels follow, so it is the same as of what is read back.
-    return tuple(torch.cat(column).contiguous() for column in zip(*made, strict=True))
+        chunk = list(indices[start : start + size])
+        features = compute(chunk + chunk[-1:] * (size - len(chunk)))
+        chunks.append(tuple(tensor[: len(chunk)] for tensor in features))
+    # The memory layout decides which kernels follow, so it is the same as for features that are read back.
+    return tuple(torch.cat(column).contiguous() for column in zip(*chunks, strict=True))
 
 
 def _digest16(content: bytes) -> bytes:
     return hashlib.blake2b(content, digest_size=16).digest()
 
 
-def _pointer(tensor: Tensor) -> int:
+def _data_pointer(tensor: Tensor) -> int:
     try:
         return tensor.data_ptr()
-    except RuntimeError:  # of a tensor without memory of its own
+    except RuntimeError:  # a tensor without memory of its own
         return 0
 
 
 def _digest_module(module: nn.Module) -> str:
     hasher = hashlib.blake2b(repr(module).encode(), digest_size=16)
     for name, child in module.named_modules():
-        # Not everything that decides the result is shown: numbers of attention heads, which stages are tapped.
+        # repr does not show everything that decides the result, such as the number of attention heads.
         settings = {key: value for key, value in vars(child).items() if _is_setting(value)}
         hasher.update(f"{name} {type(child).__qualname__} {sorted(settings.items())}".encode())
     for name, tensor in sorted([*module.named_parameters(), *module.named_buffers()]):
@@ -338,42 +336,45 @@ def _bytes(tensor: Tensor) -> bytes:
     return content
 
 
-def _kernels(device: torch.device) -> list[str]:
-    """What else decides the bits of a computation: libraries, precision and how work is divided."""
+def _numerical_environment(device: torch.device) -> list[str]:
+    """What decides the bits of a computation besides its inputs: hardware, libraries, precision and threads."""
     kind = device.type
-    found = [torch.__version__, kind, torch.get_float32_matmul_precision()]
+    environment = [torch.__version__, kind, torch.get_float32_matmul_precision()]
     autocast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
-    found.append(str(torch.get_autocast_dtype(kind)) if autocast else "no autocast")
-    found.append(f"deterministic {torch.are_deterministic_algorithms_enabled()}")
+    environment.append(str(torch.get_autocast_dtype(kind)) if autocast else "no autocast")
+    environment.append(f"deterministic {torch.are_deterministic_algorithms_enabled()}")
     if kind == "cpu":
         threads = f"{torch.get_num_threads()} threads"
-        found += [platform.machine(), torch.backends.cpu.get_cpu_capability(), threads]
-        found.append(f"mkldnn {torch.backends.mkldnn.enabled}")
+        environment += [platform.machine(), torch.backends.cpu.get_cpu_capability(), threads]
+        environment.append(f"mkldnn {torch.backends.mkldnn.enabled}")
     elif kind == "cuda":
         cudnn = torch.backends.cudnn
-        found += [torch.cuda.get_device_name(device), str(cudnn.version())]  # type: ignore[no-untyped-call]
-        found.append(f"cudnn {cudnn.enabled} {cudnn.benchmark} {cudnn.deterministic} {cudnn.allow_tf32}")
-    return found
+        environment += [torch.cuda.get_device_name(device), str(cudnn.version())]  # type: ignore[no-untyped-call]
+        environment.append(f"cudnn {cudnn.enabled} {cudnn.benchmark} {cudnn.deterministic} {cudnn.allow_tf32}")
+    return environment
 
 
 class _Store(Protocol):
-    """Where features of single images are."""
+    """Holds the features of single images."""
 
     def get(self, addresses: Sequence[Any], device: torch.device) -> tuple[Features, list[int]]:
-        """What is known, and the indices that are not; the features of those are undefined, all if they are empty."""
+        """Cached features, and the indices of those that are not cached, whose rows are undefined.
+
+        The features are empty where none is cached.
+        """
 
     def put(self, addresses: Sequence[Any], features: Features) -> None:
-        """Keep the features of some images; None is not kept."""
+        """Cache the features of some images; those with the address None are not cached."""
 
     def __len__(self) -> int:
-        """Number of entries seen."""
+        """Number of entries that were read or written."""
 
 
-class _Recent:
-    """Features in memory, those that were used last.
+class _RecentFeatures:
+    """The most recently used features, in memory.
 
     Args:
-        most_bytes: Bound of what they take together.
+        most_bytes: Maximum size of all of them together.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -399,7 +400,7 @@ class _Recent:
     def put(self, addresses: Sequence[Any], features: Features) -> None:
         for index, address in enumerate(addresses):
             if address is not None and address not in self._kept:
-                # A copy: rows of a batch would keep all of it alive.
+                # A copy: a row of a batch would keep the whole batch alive.
                 self._kept[address] = tuple(tensor[index].clone() for tensor in features)
                 self._bytes += _size(self._kept[address])
         while self._bytes > self._most_bytes:
@@ -442,13 +443,13 @@ class _Layout:
 
 
 class _Table:
-    """Features of one setting: a file with a record for each image and mirror image, and what of it is on the device.
+    """Features of one setting: a file with a record for each image and mirror image, and a copy on the device.
 
     Args:
-        file: All of them.
-        most: How many records it has.
+        file: The file.
+        most: Maximum number of its records.
         resident: See :class:`FeatureCache`.
-        grant: Says how many of some features may be kept on a device, given how many there are and their bytes.
+        grant: ``(device, number of features, bytes of each) -> how many of them may be kept on the device``.
     """
 
     def __init__(
@@ -460,10 +461,10 @@ class _Table:
     ) -> None:
         self._file = file
         self._most = most
-        self._wanted = resident
+        self._wants_resident = resident
         self._grant = grant
         self._layout = self._file.layout
-        self._resident: _Resident | None = None
+        self._resident: _ResidentFeatures | None = None
 
     @property
     def disk_bytes(self) -> int:
@@ -476,38 +477,41 @@ class _Table:
         """See :class:`_Store`."""
         if self._layout is None:
             return (), list(range(len(addresses)))
-        if self._wanted or (self._wanted is None and device.type != "cpu"):
-            return self._select(addresses, self._on(device, self._layout))
+        if self._wants_resident or (self._wants_resident is None and device.type != "cpu"):
+            return self._get_from_device(addresses, self._resident_features(device, self._layout))
         features = self._layout.empty(len(addresses), torch.device("cpu"))
         missing = []
         for index, address in enumerate(addresses):
+            if address is None:
+                missing.append(index)
+                continue
             row = tuple(tensor[index] for tensor in features)
-            if address is None or not (self._kept(address, row) or self._file.read(address, row)):
+            # Features that could not be written are in memory alone.
+            in_memory = self._resident is not None and self._resident.copy(address, row)
+            if not in_memory and not self._file.read(address, row):
                 missing.append(index)
         return tuple(tensor.to(device) for tensor in features), missing
 
-    def _kept(self, address: _Address, into: Features) -> bool:
-        """Copy what is in memory because it could not be written."""
-        return self._resident is not None and self._resident.copy(address, into)
-
-    def _select(self, addresses: Sequence[_Address | None], resident: "_Resident") -> tuple[Features, list[int]]:
-        """Features from the device, after those that are only in the file were brought there."""
-        beside: dict[int, Features] = {}
+    def _get_from_device(
+        self, addresses: Sequence[_Address | None], resident: "_ResidentFeatures"
+    ) -> tuple[Features, list[int]]:
+        """As :meth:`get`, from the device, after features that are only in the file were copied there."""
+        without_room: dict[int, Features] = {}
         missing = []
         for index, address in enumerate(addresses):
             if address is None:
                 missing.append(index)
             elif address not in resident.index:
-                one = resident.layout.empty(1, torch.device("cpu"))
-                if not self._file.read(address, tuple(tensor[0] for tensor in one)):
+                features_of_image = resident.layout.empty(1, torch.device("cpu"))
+                if not self._file.read(address, tuple(tensor[0] for tensor in features_of_image)):
                     missing.append(index)
-                elif not resident.put(address, one):
-                    beside[index] = one
+                elif not resident.put(address, features_of_image):
+                    without_room[index] = features_of_image
         if len(missing) == len(addresses):
             return (), missing
         features = resident.select([0 if address is None else resident.index.get(address, 0) for address in addresses])
-        for index, one in beside.items():
-            for whole, part in zip(features, one, strict=True):
+        for index, features_of_image in without_room.items():
+            for whole, part in zip(features, features_of_image, strict=True):
                 whole[index] = part[0].to(resident.device)
         return features, missing
 
@@ -517,24 +521,25 @@ class _Table:
         for index, address in enumerate(addresses):
             if address is None:
                 continue
-            one = tuple(tensor[index : index + 1] for tensor in features)
-            written = self._file.write(address, self._layout, one)
-            if self._wanted or (self._wanted is None and (device.type != "cpu" or not written)):
-                self._on(device, self._layout).put(address, one)
+            features_of_image = tuple(tensor[index : index + 1] for tensor in features)
+            written = self._file.write(address, self._layout, features_of_image)
+            if self._wants_resident or (self._wants_resident is None and (device.type != "cpu" or not written)):
+                self._resident_features(device, self._layout).put(address, features_of_image)
 
-    def _on(self, device: torch.device, layout: _Layout) -> "_Resident":
+    def _resident_features(self, device: torch.device, layout: _Layout) -> "_ResidentFeatures":
+        """The features on a device, allocated on first use."""
         if self._resident is None or self._resident.device != device or self._resident.layout != layout:
-            self._resident = _Resident(layout, self._grant(device, self._most, layout.nbytes), device)
+            self._resident = _ResidentFeatures(layout, self._grant(device, self._most, layout.nbytes), device)
         return self._resident
 
 
-class _Resident:
+class _ResidentFeatures:
     """Features in the memory of a device, as many as fit.
 
     Args:
-        layout: Of those of an image.
-        capacity: Of how many images.
-        device: Where.
+        layout: Shapes and types of an image's features.
+        capacity: Maximum number of images.
+        device: The device.
     """
 
     def __init__(self, layout: _Layout, capacity: int, device: torch.device) -> None:
@@ -549,7 +554,7 @@ class _Resident:
             self._tensors = layout.empty(1, device)
 
     def put(self, address: _Address, features: Features) -> bool:
-        """Keep the features of an image, shape ``(1, ...)``; whether there was room."""
+        """Store the features of an image, shape ``(1, ...)``; whether there was room."""
         if address in self.index:
             return True
         number = len(self.index)
@@ -561,7 +566,7 @@ class _Resident:
         return True
 
     def copy(self, address: _Address, into: Features) -> bool:
-        """Copy the features of an image; whether they are here."""
+        """Copy the features of an image; whether they are stored here."""
         number = self.index.get(address)
         if number is not None:
             for whole, one in zip(self._tensors, into, strict=True):
@@ -578,7 +583,7 @@ class _Resident:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that are free on a device; 0 where that is not known."""
+    """Free memory of a device in bytes; 0 where it is not known."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     if device.type == "mps":
@@ -587,39 +592,39 @@ def free_memory(device: torch.device) -> int:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError):
         return 0
-    with suppress(OSError, ValueError):  # a container may have less than its machine; "max": it has not
+    with suppress(OSError, ValueError):  # a container may have a lower limit than its machine, or none ("max")
         most, used = (int((_CONTAINER / name).read_text()) for name in ("memory.max", "memory.current"))
         free = min(free, max(0, most - used))
     return free
 
 
 class _RecordFile:
-    """One file: a head with the layout, then a record for each slot and way, each with a checksum.
+    """One file: a header with the layout, then a record for each slot and way, each with a checksum.
 
-    A record is written by one call and is valid only as a whole, so that neither a kill nor another process that writes
-    the same one leaves anything but whole records or none. It is read by ``preadv``, not through a map of the memory:
-    a part that cannot be read would end the process there, here it is an error, and computed again.
+    A record is written by one call and has a checksum, so a kill, or another process that writes the same record,
+    leaves a whole record or an invalid one. Records are read by ``preadv``, not memory-mapped: an unreadable part of a
+    mapped file would kill the process; here it is an error, and the features are computed again.
 
     Args:
-        path: The file; made when the first record is written.
-        digest: Of what it holds; records of another file are not taken.
-        slots: Of the table.
-        ways: Records a slot.
-        say: Told once what cannot be used.
+        path: The file; created when the first record is written.
+        digest: Digest of the table's settings; the records of a file with another digest are ignored.
+        slots: Number of slots: images and mirror images.
+        ways: Records per slot, one for each text.
+        warn: Called with a description of an error of the file.
     """
 
-    def __init__(self, path: Path, digest: str, slots: int, ways: int, say: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, digest: str, slots: int, ways: int, warn: Callable[[str], None]) -> None:
         self._path = path
         self._seed = zlib.crc32(digest.encode())
         self._digest = digest
         self._slots = slots
         self._ways = ways
-        self._say = say
+        self._warn = warn
         self._descriptor: int | None = None
         self._writes = True
         self.layout: _Layout | None = None
-        self.known: dict[_Address, int] = {}  # whole records that were read or written, and their ways
-        self._open()
+        self.known: dict[_Address, int] = {}  # address of a valid record that was read or written -> its way
+        self._open_existing()
 
     @property
     def disk_bytes(self) -> int:
@@ -629,54 +634,50 @@ class _RecordFile:
             return os.fstat(self._descriptor).st_blocks * 512
         return 0
 
-    def _open(self) -> None:
-        """Open what is there; nothing is made before there is something to keep."""
+    def _open_existing(self) -> None:
+        """Open the file if it exists, and read the layout; the file is created only when a record is written."""
         try:
-            self._descriptor = self._opened(os.O_RDWR)
+            self._descriptor = self._open_descriptor(os.O_RDWR)
         except FileNotFoundError:
             return
         except OSError:
             self._writes = False
             try:
-                self._descriptor = self._opened(os.O_RDONLY)
+                self._descriptor = self._open_descriptor(os.O_RDONLY)
             except OSError as error:
-                self._say(f"{self._path.name} cannot be read ({_reason(error)})")
+                self._warn(f"{self._path.name} cannot be read ({_reason(error)})")
                 return
         try:
-            head = os.pread(self._descriptor, _HEAD, 0)
+            header = os.pread(self._descriptor, _HEADER_BYTES, 0)
         except OSError as error:
-            self._fail(error)
+            self._stop_writing(error)
             return
-        self.layout = self._parsed(head)
+        self.layout = self._parse_header(header)
 
-    def _opened(self, flags: int) -> int:
-        # Not waiting for the other end of a pipe that lies there.
+    def _open_descriptor(self, flags: int) -> int:
+        # O_NONBLOCK: opening a pipe would wait for its other end.
         descriptor = os.open(self._path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
         weakref.finalize(self, os.close, descriptor)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "expected a regular file")
         return descriptor
 
-    def _head(self, layout: _Layout) -> bytes:
-        described = json.dumps({"digest": self._digest, "layout": layout.json(), "format": _FORMAT}).encode()
-        content = zlib.crc32(described).to_bytes(4, "little") + len(described).to_bytes(4, "little") + described
-        return (_MAGIC + content).ljust(_HEAD, b"\0")
-
-    def _parsed(self, head: bytes) -> _Layout | None:
-        """The layout a head tells, or None of one that is damaged or of something else."""
-        checksum, length = int.from_bytes(head[8:12], "little"), int.from_bytes(head[12:16], "little")
-        described = head[16 : 16 + length]
-        if head[:8] != _MAGIC or zlib.crc32(described) != checksum:
+    def _parse_header(self, header: bytes) -> _Layout | None:
+        """The layout in a header; None if the header is damaged or of another table. Written by ``_prepare``."""
+        checksum, length = int.from_bytes(header[8:12], "little"), int.from_bytes(header[12:16], "little")
+        described = header[16 : 16 + length]
+        if header[:8] != _MAGIC or zlib.crc32(described) != checksum:
             return None
         try:
-            found = json.loads(described)
-            return _Layout.from_json(found["layout"]) if found["digest"] == self._digest else None
+            content = json.loads(described)
+            return _Layout.from_json(content["layout"]) if content["digest"] == self._digest else None
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def _offset(self, slot: int, way: int, layout: _Layout) -> int:
-        size = -(-(_RECORD_HEAD + layout.nbytes) // _ALIGNED) * _ALIGNED
-        return _HEAD + (slot * self._ways + way) * size
+        """Position of a record in the file."""
+        size = -(-(_RECORD_HEADER_BYTES + layout.nbytes) // _ALIGNMENT) * _ALIGNMENT
+        return _HEADER_BYTES + (slot * self._ways + way) * size
 
     def _checksum(self, address: _Address, content: Sequence[memoryview]) -> int:
         checksum = zlib.crc32(address.slot.to_bytes(8, "little") + address.text, self._seed)
@@ -685,28 +686,29 @@ class _RecordFile:
         return checksum
 
     def read(self, address: _Address, into: Features) -> bool:
-        """Read an image's features into CPU tensors; False where there are none, or not whole."""
+        """Read an image's features into CPU tensors; False where there is no valid record of them."""
         if self._descriptor is None or self.layout is None or not 0 <= address.slot < self._slots:
             return False
         views = [_view(tensor) for tensor in into]
         known = self.known.get(address)
         for way in range(self._ways) if known is None else [known]:
-            head = bytearray(_RECORD_HEAD)
+            header = bytearray(_RECORD_HEADER_BYTES)
             try:
                 start = self._offset(address.slot, way, self.layout)
-                if self._ways > 1:  # several texts: look which one it is
-                    peeked = os.pread(self._descriptor, _RECORD_HEAD, start)
-                    if peeked[:8] != _MAGIC or peeked[16:32] != address.text:
+                if self._ways > 1:  # records of several texts: check the text first
+                    first_bytes = os.pread(self._descriptor, _RECORD_HEADER_BYTES, start)
+                    if first_bytes[:8] != _MAGIC or first_bytes[16:32] != address.text:
                         continue
-                read = _read_all(self._descriptor, [memoryview(head), *views], start)
+                read = _read_all(self._descriptor, [memoryview(header), *views], start)
             except OSError as error:
-                self._fail(error)
+                self._stop_writing(error)
                 return False
-            whole = read == _RECORD_HEAD + self.layout.nbytes and head[:8] == _MAGIC and head[16:32] == address.text
-            # Once in each process: afterwards it comes from the system's memory.
-            if whole and known is None:
-                whole = int.from_bytes(head[8:12], "little") == self._checksum(address, views)
-            if whole:
+            expected = _RECORD_HEADER_BYTES + self.layout.nbytes
+            valid = read == expected and header[:8] == _MAGIC and header[16:32] == address.text
+            # The checksum is compared once in each process: afterwards the record comes from the system's memory.
+            if valid and known is None:
+                valid = int.from_bytes(header[8:12], "little") == self._checksum(address, views)
+            if valid:
                 self.known[address] = way
                 return True
             self.known.pop(address, None)
@@ -719,24 +721,24 @@ class _RecordFile:
             return False
         try:
             self._prepare(layout)
-            way = self._way(address, layout)
+            way = self._free_way(address, layout)
             if way is None or self._descriptor is None:
                 return False
             content = [_view(tensor[0].cpu().contiguous()) for tensor in features]
             checksum = self._checksum(address, content)
-            head = _MAGIC + checksum.to_bytes(4, "little") + bytes(4) + address.text
-            _write_all(self._descriptor, b"".join((head, *content)), self._offset(address.slot, way, layout))
+            header = _MAGIC + checksum.to_bytes(4, "little") + bytes(4) + address.text
+            _write_all(self._descriptor, b"".join((header, *content)), self._offset(address.slot, way, layout))
             self.known[address] = way
         except OSError as error:
-            self._fail(error)
+            self._stop_writing(error)
             return False
         return True
 
     def _prepare(self, layout: _Layout) -> None:
-        """Make the file, or write a head over one that was damaged."""
+        """Create the file, or write a new header if its layout is another one or damaged."""
         if self._descriptor is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor = self._opened(os.O_RDWR | os.O_CREAT)
+            self._descriptor = self._open_descriptor(os.O_RDWR | os.O_CREAT)
         if self.layout == layout:
             return
         self.known.clear()
@@ -744,23 +746,25 @@ class _RecordFile:
         free = os.statvfs(self._path.parent)
         if needed - self.disk_bytes > _DISK_FRACTION * free.f_bavail * free.f_frsize:
             raise OSError(errno.ENOSPC, f"{needed / 2**30:.1f} GiB are needed at most, fewer are free")
-        _write_all(self._descriptor, self._head(layout), 0)
+        described = json.dumps({"digest": self._digest, "layout": layout.json(), "format": _FORMAT}).encode()
+        content = zlib.crc32(described).to_bytes(4, "little") + len(described).to_bytes(4, "little") + described
+        _write_all(self._descriptor, (_MAGIC + content).ljust(_HEADER_BYTES, b"\0"), 0)
         self.layout = layout
 
-    def _way(self, address: _Address, layout: _Layout) -> int | None:
-        """Where a record goes: over one of the same text, or into the first free place; None if all are full."""
+    def _free_way(self, address: _Address, layout: _Layout) -> int | None:
+        """The way of the record of the same text, or else the first free one; None if all are occupied."""
         if self._ways == 1 or self._descriptor is None:
             return 0
         for way in range(self._ways):
-            head = os.pread(self._descriptor, _RECORD_HEAD, self._offset(address.slot, way, layout))
-            if head[:8] != _MAGIC or head[16:32] == address.text:
+            header = os.pread(self._descriptor, _RECORD_HEADER_BYTES, self._offset(address.slot, way, layout))
+            if header[:8] != _MAGIC or header[16:32] == address.text:
                 return way
         return None
 
-    def _fail(self, error: OSError) -> None:
-        """Go on without writing, and without reading where that is what failed."""
+    def _stop_writing(self, error: OSError) -> None:
+        """Continue without writing after an error of the file."""
         self._writes = False
-        self._say(f"{self._path.name}: {_reason(error)}")
+        self._warn(f"{self._path.name}: {_reason(error)}")
 
 
 def _reason(error: OSError) -> str:
@@ -773,16 +777,11 @@ def _view(tensor: Tensor) -> memoryview:
 
 
 def _read_all(descriptor: int, into: list[memoryview], start: int) -> int:
-    """Bytes read; fewer than asked for where the file ends."""
-    wanted = sum(len(part) for part in into)
+    """Fill buffers from an offset of a file; the number of bytes read, fewer than they hold where the file ends."""
     read = os.preadv(descriptor, into, start)
-    if read in (wanted, 0):
+    if read in (sum(len(part) for part in into), 0):
         return read
-    return _read_in_pieces(descriptor, into, start)  # a call may read less than there is
-
-
-def _read_in_pieces(descriptor: int, into: list[memoryview], start: int) -> int:
-    done = 0
+    done = 0  # a call may read less than the file has: read again, piece by piece
     for part in into:
         content = b""
         while len(content) < len(part):

@@ -1,4 +1,4 @@
-"""Freezing modules: no gradients, and evaluation mode whatever surrounds them."""
+"""Freezing of modules: no gradients, and evaluation mode inside modules in training mode."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -55,8 +55,7 @@ def freeze(module: ModuleT) -> ModuleT:
 def exclude_from_state_dict(module: ModuleT) -> ModuleT:
     """Exclude a module whose weights come from elsewhere from state dicts, so that checkpoints do not repeat them.
 
-    A state dict that lacks them loads all the same, strictly, and leaves them as they are; one that has them fills
-    them.
+    A state dict without them still loads strictly, and leaves them unchanged; one that has them overwrites them.
 
     Args:
         module: Changed in place.
@@ -91,7 +90,7 @@ def freeze_eval_mode(module: nn.Module) -> None:
 class FrozenModulesMixin(nn.Module):
     """A module whose frozen submodules stay in evaluation mode when it is put in training mode.
 
-    ``requires_grad = False`` alone does not hold a BatchNorm: its running statistics move in training mode.
+    ``requires_grad = False`` alone does not freeze a BatchNorm: its running statistics change in training mode.
 
     # DISCREPANCY: the authors of TranBlend freeze by `requires_grad` alone, so the statistics of their frozen layers
     # move. Clearing `hold_statistics` reproduces it.

@@ -1,4 +1,4 @@
-"""What all saliency networks share."""
+"""The interface of all saliency networks."""
 
 from collections.abc import Sequence
 
@@ -15,13 +15,13 @@ class SaliencyNetwork(FrozenModulesMixin):
     """A network from images and texts to saliency logits.
 
     Attributes:
-        mean: What to subtract from an RGB image in [0, 1], by channel, before it enters.
-        std: What to divide it by afterwards.
-        feature_cache: Of frozen modules' features, for the images that :func:`saltext.models.feature_cache.addressed`
-            tells of; None computes them every time.
-        output_stride: Pixels of the input for each cell of the output, along a side.
-        conditions: Names of the conditions (tasks) that its predictions depend on besides the text; empty: on none.
-        predicts_density: Whether its logits are those of a density over the image, not of each position by itself.
+        mean: Mean of the RGB channels in [0, 1] that input images are normalised with.
+        std: Standard deviation of the channels, likewise.
+        feature_cache: Cache of frozen modules' features, for images named by
+            :func:`saltext.models.feature_cache.addressed`; None computes them every time.
+        output_stride: Pixels of the input per cell of the output, along a side.
+        conditions: Names of the conditions (tasks) that its predictions depend on besides the text; may be empty.
+        predicts_density: Whether its logits are those of a density over the image, not of each position separately.
     """
 
     mean: Colour
@@ -41,8 +41,8 @@ class SaliencyNetwork(FrozenModulesMixin):
         """Features of a module of the network; those of a frozen one are read from the feature cache where it has them.
 
         Args:
-            module: Run on images.
-            images: As the network was given them.
+            module: The module, which takes images.
+            images: The tensor that the network was given.
         """
         if module.training or not is_frozen(module):
             features: Features = module(images)
@@ -50,7 +50,7 @@ class SaliencyNetwork(FrozenModulesMixin):
         return get_or_compute([module], images, lambda indices: module(images[indices]))
 
     def set_input_normalization(self, normalize: Normalize) -> None:
-        """Say how the images given to ``forward`` are normalised, for text encoders that read them."""
+        """Set how the images given to ``forward`` are normalised, for text encoders that read them."""
         text_encoder = getattr(self, "text_encoder", None)
         if text_encoder is not None:
             mean, std = (values.flatten().tolist() for values in (normalize.mean, normalize.std))

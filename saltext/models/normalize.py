@@ -1,4 +1,4 @@
-"""From stored pixels to what a network was trained on."""
+"""Normalisation of stored pixels to the input that a network was trained on."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -21,9 +21,9 @@ class Normalize(nn.Module):
     # `std=(1, 1, 1)` and `order=bgr` give the former.
 
     Args:
-        mean: Of the RGB channels in [0, 1], whatever ``order`` is.
-        std: Their deviation, above 0.
-        order: Order of the channels that come out.
+        mean: Mean of the RGB channels in [0, 1], for any ``order``.
+        std: Standard deviation of the RGB channels, above 0.
+        order: Order of the output channels.
 
     Raises:
         ConfigError: Not three numbers each, a deviation that is not positive, or an unknown order.
@@ -51,7 +51,7 @@ class Normalize(nn.Module):
         if problems:
             raise ConfigError("normalize: " + "; ".join(problems))
         self.order = order
-        # Not in the state dict: it is configuration, and a network's checkpoint shall not depend on it.
+        # Not in the state dict: they are configuration, and a network's checkpoint must not depend on them.
         self.register_buffer("mean", torch.tensor(list(mean)).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(list(std)).view(1, 3, 1, 1), persistent=False)
 
@@ -78,14 +78,14 @@ class Normalize(nn.Module):
 
 
 class Deferred(Tensor):
-    """Images that are normalised when they are first looked at.
+    """Images that are normalised when an operation first reads them.
 
-    A network whose features are all cached asks for the shape, type and device of its images alone, and those are known
-    without normalising them. Any operation sees the normalised images.
+    A network whose features are all cached reads only the shape, type and device of its images, which are known
+    without normalisation. Every operation gets the normalised images.
 
     Args:
-        normalize: uint8 images to float32 ones of the same shape.
-        pixels: Its input, shape ``(batch, 3, height, width)``; not to be changed until then.
+        normalize: Converts uint8 images to float32 images of the same shape.
+        pixels: Its input, shape ``(batch, 3, height, width)``; must not change before the first operation.
     """
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
@@ -96,16 +96,16 @@ class Deferred(Tensor):
 
     @staticmethod
     def __new__(cls, normalize: nn.Module, pixels: Tensor) -> "Deferred":
-        """Without memory of its own."""
-        made: Deferred = Tensor._make_wrapper_subclass(cls, pixels.shape, dtype=torch.float32, device=pixels.device)
-        made._normalize, made._pixels, made._images = normalize, pixels, None
-        return made
+        """Create a tensor without memory of its own."""
+        deferred: Deferred = Tensor._make_wrapper_subclass(cls, pixels.shape, dtype=torch.float32, device=pixels.device)
+        deferred._normalize, deferred._pixels, deferred._images = normalize, pixels, None
+        return deferred
 
     def __init__(self, normalize: nn.Module, pixels: Tensor) -> None:
         super().__init__()
 
     def normalized(self) -> Tensor:
-        """The normalised images, made once."""
+        """The normalised images, computed once."""
         if self._images is None:
             with torch.no_grad():
                 self._images = self._normalize(self._pixels)
@@ -115,6 +115,6 @@ class Deferred(Tensor):
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        """Every operation is one on the normalised images."""
+        """Run an operation on the normalised images."""
         args, kwargs = tree_map_only(cls, cls.normalized, (args, kwargs or {}))
         return func(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""A device whose memory does not hold a batch."""
+"""Recognising out-of-memory errors of any device."""
 
 import torch
 

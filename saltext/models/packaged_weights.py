@@ -1,7 +1,7 @@
-"""Real weights that come as ordinary Python packages: found without importing them, read only if they are unchanged.
+"""Weights from pip packages: found without importing the packages, and read only if their SHA-256 is the expected one.
 
-The packages are one-person uploads. Nothing of their code runs, and a file whose SHA-256 is not the one below is not
-read.
+The packages are uploads of single persons. None of their code is run, and a file with another SHA-256 than the one
+below is not read.
 """
 
 import hashlib
@@ -16,11 +16,11 @@ from saltext.errors import CheckpointError
 
 @dataclass(frozen=True)
 class WeightPackage:
-    """A package that carries weights.
+    """A pip package with weights.
 
     Attributes:
         module: Its import name; it is never imported.
-        requirement: What pip calls the version the digests belong to.
+        requirement: Name and version for pip.
         digests: SHA-256 of the files that are read, by path inside the package.
     """
 
@@ -65,14 +65,14 @@ def packaged_file(package: WeightPackage, path: str) -> Path:
     """Find a file of an installed package and check that it is the expected one.
 
     Args:
-        package: Which package.
+        package: The package.
         path: A key of its ``digests``.
 
     Returns:
         The file's path.
 
     Raises:
-        CheckpointError: The package or the file is not there, or the file is another one.
+        CheckpointError: The package or the file is missing, or the file has another digest.
     """
     spec = find_spec(package.module)
     if spec is None or not spec.submodule_search_locations:

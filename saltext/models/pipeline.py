@@ -1,4 +1,4 @@
-"""From a batch of images and texts to maps: what stands before and after a network."""
+"""From a batch of images and texts to maps: the preprocessing and postprocessing of a network."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,16 +20,16 @@ class Pipeline:
             :class:`saltext.models.network.SaliencyNetwork`.
         normalize: ``uint8 images (B,3,H,W) -> float32`` of the same shape.
         prompt: What the network reads for a pair: ``{text}`` is its text, ``{condition}`` its task in words.
-        mirror: Whether predictions are averaged with those for the mirrored image, left and right changed places in
+        mirror: Whether predictions are averaged with those for the mirrored image, with left and right exchanged in
             its text.
 
     Attributes:
         reads_text: Whether the text can change a prediction.
-        conditions: Those the network is conditioned on; empty where there are none.
+        conditions: Names of the conditions the network is conditioned on; empty where there are none.
         reads_condition: Whether the network is conditioned on the task, by an input of its own or in its text.
 
     Raises:
-        ValueError: ``prompt`` names something else.
+        ValueError: ``prompt`` has another field than these two.
     """
 
     def __init__(self, network: nn.Module, normalize: nn.Module, prompt: str = "{text}", mirror: bool = False) -> None:
@@ -50,7 +50,7 @@ class Pipeline:
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device of the network."""
         return next((parameter.device for parameter in self.network.parameters()), torch.device("cpu"))
 
     def saliency(self, batch: Mapping[str, Any]) -> Tensor:
@@ -74,21 +74,21 @@ class Pipeline:
     def images(self, batch: Mapping[str, Any]) -> Tensor:
         """A batch's images, normalised.
 
-        On a CPU, where that costs a tenth of a step, not before they are looked at, if features may be known without.
+        On a CPU, where it takes a tenth of a step, normalisation is deferred if the features may all be cached.
         """
         pixels: Tensor = batch["image"]
-        known = getattr(self.network, "feature_cache", None) is not None and all(batch.get("image_key") or [None])
+        cacheable = getattr(self.network, "feature_cache", None) is not None and all(batch.get("image_key") or [None])
         images: Tensor = (
-            Deferred(self.normalize, pixels) if known and pixels.device.type == "cpu" else self.normalize(pixels)
+            Deferred(self.normalize, pixels) if cacheable and pixels.device.type == "cpu" else self.normalize(pixels)
         )
         return images
 
     def logits(self, images: Tensor, batch: Mapping[str, Any]) -> Tensor:
-        """What the network makes of a batch, whose features it may know from before.
+        """The network's logits for a batch; features of frozen modules may come from the feature cache.
 
         Args:
-            images: The batch's, normalised.
-            batch: Texts and tasks, and what stands for the pixels of ``images``: ``image_key``, if it is there.
+            images: The batch's images, normalised.
+            batch: Texts, tasks and, for the feature cache, the ``image_key`` of each image.
         """
         cache = getattr(self.network, "feature_cache", None)
         with addressed(cache, images, batch.get("image_key"), self.normalize):
@@ -96,6 +96,6 @@ class Pipeline:
         return logits
 
     def read(self, batch: Mapping[str, Any]) -> list[str]:
-        """What the network reads for each pair of a batch."""
+        """The prompt of each pair of a batch."""
         pairs = zip(batch["text"], batch["task"], strict=True)
         return [self._prompt.format(text=text, condition=task.replace("_", " ")) for text, task in pairs]

@@ -1,1 +1,1 @@
-"""Maps of pictures and texts that belong to no data set: what ``saltext.load`` and the command share."""
+"""Prediction for images and texts outside a data set: what ``saltext.load`` and ``saltext predict`` share."""

@@ -1,4 +1,4 @@
-"""Texts above pictures: as wide as the picture, and a few lines at most."""
+"""Captions of pictures: wrapped to the picture's width, and cut after a few lines."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -13,21 +13,23 @@ MAX_LINES = 4
 
 
 def caption(text: str, width: float, size: int, lines: int = MAX_LINES) -> str:
-    """A text in lines that are no wider than a picture, of which there are a few; what does not fit is cut with " …".
+    """A text wrapped to a width and to at most ``lines`` lines; a text that does not fit ends with " …".
 
-    Characters that the font does not have are squares, and so is what cannot be printed.
+    Characters that the font does not have, or that cannot be printed, become squares.
 
     Args:
         text: Of any length; words may be longer than a line.
-        width: Of a line in pixels.
-        size: Of the letters, in pixels.
-        lines: At most.
+        width: Width of a line in pixels.
+        size: Size of the letters in pixels.
+        lines: Maximum number of lines.
     """
     wrapped: list[str] = []
     room = int(lines * width)  # no letter is narrower than a pixel: the rest is cut anyway
-    for line in _lines(" ".join(printable(text[:room]).split()).replace(" %", "\N{NO-BREAK SPACE}%"), width, size):
+    for line in _wrapped_lines(
+        " ".join(printable(text[:room]).split()).replace(" %", "\N{NO-BREAK SPACE}%"), width, size
+    ):
         if len(wrapped) == lines:
-            wrapped[-1] = _cut(wrapped[-1], width - _width(" …", size), size)
+            wrapped[-1] = _fitting_start(wrapped[-1], width - _text_width(" …", size), size)
             wrapped[-1] += " …"
             break
         wrapped.append(line)
@@ -35,13 +37,13 @@ def caption(text: str, width: float, size: int, lines: int = MAX_LINES) -> str:
 
 
 def quoted(text: str) -> str:
-    """A text that was read, in quotation marks, or that there was none."""
+    """A text in quotation marks, or ``no text`` for the empty one."""
     return f"“{text}”" if text else "no text"
 
 
 def printable(text: str) -> str:
     """The text with a square for each character the font does not have."""
-    return "".join(letter if letter.isspace() or ord(letter) in _known() else _UNKNOWN for letter in text)
+    return "".join(letter if letter.isspace() or ord(letter) in _font_characters() else _UNKNOWN for letter in text)
 
 
 @cache
@@ -53,44 +55,44 @@ def font(size: int) -> "FreeTypeFont":
     return ImageFont.truetype(font_manager.findfont(_FONT), size, layout_engine=ImageFont.Layout.BASIC)
 
 
-def _lines(text: str, width: float, size: int) -> Iterator[str]:
+def _wrapped_lines(text: str, width: float, size: int) -> Iterator[str]:
     line = ""
     for word in text.split(" "):
         longer = f"{line} {word}" if line else word
-        if _width(longer, size) <= width:
+        if _text_width(longer, size) <= width:
             line = longer
             continue
         if line:
             yield line
-        while _width(word, size) > width:
-            start = _cut(word, width, size)
+        while _text_width(word, size) > width:
+            start = _fitting_start(word, width, size)
             yield start
             word = word[len(start) :]
         line = word
     yield line
 
 
-def _cut(text: str, width: float, size: int) -> str:
+def _fitting_start(text: str, width: float, size: int) -> str:
     """As much of a text's beginning as fits, at least a character."""
     reached = 0.0
     for index, letter in enumerate(text):
-        reached += _advance(letter, size)
+        reached += _letter_width(letter, size)
         if reached > width:
             return text[: max(index, 1)]
     return text
 
 
-def _width(text: str, size: int) -> float:
-    return sum(_advance(letter, size) for letter in text)
+def _text_width(text: str, size: int) -> float:
+    return sum(_letter_width(letter, size) for letter in text)
 
 
 @cache
-def _advance(letter: str, size: int) -> float:
+def _letter_width(letter: str, size: int) -> float:
     return font(size).getlength(letter)
 
 
 @cache
-def _known() -> frozenset[int]:
+def _font_characters() -> frozenset[int]:
     from matplotlib import font_manager  # a second, and only to draw
 
     return frozenset(font_manager.get_font(font_manager.findfont(_FONT)).get_charmap())

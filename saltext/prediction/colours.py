@@ -26,5 +26,5 @@ _INFERNO = (
 
 @cache
 def inferno() -> npt.NDArray[np.uint8]:
-    """The colour map: RGB, uint8 (256,3); dark where little is, bright where much is."""
+    """The colour map: RGB, uint8 (256,3), from dark (low density) to bright (high density)."""
     return np.frombuffer(base64.b64decode(_INFERNO), np.uint8).reshape(256, 3)

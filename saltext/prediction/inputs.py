@@ -1,4 +1,4 @@
-"""What a user names on the command line: pictures, texts, and tables of both; checked before anything is predicted."""
+"""Inputs of ``saltext predict``: images, texts, and tables of both, checked before anything is predicted."""
 
 import itertools
 import os
@@ -18,22 +18,22 @@ from saltext.prediction.photos import open_photo
 from saltext.prediction.texts import TextQuery, checked
 
 COLUMNS = ("image", "text")
-"""That a table of texts needs."""
+"""Required columns of a table of texts."""
 
 TASK = "task"
-"""Its column of conditions, if it has one."""
+"""Optional column of a table of texts: the conditions."""
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 @dataclass(frozen=True)
 class Request:
-    """A picture and what is read before it.
+    """An image and the texts that are read before it.
 
     Attributes:
-        image: Its file.
-        queries: None twice, at least one.
-        name: What its results are called.
+        image: File of the image.
+        queries: At least one, all different.
+        name: Stem of the names of its results.
     """
 
     image: Path
@@ -42,7 +42,7 @@ class Request:
 
     @property
     def results(self) -> list[str]:
-        """What the result of each text is called; unique among the requests, whatever case means on a disk."""
+        """Name of the result of each text; unique among the requests, also on a disk that ignores case."""
         count = len(self.queries)
         return [f"{self.name}_text{number}" if count > 1 else self.name for number in range(1, count + 1)]
 
@@ -55,50 +55,54 @@ def requests(
     tasks: Sequence[str] = (),
     known: Sequence[str] = tuple(TASK_BY_NAME),
 ) -> list[Request]:
-    """Everything to predict, in the order it was named; a picture that is named twice has all its texts together.
+    """Everything to predict, in the order it was named; an image that is named twice becomes one request.
 
     Args:
-        images: Files, folders (their pictures, not those of folders inside) or patterns (``**`` for any folders). What
-            is there as it is written is no pattern.
-        texts: Read before each of ``images``.
-        table: CSV (:func:`saltext.data.tables.read_cells`) with the columns ``image`` (a file, from the table's own
-            folder) and ``text``, and ``task`` for their conditions if they are known.
-        issues: Is told of everything that cannot be used.
-        tasks: Conditions of ``texts``: one for each, one for all (those of the table, too, where it names none), or
-            none.
-        known: Conditions there are.
+        images: Files, folders (their images, without those in sub-folders) or patterns (``**`` for any folders). The
+            exact name of an existing file is never a pattern.
+        texts: Texts that are read before each of ``images``.
+        table: CSV (:func:`saltext.data.tables.read_cells`) with the columns ``image`` (a file, relative to the table's
+            own folder) and ``text``, and optionally ``task``, the condition.
+        issues: Invalid inputs are added to it.
+        tasks: Conditions of ``texts``: one for each, one for all (also for rows of the table without one), or none.
+        known: Names of the known conditions.
     """
-    for_all = tasks[0] if len(tasks) == 1 else None
-    told = tasks if len(tasks) > 1 else [for_all] * len(texts)
-    said = [_query(text, task, known, "--text", issues) for text, task in zip(texts, told, strict=True)]
-    pairs = [(path, query) for image in images for path in _expanded(image, issues) for query in said if query]
+    default_task = tasks[0] if len(tasks) == 1 else None
+    text_tasks = tasks if len(tasks) > 1 else [default_task] * len(texts)
+    queries = [
+        _checked_query(text, task, known, "--text", issues) for text, task in zip(texts, text_tasks, strict=True)
+    ]
+    pairs = [(path, query) for image in images for path in _image_files(image, issues) for query in queries if query]
     if table is not None:
-        pairs += _rows(table, for_all, known, issues)
-    found: dict[str, tuple[Path, dict[TextQuery, None]]] = {}
+        pairs += _table_rows(table, default_task, known, issues)
+    by_file: dict[str, tuple[Path, dict[TextQuery, None]]] = {}
     for path, query in pairs:
-        # Path.resolve raises where links go in circles; what is wrong with files is found out later.
-        found.setdefault(os.path.realpath(path), (path, {}))[1][query] = None
-    return _named([(path, tuple(queries)) for path, queries in found.values()])
+        # Path.resolve raises where links go in circles; invalid files are found later.
+        by_file.setdefault(os.path.realpath(path), (path, {}))[1][query] = None
+    return _with_unique_names([(path, tuple(queries_of_file)) for path, queries_of_file in by_file.values()])
 
 
 def usable(wanted: Sequence[Request], issues: DataReport, track: Track) -> list[Request]:
-    """The requests whose pictures can be used; each was decoded once."""
-    found = list(in_threads(_issue, wanted, "checking pictures", track))
-    for issue in found:
+    """The requests whose images are valid, after each was decoded once; the others are added to ``issues``."""
+
+    def invalid_image(request: Request) -> DataIssue | None:
+        try:
+            open_photo(request.image)
+        except InvalidFileError as error:
+            return DataIssue.of(request.image, error, str(request.image))
+        return None
+
+    results = list(in_threads(invalid_image, wanted, "checking pictures", track))
+    for issue in results:
         if issue is not None:
             issues.add(*issue)
-    return [request for request, issue in zip(wanted, found, strict=True) if issue is None]
+    return [request for request, issue in zip(wanted, results, strict=True) if issue is None]
 
 
-def _issue(request: Request) -> DataIssue | None:
-    try:
-        open_photo(request.image)
-    except InvalidFileError as error:
-        return DataIssue.of(request.image, error, str(request.image))
-    return None
-
-
-def _query(text: str, task: str | None, known: Sequence[str], where: str, issues: DataReport) -> TextQuery | None:
+def _checked_query(
+    text: str, task: str | None, known: Sequence[str], where: str, issues: DataReport
+) -> TextQuery | None:
+    """A checked text with its condition; None, with an issue, where one of them is invalid."""
     try:
         query = TextQuery(checked(text), task)
     except InvalidFileError as error:
@@ -106,22 +110,23 @@ def _query(text: str, task: str | None, known: Sequence[str], where: str, issues
         return None
     if query.condition in known:
         return query
-    meant = "" if task else ", since no condition is named"
-    issues.add(f"conditions other than {', '.join(known)}", f"{where} ({query.condition!r}{meant})")
+    default = "" if task else ", since no condition is named"
+    issues.add(f"conditions other than {', '.join(known)}", f"{where} ({query.condition!r}{default})")
     return None
 
 
-def _expanded(argument: str, issues: DataReport) -> list[Path]:
+def _image_files(argument: str, issues: DataReport) -> list[Path]:
+    """The image files that an argument names: a file, a folder or a pattern."""
     path = Path(argument)
     try:
         if path.is_dir():
-            return _pictures(path, issues)
-        if (there := spelled(path)) is not None or not is_pattern(argument):
-            if there is None and _ADDRESS.match(argument):
+            return _images_in_folder(path, issues)
+        if (existing := spelled(path)) is not None or not is_pattern(argument):
+            if existing is None and _ADDRESS.match(argument):
                 issues.add("addresses, which are not fetched: save the picture and name its file", argument)
                 return []
-            return [there or path]  # a file that is not there is found out with the others
-        files = [found for found in matching(argument)[1] if _counts(found) and not found.is_dir()]
+            return [existing or path]  # a missing file is reported with the other invalid ones
+        files = [match for match in matching(argument)[1] if _has_image_name(match) and not match.is_dir()]
     except InvalidFileError as error:
         issues.add(error.kind, error.detail)
         return []
@@ -132,9 +137,9 @@ def _expanded(argument: str, issues: DataReport) -> list[Path]:
     return files
 
 
-def _pictures(folder: Path, issues: DataReport) -> list[Path]:
+def _images_in_folder(folder: Path, issues: DataReport) -> list[Path]:
     try:
-        files = [path for path in sorted(folder.iterdir()) if _counts(path) and not path.is_dir()]
+        files = [path for path in sorted(folder.iterdir()) if _has_image_name(path) and not path.is_dir()]
     except OSError as error:
         issues.add("folders that cannot be read", f"{folder} ({error.strerror})")
         return []
@@ -143,34 +148,37 @@ def _pictures(folder: Path, issues: DataReport) -> list[Path]:
     return files
 
 
-def _counts(path: Path) -> bool:
+def _has_image_name(path: Path) -> bool:
     return path.suffix.lower() in ENDINGS and not path.name.startswith(".") and path.name not in IGNORED_FILES
 
 
-def _rows(table: Path, task: str | None, known: Sequence[str], issues: DataReport) -> Iterator[tuple[Path, TextQuery]]:
+def _table_rows(
+    table: Path, default_task: str | None, known: Sequence[str], issues: DataReport
+) -> Iterator[tuple[Path, TextQuery]]:
+    """Image file and text of each valid row of a table."""
     try:
         cells = read_cells(table)
     except InvalidFileError as error:
         issues.add(*DataIssue.of(table, error, str(table)))
         return
     indices = {name: cells.column_index(name) for name in (*COLUMNS, TASK)}
-    lacking = [name for name in COLUMNS if indices[name] is None]
-    if lacking or not cells.rows:
-        what = f"without {', '.join(lacking)}" if lacking else "it has no rows"
+    missing = [name for name in COLUMNS if indices[name] is None]
+    if missing or not cells.rows:
+        what = f"without {', '.join(missing)}" if missing else "it has no rows"
         issues.add(f"tables without the columns {' and '.join(COLUMNS)}", f"{table} ({what})")
         return
-    nothing: list[str | None] = [None] * len(cells.rows)
-    images, texts, tasks = (nothing if index is None else cells.column(index) for index in indices.values())
-    for number, image, text, told in zip(cells.lines, images, texts, tasks, strict=True):
+    empty: list[str | None] = [None] * len(cells.rows)
+    images, texts, tasks = (empty if index is None else cells.column(index) for index in indices.values())
+    for number, image, text, task in zip(cells.lines, images, texts, tasks, strict=True):
         if not image or text is None or "\0" in image:
             issues.add("rows of a table without image or text", f"{table.name} row {number}")
-        elif query := _query(text, told or task, known, f"{table.name} row {number}", issues):
+        elif query := _checked_query(text, task or default_task, known, f"{table.name} row {number}", issues):
             path = table.parent / image
             yield spelled(path) or path, query
 
 
-def _named(pairs: Sequence[tuple[Path, tuple[TextQuery, ...]]]) -> list[Request]:
-    """Requests called like their files; with a number where results would overwrite each other."""
+def _with_unique_names(pairs: Sequence[tuple[Path, tuple[TextQuery, ...]]]) -> list[Request]:
+    """Requests named like their files, with a number where results would overwrite each other."""
     taken: set[str] = set()
     named = []
     for path, queries in pairs:

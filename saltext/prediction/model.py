@@ -1,4 +1,4 @@
-"""A trained model that is given pictures and texts."""
+"""A trained model that predicts where people look in an image after reading a text."""
 
 import logging
 import math
@@ -31,24 +31,24 @@ _log = logging.getLogger(__name__)
 
 Density = npt.NDArray[np.float32]
 
-_SHOWN = 40  # characters of a text in a message
-_PROBE = (1, 3, 32, 32)  # image for encoders that read one, when only the text matters
+_QUOTED_CHARACTERS = 40  # of a text in a message
+_PROBE_SHAPE = (1, 3, 32, 32)  # blank image for text encoders that read one, when only the text matters
 
 
 class Model:
-    """Where people look in a picture after reading a text about it; see :func:`saltext.load`.
+    """Predicts where people look in an image after reading a text about it; see :func:`saltext.load`.
 
     Args:
-        pipeline: What predicts, in evaluation mode, on the device to compute on.
-        settings: What pictures become before they enter.
-        name: In messages.
+        pipeline: The network with its preprocessing, in evaluation mode, on the device to compute on.
+        settings: How images are resized for the network.
+        name: The model's name in messages.
     """
 
     def __init__(self, pipeline: Pipeline, settings: CacheSettings, name: str) -> None:
         self.name = name
         self._pipeline = pipeline
         self._settings = settings
-        self._heeded: set[str] = set()
+        self._warned_texts: set[str] = set()
 
     @property
     def reads_text(self) -> bool:
@@ -57,38 +57,36 @@ class Model:
 
     @property
     def reads_condition(self) -> bool:
-        """Whether it is told the condition in words besides the text."""
+        """Whether it is conditioned on the task besides the text."""
         return self._pipeline.reads_condition
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """What it can be told, whether or not it heeds that: conditions of its own, or SJTU-TIS's."""
+        """Names of the conditions it accepts, used or not: those it was trained on, or SJTU-TIS's."""
         return self._pipeline.conditions or tuple(TASK_BY_NAME)
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device it computes on."""
         return self._pipeline.device
 
     def predict(self, image: ImageLike, text: str = "", *, task: str | None = None) -> Density:
-        """Where people look in a picture after reading a text.
+        """Predict where people look in an image after reading a text.
 
-        Logs a warning where a text is longer than the model reads, or is not read at all, and where a decision about
-        the picture should be known (remarks of :class:`saltext.images.Photo`).
+        Logs a warning where a text is longer than the model reads, or is not read at all, and for remarks on the image
+        (see :class:`saltext.images.Photo`).
 
         Args:
-            image: A file, a Pillow picture, or an array; see :func:`saltext.prediction.photos.open_photo`.
+            image: A file, a Pillow image, or an array; see :func:`saltext.prediction.photos.open_photo`.
             text: The sentence; empty for free viewing.
-            task: The condition told to models that are trained to know it: a name of
-                :data:`saltext.data.tasks.TASKS`, or of the model's own conditions. Default: ``general`` with a text,
-                ``pure`` without.
+            task: The condition, for models that are conditioned on it: a name of :data:`saltext.data.tasks.TASKS`, or
+                of the model's own conditions. Default: ``general`` with a text, ``pure`` without.
 
         Returns:
-            Density of fixations, float32 of the picture's own (height, width) as a person sees it, that is after
-            rotation by EXIF; not negative, sums to 1.
+            Density of fixations, float32 (height, width) of the image after rotation by EXIF; non-negative, sums to 1.
 
         Raises:
-            DataError: The picture or the text cannot be used.
+            DataError: The image or the text is invalid.
             ConfigError: An unknown task.
         """
         try:
@@ -96,30 +94,30 @@ class Model:
             text = checked(text)
         except InvalidFileError as error:
             what = str(image) if isinstance(image, str | Path) else "the image"
-            raise DataError(f"{what} with the text {_shown(text)} cannot be used: {error}") from error
+            raise DataError(f"{what} with the text {_quoted_start(text)} cannot be used: {error}") from error
         for remark in photo.remarks:
             _log.warning("%s %s", printable(str(image)) if isinstance(image, str | Path) else "the image", remark)
         return next(self.densities([(photo, TextQuery(text, task))]))
 
-    def densities(self, wanted: Iterable[tuple[Photo, TextQuery]], *, batch_size: int = 8) -> Iterator[Density]:
-        """Densities of many pictures and texts, in order.
+    def densities(self, queries: Iterable[tuple[Photo, TextQuery]], *, batch_size: int = 8) -> Iterator[Density]:
+        """Predict densities for many images and texts, in order.
 
         Args:
-            wanted: Opened pictures and checked texts, taken as they are needed, a batch ahead.
-            batch_size: Pictures with a text that go through the network together, at least 1.
+            queries: Opened images with checked texts, consumed lazily, one batch ahead.
+            batch_size: Image-text pairs per forward pass, at least 1.
 
         Yields:
             As :meth:`predict` returns.
 
         Raises:
             ConfigError: An unknown task.
-            CheckpointError: The network's output is no number.
+            CheckpointError: The network's output is not finite.
             OutOfMemoryError: The device's memory does not hold a batch.
         """
-        remaining = iter(wanted)
+        remaining = iter(queries)
         while batch := list(islice(remaining, batch_size)):
             self._check_tasks([query for _, query in batch])
-            self._heed(query for _, query in batch)
+            self._warn_of_unread_text([query for _, query in batch])
             try:
                 saliency, boxes = self._saliency(batch)
             except (RuntimeError, MemoryError) as error:
@@ -134,6 +132,7 @@ class Model:
                 yield self._density(row[None], box, photo.size)
 
     def _check_tasks(self, queries: Sequence[TextQuery]) -> None:
+        """Raise ConfigError for tasks that the model, or the data set, does not have."""
         known = self._pipeline.conditions
         if not known:
             for task in dict.fromkeys(query.task for query in queries if query.task is not None):
@@ -146,28 +145,26 @@ class Model:
 
     @torch.inference_mode()
     def _saliency(self, batch: Sequence[tuple[Photo, TextQuery]]) -> tuple[Tensor, list[Box]]:
-        settings = self._settings
-        # Neighbours often are one picture under several texts.
-        inputs = {
-            id(photo): fit(Image.fromarray(photo.pixels), settings.image_size, settings.resize) for photo, _ in batch
-        }
+        """Maps (n,1,h,w), float32, over the whole network input, and the box of each image in it."""
+        (height, width), resize = self._settings.image_size, self._settings.resize
+        # Neighbours often are one image under several texts.
+        inputs = {id(photo): fit(Image.fromarray(photo.pixels), (height, width), resize) for photo, _ in batch}
         pixels, boxes = zip(*(inputs[id(photo)] for photo, _ in batch), strict=True)
         images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
-        given = {
+        samples = {
             "image": images.to(self.device),
-            "image_key": [self._key(photo) for photo, _ in batch],
+            # The key of the feature cache: it identifies the network's input.
+            "image_key": [
+                ImageKey(ImageSource(f"{photo.digest} {resize} {height}x{width}", 1), 0) for photo, _ in batch
+            ],
             "text": [query.text for _, query in batch],
             "task": [query.condition for _, query in batch],
         }
-        return self._pipeline.predict(given).float(), list(boxes)
-
-    def _key(self, photo: Photo) -> ImageKey:
-        """Stands for what enters the network of a photo."""
-        height, width = self._settings.image_size
-        return ImageKey(ImageSource(f"{photo.digest} {self._settings.resize} {height}x{width}", 1), 0)
+        return self._pipeline.predict(samples).float(), list(boxes)
 
     @torch.inference_mode()
     def _density(self, saliency: Tensor, box: Box, size: Size) -> Density:
+        """The map (1,1,h,w) of one image at its own size, divided by its sum."""
         native = resample(saliency, box, size, self._settings.image_size)[0, 0].cpu()  # not every device has float64
         total = float(native.sum(dtype=torch.float64))
         if not math.isfinite(total):
@@ -178,35 +175,36 @@ class Model:
         return values
 
     def remarks(self, query: TextQuery) -> list[str]:
-        """What a user should know about what is read of a checked text; often nothing."""
+        """A remark where the model reads only the beginning of a checked text; usually none."""
         text = query.text
         if not text or not self.reads_text:
             return []
         read = self._characters_read(query)
         if not means_something(text[read:]):
             return []
-        return [f"only {read} of {len(text)} characters are read of the text {_shown(text)}"]
+        return [f"only {read} of {len(text)} characters are read of the text {_quoted_start(text)}"]
 
-    def _heed(self, queries: Iterable[TextQuery]) -> None:
-        """Say, once for each, what is not read of texts."""
+    def _warn_of_unread_text(self, queries: Sequence[TextQuery]) -> None:
+        """Log, once per text, that the model reads no text or only the beginning of this one."""
         for query in queries:
             text = query.text
-            if not text or text in self._heeded:
+            if not text or text in self._warned_texts:
                 continue
-            if not self.reads_text and not self._heeded:
+            if not self.reads_text and not self._warned_texts:
                 _log.warning("%s reads no text: every text gives the same map", self.name)
             for remark in self.remarks(query):
                 _log.warning("%s", remark)
-            self._heeded.add(text)
+            self._warned_texts.add(text)
 
     @torch.inference_mode()
     def _characters_read(self, query: TextQuery) -> int:
+        """How many characters of a text the model's text encoder reads; all where it has no text encoder."""
         encoder: Any = getattr(self._pipeline.network, "text_encoder", None)
         if not isinstance(encoder, TextEncoder):
             return len(query.text)
         images = None
         if encoder.reads_image:
-            images = self._pipeline.normalize(torch.zeros(_PROBE, dtype=torch.uint8, device=self.device))
+            images = self._pipeline.normalize(torch.zeros(_PROBE_SHAPE, dtype=torch.uint8, device=self.device))
 
         def encode(part: str) -> TextFeatures:
             read = self._pipeline.read({"text": [part], "task": [query.condition]})
@@ -216,6 +214,6 @@ class Model:
         return characters_read(encode, query.text)
 
 
-def _shown(text: object) -> str:
+def _quoted_start(text: object) -> str:
     whole = str(text)
-    return ascii(whole) if len(whole) <= _SHOWN else f"{whole[:_SHOWN]!a}..."
+    return ascii(whole) if len(whole) <= _QUOTED_CHARACTERS else f"{whole[:_QUOTED_CHARACTERS]!a}..."

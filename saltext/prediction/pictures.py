@@ -1,7 +1,7 @@
-"""The one picture of an image: its texts, the human maps, the predictions, and what another text changes.
+"""Pictures of an image with its texts, human maps, predictions, and the change from one text to another.
 
-An :class:`ImageRecord` holds what is known. :func:`tiles` draws it, for pages and for the demo; :func:`write_picture`
-lays the tiles of records out in one PNG, for runs and for ``saltext predict``.
+An :class:`ImageRecord` holds the maps. :func:`tiles` draws them for reports and the demo; :func:`write_picture`
+arranges the tiles of several records in one PNG, for runs and for ``saltext predict``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,20 +28,20 @@ PANEL_SIDE = 480
 """The same where pictures are few and large: panels of ``saltext predict``, the demo."""
 
 COMPRESS_LEVEL = 1
-"""Of PNG files: a quarter of the time of Pillow's own, 6, for a file that is a fifth larger."""
+"""Compression of PNG files: a quarter of the time of Pillow's default, 6, for files that are a fifth larger."""
 
 UNCHANGED = 5e-4
-"""Less than this fraction of the predicted attention is nothing: it would be printed as 0.0 %."""
+"""A smaller moved fraction of the predicted attention counts as no change: it would be printed as 0.0 %."""
 
-_COVER = 0.6  # of the image, by the colours of a density
-_RISES, _FALLS, _STRONGEST = (255, 48, 32), (32, 112, 255), 0.9  # of a change: colours, and how far they cover
-_VISIBLE = 0.6  # exponent of the strength of a change: below 1, so that what is spread out is seen beside a peak
-_DARKENED = 0.6  # the image below a change
-_LEAST_CHANGE = 0.05  # x uniform: the least end of a scale of changes, so that rounding errors are not shown
-_TEXT = 18  # lines of text that are as high as a tile
-_LEGEND, _ON_LEGEND = (30, 30, 30), (240, 240, 240)
-_QUALITY = 85
-_HIGHEST = 65535  # of 16 bits
+_OVERLAY_OPACITY = 0.6  # of the colours of a density over the image
+_RISE_COLOUR, _FALL_COLOUR, _MAX_CHANGE_OPACITY = (255, 48, 32), (32, 112, 255), 0.9
+_CHANGE_GAMMA = 0.6  # exponent of the strength of a change: below 1, so that a spread-out change is seen beside a peak
+_IMAGE_BRIGHTNESS = 0.6  # of the image below a change
+_MIN_CHANGE_SCALE = 0.05  # x uniform: the smallest end of a scale of changes, so that rounding errors are not shown
+_LINES_PER_TILE = 18  # lines of text that are as high as a tile
+_LEGEND_BACKGROUND, _LEGEND_TEXT = (30, 30, 30), (240, 240, 240)
+_JPEG_QUALITY = 85
+_UINT16_MAX = 65535
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class TextMaps:
     """A text and its maps of an image.
 
     Attributes:
-        text: What was read; empty for free viewing.
+        text: The text that was read; empty for free viewing.
         prediction: Density, float32 (h,w), sums to 1, at the size of the image.
         truth: The human map, likewise; None where it is not known.
-        name: In captions, such as the condition or the model; empty: "text 1".
-        scores: Said beside the prediction, such as ``{"CC": 0.71}``.
+        name: Name in captions, such as the condition or the model; empty: "text 1".
+        scores: Shown in the caption of the prediction, such as ``{"CC": 0.71}``.
     """
 
     text: str
@@ -68,10 +68,10 @@ class ImageRecord:
     """An image with its texts.
 
     Attributes:
-        image_id: In descriptions; of an image of one's own, the name of its file.
+        image_id: Name in alt texts; of an image outside a data set, the name of its file.
         pixels: RGB, uint8 (h,w,3).
         texts: At least one. Two models that read the same text are two entries.
-        title: Above all tiles; may be empty.
+        title: Printed above all tiles; may be empty.
 
     Raises:
         ValueError: No text, or a map of another size.
@@ -84,14 +84,14 @@ class ImageRecord:
 
     def __post_init__(self) -> None:
         size = self.pixels.shape[:2]
-        maps = [shown for of in self.texts for shown in (of.prediction, of.truth) if shown is not None]
-        wrong = [shown.shape for shown in maps if shown.shape != size]
-        if wrong or not maps:
-            raise ValueError(f"expected maps of shape {size}, got {wrong[0] if wrong else 'none'}")
+        maps = [density for of in self.texts for density in (of.prediction, of.truth) if density is not None]
+        wrong_shapes = [density.shape for density in maps if density.shape != size]
+        if wrong_shapes or not maps:
+            raise ValueError(f"expected maps of shape {size}, got {wrong_shapes[0] if wrong_shapes else 'none'}")
 
     @property
     def names(self) -> list[str]:
-        """What the texts are called in captions: all different."""
+        """Names of the texts in captions, all different."""
         given = [of.name for of in self.texts]
         if all(given) and len(set(given)) == len(given):
             return given
@@ -104,8 +104,8 @@ class Tile:
 
     Attributes:
         pixels: RGB, uint8 (h,w,3).
-        caption: What stands beside it; plain text.
-        alt: What it shows, for those who cannot see it.
+        caption: Plain text.
+        alt: Alternative text for screen readers.
     """
 
     pixels: _Pixels
@@ -115,7 +115,7 @@ class Tile:
     def jpeg(self) -> bytes:
         """The picture as a small file."""
         stream = BytesIO()
-        Image.fromarray(self.pixels).save(stream, "JPEG", quality=_QUALITY)
+        Image.fromarray(self.pixels).save(stream, "JPEG", quality=_JPEG_QUALITY)
         return stream.getvalue()
 
 
@@ -125,12 +125,12 @@ def write_density(path: Path, density: _Density) -> None:
         if path.suffix == ".npy":
             np.save(stream, density, allow_pickle=False)
             return
-        scaled = density.astype(np.float64) * (_HIGHEST / float(density.max()))  # a density has a value above 0
+        scaled = density.astype(np.float64) * (_UINT16_MAX / float(density.max()))  # a density has a value above 0
         Image.fromarray(scaled.round().astype(np.uint16)).save(stream, "PNG", compress_level=COMPRESS_LEVEL)
 
 
 def density_of(values: npt.NDArray[Any]) -> _Density:
-    """A map, not negative, divided by its sum; one that is zero everywhere says nothing, and becomes uniform."""
+    """A non-negative map divided by its sum, float32; a map that is zero everywhere becomes uniform."""
     total = float(values.sum(dtype=np.float64))
     density: _Density = (values / total if total > 0 else np.full(values.shape, 1 / values.size)).astype(np.float32)
     return density
@@ -148,8 +148,8 @@ def reduced(density: _Density, like: _Pixels) -> _Density:
     height, width = like.shape[:2]
     if density.shape == (height, width):
         return density
-    shrunk = np.asarray(Image.fromarray(density).resize((width, height), Image.Resampling.BOX))
-    scaled: _Density = shrunk / shrunk.sum(dtype=np.float64).astype(np.float32)
+    smaller = np.asarray(Image.fromarray(density).resize((width, height), Image.Resampling.BOX))
+    scaled: _Density = smaller / smaller.sum(dtype=np.float64).astype(np.float32)
     return scaled
 
 
@@ -159,7 +159,7 @@ def moved(one: _Density, other: _Density) -> float:
 
 
 def how_much_moves(fraction: float) -> str:
-    """What :func:`moved` found, in words.
+    """The result of :func:`moved` in words.
 
     Example:
         >>> how_much_moves(0.24)
@@ -184,11 +184,11 @@ def overlay(pixels: _Pixels, density: _Density, highest: float | None = None) ->
     top = float(density.max()) if highest is None else highest
     level = np.clip(density * (255 / top), 0, 255).astype(np.uint8) if top > 0 else np.zeros(density.shape, np.uint8)
     grey = Image.fromarray(pixels).convert("L").convert("RGB")
-    return np.asarray(Image.blend(grey, Image.fromarray(inferno()[level]), _COVER))
+    return np.asarray(Image.blend(grey, Image.fromarray(inferno()[level]), _OVERLAY_OPACITY))
 
 
 def change_overlay(pixels: _Pixels, change: _Density, highest: float) -> _Pixels:
-    """Red where a density rises and blue where it falls, over the image in dark grey; the more, the less of the image.
+    """A change of density over the image in dark grey: red where it rises, blue where it falls, opaque where strong.
 
     Args:
         pixels: RGB, uint8 (h,w,3).
@@ -199,22 +199,24 @@ def change_overlay(pixels: _Pixels, change: _Density, highest: float) -> _Pixels
         RGB, uint8 (h,w,3).
     """
     strength = np.clip(change / highest, -1, 1)[..., None]
-    cover = _STRONGEST * np.abs(strength) ** _VISIBLE
-    grey = _DARKENED * np.asarray(Image.fromarray(pixels).convert("L"), np.float32)[..., None]
-    mixed: _Pixels = (grey * (1 - cover) + np.where(strength > 0, _RISES, _FALLS) * cover).round().astype(np.uint8)
+    cover = _MAX_CHANGE_OPACITY * np.abs(strength) ** _CHANGE_GAMMA
+    grey = _IMAGE_BRIGHTNESS * np.asarray(Image.fromarray(pixels).convert("L"), np.float32)[..., None]
+    mixed: _Pixels = (
+        (grey * (1 - cover) + np.where(strength > 0, _RISE_COLOUR, _FALL_COLOUR) * cover).round().astype(np.uint8)
+    )
     return mixed
 
 
 def tiles(record: ImageRecord, side: int = TILE_SIDE) -> list[list[Tile]]:
-    """What is known of an image, as pictures.
+    """The tiles of an image.
 
-    A row for each text: the image (in the first row) or what changes from the first text to this one (in the others),
-    the human map where there is one (once, where several rows have the same), and the prediction. The predictions
-    share a colour scale, and so do the human maps; each change has its own. The scales stand in the tiles, in multiples
-    of the density that is the same everywhere.
+    A row for each text: the image (in the first row) or the change from the first text to this one (in the others), the
+    human map where there is one (once, where several rows have the same), and the prediction. The predictions share a
+    colour scale, and so do the human maps; each change has its own. The legends give the scales in multiples of the
+    uniform density.
 
     Args:
-        record: The image, of any size.
+        record: The image, of any size, with its maps.
         side: Longest side of the image in a tile, in pixels; smaller images are enlarged.
 
     Returns:
@@ -226,50 +228,52 @@ def tiles(record: ImageRecord, side: int = TILE_SIDE) -> list[list[Tile]]:
     truths: list[_Density | None] = []
     for of in record.texts:
         truth = None if of.truth is None else reduced(of.truth, pixels)
-        known = any(np.array_equal(truth, other) for other in truths if truth is not None and other is not None)
-        truths.append(None if known else truth)
-    several = sum(truth is not None for truth in truths) > 1
+        repeated = any(np.array_equal(truth, other) for other in truths if truth is not None and other is not None)
+        truths.append(None if repeated else truth)
+    several_truths = sum(truth is not None for truth in truths) > 1
     highest, highest_truth = (
         max((float(density.max()) for density in densities if density is not None), default=0.0)
         for densities in (predictions, truths)
     )
     rows = []
     for index, (of, name) in enumerate(zip(record.texts, names, strict=True)):
-        called = f", {name}" if len(names) > 1 else ""
-        read = f"{of_image} after reading {quoted(of.text)}" if of.text else f"{of_image} without a text"
+        suffix = f", {name}" if len(names) > 1 else ""
+        viewing = f"{of_image} after reading {quoted(of.text)}" if of.text else f"{of_image} without a text"
         if index == 0:
-            row = [Tile(_framed(pixels, side), "image", f"Image {record.image_id}")]
+            row = [Tile(_with_legend(pixels, side), "image", f"Image {record.image_id}")]
         else:
             change = predictions[index] - predictions[0]
-            most = max(float(np.abs(change).max()), _LEAST_CHANGE / change.size)
+            strongest = max(float(np.abs(change).max()), _MIN_CHANGE_SCALE / change.size)
             moves = how_much_moves(moved(record.texts[0].prediction, of.prediction))
-            said = f"change from {names[0]} to {name}: {moves}"
-            alt = f"Predicted density on {of_image}: {said}; red where it rises, blue where it falls"
-            row = [Tile(_framed(change_overlay(pixels, change, most), side, most * change.size, True), said, alt)]
+            text = f"change from {names[0]} to {name}: {moves}"
+            alt = f"Predicted density on {of_image}: {text}; red where it rises, blue where it falls"
+            drawn = _with_legend(change_overlay(pixels, change, strongest), side, strongest * change.size, True)
+            row = [Tile(drawn, text, alt)]
         truth = truths[index]
         if truth is not None:
-            shown = _framed(overlay(pixels, truth, highest_truth), side, highest_truth * truth.size)
-            row.append(Tile(shown, f"human map{called if several else ''}", f"Density of human fixations on {read}"))
+            drawn = _with_legend(overlay(pixels, truth, highest_truth), side, highest_truth * truth.size)
+            text = f"human map{suffix if several_truths else ''}"
+            row.append(Tile(drawn, text, f"Density of human fixations on {viewing}"))
         scores = ", ".join(f"{score} {value:z.2f}" for score, value in of.scores.items())
-        shown = _framed(overlay(pixels, predictions[index], highest), side, highest * pixels[..., 0].size)
-        said = f"prediction{called}" + (f": {scores}" if scores else "")
-        rows.append([*row, Tile(shown, said, f"Predicted density of fixations on {read}")])
+        drawn = _with_legend(overlay(pixels, predictions[index], highest), side, highest * pixels[..., 0].size)
+        text = f"prediction{suffix}" + (f": {scores}" if scores else "")
+        rows.append([*row, Tile(drawn, text, f"Predicted density of fixations on {viewing}")])
     return rows
 
 
-def _framed(shown: _Pixels, side: int, end: float | None = None, signed: bool = False) -> _Pixels:
+def _with_legend(pixels: _Pixels, side: int, end: float | None = None, signed: bool = False) -> _Pixels:
     """A picture enlarged to a tile, above its legend if its colours have a scale.
 
     Args:
-        shown: RGB, uint8 (h,w,3).
-        side: Of the longer side.
-        end: Of the scale, x uniform; None without one.
+        pixels: RGB, uint8 (h,w,3).
+        side: Length of the longer side of the picture in the tile, in pixels.
+        end: End of the colour scale, x uniform; None for no legend.
         signed: Whether the scale is one of changes and begins at ``-end``.
     """
     from PIL import ImageDraw
 
-    size = side // _TEXT
-    picture = Image.fromarray(shown)
+    size = side // _LINES_PER_TILE
+    picture = Image.fromarray(pixels)
     ratio = side / max(picture.size)
     picture = picture.resize((max(1, round(picture.width * ratio)), max(1, round(picture.height * ratio))))
     if end is None:
@@ -283,13 +287,13 @@ def _framed(shown: _Pixels, side: int, end: float | None = None, signed: bool = 
     letters, line, margin = font(size), round(1.2 * size), size // 2
     widths = [[round(letters.getlength(word)) for word in pair] for pair in words]
     width = max(picture.width, sum(widths[1]) + 3 * margin)
-    framed = Image.new("RGB", (width, picture.height + 2 * line + round(1.5 * margin)), _LEGEND)
+    framed = Image.new("RGB", (width, picture.height + 2 * line + round(1.5 * margin)), _LEGEND_BACKGROUND)
     framed.paste(picture, ((width - picture.width) // 2, 0))
     draw = ImageDraw.Draw(framed)
     for index, (left, right) in enumerate(words):
         below = picture.height + margin // 2 + index * line
-        draw.text((margin, below), left, _ON_LEGEND, letters)
-        draw.text((width - margin, below), right, _ON_LEGEND, letters, anchor="ra")
+        draw.text((margin, below), left, _LEGEND_TEXT, letters)
+        draw.text((width - margin, below), right, _LEGEND_TEXT, letters, anchor="ra")
     # The bar between the words of the first line, in the colours as they come out over middle grey.
     start, stop = (edge + margin * (edge > 0) + margin for edge in widths[0])
     grey = np.full((line // 2, width - start - stop, 3), 128, np.uint8)
@@ -304,40 +308,40 @@ def write_picture(records: Sequence[ImageRecord], path: Path, note: str = "", si
 
     Args:
         records: At least one.
-        path: Where to.
-        note: Above everything, such as how the images were chosen.
-        side: Of a tile, see :func:`tiles`.
+        path: The file to write.
+        note: Text above everything, such as how the images were chosen.
+        side: Size of a tile, see :func:`tiles`.
     """
     from PIL import ImageDraw
 
-    shown = [(record, tiles(record, side)) for record in records]
-    rows = [row for _, of_image in shown for row in of_image]
-    size = gap = side // _TEXT
+    drawn = [(record, tiles(record, side)) for record in records]
+    rows = [row for _, rows_of_image in drawn for row in rows_of_image]
+    size = gap = side // _LINES_PER_TILE
     line = round(1.3 * size)
     cell = max(tile.pixels.shape[1] for row in rows for tile in row)
     width = max(len(row) for row in rows) * (cell + gap) - gap
-    words: list[tuple[int, int, str]] = []  # with their indices, left and top
+    words: list[tuple[int, int, str]] = []  # left, top, text
     pictures: list[tuple[int, int, _Pixels]] = []
     top = gap
 
-    def say(text: str) -> None:
+    def add_lines(text: str) -> None:
         nonlocal top
         for text_line in caption(text, width, size).splitlines():
             words.append((gap, top, text_line))
             top += line
 
-    say(note)
-    for record, of_image in shown:
+    add_lines(note)
+    for record, rows_of_image in drawn:
         top += gap
-        say(record.title)
-        for of, name, row in zip(record.texts, record.names, of_image, strict=True):
-            heading = [name, quoted(of.text)] if len(of_image) > 1 else [quoted(of.text)]
-            say(": ".join(dict.fromkeys(heading)))
+        add_lines(record.title)
+        for of, name, row in zip(record.texts, record.names, rows_of_image, strict=True):
+            heading = [name, quoted(of.text)] if len(rows_of_image) > 1 else [quoted(of.text)]
+            add_lines(": ".join(dict.fromkeys(heading)))
             captions = [caption(tile.caption, cell, size).splitlines() for tile in row]
             top += gap // 2 + line * max(map(len, captions))
             for index, (tile, lines) in enumerate(zip(row, captions, strict=True)):
                 # Predictions stand below each other, also where a text has no human map.
-                left = gap + (index and index + max(map(len, of_image)) - len(row)) * (cell + gap)
+                left = gap + (index and index + max(map(len, rows_of_image)) - len(row)) * (cell + gap)
                 words += [(left, top - line * (len(lines) - n), text) for n, text in enumerate(lines)]
                 pictures.append((left, top, tile.pixels))
             top += max(tile.pixels.shape[0] for tile in row) + gap

@@ -1,8 +1,7 @@
-"""Predictions as files: what is written for each picture and text, and which file belongs to which.
+"""The files that ``saltext predict`` writes, and the table that lists them.
 
 ``OUT/density/NAME.npy`` (float32 (height, width), sums to 1; as PNG 16 bits, the largest value is 65535),
-``OUT/overlay/NAME.png``, ``OUT/panel/NAME.png`` for a picture with several texts, and ``OUT/predictions.csv``. The
-command line is ``saltext predict``.
+``OUT/overlay/NAME.png``, ``OUT/panel/NAME.png`` for an image with several texts, and ``OUT/predictions.csv``.
 """
 
 import csv
@@ -12,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from PIL import Image
@@ -41,133 +40,124 @@ from saltext.prediction.texts import TextQuery
 _log = logging.getLogger(__name__)
 
 KINDS = ("density", "overlay", "panel")
-"""What can be written."""
+"""Kinds of result files."""
 PANEL_TEXTS = 8
-"""Texts of a picture that its panel shows."""
+"""Maximum number of texts in an image's panel."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """Where and what to write.
+    """Which files to write, and where.
 
     Attributes:
-        folder: See above.
-        kinds: Of :data:`KINDS`.
-        ending: Of density maps, ``npy`` or ``png``.
+        folder: ``OUT`` above.
+        kinds: Some of :data:`KINDS`.
+        ending: Ending of density maps, ``npy`` or ``png``.
     """
 
     folder: Path
     kinds: Sequence[str] = KINDS
     ending: str = "npy"
 
+    @property
+    def table(self) -> Path:
+        """The table that lists all written files."""
+        return self.folder / "predictions.csv"
+
     def path(self, kind: str, name: str) -> Path:
         """The file of a result of one kind."""
         return self.folder / kind / f"{name}.{self.ending if kind == 'density' else 'png'}"
 
     def panel(self, request: Request) -> Path | None:
-        """The file of a picture's panel, if it gets one."""
+        """The file of an image's panel; None for a single text."""
         return self.path("panel", request.name) if "panel" in self.kinds and len(request.queries) > 1 else None
 
     def of_text(self, name: str) -> dict[str, Path]:
-        """The files of a picture and one of its texts, by kind."""
+        """The files of an image and one of its texts, by kind."""
         return {kind: self.path(kind, name) for kind in ("density", "overlay") if kind in self.kinds}
 
     def paths(self, request: Request) -> list[Path]:
-        """Every file that is written for a picture."""
+        """Every file that is written for an image."""
         panel = self.panel(request)
         of_texts = [path for name in request.results for path in self.of_text(name).values()]
         return of_texts if panel is None else [*of_texts, panel]
 
 
 def predict(model: Model, wanted: Sequence[Request], output: Output, *, batch_size: int = 8) -> None:
-    """Predict and write everything.
+    """Predict all requests and write the results.
 
     Args:
-        model: What predicts.
-        wanted: Usable requests, see :mod:`saltext.prediction.inputs`.
-        output: Where to.
-        batch_size: Pictures with a text that go through the network together.
+        model: The model that predicts.
+        wanted: Valid requests, see :mod:`saltext.prediction.inputs`.
+        output: Which files to write, and where.
+        batch_size: Image-text pairs per forward pass.
 
     Raises:
-        ConfigError: A file to write is one of the pictures, or the folder cannot be written to.
+        ConfigError: A file to write is one of the images, or the folder cannot be written to.
         DataError: At the end: files that could not be written, such as one whose name is too long.
     """
-    _prepare(output, wanted)
+    _check_and_create_folders(output, wanted)
     issues = DataReport()
     stream = io.StringIO(newline="")
     table = csv.writer(stream)
     table.writerow(["image", "text", "task", *KINDS])
     try:
-        for request, photo, densities in _predictions(model, wanted, batch_size):
-            table.writerows(_write(output, request, photo, densities, issues))
-    finally:  # also of what was written before something went wrong; a name that is not UTF-8 is written with escapes
-        storage.write_bytes(_table(output), stream.getvalue().encode("utf-8", "backslashreplace"))
+        for request, photo, densities in _photos_with_densities(model, wanted, batch_size):
+            table.writerows(_write_results(output, request, photo, densities, issues))
+    finally:  # the table also lists what was written before an error; a name that is not UTF-8 is escaped
+        storage.write_bytes(output.table, stream.getvalue().encode("utf-8", "backslashreplace"))
     issues.raise_if_any("Some of the results", "All others were written, and are in predictions.csv.")
 
 
-def _table(output: Output) -> Path:
-    return output.folder / "predictions.csv"
-
-
-def _predictions(
+def _photos_with_densities(
     model: Model, wanted: Sequence[Request], batch_size: int
 ) -> Iterator[tuple[Request, Photo, Iterator[Density]]]:
-    """Each picture with the densities of its texts, which have to be taken before the next one."""
+    """Each image with the densities of its texts, which have to be consumed before the next image."""
     opened: deque[Photo] = deque()  # a batch ahead of what is written
 
     def queries() -> Iterator[tuple[Photo, TextQuery]]:
         for request in wanted:
-            photo = _photo(request)
+            try:
+                photo = open_photo(request.image)
+            except InvalidFileError as error:
+                raise DataError(f"{request.image} changed after it was checked: {error}") from error
+            for remark in photo.remarks:
+                _log.warning("%s %s", printable(str(request.image)), remark)
             opened.append(photo)
             yield from ((photo, query) for query in request.queries)
 
     densities = model.densities(queries(), batch_size=batch_size)
     for request in progress(wanted, "predicting", len(wanted)):
         of_request = islice(densities, len(request.queries))
-        first = next(of_request)  # opens the picture
-        yield request, opened.popleft(), _chained(first, of_request)
+        first = next(of_request)  # opens the image
+        yield request, opened.popleft(), chain([first], of_request)
 
 
-def _chained(first: Density, rest: Iterator[Density]) -> Iterator[Density]:
-    yield first
-    yield from rest
-
-
-def _photo(request: Request) -> Photo:
-    try:
-        photo = open_photo(request.image)
-    except InvalidFileError as error:
-        raise DataError(f"{request.image} changed after it was checked: {error}") from error
-    for remark in photo.remarks:
-        _log.warning("%s %s", printable(str(request.image)), remark)
-    return photo
-
-
-def _prepare(output: Output, wanted: Sequence[Request]) -> None:
-    pictures = {request.image.resolve() for request in wanted}
-    lost = [str(path) for request in wanted for path in output.paths(request) if path.resolve() in pictures]
-    if lost:
-        raise ConfigError(f"{lost[0]} is a picture to read and would be overwritten. Choose another --out.")
+def _check_and_create_folders(output: Output, wanted: Sequence[Request]) -> None:
+    images = {request.image.resolve() for request in wanted}
+    overwritten = [str(path) for request in wanted for path in output.paths(request) if path.resolve() in images]
+    if overwritten:
+        raise ConfigError(f"{overwritten[0]} is a picture to read and would be overwritten. Choose another --out.")
     try:
         for kind in output.kinds:
             (output.folder / kind).mkdir(parents=True, exist_ok=True)
-        storage.write_bytes(_table(output), b"")
+        storage.write_bytes(output.table, b"")
     except OSError as error:
         raise ConfigError(f"--out: {output.folder} cannot be written to ({error}). Choose another folder.") from error
 
 
-def _write(
+def _write_results(
     output: Output, request: Request, photo: Photo, densities: Iterator[Density], issues: DataReport
 ) -> Iterator[list[str]]:
-    """Write what belongs to a picture; its rows of the table, which name what was written."""
+    """Write all files of an image, and yield its rows of the table, which name the written files."""
     panel = output.panel(request)
     thumbnail = small(photo.pixels, PANEL_SIDE)
-    shown: list[TextMaps] = []
+    panel_maps: list[TextMaps] = []
     rows = []
     for query, name, density in zip(request.queries, request.results, densities, strict=True):
         written = {}
         for kind, path in output.of_text(name).items():
-            with _noted(path, issues):
+            with _write_errors_as_issues(path, issues):
                 if kind == "density":
                     write_density(path, density)
                 else:
@@ -175,22 +165,22 @@ def _write(
                         overlaid = Image.fromarray(overlay(photo.pixels, density))
                         overlaid.save(part, "PNG", compress_level=COMPRESS_LEVEL)
                 written[kind] = path
-        if panel is not None and len(shown) < PANEL_TEXTS:
-            shown.append(TextMaps(query.text, reduced(density, thumbnail), name=query.task or ""))
+        if panel is not None and len(panel_maps) < PANEL_TEXTS:
+            panel_maps.append(TextMaps(query.text, reduced(density, thumbnail), name=query.task or ""))
         rows.append((query, written))
     if panel is not None:
-        with _noted(panel, issues):
-            write_picture([ImageRecord(request.image.name, thumbnail, shown)], panel, side=PANEL_SIDE)
+        with _write_errors_as_issues(panel, issues):
+            write_picture([ImageRecord(request.image.name, thumbnail, panel_maps)], panel, side=PANEL_SIDE)
             for _, written in rows:
                 written["panel"] = panel
     for query, written in rows:
-        named = [written[kind].relative_to(output.folder).as_posix() if kind in written else "" for kind in KINDS]
-        yield [str(request.image), query.text, query.task or "", *named]
+        files = [written[kind].relative_to(output.folder).as_posix() if kind in written else "" for kind in KINDS]
+        yield [str(request.image), query.text, query.task or "", *files]
 
 
 @contextmanager
-def _noted(path: Path, issues: DataReport) -> Iterator[None]:
-    """A file that cannot be written is noted, and the others are written all the same."""
+def _write_errors_as_issues(path: Path, issues: DataReport) -> Iterator[None]:
+    """Add a file that cannot be written to ``issues``, so that the others are still written."""
     try:
         yield
     except (OSError, ValueError) as error:  # ValueError: of a name that no file can have

@@ -1,4 +1,4 @@
-"""Texts that anybody may have typed."""
+"""Untrusted texts: checks, and how much of a text an encoder reads."""
 
 import unicodedata
 from collections.abc import Callable
@@ -10,20 +10,20 @@ from saltext.errors import InvalidFileError
 from saltext.models.text.base import TextFeatures
 
 MAX_CHARACTERS = 2000
-"""Longer texts are cut before they are encoded. No encoder here reads more than 77 tokens, and some need minutes for a
-long word."""
+"""Longer texts are cut before they are encoded. No encoder here reads more than 77 tokens, and some take minutes for
+a long word."""
 
 Encode = Callable[[str], TextFeatures]
 
 
 @dataclass(frozen=True)
 class TextQuery:
-    """What is read before a picture is looked at.
+    """The text that is read before an image is viewed, and its condition.
 
     Attributes:
         text: Without outer white space; empty for free viewing.
-        task: The condition told to models that read it, a name of :data:`saltext.data.tasks.TASKS` or one of the
-            model's own; None: ``general`` with a text, ``pure`` without.
+        task: The condition, for models that are conditioned on it: a name of :data:`saltext.data.tasks.TASKS` or one
+            of the model's own; None: ``general`` with a text, ``pure`` without.
     """
 
     text: str
@@ -31,15 +31,15 @@ class TextQuery:
 
     @property
     def condition(self) -> str:
-        """What is told: ``task``, or what stands for None."""
+        """``task``, or the condition that None stands for."""
         return self.task or ("general" if self.text else "pure")
 
 
 def checked(text: object) -> str:
-    """A text without outer white space, as the data set's are; the empty one, free viewing, is a text.
+    """A text without outer white space, like the data set's; an empty text (free viewing) is valid.
 
     Raises:
-        InvalidFileError: No string, or one that holds half characters (lone surrogates), as undecodable bytes do.
+        InvalidFileError: Not a string, or one with lone surrogates, as undecodable bytes give.
     """
     if not isinstance(text, str):
         raise InvalidFileError("texts that are no string", f"{text!r}")
@@ -51,22 +51,24 @@ def checked(text: object) -> str:
 
 
 def characters_read(encode: Encode, text: str) -> int:
-    """How many characters from the beginning of a text an encoder reads: what follows changes nothing.
+    """How many characters from the beginning of a text an encoder reads: the rest does not change its features.
 
-    Found by asking the encoder, whatever its tokens are, about log2(length) times if the end does not matter.
+    A binary search with the encoder itself, whatever its tokens are: about log2(length) calls where the end is not
+    read, two where it is.
 
     Args:
-        encode: Features of a text.
+        encode: Gives the features of a text.
         text: At most ``MAX_CHARACTERS`` of it can be read.
     """
-    kept = text[:MAX_CHARACTERS]
-    whole = encode(kept)
+    start = text[:MAX_CHARACTERS]
+    whole = encode(start)
 
     def suffices(length: int) -> bool:
-        return _same(encode(kept[:length]), whole)
+        part = encode(start[:length])
+        return torch.equal(part.mask, whole.mask) and torch.equal(part.tokens[part.mask], whole.tokens[whole.mask])
 
-    high = len(kept)
-    if not kept or not suffices(high - 1):
+    high = len(start)
+    if not start or not suffices(high - 1):
         return high
     low, high = -1, high - 1  # `high` suffices, `low` does not
     while high - low > 1:
@@ -78,7 +80,3 @@ def characters_read(encode: Encode, text: str) -> int:
 def means_something(text: str) -> bool:
     """Whether a text has a letter, number or symbol (an emoji is one), not punctuation and white space alone."""
     return any(unicodedata.category(letter)[0] in "LNS" for letter in text)
-
-
-def _same(one: TextFeatures, other: TextFeatures) -> bool:
-    return torch.equal(one.mask, other.mask) and torch.equal(one.tokens[one.mask], other.tokens[other.mask])

@@ -1,4 +1,4 @@
-"""The only Lightning modules."""
+"""Training: all Lightning modules of the package."""
 
 from saltext.training.scored import ScoredModule
 from saltext.training.supervised import SupervisedModule

@@ -29,12 +29,12 @@ _GENERATOR, _DISCRIMINATOR = 0, 1
 
 
 @dataclass(frozen=True)
-class _Group:
-    """A batch's position in its group of batches, whose gradients make one step.
+class _Accumulation:
+    """A batch's position among the batches whose gradients are accumulated into one step.
 
     Attributes:
-        weight: Of the batch in the group's mean.
-        last: Whether the step is due.
+        weight: Weight of the batch in their mean.
+        last: Whether it is the last of them, after which the optimizer steps.
     """
 
     weight: float
@@ -42,7 +42,7 @@ class _Group:
 
 
 class AdversarialModule(SupervisedModule):
-    r"""A generator and a discriminator that learn from each other, batch by batch.
+    r"""Adversarial training of a saliency network (the generator) and a discriminator, batch by batch.
 
     In each step the generator predicts; the discriminator steps on human maps and predictions; then the
     generator steps on its loss, with the logits of the updated discriminator::
@@ -50,29 +50,29 @@ class AdversarialModule(SupervisedModule):
         L_D = BCE(D(I, S), 1 - label_smoothing) + BCE(D(I, S^), 0)
         L_G = :class:`saltext.losses.GeneratorLoss`
 
-    Logs once an epoch, besides what :class:`~saltext.training.scored.ScoredModule` logs: ``train/loss`` and
+    Logs once per epoch, besides what :class:`~saltext.training.scored.ScoredModule` logs: ``train/loss`` and
     ``train/TERM`` of the generator's loss (unweighted), ``train/discriminator`` and its halves
     ``train/discriminator_real`` and ``train/discriminator_generated``, the discriminator's accuracy on the two,
-    ``train/accuracy_real`` and ``train/accuracy_generated``, and the learning rates ``lr`` and ``lr_discriminator``. In
-    a warm start, there is nothing of the discriminator.
+    ``train/accuracy_real`` and ``train/accuracy_generated``, and the learning rates ``lr`` and ``lr_discriminator``.
+    During the warm start nothing of the discriminator is logged.
 
-    ``Trainer(gradient_clip_val=None, accumulate_grad_batches=1)`` is needed: both are done here, for each player. On
-    several processes DDP has to look for unused parameters, since each step leaves the other player out:
-    ``strategy="ddp_find_unused_parameters_true"``. In lower precision, losses are float32.
+    Needs ``Trainer(gradient_clip_val=None, accumulate_grad_batches=1)``: clipping and accumulation are done here, for
+    each network. On several processes DDP has to look for unused parameters, since each step leaves the other network
+    out: ``strategy="ddp_find_unused_parameters_true"``. In lower precision, losses are float32.
 
     Args:
         network: The generator, see :class:`SupervisedModule`.
         normalize: See :class:`SupervisedModule`.
         discriminator: ``(maps (B,1,h,w) in 0..1, normalised images (B,3,H,W)) -> logits (B,1)``.
-        loss: Of the generator.
-        optimizer: Makes each player's optimizer.
-        scheduler: Makes each player's schedule, stepped after each of its steps.
+        loss: Loss of the generator.
+        optimizer: Makes the optimizer of each network.
+        scheduler: Makes the schedule of each network, stepped after each of its steps.
         discriminator_optimizer: Makes the discriminator's optimizer instead.
         warm_start: Epochs at the beginning in which the generator learns without the adversarial term.
         label_smoothing: How far the discriminator's target for human maps is below 1; 0 up to 0.5.
-        accumulate: Batches whose gradients make one step. Only the last of them meets the updated
-            discriminator.
-        clip: Largest norm of each player's gradient; None does not limit it.
+        accumulate: Batches whose gradients are accumulated into one step. Only the last of them gets logits of the
+            updated discriminator.
+        clip: Largest norm of each network's gradient; None does not limit it.
         patience: Saturated epochs in a row (the discriminator classified every map correctly) after which training
             ends; None goes on.
         prompt: See :class:`SupervisedModule`.
@@ -81,8 +81,7 @@ class AdversarialModule(SupervisedModule):
         selection_split: See :class:`~saltext.training.scored.ScoredModule`.
 
     Raises:
-        ValueError: A number outside its range, a warm start that has nothing to learn from, or an unknown part of
-            ``prompt``.
+        ValueError: A number outside its range, a warm start without a content loss, or an unknown field in ``prompt``.
         DivergedError: In training: a loss is not finite, or ``patience`` is used up; before anything is saved of that
             epoch.
 
@@ -114,7 +113,7 @@ class AdversarialModule(SupervisedModule):
         super().__init__(
             network, normalize, loss, optimizer, scheduler, prompt, mirror, validation_metrics, selection_split
         )
-        _check(loss, warm_start, label_smoothing, accumulate, clip, patience)
+        _check_settings(loss, warm_start, label_smoothing, accumulate, clip, patience)
         if isinstance(network, SaliencyNetwork) and network.predicts_density:
             raise ValueError(
                 f"expected a generator whose maps are the sigmoid of its logits, got {type(network).__name__}, which "
@@ -132,21 +131,21 @@ class AdversarialModule(SupervisedModule):
         self.register_buffer("saturated_epochs", torch.tensor(0))
 
     def configure_optimizers(self) -> Any:
-        """The generator's optimizer, then the discriminator's; what of either does not train reaches neither."""
+        """The generator's optimizer and schedule, then the discriminator's; frozen parameters are left out."""
         epochs = int(self.trainer.estimated_stepping_batches) // int(self.trainer.num_training_batches)
-        a_epoch = math.ceil(self.trainer.num_training_batches / self._accumulate)
-        players = (
+        steps_per_epoch = math.ceil(self.trainer.num_training_batches / self._accumulate)
+        configured = []
+        for module, make, trained_epochs in (
             (self.network, self._optimizer, epochs),
             (self.discriminator, self._discriminator_optimizer, max(1, epochs - self._warm_start)),
-        )
-        return tuple(self._player(part, make, playing * a_epoch) for part, make, playing in players)
-
-    def _player(self, part: nn.Module, make: OptimizerFactory, total_steps: int) -> dict[str, Any]:
-        optimizer = make([p for p in part.parameters() if p.requires_grad])
-        return {"optimizer": optimizer, "lr_scheduler": make_scheduler(self._scheduler, optimizer, total_steps)}
+        ):
+            optimizer = make([p for p in module.parameters() if p.requires_grad])
+            scheduler = make_scheduler(self._scheduler, optimizer, trained_epochs * steps_per_epoch)
+            configured.append({"optimizer": optimizer, "lr_scheduler": scheduler})
+        return tuple(configured)
 
     def on_train_start(self) -> None:
-        """Refuse processes that would wait for each other for ever."""
+        """Check that DDP looks for unused parameters; without it the processes would wait for each other forever."""
         wrapped = self.trainer.strategy.model
         if isinstance(wrapped, DistributedDataParallel) and not wrapped.find_unused_parameters:
             raise ConfigError(
@@ -155,30 +154,37 @@ class AdversarialModule(SupervisedModule):
             )
 
     def on_train_epoch_start(self) -> None:
-        """Start counting."""
-        self._counts = torch.zeros(2, device=self.device)
+        """Set the counts of steps to zero."""
+        self._counts = torch.zeros(2, device=self.device)  # steps, saturated steps
 
     def training_step(self, batch: Mapping[str, Any], batch_index: int) -> None:  # type: ignore[override]
-        """Step of both players, at ``map_size``."""
+        """A step of the discriminator, then one of the generator, at ``map_size``."""
         density = batch["density"]
         images = self.pipeline.images(batch)
-        logits = _resized(at_least_float32(self.pipeline.logits(images, batch)), like=density)
-        group = self._group(batch_index)
+        logits = at_least_float32(self.pipeline.logits(images, batch))
+        if logits.shape[2:] != density.shape[2:]:
+            logits = F.interpolate(logits, size=density.shape[2:], mode="bilinear", align_corners=False)
+        first = batch_index - batch_index % self._accumulate
+        accumulated = min(self._accumulate, int(self.trainer.num_training_batches) - first)
+        position = _Accumulation(weight=1 / accumulated, last=batch_index + 1 == first + accumulated)
         adversarial = self.current_epoch >= self._warm_start
-        values = self._discriminate(images, density, logits.detach().sigmoid(), group) if adversarial else {}
-        values |= self._generate(images, logits, batch, group, adversarial)
-        self._watch(batch_index, {**values, "loss": values["loss"] + values.get("discriminator", 0.0)})
-        self._count(values)
+        values = self._discriminator_step(images, density, logits.detach().sigmoid(), position) if adversarial else {}
+        values |= self._generator_step(images, logits, batch, position, adversarial)
+        self._stop_if_diverged(batch_index, {**values, "loss": values["loss"] + values.get("discriminator", 0.0)})
+        self._count_saturated_step(values)
         self._log_epoch(values, batch_size=len(density))
 
-    def _discriminate(self, images: Tensor, real: Tensor, generated: Tensor, group: _Group) -> dict[str, Tensor]:
-        with self._turn(_DISCRIMINATOR, group):
+    def _discriminator_step(
+        self, images: Tensor, real: Tensor, generated: Tensor, position: _Accumulation
+    ) -> dict[str, Tensor]:
+        """Train the discriminator on human maps and predictions (B,1,h,w); its losses and accuracies to log."""
+        with self._optimizing(_DISCRIMINATOR, position):
             real_logits = self.discriminator(real.to(generated.dtype), images)
             fake_logits = self.discriminator(generated, images)
             real_loss = gan_loss(real_logits, 1 - self._label_smoothing)
             generated_loss = gan_loss(fake_logits, 0.0)
             total = real_loss + generated_loss
-            self.manual_backward(group.weight * total)
+            self.manual_backward(position.weight * total)
         return {
             "discriminator": total,
             "discriminator_real": real_loss,
@@ -187,45 +193,41 @@ class AdversarialModule(SupervisedModule):
             "accuracy_generated": (fake_logits < 0).float().mean(),
         }
 
-    def _generate(
-        self, images: Tensor, logits: Tensor, batch: Mapping[str, Any], group: _Group, adversarial: bool
+    def _generator_step(
+        self, images: Tensor, logits: Tensor, batch: Mapping[str, Any], position: _Accumulation, adversarial: bool
     ) -> dict[str, Tensor]:
-        with self._turn(_GENERATOR, group):
+        """Train the generator, whose logits are (B,1,h,w); its loss and the terms of it to log."""
+        with self._optimizing(_GENERATOR, position):
             fake_logits = self.discriminator(logits.sigmoid(), images) if adversarial else None
             total, terms = self.loss(logits, batch["density"], batch["fixations"], fake_logits)
-            self.manual_backward(group.weight * total)
+            self.manual_backward(position.weight * total)
         return {"loss": total, **terms}
 
     @contextmanager
-    def _turn(self, player: int, group: _Group) -> Iterator[None]:
-        """One player's turn: gradients inside reach nobody else, and its step follows when it is due."""
-        optimizer = cast(list[LightningOptimizer], self.optimizers())[player]
-        with optimizer.toggle_model(sync_grad=group.last):
+    def _optimizing(self, network: int, position: _Accumulation) -> Iterator[None]:
+        """Restrict gradients to one network; after the last accumulated batch its optimizer and schedule step."""
+        optimizer = cast(list[LightningOptimizer], self.optimizers())[network]
+        with optimizer.toggle_model(sync_grad=position.last):
             yield
-        if group.last:
+        if position.last:
             optimizer.step()
             optimizer.zero_grad()
-            cast(list[torch.optim.lr_scheduler.LRScheduler], self.lr_schedulers())[player].step()
+            cast(list[torch.optim.lr_scheduler.LRScheduler], self.lr_schedulers())[network].step()
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Limit the gradient; in float16 it has its true size only here."""
+        """Clip the gradient; in float16 it is unscaled only here."""
         if self._clip is not None:
             self.clip_gradients(optimizer, gradient_clip_val=self._clip, gradient_clip_algorithm="norm")
 
-    def _group(self, batch_index: int) -> _Group:
-        first = batch_index - batch_index % self._accumulate
-        size = min(self._accumulate, int(self.trainer.num_training_batches) - first)
-        return _Group(weight=1 / size, last=batch_index + 1 == first + size)
-
-    def _count(self, values: Mapping[str, Tensor]) -> None:
-        """Count steps, and those in which the discriminator classified every map correctly."""
+    def _count_saturated_step(self, values: Mapping[str, Tensor]) -> None:
+        """Count the step, and whether the discriminator classified every map of it correctly."""
         with torch.no_grad():
             accuracies = [values[name] for name in ("accuracy_real", "accuracy_generated") if name in values]
             saturated = torch.stack(accuracies).eq(1).all() if accuracies else torch.zeros_like(values["loss"]).bool()
             self._counts += torch.stack([torch.ones_like(saturated), saturated]).to(self._counts)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """After the last batch of an epoch, before it is validated and saved: end training that went wrong."""
+        """After the last batch of an epoch, before validation and saving: stop a saturated or diverged training."""
         super().on_train_batch_end(outputs, batch, batch_idx)
         if not self.trainer.is_last_batch:
             return
@@ -248,13 +250,7 @@ class AdversarialModule(SupervisedModule):
             self.log_same(name, float(optimizer.param_groups[0]["lr"]))
 
 
-def _resized(logits: Tensor, like: Tensor) -> Tensor:
-    if logits.shape[2:] == like.shape[2:]:
-        return logits
-    return F.interpolate(logits, size=like.shape[2:], mode="bilinear", align_corners=False)
-
-
-def _check(
+def _check_settings(
     loss: GeneratorLoss,
     warm_start: int,
     label_smoothing: float,

@@ -1,9 +1,8 @@
-"""What happens around the epochs."""
+"""Callbacks of a training: the seed of each epoch, one log line per epoch, and the progress bar."""
 
 import logging
 import random
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
 from typing import Any
@@ -19,15 +18,16 @@ _log = logging.getLogger(__name__)
 
 
 def _is_overall(key: str) -> bool:
-    """Whether a logged value is a metric over all tasks of the part that chooses the epoch, not of one task."""
+    """Whether a logged value is a metric over all tasks of the selection split, not of one task."""
     part, _, name = key.partition("/")
     return part in ("val", "test") and name in METRICS
 
 
 class EpochSeed(Callback):
-    """Start each epoch from random numbers that depend on the seed and the epoch alone.
+    """Seeds each epoch from the run's seed and the epoch alone.
 
-    A resumed run then draws what the uninterrupted one would have drawn, without generator states in the checkpoint.
+    A resumed run then draws the same random numbers as an uninterrupted one, without generator states in the
+    checkpoint.
     """
 
     def __init__(self, seed: int) -> None:
@@ -43,7 +43,7 @@ class EpochSeed(Callback):
 
 
 class EpochLines(Callback):
-    """One plain line an epoch: progress, loss, scores that choose the epoch, time and time left."""
+    """Logs one plain line per epoch: progress, loss, scores on the selection split, time and time left."""
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
@@ -61,27 +61,23 @@ class EpochLines(Callback):
 
 
 class Bar(RichProgressBar):
-    """A progress bar that ends alone when the terminal fails: one that was closed, has no columns, or is strange."""
+    """A progress bar that ends without ending the training when the terminal fails, such as one that was closed."""
 
     def __getattribute__(self, name: str) -> Any:
-        found = super().__getattribute__(name)
-        return _forgiving(self, found) if name.startswith(_HOOKS) else found
+        hook = super().__getattribute__(name)
+        if not name.startswith(("on_", "setup", "teardown", "print")):
+            return hook
 
+        @wraps(hook)
+        def end_bar_on_error(*arguments: Any, **named: Any) -> None:
+            if self.__dict__.get("ended"):
+                return
+            try:
+                hook(*arguments, **named)
+            except Exception as error:
+                self.__dict__["ended"] = True
+                with suppress(Exception):
+                    self._stop_progress()
+                _log.info("the progress bar ended: %s", error)
 
-_HOOKS = ("on_", "setup", "teardown", "print")
-
-
-def _forgiving(bar: Bar, hook: Callable[..., None]) -> Callable[..., None]:
-    @wraps(hook)
-    def forgiven(*arguments: Any, **named: Any) -> None:
-        if bar.__dict__.get("ended"):
-            return
-        try:
-            hook(*arguments, **named)
-        except Exception as error:
-            bar.__dict__["ended"] = True
-            with suppress(Exception):
-                bar._stop_progress()
-            _log.info("the progress bar ended: %s", error)
-
-    return forgiven
+        return end_bar_on_error

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole at every instant: written beside their place, flushed, then replaced."""
+"""Atomic checkpoints: written to a temporary file in the same folder, flushed, then renamed."""
 
 import pickle
 import zipfile
@@ -15,11 +15,11 @@ from saltext.system.run_folder import LAST, PREVIOUS
 
 
 class ReplacingCheckpointIO(TorchCheckpointIO):
-    """Writes checkpoints through :func:`saltext.storage.replacing`; ``TMPDIR`` plays no part.
+    """Writes checkpoints through :func:`saltext.storage.replacing`, without ``TMPDIR``.
 
-    What ``last.ckpt`` was becomes ``last.prev.ckpt``, which is kept until the next one is written. At every instant one
-    of the two is whole, and together with what is being written there are never more than two of them: while a run
-    trains it takes the space of one checkpoint more than afterwards.
+    The former ``last.ckpt`` becomes ``last.prev.ckpt``, which is kept until the next checkpoint is written. At every
+    instant one of the two is complete, and there are never more than two files, the one being written included: while
+    a run trains it takes the space of one checkpoint more than afterwards.
     """
 
     def __init__(self) -> None:
@@ -29,11 +29,11 @@ class ReplacingCheckpointIO(TorchCheckpointIO):
         """Create or replace a checkpoint.
 
         Raises:
-            OSError: It cannot be written, for example because the disk is full; what was there is as before.
+            OSError: It cannot be written, for example because the disk is full; the former checkpoint is unchanged.
         """
         file = Path(path)
         file.parent.mkdir(parents=True, exist_ok=True)
-        # What a run has just gone on from is not dropped in favour of a file that could not be read.
+        # Where last.ckpt is damaged, last.prev.ckpt is what the run resumed from: it is not replaced by the former.
         previous = file.with_name(PREVIOUS) if file.name == LAST and not self._last_is_damaged else None
         if previous is not None and file.is_file():
             previous.unlink(missing_ok=True)
@@ -41,14 +41,14 @@ class ReplacingCheckpointIO(TorchCheckpointIO):
             try:
                 torch.save(checkpoint, stream)
             except RuntimeError as error:
-                raise _cause(error) from error
+                raise _os_error_behind(error) from error
         if file.name == LAST:
             self._last_is_damaged = False
 
     def load_checkpoint(
         self, path: Any, map_location: Callable[..., Any] | None = None, weights_only: bool | None = True
     ) -> dict[str, Any]:
-        """Read a checkpoint that holds tensors and plain values alone, from wherever its folder lies now.
+        """Read a checkpoint of tensors and plain values; its folder may have been moved since it was written.
 
         Raises:
             CheckpointError: It cannot be read.
@@ -57,13 +57,13 @@ class ReplacingCheckpointIO(TorchCheckpointIO):
         try:
             content: dict[str, Any] = torch.load(file, map_location=map_location or "cpu", weights_only=weights_only)
         except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-            said = " ".join(str(error).split())[:200] or type(error).__name__
-            raise CheckpointError(f"{file} cannot be read as a checkpoint ({said}). {_WAY_OUT}") from error
+            message = " ".join(str(error).split())[:200] or type(error).__name__
+            raise CheckpointError(f"{file} cannot be read as a checkpoint ({message}). {_WAY_OUT}") from error
         self._last_is_damaged = file.name == PREVIOUS and file.with_name(LAST).exists()
         # Lightning forgets the best score so far where a folder was moved, or is named by another path.
         for state in content.get("callbacks", {}).values():
             if isinstance(state, dict) and "dirpath" in state:
-                _move(state, file.parent)
+                _set_checkpoint_folder(state, file.parent)
         return content
 
 
@@ -74,22 +74,22 @@ _WAY_OUT = (
 
 
 def newest_whole(last: Path) -> tuple[Path | None, str]:
-    """The checkpoint to go on from.
+    """The checkpoint to resume from.
 
     Args:
-        last: Place of ``last.ckpt``.
+        last: Path of ``last.ckpt``.
 
     Returns:
-        It, or the one before where it is missing or damaged; None where there is neither. And what is wrong with the
-        file in the place of ``last.ckpt``, if something is.
+        ``last.ckpt``, or ``last.prev.ckpt`` where it is missing or damaged, or None where there is neither; and what is
+        wrong with ``last.ckpt``, empty if nothing.
 
     Raises:
-        CheckpointError: There are checkpoints, but none is whole.
+        CheckpointError: There are checkpoints, but all are damaged.
     """
     problems: list[str] = []
     for file in (last, last.with_name(PREVIOUS)):
         if file.is_file():
-            problem = _damage(file)
+            problem = _checkpoint_damage(file)
             if not problem:
                 return file, "; ".join(problems)
             problems.append(f"{file} {problem}")
@@ -98,8 +98,8 @@ def newest_whole(last: Path) -> tuple[Path | None, str]:
     return None, ""
 
 
-def _damage(file: Path) -> str:
-    """What is wrong with a checkpoint, every byte of which is checked; empty if nothing."""
+def _checkpoint_damage(file: Path) -> str:
+    """What is wrong with a checkpoint, after every byte was checked; empty if nothing."""
     try:
         with zipfile.ZipFile(file) as archive:
             damaged = archive.testzip()
@@ -108,21 +108,21 @@ def _damage(file: Path) -> str:
     return "" if damaged is None else f"is damaged (at {damaged})"
 
 
-def _cause(error: BaseException) -> BaseException:
-    """The system's error behind one of torch's, which names a place in its own source; else that one itself."""
+def _os_error_behind(error: BaseException) -> BaseException:
+    """The operating system's error that caused one of torch's; the error itself where there is none."""
     behind: BaseException | None = error
     while behind is not None and not isinstance(behind, OSError):
         behind = behind.__cause__ or behind.__context__
     return error if behind is None else behind
 
 
-def _move(state: dict[str, Any], folder: Path) -> None:
-    """Let a ``ModelCheckpoint``'s state name the folder in which its checkpoints lie now."""
+def _set_checkpoint_folder(state: dict[str, Any], folder: Path) -> None:
+    """Make all paths in a ``ModelCheckpoint``'s state point into ``folder``."""
 
-    def moved(path: str) -> str:
+    def in_folder(path: str) -> str:
         return str(folder / Path(path).name) if path else path
 
     state["dirpath"] = str(folder)
     for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
-        state[key] = moved(state.get(key, ""))
-    state["best_k_models"] = {moved(path): score for path, score in state.get("best_k_models", {}).items()}
+        state[key] = in_folder(state.get(key, ""))
+    state["best_k_models"] = {in_folder(path): score for path, score in state.get("best_k_models", {}).items()}

@@ -1,4 +1,4 @@
-"""The values of each epoch in a CSV file that is whole whenever somebody reads it, and lacks no finished epoch."""
+"""The CSV log of epochs: replaced atomically, and complete for every finished epoch, also after a kill."""
 
 import csv
 import io
@@ -16,8 +16,8 @@ from saltext import storage
 _KEY = "logged_epoch"
 
 
-class _Writer(ExperimentWriter):
-    """Replaces the file as a whole: Lightning's appends to it, and empties it where a column is new."""
+class _AtomicWriter(ExperimentWriter):
+    """Replaces the whole file: Lightning's writer appends to it, and empties it where a column is new."""
 
     def __init__(self, log_dir: str) -> None:
         super().__init__(log_dir)
@@ -37,26 +37,26 @@ class _Writer(ExperimentWriter):
 
 
 class EpochLog(CSVLogger):
-    """Lightning's ``CSVLogger``, but its ``metrics.csv`` is whole at every instant."""
+    """Lightning's ``CSVLogger``, but its ``metrics.csv`` is complete at every instant."""
 
     @property
     @rank_zero_experiment
     def experiment(self) -> _ExperimentWriter:
-        """What writes the file, made when it is first asked for."""
+        """The writer of the file, created on first use."""
         if self._experiment is None:
             self._fs.makedirs(self.root_dir, exist_ok=True)
-            self._experiment = _Writer(self.log_dir)
+            self._experiment = _AtomicWriter(self.log_dir)
         return self._experiment
 
 
 class KeepsLoggedEpoch(Callback):
     """Logs the values of a resumed run's last finished epoch again.
 
-    Lightning logs them after it saved the checkpoint; a run that is killed in between would lack them for ever.
+    Lightning logs them after it saved the checkpoint; a run that is killed in between would never have them.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[str, Any] | None = None
+        self._last_epoch: dict[str, Any] | None = None
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Keep the values in the checkpoint."""
@@ -64,13 +64,13 @@ class KeepsLoggedEpoch(Callback):
         checkpoint[_KEY] = {"values": {**values, "epoch": trainer.current_epoch}, "step": trainer.global_step - 1}
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Remember what it kept; checkpoints from before have nothing."""
-        self._kept = checkpoint.get(_KEY)
+        """Read the values from the checkpoint; older checkpoints have none."""
+        self._last_epoch = checkpoint.get(_KEY)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log it, also where no epoch is left to train."""
-        if self._kept is not None:
+        """Log the values, also where no epoch is left to train."""
+        if self._last_epoch is not None:
             for logger in trainer.loggers:
                 if isinstance(logger, EpochLog):
-                    logger.log_metrics(self._kept["values"], self._kept["step"])
+                    logger.log_metrics(self._last_epoch["values"], self._last_epoch["step"])
                     logger.save()

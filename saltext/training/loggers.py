@@ -1,4 +1,4 @@
-"""Where the values of an epoch go besides the CSV files."""
+"""The W&B logger of a training stage."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -26,8 +26,8 @@ _STEP = "trainer/global_step"  # Lightning's name for it
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
-def _optional(method: _Method) -> _Method:
-    """Of a logger: what W&B raises is said once, and nothing is sent to it any more."""
+def _give_up_on_error(method: _Method) -> _Method:
+    """Decorate a method of the logger: the first error of W&B is logged as a warning, and W&B gets no more values."""
 
     @wraps(method)
     def guarded(logger: "StageLogger", *arguments: Any, **named: Any) -> None:
@@ -43,16 +43,19 @@ def _optional(method: _Method) -> _Method:
 
 
 def epoch_name(key: str) -> str:
-    """What a value of an epoch is called: test pairs that choose the epoch are not the test a run ends with."""
+    """The name of an epoch's value in W&B: ``chosen_on_test/`` where test pairs select the checkpoint.
+
+    ``test/`` is the final test of a run.
+    """
     return f"chosen_on_{key}" if key.startswith("test/") else key
 
 
 def define_metrics(run: "Run", stage: str = "") -> None:
-    """Tell W&B which way every metric of a stage's epochs is better, and what its curves are drawn over.
+    """Tell W&B the direction of every metric of a stage's epochs, and the x-axis of its curves.
 
     Args:
         run: An open run.
-        stage: What the names of the stage's values begin with, such as ``"warmup/"``.
+        stage: Prefix of the names of the stage's values, such as ``"warmup/"``.
     """
     # No pattern for everything: of several patterns that fit a name, W&B takes any.
     for name in ("train/*", "lr*", "best/*", "epoch"):
@@ -70,10 +73,9 @@ def direction(metric: Metric) -> str:
 class StageLogger(WandbLogger):
     """The W&B logger of one stage: it logs into the job's run, which ``saltext.runs.tracking.tracked`` has opened.
 
-    A stage has its name before all of its values: ``warmup/val/cc``. Besides what the module logs, each
-    time the best epoch changes ``best/MONITORED`` is its score, and what trains is the table ``tables/freeze``. Where
-    test pairs choose the epoch, their values are named ``chosen_on_test/``, since ``test/`` is what the job ends with.
-    A W&B that fails does not fail the training.
+    With several stages, the stage's name precedes all of its values: ``warmup/val/cc``. Besides what the module logs,
+    ``best/MONITORED`` is the score of the best epoch so far, and the table ``tables/freeze`` has the trainable
+    parameters. For ``chosen_on_test/`` see :func:`epoch_name`. A failure of W&B does not fail the training.
 
     Attributes:
         given_up: Whether W&B failed.
@@ -94,34 +96,34 @@ class StageLogger(WandbLogger):
         prefix = Path(save_dir).name if in_stage else ""
         super().__init__(save_dir=save_dir, experiment=run, prefix=prefix, **settings)
         if run is not None:
-            self._define(run, f"{prefix}/" if prefix else "")
+            self._define_stage_metrics(run, f"{prefix}/" if prefix else "")
 
-    @_optional
-    def _define(self, run: Any, prefix: str) -> None:
+    @_give_up_on_error
+    def _define_stage_metrics(self, run: Any, prefix: str) -> None:
         define_metrics(run, prefix)
 
     @rank_zero_only
-    @_optional
+    @_give_up_on_error
     def log_hyperparams(self, params: Any) -> None:
-        """Log what Lightning knows of the module's arguments."""
+        """Log the hyperparameters that Lightning collects from the module."""
         super().log_hyperparams(params)
 
     @rank_zero_only
-    @_optional
+    @_give_up_on_error
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log values; see the class for their names."""
         super().log_metrics({epoch_name(key): value for key, value in metrics.items()}, step)
 
     @rank_zero_only
-    @_optional
+    @_give_up_on_error
     def log_graph(self, model: Any, input_array: Any = None) -> None:
-        """Log how much of the network trains."""
+        """Log the table of trainable parameters."""
         import wandb
 
         if isinstance(model.network, TranSalNet):
             self.log_metrics({"tables/freeze": wandb.Table(dataframe=pd.DataFrame(freeze_table(model.network)))})
 
-    @_optional
+    @_give_up_on_error
     def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
         """Log the score of the best epoch so far."""
         super().after_save_checkpoint(checkpoint_callback)
@@ -130,7 +132,7 @@ class StageLogger(WandbLogger):
             self.log_metrics({f"best/{epoch_name(monitor)}": float(score)})
 
     @rank_zero_only
-    @_optional
+    @_give_up_on_error
     def finalize(self, status: str) -> None:
-        """What Lightning has W&B do at the end of a training."""
+        """Finish the logging of a stage, as Lightning does."""
         super().finalize(status)

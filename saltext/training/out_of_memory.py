@@ -1,4 +1,4 @@
-"""Training that does not fit into a device's memory, said in words."""
+"""Out-of-memory errors that name the batch and what to change."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ _EVALUATION = "Set a smaller data.eval_batch_size, or trainer.precision=bf16-mix
 
 
 class _LastBatch(Callback):
-    """Knows which batch is being worked on, and what to set where it is too large."""
+    """Remembers the current batch, and what to change if it is too large."""
 
     what = "The network"
     remedy = "Use a smaller network, or another device (trainer.accelerator=cpu)."
@@ -22,7 +22,7 @@ class _LastBatch(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         accumulate = "+trainer.accumulate_grad_batches" if pl_module.automatic_optimization else "training.accumulate"
-        self._see(
+        self._remember_batch(
             "training",
             batch,
             f"Set a smaller data.batch_size (with {accumulate}=2 two half batches make one step), or "
@@ -32,14 +32,14 @@ class _LastBatch(Callback):
     def on_validation_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        self._see("validation", batch, _EVALUATION)
+        self._remember_batch("validation", batch, _EVALUATION)
 
     def on_test_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        self._see("test", batch, _EVALUATION)
+        self._remember_batch("test", batch, _EVALUATION)
 
-    def _see(self, part: str, batch: Mapping[str, Any], remedy: str) -> None:
+    def _remember_batch(self, part: str, batch: Mapping[str, Any], remedy: str) -> None:
         number, _, height, width = batch["image"].shape
         self.what = f"A {part} batch of {number} image{'s' * (number > 1)} at {height}x{width}"
         self.remedy = remedy
@@ -47,10 +47,10 @@ class _LastBatch(Callback):
 
 @contextmanager
 def out_of_memory_in_words(trainer: L.Trainer) -> Iterator[None]:
-    """Say, where a trainer runs out of memory, with which batch and what to set.
+    """Replace out-of-memory errors of a trainer by one that names the batch and what to change.
 
     Raises:
-        OutOfMemoryError: Instead of torch's errors of that kind, whichever device or library they come from.
+        OutOfMemoryError: Instead of such errors of torch, whichever device or library they come from.
     """
     last = _LastBatch()
     trainer.callbacks.append(last)  # type: ignore[attr-defined]

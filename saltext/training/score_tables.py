@@ -1,4 +1,4 @@
-"""What an evaluator finds in the batches of a loader, kept until all processes have seen theirs."""
+"""Scores of a loader's batches, collected over all processes."""
 
 from collections.abc import Sequence
 
@@ -15,11 +15,11 @@ from saltext.metrics import ScoreTable
 class ScoreTables(nn.Module):
     """A score table for each entry of an evaluator.
 
-    A module, so that the scores move with the model it is a part of: processes gather them by its device.
+    A module, so that the scores move to the model's device: processes gather them there.
 
     Args:
-        evaluator: Scores the batches; its entries are complete.
-        pairs: The whole data set.
+        evaluator: Scores the batches; no entry is added to it later.
+        pairs: All pairs of the data set.
     """
 
     def __init__(self, evaluator: Evaluator, pairs: Sequence[Pair]) -> None:
@@ -30,7 +30,7 @@ class ScoreTables(nn.Module):
         self._modules_of_tables = nn.ModuleList(self._tables)
 
     def reset(self) -> None:
-        """Forget all scores."""
+        """Delete all scores."""
         for table in self._tables:
             table.reset()
 
@@ -40,11 +40,11 @@ class ScoreTables(nn.Module):
             self._tables[entry].add(torch.tensor(indices, dtype=torch.long), values)
 
     def frame(self) -> pd.DataFrame:
-        """One row a pair, predictor and protocol, of all processes; pairs in the order of their numbers.
+        """One row per pair, predictor and protocol, of all processes; pairs in the order of their indices.
 
         Returns:
-            image_id, task, text, model, variant, protocol, and a column for each metric of any protocol (NaN where the
-            row's protocol has it not).
+            image_id, task, text, model, variant, protocol, and a column for each metric of any protocol (NaN for the
+            metrics of other protocols).
         """
         parts = []
         for entry, table in zip(self._evaluator.entries, self._tables, strict=True):

@@ -1,4 +1,4 @@
-"""The half every trained model shares: predictions, and validation scores at original resolution."""
+"""The base of all Lightning modules that train: predictions, and validation scores at native resolution."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ class ScoredModule(L.LightningModule):
     """A model that predicts saliency for batches, scored after every epoch.
 
     Logs, for each validation metric, ``PART/METRIC`` (mean of the tasks' means, so that a task with more pairs does not
-    outweigh the others) and ``PART/METRIC_TASK``, where PART is the part of the split that chooses the epoch.
+    outweigh the others) and ``PART/METRIC_TASK``, where PART is the split that selects the checkpoint.
 
     Args:
         validation_metrics: Names of ``saltext.metrics.METRICS``.
@@ -28,7 +28,7 @@ class ScoredModule(L.LightningModule):
 
     Attributes:
         reads_text: Whether the text can change a prediction.
-        reads_condition: Whether predictions are conditioned on the task besides.
+        reads_condition: Whether predictions are also conditioned on the task.
     """
 
     reads_text: bool = False
@@ -49,7 +49,7 @@ class ScoredModule(L.LightningModule):
         return self.saliency(batch)
 
     def log_same(self, name: str, value: float, prog_bar: bool = False) -> None:
-        """Log a value that all processes have computed alike, so that none has to ask the others.
+        """Log a value that is equal on all processes, without communication between them.
 
         Args:
             name: The key.
@@ -60,15 +60,16 @@ class ScoredModule(L.LightningModule):
         self.log(name, value, prog_bar=prog_bar, sync_dist=True, rank_zero_only=True)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint that leads out of the folder of checkpoints.
+        """Refuse a checkpoint with a path that leads out of the folder of checkpoints.
 
-        Lightning deletes the file that the last best epoch is said to lie in, if that path begins with the folder's.
+        Lightning deletes the file that the checkpoint names as the last best epoch, if its path begins with the
+        folder's.
 
         Raises:
-            CheckpointError: Such a path climbs out of the folder.
+            CheckpointError: A path in the checkpoint leads out of the folder.
         """
         folders = [Path(str(callback.dirpath)).absolute() for callback in self.trainer.checkpoint_callbacks]  # type: ignore[attr-defined]
-        for path in (Path(text).absolute() for text in _texts(checkpoint.get("callbacks"))):
+        for path in (Path(text).absolute() for text in _strings_in(checkpoint.get("callbacks"))):
             if any(folder in path.parents and ".." in path.relative_to(folder).parts for folder in folders):
                 raise CheckpointError(
                     f"The checkpoint names {path} as a file of its own, which it is not. Do not use it."
@@ -79,10 +80,10 @@ class ScoredModule(L.LightningModule):
         evaluator = Evaluator()
         evaluator.add(type(self).__name__, ModelPredictor(self.predict_saliency), self._validation)
         self.score_tables = ScoreTables(evaluator, self.trainer.datamodule.pairs)  # type: ignore[attr-defined]
-        self.score_tables.to(self.device)  # Lightning moved this module before; what is gathered has to be with it
+        self.score_tables.to(self.device)  # new, so Lightning has not moved it; scores are gathered on this device
 
     def validation_step(self, batch: Mapping[str, Any], batch_index: int) -> None:
-        """Score a batch for the choice of the epoch."""
+        """Score a batch for the selection of the checkpoint."""
         if self.score_tables is not None:
             self.score_tables.update(batch)
 
@@ -99,13 +100,14 @@ class ScoredModule(L.LightningModule):
                 self.log_same(f"{self._selection_split}/{name}_{task}", float(value))
 
 
-def _texts(state: Any) -> Iterator[str]:
+def _strings_in(state: Any) -> Iterator[str]:
+    """Every string in nested mappings, lists and tuples, keys included."""
     if isinstance(state, Mapping):
         for key, value in state.items():
-            yield from _texts(key)
-            yield from _texts(value)
+            yield from _strings_in(key)
+            yield from _strings_in(value)
     elif isinstance(state, list | tuple):
         for value in state:
-            yield from _texts(value)
+            yield from _strings_in(value)
     elif isinstance(state, str):
         yield state

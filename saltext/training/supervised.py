@@ -22,34 +22,34 @@ def make_scheduler(
     factory: SchedulerFactory, optimizer: torch.optim.Optimizer, total_steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
     """A schedule, given ``total_steps`` and ``max_lr`` (the optimizer's rates) where it takes them."""
-    known = {"total_steps": total_steps, "max_lr": [group["lr"] for group in optimizer.param_groups]}
-    wanted = set(inspect.signature(factory).parameters) - set(getattr(factory, "keywords", {}))
-    return factory(optimizer, **{name: value for name, value in known.items() if name in wanted})
+    available = {"total_steps": total_steps, "max_lr": [group["lr"] for group in optimizer.param_groups]}
+    accepted = set(inspect.signature(factory).parameters) - set(getattr(factory, "keywords", {}))
+    return factory(optimizer, **{name: value for name, value in available.items() if name in accepted})
 
 
 class DivergedError(SaltextError):
-    """Training went wrong in a way that more epochs do not repair; the checkpoints of earlier epochs are good."""
+    """Training diverged, and more epochs do not repair it; the checkpoints of earlier epochs are good."""
 
 
 SAVED = "Nothing was saved of this epoch; the checkpoints are of the epochs before it."
 
 
 class SupervisedModule(ScoredModule):
-    """A network of image and text that learns from ground-truth maps.
+    """Supervised training of a network of image and text on ground-truth maps.
 
-    Logs ``train/loss``, ``train/TERM`` of each term of the loss (unweighted) and ``lr`` once an epoch, besides what
+    Logs ``train/loss``, ``train/TERM`` of each term of the loss (unweighted) and ``lr`` once per epoch, besides what
     :class:`ScoredModule` logs.
 
     Args:
         network: ``(normalised images (B,3,H,W), texts) -> logits (B,1,h,w)``.
         normalize: ``uint8 images (B,3,H,W) -> float32`` of the same shape.
         loss: ``(saliency, density, fixations) -> (total, terms)``.
-        optimizer: Makes the optimizer of the parameters that train.
+        optimizer: Makes the optimizer of the trainable parameters.
         scheduler: Makes the schedule, stepped after each batch; given ``total_steps`` and ``max_lr`` (the
             optimizer's) where it takes them.
         prompt: What the network reads for a pair: ``{text}`` is its text, ``{condition}`` its task in words.
-        mirror: Whether predictions to score are averaged with those for the mirrored image, left and right changed
-            places in its text.
+        mirror: Whether predictions to score are averaged with those for the mirrored image, with left and right
+            exchanged in its text.
         validation_metrics: See :class:`ScoredModule`.
         selection_split: See :class:`ScoredModule`.
         lr_multipliers: Multipliers of the learning rate for parameter groups, by the beginning of the parameters'
@@ -82,7 +82,7 @@ class SupervisedModule(ScoredModule):
         self._scheduler = scheduler
         self._lr_multipliers = dict(lr_multipliers or {})
         self._parameter_groups()  # checks lr_multipliers
-        self._unwatched: list[tuple[int, dict[str, Tensor]]] = []
+        self._unchecked_losses: list[tuple[int, dict[str, Tensor]]] = []  # number of the step, losses by name
         self.pipeline = Pipeline(network, normalize, prompt, mirror)
         self.reads_text = self.pipeline.reads_text
         self.reads_condition = self.pipeline.reads_condition
@@ -104,33 +104,33 @@ class SupervisedModule(ScoredModule):
         if saliency.shape != density.shape:
             saliency = F.interpolate(saliency, size=density.shape[-2:], mode="bilinear", align_corners=False)
         total, terms = self.loss(saliency, density, fixations)
-        self._watch(batch_index, {"loss": total, **terms})
+        self._stop_if_diverged(batch_index, {"loss": total, **terms})
         self._log_epoch({"loss": total, **terms}, batch_size=len(batch["density"]))
         return total  # type: ignore[no-any-return]
 
-    def _watch(self, batch_index: int, losses: Mapping[str, Tensor]) -> None:
-        """End training at a step whose loss is not finite. A GPU is asked a step later, when it has the answer."""
-        self._unwatched.append((batch_index + 1, {name: value.detach() for name, value in losses.items()}))
-        if losses["loss"].device.type == "cpu" or len(self._unwatched) > 1:
-            self._check_finite()
+    def _stop_if_diverged(self, batch_index: int, losses: Mapping[str, Tensor]) -> None:
+        """Stop training at a step whose loss is not finite. On a GPU it is checked one step later, without waiting."""
+        self._unchecked_losses.append((batch_index + 1, {name: value.detach() for name, value in losses.items()}))
+        if losses["loss"].device.type == "cpu" or len(self._unchecked_losses) > 1:
+            self._check_oldest_loss()
 
-    def _check_finite(self) -> None:
-        step, losses = self._unwatched.pop(0)
+    def _check_oldest_loss(self) -> None:
+        step, losses = self._unchecked_losses.pop(0)
         if losses["loss"].isfinite().all():
             return
-        broken = {name: float(value) for name, value in losses.items() if not value.isfinite().all()}
-        wrong = ", ".join(f"{name} {value:g}" for name, value in broken.items())
+        not_finite = {name: float(value) for name, value in losses.items() if not value.isfinite().all()}
+        values = ", ".join(f"{name} {value:g}" for name, value in not_finite.items())
         raise DivergedError(
-            f"Training diverged at step {step} of epoch {self.current_epoch + 1}: {wrong}. Lower optimizer.lr, or "
+            f"Training diverged at step {step} of epoch {self.current_epoch + 1}: {values}. Lower optimizer.lr, or "
             f"limit gradients (trainer.gradient_clip_val; training.clip with a discriminator). {SAVED}"
         )
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """After the last batch of an epoch, before it is validated and saved: end training that left no numbers."""
+        """After the last batch of an epoch, before validation and saving: stop if a loss or weight is not finite."""
         if not self.trainer.is_last_batch:
             return
-        while self._unwatched:
-            self._check_finite()
+        while self._unchecked_losses:
+            self._check_oldest_loss()
         trained = [p.detach().isfinite().all() for p in self.network.parameters() if p.requires_grad]
         if trained and not torch.stack(trained).all():
             raise DivergedError(
@@ -148,7 +148,7 @@ class SupervisedModule(ScoredModule):
         self.log_same("lr", float(optimizer.param_groups[0]["lr"]))  # type: ignore[union-attr]
 
     def _parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Trainable parameters by the beginning of their names that ``lr_multipliers`` has; the others under ""."""
+        """Trainable parameters by the prefix in ``lr_multipliers`` that their names begin with; the others under ""."""
         groups: dict[str, list[nn.Parameter]] = {prefix: [] for prefix in ("", *self._lr_multipliers)}
         trainable = [(name, p) for name, p in self.network.named_parameters() if p.requires_grad]
         for name, parameter in trainable:

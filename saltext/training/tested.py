@@ -1,4 +1,4 @@
-"""Scoring test pairs with Lightning: all that an evaluator scores, in one pass over the data."""
+"""Testing with Lightning: all predictors of an evaluator are scored in one pass over the data."""
 
 from collections.abc import Sequence
 
@@ -16,8 +16,8 @@ class EvaluatorModule(L.LightningModule):
     """Runs an evaluator by ``trainer.test``.
 
     Args:
-        evaluator: What to score, and how.
-        pairs: The whole data set.
+        evaluator: The predictors to score, and their protocols.
+        pairs: All pairs of the data set.
         model: The module whose predictions are scored, if any; it moves to the device along with this one.
 
     Attributes:
@@ -35,6 +35,6 @@ class EvaluatorModule(L.LightningModule):
         self.score_tables.update(batch)
 
     def on_test_epoch_end(self) -> None:
-        """Keep the scores of all pairs, of all processes."""
+        """Collect the scores of all pairs from all processes."""
         self.scores = self.score_tables.frame()
         self.score_tables.reset()

@@ -22,7 +22,7 @@ from saltext.data import loading
 from saltext.data.datamodule import SaliencyDataModule, synthetic
 from saltext.data.loading import (
     PatientLoader,
-    _said,
+    _with_described_errors,
     batch_bytes,
     free_shared_memory,
     lost_workers_said,
@@ -37,7 +37,7 @@ MIB = 2**20
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Sets how many MiB of shared memory are free."""
-    loading._say_once.cache_clear()
+    loading._log_once.cache_clear()
     return lambda mib: monkeypatch.setattr(loading, "free_shared_memory", lambda: mib * MIB)
 
 
@@ -194,7 +194,7 @@ def test_the_end_of_a_process_that_is_reported_after_its_connection_broke_is_rai
     before = signal.signal(signal.SIGALRM, report)
     try:
         with pytest.raises(DataError, match="pid 7"):
-            next(_said(broken(), handed_over=True))
+            next(_with_described_errors(broken(), from_processes=True))
     finally:
         signal.signal(signal.SIGALRM, before)
 

@@ -134,14 +134,14 @@ def test_a_folder_that_was_not_all_generated_is_left_alone(copied_root: Path, da
 def test_who_comes_second_keeps_what_the_first_wrote_and_may_be_reading(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root, write = tmp_path / "data", synthetic._write
+    root, write = tmp_path / "data", synthetic._write_data_set
 
     def write_slowly(*arguments: Any) -> None:
-        monkeypatch.setattr(synthetic, "_write", write)
+        monkeypatch.setattr(synthetic, "_write_data_set", write)
         write(*arguments)
         generate(root, images=4)  # another process, which is faster
 
-    monkeypatch.setattr(synthetic, "_write", write_slowly)
+    monkeypatch.setattr(synthetic, "_write_data_set", write_slowly)
     deleted: list[Path] = []
     monkeypatch.setattr(synthetic.shutil, "rmtree", lambda path, **_: deleted.append(Path(path)))
     generate(root, images=4)

@@ -45,7 +45,7 @@ def _nothing_more_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("read, or scored, once more")
 
-    monkeypatch.setattr(folders, "_recorded", refuse)
+    monkeypatch.setattr(folders, "_fixation_data_of_pair", refuse)
     for baseline in (Uniform, SplitHalf):
         monkeypatch.setattr(baseline, "maps", refuse)
 
@@ -178,8 +178,8 @@ def test_all_code_that_scores_are_computed_by_decides_whether_they_are_kept(monk
     read: set[Path] = set()
     read_bytes = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: (read.add(path), read_bytes(path))[1])
-    score_cache._code.cache_clear()
-    score_cache._code()
+    score_cache._code_digest.cache_clear()
+    score_cache._code_digest()
     package = Path(score_cache.__file__).parents[1]
     rooms = {path.relative_to(package).parts[0] for path in read}
     assert rooms == {"baselines", "data", "evaluation", "images.py", "metrics"}

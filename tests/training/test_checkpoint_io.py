@@ -107,9 +107,9 @@ def test_a_run_goes_on_from_the_one_before_where_the_last_is_damaged(last: Path,
     writer = ReplacingCheckpointIO()
     writer.load_checkpoint(found)
     seen = []
-    real = storage._flush
+    real = storage._fsync
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(storage, "_flush", lambda path: (seen.append(newest_whole(last)[0]), real(path)))
+        patch.setattr(storage, "_fsync", lambda path: (seen.append(newest_whole(last)[0]), real(path)))
         writer.save_checkpoint(state(2), last)
     assert seen[0] is not None
     assert epoch(last) == 2

@@ -1,4 +1,4 @@
-"""A data set of one's own: images, texts, fixations, maps and a division, as a YAML file describes them."""
+"""Reader of your own data: images, texts, fixations, maps and a split, as a YAML file describes them."""
 
 import logging
 import os
@@ -35,7 +35,7 @@ _Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class _Picture:
-    """An image file and what its head says."""
+    """An image file and its size."""
 
     path: Path
     size: Size
@@ -46,9 +46,9 @@ class Custom:
     """Images, fixations and texts of your own, described in a YAML file: docs/own-data.md.
 
     Attributes:
-        description: The file.
-        folder: Folder from which the file's paths start; its own by default.
-        max_pixels: A larger image is refused.
+        description: The YAML file.
+        folder: Folder that the file's paths are relative to; its own by default.
+        max_pixels: Maximum number of pixels of an image.
     """
 
     description: Path | str
@@ -59,28 +59,30 @@ class Custom:
 
     @property
     def root(self) -> Path:
-        """Folder from which the file's paths start."""
+        """Folder that the file's paths are relative to."""
         return Path(self.description).parent if self.folder is None else Path(self.folder)
 
     def read(self) -> DatasetIndex:
-        """The data set that the file describes.
+        """Index the data set that the file describes.
 
-        Heads of images and whole tables are read here, nothing is decoded.
+        Headers of images and whole tables are read; no image is decoded.
 
         Raises:
-            DataError: The description cannot be used, files are missing, or images, texts, fixations, maps and division
-                do not belong together. One error names all problems.
+            DataError: The description is invalid, files are missing, or images, texts, fixations, maps and split do not
+                match. One error names all problems.
         """
         description = read_description(self.description, self.root)
         issues = DataReport()
-        pictures = _pictures(description, self.max_pixels, issues)
+        pictures = _read_pictures(description, self.max_pixels, issues)
         tables = _Tables(description, pictures, issues)
         texts, parts, source = tables.texts(), tables.parts(), description.fixations
-        fixations = tables.points(source) if isinstance(source, Table) else _files(source, description, pictures)
+        fixations = (
+            tables.points(source) if isinstance(source, Table) else _fixation_files(source, description, pictures)
+        )
         pairs = []
         if texts is not None and fixations is not None:
             _check_belonging(description, pictures, texts, fixations, issues)
-            pairs = _pairs(description, pictures, texts, fixations, issues)
+            pairs = _build_pairs(description, pictures, texts, fixations, issues)
         issues.raise_if_any(f"The data set described in {description.path}", _ADVICE)
         level_of = {image_id: part for part, ids in (parts or {}).items() for image_id in ids}
         sigma = description.sigma
@@ -96,8 +98,8 @@ class Custom:
         )
 
 
-def _pictures(description: Description, max_pixels: int, issues: DataReport) -> dict[str, _Picture]:
-    """The images by ID: the path below their folder, without its ending."""
+def _read_pictures(description: Description, max_pixels: int, issues: DataReport) -> dict[str, _Picture]:
+    """The images by ID, which is the path below their folder without the ending."""
     try:
         base, paths = _image_files(description.images)
     except InvalidFileError as error:
@@ -108,10 +110,10 @@ def _pictures(description: Description, max_pixels: int, issues: DataReport) -> 
     ids = [path.relative_to(base).with_suffix("").as_posix() for path in paths]
     issues.add("images that differ in their ending alone", *(name for name, count in Counter(ids).items() if count > 1))
     issues.add("names that are not UTF-8", *(name for name in ids if not is_unicode(name)))
-    heads = in_threads(lambda path: _head(path, max_pixels), paths, "", lambda results, _, __: results)
-    found = {}
+    heads = in_threads(lambda path: _head_or_issue(path, max_pixels), paths, "", lambda results, _, __: results)
+    pictures = {}
     for image_id, path, head in zip(ids, paths, heads, strict=True):
-        size = (0, 0)  # an image that cannot be used has none, but what belongs to it is not unknown
+        size = (0, 0)  # an invalid image has no size, but its ID is known, so its texts and fixations cause no issue
         if isinstance(head, DataIssue):
             issues.add(*head)
         elif head.orientation != 1 and description.density is None:
@@ -121,20 +123,20 @@ def _pictures(description: Description, max_pixels: int, issues: DataReport) -> 
             )
         else:
             size = head.size
-        found[image_id] = _Picture(path, size)
-    return found
+        pictures[image_id] = _Picture(path, size)
+    return pictures
 
 
 def _image_files(images: str) -> tuple[Path, list[Path]]:
-    """The folder that IDs start from, and the images in it (also in folders inside), sorted."""
-    base, found = matching(images)
-    if found and found[0] == Path(images) and found[0].is_dir():
-        base, found = matching(f"{images}/**")
-    return base, [path for path in found if path.suffix.lower() in IMAGE_ENDINGS]
+    """The folder that IDs are relative to, and the images in it and its sub-folders, sorted."""
+    base, paths = matching(images)
+    if paths and paths[0] == Path(images) and paths[0].is_dir():
+        base, paths = matching(f"{images}/**")
+    return base, [path for path in paths if path.suffix.lower() in IMAGE_ENDINGS]
 
 
-def _head(path: Path, max_pixels: int) -> Head | DataIssue:
-    """What its first bytes say, or why the image cannot be used."""
+def _head_or_issue(path: Path, max_pixels: int) -> Head | DataIssue:
+    """Size and orientation of an image, or why it is invalid."""
     try:
         return read_head(path, max_pixels)
     except InvalidFileError as error:
@@ -142,7 +144,7 @@ def _head(path: Path, max_pixels: int) -> Head | DataIssue:
 
 
 class _Tables:
-    """Reads the tables of a description; every name in them has to be that of an image or a condition."""
+    """Reads the tables of a description, and checks that their names are those of images and conditions."""
 
     def __init__(self, description: Description, pictures: Mapping[str, _Picture], issues: DataReport) -> None:
         self.description = description
@@ -151,49 +153,52 @@ class _Tables:
         self.names = {
             same_form(name): image_id
             for image_id, picture in pictures.items()
-            for name in self._names(image_id, picture)
+            for name in self._accepted_names(image_id, picture)
         }
 
-    def _names(self, image_id: str, picture: _Picture) -> Iterator[str]:
-        """What an image may be called: its ID, the same with its ending, its path from the description's root."""
+    def _accepted_names(self, image_id: str, picture: _Picture) -> Iterator[str]:
+        """The names of an image in tables: its ID, its ID with the ending, its path relative to the root."""
         yield image_id
         yield image_id + picture.path.suffix
         yield Path(os.path.relpath(picture.path, self.description.root)).as_posix()
 
     def texts(self) -> dict[_Key, str] | None:
-        """What was read; None after noting why the table cannot be used."""
+        """The texts by image and condition; None, with issues, where the table is invalid."""
         table = self.description.texts
         if table is None:
             return {}
-        rows = self._rows(table)
+        rows = self._read_rows(table)
         if rows is None:
             return None
         reading = [name for name, reads in self.description.conditions.items() if reads]
-        rows = self._of_conditions(table, rows, reading)
+        rows = self._with_condition(table, rows, reading)
         empty, twice = rows["text"] == "", rows.duplicated(["image", "condition"])
-        self.issues.add(f"rows of {table.path.name} without a text", *_lines(rows[empty]))
-        self.issues.add(f"rows of {table.path.name} with a second text for an image", *_lines(rows[twice]))
+        self.issues.add(f"rows of {table.path.name} without a text", *_line_numbers(rows[empty]))
+        self.issues.add(f"rows of {table.path.name} with a second text for an image", *_line_numbers(rows[twice]))
         rows = rows[~empty & ~twice]
         keys = zip(rows["image"], rows["condition"], strict=True)
         return dict(zip(keys, rows["text"], strict=True))
 
     def points(self, table: Table) -> dict[_Key, FixationPoints] | None:
-        """Where people looked; None after noting why the table cannot be used."""
-        rows = self._rows(table)
+        """The fixations by image and condition; None, with issues, where the table is invalid."""
+        rows = self._read_rows(table)
         if rows is None:
             return None
-        rows = self._of_conditions(table, rows, list(self.description.conditions))
+        rows = self._with_condition(table, rows, list(self.description.conditions))
         xy = rows[["x", "y"]].to_numpy(np.float64)
         numbers = np.isfinite(xy).all(axis=1)
-        self.issues.add(f"rows of {table.path.name} whose x and y are no numbers", *_lines(rows[~numbers]))
+        self.issues.add(f"rows of {table.path.name} whose x and y are no numbers", *_line_numbers(rows[~numbers]))
         rows, indices = rows[numbers], pixels_of(xy[numbers], self.description.counted_from)
-        inside = self._inside(rows, indices)
+        inside = self._lie_inside_image(rows, indices)
         rows, indices = rows[inside], indices[inside].astype(np.int32)
         groups = rows.groupby(["image", "condition"], sort=False).indices
-        return {(str(key[0]), str(key[1])): FixationPoints(indices[where]) for key, where in groups.items()}
+        return {(str(key[0]), str(key[1])): FixationPoints(indices[rows_of_key]) for key, rows_of_key in groups.items()}
 
-    def _inside(self, rows: pd.DataFrame, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Which points lie in their image; of an image that cannot be used, all."""
+    def _lie_inside_image(self, rows: pd.DataFrame, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Whether each point lies inside its image, as a mask; points outside are issues unless they are dropped.
+
+        All points of an invalid image count as inside.
+        """
         numbers, names = pd.factorize(rows["image"])
         sizes = np.array([self.pictures[name].size for name in names]).reshape(-1, 2)[numbers]
         inside = np.asarray(((indices >= 0) & (indices < sizes)).all(axis=1) | ~sizes.any(axis=1))
@@ -202,30 +207,31 @@ class _Tables:
             if len(outside):
                 _log.info("left out %d of %d fixations, which lie outside their images", len(outside), len(inside))
             return inside
-        which, first = np.unique(numbers[outside], return_index=True)
-        counts = np.bincount(numbers[outside], minlength=len(names)), np.bincount(numbers, minlength=len(names))
-        for number, index in zip(which.tolist(), outside[first].tolist(), strict=True):
+        images, first = np.unique(numbers[outside], return_index=True)
+        outside_counts = np.bincount(numbers[outside], minlength=len(names))
+        counts = np.bincount(numbers, minlength=len(names))
+        for number, index in zip(images.tolist(), outside[first].tolist(), strict=True):
             (y, x), (height, width) = indices[index], sizes[index]
-            where = f"{counts[0][number]} of {counts[1][number]}, first x={x}, y={y} in {width}x{height}"
-            self.issues.add("images with fixations outside them, counted from 0", f"{names[number]} ({where})")
+            details = f"{outside_counts[number]} of {counts[number]}, first x={x}, y={y} in {width}x{height}"
+            self.issues.add("images with fixations outside them, counted from 0", f"{names[number]} ({details})")
         return inside
 
     def parts(self) -> dict[str, list[str]] | None:
-        """Image IDs of each part of the given division."""
+        """Image IDs of each part of the given split; None without one."""
         split = self.description.split
         if split is None:
             return None
         if isinstance(split, Table):
-            rows = self._rows(split)
-            return None if rows is None else self._divided(list(zip(rows["image"], rows["part"], strict=True)))
+            rows = self._read_rows(split)
+            return None if rows is None else self._images_by_part(list(zip(rows["image"], rows["part"], strict=True)))
         listed = [(name, part) for part, names in split.items() for name in names]
         known = [(self.names.get(same_form(name)), name, part) for name, part in listed]
         self.issues.add("names in split that are no image's", *(name for image_id, name, _ in known if not image_id))
-        return self._divided([(image_id, part) for image_id, _, part in known if image_id])
+        return self._images_by_part([(image_id, part) for image_id, _, part in known if image_id])
 
-    def _divided(self, named: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
-        strange = sorted({part for _, part in named} - set(PARTS))
-        self.issues.add(f"parts of split other than {', '.join(PARTS)}", *(f"{p!r}{near(p, PARTS)}" for p in strange))
+    def _images_by_part(self, named: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+        unknown = sorted({part for _, part in named} - set(PARTS))
+        self.issues.add(f"parts of split other than {', '.join(PARTS)}", *(f"{p!r}{near(p, PARTS)}" for p in unknown))
         of_image: dict[str, set[str]] = {image_id: set() for image_id in self.pictures}
         for image_id, part in named:
             of_image[image_id].add(part)
@@ -239,15 +245,15 @@ class _Tables:
         self.issues.add("parts of split without an image", *(part for part in ("train", "test") if not divided[part]))
         return divided
 
-    def _rows(self, table: Table) -> pd.DataFrame | None:
-        """The used columns of a table by what they are, images by ID; None after noting why it cannot be used."""
+    def _read_rows(self, table: Table) -> pd.DataFrame | None:
+        """The used columns of a table under our own names, images by ID; None, with issues, where it is invalid."""
         name = table.path.name
         try:
             cells = read_cells(table.path)
         except InvalidFileError as error:
             self.issues.add(*DataIssue.of(table.path, error, name))
             return None
-        columns = self._columns(table, cells)
+        columns = self._column_indices(table, cells)
         if columns is None:
             return None
         rows = pd.DataFrame(
@@ -257,17 +263,17 @@ class _Tables:
             },
             index=pd.Index(cells.lines),
         )
-        if "x" not in rows:  # people do look twice at one pixel
+        if "x" not in rows:  # equal rows of fixations are valid: a pixel may be fixated twice
             repeated = pd.DataFrame(list(map(list, cells.rows)), index=rows.index).duplicated()
-            self.issues.add(f"rows of {name} that repeat another", *_lines(rows[repeated]))
+            self.issues.add(f"rows of {name} that repeat another", *_line_numbers(rows[repeated]))
             rows = rows[~repeated]
         given = rows["image"].map(same_form)
         known = given.isin(self.names.keys())
         self.issues.add(f"names in {name} that are no image's", *rows["image"][~known].unique())
         return rows[known].assign(image=given[known].map(self.names))
 
-    def _columns(self, table: Table, cells: Cells) -> dict[str, int] | None:
-        """What a column is -> its index, of those to use; None after noting which are absent."""
+    def _column_indices(self, table: Table, cells: Cells) -> dict[str, int] | None:
+        """Our name of a column -> its index, of the used columns; None, with an issue, where some are missing."""
         headings = dict(table.columns)
         if not table.needs_condition and cells.column_index(headings.get("condition", "")) is None:
             headings.pop("condition", None)
@@ -277,32 +283,32 @@ class _Tables:
         self.issues.add(kind, *(f"{column!r}{near(column, cells.heading)}" for column in absent))
         return None if absent else {what: index for what, index in indices.items() if index is not None}
 
-    def _of_conditions(self, table: Table, rows: pd.DataFrame, possible: Sequence[str]) -> pd.DataFrame:
-        """The rows with a condition; where only one is possible, a table need not say it."""
+    def _with_condition(self, table: Table, rows: pd.DataFrame, possible: Sequence[str]) -> pd.DataFrame:
+        """The rows with a valid condition; where only one is possible, the column is optional."""
         if "condition" not in rows:
             return rows.assign(condition=possible[0])
         known = rows["condition"].isin(possible)
-        strange = rows["condition"][~known].unique()
-        expected = f"conditions in {table.path.name} other than {', '.join(possible)}"
-        self.issues.add(expected, *(f"{name!r}{near(name, possible)}" for name in strange))
+        unknown = rows["condition"][~known].unique()
+        kind = f"conditions in {table.path.name} other than {', '.join(possible)}"
+        self.issues.add(kind, *(f"{name!r}{near(name, possible)}" for name in unknown))
         return rows[known]
 
 
-def _lines(rows: pd.DataFrame) -> list[str]:
-    """Where rows stand in their file."""
+def _line_numbers(rows: pd.DataFrame) -> list[str]:
+    """The line numbers of rows in their file, for issues."""
     return [f"line {number}" for number in rows.index]
 
 
-def _files(pattern: str, description: Description, pictures: Mapping[str, _Picture]) -> dict[_Key, Path]:
-    """The fixation files that are there."""
+def _fixation_files(pattern: str, description: Description, pictures: Mapping[str, _Picture]) -> dict[_Key, Path]:
+    """The existing fixation files by image and condition."""
     spelling = Spelling()
     keys = [(image_id, condition) for image_id in pictures for condition in description.conditions]
-    found = {key: _located(pattern, key, FIXATION_ENDINGS, spelling) for key in keys}
-    return {key: path for key, path in found.items() if path is not None}
+    files = {key: _find_file(pattern, key, FIXATION_ENDINGS, spelling) for key in keys}
+    return {key: path for key, path in files.items() if path is not None}
 
 
-def _located(pattern: str, key: _Key, endings: Collection[str], spelling: Spelling) -> Path | None:
-    """The file of an image under a condition, if it is there."""
+def _find_file(pattern: str, key: _Key, endings: Collection[str], spelling: Spelling) -> Path | None:
+    """The file of an image under a condition, if it exists."""
     name = pattern.replace("{condition}", key[1]).replace("{image}", key[0])
     stem = name.removesuffix(ANY_ENDING)
     candidates = [Path(stem + ending) for ending in endings] if stem != name else [Path(name)]
@@ -316,19 +322,22 @@ def _check_belonging(
     fixations: Collection[_Key],
     issues: DataReport,
 ) -> None:
-    """Every image was looked at, everything looked at after a text has that text, and every text was read."""
+    """Add issues for images without fixations, fixations without their text, and texts without fixations."""
     fixated = {image_id for image_id, _ in fixations}
     issues.add("images without fixations", *(name for name in pictures if name not in fixated))
     reads = description.conditions
-    issues.add("fixations without a text", *(_named(key) for key in fixations if reads[key[1]] and key not in texts))
-    issues.add("texts without fixations", *(_named(key) for key in texts if key not in fixations))
+    issues.add(
+        "fixations without a text",
+        *(_image_and_condition(key) for key in fixations if reads[key[1]] and key not in texts),
+    )
+    issues.add("texts without fixations", *(_image_and_condition(key) for key in texts if key not in fixations))
 
 
-def _named(key: _Key) -> str:
+def _image_and_condition(key: _Key) -> str:
     return f"{key[0]} ({key[1]})"
 
 
-def _pairs(
+def _build_pairs(
     description: Description,
     pictures: Mapping[str, _Picture],
     texts: Mapping[_Key, str],
@@ -339,19 +348,14 @@ def _pairs(
     order, spelling = list(description.conditions), Spelling()
     pairs = []
     for key in sorted(fixations, key=lambda key: (key[0], order.index(key[1]))):
-        density = _density(description, key, spelling)
+        density: Path | float | None = description.sigma
+        if description.density is not None:
+            density = _find_file(description.density, key, MAP_ENDINGS, spelling)
         if density is None:
-            issues.add("fixations without a map", _named(key))
+            issues.add("fixations without a map", _image_and_condition(key))
             continue
         image_id, condition = key
         name = f"{image_id}/{condition}" if len(order) > 1 else image_id
         picture, text = pictures[image_id].path, texts.get(key, "")
         pairs.append(Pair(image_id, condition, text, picture, density, fixations[key], name, description.drop_outside))
     return pairs
-
-
-def _density(description: Description, key: _Key, spelling: Spelling) -> Path | float | None:
-    """The file of a map, the blur that makes it, or None for a file that is not there."""
-    if description.density is None:
-        return description.sigma
-    return _located(description.density, key, MAP_ENDINGS, spelling)

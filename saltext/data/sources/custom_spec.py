@@ -1,6 +1,6 @@
-"""What a YAML file says about a data set of your own: docs/own-data.md has every key, with examples.
+"""The YAML description of your own data set: docs/own-data.md has every key, with examples.
 
-Only the file itself is read here; :mod:`saltext.data.sources.custom` looks for what it describes.
+Only the YAML file is read here; :mod:`saltext.data.sources.custom` reads the files it describes.
 """
 
 import os
@@ -21,7 +21,7 @@ from saltext.errors import DataError, InvalidFileError, near
 from saltext.images import check_file, reason
 
 ANY_ENDING = ".*"
-"""At the end of a pattern: whichever of the endings that can be read is there."""
+"""At the end of a pattern: any of the supported endings."""
 
 _KEYS: Mapping[str, Collection[str]] = {
     "": ("images", "conditions", "texts", "fixations", "density", "split"),
@@ -45,9 +45,9 @@ class Table:
     """A CSV file.
 
     Attributes:
-        path: Of the file.
-        columns: What a column is -> its heading.
-        needs_condition: Whether it has to say the condition; otherwise it may.
+        path: Path of the file.
+        columns: Meaning of a column -> its heading.
+        needs_condition: Whether the column of conditions is required; otherwise it is optional.
     """
 
     path: Path
@@ -57,20 +57,20 @@ class Table:
 
 @dataclass(frozen=True)
 class Description:
-    """A data set as its owner describes it; every path is absolute or starts from the working directory.
+    """The content of a description; every path is absolute or relative to the working directory.
 
     Attributes:
-        path: The file it was read from.
-        root: Folder from which the file's paths start.
+        path: The YAML file.
+        root: Folder that the file's paths are relative to.
         images: A folder, or a pattern of files.
         conditions: Name -> whether a text was read, in the order of tables.
-        texts: Of all images; None where no condition has one.
+        texts: Table of all texts; None where no condition has one.
         fixations: Points in a table, or a pattern of files with ``{image}`` and perhaps ``{condition}``.
         counted_from: The coordinate of the first pixel in that table, 0 or 1.
-        drop_outside: Whether fixations outside the image are left out.
+        drop_outside: Whether fixations outside the image are dropped.
         density: Pattern of the files of maps; None where the fixations are to be blurred.
-        sigma: Deviation in pixels of the Gaussian with which maps are blurred, or were.
-        split: Which images train, choose the epoch and test: a table, or image names by part; None to divide them here.
+        sigma: Standard deviation in pixels of the Gaussian that blurs the maps, or blurred them.
+        split: Images of train, val and test: a table, or image names by part; None to draw a split.
     """
 
     path: Path
@@ -87,17 +87,17 @@ class Description:
 
 
 def read_description(path: Path | str, root: Path | str | None = None) -> Description:
-    """Read the YAML file, and nothing of what it describes.
+    """Read the YAML file, but not the files it describes.
 
     Args:
-        path: The file.
-        root: Folder from which its paths start; the file's own by default.
+        path: The YAML file.
+        root: Folder that its paths are relative to; the file's own folder by default.
 
     Raises:
-        DataError: No such file, no YAML, or keys and values that cannot be used, all in one error.
+        DataError: No such file, no YAML, or invalid keys and values, all in one error.
     """
     path = Path(path)
-    content = _load(path)
+    content = _load_mapping(path)
     issues = DataReport()
     reader = _Reader(content, path.parent if root is None else Path(root), issues)
     description = reader.description(path)
@@ -105,7 +105,8 @@ def read_description(path: Path | str, root: Path | str | None = None) -> Descri
     return description
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load_mapping(path: Path) -> dict[str, Any]:
+    """The YAML file's keys and values, environment variables resolved."""
     if not os.path.lexists(path):
         raise DataError(
             f"There is no description {path}. Write one, as docs/own-data.md shows, and name it: "
@@ -120,11 +121,11 @@ def _load(path: Path) -> dict[str, Any]:
         raise DataError(f"The description {path} cannot be read as YAML: {reason(error)}") from error
     if not isinstance(content, dict) or not content:
         raise DataError(f"The description {path} holds no keys. docs/own-data.md lists what it may hold.")
-    return {key if isinstance(key, str) else _shown(key): value for key, value in content.items()}
+    return {key if isinstance(key, str) else _short_repr(key): value for key, value in content.items()}
 
 
 def _interpolations(content: Any) -> Iterator[str]:
-    """Those that are no environment variable: of others, a short text can grow without end."""
+    """Every string with an interpolation other than an environment variable: such a short text can expand endlessly."""
     if isinstance(content, str) and "${" in _ENVIRONMENT.sub("", content):
         yield content[:80]
     if isinstance(content, list):
@@ -136,7 +137,7 @@ def _interpolations(content: Any) -> Iterator[str]:
             yield from _interpolations(value)
 
 
-def _shown(value: object) -> str:
+def _short_repr(value: object) -> str:
     """A value as Python writes it, in at most a hundred characters."""
     try:
         written = repr(value)
@@ -146,7 +147,7 @@ def _shown(value: object) -> str:
 
 
 class _Reader:
-    """Takes a description apart and notes everything that is wrong with it."""
+    """Parses a description; everything that is wrong with it is added to ``issues``."""
 
     def __init__(self, content: Mapping[str, Any], root: Path, issues: DataReport) -> None:
         self.content = content
@@ -154,87 +155,87 @@ class _Reader:
         self.issues = issues
 
     def description(self, path: Path) -> Description:
-        """All of it; of use only if no issue was noted."""
+        """The whole description; only valid if there are no issues."""
         self._check_keys("", self.content, _KEYS[""])
-        texts, fixations, density = (self._section(name) for name in ("texts", "fixations", "density"))
-        conditions = self._conditions()
+        texts, fixations, density = (self._read_section(name) for name in ("texts", "fixations", "density"))
+        conditions = self._read_conditions()
         return Description(
             path=path,
             root=self.root,
-            images=self._path(self._text("", self.content, "images", needed=True)),
+            images=self._absolute(self._read_string("", self.content, "images", needed=True)),
             conditions=conditions,
-            texts=self._texts(texts, conditions),
-            fixations=self._fixations(fixations, conditions),
-            counted_from=self._one_of("fixations", fixations, "counted_from", {0: 0, 1: 1}, default=0),
-            drop_outside=self._one_of("fixations", fixations, "outside", {"refuse": False, "drop": True}, False),
-            density=self._files("density", density, MAP_ENDINGS, conditions) if "files" in density else None,
-            sigma=self._sigma(density),
-            split=self._split(),
+            texts=self._read_texts(texts, conditions),
+            fixations=self._read_fixations(fixations, conditions),
+            counted_from=self._read_choice("fixations", fixations, "counted_from", {0: 0, 1: 1}, default=0),
+            drop_outside=self._read_choice("fixations", fixations, "outside", {"refuse": False, "drop": True}, False),
+            density=self._read_pattern("density", density, MAP_ENDINGS, conditions) if "files" in density else None,
+            sigma=self._read_sigma(density),
+            split=self._read_split(),
         )
 
-    def _section(self, name: str) -> Mapping[str, Any]:
+    def _read_section(self, name: str) -> Mapping[str, Any]:
         value = self.content.get(name)
         if value is None:
             return {}
         if not isinstance(value, Mapping):
-            self._refuse(name, value, f"keys ({', '.join(_KEYS[name])})")
+            self._add_invalid(name, value, f"keys ({', '.join(_KEYS[name])})")
             return {}
         self._check_keys(f"{name}.", value, _KEYS[name])
         return value
 
     def _check_keys(self, before: str, given: Mapping[Any, Any], known: Collection[str]) -> None:
-        unknown = [key if isinstance(key, str) else _shown(key) for key in given if key not in known]
+        unknown = [key if isinstance(key, str) else _short_repr(key) for key in given if key not in known]
         self.issues.add("unknown keys", *(f"{before}{key}{near(key, known)}" for key in unknown))
 
-    def _refuse(self, key: str, value: object, expected: str) -> None:
-        self.issues.add("values that cannot be used", f"{key}: {_shown(value)}, expected {expected}")
+    def _add_invalid(self, key: str, value: object, expected: str) -> None:
+        self.issues.add("values that cannot be used", f"{key}: {_short_repr(value)}, expected {expected}")
 
-    def _missing(self, key: str) -> None:
+    def _add_missing(self, key: str) -> None:
         self.issues.add("missing keys", key)
 
-    def _text(self, section: str, given: Mapping[str, Any], key: str, needed: bool = False) -> str:
+    def _read_string(self, section: str, given: Mapping[str, Any], key: str, needed: bool = False) -> str:
         name = f"{section}.{key}" if section else key
         value = given.get(key)
         if value is None and needed:
-            self._missing(name)
+            self._add_missing(name)
         elif value is not None and (not isinstance(value, str) or not value.strip()):
-            self._refuse(name, value, "a text")
+            self._add_invalid(name, value, "a text")
         return value if isinstance(value, str) else ""
 
-    def _number(self, key: str, value: object) -> float:
+    def _read_number(self, key: str, value: object) -> float:
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e12:
             return float(value)
-        self._refuse(key, value, "a number above 0")
+        self._add_invalid(key, value, "a number above 0")
         return 1.0
 
-    def _one_of(
+    def _read_choice(
         self, section: str, given: Mapping[str, Any], key: str, choices: Mapping[Any, Any], default: Any
     ) -> Any:
         value = given.get(key)
         if value is None:
             return default
         if isinstance(value, bool) or not isinstance(value, int | str) or value not in choices:
-            self._refuse(f"{section}.{key}", value, " or ".join(map(str, choices)))
+            self._add_invalid(f"{section}.{key}", value, " or ".join(map(str, choices)))
             return default
         return choices[value]
 
-    def _path(self, given: str) -> str:
+    def _absolute(self, given: str) -> str:
         return str(self.root / given)
 
-    def _conditions(self) -> dict[str, bool]:
+    def _read_conditions(self) -> dict[str, bool]:
         given = self.content.get("conditions")
         if given is None:
             return {"text": True} if self.content.get("texts") is not None else {"pure": False}
         expected = "each condition with one of " + ", ".join(map(repr, _READ))
         if not isinstance(given, Mapping) or not given:
-            self._refuse("conditions", given, expected)
+            self._add_invalid("conditions", given, expected)
             return {}
         names = [name for name in given if not isinstance(name, str) or not _NAME.fullmatch(name)]
-        self.issues.add("names of conditions that are not letters, digits, _ and -", *map(_shown, names))
+        self.issues.add("names of conditions that are not letters, digits, _ and -", *map(_short_repr, names))
         for name, value in given.items():
             if not isinstance(value, str) or value not in _READ:
-                self._refuse(
-                    f"conditions.{name if isinstance(name, str) else _shown(name)}",
+                self._add_invalid(
+                    f"conditions.{name if isinstance(name, str) else _short_repr(name)}",
                     value,
                     " or ".join(map(repr, _READ)),
                 )
@@ -244,94 +245,94 @@ class _Reader:
             if isinstance(name, str)
         }
 
-    def _texts(self, given: Mapping[str, Any], conditions: Mapping[str, bool]) -> Table | None:
+    def _read_texts(self, given: Mapping[str, Any], conditions: Mapping[str, bool]) -> Table | None:
         reading = [name for name, reads in conditions.items() if reads]
         if not given:
             if reading:
-                self._missing(f"texts (of {', '.join(reading)})")
+                self._add_missing(f"texts (of {', '.join(reading)})")
             return None
         if not reading:
-            self._refuse("texts", given.get("table"), "no texts, since no condition is 'with text'")
-        return self._table("texts", given, several=len(reading) > 1)
+            self._add_invalid("texts", given.get("table"), "no texts, since no condition is 'with text'")
+        return self._read_table("texts", given, several=len(reading) > 1)
 
-    def _fixations(self, given: Mapping[str, Any], conditions: Mapping[str, bool]) -> Table | str:
+    def _read_fixations(self, given: Mapping[str, Any], conditions: Mapping[str, bool]) -> Table | str:
         if ("table" in given) == ("files" in given):
-            self._missing("fixations.table or fixations.files, one of them")
+            self._add_missing("fixations.table or fixations.files, one of them")
             return ""
         if "table" in given:
-            return self._table("fixations", given, several=len(conditions) > 1)
+            return self._read_table("fixations", given, several=len(conditions) > 1)
         tabular = [key for key in ("columns", "counted_from") if key in given]
         self.issues.add("keys that go with fixations.table only", *(f"fixations.{key}" for key in tabular))
-        return self._files("fixations", given, FIXATION_ENDINGS, conditions)
+        return self._read_pattern("fixations", given, FIXATION_ENDINGS, conditions)
 
-    def _table(self, section: str, given: Mapping[str, Any], several: bool = False) -> Table:
-        """A table with its headings; it has to say the condition where several are possible, or a heading is given."""
-        path = self._path(self._text(section, given, "table", needed=True))
+    def _read_table(self, section: str, given: Mapping[str, Any], several: bool = False) -> Table:
+        """A table with its headings; the condition is required where there are several, or if its heading is given."""
+        path = self._absolute(self._read_string(section, given, "table", needed=True))
         headings = given.get("columns") or {}
         if not isinstance(headings, Mapping) or not all(isinstance(name, str) for name in headings.values()):
-            self._refuse(f"{section}.columns", headings, f"headings of {', '.join(_COLUMNS[section])}")
+            self._add_invalid(f"{section}.columns", headings, f"headings of {', '.join(_COLUMNS[section])}")
             headings = {}
         self._check_keys(f"{section}.columns.", headings, _COLUMNS[section])
         columns = {name: str(headings.get(name, name)) for name in _COLUMNS[section]}
         return Table(Path(path), columns, several or "condition" in headings)
 
-    def _files(
+    def _read_pattern(
         self, section: str, given: Mapping[str, Any], endings: Collection[str], conditions: Mapping[str, bool]
     ) -> str:
-        """A pattern of files; of a folder, files named like the images, in a folder for each of several conditions."""
-        pattern = self._text(section, given, "files", needed=True)
+        """A pattern of files. A folder means files named like the images, in sub-folders for several conditions."""
+        pattern = self._read_string(section, given, "files", needed=True)
         if "{image}" not in pattern:
             folders = "/{condition}" if len(conditions) > 1 and "{condition}" not in pattern else ""
             pattern = f"{pattern.rstrip('/')}{folders}/{{image}}{ANY_ENDING}"
         if not pattern.endswith(ANY_ENDING) and Path(pattern).suffix.lower() not in endings:
-            self._refuse(f"{section}.files", pattern, f"an ending of {', '.join(endings)}, or {ANY_ENDING}")
+            self._add_invalid(f"{section}.files", pattern, f"an ending of {', '.join(endings)}, or {ANY_ENDING}")
         if len(conditions) > 1 and "{condition}" not in pattern:
-            self._refuse(f"{section}.files", pattern, "{condition} in it, since there are several")
-        return self._path(pattern)
+            self._add_invalid(f"{section}.files", pattern, "{condition} in it, since there are several")
+        return self._absolute(pattern)
 
-    def _sigma(self, given: Mapping[str, Any]) -> float | None:
-        """How wide maps are blurred, in pixels."""
+    def _read_sigma(self, given: Mapping[str, Any]) -> float | None:
+        """Standard deviation in pixels of the blur of the maps; None where it is not given."""
         in_degrees = [key for key in ("sigma_degrees", "pixels_per_degree") if key in given]
         if "sigma_pixels" in given and in_degrees:
-            self._refuse("density", ", ".join(given), "sigma_pixels, or sigma_degrees with pixels_per_degree")
+            self._add_invalid("density", ", ".join(given), "sigma_pixels, or sigma_degrees with pixels_per_degree")
         if "sigma_pixels" in given:
-            return self._number("density.sigma_pixels", given["sigma_pixels"])
+            return self._read_number("density.sigma_pixels", given["sigma_pixels"])
         if len(in_degrees) == 1:
-            self._missing("density.sigma_degrees and density.pixels_per_degree, both of them")
+            self._add_missing("density.sigma_degrees and density.pixels_per_degree, both of them")
         elif in_degrees:
-            sigma, scale = (self._number(f"density.{key}", given[key]) for key in in_degrees)
+            sigma, scale = (self._read_number(f"density.{key}", given[key]) for key in in_degrees)
             return sigma * scale
         elif "files" not in given:
-            self._missing("density.files, density.sigma_pixels or density.sigma_degrees, one of them")
+            self._add_missing("density.files, density.sigma_pixels or density.sigma_degrees, one of them")
         return None
 
-    def _split(self) -> Table | Mapping[str, Collection[str]] | None:
-        given = self._section("split")
+    def _read_split(self) -> Table | Mapping[str, Collection[str]] | None:
+        given = self._read_section("split")
         if not given:
             return None
         if "table" in given:
             listed = [part for part in PARTS if part in given]
             self.issues.add("keys that do not go with split.table", *(f"split.{part}" for part in listed))
-            return self._table("split", given)
+            return self._read_table("split", given)
         for part in ("train", "test"):
             if part not in given:
-                self._missing(f"split.{part}")
-        return {part: self._listed(f"split.{part}", given[part]) for part in PARTS if part in given}
+                self._add_missing(f"split.{part}")
+        return {part: self._read_image_names(f"split.{part}", given[part]) for part in PARTS if part in given}
 
-    def _listed(self, key: str, value: object) -> list[str]:
-        """Image names: a list, or a text file with one in each line."""
+    def _read_image_names(self, key: str, value: object) -> list[str]:
+        """Image names, from a list or from a text file with one name per line."""
         if isinstance(value, list):
             for name in value:
                 if not isinstance(name, str):  # YAML reads 0012 as a number, without its zeros
-                    self._refuse(key, name, "names of images, in quotes where they are numbers")
+                    self._add_invalid(key, name, "names of images, in quotes where they are numbers")
             return [name for name in value if isinstance(name, str)]
         if not isinstance(value, str):
-            self._refuse(key, value, "a list of images, or a text file with one in each line")
+            self._add_invalid(key, value, "a list of images, or a text file with one in each line")
             return []
         try:
-            check_file(Path(self._path(value)))
-            lines = Path(self._path(value)).read_text(encoding="utf-8-sig").splitlines()
+            check_file(Path(self._absolute(value)))
+            lines = Path(self._absolute(value)).read_text(encoding="utf-8-sig").splitlines()
         except (InvalidFileError, OSError, UnicodeDecodeError) as error:
-            self._refuse(key, value, f"a text file with an image in each line ({reason(error)})")
+            self._add_invalid(key, value, f"a text file with an image in each line ({reason(error)})")
             return []
         return [line.strip() for line in lines if line.strip()]

@@ -1,4 +1,4 @@
-"""Which of the readers a folder is for."""
+"""Detection of a data set's layout."""
 
 from pathlib import Path
 from typing import Literal

@@ -1,4 +1,4 @@
-"""SALICON as published: free viewing of 15,000 pictures, followed with the mouse (Jiang et al. 2015)."""
+"""Reader of SALICON: free viewing of 15,000 images, recorded with the mouse (Jiang et al. 2015)."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from saltext.data.report import DataReport, files_by_stem
 from saltext.errors import DataError
 
 CONDITION = "pure"
-"""The only one: nothing was read."""
+"""The only condition: free viewing."""
 
 LEVELS = ("train", "val", "test")
 """Sub-folders, above or below those of the kinds of files; a flat data set has none."""
@@ -44,17 +44,16 @@ class Salicon:
     def read(self) -> DatasetIndex:
         """All pairs, sorted by name.
 
-        The training images train. Where there is a level ``test``, it tests, and ``val`` chooses the epoch; as
-        published, where nobody knows where people looked at the test images, ``val`` tests.
+        The level ``train`` is the training set. Where there is a level ``test``, it is the test set and ``val`` the
+        validation set. As published, the ground truth of ``test`` is hidden, and ``val`` is the test set.
 
-        Fixations of ``.mat`` files that lie outside their image, of which the edition of 2017 has a few, are left out.
+        Fixations in ``.mat`` files that lie outside their image are dropped; the edition of 2017 has a few.
 
         Raises:
-            DataError: The layout is not there, or images, maps and fixations do not belong together. One error names
-                all problems.
+            DataError: The layout is missing, or images, maps and fixations do not match. One error names all problems.
         """
         root = Path(self.root)
-        levels = _levels(root)
+        levels = _levels_to_read(root)
         has_images = any(_folder(root, "images", level).is_dir() for level in levels)
         kinds = (*_RECORDED, "images") if has_images else _RECORDED
         issues = DataReport()
@@ -84,13 +83,13 @@ class Salicon:
 
 
 def is_salicon_layout(root: Path) -> bool:
-    """Whether a folder is meant to be in SALICON's layout, complete or not."""
+    """Whether a folder has SALICON's layout, complete or not."""
     return (root / "maps").is_dir() or any(
         _folder(root, kind, level).is_dir() for kind in _RECORDED for level in LEVELS
     )
 
 
-def _levels(root: Path) -> list[str]:
+def _levels_to_read(root: Path) -> list[str]:
     """The levels to read; ``""`` alone where there are none.
 
     Raises:

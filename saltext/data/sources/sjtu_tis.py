@@ -1,4 +1,4 @@
-"""SJTU-TIS as published: which files and which text belong to each image-text pair."""
+"""Reader of SJTU-TIS in its published layout: the files and the text of each image-text pair."""
 
 import re
 from collections import defaultdict
@@ -54,13 +54,19 @@ class SjtuTis:
                 problems.
         """
         root = Path(self.root)
-        folders, workbook = _locate(root)
+        folders, workbook = _folders_and_workbook(root)
         problems = DataReport()
         files = {kind: _list_files(folder, problems) for kind, folder in folders.items()}
         texts = _read_texts(workbook, problems)
         keys = _complete_triples(files, problems)
         _check_images(keys, problems)
-        pairs = [_pair(key, files, texts) for key in keys]
+        pairs = []
+        for key in keys:
+            image_id, suffix = key
+            task = TASK_BY_SUFFIX[suffix].name
+            text = texts.get((int(image_id), task), "")
+            image, density, fixations = (files[kind][key] for kind in ("image", "map", "fixation"))
+            pairs.append(FilePair(image_id, task, text, image, density, fixations, name=image_id + suffix))
         _check_texts(pairs, texts, problems)
         way_out = "Unpack the published archive again, or fix these files and the workbook."
         problems.raise_if_any(f"SJTU-TIS under {root}", way_out)
@@ -78,7 +84,7 @@ class SjtuTis:
 
 
 def is_published_layout(root: Path) -> bool:
-    """Whether a folder is meant to be SJTU-TIS, complete or not."""
+    """Whether a folder has the layout of SJTU-TIS, complete or not."""
     return any((root / name).is_dir() for name in (*FOLDERS["map"], *FOLDERS["fixation"]))
 
 
@@ -95,8 +101,8 @@ def image_sets(pairs: Iterable[Pair]) -> dict[str, ImageSet]:
 _Key = tuple[str, str]  # image ID, suffix
 
 
-def _locate(root: Path) -> tuple[dict[str, Path], Path]:
-    """The three folders and the workbook, or one error that lists what is there and what is not."""
+def _folders_and_workbook(root: Path) -> tuple[dict[str, Path], Path]:
+    """The three folders and the workbook, or one error that lists what was found and what is missing."""
     if not root.is_dir():
         raise DataError(f"SJTU-TIS is not under {root}: there is no such folder. {_WAY_OUT}")
     found, missing, folders = [], [], {}
@@ -116,14 +122,14 @@ def _locate(root: Path) -> tuple[dict[str, Path], Path]:
         sheets = f"with the sheets {WHOLE_SHEET} and {PART_SHEET}"
         missing.append(f"the workbook of texts (text最终版本.xlsx {sheets}{refused})")
     if missing:
-        there = " and ".join(found) if found else f"none of its parts{_nested(root)}"
+        present_parts = " and ".join(found) if found else f"none of its parts{_nested_folder_hint(root)}"
         raise DataError(
-            f"SJTU-TIS is not complete under {root}: found {there}, missing {', '.join(missing)}. {_WAY_OUT}"
+            f"SJTU-TIS is not complete under {root}: found {present_parts}, missing {', '.join(missing)}. {_WAY_OUT}"
         )
     return folders, workbooks[0]
 
 
-def _nested(root: Path) -> str:
+def _nested_folder_hint(root: Path) -> str:
     """A hint at the usual mistake: the archive was unpacked one level further down."""
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
         if any((folder / name).is_dir() for names in FOLDERS.values() for name in names):
@@ -138,7 +144,8 @@ def _find_workbooks(root: Path) -> tuple[list[Path], str]:
         if path.name.startswith(("~$", ".")):  # lock files of an open spreadsheet program
             continue
         try:
-            sheets = _sheet_names(path)
+            with _open_workbook(path) as book:
+                sheets = [sheet.title for sheet in book.worksheets]  # of cells; a sheet may be a chart
         except InvalidFileError as error:
             refused += f"; {path.name} cannot be read: {error}"
             continue
@@ -150,8 +157,8 @@ def _find_workbooks(root: Path) -> tuple[list[Path], str]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """A workbook, read sheet by sheet; whatever is wrong with it, also while it is read, is an InvalidFileError."""
+def _open_workbook(path: Path) -> Iterator[Any]:
+    """A workbook, read sheet by sheet; any error in it, also while it is read, is an InvalidFileError."""
     check_file(path)
     try:
         with ZipFile(path) as archive:
@@ -172,11 +179,6 @@ def _opened(path: Path) -> Iterator[Any]:
             raise
         except Exception as error:
             raise InvalidFileError("files that cannot be read as a workbook", reason(error)) from error
-
-
-def _sheet_names(path: Path) -> list[str]:
-    with _opened(path) as book:
-        return [sheet.title for sheet in book.worksheets]  # of cells; a sheet may be a chart
 
 
 def _list_files(folder: Path, problems: DataReport) -> dict[_Key, Path]:
@@ -235,10 +237,10 @@ def _read_texts(workbook: Path, problems: DataReport) -> _Texts:
     texts: _Texts = {}
     tasks = {task.label: task.name for task in TASKS if task.sheet == PART_SHEET}
     try:
-        with _opened(workbook) as book:
-            for number, text in _rows(book[WHOLE_SHEET], ("image", "text"), problems):
+        with _open_workbook(workbook) as book:
+            for number, text in _sheet_rows(book[WHOLE_SHEET], ("image", "text"), problems):
                 _add_text(texts, (number, "whole"), text, problems)
-            for number, label, text in _rows(book[PART_SHEET], ("image", "描述种类", "text"), problems):
+            for number, label, text in _sheet_rows(book[PART_SHEET], ("image", "描述种类", "text"), problems):
                 if label in tasks:
                     _add_text(texts, (number, tasks[label]), text, problems)
                 else:
@@ -249,7 +251,7 @@ def _read_texts(workbook: Path, problems: DataReport) -> _Texts:
     return texts
 
 
-def _rows(sheet: Any, columns: Sequence[str], problems: DataReport) -> Iterable[tuple[Any, ...]]:
+def _sheet_rows(sheet: Any, columns: Sequence[str], problems: DataReport) -> Iterable[tuple[Any, ...]]:
     """The named cells of each row, the first of them as an integer; rows without any of them are left out."""
     rows = sheet.iter_rows(values_only=True)
     header = [str(cell).strip() if cell is not None else "" for cell in next(rows, ())]
@@ -278,14 +280,6 @@ def _rows(sheet: Any, columns: Sequence[str], problems: DataReport) -> Iterable[
 def _add_text(texts: _Texts, key: tuple[int, str], text: str, problems: DataReport) -> None:
     if texts.setdefault(key, text) != text:
         problems.add("images with two different texts for one task", f"{key[0]} {key[1]}")
-
-
-def _pair(key: _Key, files: Mapping[str, Mapping[_Key, Path]], texts: _Texts) -> FilePair:
-    image_id, suffix = key
-    task = TASK_BY_SUFFIX[suffix]
-    text = texts.get((int(image_id), task.name), "")
-    name = image_id + suffix
-    return FilePair(image_id, task.name, text, files["image"][key], files["map"][key], files["fixation"][key], name)
 
 
 def _check_texts(pairs: Sequence[Pair], texts: _Texts, problems: DataReport) -> None:

@@ -1,1 +1,1 @@
-"""Ways to blend a text into an image feature, interchangeable by configuration; one a module."""
+"""Blending modules, which combine a text with an image feature; interchangeable by configuration, one per file."""

@@ -1,4 +1,4 @@
-"""What a blending module is."""
+"""The interface of a blending module."""
 
 from typing import ClassVar, Protocol
 

@@ -1,4 +1,4 @@
-"""CLIP-SalGAN's: the text beside every position of the image feature."""
+"""CLIP-SalGAN's blending: the text is concatenated to every position of the image feature."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""TranBlend's cross attention: the text asks the image. Names of parameters are the published ones."""
+"""TranBlend's cross-attention from the text to the image. Names of parameters are the published ones."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The text scales and shifts the channels of the image feature."""
+"""FiLM: the text scales and shifts the channels of the image feature."""
 
 from torch import Tensor, nn
 

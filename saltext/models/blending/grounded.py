@@ -1,4 +1,4 @@
-"""Grounding maps beside the text, for any blending module."""
+"""Adds grounding maps to any blending module."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F

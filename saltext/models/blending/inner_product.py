@@ -1,4 +1,4 @@
-"""What the authors of CLIP-SalGAN wished for: how well the text fits each position, as channels of their own."""
+"""Inner product of the text and each image position as extra channels, as the authors of CLIP-SalGAN intended."""
 
 import torch
 from torch import Tensor, nn

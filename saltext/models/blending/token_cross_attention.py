@@ -1,4 +1,4 @@
-"""Every position of the image asks every token of the text."""
+"""Cross-attention from every position of the image to every token of the text."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""TranBlend's first variant: the text feature, stretched, times the image feature."""
+"""TranBlend's first variant: the text feature, resized to the image feature, times the image feature."""
 
 from typing import Literal, get_args
 

@@ -1,4 +1,4 @@
-"""Classifies saliency maps as human or generated."""
+"""The discriminator, which classifies saliency maps as human or generated."""
 
 from collections.abc import Sequence
 
@@ -66,17 +66,6 @@ class Discriminator(nn.Module):
         Raises:
             ValueError: Another number of channels, or not as many images as maps.
         """
-        self._check(maps, images)
-        inputs = [maps, images] if self.sees_image else [maps]
-        logits: Tensor = self.fc(self.conv_scratch(torch.cat([self._resize(x) for x in inputs], dim=1)))
-        return logits
-
-    def _resize(self, x: Tensor) -> Tensor:
-        if x.shape[2:] == self.size:
-            return x
-        return F.interpolate(x, size=self.size, mode="bilinear", align_corners=False, antialias=True)
-
-    def _check(self, maps: Tensor, images: Tensor) -> None:
         problems = []
         if maps.ndim != 4 or maps.shape[1] != 1:
             problems.append(f"expected maps of shape (batch, 1, height, width), got {tuple(maps.shape)}")
@@ -84,3 +73,11 @@ class Discriminator(nn.Module):
             problems.append(f"expected one image per map, shape (batch, 3, height, width); got {tuple(images.shape)}")
         if problems:
             raise ValueError("; ".join(problems))
+        inputs = [
+            x
+            if x.shape[2:] == self.size
+            else F.interpolate(x, size=self.size, mode="bilinear", align_corners=False, antialias=True)
+            for x in ([maps, images] if self.sees_image else [maps])
+        ]
+        logits: Tensor = self.fc(self.conv_scratch(torch.cat(inputs, dim=1)))
+        return logits

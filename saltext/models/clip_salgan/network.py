@@ -1,4 +1,4 @@
-"""What all generators share: how they read the text."""
+"""Base of all CLIP-SalGAN generators: reading and blending of the text."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,7 +22,7 @@ class Generator(SaliencyNetwork):
     """Base of the generators: a text encoder, a 1x1 convolution of its features, and a blending module.
 
     Without a blending module the text is not read, the text encoder is dropped, and a 3x3 convolution of the image
-    feature takes the module's place: the control that tells what the text adds.
+    feature replaces the module: the control without text.
 
     # DISCREPANCY: the authors' script casts the text feature to integers, towards zero, so that most of it is lost.
     # `round_features=True` reproduces it.
@@ -37,7 +37,7 @@ class Generator(SaliencyNetwork):
     text_feature_conv: nn.Conv2d | None
     fusion_conv: nn.Module
 
-    def _read_with(
+    def _add_text_modules(
         self,
         text_encoder: TextEncoder | None,
         blend: BlendFactory | None,
@@ -46,15 +46,17 @@ class Generator(SaliencyNetwork):
         text_channels: int = TEXT_CHANNELS,
         round_features: bool = False,
     ) -> None:
-        """Build the text's way in; called last, since published state dicts have these parts last.
+        """Create the text encoder, the 1x1 convolution and the blending module.
+
+        Called last in ``__init__``, since these modules are the last ones in published state dicts.
 
         Args:
-            text_encoder: May be None where ``blend`` is.
+            text_encoder: The text encoder; may be None where ``blend`` is.
             blend: Builds the blending module.
-            channels: Of the image feature it works on.
+            channels: Channels of the image feature to blend with.
             grid: Rows and columns of that feature at the usual input size.
             text_channels: Size of the text feature after the 1x1 convolution.
-            round_features: Whether text features lose their fractions.
+            round_features: Whether text features are truncated to integers.
 
         Raises:
             ConfigError: A blend without a text encoder.
@@ -72,19 +74,19 @@ class Generator(SaliencyNetwork):
         self.text_encoder = text_encoder
         text_encoder.set_input_normalization(self.mean, self.std)
 
-    def _read(self, images: Tensor, texts: Sequence[str]) -> TextFeatures | None:
-        """Features of the texts in the generator's own size; None without a blending module."""
+    def _text_features(self, images: Tensor, texts: Sequence[str]) -> TextFeatures | None:
+        """Text features after the 1x1 convolution; None without a blending module."""
         if self.text_encoder is None or self.text_feature_conv is None:
             return None
         text: TextFeatures = self.text_encoder(texts, images if self.text_encoder.reads_image else None)
-        every = torch.cat([text.pooled[:, None], text.tokens], dim=1)
+        pooled_and_tokens = torch.cat([text.pooled[:, None], text.tokens], dim=1)
         if self.round_features:
-            every = every.trunc()
-        mapped = self.text_feature_conv(every.transpose(1, 2)[..., None])[..., 0].transpose(1, 2)
+            pooled_and_tokens = pooled_and_tokens.trunc()
+        mapped = self.text_feature_conv(pooled_and_tokens.transpose(1, 2)[..., None])[..., 0].transpose(1, 2)
         return replace(text, pooled=mapped[:, 0], tokens=mapped[:, 1:])
 
     def _blend(self, x: Tensor, text: TextFeatures | None) -> Tensor:
-        """The image feature after it met the text, same shape."""
+        """The image feature with the text blended in, same shape."""
         blended: Tensor = self.fusion_conv(x) if text is None else self.fusion_conv(x, text)
         return blended
 
@@ -99,7 +101,7 @@ def conv_block(channels_in: int, channels: int, count: int) -> nn.Sequential:
 
 
 def to_multiple(images: Tensor) -> Tensor:
-    """Stretch images (bilinear) to the next multiple of 8 pixels a side; nothing at the usual sizes."""
+    """Resize images (bilinear) to the next multiple of 8 pixels per side; unchanged at the usual sizes."""
     height, width = (-(-side // _MULTIPLE) * _MULTIPLE for side in images.shape[2:])
     if images.shape[2:] == (height, width):
         return images

@@ -71,7 +71,7 @@ class PyramidGenerator(Generator):
         self.block8 = conv_block(c8, c8, _CONVOLUTIONS)
         self.block4 = conv_block(c8, c4, _CONVOLUTIONS)
         self.out = nn.Conv2d(c4, 1, kernel_size=3, padding=1)
-        self._read_with(text_encoder, blend, c16, (rows, columns), text_channels, round_features)
+        self._add_text_modules(text_encoder, blend, c16, (rows, columns), text_channels, round_features)
         self.grounder = grounder if blend is not None else None
         if self.grounder is not None:
             self.fusion_conv = Grounded(self.fusion_conv, c16, self.grounder.num_maps)
@@ -80,7 +80,7 @@ class PyramidGenerator(Generator):
         """Predict saliency, see :class:`saltext.models.network.SaliencyNetwork`."""
         check_inputs(images, texts)
         x8, x16, x32 = self.cached(self.encoder, images)
-        text = self._read(images, texts)
+        text = self._text_features(images, texts)
         if text is not None and self.grounder is not None and self.text_encoder is not None:
             text = replace(text, grounding=self.grounder(x32, texts, self.text_encoder))
         y = _grow(self.up16(self.block32(x32)), like=x16) + self.side16(x16)

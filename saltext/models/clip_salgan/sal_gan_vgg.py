@@ -1,4 +1,4 @@
-"""The generator of the original SalGAN, with a text at its narrowest place."""
+"""The generator of the original SalGAN, with a text blended in at its bottleneck."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,7 +59,7 @@ class SalGANVGG(Generator):
     ) -> None:
         super().__init__()
         rows, columns = grid
-        backbone = _vgg16(weights)
+        backbone = _vgg16_without_classifier(weights)
         self.mean, self.std = backbone.pretrained_cfg["mean"], backbone.pretrained_cfg["std"]
         self.encoder = backbone.features[:-1]
         if frozen:
@@ -69,12 +69,12 @@ class SalGANVGG(Generator):
             _plain_block(before, stage) for before, stage in zip(widths, _DECODER, strict=False)
         )
         self.out = nn.Conv2d(widths[-1], 1, kernel_size=1)
-        self._read_with(text_encoder, blend, _WIDTH, (rows, columns), text_channels, round_features)
+        self._add_text_modules(text_encoder, blend, _WIDTH, (rows, columns), text_channels, round_features)
 
     def forward(self, images: Tensor, texts: Sequence[str], conditions: Sequence[str] | None = None) -> Tensor:
         """Predict saliency, see :class:`saltext.models.network.SaliencyNetwork`."""
         check_inputs(images, texts)
-        text = self._read(images, texts)
+        text = self._text_features(images, texts)
         images = to_multiple(images)
         height, width = images.shape[2:]
         y = self._blend(self.encoder(images), text)
@@ -86,7 +86,7 @@ class SalGANVGG(Generator):
 
 
 def _plain_block(channels_in: int, channels: Sequence[int]) -> nn.Sequential:
-    """3x3 convolutions with ReLU, without norms, as VGG's."""
+    """3x3 convolutions with ReLU, without normalisation, as in VGG."""
     layers: list[nn.Module] = []
     for width in channels:
         layers += [nn.Conv2d(channels_in, width, kernel_size=3, padding=1), nn.ReLU(inplace=True)]
@@ -94,11 +94,11 @@ def _plain_block(channels_in: int, channels: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def _vgg16(weights: str | Path | Weights | None) -> Any:
+def _vgg16_without_classifier(weights: str | Path | Weights | None) -> Any:
+    """timm's VGG-16 without its classifier, which has most of its weights."""
     import timm  # takes seconds, and is needed only to build a network
 
     model: Any = timm.create_model("vgg16", pretrained=False, num_classes=0)
-    # The classifier, with most of VGG's weights, is not of use here.
     model.pre_logits = nn.Identity()
     if isinstance(weights, str | Path):
         load_state(model, read_weights(weights), str(weights), ignore=_CLASSIFIERS)

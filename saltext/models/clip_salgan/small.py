@@ -1,4 +1,4 @@
-"""The paper's generator."""
+"""The generator of the CLIP-SalGAN paper."""
 
 from collections.abc import Sequence
 
@@ -58,12 +58,12 @@ class SmallGenerator(Generator):
         self.conv_scratch = conv_block(2 * width, width, 2)
         # The published name; the sigmoid itself is left to whoever wants a map.
         self.sigmoid = nn.Sequential(nn.Conv2d(width, 1, kernel_size=3, padding=1))
-        self._read_with(text_encoder, blend, width, (rows, columns), text_channels, round_features)
+        self._add_text_modules(text_encoder, blend, width, (rows, columns), text_channels, round_features)
 
     def forward(self, images: Tensor, texts: Sequence[str], conditions: Sequence[str] | None = None) -> Tensor:
         """Predict saliency, see :class:`saltext.models.network.SaliencyNetwork`."""
         check_inputs(images, texts)
-        text = self._read(images, texts)
+        text = self._text_features(images, texts)
         y = F.max_pool2d(self.conv_vgg1(to_multiple(images)), kernel_size=2)
         y = F.interpolate(self.conv_vgg2(y), scale_factor=2, mode="bilinear", align_corners=True)
         logits: Tensor = self.sigmoid(self._blend(self.conv_scratch(y), text))

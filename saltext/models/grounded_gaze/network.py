@@ -130,12 +130,12 @@ def _mean_log_density(logits: Tensor, sigma: float) -> Tensor:
     densities = logits.float().flatten(2).softmax(dim=2)
     density = densities.mean(dim=1).view(len(logits), 1, *logits.shape[2:])
     if sigma:
-        rows, columns = (_gaussian(side, sigma).to(density) for side in logits.shape[2:])
+        rows, columns = (_smoothing_matrix(side, sigma).to(density) for side in logits.shape[2:])
         density = rows @ density @ columns.T
     return density.clamp_min(_TINY).log()
 
 
-def _gaussian(side: int, sigma: float) -> Tensor:
+def _smoothing_matrix(side: int, sigma: float) -> Tensor:
     """Matrix that smooths a line of ``side`` cells by a Gaussian, rows sum to 1, shape ``(side, side)``."""
     cells = torch.arange(side, dtype=torch.float32)
     weights = (-((cells[:, None] - cells) / sigma).square() / 2).exp()

@@ -17,8 +17,8 @@ class InputDims:
     """Channels of the inputs of a readout; 0 of an input that it does not get.
 
     Attributes:
-        coarse: Of the image features on the token grid.
-        fine: Of the image features on the grid twice as fine.
+        coarse: Channels of the image features on the token grid.
+        fine: Channels of the image features on the grid twice as fine.
         grounding: Number of grounding maps.
         text: Size of sentence and word embeddings, and so of the semantic map.
         conditions: Number of conditions.

@@ -16,13 +16,13 @@ TwoScaleFeatures = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 class TwoScale(FrozenModulesMixin):
     """An encoder run on the image and on the image at half its size.
 
-    A classifier was trained on one object that fills the picture. The half-size image shows it the scene so; in the
-    full-size image a lamp in the corner is large enough to be recognised.
+    A classifier was trained on one object that fills the image. At half size the whole scene has that scale; at full
+    size a lamp in the corner is large enough to be recognised.
 
-    BatchNorm keeps the statistics the encoder came with even if it trains, since the two scales differ in theirs.
+    BatchNorm keeps the encoder's original statistics even if it trains, since those of the two scales differ.
 
     Args:
-        encoder: Run on both.
+        encoder: The encoder, run on both scales.
 
     Attributes:
         coarse_channels: Channels of all five features.

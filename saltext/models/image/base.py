@@ -1,4 +1,4 @@
-"""What an image encoder gives, whichever it is: features at strides 8, 16 and 32."""
+"""The interface of an image encoder: features at strides 8, 16 and 32."""
 
 from torch import Tensor
 

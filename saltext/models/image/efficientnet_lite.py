@@ -89,7 +89,7 @@ def _timm_lite_name(key: str, stage_starts: tuple[int, ...]) -> str:
     layer, last = (inside[2], inside[3]) if inside else key.rpartition(".")[::2]
     table = _LITE_OUTSIDE if block is None else _LITE_FIRST_BLOCK if block == 0 else _LITE_BLOCK
     if layer not in table:
-        raise CheckpointError(f"{key!r} is no name of an EfficientNet-Lite; {sorted(table)} were expected here.")
+        raise CheckpointError(f"expected a key of an EfficientNet-Lite with one of {sorted(table)}, got {key!r}")
     if block is None:
         return f"{table[layer]}.{last}"
     stage = sum(start <= block for start in stage_starts) - 1

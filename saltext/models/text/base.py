@@ -1,4 +1,4 @@
-"""What a text encoder gives, whichever it is."""
+"""The interface of a text encoder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ class TextFeatures:
     """Features of a batch of texts.
 
     Attributes:
-        pooled: One vector a text, float, shape ``(batch, dim)``.
-        tokens: One vector a token, float, shape ``(batch, tokens, dim)``; values at padding are undefined.
+        pooled: One vector per text, float, shape ``(batch, dim)``.
+        tokens: One vector per token, float, shape ``(batch, tokens, dim)``; values at padding are undefined.
         mask: True at real tokens, bool, shape ``(batch, tokens)``; every text has at least one.
         saw_image: Whether the encoder read the image along with the text.
         grounding: Grounding maps, where the image shows what the text names, float, shape ``(batch, maps, rows,
@@ -33,8 +33,8 @@ class TextFeatures:
 class TextEncoder(FrozenModulesMixin):
     """Base of the text encoders.
 
-    The four properties name the parts that a fix rate counts, from the input on; what they leave out (a last norm, a
-    projection) follows the last layer.
+    The four properties name the modules whose layers a fix rate counts, starting from the input. Other modules (a last
+    norm, a projection) follow the last layer.
 
     Attributes:
         dim: Size of the feature vectors.
@@ -46,22 +46,22 @@ class TextEncoder(FrozenModulesMixin):
 
     @property
     def text_embeddings(self) -> nn.Module:
-        """What turns token ids into vectors, before the first layer."""
+        """Embeddings of the token ids, before the first layer."""
         return nn.ModuleList()
 
     @property
     def text_layers(self) -> list[nn.Module]:
-        """Layers over the tokens, in the order the text passes them."""
+        """Layers over the tokens, in the order of data flow."""
         return []
 
     @property
     def vision_embeddings(self) -> nn.Module:
-        """What turns an image into vectors, before the first block; empty where the features do not see the image."""
+        """Embeddings of the image, before the first block; empty where the features do not depend on the image."""
         return nn.ModuleList()
 
     @property
     def vision_blocks(self) -> list[nn.Module]:
-        """Blocks over the image patches, in the order the image passes them; as above."""
+        """Blocks over the image patches, in the order of data flow; empty likewise."""
         return []
 
     def pooled_list(self, texts: Sequence[str]) -> Tensor:
@@ -71,19 +71,19 @@ class TextEncoder(FrozenModulesMixin):
     def set_input_normalization(
         self, mean: Sequence[float], std: Sequence[float], order: Literal["rgb", "bgr"] = "rgb"
     ) -> None:
-        """Say how the images given to ``forward`` were normalised, so that an encoder that reads them can undo it.
+        """Set how the images given to ``forward`` are normalised, so that an encoder that reads them can undo it.
 
         Args:
-            mean: As of :class:`saltext.models.normalize.Normalize`; ImageNet's if this is not called.
-            std: As above.
-            order: As above.
+            mean: See :class:`saltext.models.normalize.Normalize`; ImageNet's if this is not called.
+            std: Likewise.
+            order: Likewise.
         """
 
     def forward(self, texts: Sequence[str], images: Tensor | None = None) -> TextFeatures:
         """Encode texts.
 
         Args:
-            texts: Any strings; the empty one is legal (free viewing). What is too long for the encoder is cut.
+            texts: Any strings, also empty ones (free viewing). Texts that are too long for the encoder are cut.
             images: The image of each text, as the saliency network gets them, shape ``(batch, 3, height, width)``.
 
         Returns:
@@ -93,13 +93,13 @@ class TextEncoder(FrozenModulesMixin):
 
 
 def pad_rows(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Stack rows of unequal length, the shorter ones filled up with zeros.
+    """Stack rows of unequal length, padded with zeros.
 
     Args:
         rows: Shapes ``(length, ...)``, all on one device, length at least 1.
 
     Returns:
-        Shape ``(rows, longest, ...)``, and a bool mask of shape ``(rows, longest)``, True at what was there.
+        Shape ``(rows, longest, ...)``, and a bool mask of shape ``(rows, longest)``, False at padding.
     """
     padded = nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
     lengths = torch.tensor([len(row) for row in rows], device=padded.device)

@@ -33,9 +33,9 @@ _TEXT_DEFAULTS: TowerSizes = {"num_attention_heads": 12, "vocab_size": 30524}
 
 
 class Blip(TextEncoder):
-    """The state of a text after BERT has read it with cross attention to the patches of its image.
+    """BLIP's image-grounded text encoder: BERT with cross-attention to the patches of the image.
 
-    The image goes through a ViT; the text's word pieces go through BERT, each layer of which looks at all patches.
+    The image goes through a ViT; the text's word pieces go through BERT, each layer of which attends to all patches.
     ``tokens`` are the last hidden states, ``pooled`` that of the first token. The empty text is two tokens. Texts of
     more than ``max_tokens`` pieces are cut, the closing [SEP] kept.
 
@@ -48,23 +48,23 @@ class Blip(TextEncoder):
     Args:
         weights: A repository on the hub (``Salesforce/blip-itm-base-coco``), a folder as transformers saves it, or a
             weight file of BLIP, ImageReward or transformers. None: random.
-        revision: Of the repository; a commit makes a run repeatable.
+        revision: Commit, tag or branch of the repository; a commit makes a run reproducible.
         vision: ``base`` or ``large``, or the vision tower's sizes as transformers' ``BlipVisionConfig`` names them.
-            None: what a folder or repository says of itself, otherwise base.
-        text: TowerSizes of the text encoder that differ from BERT-base, as ``BlipTextConfig`` names them. Not together
-            with a folder or repository, which says its own.
+            None: the sizes of the folder or repository, otherwise base.
+        text: Sizes of the text encoder that differ from BERT-base, as ``BlipTextConfig`` names them. Not together with
+            a folder or repository, which has its own.
         vocabulary: ``vocab.txt`` or ``tokenizer.json``. None: that of the folder or repository; where there is none,
             bert-base-uncased's from the ``embedded`` extra.
-        image_size: Side of the image the vision tower sees. Positions of weights for another size are interpolated.
-        mean: What to normalise that image by, RGB in [0, 1].
-        std: As above.
-        start: ``enc`` or ``cls``.
-        max_tokens: Word pieces a text, the first and the last token included.
-        dropout: Of the text encoder, in training. BLIP trains with 0.1, which transformers' files do not say.
+        image_size: Side of the vision tower's input. Position embeddings of weights for another size are interpolated.
+        mean: Mean that this input is normalised with, RGB in [0, 1].
+        std: Standard deviation, likewise.
+        start: First token of a text, ``enc`` or ``cls``.
+        max_tokens: Maximum number of word pieces of a text, the first and the last token included.
+        dropout: Dropout of the text encoder in training. BLIP trains with 0.1, which transformers' files do not have.
         drop_path: Probability with which a training image skips a residual branch of the last vision block, falling
             linearly to 0 at the first. BLIP trains its large tower with 0.1.
-        frozen: Whether all weights stay as they are. If they are also those of ``weights``, state dicts leave them out:
-            keep what ``weights`` names.
+        frozen: Whether all weights are frozen. If they come from ``weights``, state dicts leave them out: keep that
+            file.
 
     Raises:
         ConfigError: Arguments that contradict each other or make no network.
@@ -94,19 +94,22 @@ class Blip(TextEncoder):
         frozen: bool = False,
     ) -> None:
         super().__init__()
-        _check(vision, start, max_tokens, dropout, drop_path)
+        _check_arguments(vision, start, max_tokens, dropout, drop_path)
         files = None if weights is None else find_blip(weights, revision)
         if files is None or files.config is None:
-            vision_config, text_config = _configs(vision or "base", text or {})
+            tower = vision or "base"
+            vision_sizes = _VISION[tower] if isinstance(tower, str) else tower
+            vision_config = BlipVisionConfig(**{**_VISION_DEFAULTS, **vision_sizes})
+            text_config = BlipTextConfig(**{**_TEXT_DEFAULTS, **(text or {})})
         else:
             vision_config, text_config = read_configs(files.config)
             _check_agreement(files.config, {"vision": vision_config, "text": text_config}, vision, text)
         vision_config.image_size = image_size
         text_config.encoder_hidden_size = vision_config.hidden_size
         text_config.hidden_dropout_prob = text_config.attention_probs_dropout_prob = dropout
-        found = None if files is None else files.vocabulary
+        own_vocabulary = None if files is None else files.vocabulary
         self.tokenizer = word_pieces(
-            Path(vocabulary) if vocabulary is not None else found, text_config.vocab_size, max_tokens
+            Path(vocabulary) if vocabulary is not None else own_vocabulary, text_config.vocab_size, max_tokens
         )
         self.start: int | None = self.tokenizer.token_to_id(ENCODE) if start == "enc" else None
         self.image_input = ImageInput(image_size, mean, std)
@@ -156,15 +159,15 @@ class Blip(TextEncoder):
         if images is None or len(images) != len(texts):
             given = "none" if images is None else len(images)
             raise ValueError(f"BLIP reads each text with its image: expected {len(texts)} images, got {given}")
-        ids, mask = self._ids(texts)
-        patches = self._patches(images)
+        ids, mask = self._token_ids(texts)
+        patches = self._patch_states(images)
         # `is_decoder` is left False here, otherwise a token would not see those after it.
         tokens: Tensor = self.text(
             input_ids=ids, attention_mask=mask.long(), encoder_hidden_states=patches
         ).last_hidden_state
         return TextFeatures(pooled=tokens[:, 0], tokens=tokens, mask=mask, saw_image=True)
 
-    def _patches(self, images: Tensor) -> Tensor:
+    def _patch_states(self, images: Tensor) -> Tensor:
         """The vision tower's last hidden state; the frozen blocks at its beginning may come from the cache."""
         stages = [self.vision_embeddings, *self.vision_blocks]
         frozen = [is_frozen(stage) and not stage.training for stage in stages]
@@ -181,7 +184,7 @@ class Blip(TextEncoder):
         normed: Tensor = self.vision.post_layernorm(nn.Sequential(*stages[fixed:])(hidden))
         return normed
 
-    def _ids(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def _token_ids(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         device = self.text.embeddings.word_embeddings.weight.device
         ids, mask = pad_rows([torch.tensor(encoding.ids) for encoding in self.tokenizer.encode_batch(list(texts))])
         if self.start is not None:
@@ -189,7 +192,9 @@ class Blip(TextEncoder):
         return ids.to(device), mask.to(device)
 
 
-def _check(vision: str | TowerSizes | None, start: str, max_tokens: int, dropout: float, drop_path: float) -> None:
+def _check_arguments(
+    vision: str | TowerSizes | None, start: str, max_tokens: int, dropout: float, drop_path: float
+) -> None:
     problems = []
     if isinstance(vision, str) and vision not in _VISION:
         problems.append(f"vision: expected {' or '.join(_VISION)} or a mapping of sizes, got {vision!r}")
@@ -204,11 +209,6 @@ def _check(vision: str | TowerSizes | None, start: str, max_tokens: int, dropout
     ]
     if problems:
         raise ConfigError("Blip: " + "; ".join(problems))
-
-
-def _configs(vision: str | TowerSizes, text: TowerSizes) -> tuple[BlipVisionConfig, BlipTextConfig]:
-    sizes = _VISION[vision] if isinstance(vision, str) else vision
-    return BlipVisionConfig(**{**_VISION_DEFAULTS, **sizes}), BlipTextConfig(**{**_TEXT_DEFAULTS, **text})
 
 
 def _check_agreement(

@@ -1,4 +1,4 @@
-"""BLIP's published weights under three sets of names, and where to find them."""
+"""BLIP's published weights: finding them, and renaming their keys from three conventions to ours."""
 
 import json
 import re
@@ -66,12 +66,12 @@ UNUSED_NAMES: tuple[str, ...] = (
 
 @dataclass(frozen=True)
 class BlipFiles:
-    """Where the parts of a BLIP are.
+    """The files of a BLIP.
 
     Attributes:
-        weights: The tensors.
-        config: Sizes, in transformers' format; None where the weights come alone.
-        vocabulary: Word pieces; None as above.
+        weights: The weight file.
+        config: Sizes, in transformers' format; None for a weight file alone.
+        vocabulary: Word pieces; None for a weight file alone.
     """
 
     weights: Path
@@ -93,17 +93,17 @@ def find_blip(weights: str | Path, revision: str | None = None) -> BlipFiles:
     path = Path(weights).expanduser()
     if path.is_file():
         return BlipFiles(weights=path)
-    folder = path if path.is_dir() else _fetch(str(weights), revision)
-    there = {name: folder / name for name in (_CONFIG, *_WEIGHTS, *_VOCABULARIES) if (folder / name).is_file()}
-    files = [there[name] for name in _WEIGHTS if name in there]
-    lacking = [what for what, found in ((_CONFIG, _CONFIG in there), (" or ".join(_WEIGHTS), files)) if not found]
-    if lacking:
+    folder = path if path.is_dir() else _download_from_hub(str(weights), revision)
+    present = {name: folder / name for name in (_CONFIG, *_WEIGHTS, *_VOCABULARIES) if (folder / name).is_file()}
+    files = [present[name] for name in _WEIGHTS if name in present]
+    missing = [what for what, found in ((_CONFIG, _CONFIG in present), (" or ".join(_WEIGHTS), files)) if not found]
+    if missing:
         raise CheckpointError(
-            f"{folder} is no BLIP as transformers saves one: it has no {', no '.join(lacking)}. Give such a folder, or "
+            f"{folder} is no BLIP as transformers saves one: it has no {', no '.join(missing)}. Give such a folder, or "
             "the path of a weight file."
         )
-    vocabularies = [there[name] for name in _VOCABULARIES if name in there]
-    return BlipFiles(files[0], there[_CONFIG], vocabularies[0] if vocabularies else None)
+    vocabularies = [present[name] for name in _VOCABULARIES if name in present]
+    return BlipFiles(files[0], present[_CONFIG], vocabularies[0] if vocabularies else None)
 
 
 def read_configs(path: Path) -> tuple[BlipVisionConfig, BlipTextConfig]:
@@ -159,28 +159,24 @@ def our_names(state: Weights) -> dict[str, Tensor]:
     plain = {re.sub(r"^(module\.)?(blip\.)?", "", key): value for key, value in state.items()}
     original = any(key.startswith("visual_encoder.") for key in plain)
     table = ORIGINAL_NAMES if original else TRANSFORMERS_NAMES
-    return {
-        _renamed(key, table): value
-        for key, value in plain.items()
-        if not any(fnmatchcase(key, pattern) for pattern in UNUSED_NAMES)
-    }
+    renamed = {}
+    for key, value in plain.items():
+        if any(fnmatchcase(key, pattern) for pattern in UNUSED_NAMES):
+            continue
+        replacements = (re.subn(pattern, replacement, key) for pattern, replacement in table)
+        renamed[next((name for name, changes in replacements if changes), key)] = value
+    return renamed
 
 
-def _renamed(key: str, table: tuple[tuple[str, str], ...]) -> str:
-    for pattern, replacement in table:
-        renamed, changes = re.subn(pattern, replacement, key)
-        if changes:
-            return renamed
-    return key
+def _download_from_hub(name: str, revision: str | None) -> Path:
+    """The folder of a repository of the Hugging Face hub, downloaded once."""
 
-
-def _fetch(name: str, revision: str | None) -> Path:
     def snapshot(*files: str) -> Path:
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(files)))
 
     try:
         folder = snapshot(_CONFIG, *_VOCABULARIES, _WEIGHTS[0])
-        # The older format only where there is no other: the same gigabytes a second time.
+        # The older format only where there is no other: it would be the same gigabytes a second time.
         return folder if (folder / _WEIGHTS[0]).is_file() else snapshot(_CONFIG, *_VOCABULARIES, _WEIGHTS[1])
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise CheckpointError(
@@ -191,7 +187,7 @@ def _fetch(name: str, revision: str | None) -> Path:
 
 
 def _fit_positions(given: Tensor, own: Tensor) -> Tensor:
-    """Interpolate patch positions (1, 1 + patches, dim) to another square grid; the first, the class's, stays."""
+    """Interpolate position embeddings (1, 1 + patches, dim) to another square grid; the class token's is unchanged."""
     side, new_side = (round((positions.shape[1] - 1) ** 0.5) for positions in (given, own))
     if side == new_side or side**2 + 1 != given.shape[1]:
         return given
@@ -201,6 +197,7 @@ def _fit_positions(given: Tensor, own: Tensor) -> Tensor:
 
 
 def _likely_reasons(state: Weights, own: Weights, given: Weights) -> list[str]:
+    """Why a state dict does not fit the network: the sizes or the kind of BLIP it seems to be of."""
     reasons = []
     blocks, own_blocks = (
         _count(state, r"vision\.encoder\.layers\.(\d+)\."),

@@ -1,4 +1,4 @@
-"""Frozen text encoders encode each distinct text once."""
+"""Base of frozen text encoders, which encode each distinct text once."""
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from saltext.models.freezing import is_frozen
 from saltext.models.text.base import TextEncoder, TextFeatures, pad_rows
 
-_TOGETHER = 64  # texts of a long list in a batch
+_LIST_BATCH_SIZE = 64  # texts of a long list
 
 
 class CachedTextEncoder(TextEncoder):
@@ -20,8 +20,8 @@ class CachedTextEncoder(TextEncoder):
     without autocast. Loading weights, or a forward pass with weights that train, clears the cache.
 
     Args:
-        cache_size: Largest number of distinct texts cached; the least recently used is dropped first. A text takes 4
-            bytes per feature and token.
+        cache_size: Maximum number of cached texts; the least recently used is dropped first. A text takes 4 bytes per
+            feature and token.
     """
 
     def __init__(self, cache_size: int = 4096) -> None:
@@ -53,9 +53,8 @@ class CachedTextEncoder(TextEncoder):
     def pooled_list(self, texts: Sequence[str]) -> Tensor:
         """As :meth:`saltext.models.text.base.TextEncoder.pooled_list`, with the last list cached.
 
-        A few texts of about one length are encoded at a time.
-
-        The same list has the same features to the last bit on any number of threads.
+        Texts of similar length are encoded in batches. The same list has the same features to the last bit on any
+        number of threads.
         """
         if not is_frozen(self):
             return super().pooled_list(texts)
@@ -64,11 +63,11 @@ class CachedTextEncoder(TextEncoder):
         if self._cached_list is None or self._cached_list[0] != tuple(texts):
             self._cached_list = tuple(texts), self._encode_list(texts)
         names, pooled = self._cached_list
-        self._cached_list = names, pooled.to(parameter.device, dtype)  # stays where it is needed
+        self._cached_list = names, pooled.to(parameter.device, dtype)  # stays on the device
         return self._cached_list[1]
 
     def cache_list(self, texts: Sequence[str], pooled: Tensor) -> None:
-        """Take what :meth:`pooled_list` gave for texts before, float32 ``(texts, dim)``, until weights are loaded.
+        """Set the result of :meth:`pooled_list` for texts, float32 ``(texts, dim)``; valid until weights are loaded.
 
         Raises:
             ValueError: Another shape.
@@ -82,8 +81,8 @@ class CachedTextEncoder(TextEncoder):
         device = next(self.parameters()).device.type
         by_length = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         with torch.no_grad(), torch.autocast(device, enabled=False), _one_thread():
-            for start in range(0, len(texts), _TOGETHER):
-                indices = by_length[start : start + _TOGETHER]
+            for start in range(0, len(texts), _LIST_BATCH_SIZE):
+                indices = by_length[start : start + _LIST_BATCH_SIZE]
                 rows |= dict(zip(indices, self.encode([texts[index] for index in indices]).pooled, strict=True))
         return torch.stack([rows[index] for index in range(len(texts))]).to("cpu", torch.float32)
 

@@ -1,4 +1,4 @@
-"""Images for encoders that read them along with the text."""
+"""Image input of text encoders that also read the image."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -10,11 +10,11 @@ from saltext.models.normalize import Normalize
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-"""Of CLIP's training images (Radford et al. 2021); BLIP and ImageReward normalise with the same numbers."""
+"""Mean and standard deviation of CLIP's training images (Radford et al. 2021); BLIP and ImageReward use the same."""
 
 
 class ImageInput(nn.Module):
-    """From the images a saliency network gets to the ones a vision tower was trained on.
+    """Converts the input images of a saliency network to those a vision tower was trained on.
 
     Undoes the saliency network's normalisation, resizes to a square (bicubic with antialiasing, cut to [0, 1], the
     aspect ratio not kept), and applies the tower's own normalisation.
@@ -24,8 +24,8 @@ class ImageInput(nn.Module):
 
     Args:
         size: Side of the tower's input, in pixels.
-        mean: Of its RGB channels in [0, 1].
-        std: Their deviation, above 0.
+        mean: Mean of its RGB channels in [0, 1].
+        std: Standard deviation of the channels, above 0.
 
     Raises:
         ConfigError: Not three numbers each, or a deviation that is not positive.
@@ -40,7 +40,7 @@ class ImageInput(nn.Module):
     def set_input_normalization(
         self, mean: Sequence[float], std: Sequence[float], order: Literal["rgb", "bgr"] = "rgb"
     ) -> None:
-        """Say how the images that come in were normalised; see :class:`saltext.models.normalize.Normalize`."""
+        """Set how the input images are normalised; see :class:`saltext.models.normalize.Normalize`."""
         self.given = Normalize(mean, std, order).to(self.target.mean.device)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""CLIP's text tower, of any plain CLIP that open_clip knows."""
+"""Text encoder: the text tower of any plain CLIP of open_clip."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -67,27 +67,29 @@ class OpenCLIP(CachedTextEncoder):
                 f"OpenCLIP: expected precision fp32, or bf16 or fp16 of a frozen tower, got {precision}, "
                 f"{'frozen' if frozen else 'not frozen'}. To train in lower precision set the trainer's."
             )
-        config = _config(name)
-        tag = _tag(name, weights)
+        config = _plain_clip_config(name)
+        tag = _pretrained_tag(name, weights)
         activation = quick_gelu if quick_gelu is not None else tag and tag.get("quick_gelu", False)
         if activation is not None:
             config["quick_gelu"] = activation
         model = open_clip.CLIP(**config, cast_dtype=_PRECISIONS[precision])
         if weights is not None:
-            _load(model, str(weights), tag)
+            _load_file_or_tag(model, str(weights), tag)
         self.tokenizer = open_clip.SimpleTokenizer(context_length=model.context_length)
         if self.tokenizer.vocab_size != model.vocab_size:
             raise ConfigError(
-                f"OpenCLIP: {model.vocab_size} tokens expected, CLIP's tokenizer has {self.tokenizer.vocab_size}"
+                f"OpenCLIP: expected a model with the {self.tokenizer.vocab_size} tokens of CLIP's tokenizer, got "
+                f"{model.vocab_size}"
             )
         if precision != "fp32":
             open_clip.convert_weights_to_lp(model, dtype=_PRECISIONS[precision])
         self.dim = int(config["embed_dim"])
-        self.image_input = ImageInput(_image_size(model), *_normalisation(tag)) if image_tower else None
+        normalization = (tag or {}).get("mean") or CLIP_MEAN, (tag or {}).get("std") or CLIP_STD
+        self.image_input = ImageInput(_image_size(model), *normalization) if image_tower else None
         self.model = _drop_unused(model, image_tower)
-        given = [freeze(self.model)] if frozen else [freeze(self.model.visual)] if image_tower else []
+        frozen_modules = [freeze(self.model)] if frozen else [freeze(self.model.visual)] if image_tower else []
         if weights is not None:
-            for module in given:
+            for module in frozen_modules:
                 exclude_from_state_dict(module)
 
     @property
@@ -138,7 +140,7 @@ class OpenCLIP(CachedTextEncoder):
         """
         if self.image_input is None:
             raise ValueError("this OpenCLIP has no image tower; build it with image_tower=True")
-        # Norms stay in float32 whatever the precision, so the patches' convolution tells.
+        # Norms stay in float32 whatever the precision, so the dtype is that of the patches' convolution.
         dtype = next(layer.weight.dtype for layer in self.model.visual.modules() if isinstance(layer, nn.Conv2d))
         out = self.model.forward_intermediates(
             image=self.image_input(images).to(dtype), image_indices=1, normalize=False, normalize_intermediates=True
@@ -146,7 +148,8 @@ class OpenCLIP(CachedTextEncoder):
         return out["image_features"].float(), out["image_intermediates"][-1].float()
 
 
-def _config(name: str | Mapping[str, Any]) -> Config:
+def _plain_clip_config(name: str | Mapping[str, Any]) -> Config:
+    """The configuration of a model, checked to be a plain CLIP."""
     config: Config | None = open_clip.get_model_config(name) if isinstance(name, str) else dict(name)
     if config is None:
         known = open_clip.list_models()
@@ -160,8 +163,8 @@ def _config(name: str | Mapping[str, Any]) -> Config:
     return config
 
 
-def _tag(name: str | Mapping[str, Any], weights: str | Path | None) -> Config | None:
-    """What open_clip knows of published weights; None for a file or none."""
+def _pretrained_tag(name: str | Mapping[str, Any], weights: str | Path | None) -> Config | None:
+    """open_clip's configuration of published weights; None for a weight file, or for no weights."""
     if weights is None or Path(weights).expanduser().is_file():
         return None
     tag: Config = open_clip.get_pretrained_cfg(name, str(weights)) if isinstance(name, str) else {}
@@ -174,7 +177,8 @@ def _tag(name: str | Mapping[str, Any], weights: str | Path | None) -> Config | 
     return tag
 
 
-def _load(model: nn.Module, weights: str, tag: Config | None) -> None:
+def _load_file_or_tag(model: nn.Module, weights: str, tag: Config | None) -> None:
+    """Load a weight file, or the published weights of a tag, which are downloaded once."""
     path = Path(weights).expanduser()
     if tag is not None:
         try:
@@ -195,13 +199,8 @@ def _image_size(model: Any) -> int:
     return int(height)
 
 
-def _normalisation(tag: Config | None) -> tuple[Sequence[float], Sequence[float]]:
-    known = tag or {}
-    return known.get("mean") or CLIP_MEAN, known.get("std") or CLIP_STD
-
-
 def _drop_unused(model: Any, image_tower: bool) -> Any:
-    """Remove what would never get a gradient: the contrastive loss's scale, and the image tower if it is not wanted."""
+    """Remove modules that would never get a gradient: the scale of the contrastive loss, and an unused image tower."""
     del model.logit_scale
     model.logit_bias = None
     if not image_tower:

@@ -39,11 +39,11 @@ class TinyText(TextEncoder):
     def forward(self, texts: Sequence[str], images: Tensor | None = None) -> TextFeatures:
         """Encode texts, see :class:`TextEncoder`; images are not read."""
         device = self.words.weight.device
-        ids, mask = pad_rows([torch.tensor(self._ids(text), device=device) for text in texts])
+        ids, mask = pad_rows([torch.tensor(self._token_ids(text), device=device) for text in texts])
         positions = torch.arange(ids.shape[1], device=device)
         tokens = self.norm(self.words(ids) + self.positions(positions)) * mask[..., None]
         return TextFeatures(pooled=tokens.sum(1) / mask.sum(1, keepdim=True), tokens=tokens, mask=mask)
 
-    def _ids(self, text: str) -> list[int]:
+    def _token_ids(self, text: str) -> list[int]:
         words = re.findall(r"\w+", text.lower())[: self.max_tokens - 1]
         return [0, *(1 + zlib.crc32(word.encode()) % _BUCKETS for word in words)]

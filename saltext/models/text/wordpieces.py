@@ -1,4 +1,4 @@
-"""BERT's word pieces as BLIP uses them: with two more tokens at the end of the vocabulary."""
+"""BLIP's tokenizer: BERT's word pieces with two more tokens at the end of the vocabulary."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from saltext.errors import CheckpointError
 from saltext.models.packaged_weights import MINILM, packaged_file
 
 DECODE, ENCODE = "[DEC]", "[ENC]"
-"""BLIP puts the one first where it writes a text and the other where it reads one along with an image."""
+"""First tokens of a text in BLIP: ``[DEC]`` where it generates the text, ``[ENC]`` where it reads text and image."""
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
@@ -28,15 +28,15 @@ def word_pieces(vocabulary: Path | None, size: int, max_tokens: int) -> Tokenize
         CheckpointError: No such file, no vocabulary, or one of another size; or the package is needed and missing.
     """
     path = packaged_file(MINILM, "model/tokenizer.json") if vocabulary is None else vocabulary
-    tokenizer = _read(path)
+    tokenizer = _read_vocabulary(path)
     tokenizer.add_special_tokens([DECODE, ENCODE])
-    lacking = [token for token in _SPECIAL if tokenizer.token_to_id(token) is None]
+    missing = [token for token in _SPECIAL if tokenizer.token_to_id(token) is None]
     count = tokenizer.get_vocab_size()
-    if lacking or count != size:
-        # transformers makes a vocabulary of nothing but special tokens, without a word, of arguments it does not know.
+    if missing or count != size:
+        # For arguments that it does not know, transformers silently builds a vocabulary of special tokens alone.
         raise CheckpointError(
             f"{path} is not this model's vocabulary: expected {size} tokens with {DECODE} and {ENCODE}, got {count}"
-            + (f", without {', '.join(lacking)}" if lacking else "")
+            + (f", without {', '.join(missing)}" if missing else "")
             + ". Give the vocab.txt or tokenizer.json that belongs to the weights."
         )
     tokenizer.enable_truncation(max_tokens)
@@ -44,13 +44,13 @@ def word_pieces(vocabulary: Path | None, size: int, max_tokens: int) -> Tokenize
     return tokenizer
 
 
-def _read(path: Path) -> Tokenizer:
+def _read_vocabulary(path: Path) -> Tokenizer:
     if not path.is_file():
         raise CheckpointError(f"There is no vocabulary {path}. Give the path of a vocab.txt or tokenizer.json.")
     try:
         if path.suffix == ".json":
             return Tokenizer.from_file(str(path))
-        # As a dictionary: the file's path as `vocab_file` would be ignored without a word.
+        # As a dictionary: the file's path as `vocab_file` would be silently ignored.
         return BertTokenizer(vocab=WordPiece.read_file(str(path))).backend_tokenizer
     except Exception as error:  # tokenizers raises bare exceptions
         raise CheckpointError(f"{path} cannot be read as a vocabulary ({error}).") from error

@@ -21,10 +21,10 @@ from saltext.models.transalnet.network import TranSalNet
 
 
 class TranBlend(TranSalNet):
-    """TranSalNet whose middle feature meets a text.
+    """TranSalNet with a text blended into its middle feature.
 
     Without a blending module (``blend=None``) the text is not read, the text encoder is dropped, and the network is
-    TranSalNet with the same arguments: the control that tells what the text adds.
+    TranSalNet with the same arguments: the control without text.
 
     Args:
         encoder: Gives features at strides 8, 16 and 32.
@@ -47,7 +47,7 @@ class TranBlend(TranSalNet):
         freeze: FixRates | None = None,
         **sizes: Unpack[DecoderSizes],
     ) -> None:
-        super().__init__(encoder, middle=_middle(blend, text_encoder, grounder), **sizes)
+        super().__init__(encoder, middle=_middle_layer_factory(blend, text_encoder, grounder), **sizes)
         decoder = self.decoder
         # Optimizers number parameters in the order of registration, which is that of the data: the decoder comes last.
         del self.decoder
@@ -72,9 +72,10 @@ class TranBlend(TranSalNet):
         return logits
 
 
-def _middle(
+def _middle_layer_factory(
     blend: BlendFactory | None, text_encoder: TextEncoder | None, grounder: Grounder | None
 ) -> MiddleFactory | None:
+    """Builds the middle layer from its channels and grid: the blending module, with grounding maps if there are any."""
     if blend is None:
         return None
     if text_encoder is None:

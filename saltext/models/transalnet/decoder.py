@@ -1,4 +1,4 @@
-"""TranSalNet's decoder, with a place in the middle for a text. Names of parameters are the published ones."""
+"""TranSalNet's decoder, optionally with a blending module in the middle. Names of parameters are the published ones."""
 
 from collections.abc import Callable, Sequence
 from typing import TypedDict
@@ -15,7 +15,7 @@ from saltext.models.transalnet.trans_encoder import TransEncoder
 TRANS_ENCODERS = 3
 
 MiddleFactory = Callable[[int, tuple[int, int]], nn.Module]
-"""Builds what changes the middle feature, from its channels and its rows and columns at the usual input size."""
+"""Builds the blending module from the middle feature's channels and its rows and columns at the usual input size."""
 
 
 class DecoderSizes(TypedDict, total=False):
@@ -117,17 +117,17 @@ class Decoder(nn.Module):
             ValueError: There is a blending module and no text.
         """
         x8, x16, x32 = taps
-        y = _grow(self._stage(1, self._part("TransEncoder1", x32)), like=x16)
-        y = y * self._part("TransEncoder2", x16)
+        y = _resize_like(self._stage(1, self._run_submodule("TransEncoder1", x32)), like=x16)
+        y = y * self._run_submodule("TransEncoder2", x16)
         if self.blendnet is not None:
             if text is None:
                 raise ValueError("expected text features, since this decoder has a blending module; got none")
             y = self.blendnet(y, text)
-        y = _grow(self._stage(2, F.relu(y)), like=x8)
-        y = F.relu(y * self._part("TransEncoder3", x8))
+        y = _resize_like(self._stage(2, F.relu(y)), like=x8)
+        y = F.relu(y * self._run_submodule("TransEncoder3", x8))
         for index in range(3, self.stages):
             y = F.interpolate(self._stage(index, y), scale_factor=2, mode="nearest")
-        return self._part(f"conv{self.stages + 1}", self._stage(self.stages, y))
+        return self._run_submodule(f"conv{self.stages + 1}", self._stage(self.stages, y))
 
     def layers(self) -> Layers:
         """Parameters in the order of data flow, as fix rates count them; the blending module is not among them.
@@ -152,28 +152,31 @@ class Decoder(nn.Module):
         return [[], *counted, [], [], []]
 
     def _stage(self, index: int, x: Tensor) -> Tensor:
-        return F.relu(self._part(f"batchnorm{index}", self._part(f"conv{index}", x)))
+        return F.relu(self._run_submodule(f"batchnorm{index}", self._run_submodule(f"conv{index}", x)))
 
-    def _part(self, name: str, x: Tensor) -> Tensor:
+    def _run_submodule(self, name: str, x: Tensor) -> Tensor:
         out: Tensor = self.get_submodule(name)(x)
         return out
 
 
-def _grow(y: Tensor, like: Tensor) -> Tensor:
+def _resize_like(y: Tensor, like: Tensor) -> Tensor:
     """Resize to a tap's size: exactly twice for inputs of a multiple of 32, nearly so otherwise."""
     return F.interpolate(y, size=like.shape[2:], mode="nearest")
 
 
 def _check_sizes(hidden: Sequence[int], heads: Sequence[int], channels: Sequence[int], grid: Sequence[int]) -> None:
     problems = [
-        f"{name}: expected {wanted} numbers, got {list(values)}"
-        for name, values, wanted in (("hidden", hidden, 3), ("heads", heads, 3), ("grid", grid, 2))
-        if len(values) != wanted
+        f"{name}: expected {count} numbers, got {list(values)}"
+        for name, values, count in (("hidden", hidden, 3), ("heads", heads, 3), ("grid", grid, 2))
+        if len(values) != count
     ]
     if not 3 <= len(channels) <= 6:
         problems.append(f"channels: expected 3 to 6 numbers (output strides 8 to 1), got {list(channels)}")
     if min([*hidden, *heads, *channels, *grid], default=0) < 1:
-        problems.append("hidden, heads, channels and grid: numbers of at least 1 expected")
+        problems.append(
+            "hidden, heads, channels and grid: expected numbers of at least 1, got "
+            f"{[*hidden]}, {[*heads]}, {[*channels]} and {[*grid]}"
+        )
     elif not problems:
         problems += [
             f"hidden[{i}]={width} is not a multiple of heads[{i}]={count}"

@@ -17,11 +17,11 @@ RATES = ("encoder", "decoder", "text", "vision")
 
 
 class EncoderDecoder(SaliencyNetwork):
-    """A network with what fix rates count the layers of.
+    """A network with an encoder and a decoder whose layers fix rates count.
 
     Attributes:
-        encoder: Of images.
-        decoder: Of their features.
+        encoder: Encoder of images.
+        decoder: Decoder of their features.
     """
 
     encoder: Encoder
@@ -30,15 +30,15 @@ class EncoderDecoder(SaliencyNetwork):
 
 @dataclass(frozen=True)
 class FreezeRow:
-    """How much of a module trains.
+    """Trainable parameters of a module.
 
     Attributes:
-        module: ``encoder``, ``text``, ``vision``, ``blend``, ``decoder``, or ``other`` for what belongs to none of them
+        module: ``encoder``, ``text``, ``vision``, ``blend``, ``decoder``, or ``other`` for parameters of none of them
             (the final norm of a vision tower).
-        layers: Layers that fix rates count; 0 for ``blend`` and ``other``, which no rate counts.
-        frozen_layers: Those of them without a parameter that trains.
-        parameters: Numbers (elements of parameters) in the module.
-        trainable_parameters: Those of them that train.
+        layers: Number of layers that fix rates count; 0 for ``blend`` and ``other``, which no rate counts.
+        frozen_layers: Number of these layers without a trainable parameter.
+        parameters: Number of parameters (scalars) of the module.
+        trainable_parameters: Number of those that train.
     """
 
     module: str
@@ -49,17 +49,17 @@ class FreezeRow:
 
 
 def fixed_layers(count: int, rate: float) -> int:
-    r"""How many leading layers a fix rate holds: :math:`\lfloor \mathrm{rate} \cdot \mathrm{count} \rfloor`.
+    r"""Number of leading layers that a fix rate freezes: :math:`\lfloor \mathrm{rate} \cdot \mathrm{count} \rfloor`.
 
     The product is exact for the rate as it is written: 0.29 of 100 layers are 29, although the product of the two
     floating-point numbers is a little less.
 
     Args:
-        count: Layers there are, at least 0.
-        rate: Fraction to fix, 0 to 1.
+        count: Number of layers, at least 0.
+        rate: Fraction to freeze, 0 to 1.
 
     Returns:
-        Layers to fix, 0 to ``count``.
+        Number of layers to freeze, 0 to ``count``.
 
     Raises:
         ValueError: A count or rate outside its range.
@@ -144,7 +144,7 @@ class FixRates:
 
 
 def freeze_table(network: EncoderDecoder) -> list[FreezeRow]:
-    """How much of each module of a network trains; the rows add up to the whole network."""
+    """Trainable parameters of each module of a network; the rows add up to the whole network."""
     modules = {"encoder": network.encoder.layers()}
     modules |= {name: side.layers() for name, side in _sides(network).items()}
     if network.decoder.blendnet is not None:
@@ -154,17 +154,16 @@ def freeze_table(network: EncoderDecoder) -> list[FreezeRow]:
     other = [parameter for parameter in network.parameters() if id(parameter) not in counted]
     if other:
         modules["other"] = Layers(other, [])
-    return [_row(name, module) for name, module in modules.items()]
-
-
-def _row(name: str, module: Layers) -> FreezeRow:
-    return FreezeRow(
-        module=name,
-        layers=len(module.layers),
-        frozen_layers=sum(not any(parameter.requires_grad for parameter in layer) for layer in module.layers),
-        parameters=sum(parameter.numel() for parameter in module.parameters()),
-        trainable_parameters=sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad),
-    )
+    return [
+        FreezeRow(
+            module=name,
+            layers=len(module.layers),
+            frozen_layers=sum(not any(parameter.requires_grad for parameter in layer) for layer in module.layers),
+            parameters=sum(parameter.numel() for parameter in module.parameters()),
+            trainable_parameters=sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad),
+        )
+        for name, module in modules.items()
+    ]
 
 
 def _from_the_input(rates: FixRates, network: EncoderDecoder) -> Iterator[nn.Parameter]:
@@ -236,7 +235,7 @@ def _sides(network: EncoderDecoder) -> dict[str, _Side]:
 
 
 def _after_the_layers(rates: FixRates, network: EncoderDecoder) -> Iterator[nn.Parameter]:
-    """What of a text encoder belongs to no layer, once all its layers are fixed."""
+    """All parameters of a text encoder, those outside of its layers included, if all its layers are fixed."""
     sides = _sides(network)
     if sides and all(getattr(rates, name) == 1 for name in sides):
         yield from network.get_submodule("text_encoder").parameters()

@@ -105,7 +105,7 @@ def test_every_token_sees_those_after_it(tiny_blip: Build, images: Tensor) -> No
 @pytest.mark.parametrize(("start", "first"), [("enc", "[ENC]"), ("cls", "[CLS]")])
 def test_the_first_token_is_the_one_asked_for(tiny_blip: Build, start: str, first: str) -> None:
     blip = tiny_blip(start=start)
-    ids, mask = blip._ids(["", "a dog"])
+    ids, mask = blip._token_ids(["", "a dog"])
     assert [blip.tokenizer.id_to_token(i) for i in ids[1]] == [first, "a", "dog", "[SEP]"]
     assert ids[:, 0].unique().tolist() == [blip.tokenizer.token_to_id(first)]
     assert mask.tolist() == [[True, True, False, False], [True] * 4]

@@ -13,7 +13,7 @@ def test_the_empty_text_is_one_token_like_any_other() -> None:
 def test_words_have_the_same_features_in_every_process() -> None:
     # crc32("red") is 4200685455, and 1 + 4200685455 % 4096 = 3984; Python's own hash would differ by process.
     encoder = TinyText(dim=8)
-    assert encoder._ids("Red, red!") == [0, 3984, 3984]
+    assert encoder._token_ids("Red, red!") == [0, 3984, 3984]
 
 
 def test_padding_changes_no_text() -> None:
