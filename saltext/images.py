@@ -150,15 +150,15 @@ def read_values(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[_Values, _Val
 @contextmanager
 def _open_picture(path: Path, max_pixels: int) -> Iterator[Image.Image]:
     """An image file opened by Pillow, not decoded yet; any failure is an InvalidFileError."""
-    check_file(path, "a picture")
+    check_file(path, "an image")
     try:
         picture = Image.open(path, formats=_readable_formats())
     except UnidentifiedImageError as error:
-        raise InvalidFileError("files that are no pictures", _NAMED_FORMATS) from error
+        raise InvalidFileError("files that are not images", _NAMED_FORMATS) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(max_pixels) from error
     except PermissionError as error:
-        raise InvalidFileError("files that may not be read") from error
+        raise InvalidFileError("files without permission to read") from error
     except Exception as error:
         raise _damaged(error) from error
     with picture:
@@ -178,10 +178,10 @@ def check_file(path: Path, expected: str = "a file") -> None:
     try:
         status = path.stat()
     except FileNotFoundError as error:
-        kind = "links that lead nowhere" if path.is_symlink() else "files that are not there"
+        kind = "links that lead nowhere" if path.is_symlink() else "files not found"
         raise InvalidFileError(kind) from error
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise InvalidFileError("files that cannot be found", reason(error)) from error
+        raise InvalidFileError("files not found", reason(error)) from error
     if stat.S_ISDIR(status.st_mode):
         raise InvalidFileError(f"folders where {expected} is expected")
     if not stat.S_ISREG(status.st_mode):
@@ -230,7 +230,7 @@ def _decoded_upright(picture: Image.Image, max_pixels: int) -> tuple[Image.Image
     """The decoded first frame, upright, and remarks on it."""
     check_extent(picture.width, picture.height, max_pixels)
     if not picture.width or not picture.height:
-        raise InvalidFileError("pictures without a pixel")
+        raise InvalidFileError("images without a pixel")
     _refuse_misread_tiff(picture)
     remarks = []
     try:
@@ -284,7 +284,7 @@ def _rgb_on_white(picture: Image.Image) -> _Pixels:
                 picture.alpha_composite(layer)
         return np.asarray(_in_mode(picture, "RGB"))
     except ValueError as error:
-        raise InvalidFileError("pictures whose colours cannot be converted to RGB", error) from error
+        raise InvalidFileError("images whose colours cannot be converted to RGB", error) from error
 
 
 def eight_bits(values: npt.NDArray[Any]) -> _Pixels:
@@ -294,7 +294,7 @@ def eight_bits(values: npt.NDArray[Any]) -> _Pixels:
 
 
 def _too_large(max_pixels: int, detail: str = "") -> InvalidFileError:
-    return InvalidFileError(f"pictures with more than {max_pixels} pixels", detail)
+    return InvalidFileError(f"images with more than {max_pixels} pixels", detail)
 
 
 def reason(error: BaseException) -> str:
@@ -304,4 +304,4 @@ def reason(error: BaseException) -> str:
 
 
 def _damaged(error: BaseException) -> InvalidFileError:
-    return InvalidFileError("pictures that are cut short or damaged", reason(error))
+    return InvalidFileError("images that are cut short or damaged", reason(error))

@@ -453,7 +453,7 @@ class _Builder:
         if photo is None or not self.usable[index]:
             return
         if photo.size != size:
-            self.problems.add("pictures that EXIF data behind their pixels turn (save them upright)", path.name)
+            self.problems.add("images that EXIF data behind their pixels turn (save them upright)", path.name)
             return
         self.arrays["images"][self.image_rows[index]] = self._fit_to(
             Image.fromarray(photo.pixels), self.settings.image_size

@@ -146,7 +146,7 @@ def _grey_picture(path: Path, most: int) -> _Array:
     if values.ndim == 2:
         return values
     if (values != values[..., :1]).any():
-        raise InvalidFileError("pictures in colour where a grey map is expected")
+        raise InvalidFileError("colour images where a grey map is expected")
     return values[..., 0]
 
 
@@ -199,7 +199,7 @@ def _points_of_coordinates(xy: _Array, counted_from: Literal[0, 1]) -> _Array:
         raise _too_many(len(xy))
     xy = xy.astype(np.float64)
     if not np.isfinite(xy).all():
-        raise InvalidFileError("fixation files with coordinates that are no numbers")
+        raise InvalidFileError("fixation files with coordinates that are not numbers")
     return pixels_of(xy, counted_from)
 
 

@@ -55,7 +55,7 @@ class DataReport:
             lines = []
             for kind, names in sorted(self.names.items()):
                 more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
-                lines.append(f"  {len(names)} {kind}: {', '.join(map(printable, sorted(names)[:_MAX_LISTED]))}{more}")
+                lines.append(f"  {kind} ({len(names)}): {', '.join(map(printable, sorted(names)[:_MAX_LISTED]))}{more}")
             raise DataError("\n".join([f"{printable(what)} cannot be used:", *lines, advice]))
 
 
@@ -90,7 +90,7 @@ def files_by_stem(root: Path, folder: Path, endings: Sequence[str], issues: Data
             continue
         stem = same_form(path.stem)
         if path.suffix.lower() not in endings:
-            issues.add(f"entries of {folder.name}/ that are no {', '.join(endings)} files", path.name)
+            issues.add(f"entries of {folder.name}/ that are not {', '.join(endings)} files", path.name)
         elif not is_unicode(stem):
             issues.add("names that are not UTF-8", f"{folder.name}/{path.name}")
         elif stem in files:

@@ -73,7 +73,7 @@ def list_predictions(folder: Path, dataset: DatasetIndex, issues: DataReport) ->
     for within, path in _files_with_subfolder(folder, dataset, issues):
         index = expected.get((within, same_form(path.relative_to(folder / within).with_suffix("").as_posix())))
         if path.suffix.lower() not in MAP_ENDINGS:
-            issues.add(f"entries that are no {', '.join(MAP_ENDINGS)} files", str(path.relative_to(folder)))
+            issues.add(f"entries that are not {', '.join(MAP_ENDINGS)} files", str(path.relative_to(folder)))
         elif index is None:
             issues.add("files that match no pair of the data set", str(path.relative_to(folder)))
         elif index in files:
@@ -146,7 +146,7 @@ def _files_with_subfolder(folder: Path, dataset: DatasetIndex, issues: DataRepor
         elif path.name in known:
             files += [(path.name, inner) for inner in sorted(path.rglob("*")) if not inner.is_dir()]
         elif not path.name.startswith("."):
-            issues.add("folders that are no task or level of the data set", f"{path.name}/")
+            issues.add("folders that are not a task or level of the data set", f"{path.name}/")
     return [
         (within, path) for within, path in files if not path.name.startswith(".") and path.name not in IGNORED_FILES
     ]

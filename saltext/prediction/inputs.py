@@ -133,7 +133,7 @@ def _image_files(argument: str, issues: DataReport) -> list[Path]:
     except OSError:  # such as a name that is too long
         return [path]
     if not files:
-        issues.add("patterns without a picture", argument)
+        issues.add("patterns that match no image", argument)
     return files
 
 
@@ -144,7 +144,7 @@ def _images_in_folder(folder: Path, issues: DataReport) -> list[Path]:
         issues.add("folders that cannot be read", f"{folder} ({error.strerror})")
         return []
     if not files:
-        issues.add(f"folders without a picture ({', '.join(sorted(ENDINGS))})", str(folder))
+        issues.add(f"folders without an image ({', '.join(sorted(ENDINGS))})", str(folder))
     return files
 
 
@@ -171,7 +171,7 @@ def _table_rows(
     images, texts, tasks = (empty if index is None else cells.column(index) for index in indices.values())
     for number, image, text, task in zip(cells.lines, images, texts, tasks, strict=True):
         if not image or text is None or "\0" in image:
-            issues.add("rows of a table without image or text", f"{table.name} row {number}")
+            issues.add("table rows without image or text", f"{table.name} row {number}")
         elif query := _checked_query(text, task or default_task, known, f"{table.name} row {number}", issues):
             path = table.parent / image
             yield spelled(path) or path, query

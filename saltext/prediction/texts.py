@@ -42,11 +42,11 @@ def checked(text: object) -> str:
         InvalidFileError: Not a string, or one with lone surrogates, as undecodable bytes give.
     """
     if not isinstance(text, str):
-        raise InvalidFileError("texts that are no string", f"{text!r}")
+        raise InvalidFileError("texts that are not strings", f"{text!r}")
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise InvalidFileError("texts that are no valid Unicode", ascii(text[:40])) from error
+        raise InvalidFileError("texts that are not valid Unicode", ascii(text[:40])) from error
     return text.strip()
 
 

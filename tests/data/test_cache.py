@@ -182,13 +182,13 @@ def test_all_broken_files_come_in_one_error_with_counts(copied_root: Path, tmp_p
     with pytest.raises(DataError) as caught:
         open_cache(pairs, CacheSettings((72, 96), (36, 48), max_pixels=100_000), tmp_path / "cache")
     message = str(caught.value)
-    assert f"1 pictures that are cut short or damaged: image_1800/{truncated.name}.png (image file is trunc" in message
-    assert f"1 files that are no pictures: map_1800/{garbage.name}.png" in message
-    assert f"1 pairs whose image, map and fixation files differ in size: {resized.name} (image" in message
+    assert f"images that are cut short or damaged (1): image_1800/{truncated.name}.png (image file is trunc" in message
+    assert f"files that are not images (1): map_1800/{garbage.name}.png" in message
+    assert f"pairs whose image, map and fixation files differ in size (1): {resized.name} (image" in message
     assert "density 50x40" in message
-    assert f"1 maps with one value everywhere: map_1800/{dark.name}.png (0)" in message
-    assert f"1 fixation files without a fixation: fixation_1800/{blind.name}.png" in message
-    assert f"1 pictures with more than data.max_pixels=100000 pixels: image_1800/{huge.name}.png" in message
+    assert f"maps with one value everywhere (1): map_1800/{dark.name}.png (0)" in message
+    assert f"fixation files without a fixation (1): fixation_1800/{blind.name}.png" in message
+    assert f"images with more than data.max_pixels=100000 pixels (1): image_1800/{huge.name}.png" in message
     assert "Replace these files with good ones" in message
     assert _folders(tmp_path / "cache") == []
 
@@ -233,7 +233,7 @@ def test_a_turned_picture_is_refused_where_nothing_shows_what_x_and_y_are(
     upright = shape if orientation == 3 else shape[::-1]
     density = _saved(np.arange(upright[0] * upright[1]).reshape(upright).astype(np.uint8), tmp_path / "map.png")
     shown = 3.0 if upright == (30, 40) else density
-    with pytest.raises(DataError, match="1 pictures that EXIF data turn, so that x and y are in doubt"):
+    with pytest.raises(DataError, match=r"images that EXIF data turn, so that x and y are in doubt .*\(1\)"):
         open_cache([_own(tmp_path, path, shown)], CacheSettings((30, 40), (30, 40)), tmp_path / "cache")
 
 
@@ -243,8 +243,8 @@ def test_what_is_no_file_is_named_before_any_is_opened(tmp_path: Path) -> None:
     pairs = [_own(tmp_path, tmp_path / name) for name in ("pipe.png", "gone.png")]
     with pytest.raises(DataError) as caught:
         open_cache(pairs, SETTINGS, tmp_path / "cache")
-    assert f"1 links that lead nowhere: {tmp_path.name}/gone.png" in str(caught.value)
-    assert f"1 pipes or devices where a file is expected: {tmp_path.name}/pipe.png" in str(caught.value)
+    assert f"links that lead nowhere (1): {tmp_path.name}/gone.png" in str(caught.value)
+    assert f"pipes or devices where a file is expected (1): {tmp_path.name}/pipe.png" in str(caught.value)
 
 
 def test_a_damaged_cache_says_which_folder_to_delete(copied_root: Path, tmp_path: Path) -> None:

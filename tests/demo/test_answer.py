@@ -97,8 +97,8 @@ def test_what_was_decided_on_the_way_is_told_once(tmp_path: Path) -> None:
 def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "notes.png").write_text("not a picture")
     said = refusal(tmp_path / "notes.png", TextQuery("\ud800"), TextQuery("x" * 2001))
-    assert "The image cannot be used (files that are no pictures" in said
-    assert "Text 1 cannot be used (texts that are no valid Unicode" in said
+    assert "The image cannot be used (files that are not images" in said
+    assert "Text 1 cannot be used (texts that are not valid Unicode" in said
     assert "Text 2 has 2001 characters; up to 2000 are taken" in said
 
 

@@ -226,7 +226,7 @@ def test_without_an_image_it_is_said_what_to_do(page: Any) -> None:
 def test_what_is_no_image_is_refused_when_it_is_uploaded(page: Any, tmp_path: Path) -> None:
     (tmp_path / "notes.png").write_text("not a picture")
     upload(page, tmp_path / "notes.png")
-    assert "files that are no pictures" in error(page)
+    assert "files that are not images" in error(page)
     page.locator("#image img").wait_for(state="detached")
     keep(page, "07_no_picture")
 

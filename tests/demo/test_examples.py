@@ -79,11 +79,11 @@ def test_everything_wrong_with_them_is_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "notes.png").write_text("not a picture")
     with pytest.raises(DataError) as raised:
         examples.own(tmp_path)
-    for expected in ("--examples ", "empty files", "no pictures"):
+    for expected in ("--examples ", "empty files", "not images"):
         assert expected in str(raised.value)
 
 
-@pytest.mark.parametrize(("name", "said"), [("nowhere", "cannot be read"), (".", "folders without a picture")])
+@pytest.mark.parametrize(("name", "said"), [("nowhere", "cannot be read"), (".", "folders without an image")])
 def test_nothing_to_offer_is_said(tmp_path: Path, name: str, said: str) -> None:
     with pytest.raises(DataError, match=said):
         examples.own(tmp_path / name)

@@ -153,8 +153,8 @@ def test_what_is_no_picture_is_refused_at_once_and_when_it_is_asked_about(visito
     (tmp_path / "notes.png").write_text("not a picture")
     image = uploaded(visitor.upload(tmp_path / "notes.png").json()[0])
     assert visitor.call("check", image)[0] == "error"
-    assert "files that are no pictures" in refusal(visitor.call("check", image))
-    assert "files that are no pictures" in refusal(visitor.compare(image))
+    assert "files that are not images" in refusal(visitor.call("check", image))
+    assert "files that are not images" in refusal(visitor.compare(image))
 
 
 def test_a_picture_that_can_be_used_is_not_commented(visitor: Visitor, image: dict[str, Any]) -> None:
@@ -179,8 +179,8 @@ def test_a_text_without_end_is_refused(visitor: Visitor, image: dict[str, Any]) 
 
 def test_what_is_no_text_is_refused(visitor: Visitor, image: dict[str, Any]) -> None:
     said = html.unescape(refusal(visitor.call("compare", image, 5, ["left"], None, None)))
-    assert "Text 1 cannot be used (texts that are no string: 5)" in said
-    assert "Text 2 cannot be used (texts that are no string: ['left'])" in said
+    assert "Text 1 cannot be used (texts that are not strings: 5)" in said
+    assert "Text 2 cannot be used (texts that are not strings: ['left'])" in said
     assert visitor.call("compare", image, None, None, None, None)[0] == "complete"
 
 

@@ -80,7 +80,7 @@ def test_conditions_are_those_the_model_knows_also_where_none_is_named(photos: P
     requests([picture], ["x"], None, issues, ["salient"], ("free", "told"))
     with pytest.raises(DataError) as raised:
         issues.raise_if_any("input", "")
-    for said in ("3 conditions other than free, told", "'general', since no condition is named", "'salient'"):
+    for said in ("conditions other than free, told (3)", "'general', since no condition is named", "'salient'"):
         assert said in str(raised.value)
 
 
@@ -136,16 +136,15 @@ def test_everything_wrong_is_said_at_once(photos: Path) -> None:
         "y" * 5000, table=photos / "texts.csv",
     )  # fmt: skip
     for expected in (
-        "1 addresses, which are not fetched: save the picture and name its file: https://example.org/cat.jpg",
-        f"1 patterns without a picture: {photos}/*.gif",
-        f".webp): {photos}/bare",
-        "2 files that are not there",
+        "addresses, which are not fetched: save the picture and name its file (1): https://example.org/cat.jpg",
+        f"patterns that match no image (1): {photos}/*.gif",
+        f".webp) (1): {photos}/bare",
+        "files not found (3)",
         "missing.png",
         "none.jpg",
-        "1 files that cannot be found",
-        "1 empty files",
-        "1 files that are no pictures",
-        "3 rows of a table without image or text: texts.csv row 2, texts.csv row 3, texts.csv row 5",
+        "empty files (1)",
+        "files that are not images (1)",
+        "table rows without image or text (3): texts.csv row 2, texts.csv row 3, texts.csv row 5",
     ):
         assert expected in message
 
@@ -187,18 +186,18 @@ def test_a_name_in_another_unicode_form_is_the_same_name(photos: Path) -> None:
 
 
 def test_a_picture_that_is_not_there_is_called_as_it_was_given() -> None:
-    assert "files that are not there: nothere.jpg\n" in wrong("nothere.jpg")
+    assert "files not found (1): nothere.jpg\n" in wrong("nothere.jpg")
 
 
 def test_links_to_nothing_in_a_folder_are_told(photos: Path) -> None:
     (photos / "gone.png").symlink_to(photos / "nowhere.png")
-    assert f"1 links that lead nowhere: {photos}/gone.png" in wrong(str(photos))
+    assert f"links that lead nowhere (1): {photos}/gone.png" in wrong(str(photos))
 
 
 def test_links_in_circles_are_refused(tmp_path: Path) -> None:
     (tmp_path / "two.png").symlink_to("one.png")
     (tmp_path / "one.png").symlink_to("two.png")
-    assert "cannot be found" in wrong(str(tmp_path / "one.png"))
+    assert "files not found" in wrong(str(tmp_path / "one.png"))
 
 
 def test_good_pictures_are_kept_beside_bad_ones(photos: Path) -> None:
@@ -211,5 +210,5 @@ def test_good_pictures_are_kept_beside_bad_ones(photos: Path) -> None:
 def test_a_text_that_is_no_unicode_is_a_fault_of_its_own() -> None:
     issues = DataReport()
     assert requests(["a.png"], ["half \ud83d"], None, issues) == []
-    with pytest.raises(DataError, match="1 texts that are no valid Unicode"):
+    with pytest.raises(DataError, match=r"texts that are not valid Unicode \(1\)"):
         issues.raise_if_any("input", "")

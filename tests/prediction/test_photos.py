@@ -221,7 +221,7 @@ def test_a_file_that_is_cut_short_is_refused(tmp_path: Path, ending: str, kept: 
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * kept)])
     said = refusal(path)
-    assert "damaged" in said or "no pictures" in said
+    assert "damaged" in said or "not images" in said
 
 
 def png_head(width: int, height: int) -> bytes:
@@ -256,12 +256,12 @@ def test_a_single_pixel_is_a_picture(tmp_path: Path) -> None:
 def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.png").write_text("not a picture")
     (tmp_path / "empty.png").touch()
-    assert "no pictures" in refusal(tmp_path / "notes.png")
+    assert "not images" in refusal(tmp_path / "notes.png")
     assert "empty" in refusal(str(tmp_path / "empty.png"))
     assert "folders" in refusal(tmp_path)
-    assert "not there" in refusal(tmp_path / "nowhere.png")
-    assert "cannot be found" in refusal("a\0b.png")
-    assert "cannot be found" in refusal(tmp_path / ("x" * 5000))
+    assert "not found" in refusal(tmp_path / "nowhere.png")
+    assert "not found" in refusal("a\0b.png")
+    assert "not found" in refusal(tmp_path / ("x" * 5000))
     assert "NoneType" in refusal(None)
 
 
@@ -273,7 +273,7 @@ def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path: Path) -> None:
 def test_formats_that_start_other_programs_are_not_opened(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "drawing.eps")
     (tmp_path / "drawing.eps").rename(tmp_path / "drawing.png")
-    assert "no pictures" in refusal(tmp_path / "drawing.png")
+    assert "not images" in refusal(tmp_path / "drawing.png")
 
 
 def test_a_file_without_the_right_to_read_it_is_named_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,7 +282,7 @@ def test_a_file_without_the_right_to_read_it_is_named_so(tmp_path: Path, monkeyp
 
     (tmp_path / "secret.png").write_bytes(b"x")
     monkeypatch.setattr(Image, "open", refuse)  # a super-user may read everything
-    assert "may not be read" in refusal(tmp_path / "secret.png")
+    assert "without permission to read" in refusal(tmp_path / "secret.png")
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "gif", "webp", "tif", "bmp", "jp2"])

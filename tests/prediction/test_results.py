@@ -123,8 +123,9 @@ def test_everything_wrong_is_said_before_the_model_runs(
     bad_pictures(photos)
     monkeypatch.setattr(prediction.Model, "_saliency", lambda *_: pytest.fail("the model ran"))
     said = refusal([str(photos), "missing.png", "--text", "x", "--out", str(tmp_path / "out"), *run], capsys)
-    for expected in (f"cut short or damaged: {photos}/cut.jpg", f"no pictures: {photos}/notes.png", "empty files",
-                     "not there", "--skip-bad"):  # fmt: skip
+    for expected in (
+        f"cut short or damaged (1): {photos}/cut.jpg", f"not images (1): {photos}/notes.png", "empty files",
+                     "not found", "--skip-bad"):  # fmt: skip
         assert expected in said
     assert not (tmp_path / "out").exists()
 
@@ -135,7 +136,7 @@ def test_with_skip_bad_the_good_pictures_are_predicted(
     bad_pictures(photos)
     here("predict", str(photos), "--text", "x", "--skip-bad", "--out", str(tmp_path / "out"), *run)
     assert [Path(row["image"]).name for row in rows(tmp_path / "out")] == ["hall.png", "street.jpg"]
-    assert f"cut short or damaged: {photos}/cut.jpg" in caplog.text
+    assert f"cut short or damaged (1): {photos}/cut.jpg" in caplog.text
 
 
 def test_every_map_that_can_be_written_is_and_the_index_names_it(
@@ -144,7 +145,7 @@ def test_every_map_that_can_be_written_is_and_the_index_names_it(
     (photos / ("n" * 250 + ".png")).write_bytes((photos / "hall.png").read_bytes())  # NAME_text1.npy is too long
     out = tmp_path / "out"
     said = refusal([str(photos), "--text", "x", "--text", "y", "--only", "density", "--out", str(out), *run], capsys)
-    assert "2 files that cannot be written" in said
+    assert "files that cannot be written (2)" in said
     assert [row["density"] for row in rows(out) if row["density"]] == [
         f"density/{name}_text{number}.npy" for name in ("hall", "street") for number in (1, 2)
     ]
@@ -155,7 +156,7 @@ def test_with_skip_bad_and_nothing_good_there_is_an_error(
     photos: Path, run: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     (photos / "notes.png").write_text("not a picture")
-    assert "no pictures" in refusal([str(photos / "notes.png"), "--text", "x", "--skip-bad", *run], capsys)
+    assert "not images" in refusal([str(photos / "notes.png"), "--text", "x", "--skip-bad", *run], capsys)
 
 
 def test_what_was_decided_about_a_picture_is_said(

@@ -118,7 +118,7 @@ def _read_pictures(description: Description, max_pixels: int, issues: DataReport
             issues.add(*head)
         elif head.orientation != 1 and description.density is None:
             issues.add(
-                "pictures that EXIF data turn, so that x and y are in doubt (save them upright)",
+                "images that EXIF data turn, so that x and y are in doubt (save them upright)",
                 "/".join(path.parts[-2:]),
             )
         else:
@@ -187,7 +187,7 @@ class _Tables:
         rows = self._with_condition(table, rows, list(self.description.conditions))
         xy = rows[["x", "y"]].to_numpy(np.float64)
         numbers = np.isfinite(xy).all(axis=1)
-        self.issues.add(f"rows of {table.path.name} whose x and y are no numbers", *_line_numbers(rows[~numbers]))
+        self.issues.add(f"rows of {table.path.name} whose x and y are not numbers", *_line_numbers(rows[~numbers]))
         rows, indices = rows[numbers], pixels_of(xy[numbers], self.description.counted_from)
         inside = self._lie_inside_image(rows, indices)
         rows, indices = rows[inside], indices[inside].astype(np.int32)
@@ -226,7 +226,7 @@ class _Tables:
             return None if rows is None else self._images_by_part(list(zip(rows["image"], rows["part"], strict=True)))
         listed = [(name, part) for part, names in split.items() for name in names]
         known = [(self.names.get(same_form(name)), name, part) for name, part in listed]
-        self.issues.add("names in split that are no image's", *(name for image_id, name, _ in known if not image_id))
+        self.issues.add("names in split of no image", *(name for image_id, name, _ in known if not image_id))
         return self._images_by_part([(image_id, part) for image_id, _, part in known if image_id])
 
     def _images_by_part(self, named: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
@@ -269,7 +269,7 @@ class _Tables:
             rows = rows[~repeated]
         given = rows["image"].map(same_form)
         known = given.isin(self.names.keys())
-        self.issues.add(f"names in {name} that are no image's", *rows["image"][~known].unique())
+        self.issues.add(f"names in {name} of no image", *rows["image"][~known].unique())
         return rows[known].assign(image=given[known].map(self.names))
 
     def _column_indices(self, table: Table, cells: Cells) -> dict[str, int] | None:

@@ -155,24 +155,24 @@ def test_everything_wrong_with_the_files_is_said_at_once(tmp_path: Path) -> None
         stream.write("bird,free,1,2\ncat,fre,1,2\ncat,free,left,2\ncat,free,40,3\ndeep/dog,free,0\n")
     message = refused(tmp_path, content)
     for said in (
-        "1 pictures with more than data.max_pixels=10000 pixels: images/large.png",
-        "1 images that differ in their ending alone: unseen",
-        "1 files that are no pictures: images/broken.png",
-        "1 pictures that EXIF data turn, so that x and y are in doubt (save them upright): images/turned.jpg",
-        "1 rows of texts.csv with a second text for an image: line 3", "1 rows of texts.csv without a text: line 4",
-        "1 names in texts.csv that are no image's: cow", "1 names in fixations.csv that are no image's: bird",
-        "1 conditions in fixations.csv other than free, described: 'fre' (did you mean 'free'?)",
-        "2 rows of fixations.csv whose x and y are no numbers: line 58, line 60",
-        "1 images with fixations outside them, counted from 0: cat (1 of 19, first x=40, y=3 in 40x30)",
-        "4 images without fixations: broken, large, turned, unseen",
-        "2 fixations without a text: 0012 (described), deep/dog (described)",
+        "images with more than data.max_pixels=10000 pixels (1): images/large.png",
+        "images that differ in their ending alone (1): unseen",
+        "files that are not images (1): images/broken.png",
+        "images that EXIF data turn, so that x and y are in doubt (save them upright) (1): images/turned.jpg",
+        "rows of texts.csv with a second text for an image (1): line 3", "rows of texts.csv without a text (1): line 4",
+        "names in texts.csv of no image (1): cow", "names in fixations.csv of no image (1): bird",
+        "conditions in fixations.csv other than free, described (1): 'fre' (did you mean 'free'?)",
+        "rows of fixations.csv whose x and y are not numbers (2): line 58, line 60",
+        "images with fixations outside them, counted from 0 (1): cat (1 of 19, first x=40, y=3 in 40x30)",
+        "images without fixations (4): broken, large, turned, unseen",
+        "fixations without a text (2): 0012 (described), deep/dog (described)",
     ):  # fmt: skip
         assert said in message
 
 
 def test_a_column_that_is_not_there_is_named_with_the_probable_one(tmp_path: Path) -> None:
     content = write(tmp_path, texts={"table": "texts.csv", "columns": {"text": "txt"}})
-    assert "columns that texts.csv has not (it has image, text): 'txt' (did you mean 'text'?)" in refused(
+    assert "columns that texts.csv has not (it has image, text) (1): 'txt' (did you mean 'text'?)" in refused(
         tmp_path, content
     )
 
@@ -181,7 +181,7 @@ def test_a_condition_that_a_table_says_is_read_where_it_need_not_be_said(tmp_pat
     content = write(tmp_path)
     rows = [(name, condition, "read") for name in IMAGES for condition in ("described", "free")]
     write_table(tmp_path / "texts.csv", ("image", "condition", "text"), rows)
-    assert "1 conditions in texts.csv other than described: 'free'" in refused(tmp_path, content)
+    assert "conditions in texts.csv other than described (1): 'free'" in refused(tmp_path, content)
 
 
 @pytest.mark.parametrize("written", [None, b"", b"image,text\n1,2,3,4\n", b"image,text\n\xff\xfe,2\n"])
@@ -190,7 +190,7 @@ def test_a_table_that_cannot_be_read_is_named(tmp_path: Path, written: bytes | N
     (tmp_path / "texts.csv").unlink()
     if written is not None:
         (tmp_path / "texts.csv").write_bytes(written)
-    assert "1 tables that cannot be read: texts.csv (" in refused(tmp_path, content)
+    assert "tables that cannot be read (1): texts.csv (" in refused(tmp_path, content)
 
 
 def test_who_looks_twice_at_one_pixel_counts_twice(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_who_looks_twice_at_one_pixel_counts_twice(tmp_path: Path) -> None:
 def test_a_text_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     content = write(tmp_path)
     write_table(tmp_path / "texts.csv", ("image", "text"), [(name, "read") for name in (*IMAGES, IMAGES[0])])
-    assert "1 rows of texts.csv that repeat another: line 5" in refused(tmp_path, content)
+    assert "rows of texts.csv that repeat another (1): line 5" in refused(tmp_path, content)
 
 
 @pytest.mark.parametrize(("x", "pixel"), [("0.5", 0), ("0.7", 0), ("1.49", 0), ("1.5", 1), ("40.4", 39)])
@@ -221,7 +221,7 @@ def test_counted_from_one_a_pixel_reaches_half_a_pixel_to_either_side_of_its_num
 def test_texts_without_fixations_are_named(tmp_path: Path) -> None:
     content = write(tmp_path)
     write_table(tmp_path / "fixations.csv", ("image", "condition", "x", "y"), [(n, "free", 1, 2) for n in IMAGES])
-    assert "3 texts without fixations: 0012 (described), cat (described), deep/dog (described)" in refused(
+    assert "texts without fixations (3): 0012 (described), cat (described), deep/dog (described)" in refused(
         tmp_path, content
     )
 
@@ -267,8 +267,8 @@ def test_files_that_are_missing_are_named_by_image_and_condition(tmp_path: Path)
     (tmp_path / "fixated" / "described" / "cat.npy").unlink()
     (tmp_path / "maps" / "free" / "cat.png").unlink()
     message = refused(tmp_path, content)
-    assert "1 texts without fixations: cat (described)" in message
-    assert "1 fixations without a map: cat (free)" in message
+    assert "texts without fixations (1): cat (described)" in message
+    assert "fixations without a map (1): cat (free)" in message
 
 
 def test_a_map_in_colour_or_of_another_size_is_refused_when_it_is_decoded(tmp_path: Path) -> None:
@@ -278,8 +278,9 @@ def test_a_map_in_colour_or_of_another_size_is_refused_when_it_is_decoded(tmp_pa
     np.save(tmp_path / "maps" / "described" / "cat.npy", np.ones((3, 4)))
     with pytest.raises(DataError) as caught:
         open_cache(found(tmp_path, content).pairs, SETTINGS, tmp_path / "cache")
-    assert "1 pictures in colour where a grey map is expected: free/cat.png" in str(caught.value)
-    assert "1 files of another size than the ground truth: described/cat.npy (4x3, expected 40x30)" in str(caught.value)
+    assert "colour images where a grey map is expected (1): free/cat.png" in str(caught.value)
+    expected = "files of another size than the ground truth (1): described/cat.npy (4x3, expected 40x30)"
+    assert expected in str(caught.value)
 
 
 def test_a_given_division_comes_from_a_table_or_from_lists(tmp_path: Path) -> None:
@@ -294,10 +295,10 @@ def test_everything_wrong_with_a_division_is_said_at_once(tmp_path: Path) -> Non
     write_table(tmp_path / "parts.csv", ("image", "part"), [("cat", "train"), ("cat", "tset"), ("cow", "test")])
     message = refused(tmp_path, write(tmp_path, split={"table": "parts.csv"}))
     for said in (
-        "1 names in parts.csv that are no image's: cow",
-        "1 parts of split other than train, val, test: 'tset' (did you mean 'test'?)",
-        "1 images in several parts of split: cat", "2 images in no part of split: 0012, deep/dog",
-        "1 parts of split without an image: test",
+        "names in parts.csv of no image (1): cow",
+        "parts of split other than train, val, test (1): 'tset' (did you mean 'test'?)",
+        "images in several parts of split (1): cat", "images in no part of split (2): 0012, deep/dog",
+        "parts of split without an image (1): test",
     ):  # fmt: skip
         assert said in message
 
@@ -321,10 +322,10 @@ def test_what_is_no_picture_is_named_among_the_images(tmp_path: Path) -> None:
     (tmp_path / "images" / os.fsdecode(b"odd\xff.png")).write_bytes((tmp_path / "images" / "cat.png").read_bytes())
     message = refused(tmp_path, content)
     for said in (
-        "1 pipes or devices where a picture is expected: images/pipe.png",
-        "1 links that lead nowhere: images/gone.png",
-        "1 folders where a picture is expected: images/folder.png",
-        "1 names that are not UTF-8: odd\\udcff",
+        "pipes or devices where an image is expected (1): images/pipe.png",
+        "links that lead nowhere (1): images/gone.png",
+        "folders where an image is expected (1): images/folder.png",
+        "names that are not UTF-8 (1): odd\\udcff",
     ):
         assert said in message
     message.encode()

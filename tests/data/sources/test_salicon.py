@@ -61,10 +61,10 @@ def test_all_problems_come_in_one_error(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         Salicon(tmp_path).read()
     for said in (
-        f"1 images without a file in maps/train: {names[0]}",
-        f"1 images without a file in fixations/val: {names[-1]}",
+        f"images without a file in maps/train (1): {names[0]}",
+        f"images without a file in fixations/val (1): {names[-1]}",
         "notes.txt",
-        f"1 images that are in train and in val: {names[1]}",
+        f"images that are in train and in val (1): {names[1]}",
     ):
         assert said in str(caught.value)
 
@@ -74,7 +74,7 @@ def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
     for path in (tmp_path / "maps" / "val").iterdir():
         path.unlink()
     (tmp_path / "maps" / "val").rmdir()
-    with pytest.raises(DataError, match=r"1 missing folders: maps/val/"):
+    with pytest.raises(DataError, match=r"missing folders \(1\): maps/val/"):
         Salicon(tmp_path).read()
 
 
