@@ -1,4 +1,4 @@
-"""``saltext COMMAND``, also as ``python -m saltext COMMAND``: all commands by their names."""
+"""The command ``saltext`` (also ``python -m saltext``), with all its subcommands."""
 
 import os
 import sys
@@ -72,7 +72,7 @@ _EXAMPLES = (
 @app.callback(invoke_without_command=True)
 def start(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Show versions and device, and end.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show versions and device, and exit.")] = False,
 ) -> None:
     """Where do people look in an image after reading a sentence about it?"""
     if version:
@@ -85,12 +85,12 @@ def start(
 def _show_commands() -> None:
     print("saltext: where do people look in an image after reading a sentence about it?\n")
     widths = [max(len(row[column]) for row in _EXAMPLES) for column in range(2)]
-    for name, does, example in _EXAMPLES:
-        print(f"  {name:{widths[0]}}  {does:{widths[1]}}  {example}")
+    for name, purpose, example in _EXAMPLES:
+        print(f"  {name:{widths[0]}}  {purpose:{widths[1]}}  {example}")
     root = Path(os.environ.get("SALTEXT_DATA", "data/sjtu-tis"))  # as conf/data/sjtu_tis.yaml says
-    state = "is there" if root.is_dir() else "is not there: SALTEXT_DATA=DIR or data.root=DIR names another folder"
-    print(f"\nSJTU-TIS is looked for in {root}, which {state}.")
-    print("saltext COMMAND --help says more; saltext train --help lists the configuration.")
+    state = "found" if root.is_dir() else "not found; set SALTEXT_DATA=DIR or data.root=DIR to its folder"
+    print(f"\nSJTU-TIS in {root}: {state}.")
+    print("saltext COMMAND --help describes a command; saltext train --help lists the configuration.")
 
 
 def _show_versions() -> None:

@@ -7,22 +7,22 @@ from typing import Annotated
 
 import typer
 
-# Names that the decoded caches and the feature caches give their folders; nothing else is counted or deleted.
-_OURS = re.compile(r"[0-9a-f]{24}|features|\.building-\S+")
+# Folder names of decoded data sets and of feature caches; nothing else is counted or deleted.
+_CACHE_FOLDER = re.compile(r"[0-9a-f]{24}|features|\.building-\S+")
 
 
 def cache(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="data.cache_dir")] = Path("outputs/cache"),
-    clear: Annotated[bool, typer.Option("--clear", help="Delete them; what is needed again is built again.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Delete all; they are built again when needed.")] = False,
 ) -> None:
-    """What the caches hold: decoded data sets and features of frozen networks, with their sizes.
+    """List the caches with their sizes: decoded data sets and features of frozen modules.
 
     \b
     saltext cache
     saltext cache --clear
     """
-    found = sorted(folder.iterdir()) if folder.is_dir() else []
-    entries = [path for path in found if path.is_dir() and not path.is_symlink() and _OURS.fullmatch(path.name)]
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    entries = [path for path in paths if path.is_dir() and not path.is_symlink() and _CACHE_FOLDER.fullmatch(path.name)]
     if not entries:
         print(f"nothing is cached in {folder}")
         return
@@ -31,4 +31,4 @@ def cache(
         print(f"{size / 2**20:9.1f} MiB  {entry}")
         if clear:
             shutil.rmtree(entry)
-    print(f"{sum(sizes) / 2**20:9.1f} MiB  {'deleted' if clear else 'in all; --clear deletes it'}")
+    print(f"{sum(sizes) / 2**20:9.1f} MiB  {'deleted' if clear else 'in total; --clear deletes all'}")

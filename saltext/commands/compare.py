@@ -11,7 +11,7 @@ def compare(
         list[Path],
         typer.Argument(metavar="RUN...", help="folders of runs, or of several runs of one model (folds, seeds)"),
     ],
-    metric: Annotated[str, typer.Option(metavar="NAME", help="shown: one metric, or all (default: CC)")] = "",
+    metric: Annotated[str, typer.Option(metavar="NAME", help="metric to show, or all (default: CC)")] = "",
 ) -> None:
     """One table of all runs below a folder, or the differences of several from the first one.
 

@@ -23,7 +23,7 @@ def check(
     ],
     layout: Annotated[Literal["auto", "sjtu-tis", "salicon", "own"], typer.Option(help="of DATA")] = "auto",
 ) -> None:
-    """Read all of a data set, and say everything that is wrong with it, or what it holds.
+    """Read a whole data set, and report all problems, or its number of pairs by task and split.
 
     \b
     saltext data check data/sjtu-tis
@@ -34,10 +34,10 @@ def check(
     from saltext.console import progress
     from saltext.evaluation.folders import open_data
 
-    found = open_data(data, layout, progress)
-    pairs = found.truth.pairs
-    print(f"{data}: {len(pairs)} pairs of {len({pair.image_id for pair in pairs})} images; nothing is wrong with them")
+    opened = open_data(data, layout, progress)
+    pairs = opened.truth.pairs
+    print(f"{data}: {len(pairs)} pairs of {len({pair.image_id for pair in pairs})} images, no problems found")
     for task, count in Counter(pair.task for pair in pairs).items():
         print(f"  {task}: {count} pairs")
-    for part, count in Counter(part for part in found.parts if part).items():
+    for part, count in Counter(part for part in opened.parts if part).items():
         print(f"  split {part}: {count} pairs")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _LARGEST = 50_000_000  # pixels, saltext.images.MAX_PIXELS; not imported, for that brings numpy and Pillow
 
 
-def _more_than_nothing(value: float) -> float:
+def _finite_positive(value: float) -> float:
     if not 0 < value < float("inf"):
         raise typer.BadParameter(f"expected a finite number above 0, got {value}")
     return value
@@ -29,35 +29,36 @@ def demo(
     ] = None,
     examples: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="folder of pictures, CSV, or SJTU-TIS (default: a photo and generated ones)"),
+        typer.Option(metavar="PATH", help="folder of images, CSV, or SJTU-TIS (default: a photo and synthetic images)"),
     ] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="where the page is; 0: any free one")] = 7860,
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="port of the page; 0: any free one")] = 7860,
     max_mib: Annotated[
-        float, typer.Option(metavar="N", callback=_more_than_nothing, help="largest file that can be uploaded, in MiB")
+        float, typer.Option(metavar="N", callback=_finite_positive, help="largest upload, in MiB")
     ] = 20.0,
     max_pixels: Annotated[
         int, typer.Option(min=1, max=_LARGEST, metavar="N", help="largest image, in pixels")
     ] = 16_000_000,
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", callback=_more_than_nothing, help="longest prediction")
+        float, typer.Option(metavar="SECONDS", callback=_finite_positive, help="longest prediction")
     ] = 60.0,
     host: Annotated[
         str,
-        typer.Option(metavar="ADDRESS", help="this machine alone; anything else lets others in, without a password"),
+        typer.Option(metavar="ADDRESS", help="this machine only; any other address lets others in, without a password"),
     ] = "127.0.0.1",
     trust: Annotated[
-        bool, typer.Option("--trust", help="build classes that the run names and conf/ does not: it is yours")
+        bool,
+        typer.Option("--trust", help="trust the run: build classes that it names and conf/ does not"),
     ] = False,
 ) -> None:
-    """A page in your browser: choose an image, type two texts, see where people look and how that moves.
+    """A page in your browser: choose an image, type two texts, compare the predicted attention.
 
-    Needs the extra `demo`: pip install "saltext[demo]". Works without a network, sends nothing anywhere, and writes
-    into a temporary folder alone, which is gone when it ends (Ctrl-C).
+    Needs the extra `demo`: pip install "saltext[demo]". Works offline, sends nothing anywhere, and writes only into a
+    temporary folder, which is deleted when it ends (Ctrl-C).
 
     \b
     saltext demo                                  the pretrained model
     saltext demo outputs/run/FOLDER
-    saltext demo --examples photos/               your own pictures to choose from
+    saltext demo --examples photos/               your own images to choose from
     saltext demo --examples texts.csv             ... with texts: columns image,text
     saltext demo --examples data/sjtu-tis         images of SJTU-TIS that the model has not trained on
     saltext demo --port 0 --device cpu --timeout 20
@@ -77,17 +78,17 @@ def demo(
 
 
 def confine(folder: Path) -> None:
-    """Have this process and those it starts write into a folder alone, and ask nobody but this machine.
+    """Make this process and its children write only into one folder, and contact only this machine.
 
-    Before Gradio and the model's libraries are imported: some make folders then.
+    Call it before Gradio and the model's libraries are imported: some create folders on import.
 
     Args:
-        folder: An empty one.
+        folder: An empty folder.
     """
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
     os.environ["GRADIO_TEMP_DIR"] = str(folder / "gradio")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    # Gradio looks whether it can reach itself; a proxy in the environment would be asked for that.
+    # Gradio checks whether it can reach itself, which would go through a proxy named in the environment.
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "*"
 
 

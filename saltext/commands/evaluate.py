@@ -12,10 +12,10 @@ def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="folder of a finished run")],
     changes: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE ...]", help="changes of its configuration, such as where the data lies now"),
+        typer.Argument(metavar="[KEY=VALUE ...]", help="overrides of its configuration, such as the data's new folder"),
     ] = None,
     weights: Annotated[
-        Literal["chosen", "last"], typer.Option(help="what the run itself tested, or its last epoch")
+        Literal["chosen", "last"], typer.Option(help="the checkpoint that the run itself tested, or its last epoch")
     ] = "chosen",
     trust: Annotated[
         bool,
@@ -26,7 +26,7 @@ def evaluate(
 ) -> None:
     """Score a run again, from its saved configuration and checkpoint alone.
 
-    Writes scores and tables to RUN/evaluation, prints the tables, and says how far the scores are from the run's own.
+    Writes scores and tables to RUN/evaluation, prints the tables and the maximum difference from the original scores.
 
     \b
     saltext evaluate outputs/run/FOLDER
@@ -44,11 +44,11 @@ def evaluate(
     from saltext.system.watched import is_launched
 
     folder = RunFolder.existing(str(run))
-    given = OmegaConf.from_cli(changes or [])
-    found = configuration(folder, given, trust)
-    preflight.check_changes(found.cfg, given)
-    ranks = processes(found.cfg)
-    own = [f"--weights={weights}", *(["--trust"] if trust else [])]
+    overrides = OmegaConf.from_cli(changes or [])
+    configured = configuration(folder, overrides, trust)
+    preflight.check_changes(configured.cfg, overrides)
+    ranks = processes(configured.cfg)
+    options = [f"--weights={weights}", *(["--trust"] if trust else [])]
     if ranks > 1 and not is_launched():
-        raise typer.Exit(launch("saltext", ["evaluate", str(run), *(changes or []), *own], ranks))
-    evaluate_and_write(folder, weights, found)
+        raise typer.Exit(launch("saltext", ["evaluate", str(run), *(changes or []), *options], ranks))
+    evaluate_and_write(folder, weights, configured)

@@ -21,7 +21,8 @@ def predict(
         list[str] | None, typer.Argument(metavar="IMAGE...", help="file, folder, or pattern in quotes")
     ] = None,
     text: Annotated[
-        list[str] | None, typer.Option(metavar="TEXT", help='what is read before; several allowed; "" for none')
+        list[str] | None,
+        typer.Option(metavar="TEXT", help='read before viewing; may be given several times; "" for none'),
     ] = None,
     texts: Annotated[
         Path | None,
@@ -44,52 +45,53 @@ def predict(
         bool, typer.Option("--example", help="a photograph and two texts that come with the package, instead of yours")
     ] = False,
     out: Annotated[Path, typer.Option(metavar="DIR")] = Path("predictions"),
-    only: Annotated[list[_Kind] | None, typer.Option(help="write this alone; may be given twice")] = None,
+    only: Annotated[list[_Kind] | None, typer.Option(help="write only this kind; may be given twice")] = None,
     density: Annotated[Literal["npy", "png"], typer.Option(help="format of density maps")] = "npy",
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="say what cannot be used and predict the others")
+        bool, typer.Option("--skip-bad", help="report unusable inputs and continue without them")
     ] = False,
     device: Annotated[
         str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1 ... (default: an accelerator if there is one)")
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="pictures with a text at once")] = 8,
+    batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="image-text pairs per batch")] = 8,
     trust: Annotated[
-        bool, typer.Option("--trust", help="build classes that the run names and conf/ does not: it is yours")
+        bool,
+        typer.Option("--trust", help="trust the run: build classes that it names and conf/ does not"),
     ] = False,
 ) -> None:
-    """Predict where people look in pictures of your own after reading a text.
+    """Predict where people look in your own images after reading a text.
 
-    Writes, for each picture and text, at the picture's own size (turned as its EXIF data say):
+    Writes, for each image and text, at the image's own size (rotated as its EXIF data say):
 
     \b
-    OUT/density/NAME.npy     float32 (height, width), sums to 1; NAME_text1, NAME_text2 ... for a picture with
+    OUT/density/NAME.npy     float32 (height, width), sums to 1; NAME_text1, NAME_text2 ... for an image with
                              several texts; --density png: 16 bits, the largest value is 65535
-    OUT/overlay/NAME.png     heat map over the picture
-    OUT/panel/NAME.png       for a picture with several texts: picture, first text, another text, what changes
-    OUT/predictions.csv      which files belong to which picture and text
+    OUT/overlay/NAME.png     heat map over the image
+    OUT/panel/NAME.png       for an image with several texts: image, first text, another text, what changes
+    OUT/predictions.csv      index: image, text, and the files written for them
 
-    All inputs are checked first: what is wrong with them is said at once, and nothing is predicted.
+    All inputs are checked first: if any is unusable, all problems are reported and nothing is predicted.
     In Python: saltext.load().predict("street.jpg", "the white lamps")
 
     \b
-    saltext predict --example                                                      a photograph that is installed
+    saltext predict --example                                                      a photograph of the package
     saltext predict street.jpg --text "the white lamps"
     saltext predict street.jpg --text "the white lamps" --text "the people"        also side by side
-    saltext predict photos/ 'more/**/*.png' --text ""                              free viewing, many pictures
+    saltext predict photos/ 'more/**/*.png' --text ""                              free viewing, many images
     saltext predict --texts texts.csv                                              columns image,text (and task)
     saltext predict photos/ --text "a cat" --only density --density png --out maps --skip-bad
     saltext predict street.jpg --text "the white lamps" --model outputs/run/FOLDER
     """
-    given, tasks = text or [], task or []
-    if example and (images or given or tasks or texts is not None):
+    texts_given, tasks = text or [], task or []
+    if example and (images or texts_given or tasks or texts is not None):
         raise typer.BadParameter("--example has its own image and texts; leave out IMAGE, --text, --texts and --task")
     if texts is None and not images and not example:
-        raise typer.BadParameter("name a picture, a folder or a pattern, or --texts CSV, or try --example")
-    if bool(images) != bool(given):
-        raise typer.BadParameter('pictures and --text go together; --text "" is free viewing')
-    if len(tasks) not in (0, 1, len(given)):
+        raise typer.BadParameter("expected an image, a folder or a pattern, --texts CSV or --example, got none")
+    if bool(images) != bool(texts_given):
+        raise typer.BadParameter('images and --text go together; --text "" is free viewing')
+    if len(tasks) not in (0, 1, len(texts_given)):
         raise typer.BadParameter(
-            f"expected --task once, or once for each of {len(given)} --text, got it {len(tasks)} times"
+            f"expected --task once, or once for each of {len(texts_given)} --text, got it {len(tasks)} times"
         )
     from saltext.system.environment import keep_memory, spin_briefly
     from saltext.system.garbage import uncollected
@@ -109,25 +111,26 @@ def predict(
         quiet_libraries()
         warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # its bound is above ours
         logging.basicConfig(format="%(message)s", stream=sys.stderr)
-        # Both say quickly what is wrong with them, and the model more quickly than many pictures.
+        # The model before the images: its problems show sooner than those of many images.
         loaded = load(model, stage=stage, device=device, trust=trust)
     if example:
         from saltext.demo.examples import photograph
 
-        offered = photograph()
-        images, given = [str(offered.image)], [query.text for query in offered.queries or ()]
-        conditions = [query.condition for query in offered.queries or ()]
+        photo = photograph()
+        images, texts_given = [str(photo.image)], [query.text for query in photo.queries or ()]
+        conditions = [query.condition for query in photo.queries or ()]
         tasks = [task if task in loaded.conditions else loaded.conditions[0] for task in conditions]
     issues = DataReport()
-    wanted = usable(requests(images or [], given, texts, issues, tasks, loaded.conditions), issues, progress)
+    requested = requests(images or [], texts_given, texts, issues, tasks, loaded.conditions)
+    valid = usable(requested, issues, progress)
     try:
         issues.raise_if_any("Some of the input", "Fix or remove these, or pass --skip-bad to continue without them.")
     except DataError as error:
-        if not skip_bad or not wanted:
+        if not skip_bad or not valid:
             raise
         logging.getLogger(__name__).warning("%s", error)
-    predict(loaded, wanted, Output(out, tuple(map(str, only or KINDS)), density), batch_size=batch_size)
-    count = sum(len(request.queries) for request in wanted)
-    written = "1 map" if count == 1 else f"{count} maps"
-    predicted = "1 image" if len(wanted) == 1 else f"{len(wanted)} images"
-    print(f"Wrote {written} for {predicted} to {out} (index: predictions.csv)")
+    predict(loaded, valid, Output(out, tuple(map(str, only or KINDS)), density), batch_size=batch_size)
+    count = sum(len(request.queries) for request in valid)
+    maps = "1 map" if count == 1 else f"{count} maps"
+    number_of_images = "1 image" if len(valid) == 1 else f"{len(valid)} images"
+    print(f"Wrote {maps} for {number_of_images} to {out} (index: predictions.csv)")

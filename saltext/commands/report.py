@@ -10,10 +10,8 @@ def report(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="folder of a run, of two, or one with several runs below it")
     ],
-    data: Annotated[Path | None, typer.Option(metavar="DIR", help="where the data set lies now")] = None,
-    predict: Annotated[
-        bool, typer.Option(help="let the networks predict again what the page shows of their maps")
-    ] = True,
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="folder of the data set, if it has moved")] = None,
+    predict: Annotated[bool, typer.Option(help="let the networks predict the maps that the page shows again")] = True,
     trust: Annotated[
         bool,
         typer.Option(
@@ -22,14 +20,14 @@ def report(
         ),
     ] = False,
 ) -> None:
-    """One page about a run, a sweep, or two runs beside each other, for readers who do not have the suite.
+    """One page about a run, a sweep, or two runs side by side, readable without saltext.
 
-    Writes RUN/report.html: what was found, pictures of one image under two texts, tables, best and worst pairs,
-    calibration of the density, models pair by pair, learning curves, provenance.
+    Writes RUN/report.html: findings, one image under two texts, tables, best and worst pairs, calibration of the
+    density, scores pair by pair, learning curves, provenance, glossary.
 
     \b
     saltext report outputs/run/FOLDER
-    saltext report outputs/run/A outputs/run/B           A beside B
+    saltext report outputs/run/A outputs/run/B           A and B side by side
     saltext report outputs/blend_variants                all runs below a folder
     saltext report outputs/run/FOLDER --no-predict       without predicting anything again
     """

@@ -12,7 +12,7 @@ def reproduce(
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE ...]", help="of every experiment, or of one: EXPERIMENT:KEY=VALUE"),
     ] = None,
-    show_names: Annotated[bool, typer.Option("--list", help="Show the names, and end.")] = False,
+    show_names: Annotated[bool, typer.Option("--list", help="Show the names and exit.")] = False,
     runs: Annotated[
         list[Path] | None,
         typer.Option(
@@ -22,10 +22,10 @@ def reproduce(
         ),
     ] = None,
 ) -> None:
-    """A paper's table or figure, ours beside the published values.
+    """Reproduce a paper's table or figure, beside the published values.
 
-    Looks first for the data and the weights that are needed, and says what is missing and how to get it. Then runs the
-    experiments, or what is left of them, and writes tables, figures and a page to OUTPUT_DIR/reproduce/STUDY.
+    First checks for the data and weights it needs, and reports what is missing and how to get it. Then runs or resumes
+    the experiments, and writes tables, figures and a page to OUTPUT_DIR/reproduce/STUDY.
 
     \b
     saltext reproduce table2                       preset=embedded, the data set under data/sjtu-tis
@@ -48,6 +48,6 @@ def reproduce(
         raise typer.Exit(0 if show_names else 2)
     if name not in known:
         raise ConfigError(
-            f"There is nothing called {name!r} to reproduce{near(name, list(known))}. Choose from: {', '.join(known)}"
+            f"Unknown table, figure or study {name!r}{near(name, list(known))}; choose from {', '.join(known)}"
         )
     raise typer.Exit(int(not reproduce(known[name], overrides or [])))

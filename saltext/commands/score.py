@@ -24,16 +24,17 @@ def score(
     ] = None,
     extra_metrics: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="YAML file that names functions of yours as metrics (docs/extending.md)"),
+        typer.Option(metavar="FILE", help="YAML file that names your own functions as metrics (docs/extending.md)"),
     ] = None,
     task: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="these tasks alone; may be given several times")
+        list[str] | None, typer.Option(metavar="NAME", help="score only this task; may be given several times")
     ] = None,
     beside: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="these baselines alone beside the maps, or none")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="show only this baseline (repeatable), or none"),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(metavar="LABEL", help="of the maps in the table (default: the folder's name)")
+        str | None, typer.Option(metavar="LABEL", help="name of the maps in the table (default: the folder's name)")
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="write scores.csv and table.md there")] = None,
     resize: Annotated[bool, typer.Option("--resize", help="accept maps of another size (bilinear)")] = False,
@@ -42,20 +43,21 @@ def score(
     """Score a folder of prediction maps, from any model, and print them beside the baselines.
 
     Maps are scored at the images' own resolution against the original fixation points. Predictions may lie in
-    sub-folders named like their task. PNG (8 or 16 bits) and NPY are read; floats are better, since 8-bit maps tie. All
-    files that the scores depend on are checked first: what is wrong with them is said at once, and nothing is scored.
-    What was read of DATA and the baselines' scores are kept in outputs/cache, for as long as the files stay the same.
+    sub-folders named like their task. PNG (8 or 16 bits) and NPY are read; floats are better, since 8-bit maps have
+    ties. All files that the scores depend on are checked first: if any is unusable, all problems are reported and
+    nothing is scored. The decoded data and the baselines' scores are cached in outputs/cache while the files are the
+    same.
 
     \b
     saltext score MAPS data/sjtu-tis            MAPS/ID.png, ID_3.png, ... or .npy, named like the pairs
     saltext score MAPS data/sjtu-tis --task salient --task non_salient --out scores --name "my model"
     saltext score MAPS salicon/val              maps/ and fixations/ (.mat, .npy, .csv or .png)
-    saltext score MAPS my_data.yaml             data of your own (docs/own-data.md): CONDITION/IMAGE.png
-    saltext score --baselines data/sjtu-tis     no predictions: what the bars are
+    saltext score MAPS my_data.yaml             your own data (docs/own-data.md): CONDITION/IMAGE.png
+    saltext score --baselines data/sjtu-tis     no predictions: the baselines alone
     saltext score MAPS DATA --extra-metrics my_metrics.yaml --metric cc --metric hit
     """
     if len(indices) != 1 + (not baselines):
-        raise typer.BadParameter("give MAPS DATA, or --baselines DATA without maps")
+        raise typer.BadParameter(f"expected MAPS DATA, or --baselines DATA, got {' '.join(map(str, indices))}")
     from saltext.system.environment import spin_briefly
     from saltext.system.garbage import uncollected
 
@@ -71,10 +73,10 @@ def score(
     if extra_metrics is not None:
         from saltext.runs.build import register_metrics_of
 
-        sys.path.append(str(Path.cwd()))  # whose modules the file may name, as a run's configuration may
-        own = register_metrics_of(extra_metrics)
-        chosen = metric or [*DEFAULT_METRICS, *own]
-    shown_beside = list(BASELINES) if beside is None else [given for given in beside if given != "none"]
+        sys.path.append(str(Path.cwd()))  # the file may name modules of this folder, as a run's configuration may
+        extra = register_metrics_of(extra_metrics)
+        chosen = metric or [*DEFAULT_METRICS, *extra]
+    baseline_names = list(BASELINES) if beside is None else [name for name in beside if name != "none"]
     scores = score_folder(
         None if baselines else indices[0],
         indices[-1],
@@ -82,15 +84,15 @@ def score(
         metrics=chosen,
         name=name,
         tasks=task or (),
-        baselines=shown_beside,
+        baselines=baseline_names,
         resize=resize,
         allow_missing=allow_missing,
         cache_dir=Path("outputs/cache"),
     )
-    shown = tables.task_tables(scores, {})
+    by_protocol = tables.task_tables(scores, {})
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         write_scores(out / "scores.csv", scores)
-        storage.write_text(out / "table.md", run_files.markdown([tables.all_metrics(table) for table in shown]))
-    for table in shown:
+        storage.write_text(out / "table.md", run_files.markdown([tables.all_metrics(table) for table in by_protocol]))
+    for table in by_protocol:
         run_files.show(table, run_files.ALL if metric or extra_metrics else "")

@@ -7,9 +7,9 @@ import typer
 
 
 def sweep(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="of a sweep: output_dir/NAME")]) -> None:
-    """The latest sweep started in a folder, finished or not.
+    """Summarise the latest sweep started in a folder, finished or not.
 
-    A row for each job, the pooled tables, the spread over seeds and folds, and the best by the metric that chooses the
+    One row per job, the pooled tables, the spread over seeds and folds, and the best job by the metric that selects the
     epoch. Writes summary.md and summary.csv there.
 
     \b
@@ -19,10 +19,10 @@ def sweep(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="of a sw
     from saltext.runs.jobs import latest_jobs
     from saltext.runs.sweep import summarise
 
-    found = latest_jobs(folder)
-    if not found:
+    jobs = latest_jobs(folder)
+    if not jobs:
         raise ConfigError(
-            f"Expected the folder of a sweep, but no job was begun in {folder}. Sweeps (-m) run in output_dir/NAME, a "
-            "folder for each job."
+            f"Expected the folder of a sweep, but no job was begun in {folder}. A sweep (-m) runs in output_dir/NAME, "
+            "with a folder for each job."
         )
-    summarise(folder, found)
+    summarise(folder, jobs)

@@ -8,7 +8,7 @@ import typer
 from saltext.system.environment import restart_with_environment
 
 
-def _choices(context: typer.Context, incomplete: str) -> list[str]:
+def _complete_override(context: typer.Context, incomplete: str) -> list[str]:
     from saltext.runs.composition import completions
 
     return completions(context.params.get("arguments") or [], incomplete)
@@ -16,7 +16,7 @@ def _choices(context: typer.Context, incomplete: str) -> list[str]:
 
 def train(
     arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE ...] [-m]", autocompletion=_choices)
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE ...] [-m]", autocompletion=_complete_override)
     ] = None,
 ) -> None:
     """Train a model and score it; saltext train --help lists the configuration.

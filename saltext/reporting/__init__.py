@@ -1,1 +1,1 @@
-"""From the scores of single pairs to what people read."""
+"""From the scores of single pairs to tables, figures and pages."""

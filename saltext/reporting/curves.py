@@ -1,4 +1,4 @@
-"""What runs logged by epoch as panels of curves."""
+"""Learning curves: the values that runs logged by epoch, as panels of curves."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ from saltext.metrics import METRICS
 from saltext.reporting.figures import CurvePanel, Line
 
 MEAN = "mean of tasks"
-"""Label of the curve that a metric's curves by condition are summed up in."""
+"""Label of a metric's curve that averages its curves by condition."""
 
 _LOSSES = {"train/loss": "loss"}
 _GAN_LOSSES = {
@@ -22,14 +22,14 @@ _PARTS = {"val": "validation images", "test": "test images"}
 
 
 def run_panels(history: pd.DataFrame) -> list[CurvePanel]:
-    """What a run's own figure shows: losses, accuracies, and a panel for each metric that was validated.
+    """The panels of one run: losses, discriminator accuracy, and one panel for each metric that was validated.
 
     Args:
         history: See :func:`saltext.results.run_record.read_history`.
 
     Returns:
-        Panels with at least one curve. A run with stages shows each stage's mean over conditions, one without each
-        condition.
+        Panels with at least one curve. A run with stages shows each stage's mean over conditions; a run without stages
+        shows every condition.
     """
     logged = list(dict.fromkeys(history["name"]))
     adversarial = "train/discriminator" in logged
@@ -42,16 +42,19 @@ def run_panels(history: pd.DataFrame) -> list[CurvePanel]:
     for part, images in _PARTS.items():
         for metric in (metric for metric in METRICS if f"{part}/{metric}" in logged):
             name, title = f"{part}/{metric}", METRICS[metric].title
-            own = [entry for entry in logged if entry.startswith(f"{name}_") and _metric(entry) == metric]
+            own = [entry for entry in logged if entry.startswith(f"{name}_") and _metric_of_key(entry) == metric]
             by_task = {f"{name}_{task}": task for task in in_order(entry.removeprefix(f"{name}_") for entry in own)}
             names = {name: MEAN} if staged or not by_task else by_task if len(by_task) == 1 else {name: MEAN, **by_task}
             panels.append(_panel(history, f"{title} on {images}", title, names))
     return [panel for panel in panels if panel.lines]
 
 
-def _metric(logged: str) -> str:
-    """The metric of PART/METRIC or PART/METRIC_TASK: the longest name that fits, since some begin with another."""
-    name = logged.partition("/")[2]
+def _metric_of_key(key: str) -> str:
+    """The metric of a log key PART/METRIC or PART/METRIC_TASK; empty if there is none.
+
+    It is the longest name that fits, since some names begin with another one.
+    """
+    name = key.partition("/")[2]
     return max((metric for metric in METRICS if f"{name}_".startswith(f"{metric}_")), key=len, default="")
 
 
@@ -68,10 +71,11 @@ def _panel(history: pd.DataFrame, title: str, ylabel: str, names: Mapping[str, s
 
 
 def of_runs(histories: Mapping[str, pd.DataFrame]) -> list[CurvePanel]:
-    """One panel for each thing that was logged.
+    """The panels of several runs: one for each logged quantity, with the curves of all runs.
 
     Args:
-        histories: Run -> what it logged. Of a single run every condition has a curve; of several, their mean alone.
+        histories: Name of the run -> its values by epoch. A single run shows a curve for every condition, several runs
+            show the mean over conditions alone.
     """
     panels: dict[str, CurvePanel] = {}
     for name, history in histories.items():

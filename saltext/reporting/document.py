@@ -1,4 +1,4 @@
-"""A document written once and read as Markdown or as one HTML file that needs nothing else."""
+"""Documents that can be rendered as Markdown and as one self-contained HTML file."""
 
 import base64
 import re
@@ -40,17 +40,17 @@ class BulletList:
 
 @dataclass(frozen=True)
 class Command:
-    """What to type to get the numbers."""
+    """The command that produced the numbers."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What was found, for the first screen.
+    """The main results, for the first screen.
 
     Attributes:
-        findings: (sentence with its interval, plain caveat or empty).
+        findings: (sentence with its interval, caveat or an empty text).
     """
 
     findings: Sequence[tuple[str, str]]
@@ -61,9 +61,9 @@ class Figure:
     """A drawing.
 
     Attributes:
-        svg: Element, see :func:`saltext.reporting.figures.svg`.
-        caption: Below it; may be empty.
-        file: Name of the same drawing beside the document, which Markdown shows; empty for none.
+        svg: The ``svg`` element, see :func:`saltext.reporting.figures.svg`.
+        caption: Below the drawing; may be empty.
+        file: Name of an image file of the drawing beside the document, which Markdown shows; empty for none.
     """
 
     svg: str
@@ -83,9 +83,9 @@ class Tile:
     """A small picture.
 
     Attributes:
-        data: JPEG or PNG.
-        caption: Below it.
-        alt: What it shows, for those who cannot see it.
+        data: Bytes of a JPEG or PNG file.
+        caption: Below the picture.
+        alt: Alternative text for readers who cannot see it.
     """
 
     data: bytes
@@ -98,10 +98,10 @@ class PictureGroup:
     """Small pictures that belong together.
 
     Attributes:
-        title: Above them.
-        text: A text by anybody, such as what was read; empty for none.
+        title: Above the pictures.
+        text: Untrusted text to quote, such as the one the model read; empty for none.
         tiles: The pictures.
-        file: Name of a picture beside the document, which Markdown shows; empty for none.
+        file: Name of an image file beside the document, which Markdown shows; empty for none.
     """
 
     title: str
@@ -122,11 +122,11 @@ Block = Heading | Subheading | Paragraph | BulletList | Command | Summary | Grid
 
 @dataclass(frozen=True)
 class Document:
-    """A title and what follows it.
+    """A title and blocks.
 
     Attributes:
         title: Of the document.
-        blocks: In order.
+        blocks: Its content, in order.
         contents: Whether the HTML file begins with links to its sections.
 
     Example:
@@ -147,7 +147,7 @@ class Document:
 
 
 def markdown(document: Document) -> str:
-    """The document as GitHub Markdown, its texts as they are; what only HTML has is named."""
+    """The document as GitHub Markdown, no text interpreted as markup; a note stands for each picture without a file."""
     parts = [f"# {escape_markdown(document.title)}"]
     for block in document.blocks:
         match block:
@@ -163,16 +163,15 @@ def markdown(document: Document) -> str:
                 fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", text)), 0)
                 parts.append(f"{fence}text\n{text}\n{fence}")  # an indented block would be part of a list before it
             case Summary(findings):
-                found = [(_sentence(said), escape_markdown(caveat).strip()) for said, caveat in findings]
-                parts.append("\n".join(f"* {said} *{caveat}*" if caveat else f"* {said}" for said, caveat in found))
+                points = [(_sentence(text), escape_markdown(caveat).strip()) for text, caveat in findings]
+                parts.append("\n".join(f"* {text} *{caveat}*" if caveat else f"* {text}" for text, caveat in points))
             case Grid():
                 parts.append(block.markdown())
             case Figure() | Figures():
                 for figure in block.figures if isinstance(block, Figures) else [block]:
-                    named = re.search('aria-label="(.*?)"', figure.svg)
-                    caption = escape_markdown(figure.caption or (unescape(named[1]) if named else "")).replace(
-                        "]", "\\]"
-                    )
+                    label = re.search('aria-label="(.*?)"', figure.svg)
+                    caption = escape_markdown(figure.caption or (unescape(label[1]) if label else ""))
+                    caption = caption.replace("]", "\\]")
                     image = f"![{caption}](<{figure.file}>)"
                     parts.append(image if figure.file else f"*{caption}: in the HTML file*")
             case Pictures(groups):
@@ -184,7 +183,7 @@ def markdown(document: Document) -> str:
 
 
 def _sentence(text: str) -> str:
-    """A text that begins no list, heading or quotation."""
+    """A text escaped so that Markdown does not take its beginning for a list, heading or quotation."""
     return re.sub(r"^\s*(\d*)(?=[-+#>=.)])", r"\1\\", escape_markdown(text))
 
 
@@ -194,9 +193,12 @@ _STYLE, _STACKED = (
 
 
 def html(document: Document) -> str:
-    """The document as one HTML page: pictures inside, no scripts, nothing fetched, light and dark, screen and paper."""
+    """The document as one self-contained HTML page: embedded pictures, no scripts, nothing fetched.
+
+    Its style fits light and dark mode, screens of any width, and print.
+    """
     style = _STYLE
-    # Where a screen is too narrow for a table, its rows become blocks: the same rules for either width of table.
+    # On a screen too narrow for a table, its rows become blocks: the same rules for tables of either width.
     for kind, limit in ((".stack-tablet", "38rem"), (".stack-wide", "61rem")):
         style += f"@media screen and (max-width: {limit}) {{{_STACKED.replace('.stack', kind)}\n}}\n"
     links, body, level = [], [], 1
@@ -216,19 +218,22 @@ def html(document: Document) -> str:
             case Command(text):
                 body.append(f"<pre><code>{escape(text)}</code></pre>")
             case Summary(findings):
-                points = (
-                    f"<li>{escape(said)}" + (f"<small>{escape(caveat)}</small>" if caveat else "") + "</li>"
-                    for said, caveat in findings
+                items = (
+                    f"<li>{escape(text)}" + (f"<small>{escape(caveat)}</small>" if caveat else "") + "</li>"
+                    for text, caveat in findings
                 )
-                body.append(f'<ul class="summary">{"".join(points)}</ul>')
+                body.append(f'<ul class="summary">{"".join(items)}</ul>')
             case Grid():
                 body.append(block.html())
             case Figure() | Figures():
-                drawn = block.figures if isinstance(block, Figures) else [block]
-                body.append(f'<div class="figures">{"".join(map(_figure, drawn))}</div>')
+                drawings = []
+                for figure in block.figures if isinstance(block, Figures) else [block]:
+                    caption = f"<figcaption>{escape(figure.caption)}</figcaption>" if figure.caption else ""
+                    drawings.append(f"<figure>{figure.svg}{caption}</figure>")
+                body.append(f'<div class="figures">{"".join(drawings)}</div>')
             case Pictures(groups):
-                shown = "\n".join(_pictures(group, level + 1) for group in groups)
-                body.append(f'<div class="pictures">{shown}</div>')
+                elements = "\n".join(_picture_group_html(group, level + 1) for group in groups)
+                body.append(f'<div class="pictures">{elements}</div>')
     contents = f'\n<nav aria-label="Contents"><ol>{"".join(links)}</ol></nav>' if document.contents and links else ""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -240,13 +245,9 @@ def html(document: Document) -> str:
     )
 
 
-def _figure(figure: Figure) -> str:
-    caption = f"<figcaption>{escape(figure.caption)}</figcaption>" if figure.caption else ""
-    return f"<figure>{figure.svg}{caption}</figure>"
-
-
-def _pictures(group: PictureGroup, level: int) -> str:
-    # bdi: a stranger's text must not turn the direction of what stands around it.
+def _picture_group_html(group: PictureGroup, level: int) -> str:
+    """A group of pictures as an element; its title is a heading of the given level."""
+    # bdi: an untrusted text must not change the writing direction of the text around it.
     text = f"<blockquote><bdi>{escape(group.text)}</bdi></blockquote>" if group.text else ""
     tiles = []
     for tile in group.tiles:

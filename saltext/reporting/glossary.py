@@ -1,4 +1,4 @@
-"""What the words of a report mean, for readers who do not know the suite."""
+"""The glossary of a report: tasks, metrics and baselines in a sentence each."""
 
 import inspect
 import re
@@ -19,7 +19,7 @@ TASKS: Mapping[str, str] = MappingProxyType(
         "non_salient": "they had read a text about objects that are not salient",
     }
 )
-"""What people did, by task."""
+"""What the viewers did before or while they were recorded, by task."""
 
 INTRODUCTION = (
     "Where do people look in an image after reading a sentence about it? The data set has images that people looked at "
@@ -32,18 +32,16 @@ def sentences(tasks: Iterable[str], metrics: Iterable[str], models: Iterable[str
     """A row (kind, word, meaning) for each task, metric and baseline that a report shows, in their usual order."""
     shown_tasks, shown_metrics, shown_models = set(tasks), set(metrics), set(models)
     rows = [["task", name, meaning] for name, meaning in TASKS.items() if name in shown_tasks]
-    rows += [["metric", METRICS[name].title, _metric(name)] for name in METRICS if name in shown_metrics]
-    rows += [["model", one.title, _first_line(one)] for one in BASELINES.values() if one.title in shown_models]
+    for name, metric in METRICS.items():
+        if name in shown_metrics:
+            function = getattr(metric.function, "func", metric.function)
+            direction = "Higher" if metric.higher_is_better else "Lower"
+            rows.append(["metric", metric.title, f"{_summary_line(function)} {direction} is better."])
+    rows += [["model", one.title, _summary_line(one)] for one in BASELINES.values() if one.title in shown_models]
     return rows
 
 
-def _metric(name: str) -> str:
-    function = METRICS[name].function
-    better = "more" if METRICS[name].higher_is_better else "less"
-    return f"{_first_line(getattr(function, 'func', function))} Better: {better}."
-
-
-def _first_line(thing: object) -> str:
+def _summary_line(documented: object) -> str:
     """The first paragraph of a docstring, without its markup."""
-    text = (inspect.getdoc(thing) or "").partition("\n\n")[0]
+    text = (inspect.getdoc(documented) or "").partition("\n\n")[0]
     return " ".join(_MARKUP.sub("", text).replace(", one score per image", "").split())

@@ -1,4 +1,4 @@
-"""One table of texts, for a terminal, Markdown, HTML and LaTeX. No text in it is ever interpreted as markup."""
+"""A table of texts, rendered for a terminal, Markdown, HTML and LaTeX. No text in it is interpreted as markup."""
 
 import re
 import unicodedata
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, Group, RenderResult
 
 MISSING = "–"
-"""Stands where a cell is empty."""
+"""Shown in an empty cell."""
 
 _CONTROL = re.compile(r"\r\n|[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 _GAP = 2  # characters between two columns
-_HEADING = 12  # characters of a heading that are never broken
-_TEXT = 20  # characters that a column of text has at least, if it needs them
-_PAGE = 125  # characters that fit beside each other in a page of 60rem or more
-_TABLET, _PHONE = 75, 30  # likewise in 38rem and in 20rem
+_HEADING = 12  # a heading of at most so many characters is not broken
+_TEXT = 20  # characters of a text column before its texts are wrapped
+_PAGE = 125  # characters that fit into the width of a page of 60rem or more
+_TABLET, _PHONE = 75, 30  # the same for 38rem and for 20rem
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class Grid:
     Attributes:
         headings: One per column; may be empty texts.
         rows: Each as long as ``headings``. Empty cells are shown as ``–``, line breaks as spaces.
-        numbers: Columns that are aligned to the right.
+        numbers: Indices of the columns that are aligned to the right.
         strong: (row, column) of cells in bold.
-        grouped: Whether a rule separates rows whose first texts differ.
+        grouped: Whether a rule separates rows whose first cells differ.
         title: Above the table; empty for none.
         note: Below the table; empty for none.
-        keys: How many of the first columns say what a row is. They are repeated where a table is too wide. By default
-            those before the first column of numbers, or the first one if there are no numbers.
+        keys: How many of the first columns identify a row. They are repeated where a table is split because it is too
+            wide. By default those before the first column of numbers, or the first column if there are no numbers.
 
     Raises:
         ValueError: A row of another length, or ``keys`` out of range.
@@ -76,7 +76,7 @@ class Grid:
 
     @property
     def key_columns(self) -> int:
-        """How many of the first columns say what a row is; see ``keys``."""
+        """How many of the first columns identify a row; see ``keys``."""
         if self.keys is not None:
             return self.keys
         return next((n for n in range(len(self.headings)) if n in self.numbers), 1) or 1
@@ -84,11 +84,11 @@ class Grid:
     def terminal(self, width: int | None = None) -> "Group":
         """The table for ``rich``; ``console.print(grid)`` prints it as wide as the console.
 
-        What does not fit beside each other goes into further blocks below, each with the key columns. Key columns wrap
-        where they would take more than half of the width; nothing is cut.
+        Columns that do not fit into the width go into further blocks below, each with the key columns. Key columns
+        wrap where they would take more than half of the width; nothing is cut.
 
         Args:
-            width: Characters in a line; None for those of the terminal (80 where there is none).
+            width: Characters per line; None for the terminal's (80 where there is none).
         """
         from rich import box
         from rich.cells import cell_len
@@ -124,10 +124,10 @@ class Grid:
             block = Table(box=box.HORIZONTALS, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
             left = width - sum(widths[n] for n in columns) - _GAP * (len(columns) - 1)
             for n in columns:
-                more = 0 if n < self.key_columns or n in self.numbers else max(min(natural[n] - widths[n], left), 0)
-                left -= more
+                extra = 0 if n < self.key_columns or n in self.numbers else max(min(natural[n] - widths[n], left), 0)
+                left -= extra
                 justify: Literal["left", "right"] = "right" if n in self.numbers else "left"
-                block.add_column(Text(headings[n], "bold"), width=widths[n] + more, justify=justify, overflow="fold")
+                block.add_column(Text(headings[n], "bold"), width=widths[n] + extra, justify=justify, overflow="fold")
             for group in self._groups(rows):
                 for row in group:
                     block.add_row(
@@ -158,14 +158,14 @@ class Grid:
     def html(self) -> str:
         """The table as HTML elements, which the style of :mod:`saltext.reporting.document` lays out.
 
-        What does not fit beside each other in a page goes into further tables below, each with the key columns; where
-        a screen is too narrow for one, its rows become blocks of labelled cells.
+        Columns that do not fit into the width of a page go into further tables below, each with the key columns. On a
+        screen too narrow for a table, its rows become blocks of labelled cells.
         """
         headings, rows = self._shown()
         natural, narrow = [], []
         for column, heading in enumerate(headings):
             widest = max((len(row[column]) for row in rows), default=0)
-            parts = heading.split() + [part for row in rows for part in _parts(row[column])]
+            parts = heading.split() + [part for row in rows for part in _value_and_interval(row[column])]
             is_number = column in self.numbers
             natural.append(max(widest, len(heading)) if is_number else min(max(widest, len(heading)), _TEXT))
             narrow.append(max(map(len, parts), default=0) if is_number else natural[-1])
@@ -180,16 +180,16 @@ class Grid:
             style = f' class="{" ".join(kinds)}"' if kinds else ""
             caption = f"<caption>{escape(one_line(self.title))}</caption>" if self.title and not tables else ""
             name = f' aria-label="{escape(one_line(self.title))}, continued"' if self.title and tables else ""
-            # A heading without a text is none.
+            # An empty heading is no heading for a screen reader.
             first = "".join(
-                f'<th scope="col"{self._kind(n)}>{escape(headings[n])}</th>' if headings[n] else "<td></td>"
+                f'<th scope="col"{self._html_class(n)}>{escape(headings[n])}</th>' if headings[n] else "<td></td>"
                 for n in columns
             )
             bodies = []
             for group in self._groups(rows):
                 bodies.append("<tbody>")
                 for row in group:
-                    cells = [self._cell(row, n, rows[row][n], headings[n]) for n in columns]
+                    cells = [self._html_cell(row, n, rows[row][n], headings[n]) for n in columns]
                     bodies.append(f"<tr>{''.join(cells)}</tr>")
                 bodies.append("</tbody>")
             head = f"{caption}\n<thead><tr>{first}</tr></thead>"
@@ -198,17 +198,18 @@ class Grid:
         note = f'\n<p class="note">{escape(one_line(self.note))}</p>' if self.note else ""
         return "\n".join(tables) + note
 
-    def _cell(self, row: int, column: int, text: str, heading: str) -> str:
-        parts = _parts(text) if column in self.numbers else [text]
+    def _html_cell(self, row: int, column: int, text: str, heading: str) -> str:
+        parts = _value_and_interval(text) if column in self.numbers else [text]
         shown = " ".join(f"<span>{escape(part)}</span>" for part in parts) if len(parts) > 1 else escape(text)
         if (row, column) in self.strong:
             shown = f"<strong>{shown}</strong>"
         if column == 0:
-            return f'<th scope="row"{self._kind(column, text)}>{shown}</th>'
+            return f'<th scope="row"{self._html_class(column, text)}>{shown}</th>'
         label = f' data-label="{escape(heading)}"' if column >= self.key_columns else ""
-        return f"<td{self._kind(column, text)}{label}>{shown}</td>"
+        return f"<td{self._html_class(column, text)}{label}>{shown}</td>"
 
-    def _kind(self, column: int, text: str = "") -> str:
+    def _html_class(self, column: int, text: str = "") -> str:
+        """The ``class`` attribute of a cell, with a leading space; empty if it needs none."""
         kinds = ["number"] * (column in self.numbers) + ["key"] * (column < self.key_columns)
         if max(map(len, text.split()), default=0) > _TEXT:
             kinds.append("long")  # a word that may be broken
@@ -242,18 +243,18 @@ class Grid:
         return "\n".join([*comments, *lines, r"\bottomrule", r"\end{tabular}"])
 
     def _shown(self) -> tuple[list[str], list[list[str]]]:
-        """Headings and rows as every rendering shows them."""
+        """Headings and rows in one line each, empty cells filled: as every rendering shows them."""
         return [one_line(text) for text in self.headings], [
             [one_line(text) or MISSING for text in row] for row in self.rows
         ]
 
     def _groups(self, rows: Sequence[Sequence[str]]) -> list[list[int]]:
-        """Numbers of the rows between two rules."""
+        """Indices of the rows between each two rules."""
         grouped = groupby(range(len(rows)), key=lambda row: rows[row][0] if self.grouped else "")
         return [list(group) for _, group in grouped]
 
     def _blocks(self, widths: Sequence[int], room: int) -> list[list[int]]:
-        """Columns that fit beside each other, after the key columns."""
+        """The columns of each block that fits into ``room`` characters; each begins with the key columns."""
         keys = list(range(self.key_columns))
         blocks, taken = [keys[:]], room
         start = sum(widths[n] + _GAP for n in keys)
@@ -268,10 +269,10 @@ class Grid:
 
 
 def latex_document(grids: Sequence[Grid]) -> str:
-    """A whole file for ``pdflatex`` with tables below each other, each with its title and note.
+    """A complete file for ``pdflatex`` with one table below the other, each with its title and note.
 
-    It needs no more than Debian's texlive-latex-base and texlive-latex-recommended. A table that is larger than
-    the page is made smaller.
+    Debian's texlive-latex-base and texlive-latex-recommended are enough. A table that is larger than the page is scaled
+    down.
     """
     wide = any(
         len(g.rows) < 30 and sum(max(map(len, column)) + _GAP for column in zip(*g._shown()[1], strict=True)) > 100
@@ -305,12 +306,12 @@ def latex_document(grids: Sequence[Grid]) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text with spaces for line breaks and for characters that control a terminal or are none."""
+    """The text with a space for each line break, control character and invalid character."""
     return _CONTROL.sub(" ", text)
 
 
-def _parts(text: str) -> list[str]:
-    """A value and its interval or error, which may stand below each other."""
+def _value_and_interval(text: str) -> list[str]:
+    """A value and its interval or error, between which a line may be broken."""
     return re.split(r" (?=[(±])", text)
 
 
@@ -319,7 +320,7 @@ _MARKDOWN = re.compile(r"[\\`*<\[|~$]|&(?=#?\w+;)")
 
 
 def escape_markdown(text: str) -> str:
-    r"""A text in one line that GitHub's Markdown shows as it is, inside a table, too.
+    r"""Escape a text so that GitHub's Markdown shows it literally, in one line, also inside a table.
 
     Example:
         >>> print(escape_markdown("non_salient, *a|b*, <b> [x]"))
@@ -360,31 +361,31 @@ _LATEX |= {"ε": r"$\varepsilon$", "φ": r"$\varphi$", "ς": r"$\varsigma$"}
 
 
 def escape_latex(text: str, breakable: bool = False) -> str:
-    r"""A text as LaTeX shows it in the encoding T1, with textcomp.
+    r"""Escape a text so that LaTeX shows it literally, in the encoding T1 with textcomp.
 
     Args:
-        text: In one line. Letters of T1 stay, known symbols become commands, and any other character its Unicode name
-            in brackets.
+        text: One line. Letters of T1 stay, known symbols become commands, and any other character becomes its Unicode
+            name in brackets.
         breakable: Whether long words may be broken, without a hyphen.
 
     Example:
         >>> print(escape_latex("a_b ≤ 5 % of 🙂"))
         a\_b $\leq$ 5 \% of [SLIGHTLY SMILING FACE]
     """
-    found: list[str] = []
+    pieces: list[str] = []
     for word in re.split(r"(\s+)", unicodedata.normalize("NFC", text)):
         for index, letter in enumerate(word):
             if breakable and len(word) > _TEXT and index:
-                found.append(r"\allowbreak{}")
+                pieces.append(r"\allowbreak{}")
             if letter in _LATEX:
-                found.append(_LATEX[letter])
+                pieces.append(_LATEX[letter])
             elif letter.isascii() or letter in _T1:
-                found.append(letter)
+                pieces.append(letter)
             elif letter.isspace():
-                found.append(" ")
+                pieces.append(" ")
             else:
-                found.append(f"[{unicodedata.name(letter, f'U+{ord(letter):04X}')}]")
-    return re.sub(r"([-<>,])(?=\1)", r"\1{}", "".join(found))  # "--" would become a dash
+                pieces.append(f"[{unicodedata.name(letter, f'U+{ord(letter):04X}')}]")
+    return re.sub(r"([-<>,])(?=\1)", r"\1{}", "".join(pieces))  # "--" would become a dash
 
 
 def _latex_cell(text: str, breakable: bool) -> str:

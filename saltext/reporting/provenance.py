@@ -1,4 +1,4 @@
-"""Where a run's numbers come from: commit, machine, date, data, and which epoch was selected."""
+"""Provenance of a run's numbers: commit, machine, date, data, and the selected epoch."""
 
 import logging
 from collections.abc import Mapping
@@ -20,21 +20,21 @@ SHOWN = (
     "name", "label", "seed", "model.name", "data.tasks", "data.split_seed", "data.image_size", "evaluation.monitor",
     "evaluation.mode", "trainer.max_epochs",
 )  # fmt: skip
-"""Keys of a configuration that are shown here."""
+"""Keys of a configuration that :func:`facts` reads."""
 
 
 def starts(folder: RunFolder) -> list[dict[str, Any]]:
-    """The records of a run's starts, see :func:`saltext.runs.provenance.describe`; empty if none is whole."""
+    """The records of a run's starts, see :func:`saltext.runs.provenance.describe`; empty if there are none to read."""
     try:
-        found: list[dict[str, Any]] = read_json(folder.provenance, list) if folder.provenance.is_file() else []
+        records: list[dict[str, Any]] = read_json(folder.provenance, list) if folder.provenance.is_file() else []
     except DamagedFileError as error:
-        _log.warning("%s; what it says is left out", error)
+        _log.warning("%s; left out", error)
         return []
-    return [start for start in found if isinstance(start, dict)]
+    return [start for start in records if isinstance(start, dict)]
 
 
 def commit(start: Mapping[str, Any]) -> str:
-    """Seven digits of a start's commit, with a + where files were changed since."""
+    """Seven digits of a start's commit, with a + where there were uncommitted changes."""
     return str(start.get("commit") or UNKNOWN)[:7] + ("+" if start.get("uncommitted_changes") else "")
 
 
@@ -45,7 +45,7 @@ def machine(start: Mapping[str, Any]) -> str:
 
 
 def minutes(folder: RunFolder) -> float | None:
-    """How long the last start of a finished run took; None for others."""
+    """Duration of the last start of a finished run, in minutes; None for a run that is not finished."""
     return folder.read_result()["seconds"] / 60 if folder.is_finished else None
 
 
@@ -60,31 +60,34 @@ def input_size(run: RunRecord) -> str:
 
 
 def facts(run: RunRecord, scores: pd.DataFrame) -> dict[str, str]:
-    """What a reader has to know of a run to judge its numbers.
+    """The provenance of a run's numbers.
 
     Args:
         run: The run.
-        scores: Of its own model, one row a test pair; may be empty.
+        scores: Of its own model, one row per test pair; may be empty.
+
+    Returns:
+        Name of the fact -> its text.
     """
-    begun = starts(run.folder)
-    first, last = (begun[0], begun[-1]) if begun else ({}, {})
+    records = starts(run.folder)
+    first, last = (records[0], records[-1]) if records else ({}, {})
     took, cfg = minutes(run.folder), run.cfg
     time = str(first.get("time", UNKNOWN)).replace("T", " ").replace("+00:00", " UTC")
     tested: Mapping[Any, int] = dict(scores["task"].value_counts(sort=False)) if len(scores) else {}
     packages = last.get("packages", {})
     tasks = cfg.data.tasks
-    named = "all" if tasks is None else tasks if isinstance(tasks, str) else ", ".join(tasks)
+    conditions = "all" if tasks is None else tasks if isinstance(tasks, str) else ", ".join(tasks)
     selected = [f"{stage.name} {epoch} ({run.monitor} {best:.3f})".strip() for stage, epoch, best in chosen_epochs(run)]
     return {
         "run": f"{cfg.name}: {run.label}",
         "folder": run.folder.root.resolve().name,
         "state": "not finished" if took is None else f"finished, {took:.1f} min in its last start",
-        "started": time + (f", {len(begun)} times" if begun[1:] else ""),
+        "started": time + (f", {len(records)} times" if records[1:] else ""),
         "commit": commit(last) + (" (with uncommitted changes)" if last.get("uncommitted_changes") else ""),
         "machine": machine(last),
         "versions": ", ".join(f"{name} {packages.get(name, UNKNOWN)}" for name in _PACKAGES),
         "model": str(cfg.model.name),
-        "conditions": named,
+        "conditions": conditions,
         "evaluation setting": run.setting,
         "split sizes": run.split_sizes,
         "test pairs": ", ".join(f"{task} {count}" for task, count in tested.items()) or UNKNOWN,

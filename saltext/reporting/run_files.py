@@ -1,4 +1,4 @@
-"""The tables and curves a finished run leaves in its folder, and what commands print of runs."""
+"""Tables and curves written into a run's folder, and tables of runs printed by commands."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,20 +34,20 @@ from saltext.system.run_folder import RunFolder, finished_runs, label
 def write_tables(
     folder: RunFolder, scores: RunScores, setting: str, data_set: str | None, stages: Sequence[str] = ()
 ) -> list[TaskTable]:
-    """Write ``table.md``, what other texts do (``text_effect.md``, ``text_swap.md`` and ``.csv``), and the curves.
+    """Write ``table.md``, text ablation and text-swap test (``text_effect.md``, ``text_swap.md``, ``.csv``), curves.
 
     Args:
-        folder: Where to.
+        folder: The run's.
         scores: Of the run.
         setting: See :func:`saltext.results.run_record.evaluation_setting`.
-        data_set: Its name among the published values, if it has any.
+        data_set: Its name among the published values; None if there are none.
         stages: Names of the run's stages in their order.
 
     Returns:
         The tables of the scores, the standard protocol's first.
     """
-    found = tables.task_tables(scores.pairs, published(data_set) if data_set else {}, setting)
-    storage.write_text(folder.table, markdown([tables.all_metrics(table) for table in found]))
+    by_protocol = tables.task_tables(scores.pairs, published(data_set) if data_set else {}, setting)
+    storage.write_text(folder.table, markdown([tables.all_metrics(table) for table in by_protocol]))
     effects, swaps = text_tables(scores)
     if effects:
         storage.write_text(folder.text_effect_table, markdown(effects))
@@ -58,7 +58,7 @@ def write_tables(
         storage.write_text(folder.root / "text_swap.md", markdown(swaps))
     with not_essential("the curves"):
         write_curves(folder, stages)
-    return found
+    return by_protocol
 
 
 def text_tables(scores: RunScores, metric: str = "all") -> tuple[list[Grid], list[Grid]]:
@@ -67,19 +67,22 @@ def text_tables(scores: RunScores, metric: str = "all") -> tuple[list[Grid], lis
     Args:
         scores: Of the run.
         metric: See :func:`show`.
+
+    Returns:
+        Tables of the text ablation, and of the text-swap test.
     """
     variants = scores.text_effect
     if variants.empty:
         return [], []
     own = text_effect.own_scores(scores.pairs, variants)
-    names = wanted(metric_names(own), metric)
+    names = selected_metrics(metric_names(own), metric)
     effects = {
-        TITLES.get(name, name): [one for one in found if one.metric in names]
-        for name, found in text_effects(own, variants).items()
+        TITLES.get(name, name): [gap for gap in gaps if gap.metric in names]
+        for name, gaps in text_effects(own, variants).items()
     }
     note = f"Text ablation: score with a pair's own text minus score with another one, {tables.PAIRED}."
     accuracies = text_effect.swap_accuracies(own, variants) if text_effect.has_swaps(variants) else []
-    swaps = tables.swaps([one for one in accuracies if one.metric in names])
+    swaps = tables.swaps([accuracy for accuracy in accuracies if accuracy.metric in names])
     return [tables.differences(effects, "own text vs.", note)] if names else [], swaps
 
 
@@ -89,7 +92,7 @@ def markdown(grids: Sequence[Grid]) -> str:
 
 
 def write_curves(folder: RunFolder, stages: Sequence[str] = ()) -> bool:
-    """Write ``curves.png`` and the values it shows, ``curves.csv``.
+    """Write the learning curves: ``curves.png``, and their values as ``curves.csv``.
 
     Args:
         folder: Of a run, finished or not.
@@ -107,24 +110,24 @@ def write_curves(folder: RunFolder, stages: Sequence[str] = ()) -> bool:
 
 
 ALL = "all"
-"""Asks for every metric."""
+"""Selects every metric."""
 
 
-def wanted(names: Sequence[str], metric: str) -> list[str]:
-    """The metrics that are shown of those there are: the one asked for, all, or by default CC, else the first one."""
+def selected_metrics(names: Sequence[str], metric: str) -> list[str]:
+    """The metrics to show: the one asked for, every one for :data:`ALL`, by default CC or else the first one."""
     if metric:
         return list(names) if metric == ALL else [name for name in names if name == metric]
     return ["cc"] if "cc" in names else list(names[:1])
 
 
 def show(table: TaskTable, metric: str = "") -> None:
-    """Print one metric of a table, models down and conditions across.
+    """Print one metric of a table, or each: one row per model, one column per condition.
 
     Args:
         table: Of one protocol.
         metric: A name, or :data:`ALL`; CC or its first metric by default.
     """
-    for name in wanted(table.metrics, metric):
+    for name in selected_metrics(table.metrics, metric):
         show_grid(tables.one_metric(table, name))
 
 
@@ -134,25 +137,25 @@ def show_grid(grid: Grid) -> None:
 
 
 def check_metric(metric: str, scored: Sequence[str]) -> None:
-    """Make sure that a metric that is asked for is there.
+    """Check that a metric to show was scored.
 
     Raises:
-        ConfigError: It is neither :data:`ALL`, nor empty, nor one of those that were scored.
+        ConfigError: It is neither :data:`ALL`, nor empty, nor in ``scored``.
     """
     if metric not in ("", ALL, *scored):
-        what = "was not scored" if metric in METRICS else f"is unknown{near(metric, METRICS)}"
-        raise ConfigError(f"Metric {metric!r} {what}; choose from {ALL}, {', '.join(scored)}")
+        problem = "was not scored" if metric in METRICS else f"is unknown{near(metric, METRICS)}"
+        raise ConfigError(f"Metric {metric!r} {problem}; choose from {ALL}, {', '.join(scored)}")
 
 
 def show_folder(root: Path, metric: str = "") -> None:
-    """Print what the runs below a folder show.
+    """Print tables, differences and text ablation of the runs below a folder.
 
     Args:
         root: The folder.
         metric: See :func:`show`.
 
     Raises:
-        ConfigError: There is no finished run, or the metric is unknown.
+        ConfigError: No run is finished, or the metric is unknown.
     """
     runs = finished_runs(root)
     if not runs:
@@ -174,7 +177,7 @@ def show_pooled(scores: pd.DataFrame, labels: Sequence[str], metric: str = "") -
 
     Args:
         scores: See :func:`saltext.results.score_table.pooled`.
-        labels: The models among them that are the runs' own, at least one.
+        labels: Names of the runs' own models in ``scores``, at least one.
         metric: See :func:`show`.
     """
     for table in tables.task_tables(scores, {}):
@@ -184,8 +187,8 @@ def show_pooled(scores: pd.DataFrame, labels: Sequence[str], metric: str = "") -
     if len(several):
         show_grid(tables.spread(several))
     first, *others = (averaged_over_seeds(standard[standard["model"] == name]) for name in labels)
-    found = {f"{labels[0]} - {name}": differences(first, other) for name, other in zip(labels[1:], others, strict=True)}
-    show_differences(found, metric)
+    gaps = {f"{labels[0]} - {name}": differences(first, other) for name, other in zip(labels[1:], others, strict=True)}
+    show_differences(gaps, metric)
 
 
 def show_runs(runs: Sequence[Path], metric: str = "") -> None:
@@ -199,14 +202,14 @@ def show_runs(runs: Sequence[Path], metric: str = "") -> None:
     show_differences({f"{first} - {name}": differences(scores, other) for name, other in others}, metric)
 
 
-def show_differences(found: Mapping[str, Sequence[Difference]], metric: str = "") -> None:
+def show_differences(by_name: Mapping[str, Sequence[Difference]], metric: str = "") -> None:
     """Print differences with their intervals; nothing where there are none.
 
     Args:
-        found: What was compared -> differences.
+        by_name: Name of the comparison -> its differences.
         metric: See :func:`show`.
     """
-    names = wanted(list(dict.fromkeys(one.metric for several in found.values() for one in several)), metric)
+    names = selected_metrics(list(dict.fromkeys(gap.metric for gaps in by_name.values() for gap in gaps)), metric)
     if names:
-        shown = {name: [one for one in several if one.metric in names] for name, several in found.items()}
+        shown = {name: [gap for gap in gaps if gap.metric in names] for name, gaps in by_name.items()}
         show_grid(tables.differences(shown, "difference", f"{tables.PAIRED}.".capitalize()))

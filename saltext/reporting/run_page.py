@@ -1,5 +1,7 @@
-"""The page of a run, or of two runs beside each other: what was found first, then pictures, tables, and
-provenance. Its sections are those of a sweep's page, too."""
+"""The page of a run, or of two runs side by side: findings first, then pictures, tables and provenance.
+
+A sweep's page shares its sections.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -41,9 +43,9 @@ from saltext.results.selection import Extreme, Key
 from saltext.results.study import DATA_SET
 from saltext.results.text_effect import TITLES, text_effects
 
-GENERATED = "The data set is a generated one: these scores say nothing about real images or published values."
+GENERATED = "Synthetic data: these scores say nothing about real images and do not compare with published values."
 _HUMAN_MAPS = "human maps"
-_SAME = 5e-4  # CC up to the third digit
+_SAME_CC = 5e-4  # equal up to the third digit
 _NUMBERED = 3  # pairs at either end of a scatter plot that get a number
 
 
@@ -53,12 +55,12 @@ NOTHING = RunScores(pd.DataFrame({"image_id": [], "task": [], "text": [], "model
 
 @dataclass(frozen=True)
 class Predicted:
-    """What was predicted again.
+    """Maps that a run's network predicted again for a page.
 
     Attributes:
-        pairs: The pairs asked for that are test pairs of the run, with their CC, as a page needs them: small.
-        swaps: The images asked for under both texts and under none, by each stage that tests one of the two.
-        coverage: See :mod:`saltext.results.calibration`; empty if it was not asked for.
+        pairs: The requested pairs that are test pairs of the run, with their CC, at the size a page shows.
+        swaps: The requested images under both texts and without a text, by each stage that tests one of the two.
+        coverage: See :mod:`saltext.results.calibration`; empty if it was not requested.
     """
 
     pairs: Mapping[Key, ImageRecord] = field(default_factory=dict)
@@ -71,11 +73,11 @@ class ShownRun:
     """A run on a page.
 
     Attributes:
-        record: Of the run.
-        name: What it is called there; unique on the page.
-        scores: Of its test pairs; without rows as long as there are none.
-        predicted: What its network predicted again.
-        missing: Why nothing was; empty if it was.
+        record: Folder, configuration and log of the run.
+        name: Its name on the page, unique there.
+        scores: Of its test pairs; without rows until they are scored.
+        predicted: Maps its network predicted again.
+        missing: Why it predicted nothing again; empty if it did.
     """
 
     record: RunRecord
@@ -92,18 +94,18 @@ class ShownRun:
     def of_model(self, title: str) -> pd.DataFrame:
         """Scores of a model or baseline, standard protocol."""
         pairs = of_protocol(self.scores.pairs, STANDARD)
-        found: pd.DataFrame = pairs[pairs["model"] == title]
-        return found
+        scores: pd.DataFrame = pairs[pairs["model"] == title]
+        return scores
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """What a page shows of a run's test pairs, chosen by its scores.
+    """The test pairs and images that a page shows, chosen by a run's scores.
 
     Attributes:
         extremes: The best and worst pairs.
-        swaps: Images under both texts -> what is said of each.
-        rule: By which the images in ``swaps`` were chosen.
+        swaps: Images to show under both texts -> a remark on each.
+        rule: How the images in ``swaps`` were chosen.
     """
 
     extremes: Sequence[Extreme] = ()
@@ -112,88 +114,88 @@ class Chosen:
 
     @classmethod
     def of(cls, run: ShownRun) -> "Chosen":
-        """By the scores of a run; nothing where it has none."""
+        """Choose by the scores of a run; empty if it has none."""
         swaps, rule = selection.images_under_both_texts(run.own, run.scores.text_effect)
         return cls(selection.extremes(run.own), swaps, rule)
 
     @property
     def keys(self) -> Collection[Key]:
-        """The best and worst pairs."""
-        return {one.key for one in self.extremes}
+        """Image and condition of the best and worst pairs."""
+        return {pair.key for pair in self.extremes}
 
 
-def found(runs: Sequence[ShownRun], chosen: Chosen) -> list[Block]:
-    """The first screen: the findings of each run, images under both texts, and charts of accuracy and of the worth of
-    the text. What a run was not scored with is said instead of shown.
+def findings_section(runs: Sequence[ShownRun], chosen: Chosen) -> list[Block]:
+    """The first screen: findings of each run, images under both texts, charts of accuracy and text ablation.
+
+    A sentence says what a run was not scored with.
     """
-    said: list[tuple[str, str]] = []
+    points: list[tuple[str, str]] = []
     missing: list[str] = []
     for run in runs:
-        before = f"{run.name}: " if len(runs) > 1 else ""
-        several = findings(run.scores.pairs, run.scores.text_effect, run.record.label, run.record.setting)
-        said += [(before + one.sentence, one.caveat) for one in several]
-        kinds = {one.kind for one in several}
-        if not several:
+        prefix = f"{run.name}: " if len(runs) > 1 else ""
+        of_run = findings(run.scores.pairs, run.scores.text_effect, run.record.label, run.record.setting)
+        points += [(prefix + finding.sentence, finding.caveat) for finding in of_run]
+        kinds = {finding.kind for finding in of_run}
+        if not of_run:
             missing.append(f"{run.name}: no test pair of its own model is scored yet.")
         elif "text" not in kinds:
-            missing.append(f"{before}The text was not ablated: the model reads none, or evaluation.text_effect is off.")
+            missing.append(f"{prefix}No text ablation: the model reads no text, or evaluation.text_effect is false.")
         elif "swap" not in kinds:
-            missing.append(
-                f"{before}The text-swap test needs images with a salient and a non_salient text; here are none."
-            )
-    blocks: list[Block] = [Summary(said)] if said else []
+            missing.append(f"{prefix}No text-swap test: no test image has a salient and a non_salient text.")
+    blocks: list[Block] = [Summary(points)] if points else []
     blocks += [Paragraph(GENERATED)] if any(run.record.generated for run in runs) else []
     blocks += [Paragraph(text) for text in missing]
-    blocks += pictures(runs, chosen)
+    blocks += two_texts_section(runs, chosen)
     scored = [run for run in runs if len(run.own)]
     if scored:
-        blocks += [Heading("Accuracy and text ablation"), _accuracy(scored)]
+        blocks += [Heading("Accuracy and text ablation"), _accuracy_and_ablation_charts(scored)]
     return blocks
 
 
-def _accuracy(runs: Sequence[ShownRun]) -> Figures:
+def _accuracy_and_ablation_charts(runs: Sequence[ShownRun]) -> Figures:
+    """Means of the shown metric by condition, of the runs and of baselines, and the text ablations of the runs."""
     metric = shown_metric(runs[0].own)
     title = METRICS[metric].title
     series, gains = [], []
     for run in runs:
-        series.append(_series(run.name, run.own, metric, "model"))
-        for variant, several in _text_effects(run).items():
-            values = {one.task: one for one in several if one.metric == metric and not np.isnan(one.mean)}
+        series.append(_means_by_task(run.name, run.own, metric, "model"))
+        for variant, effects in _text_effects(run).items():
+            values = {gap.task: gap for gap in effects if gap.metric == metric and not np.isnan(gap.mean)}
             other = variant.partition(" (")[0]
             name = f"vs. {other}" if len(runs) == 1 else f"{run.name} vs. {other}"
             gains += [Series(name, values, "text")] if values else []
     for baseline in BASELINES.values():
-        own = runs[0].of_model(baseline.title)
-        series += (
-            [_series(baseline.title, own, metric, "baseline")] if len(own) and baseline.title != "uniform map" else []
-        )
+        scores = runs[0].of_model(baseline.title)
+        if len(scores) and baseline.title != "uniform map":
+            series.append(_means_by_task(baseline.title, scores, metric, "baseline"))
     drawn = figures.estimates(f"{title} by condition", f"{title}, mean with its 95 % interval", series)
-    shown = [Figure(figures.svg(drawn, f"{title} of the model and of baselines by condition, with 95 % intervals"))]
+    charts = [Figure(figures.svg(drawn, f"{title} of the model and of baselines by condition, with 95 % intervals"))]
     if gains:
         drawn = figures.estimates("Text ablation", f"{title}, own text minus another one", gains, gains=True)
-        shown.append(Figure(figures.svg(drawn, f"Differences in {title} of own and other texts, with 95 % intervals")))
-    return Figures(shown)
+        charts.append(Figure(figures.svg(drawn, f"Differences in {title} of own and other texts, with 95 % intervals")))
+    return Figures(charts)
 
 
-def _series(name: str, scores: pd.DataFrame, metric: str, kind: figures.Kind) -> Series:
+def _means_by_task(name: str, scores: pd.DataFrame, metric: str, kind: figures.Kind) -> Series:
     by_task = {task: estimate(scores[scores["task"] == task], metric) for task in in_order(scores["task"])}
-    return Series(name, {task: one for task, one in by_task.items() if not np.isnan(one.mean)}, kind)
+    return Series(name, {task: mean for task, mean in by_task.items() if not np.isnan(mean.mean)}, kind)
 
 
 def _text_effects(run: ShownRun) -> dict[str, list[Difference]]:
+    """Title of the text variant -> own text minus that variant; empty for a run without a text ablation."""
     variants = run.scores.text_effect
     if variants.empty or run.own.empty:
         return {}
-    return {TITLES.get(name, name): several for name, several in text_effects(run.own, variants).items()}
+    return {TITLES.get(name, name): effects for name, effects in text_effects(run.own, variants).items()}
 
 
-def pictures(runs: Sequence[ShownRun], chosen: Chosen) -> list[Block]:
-    """Images under both texts, whose maps show what the text does."""
+def two_texts_section(runs: Sequence[ShownRun], chosen: Chosen) -> list[Block]:
+    """Images under both of their texts, with the maps of each."""
     blocks: list[Block] = [Heading("One image, two texts")]
     if not chosen.swaps:
         return [*blocks, Paragraph("Not shown: no image was tested under a salient and a non_salient text.")]
     groups = [
-        _group(
+        _picture_group(
             record, ", ".join(filter(None, (record.title, chosen.swaps[record.image_id], run.name if runs[1:] else "")))
         )
         for run in runs
@@ -202,54 +204,55 @@ def pictures(runs: Sequence[ShownRun], chosen: Chosen) -> list[Block]:
     blocks += [Pictures(groups), Paragraph(chosen.rule)] if groups else []
     for run in runs:
         if run.missing:
-            blocks.append(Paragraph(_lacking(run)))
+            blocks.append(Paragraph(_why_no_maps(run)))
         elif not run.predicted.swaps:
             blocks.append(Paragraph(f"{run.name} reads no text."))
     return blocks
 
 
-def best_and_worst(runs: Sequence[ShownRun], chosen: Chosen) -> list[Block]:
-    """Pairs of the first run at the ends of its scores, with the maps of all runs."""
+def best_and_worst_section(runs: Sequence[ShownRun], chosen: Chosen) -> list[Block]:
+    """The first run's pairs with the highest and lowest CC, with the maps of all runs."""
     blocks: list[Block] = [Heading("Best and worst pairs by CC")]
     first = runs[0]
     if not chosen.extremes:
         return [*blocks, Paragraph(f"Not shown: {first.name} has no CC of its test pairs.")]
-    blocks += [Paragraph(_lacking(run)) for run in runs if run.missing]
+    blocks += [Paragraph(_why_no_maps(run)) for run in runs if run.missing]
     if first.missing:
-        rows = [[one.task, one.rank, one.image_id, one.text, f"{one.cc:.3f}"] for one in chosen.extremes]
+        rows = [[pair.task, pair.rank, pair.image_id, pair.text, f"{pair.cc:.3f}"] for pair in chosen.extremes]
         return [*blocks, Grid(["task", "rank", "image", "text", "CC"], rows, frozenset({4}), grouped=True)]
     for run in (run for run in runs if run.predicted.pairs):
         scored = run.own.set_index(["image_id", "task"])["cc"]
-        gap = max(abs(one.texts[0].scores["CC"] - float(scored[key])) for key, one in run.predicted.pairs.items())
-        same = "the maps that were scored" if gap < _SAME else "NOT the maps that were scored: data or weights changed"
+        again = run.predicted.pairs
+        gap = max(abs(record.texts[0].scores["CC"] - float(scored[key])) for key, record in again.items())
+        same = "the maps that were scored" if gap < _SAME_CC else "NOT the scored maps: data or weights changed"
         blocks.append(
             Paragraph(
-                f"{run.name}: these {len(run.predicted.pairs)} maps were predicted again from its checkpoint. Their CC "
-                f"is within {gap:.1g} of its scores, so they are {same}."
+                f"{run.name}: these {len(again)} maps were predicted again from its checkpoint. Their CC is within "
+                f"{gap:.1g} of its scores, so they are {same}."
             )
         )
-    for task in dict.fromkeys(one.task for one in chosen.extremes):
-        in_turns = sorted((one for one in chosen.extremes if one.task == task), key=lambda one: one.position)
+    for task in dict.fromkeys(pair.task for pair in chosen.extremes):
         groups = []
-        for one in in_turns:
-            of_runs = {run.name: run.predicted.pairs[one.key] for run in runs if one.key in run.predicted.pairs}
+        # Best 1, worst 1, best 2, worst 2, ...
+        for pair in sorted((pair for pair in chosen.extremes if pair.task == task), key=lambda pair: pair.position):
+            by_run = {run.name: run.predicted.pairs[pair.key] for run in runs if pair.key in run.predicted.pairs}
             # One image, one text, and a map of each run.
-            texts = [replace(record.texts[0], name=name) for name, record in of_runs.items()]
-            record = replace(next(iter(of_runs.values())), texts=texts)
-            groups.append(_group(record, f"{one.rank}: CC {one.cc:.3f}, image {one.image_id}"))
+            texts = [replace(record.texts[0], name=name) for name, record in by_run.items()]
+            record = replace(next(iter(by_run.values())), texts=texts)
+            groups.append(_picture_group(record, f"{pair.rank}: CC {pair.cc:.3f}, image {pair.image_id}"))
         blocks += [Subheading(task), Pictures(groups)]
     return blocks
 
 
-def _lacking(run: ShownRun) -> str:
+def _why_no_maps(run: ShownRun) -> str:
     return (
-        f"The maps of {run.name} are not here: {run.missing.rstrip('.')}. Where its data set and checkpoints are, "
-        "saltext report FOLDER --data DIR adds them."
+        f"No maps of {run.name}: {run.missing.rstrip('.')}. To add them, run saltext report FOLDER --data DIR where "
+        "the data set and the checkpoints are."
     )
 
 
-def results(runs: Sequence[ShownRun]) -> list[Block]:
-    """Tables of all models and conditions, runs that were tested alike together, then the runs' own means."""
+def results_section(runs: Sequence[ShownRun]) -> list[Block]:
+    """Tables of all models and conditions, one per evaluation setting, then the means of the runs' own models."""
     scored = [run for run in runs if len(run.scores.pairs)]
     if not scored:
         return [Heading("Results"), Paragraph("No test pair was scored yet.")]
@@ -257,18 +260,17 @@ def results(runs: Sequence[ShownRun]) -> list[Block]:
     for run in scored:
         groups.setdefault((run.record.split.digest, run.record.setting), []).append(run)
     blocks: list[Block] = [Heading("Results")]
-    for alike in groups.values():
-        blocks += [Paragraph(f"Tested alike: {', '.join(run.name for run in alike)}.")] if len(groups) > 1 else []
-        pairs = [run.scores.pairs for run in alike]
-        own = [
-            table[table["model"] == run.record.label].assign(model=run.name)
-            for run, table in zip(alike, pairs, strict=True)
-        ]
-        others = pd.concat(
-            [table[table["model"] != run.record.label] for run, table in zip(alike, pairs, strict=True)]
-        ).drop_duplicates(["image_id", "task", "model", "protocol"])
-        generated = any(run.record.generated for run in alike)
-        blocks += score_tables(pd.concat([*own, others], ignore_index=True), alike[0].record.setting, generated)
+    for group in groups.values():
+        if len(groups) > 1:
+            blocks.append(Paragraph(f"Same split and evaluation setting: {', '.join(run.name for run in group)}."))
+        own, baselines = [], []
+        for run in group:
+            is_own = run.scores.pairs["model"] == run.record.label
+            own.append(run.scores.pairs[is_own].assign(model=run.name))
+            baselines.append(run.scores.pairs[~is_own])
+        shared = pd.concat(baselines).drop_duplicates(["image_id", "task", "model", "protocol"])
+        generated = any(run.record.generated for run in group)
+        blocks += score_tables(pd.concat([*own, shared], ignore_index=True), group[0].record.setting, generated)
     own_means = {run.name: run.own for run in scored if len(run.own)}
     if own_means:
         blocks += [Subheading("Own means with 95 % intervals"), tables.intervals(own_means)]
@@ -276,12 +278,12 @@ def results(runs: Sequence[ShownRun]) -> list[Block]:
 
 
 def score_tables(scores: pd.DataFrame, setting: str, generated: bool) -> list[Block]:
-    """A table for each protocol, with the published rows unless the data set is a generated one."""
-    known = {} if generated else published(DATA_SET)
-    return [tables.all_metrics(table) for table in tables.task_tables(scores, known, setting)]
+    """A table for each protocol, with the published rows unless the data set is synthetic (``generated``)."""
+    references = {} if generated else published(DATA_SET)
+    return [tables.all_metrics(table) for table in tables.task_tables(scores, references, setting)]
 
 
-def text(runs: Sequence[ShownRun]) -> list[Block]:
+def text_section(runs: Sequence[ShownRun]) -> list[Block]:
     """Text ablation and text-swap test of each run that was scored with other texts."""
     blocks: list[Block] = []
     for run in runs:
@@ -295,26 +297,26 @@ def text(runs: Sequence[ShownRun]) -> list[Block]:
     return blocks
 
 
-def beside_baselines(run: ShownRun) -> list[Block]:
-    """A run's scores pair by pair beside what needs no image, and what needs no text."""
+def baseline_section(run: ShownRun) -> list[Block]:
+    """Scatter plots of a run against the centre prior (needs no image) and the free-viewing map (needs no text)."""
     blocks: list[Block] = [Heading("Per-image scores vs. human references")]
-    wanted = [BASELINES[name].title for name in ("centre_prior_others", "human_pure")]
-    shown = [title for title in wanted if title in set(run.scores.pairs["model"])]
-    for title in shown:
+    titles = [BASELINES[name].title for name in ("centre_prior_others", "human_pure")]
+    scored = [title for title in titles if title in set(run.scores.pairs["model"])]
+    for title in scored:
         blocks += [
             Subheading(f"{run.name} against: {title}"),
             *scatters(run.own, run.of_model(title), (run.name, title)),
         ]
-    if not shown:
-        blocks.append(Paragraph(f"Not shown: the run scored none of {', '.join(wanted)} (evaluation.baselines)."))
+    if not scored:
+        blocks.append(Paragraph(f"Not shown: the run scored none of {', '.join(titles)} (evaluation.baselines)."))
     return blocks
 
 
-def beside_each_other(one: ShownRun, other: ShownRun) -> list[Block]:
+def comparison_section(one: ShownRun, other: ShownRun) -> list[Block]:
     """The first run minus the second, on the pairs both were tested on."""
     heading = Heading("The two runs pair by pair")
     if one.own.empty or other.own.empty:
-        return [heading, Paragraph("Not shown: both runs have to have scored their test pairs.")]
+        return [heading, Paragraph("Not shown: not both runs have scored test pairs.")]
     try:
         gaps = {f"{one.name} minus {other.name}": differences(one.own, other.own)}
     except ConfigError as error:
@@ -329,10 +331,17 @@ def beside_each_other(one: ShownRun, other: ShownRun) -> list[Block]:
 
 
 def scatters(one: pd.DataFrame, other: pd.DataFrame, names: tuple[str, str], metric: str = "cc") -> list[Block]:
-    """A scatter plot for each condition, and the pairs that differ most."""
+    """A scatter plot for each condition, and a table of the pairs that differ most.
+
+    Args:
+        one: Scores of one model, one protocol; drawn upwards.
+        other: Scores of another; drawn to the right.
+        names: Of the two models.
+        metric: The one compared.
+    """
     title = METRICS[metric].title
     plots, rows = [], []
-    means = {d.task: d for d in differences(one, other) if d.metric == metric}
+    means = {gap.task: gap for gap in differences(one, other) if gap.metric == metric}
     for task, mean in means.items():
         ranked = selection.gaps(one, other, task, metric)
         ends = dict.fromkeys([*ranked[:_NUMBERED], *ranked[-_NUMBERED:]])
@@ -349,15 +358,15 @@ def scatters(one: pd.DataFrame, other: pd.DataFrame, names: tuple[str, str], met
     if not plots:
         return [Paragraph(f"Not shown: no pair has a {title} by both {names[0]} and {names[1]}.")]
     note = (
-        f"Each point is a test pair; above the dashed line {names[0]} is better. Above each plot: {tables.PAIRED}. The "
-        "pairs that differ most have the numbers of the table; the others say what they are when pointed at."
+        f"Each point is a test pair; above the dashed line {names[0]} is better. Above each plot: {tables.PAIRED}. "
+        "Numbers mark the pairs that differ most, listed in the table; the mouse shows the name of any other."
     )
     headings = ["task", "number", "image", "text", *names, "difference"]
     return [Figures(plots), Grid(headings, rows, frozenset({1, 4, 5, 6}), grouped=True, note=note, keys=2)]
 
 
-def by_epoch(runs: Sequence[ShownRun]) -> list[Block]:
-    """What the runs logged; of several runs the mean over conditions alone."""
+def curves_section(runs: Sequence[ShownRun]) -> list[Block]:
+    """Learning curves of the runs; of several runs the mean over conditions alone."""
     panels = curves.of_runs({run.name: history(run.record) for run in runs})
     if not panels:
         return [Heading("Learning curves"), Paragraph("Nothing was logged by epoch.")]
@@ -365,34 +374,34 @@ def by_epoch(runs: Sequence[ShownRun]) -> list[Block]:
     return [Heading("Learning curves"), Figures(drawn), Paragraph("As logged after each epoch, counted from 0.")]
 
 
-def calibrated(runs: Sequence[ShownRun]) -> list[Block]:
-    """Whether predicted densities mean what they say."""
-    known = {run.name: run.predicted.coverage for run in runs if len(run.predicted.coverage)}
+def calibration_section(runs: Sequence[ShownRun]) -> list[Block]:
+    """Calibration of the predicted densities, beside that of the human maps."""
+    coverages = {run.name: run.predicted.coverage for run in runs if len(run.predicted.coverage)}
     blocks: list[Block] = [Heading("Calibration of the density")]
-    blocks += [Paragraph(_lacking(run)) for run in runs if run.missing and run.name not in known]
-    if not known:
+    blocks += [Paragraph(_why_no_maps(run)) for run in runs if run.missing and run.name not in coverages]
+    if not coverages:
         return blocks
-    by_name = {name: calibration.calibrations(coverage) for name, coverage in known.items()}
-    by_name[_HUMAN_MAPS] = calibration.calibrations(next(iter(known.values())), calibration.HUMAN)
+    by_name = {name: calibration.calibrations(coverage) for name, coverage in coverages.items()}
+    by_name[_HUMAN_MAPS] = calibration.calibrations(next(iter(coverages.values())), calibration.HUMAN)
     plots = []
-    for task in in_order(one.task for several in by_name.values() for one in several):
-        shown = {name: one for name, several in by_name.items() for one in several if one.task == task}
-        drawn = figures.calibration(task, shown)
+    for task in in_order(curve.task for by_task in by_name.values() for curve in by_task):
+        of_task = {name: curve for name, by_task in by_name.items() for curve in by_task if curve.task == task}
+        drawn = figures.calibration(task, of_task)
         plots.append(Figure(figures.svg(drawn, f"Calibration on {task}: fraction of fixations by predicted mass")))
     return [*blocks, Figures(plots), tables.calibration(by_name)]
 
 
-def origin(runs: Sequence[ShownRun]) -> list[Block]:
-    """Where the numbers come from, and what the words mean."""
+def provenance_section(runs: Sequence[ShownRun]) -> list[Block]:
+    """Facts about the runs, and the commands that started them."""
     facts = {run.name: provenance.facts(run.record, run.own) for run in runs}
-    rows = [[what, *(of_run[what] for of_run in facts.values())] for what in next(iter(facts.values()))]
+    rows = [[fact, *(of_run[fact] for of_run in facts.values())] for fact in next(iter(facts.values()))]
     commands = "\n".join(run.record.started_by for run in runs if run.record.started_by)
     blocks: list[Block] = [Heading("Provenance"), Grid(["", *facts] if runs[1:] else ["", "this run"], rows)]
-    return [*blocks, *([Command(commands)] if commands else []), *words(runs)]
+    return [*blocks, Command(commands)] if commands else blocks
 
 
-def words(runs: Sequence[ShownRun]) -> list[Block]:
-    """What this is about, and what the words mean."""
+def glossary_section(runs: Sequence[ShownRun]) -> list[Block]:
+    """The question in a paragraph, and the tasks, metrics and baselines of the page in a sentence each."""
     pairs = [run.scores.pairs for run in runs]
     tasks, models = ([name for table in pairs for name in table[column].unique()] for column in ("task", "model"))
     metrics = [name for table in pairs for name in metric_names(table)]
@@ -401,34 +410,36 @@ def words(runs: Sequence[ShownRun]) -> list[Block]:
     return [Heading("Glossary"), Paragraph(glossary.INTRODUCTION), *grid]
 
 
-def _group(record: ImageRecord, title: str) -> PictureGroup:
-    texts = dict.fromkeys((of.name, of.text) for of in record.texts if of.text)
-    read = list(dict.fromkeys(text for _, text in texts))
-    said = quoted(read[0]) if len(read) == 1 else " / ".join(f"{name}: {quoted(text)}" for name, text in texts)
-    return PictureGroup(
-        title,
-        said if read else "",
-        [Tile(tile.jpeg(), tile.caption, tile.alt) for row in tiles(record) for tile in row],
-    )
+def _picture_group(record: ImageRecord, title: str) -> PictureGroup:
+    """An image with its maps, and the text or texts that were read."""
+    named_texts = dict.fromkeys((maps.name, maps.text) for maps in record.texts if maps.text)
+    texts = list(dict.fromkeys(text for _, text in named_texts))
+    if len(texts) == 1:
+        quotation = quoted(texts[0])
+    else:
+        quotation = " / ".join(f"{name}: {quoted(text)}" for name, text in named_texts)
+    pictures = [Tile(tile.jpeg(), tile.caption, tile.alt) for row in tiles(record) for tile in row]
+    return PictureGroup(title, quotation, pictures)
 
 
 def page(runs: Sequence[ShownRun], chosen: Chosen) -> Document:
-    """Everything about a run, or about two beside each other: what was found, pictures, tables, provenance.
+    """The page of one run, or of two side by side.
 
     Args:
         runs: One or two, with different names.
-        chosen: By the scores of the first.
+        chosen: Pairs and images to show, by the scores of the first run.
     """
     first, *others = runs
     title = f"{first.record.cfg.name}: {first.name}" + "".join(f" beside {other.name}" for other in others)
     blocks = [
-        *found(runs, chosen),
-        *results(runs),
-        *text(runs),
-        *(beside_each_other(first, *others) if others else beside_baselines(first)),
-        *best_and_worst(runs, chosen),
-        *calibrated(runs),
-        *by_epoch(runs),
-        *origin(runs),
+        *findings_section(runs, chosen),
+        *results_section(runs),
+        *text_section(runs),
+        *(comparison_section(first, *others) if others else baseline_section(first)),
+        *best_and_worst_section(runs, chosen),
+        *calibration_section(runs),
+        *curves_section(runs),
+        *provenance_section(runs),
+        *glossary_section(runs),
     ]
     return Document(title, blocks, contents=True)

@@ -1,4 +1,4 @@
-"""The page of a sweep, or of whatever runs lie below a folder."""
+"""The page of a sweep, or of all runs below a folder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ from saltext.results.score_table import averaged_over_seeds, of_protocol
 
 @dataclass(frozen=True)
 class SweepRuns:
-    """What a folder of several runs holds.
+    """The runs of a sweep, or below a folder, with their pooled scores.
 
     Attributes:
         name: Of the folder.
-        runs: Finished or not, with different names.
-        scores: Of the finished ones, pooled, see :func:`saltext.results.score_table.pooled`; may be empty.
-        models: The runs' own models among them.
+        runs: Finished or not, with different names; at least one.
+        scores: Of the finished runs, see :func:`saltext.results.score_table.pooled`; may be empty.
+        models: Names of the runs' own models in ``scores``.
     """
 
     name: str
@@ -39,15 +39,17 @@ class SweepRuns:
         return of_protocol(self.scores, STANDARD) if len(self.scores) else self.scores
 
     def of_model(self, name: str) -> pd.DataFrame:
-        """Its standard scores, seeds averaged."""
+        """Scores of one model, standard protocol, seeds averaged."""
         return averaged_over_seeds(self.standard[self.standard["model"] == name])
 
     def ranked(self) -> list[tuple[ShownRun, float]]:
-        """The finished runs with the best value of the metric that selected their epochs, best first; those without
-        one are left out."""
-        values = [(run, monitored(run.record)) for run in self.runs if run.record.folder.is_finished]
-        known = [(run, value) for run, value in values if value is not None]
-        return sorted(known, key=lambda one: one[1], reverse=self.runs[0].record.mode == "max")
+        """The finished runs with the best value of the metric that selected their epochs, best run first.
+
+        Runs without such a value are left out.
+        """
+        finished = [(run, monitored(run.record)) for run in self.runs if run.record.folder.is_finished]
+        validated = [(run, value) for run, value in finished if value is not None]
+        return sorted(validated, key=lambda pair: pair[1], reverse=self.runs[0].record.mode == "max")
 
     def leaders(self) -> list[str]:
         """The models by the mean of that metric over their runs, best first."""
@@ -59,31 +61,42 @@ class SweepRuns:
 
 
 def page(sweep: SweepRuns, best: ShownRun | None, chosen: Chosen) -> Document:
-    """Everything about a sweep: what was found, the best run's pictures, tables, the runs.
+    """The page of a sweep: findings and pictures of the best run, tables of all models, provenance of all runs.
 
     Args:
         sweep: Its runs and scores.
         best: The run whose maps are shown: the first of :meth:`SweepRuns.ranked`; None if no run was tested.
-        chosen: By its scores.
+        chosen: Pairs and images to show, by the scores of the best run.
     """
-    done = sum(run.record.folder.is_finished for run in sweep.runs)
-    blocks: list[Block] = [Paragraph(f"{done} of {len(sweep.runs)} runs are finished.")]
+    finished = sum(run.record.folder.is_finished for run in sweep.runs)
+    blocks: list[Block] = [Paragraph(f"{finished} of {len(sweep.runs)} runs are finished.")]
     if best is not None:
-        selected = best.record.monitor
+        monitor = best.record.monitor
         blocks.append(
-            Paragraph(f"Findings, pictures and calibration are of one run: {best.name}, the best by {selected}.")
+            Paragraph(f"Findings, pictures and calibration are of one run: {best.name}, the best by {monitor}.")
         )
-        blocks += run_page.found([best], chosen)
-    blocks += _results(sweep)
+        blocks += run_page.findings_section([best], chosen)
+    blocks += _results_section(sweep)
     if best is not None:
-        blocks += [*run_page.text([best]), *run_page.best_and_worst([best], chosen), *run_page.calibrated([best])]
-        blocks += _pair_by_pair(sweep, best)
-    blocks += [*run_page.by_epoch(sweep.runs), *_runs(sweep), *run_page.words(sweep.runs)]
+        blocks += run_page.text_section([best])
+        blocks += run_page.best_and_worst_section([best], chosen)
+        blocks += run_page.calibration_section([best])
+        leaders = sweep.leaders()
+        if len(leaders) < 2:
+            blocks += run_page.baseline_section(best)
+        else:
+            texts = sweep.standard.drop_duplicates(["image_id", "task"])[["image_id", "task", "text"]]
+            with_texts = sweep.of_model(leaders[0]).merge(texts, on=["image_id", "task"])
+            blocks.append(Heading("The two leading models pair by pair"))
+            blocks += run_page.scatters(with_texts, sweep.of_model(leaders[1]), (leaders[0], leaders[1]))
+    blocks += run_page.curves_section(sweep.runs)
+    blocks += _provenance_section(sweep)
+    blocks += run_page.glossary_section(sweep.runs)
     return Document(f"{sweep.name}: {len(sweep.runs)} runs", blocks, contents=True)
 
 
-def _results(sweep: SweepRuns) -> list[Block]:
-    """Pooled tables, the spread of repetitions, and every model minus the first, where they share test pairs."""
+def _results_section(sweep: SweepRuns) -> list[Block]:
+    """Pooled tables, the spread over folds and seeds, and every model minus the first where they share test pairs."""
     if sweep.scores.empty:
         return [Heading("Results"), Paragraph("No run has finished yet.")]
     settings = " ".join(dict.fromkeys(run.record.setting for run in sweep.runs if len(run.own)))
@@ -95,32 +108,20 @@ def _results(sweep: SweepRuns) -> list[Block]:
     several = spread_over_runs(sweep.standard[sweep.standard["model"].isin(sweep.models)])
     blocks += [tables.spread(several)] if len(several) else []
     first, *others = sweep.models
-    found = {}
+    gaps = {}
     for name in others:
         try:
-            found[name] = differences(sweep.of_model(name), sweep.of_model(first))
-        except ConfigError:  # other test pairs: there is nothing to compare
+            gaps[name] = differences(sweep.of_model(name), sweep.of_model(first))
+        except ConfigError:  # no test pair in common
             continue
-    if found:
+    if gaps:
         note = f"Each model minus {first}, on the pairs that both were tested on: {tables.PAIRED}."
-        blocks.append(tables.differences(found, f"model minus {first}", note))
+        blocks.append(tables.differences(gaps, f"model minus {first}", note))
     return blocks
 
 
-def _pair_by_pair(sweep: SweepRuns, best: ShownRun) -> list[Block]:
-    """The two leading models; a single one beside baselines."""
-    leaders = sweep.leaders()
-    if len(leaders) < 2:
-        return run_page.beside_baselines(best)
-    one, other = leaders[:2]
-    texts = sweep.standard.drop_duplicates(["image_id", "task"])[["image_id", "task", "text"]]
-    named = sweep.of_model(one).merge(texts, on=["image_id", "task"])
-    plots = run_page.scatters(named, sweep.of_model(other), (one, other))
-    return [Heading("The two leading models pair by pair"), *plots]
-
-
-def _runs(sweep: SweepRuns) -> list[Block]:
-    """Who ran when and where, and what became of it."""
+def _provenance_section(sweep: SweepRuns) -> list[Block]:
+    """The evaluation settings, and a row per run: its state, settings, best value, commit and machine."""
     rows = []
     for run in sweep.runs:
         record = run.record

@@ -1,4 +1,4 @@
-"""Numbers of :mod:`saltext.results` as tables."""
+"""The results of :mod:`saltext.results` as tables."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ CALIBRATION_NOTE = (
 
 @dataclass(frozen=True)
 class TaskTable:
-    """Everything that was measured alike: one protocol."""
+    """The means of one protocol, one row per condition and model."""
 
     title: str
     note: str
@@ -68,19 +68,19 @@ class TaskTable:
 
     @property
     def metrics(self) -> list[str]:
-        """Names of the metrics its rows have."""
+        """Names of the metrics in its rows."""
         return list(self.rows[0].means)
 
 
 def task_tables(scores: pd.DataFrame, references: Mapping[str, Published], setting: str = "") -> list[TaskTable]:
-    """One table a protocol: what was measured differently never shares one.
+    """One table per protocol: scores of different protocols never share one.
 
     Args:
-        scores: One row a pair, model and protocol, with columns ``task``, ``model``, ``protocol`` and the metrics.
+        scores: One row per pair, model and protocol, with columns ``task``, ``model``, ``protocol`` and the metrics.
         references: See :func:`saltext.results.means.published`.
-        setting: Evaluation setting, said below each table.
+        setting: Evaluation setting, for the note below each table.
     """
-    found = []
+    by_protocol = []
     for protocol, part in scores.groupby("protocol", sort=False):
         title, note = "Standard metrics", f"{STANDARD_NOTE} {setting}".strip()
         if protocol in PAPERS:
@@ -88,18 +88,18 @@ def task_tables(scores: pd.DataFrame, references: Mapping[str, Published], setti
             height, width = paper.size or (0, 0)
             title = f"As the {paper.title} paper measures"
             note = PAPER_NOTE.format(size=f"{height}x{width}", published=_PUBLISHED_NOTES[str(protocol)])
-            note += f" Ours: {setting}" if setting else ""
-        found.append(TaskTable(title, note, rows(part, references.get(str(protocol), {}))))
-    return found
+            note += f" Our runs: {setting}" if setting else ""
+        by_protocol.append(TaskTable(title, note, rows(part, references.get(str(protocol), {}))))
+    return by_protocol
 
 
 def heading(metric: str, name: str = "") -> str:
-    """A metric's title, or what a paper calls it, with the direction in which it is better."""
+    """A metric's title, or the name a paper gives it, with an arrow in the direction of better scores."""
     return f"{name or METRICS[metric].title} {'↑' if METRICS[metric].higher_is_better else '↓'}"
 
 
 def all_metrics(table: TaskTable) -> Grid:
-    """A row a condition and model, a column a metric; the best measured mean of each condition and metric is strong."""
+    """One row per condition and model, one column per metric; the best measured mean of each is in bold."""
     names = table.metrics
     texts = [
         [row.task, row.model, "published" if row.pairs is None else str(row.pairs), *(str(row.means[n]) for n in names)]
@@ -123,14 +123,14 @@ def all_metrics(table: TaskTable) -> Grid:
 
 
 def one_metric(table: TaskTable, metric: str) -> Grid:
-    """A row a model, a column a condition, of one metric; the best measured mean of each condition is strong."""
+    """One metric: one row per model, one column per condition; the best measured mean of each condition is in bold."""
     tasks = list(dict.fromkeys(row.task for row in table.rows))
     models = list(dict.fromkeys((row.pairs is None, row.model) for row in table.rows))
     texts, strong = [], set()
-    for index, (quoted, model) in enumerate(sorted(models, key=lambda model: model[0])):
-        own = {row.task: row for row in table.rows if (row.pairs is None, row.model) == (quoted, model)}
+    for index, (is_published, model) in enumerate(sorted(models, key=lambda model: model[0])):
+        own = {row.task: row for row in table.rows if (row.pairs is None, row.model) == (is_published, model)}
         texts.append([
-            f"{model} (published)" if quoted else model,
+            f"{model} (published)" if is_published else model,
             *(str(own[task].means[metric]) if task in own else "–" for task in tasks),
         ])  # fmt: skip
         strong |= {
@@ -148,7 +148,7 @@ def one_metric(table: TaskTable, metric: str) -> Grid:
 
 
 def intervals(scores: Mapping[str, pd.DataFrame]) -> Grid:
-    """Mean of each metric and condition with its 95 % interval: a row a model and metric, a column a condition.
+    """Means with their 95 % intervals: one row per model and metric, one column per condition.
 
     Args:
         scores: Model -> its scores of single pairs, one protocol.
@@ -163,68 +163,66 @@ def intervals(scores: Mapping[str, pd.DataFrame]) -> Grid:
     return Grid(["model", "metric", *tasks], texts, numbers=numbers, grouped=True, note=f"{INTERVALS}.")
 
 
-def differences(found: Mapping[str, Sequence[Difference]], what: str, note: str = "") -> Grid:
-    """Differences with their intervals: a row each metric of what was subtracted, a column a condition.
+def differences(by_name: Mapping[str, Sequence[Difference]], what: str, note: str = "") -> Grid:
+    """Differences with their intervals: one row per comparison and metric, one column per condition.
 
     Args:
-        found: What was compared -> differences.
-        what: Heading of the first column.
+        by_name: Name of the comparison -> its differences.
+        what: Heading of the column of names.
         note: Below the table.
     """
-    tasks = in_order(one.task for several in found.values() for one in several)
+    tasks = in_order(gap.task for gaps in by_name.values() for gap in gaps)
     texts = []
-    for name, several in found.items():
-        for metric in dict.fromkeys(one.metric for one in several):
-            by_task = {one.task: one for one in several if one.metric == metric}
+    for name, gaps in by_name.items():
+        for metric in dict.fromkeys(gap.metric for gap in gaps):
+            by_task = {gap.task: gap for gap in gaps if gap.metric == metric}
             texts.append([
                 name,
                 METRICS[metric].title,
                 *(by_task[task].signed() if task in by_task else "–" for task in tasks),
             ])  # fmt: skip
-    images = {
-        task: max(one.images for several in found.values() for one in several if one.task == task) for task in tasks
-    }
+    images = {task: max(gap.images for gaps in by_name.values() for gap in gaps if gap.task == task) for task in tasks}
     headings = [what, "metric", *(f"{task} ({images[task]})" for task in tasks)]
-    said = f"{note} In brackets behind a condition: images." if note else "In brackets behind a condition: images."
-    return Grid(headings, texts, numbers=frozenset(range(2, len(headings))), grouped=True, note=said)
+    note = f"{note} In brackets behind a condition: images.".strip()
+    return Grid(headings, texts, numbers=frozenset(range(2, len(headings))), grouped=True, note=note)
 
 
 def swaps(accuracies: Sequence[SwapAccuracy]) -> list[Grid]:
-    """The text-swap test, a table for each exchange."""
+    """The text-swap test: one table per swapped variant, one row per metric, one column per direction."""
     directions = {"salient": "salient", "non_salient": "non_salient", "both": "both", "texts": "all texts"}
-    found = []
-    for variant in dict.fromkeys(one.variant for one in accuracies):
-        of_variant = [one for one in accuracies if one.variant == variant]
+    grids = []
+    for variant in dict.fromkeys(accuracy.variant for accuracy in accuracies):
+        of_variant = [accuracy for accuracy in accuracies if accuracy.variant == variant]
         texts = []
-        for metric in dict.fromkeys(one.metric for one in of_variant):
-            cells = {one.direction: one for one in of_variant if one.metric == metric}
+        for metric in dict.fromkeys(accuracy.metric for accuracy in of_variant):
+            cells = {accuracy.direction: accuracy for accuracy in of_variant if accuracy.metric == metric}
             texts.append([METRICS[metric].title, str(cells["both"].images), *(str(cells[d]) for d in directions)])
         title = f"Text-swap test ({text_effect.VARIANTS[variant]})"
         headings = ["metric", "images", *directions.values()]
-        found.append(Grid(headings, texts, numbers=frozenset(range(1, 6)), title=title, note=SWAP_NOTE))
-    return found
+        grids.append(Grid(headings, texts, numbers=frozenset(range(1, 6)), title=title, note=SWAP_NOTE))
+    return grids
 
 
-def calibration(found: Mapping[str, Sequence[Calibration]]) -> Grid:
-    """Calibration by condition and whose maps.
+def calibration(by_maps: Mapping[str, Sequence[Calibration]]) -> Grid:
+    """Calibration: one row per condition and kind of map.
 
     Args:
-        found: Whose maps -> their calibration by condition.
+        by_maps: Whose maps -> their calibration by condition.
     """
     shown = [index for index, level in enumerate(LEVELS) if level in (0.1, 0.25, 0.5, 0.75, 0.9)]
     texts = [
         [
             task,
             name,
-            str(one.pairs),
-            f"{one.error:.3f}",
-            f"{one.signed_error:+z.3f} ({one.signed_low:+z.3f} to {one.signed_high:+z.3f})",
-            *(f"{one.covered[index]:.3f}" for index in shown),
+            str(curve.pairs),
+            f"{curve.error:.3f}",
+            f"{curve.signed_error:+z.3f} ({curve.signed_low:+z.3f} to {curve.signed_high:+z.3f})",
+            *(f"{curve.covered[index]:.3f}" for index in shown),
         ]
-        for task in in_order(one.task for several in found.values() for one in several)
-        for name, several in found.items()
-        for one in several
-        if one.task == task
+        for task in in_order(curve.task for curves in by_maps.values() for curve in curves)
+        for name, curves in by_maps.items()
+        for curve in curves
+        if curve.task == task
     ]
     headings = ["task", "maps", "pairs", "calibration error", "signed (95 % interval)"]
     headings += [f"in {LEVELS[index]:.0%} of the mass" for index in shown]
@@ -232,7 +230,7 @@ def calibration(found: Mapping[str, Sequence[Calibration]]) -> Grid:
 
 
 def spread(table: pd.DataFrame) -> Grid:
-    """How far runs of one model lie apart.
+    """Means and standard errors over the runs of one model: one row per condition and model, one column per metric.
 
     Args:
         table: See :func:`saltext.results.comparison.spread_over_runs`; at least one row.
@@ -254,7 +252,7 @@ def spread(table: pd.DataFrame) -> Grid:
 
 
 def trainable(counted: Sequence[FreezeRow]) -> Grid:
-    """How many layers and parameters of each module train."""
+    """Layers and parameters of each module, and how many of them are frozen or trainable."""
     texts = [
         [
             row.module,

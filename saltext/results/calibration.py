@@ -38,7 +38,7 @@ LEVELS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 _LEVEL_COLUMNS = [f"mass_{level:.2f}" for level in LEVELS]
 
 COLUMNS = ("image_id", "task", "maps", "fixations", *_LEVEL_COLUMNS)
-"""Columns of a table of coverages, one row per test pair and kind of map. ``fixations`` counts the pair's fixations,
+"""Columns of a table of coverages, one row per test pair and kind of map. ``fixations`` counts the pair's fixations;
 the last columns hold the fraction of them inside the densest pixels of each of :data:`LEVELS`."""
 
 MODEL, HUMAN = "model", "people"

@@ -63,7 +63,7 @@ def _register_extra_metrics(path: Path, columns: Sequence[str]) -> None:
     unknown = [column for column in columns if column not in METRICS and column not in LABEL_COLUMNS]
     if unknown:
         _log.warning(
-            "%s: left out %s, not the name of a known metric (%s would give its title and direction)",
+            "%s: left out %s: no known metric of that name (%s would give its title and direction)",
             path,
             ", ".join(map(printable, unknown)),
             _EXTRA,

@@ -1,4 +1,4 @@
-"""Runs in Python: ``saltext.train`` and ``saltext.evaluate``."""
+"""The Python interface to runs: ``saltext.train`` and ``saltext.evaluate``."""
 
 import html
 import logging
@@ -23,7 +23,7 @@ from saltext.system.run_folder import RunFolder, label
 
 _log = logging.getLogger(__name__)
 
-_SHOWN = ("cc", "sim", "kl", "nss", "auc_judd", "ig")
+_MAIN_METRICS = ("cc", "sim", "kl", "nss", "auc_judd", "ig")
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class Run:
     >>> run.model.predict("photo.jpg", "the white lamps")  # doctest: +SKIP
 
     Attributes:
-        folder: Everything the run wrote.
+        folder: The run's folder, with all its files.
         scored: Folder of the scores: the run's own, or ``evaluation`` in it.
-        trust: Whether classes that its configuration names and ``conf/`` does not are built for :attr:`model`: it was
-            trained by this :func:`train`, or the caller of :func:`evaluate` trusts it.
+        trust: Whether :attr:`model` may build classes that its configuration names and ``conf/`` does not: true for a
+            run of :func:`train`, or one that the caller of :func:`evaluate` trusts.
     """
 
     folder: Path
@@ -47,36 +47,39 @@ class Run:
 
     @property
     def scores(self) -> pd.DataFrame:
-        """One row a test pair, model, protocol: image_id, task, text, split, model, seed, protocol and the metrics."""
+        """One row per test pair, model and protocol.
+
+        Columns: image_id, task, text, split, model, seed, protocol and the metrics.
+        """
         return read_scores(RunFolder(self.scored).scores)
 
     @property
     def model(self) -> Model:
-        """The trained model, to predict with; loaded anew each time it is asked for."""
+        """The trained model, to predict with; loaded at each access."""
         return load(self.folder, trust=self.trust)
 
     def means(self) -> pd.DataFrame:
-        """Mean scores of the trained model by task, of the standard protocol; a column a metric."""
+        """Mean scores of the trained model, standard protocol: one row per task, one column per metric."""
         by_task = means(of_protocol(self.scores, STANDARD)).get(label(RunFolder(self.folder)), {})
         return pd.DataFrame(by_task).T
 
     def __repr__(self) -> str:
-        return f"Run({str(self.folder)!r})\n{self._shown().to_string(float_format='{:.3f}'.format)}"
+        return f"Run({str(self.folder)!r})\n{self._main_means().to_string(float_format='{:.3f}'.format)}"
 
     def _repr_html_(self) -> str:
-        return f"<p>Run <code>{html.escape(str(self.folder))}</code></p>" + self._shown().to_html(
+        return f"<p>Run <code>{html.escape(str(self.folder))}</code></p>" + self._main_means().to_html(
             float_format="{:.3f}".format
         )
 
-    def _shown(self) -> pd.DataFrame:
-        found = self.means()
-        return found[[name for name in _SHOWN if name in found]]
+    def _main_means(self) -> pd.DataFrame:
+        means = self.means()
+        return means[[name for name in _MAIN_METRICS if name in means]]
 
 
 def train(*overrides: str) -> Run:
-    """Train a model and score it, in this process if it asks for one device; ``saltext train`` on the command line.
+    """Train a model and score it, in this process if it uses one device; ``saltext train`` on the command line.
 
-    What the run changes in this process (seeds, warnings, loggers, signals, the environment) is put back.
+    Seeds, warnings, loggers, signals and the environment of this process are restored afterwards.
 
     Args:
         overrides: As on the command line: ``"model=tranblend"``, ``"preset=smoke"``, ``"--config-dir=mine/conf"``.
@@ -85,13 +88,13 @@ def train(*overrides: str) -> Run:
         The run.
 
     Raises:
-        SaltextError: Everything that is wrong with the overrides, or with data and weights, before anything is trained;
-            or one of several processes failed.
+        SaltextError: All problems with the overrides, or with data and weights, before anything is trained; or one of
+            several processes failed.
     """
     line = CommandLine(overrides)
     configurations = line.check()
     if not line.is_single_run(configurations):
-        raise ConfigError("saltext.train does one run; sweeps are for the command: saltext train ... -m")
+        raise ConfigError("saltext.train runs one job; use the command for a sweep: saltext train ... -m")
     for warning in dict.fromkeys(text for cfg in configurations for text in schema.warnings(cfg)):
         _log.warning("%s", warning)
     preflight.check(configurations)
@@ -118,19 +121,18 @@ def evaluate(run: "Run | Path | str", *overrides: str, weights: str = "chosen", 
         run: The run, or its folder.
         overrides: Changes of its configuration, such as ``"data.root=/elsewhere/sjtu-tis"``.
         weights: ``chosen`` (what the run itself tested) or ``last``.
-        trust: Whether the folder is yours, or of somebody you trust, see :mod:`saltext.runs.trust`; a run of
-            :func:`train` is.
+        trust: Whether the folder is trusted, see :mod:`saltext.runs.trust`; a run of :func:`train` always is.
 
     Returns:
-        The run with its new scores, which lie in ``evaluation`` in its folder.
+        The run with its new scores, written to ``evaluation`` in its folder.
 
     Raises:
-        SaltextError: The folder is no run, or cannot be scored here.
+        SaltextError: The folder holds no run, or it cannot be scored here.
     """
     folder = RunFolder.existing(str(run.folder if isinstance(run, Run) else run))
-    given = OmegaConf.from_cli(list(overrides))
+    changes = OmegaConf.from_cli(list(overrides))
     trusted = trust or (isinstance(run, Run) and run.trust)
-    found = configuration(folder, given, trusted)
-    preflight.check_changes(found.cfg, given)
-    evaluate_and_write(folder, weights, found)
+    configured = configuration(folder, changes, trusted)
+    preflight.check_changes(configured.cfg, changes)
+    evaluate_and_write(folder, weights, configured)
     return Run(folder.root, folder.root / "evaluation", trusted)

@@ -1,6 +1,6 @@
-"""From a resolved configuration to what predicts and what is scored. The only place that instantiates.
+"""Build networks, pipelines and protocols from a resolved configuration. The only place that instantiates.
 
-What training needs besides is built by :mod:`saltext.runs.build_training`, which imports Lightning.
+:mod:`saltext.runs.build_training` builds the rest that training needs, and imports Lightning.
 """
 
 from collections.abc import Collection
@@ -32,19 +32,20 @@ from saltext.runs.own_classes import located
 def instantiated(
     node: Any, location: str, expected: type | tuple[type, ...] | None, own: Collection[str], **extra: Any
 ) -> Any:
-    """``hydra.utils.instantiate`` of what may be built, with mistakes of the configuration as such, not wrapped.
+    """Instantiate a node of a configuration with Hydra, after checking that it may be built.
 
-    What is checked is what is built: plain values, of which nothing is left to resolve.
+    The node is resolved first, so that exactly the checked values are built. Errors of the configuration are raised as
+    :class:`ConfigError`, not wrapped in Hydra's.
 
     Args:
-        node: Of a configuration; None stays None.
+        node: Of a configuration; None gives None.
         location: Its key there.
-        expected: What it has to become; None: anything that can be called.
-        own: What may be built besides what ``conf/`` names, see :mod:`saltext.runs.trust`.
+        expected: Class of the result; None: anything that can be called.
+        own: Names that may be built besides those in ``conf/``, see :mod:`saltext.runs.trust`.
         extra: Arguments besides those in the node.
 
     Raises:
-        ConfigError: It may not be built, refuses its arguments, or becomes something else.
+        ConfigError: The node may not be built, its arguments are refused, or the result is of another class.
     """
     try:
         values: Any = OmegaConf.to_container(OmegaConf.create({"node": node}), resolve=True)["node"]  # type: ignore[index,call-overload]
@@ -61,21 +62,21 @@ def instantiated(
             missing.append(f"{location}: {error}")
     if missing:
         raise ConfigError("\n  ".join(missing))
-    named = values.get("_target_") if isinstance(values, dict) else None
-    given = {key: trust.literal(value) if isinstance(value, str) else value for key, value in extra.items()}
+    target = values.get("_target_") if isinstance(values, dict) else None
+    arguments = {key: trust.literal(value) if isinstance(value, str) else value for key, value in extra.items()}
     try:
-        built = instantiate(trust.literal(values), _convert_="all", **given)
+        built = instantiate(trust.literal(values), _convert_="all", **arguments)
     except HydraException as error:
         cause = error.__cause__
         if isinstance(cause, SaltextError):
             raise cause from None
         if cause is None or isinstance(cause, ValueError) or not trust.own_targets(values):
-            said = error if cause is None else cause
-            raise ConfigError(f"{location}: {named}: {str(said).partition(chr(10))[0]}") from error
+            reason = error if cause is None else cause
+            raise ConfigError(f"{location}: {target}: {str(reason).partition(chr(10))[0]}") from error
         raise
-    if named not in own and not (callable(built) if expected is None else isinstance(built, expected)):
-        wanted = "something to call" if expected is None else getattr(expected, "__name__", str(expected))
-        raise ConfigError(f"{location}: expected {wanted}, got a {type(built).__name__}")
+    if target not in own and not (callable(built) if expected is None else isinstance(built, expected)):
+        kind = "something to call" if expected is None else getattr(expected, "__name__", str(expected))
+        raise ConfigError(f"{location}: expected {kind}, got a {type(built).__name__}")
     return built
 
 
@@ -105,7 +106,7 @@ def baselines(cfg: DictConfig) -> list[str]:
 
 
 def protocols(cfg: DictConfig) -> list[Protocol]:
-    """How the test pairs are measured: the standard protocol first, then a paper's if one is named.
+    """The protocols of the test: the standard one, then a paper's if ``evaluation.paper`` names one.
 
     Raises:
         ConfigError: Unknown metrics, or an unknown paper.
@@ -116,21 +117,19 @@ def protocols(cfg: DictConfig) -> list[Protocol]:
     except ValueError as error:
         raise ConfigError(f"evaluation.test_metrics: {error}") from error
     if paper is not None and paper not in PAPERS:
-        raise ConfigError(
-            f"evaluation.paper names whose metrics are reported besides: {', '.join(PAPERS)} or null; got {paper!r}"
-        )
+        raise ConfigError(f"evaluation.paper: expected {', '.join(PAPERS)} or null, got {paper!r}")
     return chosen if paper is None else [*chosen, PAPERS[paper]]
 
 
 def register_metrics(cfg: DictConfig, own: Collection[str] = ()) -> None:
-    """Make the metrics known that a configuration brings along: ``evaluation.extra_metrics``.
+    """Register a configuration's metrics from outside the package, ``evaluation.extra_metrics``.
 
     Args:
-        cfg: A run's configuration, or one that holds these alone.
-        own: What may be built besides what ``conf/`` names, see :mod:`saltext.runs.trust`.
+        cfg: A run's configuration, or one with these metrics alone.
+        own: Names that may be built besides those in ``conf/``, see :mod:`saltext.runs.trust`.
 
     Raises:
-        ConfigError: A function may not be imported, cannot be, or takes something else than a metric does.
+        ConfigError: A function may not or cannot be imported, or does not take a metric's arguments.
     """
     for name, node in (cfg.evaluation.get("extra_metrics") or {}).items():
         location = f"evaluation.extra_metrics.{name}"
@@ -144,17 +143,17 @@ def register_metrics(cfg: DictConfig, own: Collection[str] = ()) -> None:
 
 
 def register_metrics_of(file: Path) -> list[str]:
-    """Make the metrics known that a file of one's own names, for commands without a configuration.
+    """Register the metrics that a file names, for commands without a configuration.
 
     Args:
-        file: YAML, what ``evaluation.extra_metrics`` of a configuration holds.
+        file: YAML with the content of ``evaluation.extra_metrics``.
 
     Returns:
-        Their names.
+        Names of the metrics.
 
     Raises:
-        ConfigError: The file holds something else, or as :func:`register_metrics`.
-        DamagedFileError: It cannot be read, or is no YAML.
+        ConfigError: The file has other content, or as :func:`register_metrics`.
+        DamagedFileError: The file cannot be read, or is no YAML.
     """
     extra = trust.parsed(trust.read_text(file), file)
     cfg = OmegaConf.create({"evaluation": {"extra_metrics": extra}})
@@ -164,9 +163,9 @@ def register_metrics_of(file: Path) -> list[str]:
 
 
 def check_evaluation(cfg: DictConfig, own: Collection[str] = ()) -> None:
-    """Raise a ConfigError for anything that would be refused only when the test pairs are scored.
+    """Raise a ConfigError before training for what would otherwise fail only when the test pairs are scored.
 
-    The configuration's own metrics are known from then on, see :func:`register_metrics`.
+    Registers the configuration's own metrics, see :func:`register_metrics`.
     """
     register_metrics(cfg, own)
     try:
@@ -178,26 +177,26 @@ def check_evaluation(cfg: DictConfig, own: Collection[str] = ()) -> None:
 
 
 def check_conditions(cfg: DictConfig, tasks: Collection[str]) -> None:
-    """Raise a ConfigError where a network that is told the condition knows no word for some of the data's tasks."""
-    known = cfg.model.get("conditions")
-    strange = [] if known is None else [task for task in tasks if task not in known]
-    if strange:
+    """Raise a ConfigError where a network conditioned on the condition index lacks some of the data's tasks."""
+    conditions = cfg.model.get("conditions")
+    unknown = [] if conditions is None else [task for task in tasks if task not in conditions]
+    if unknown:
         raise ConfigError(
-            f"The data have tasks {strange}, but {cfg.model.name} can be conditioned on {list(known)} alone. Name the "
-            f"data's own: model.conditions=[{','.join(tasks)}]"
+            f"The data have tasks {unknown}, but {cfg.model.name} can be conditioned on {list(conditions)} alone. Set "
+            f"the data's own: model.conditions=[{','.join(tasks)}]"
         )
 
 
 def feature_cache(cfg: DictConfig) -> FeatureCache | None:
-    """Where features of frozen modules are kept; None where the configuration does without."""
+    """The on-disk cache for features of frozen modules; None with ``cache_features=false``."""
     return FeatureCache(Path(cfg.data.cache_dir) / "features") if cfg.cache_features else None
 
 
 def pipeline(cfg: DictConfig, own: Collection[str] = ()) -> Pipeline | None:
-    """What predicts: the network, with how its images and texts enter; None for ``model=baselines``, which has none.
+    """The network with the normalisation of its images and the prompt of its texts; None for ``model=baselines``.
 
     Raises:
-        ConfigError: Something may not be built, or is refused by what is built.
+        ConfigError: Something may not be built, or refuses its arguments.
     """
     if "_target_" not in cfg.model:
         return None
@@ -214,6 +213,6 @@ def pipeline(cfg: DictConfig, own: Collection[str] = ()) -> Pipeline | None:
 
 
 def cache_settings(cfg: DictConfig) -> CacheSettings:
-    """What images become before they enter the network."""
+    """How images are decoded and resized before they enter the network."""
     data = cfg.data
     return CacheSettings.checked(data.image_size, data.get("map_size"), data.get("resize", "stretch"), data.max_pixels)

@@ -1,4 +1,4 @@
-"""From a resolved configuration to what trains: data module, Lightning module and trainer."""
+"""Build data module, Lightning module and trainer from a resolved configuration."""
 
 import sys
 from collections.abc import Callable, Collection
@@ -26,14 +26,14 @@ def datamodule(cfg: DictConfig, own: Collection[str] = ()) -> SaliencyDataModule
 
     Args:
         cfg: A run's configuration.
-        own: What may be built besides what ``conf/`` names, see :mod:`saltext.runs.trust`; here and below.
+        own: Names that may be built besides those in ``conf/``, see :mod:`saltext.runs.trust`; here and below.
     """
     built: SaliencyDataModule = build.instantiated(cfg.data, "data", SaliencyDataModule, own)
     return built
 
 
 def module(cfg: DictConfig, own: Collection[str] = ()) -> SupervisedModule | None:
-    """The Lightning module around the network; None for ``model=baselines``, which has none."""
+    """The Lightning module around the network; None for ``model=baselines``, which has no network."""
     pipeline = build.pipeline(cfg, own)
     if pipeline is None:
         return None
@@ -67,7 +67,7 @@ def trainer(cfg: DictConfig, folder: RunFolder, validates: bool, own: Collection
     Args:
         cfg: The run's configuration.
         folder: Where it writes.
-        validates: Whether the split keeps images to choose the epoch; without them the last epoch is the choice.
+        validates: Whether the split has validation images to select the epoch; without them the last epoch is used.
         own: See :func:`datamodule`.
     """
     callbacks = [build.instantiated(node, f"callbacks.{name}", Callback, own) for name, node in cfg.callbacks.items()]
@@ -76,7 +76,7 @@ def trainer(cfg: DictConfig, folder: RunFolder, validates: bool, own: Collection
     for callback in callbacks:
         if isinstance(callback, ModelCheckpoint):
             callback.dirpath = str(folder.checkpoints)
-    # A bar is for a terminal; in a log file it is noise.
+    # A progress bar is for a terminal; in a log file it is noise.
     callbacks += [EpochLines(), KeepsLoggedEpoch(), *([Bar()] if sys.stdout.isatty() else [])]
     built: L.Trainer = build.instantiated(
         cfg.trainer,

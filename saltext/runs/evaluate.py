@@ -1,4 +1,4 @@
-"""A run scored again, from its saved configuration and checkpoint alone. The command line is ``saltext evaluate``."""
+"""Score a run again, from its saved configuration and checkpoint alone. The command line is ``saltext evaluate``."""
 
 import logging
 from collections.abc import Collection
@@ -26,16 +26,16 @@ _log = logging.getLogger(__name__)
 
 
 def largest_difference(one: pd.DataFrame, other: pd.DataFrame) -> float:
-    """Largest absolute difference of any score of any pair that both tables hold.
+    """Maximum absolute difference over all pairs and all metrics that both tables have.
 
     Raises:
-        ConfigError: The tables do not hold the same pairs and models.
+        ConfigError: The tables do not have the same pairs and models.
     """
     keys = ["image_id", "task", "model", "protocol"]
     names = [name for name in metric_names(one) if name in other]
     merged = one.merge(other, on=keys, suffixes=("", "_other"))
     if len(merged) != len(one) or len(merged) != len(other):
-        raise ConfigError(f"the tables hold different pairs: {len(one)} and {len(other)} rows, {len(merged)} in both")
+        raise ConfigError(f"the tables have different pairs: {len(one)} and {len(other)} rows, {len(merged)} in both")
     return float(max((merged[n] - merged[f"{n}_other"]).abs().max() for n in names))
 
 
@@ -46,7 +46,7 @@ def evaluate(cfg: DictConfig, folder: RunFolder, weights: str = "chosen", own: C
         cfg: See :func:`saltext.runs.saved.configuration`.
         folder: The run.
         weights: Which checkpoint to load, see :func:`saltext.runs.stages.weights_of`.
-        own: What may be built besides what ``conf/`` names, see :mod:`saltext.runs.trust`.
+        own: Names that may be built besides those in ``conf/``, see :mod:`saltext.runs.trust`.
 
     Returns:
         See :func:`saltext.runs.scoring.score_test`.
@@ -65,37 +65,33 @@ def evaluate(cfg: DictConfig, folder: RunFolder, weights: str = "chosen", own: C
     return combined(parts)
 
 
-def _write(folder: RunFolder, scores: RunScores, cfg: DictConfig, published: str | None) -> None:
-    target = RunFolder(folder.root / "evaluation")
-    target.root.mkdir(exist_ok=True)
-    write_run_scores(target, scores)
-    with not_essential("the tables"):
-        setting = evaluation_setting(Split.load(folder.split), cfg.data.selection_split)
-        run_files.show(run_files.write_tables(target, scores, setting, published)[0])
-    if not folder.scores.is_file():
-        return
-    try:
-        difference = largest_difference(read_scores(folder.scores), scores.pairs)
-        _log.info("maximum difference from the original scores: %.2g", difference)
-    except (
-        SaltextError
-    ) as error:  # a damaged table, or other baselines, tasks or metrics were asked for than the run had
-        _log.info("not compared with the original scores: %s", error)
-
-
-def evaluate_and_write(folder: RunFolder, weights: str, found: Configuration) -> None:
-    """Score a run again: scores and tables go to ``evaluation/`` in its folder; says how far they are from its own.
+def evaluate_and_write(folder: RunFolder, weights: str, configured: Configuration) -> None:
+    """Score a run again, write scores and tables to ``evaluation/`` in its folder, and log the maximum difference.
 
     Args:
         folder: The run's.
         weights: See :func:`evaluate`.
-        found: Its configuration, see :func:`saltext.runs.saved.configuration`.
+        configured: Its configuration, see :func:`saltext.runs.saved.configuration`.
     """
+    cfg, own = configured.cfg, configured.own
     refuse_links(folder)
     with restored(), logged_to(folder.root / "evaluation.log"), lost_workers_said():
         quiet_libraries()
-        if found.remark():
-            _log.info("%s", found.remark())
-        scores = evaluate(found.cfg, folder, weights, found.own)
-        if is_first():
-            _write(folder, scores, found.cfg, build_training.datamodule(found.cfg, found.own).published)
+        if configured.remark():
+            _log.info("%s", configured.remark())
+        scores = evaluate(cfg, folder, weights, own)
+        if not is_first():
+            return
+        target = RunFolder(folder.root / "evaluation")
+        target.root.mkdir(exist_ok=True)
+        write_run_scores(target, scores)
+        with not_essential("the tables"):
+            setting = evaluation_setting(Split.load(folder.split), cfg.data.selection_split)
+            published = build_training.datamodule(cfg, own).published
+            run_files.show(run_files.write_tables(target, scores, setting, published)[0])
+        if folder.scores.is_file():
+            try:
+                difference = largest_difference(read_scores(folder.scores), scores.pairs)
+                _log.info("maximum difference from the original scores: %.2g", difference)
+            except SaltextError as error:  # a damaged table, or other baselines, tasks or metrics than the run's
+                _log.info("not compared with the original scores: %s", error)

@@ -1,7 +1,7 @@
-"""One job as Hydra starts it: where it runs, whether it ran before, and what became of it.
+"""Run a job that Hydra composed: find its folder, start or resume it there, and record its failure.
 
-A job is known by the digest of its resolved configuration, which is part of its folder's name in a sweep. The same
-command started again therefore finds its jobs: what is finished is left alone, the rest goes on from its checkpoint.
+The digest of a job's resolved configuration identifies it, and is part of its folder's name in a sweep. The same
+command started again therefore finds its jobs: finished ones are skipped, the others resume from their checkpoints.
 """
 
 import hashlib
@@ -36,30 +36,34 @@ _log = logging.getLogger(__name__)
 
 Status = Literal["finished", "failed", "running", "interrupted"]
 
-# Where files are, what is shown meanwhile, and how many help to load: the scores are the same.
+# Keys that do not change a score: locations of files, loggers, loader processes.
 _WITHOUT_EFFECT = ("hydra", "output_dir", "name", "rerun", "logger", "data.cache_dir", "data.num_workers")
 _DIGITS = 8
-_TIME = re.compile(r"^[\d-]{10} [\d:]{8} ")  # with which a line of the log begins
-# Launchers that start jobs beside each other on this machine; SLURM shares GPUs out by itself.
+_TIME = re.compile(r"^[\d-]{10} [\d:]{8} ")  # the beginning of a line of the log
+# Launchers that run several jobs at once on this machine; SLURM assigns GPUs by itself.
 _SIDE_BY_SIDE = frozenset(("JoblibLauncher", "LocalLauncher"))
-_OF_A_TRAINING = ("checkpoints", "stages", "metrics", "evaluation")
+_TRAINING_FOLDERS = ("checkpoints", "stages", "metrics", "evaluation")
 
 
 def digest(cfg: DictConfig) -> str:
-    """Eight hexadecimal digits that stand for everything in a configuration that can change a result.
+    """Hash of everything in a configuration that can change a result.
 
-    Left out are the study's name, where files are (of paths below ``output_dir``, that part), loggers, loader
-    processes, and which devices are named: their number stays, since each process takes batches of its own.
+    Left out are the study's name, locations of files (of paths below ``output_dir``, that part), loggers, loader
+    processes, and which devices are named: their number counts, since each process takes batches of its own.
 
     Args:
         cfg: A run's configuration, composed or read back from its folder.
+
+    Returns:
+        Eight hexadecimal digits.
     """
     own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-    return _digits(OmegaConf.to_container(own, resolve=True))
+    return _digest_of_values(OmegaConf.to_container(own, resolve=True))
 
 
-def _digits(values: Any) -> str:
-    below = f"{values.get('output_dir')}/"
+def _digest_of_values(values: Any) -> str:
+    """See :func:`digest`; changes ``values``."""
+    output_prefix = f"{values.get('output_dir')}/"
     for name in _WITHOUT_EFFECT:
         *groups, key = name.split(".")
         node = values
@@ -71,7 +75,7 @@ def _digits(values: Any) -> str:
     devices = values.get("trainer", {}).get("devices")
     if isinstance(devices, list):
         values["trainer"]["devices"] = len(devices)
-    text = json.dumps(_without_prefix(values, below), sort_keys=True)
+    text = json.dumps(_without_prefix(values, output_prefix), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 
@@ -84,7 +88,7 @@ def _without_prefix(node: Any, prefix: str) -> Any:
 
 
 def register_resolvers() -> None:
-    """Make ``${job_digest:}``, ``${parallel_jobs:}`` and ``${slurm_gpus:}`` known to OmegaConf."""
+    """Register ``${job_digest:}``, ``${parallel_jobs:}`` and ``${slurm_gpus:}`` with OmegaConf."""
     OmegaConf.register_new_resolver("job_digest", lambda *, _root_: digest(_root_), replace=True)
     OmegaConf.register_new_resolver("parallel_jobs", parallel_jobs, replace=True)
     OmegaConf.register_new_resolver("slurm_gpus", lambda *, _root_: slurm_gpus(_root_), replace=True)
@@ -95,13 +99,13 @@ register_resolvers()
 
 @dataclass(frozen=True)
 class Job:
-    """A job's number in the sweep that started it last.
+    """A job of a sweep; its record names the sweep that started it last.
 
     Attributes:
-        folder: Where it runs.
-        sweep: When the sweep was started; sorts by time.
-        number: Its index among the sweep's jobs, from 0.
-        overrides: What the command line and the sweep set.
+        folder: Of the job's run.
+        sweep: Time at which the sweep was started; sorts chronologically.
+        number: Index among the sweep's jobs, from 0.
+        overrides: Set by the command line and the sweep.
     """
 
     folder: RunFolder
@@ -114,16 +118,16 @@ class Job:
         return folder.root / "job.json"
 
     def write(self) -> None:
-        """Record it in its folder."""
+        """Write the record into the job's folder."""
         record = {"sweep": self.sweep, "number": self.number, "overrides": self.overrides}
         storage.write_json(self._file(self.folder), record, durable=True)
 
     @classmethod
     def read(cls, folder: RunFolder) -> "Job | None":
-        """The record in a folder; None for a run that no sweep started.
+        """Read the record in a folder; None for a run that no sweep started.
 
         Raises:
-            DamagedFileError: It is empty, cut, or no such record.
+            DamagedFileError: The file is empty, cut, or no such record.
         """
         path = cls._file(folder)
         if not path.is_file():
@@ -136,24 +140,24 @@ class Job:
 
 
 def latest_jobs(sweep_folder: Path) -> list[Job]:
-    """The jobs that the latest sweep started in a folder has begun, in sweep order; empty if there was none.
+    """The jobs begun by the latest sweep that was started in a folder, in sweep order; empty if there was none.
 
-    A job whose record is damaged is named in the log and left out.
+    The log names jobs with a damaged record, which are left out.
     """
-    found = []
+    jobs = []
     for path in sorted(sweep_folder.glob("*/job.json")):
         try:
             job = Job.read(RunFolder(path.parent))
         except DamagedFileError as error:
-            _log.warning("left out: %s. Starting the sweep's command again writes it anew.", error)
+            _log.warning("left out: %s. Start the sweep's command again to write a new one.", error)
             continue
-        found += [job] if job is not None else []
-    latest = max((job.sweep for job in found), default=None)
-    return sorted((job for job in found if job.sweep == latest), key=lambda job: job.number)
+        jobs += [job] if job is not None else []
+    latest = max((job.sweep for job in jobs), default=None)
+    return sorted((job for job in jobs if job.sweep == latest), key=lambda job: job.number)
 
 
 def status(folder: RunFolder) -> Status:
-    """How far a run is; ``interrupted`` runs go on when they are started again, and so do failed ones."""
+    """State of a run; ``interrupted`` and ``failed`` runs resume when they are started again."""
     if folder.is_finished:
         return "finished"
     try:
@@ -161,15 +165,15 @@ def status(folder: RunFolder) -> Status:
             pass
     except Timeout:
         return "running"
-    except OSError:  # a folder that cannot be written to: nothing runs there
+    except OSError:  # the folder is read-only, so nothing runs there
         pass
     return "failed" if folder.failure.is_file() else "interrupted"
 
 
 def record_failure(job: Job, reason: str) -> None:
-    """Leave in a job's folder why it failed, for a job that could not do so itself.
+    """Write the reason of a failure into the folder of a job that could not do so itself.
 
-    One that finished before is recorded as a job of its sweep; one that another process runs is left to it.
+    A job that finished before is only recorded as one of the sweep; a job that another process runs is left alone.
     """
     print(f"job {job.number} failed ({' '.join(job.overrides)}): {reason}", file=sys.stderr)
     state = status(job.folder)
@@ -187,14 +191,14 @@ def _lock(folder: RunFolder) -> Path:
 
 @contextmanager
 def held(folder: RunFolder, wait: bool) -> Iterator[None]:
-    """Keep other processes from running in a folder, and remove what killed ones were writing there.
+    """Lock a run's folder against other processes, and remove files that killed ones left half written.
 
     Args:
         folder: Of a run.
-        wait: Whether to wait for another process that has it.
+        wait: Whether to wait for another process that holds the lock.
 
     Raises:
-        ConfigError: Another process has it, or the folder cannot be written to.
+        ConfigError: Another process holds the lock, or the folder cannot be written to.
     """
     with ExitStack() as lock:
         try:
@@ -213,49 +217,40 @@ def held(folder: RunFolder, wait: bool) -> Iterator[None]:
 
 
 def trained(folder: RunFolder) -> bool:
-    """Whether a folder holds what a training or a scoring left there."""
+    """Whether a folder has checkpoints of a training, or a result."""
     checkpoints = [*folder.root.glob("checkpoints/last*.ckpt"), *folder.root.glob("stages/*/checkpoints/last*.ckpt")]
     return folder.result.is_file() or any(path.is_file() for path in checkpoints)
 
 
 def run(cfg: DictConfig) -> float | None:
-    """Hydra's task function: run a job, or what is left of it.
+    """Hydra's task function: run or resume a job.
 
     Args:
         cfg: The job's configuration.
 
     Returns:
-        See :func:`monitored`; None for a failed job of a sweep, so that the others go on.
+        See :func:`saltext.runs.records.monitored`; None for a failed job of a sweep, so that the others continue.
 
     Raises:
         SaltextError: A single run cannot be trained. In a sweep, see its summary.
     """
-    if _beside_others():
+    if _runs_beside_others():
         watch_front()
     hydra = HydraConfig.get()
     folder = RunFolder(Path(hydra.runtime.output_dir))
     if node_rank(nodes(cfg)):
-        _assist(cfg, folder)
+        # The first machine decides and writes; any other starts processes if the run is not finished.
+        if cfg.rerun or not folder.is_finished:
+            start(folder, cfg, trust.recorded(cfg))
         return None
-    if hydra.mode is RunMode.RUN:
-        return _single(cfg, folder)
-    callbacks: Any = hydra.callbacks
-    job = Job(folder, callbacks.summary.started, hydra.job.num, tuple(hydra.overrides.task))
-    return _of_sweep(cfg, job)
-
-
-def _assist(cfg: DictConfig, folder: RunFolder) -> None:
-    """On another machine than the first, which decides and writes: lend it processes if it is going to run."""
-    if cfg.rerun or not folder.is_finished:
-        start(folder, cfg, trust.recorded(cfg))
-
-
-def _single(cfg: DictConfig, folder: RunFolder) -> float | None:
-    from saltext.runs.records import monitored  # pandas, which nothing before the end of a run needs
+    if hydra.mode is not RunMode.RUN:
+        callbacks: Any = hydra.callbacks
+        return _run_in_sweep(cfg, Job(folder, callbacks.summary.started, hydra.job.num, tuple(hydra.overrides.task)))
+    from saltext.runs.records import monitored  # imports pandas, which is needed at the end of a run only
 
     with held(folder, wait=False):
         try:
-            if (recorded := _prepared(cfg, folder)) is not None:
+            if (recorded := _prepare_folder(cfg, folder)) is not None:
                 run_alone(folder, cfg, recorded)
         except SaltextError:
             _remove_failed_start(folder)
@@ -264,24 +259,25 @@ def _single(cfg: DictConfig, folder: RunFolder) -> float | None:
 
 
 def _remove_failed_start(folder: RunFolder) -> None:
-    """Leave nothing of a run that failed before it had its data, and nothing else was in its folder."""
-    ours = (folder.config, folder.trust, folder.provenance, folder.log, _lock(folder))
-    left = {path for path in folder.root.iterdir() if path.name != ".hydra"} - set(ours)
-    if not left:
+    """Delete the folder of a run that failed before it had its data, unless it has other files."""
+    first_files = (folder.config, folder.trust, folder.provenance, folder.log, _lock(folder))
+    others = {path for path in folder.root.iterdir() if path.name != ".hydra"} - set(first_files)
+    if not others:
         shutil.rmtree(folder.root / ".hydra", ignore_errors=True)
-        for path in ours:
+        for path in first_files:
             path.unlink(missing_ok=True)
         with suppress(OSError):
             folder.root.rmdir()
 
 
-def _of_sweep(cfg: DictConfig, job: Job) -> float | None:
+def _run_in_sweep(cfg: DictConfig, job: Job) -> float | None:
+    """Run or resume a job of a sweep; a failure is recorded, not raised."""
     from saltext.runs.records import monitored
 
     folder = job.folder
     with held(folder, wait=True):
         job.write()
-        reason = _reason(cfg, folder)
+        reason = _run_and_explain_failure(cfg, folder)
         if reason:
             storage.write_text(folder.failure, reason + "\n")
             print(f"job {job.number} failed ({' '.join(job.overrides)}): {reason}; see {folder.log}", file=sys.stderr)
@@ -289,33 +285,31 @@ def _of_sweep(cfg: DictConfig, job: Job) -> float | None:
     return monitored(folder)
 
 
-def _reason(cfg: DictConfig, folder: RunFolder) -> str:
-    """Run a job of a sweep and say why it failed; empty if it did not."""
-    said_before = folder.log.stat().st_size if folder.log.is_file() else 0
+def _run_and_explain_failure(cfg: DictConfig, folder: RunFolder) -> str:
+    """Run a job of a sweep; why it failed, empty if it did not."""
+    log_size_before = folder.log.stat().st_size if folder.log.is_file() else 0
     try:
-        recorded = _prepared(cfg, folder)
+        recorded = _prepare_folder(cfg, folder)
         code = 0 if recorded is None else start(folder, cfg, recorded, in_sweep=True)
     except SaltextError as error:
         return f"error: {error}"
-    except Exception as error:  # whatever it is, the sweep's other jobs are not concerned
+    except Exception as error:  # whatever it is, the sweep's other jobs continue
         with folder.log.open("a", encoding="utf-8") as log:
             log.write(traceback.format_exc())
         return f"{type(error).__name__}: {error}"
     if code < 0:
         return f"ended by {signal.Signals(-code).name}"
-    said = folder.log.read_bytes()[said_before:].decode() if folder.log.is_file() else ""
-    return f"status {code}, {_most_telling_line(said)}" if code else ""
+    if not code:
+        return ""
+    logged = folder.log.read_bytes()[log_size_before:].decode() if folder.log.is_file() else ""
+    lines = [_TIME.sub("", line).strip() for line in logged.split("\n") if line.strip()]
+    # The first error that a user can fix, else the last line. The other ranks' errors follow that of the failed one.
+    last = lines[-1] if lines else "its log is empty"
+    return f"status {code}, {next((line for line in lines if line.startswith('error: ')), last)}"
 
 
-def _most_telling_line(said: str) -> str:
-    """The line of a failed run's log that says most: the first error a user can fix, or the last line."""
-    lines = [_TIME.sub("", line).strip() for line in said.split("\n") if line.strip()]
-    # The other ranks' complaints come after the one's that failed.
-    return next((line for line in lines if line.startswith("error: ")), lines[-1] if lines else "no word in its log")
-
-
-def _prepared(cfg: DictConfig, folder: RunFolder) -> str | None:
-    """Make a folder ready for a run, or for what is left of one.
+def _prepare_folder(cfg: DictConfig, folder: RunFolder) -> str | None:
+    """Prepare a folder for starting a run, or for resuming it.
 
     Returns:
         The text of its config.yaml, or None where the run finished before.
@@ -326,34 +320,35 @@ def _prepared(cfg: DictConfig, folder: RunFolder) -> str | None:
     folder.failure.unlink(missing_ok=True)
     preflight.check([cfg])
     if cfg.rerun:
-        _forget(folder)
+        _delete_results(folder)
     elif trained(folder):
         _check_same(cfg, folder)
         if folder.is_finished:
-            print(f"{folder.root} finished before and is not run again (rerun=true does).")
+            print(f"{folder.root} has finished and is not run again (rerun=true runs it again).")
             return None
         if damage := folder.damage():
-            print(f"{damage}. The run goes on from what is left.")
+            print(f"{damage}. The run continues without it.")
     return trust.write(cfg, folder)
 
 
 def _check_same(cfg: DictConfig, folder: RunFolder) -> None:
-    # The folder of a sweep's job has the digest in its name, and needs no other record of it.
-    if folder.root.name.endswith(f"_{digest(cfg)}"):
+    """Raise a ConfigError if a folder has a run of another configuration."""
+    if folder.root.name.endswith(f"_{digest(cfg)}"):  # the name of a sweep's job has its digest
         return
-    # As recorded: neither is told what the environment says.
+    # Compared as recorded: values of the environment are left out of both.
     earlier, now = trust.read_text(folder.config), trust.recorded(cfg)
-    if _digits(trust.mapping(earlier, folder.config)) != _digits(trust.mapping(now, folder.config)):
+    earlier_digest = _digest_of_values(trust.mapping(earlier, folder.config))
+    if earlier_digest != _digest_of_values(trust.mapping(now, folder.config)):
         raise ConfigError(
             f"{folder.root} holds a run of another configuration (its config.yaml). Choose another folder, or replace "
             "that run with rerun=true."
         )
 
 
-def _forget(folder: RunFolder) -> None:
-    """Delete what a run left, but its log and the record of its starts."""
-    folder.result.unlink(missing_ok=True)  # first: what is half deleted is not finished
-    for name in _OF_A_TRAINING:
+def _delete_results(folder: RunFolder) -> None:
+    """Delete the files of a run, except its log and the record of its starts."""
+    folder.result.unlink(missing_ok=True)  # first, so that a half deleted run is not finished
+    for name in _TRAINING_FOLDERS:
         shutil.rmtree(folder.root / name, ignore_errors=True)
     for path in (
         folder.finished_stage,
@@ -372,7 +367,7 @@ def _forget(folder: RunFolder) -> None:
 
 
 def run_alone(folder: RunFolder, cfg: DictConfig, trusted: str | None) -> None:
-    """Run a folder's configuration: here if it asks for one process, or in the processes it asks for.
+    """Run a folder's configuration: in this process if it needs one, else in as many processes as it needs.
 
     Args:
         folder: The run's.
@@ -380,18 +375,18 @@ def run_alone(folder: RunFolder, cfg: DictConfig, trusted: str | None) -> None:
         trusted: See :func:`start`.
 
     Raises:
-        SaltextError: Something a user can fix, if it runs here.
+        SaltextError: An error that the user can fix, if it runs in this process.
         SystemExit: One of several processes failed, with its status.
     """
     if processes(cfg) * nodes(cfg) == 1:
-        from saltext.runs.train import train_folder  # brings Lightning, which nothing before it needs
+        from saltext.runs.train import train_folder  # imports Lightning, which is not needed before
 
         train_folder(folder, None if trusted is None else trust.digest_of(trusted))
         return
     code = start(folder, cfg, trusted)
     if code < 0:
         name = signal.Signals(-code).name
-        print(f"error: the run was ended by {name} (the system does that where memory is short)", file=sys.stderr)
+        print(f"error: the run was ended by {name} (the system does that when memory is short)", file=sys.stderr)
         sys.exit(128 - code)
     if code:
         sys.exit(code)
@@ -404,27 +399,28 @@ def start(folder: RunFolder, cfg: DictConfig, trusted: str | None, in_sweep: boo
         folder: The run's.
         cfg: Its configuration.
         trusted: The text of its config.yaml, whose own classes the processes may build and whose paths they follow;
-            None where the folder is not trusted. Told to them outside the folder.
-        in_sweep: Whether a sweep shows what its jobs found, so that they need not.
+            None where the folder is not trusted. They get its digest through the environment.
+        in_sweep: Whether a sweep prints the results of its jobs, so that they do not.
 
     Returns:
         The exit status.
     """
     ranks = processes(cfg)
-    shared = cfg.trainer.accelerator != "cpu" and _beside_others()
-    told = {} if trusted is None else {trust.STARTED_WITH: trust.digest_of(trusted)}
-    told |= {IN_SWEEP: "1"} if in_sweep else {}
-    with gpus_from_pool(ranks if shared else 0) as environment:
-        return launch("saltext.runs.worker", [str(folder.root)], ranks, nodes(cfg), {**environment, **told})
+    shares_gpus = cfg.trainer.accelerator != "cpu" and _runs_beside_others()
+    variables = {} if trusted is None else {trust.STARTED_WITH: trust.digest_of(trusted)}
+    variables |= {IN_SWEEP: "1"} if in_sweep else {}
+    with gpus_from_pool(ranks if shares_gpus else 0) as environment:
+        return launch("saltext.runs.worker", [str(folder.root)], ranks, nodes(cfg), {**environment, **variables})
 
 
-def _beside_others() -> bool:
+def _runs_beside_others() -> bool:
+    """Whether other jobs of the sweep run on this machine at the same time."""
     launcher: Any = HydraConfig.get().launcher if HydraConfig.initialized() else {}
     return str(launcher.get("_target_")).rpartition(".")[2] in _SIDE_BY_SIDE
 
 
 def latest_unfinished(output_dir: Path) -> RunFolder:
-    """The newest single run below a folder that was interrupted or failed in training.
+    """The newest run below a folder, of no sweep, that was interrupted or failed in training.
 
     Raises:
         ConfigError: There is none.
@@ -432,12 +428,12 @@ def latest_unfinished(output_dir: Path) -> RunFolder:
     begun = [RunFolder(path.parent) for path in output_dir.rglob("split.json")]
     single = [folder for folder in begun if folder.config.is_file() and not (folder.root / "job.json").exists()]
     states = {folder: status(folder) for folder in single}
-    waiting = [folder for folder, state in states.items() if state in ("interrupted", "failed")]
-    if not waiting:
-        found = [f"{list(states.values()).count(state)} {state}" for state in dict.fromkeys(states.values())]
+    unfinished = [folder for folder, state in states.items() if state in ("interrupted", "failed")]
+    if not unfinished:
+        counts = [f"{list(states.values()).count(state)} {state}" for state in dict.fromkeys(states.values())]
         raise ConfigError(
             f"resume=latest: expected a single run below {output_dir} that was interrupted, found "
-            f"{', '.join(sorted(found)) or 'no run'}. Name a folder (resume=DIR), say output_dir=DIR besides, or start "
-            "the command of a sweep again to continue its jobs."
+            f"{', '.join(sorted(counts)) or 'no run'}. Name a folder (resume=DIR), add output_dir=DIR, or start the "
+            "command of a sweep again to continue its jobs."
         )
-    return max(waiting, key=lambda folder: folder.config.stat().st_mtime)
+    return max(unfinished, key=lambda folder: folder.config.stat().st_mtime)

@@ -1,4 +1,4 @@
-"""Start the process, or processes, of one job, and leave none behind."""
+"""Start the process or processes of one job, and make sure that they end with this one."""
 
 import os
 import signal
@@ -20,33 +20,33 @@ from saltext.system.environment import wanted
 from saltext.system.home import own_folder
 from saltext.system.locks import locked
 
-_GRACE = 3.0  # seconds a worker gets to end after it was asked to: whoever presses Ctrl-C waits for it
+_GRACE = 3.0  # seconds a worker gets to end; the user who pressed Ctrl-C waits for it
 _LOOPBACK = "127.0.0.1"
 _DEFAULT_PORT = "29500"
-_RANKS = frozenset(
+_RANK_VARIABLES = frozenset(
     ("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 )
 
 
 @contextmanager
 def termination_raises() -> Iterator[None]:
-    """Let SIGTERM unwind the stack, so that what this process started or wrote is ended or removed before it is."""
+    """Let SIGTERM unwind the stack, so that child processes end and temporary files are removed first."""
 
-    def leave(number: int, frame: FrameType | None) -> None:
+    def raise_exit(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    previous = signal.signal(signal.SIGTERM, leave)
+    previous = signal.signal(signal.SIGTERM, raise_exit)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _end(process: "subprocess.Popen[bytes]", ranks: int) -> None:
-    """End a process that leads a session, or at once if nobody has the patience for it.
+def _end_session(process: "subprocess.Popen[bytes]", ranks: int) -> None:
+    """End a process that leads a session; kill the session after a few seconds, or if interrupted meanwhile.
 
-    Several ranks are not asked: they would wait for each other until the end of a step, and torchrun for them for half
-    a minute. They end with the pipe, and nothing is lost by it, since a run goes on from its last epoch.
+    Several ranks get no SIGTERM: they would wait for each other until the end of a step, and torchrun for them for half
+    a minute. They end when the pipe is closed, and nothing is lost, since a run resumes from its last epoch.
     """
     if ranks > 1 and process.stdin is not None:
         process.stdin.close()
@@ -63,8 +63,8 @@ def _end(process: "subprocess.Popen[bytes]", ranks: int) -> None:
 
 
 def processes(cfg: DictConfig) -> int:
-    """How many processes of this machine a run's configuration asks for."""
-    import torch  # takes seconds, which a command that refuses its arguments need not take
+    """Number of processes on this machine that a run's configuration asks for."""
+    import torch  # takes seconds, which a command with wrong arguments need not spend
 
     devices = cfg.trainer.devices
     if isinstance(devices, int):
@@ -75,7 +75,7 @@ def processes(cfg: DictConfig) -> int:
 
 
 def nodes(cfg: DictConfig) -> int:
-    """How many machines a run's configuration asks for; runs from before that could be chosen have one."""
+    """Number of machines that a run's configuration asks for; configurations without the key have one."""
     return int(cfg.trainer.get("num_nodes", 1))
 
 
@@ -84,18 +84,18 @@ def check_world(cfg: DictConfig, working: int) -> None:
 
     Args:
         cfg: A run's configuration.
-        working: Processes the trainer works with.
+        working: World size of the trainer.
 
     Raises:
         ConfigError: They are more or fewer, so that the run would train on other batches, or several times.
     """
-    asked = processes(cfg) * nodes(cfg)
+    expected = processes(cfg) * nodes(cfg)
     started = int(os.environ.get("WORLD_SIZE", working))
-    if asked != working or asked != started:
+    if expected != working or expected != started:
         raise ConfigError(
-            f"trainer.devices={cfg.trainer.devices} on {nodes(cfg)} machine(s) asks for {asked} processes, but the "
+            f"trainer.devices={cfg.trainer.devices} on {nodes(cfg)} machine(s) asks for {expected} processes, but the "
             f"trainer works with {working}, and {started} were started. Start runs with python -m saltext.run, and "
-            "give several processes a strategy that works together (trainer=ddp)."
+            "choose a distributed strategy for several processes (trainer=ddp)."
         )
 
 
@@ -103,7 +103,7 @@ def node_rank(machines: int) -> int:
     """The rank of this machine among those of a job, from 0.
 
     Args:
-        machines: See :func:`nodes`. One machine is the first, whatever the environment says.
+        machines: See :func:`nodes`. A single machine has rank 0, whatever the environment says.
     """
     if machines == 1:
         return 0
@@ -111,50 +111,44 @@ def node_rank(machines: int) -> int:
 
 
 def rendezvous(machines: int) -> tuple[str, str]:
-    """Where the processes of several machines meet: the first machine's address, and a port on it.
+    """Rendezvous of the processes of several machines: the first machine's address, and a port on it.
 
-    Taken from ``MASTER_ADDR`` and ``MASTER_PORT`` (29500 if not set; with ``NODE_RANK``), else from what SLURM tells
-    its tasks.
+    Taken from ``MASTER_ADDR`` and ``MASTER_PORT`` (29500 if not set; with ``NODE_RANK``), else from SLURM's variables.
 
     Raises:
-        ConfigError: The environment does not say, or says another number of machines.
+        ConfigError: The environment has neither, or another number of machines.
     """
-    given = os.environ
-    if "MASTER_ADDR" in given and "NODE_RANK" in given:
-        return given["MASTER_ADDR"], given.get("MASTER_PORT", _DEFAULT_PORT)
-    if "SLURM_NODEID" not in given:
+    environment = os.environ
+    if "MASTER_ADDR" in environment and "NODE_RANK" in environment:
+        return environment["MASTER_ADDR"], environment.get("MASTER_PORT", _DEFAULT_PORT)
+    if "SLURM_NODEID" not in environment:
         raise ConfigError(
             f"trainer.num_nodes={machines} needs to know its machines. Start the same command on each of them with "
-            "MASTER_ADDR (the first one's), MASTER_PORT and NODE_RANK (from 0) in the environment, or once a node "
+            "MASTER_ADDR (the first one's), MASTER_PORT and NODE_RANK (from 0) in the environment, or once per node "
             "under SLURM (--ntasks-per-node=1); see conf/trainer/ddp.yaml."
         )
-    if int(given.get("SLURM_NNODES", machines)) != machines:
+    if int(environment.get("SLURM_NNODES", machines)) != machines:
         raise ConfigError(
-            f"trainer.num_nodes={machines}, but SLURM gave this job {given['SLURM_NNODES']} nodes. Make them the same."
+            f"Expected as many nodes from SLURM as trainer.num_nodes={machines}, got {environment['SLURM_NNODES']}."
         )
-    # Lightning takes a second to import, and knows SLURM's ways of writing a list of hosts.
+    # Imported here, since it takes a second; it parses SLURM's list of hosts.
     from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
     slurm = SLURMEnvironment(auto_requeue=False)
     return slurm.main_address, str(slurm.main_port)
 
 
-def _torchrun(ranks: int, machines: int) -> list[str]:
+def _torchrun_arguments(ranks: int, machines: int) -> list[str]:
+    """Arguments of Python that start a module in several ranks; empty for a single one."""
     if ranks * machines == 1:
         return []
     command = [*watched.COMMAND, "torch.distributed.run", f"--nproc_per_node={ranks}"]
     if machines == 1:
-        # Otherwise the ranks are told to meet at this machine's name, which perhaps nobody can resolve.
+        # By default the ranks meet at this machine's name, which may not resolve.
         return [*command, "--standalone", f"--local-addr={_LOOPBACK}"]
     address, port = rendezvous(machines)
     index = [f"--nnodes={machines}", f"--node_rank={node_rank(machines)}"]
     return [*command, *index, f"--master_addr={address}", f"--master_port={port}"]
-
-
-def _meeting(ranks: int, machines: int) -> dict[str, str]:
-    """Variables for ranks of this machine alone: gloo would look for the interface by the machine's name."""
-    loopback = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")]
-    return {"GLOO_SOCKET_IFNAME": loopback[0]} if loopback and ranks > 1 and machines == 1 else {}
 
 
 def launch(
@@ -164,16 +158,16 @@ def launch(
     machines: int = 1,
     environment: Mapping[str, str] | None = None,
 ) -> int:
-    """Run a module of the suite as a process, or as several that work together (torchrun), and wait for it.
+    """Run a module of the package in a process, or in several ranks (torchrun), and wait for it.
 
-    Interrupting or terminating this process ends them, within seconds; so does killing it, since they watch the pipe
-    (:mod:`saltext.system.watched`). The ranks of one machine meet at its loopback address, whatever it is called.
+    Interrupting or terminating this process ends them within seconds; so does killing it, since they watch the pipe
+    (:mod:`saltext.system.watched`). The ranks of one machine meet at its loopback address.
 
     Args:
         module: Its dotted name.
         arguments: Its command line.
         ranks: Processes on this machine.
-        machines: Machines that do the same; see :func:`rendezvous`.
+        machines: Number of machines that run the same command; see :func:`rendezvous`.
         environment: Variables for the processes besides this process's own.
 
     Returns:
@@ -181,21 +175,25 @@ def launch(
     """
     import torch
 
-    command = [sys.executable, *_torchrun(ranks, machines), *watched.COMMAND, module, *arguments]
-    # What another launcher left in the environment is not about the processes started here.
-    inherited = {key: value for key, value in os.environ.items() if key not in _RANKS}
-    threads = {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // ranks))} if ranks > 1 else {}
-    defaults = {**wanted(), **threads, **_meeting(ranks, machines)}
-    given = {**defaults, **inherited, **(environment or {}), **watched.ENVIRONMENT}
-    # Leaving the block closes the pipe, which ends ranks that torchrun left behind.
+    command = [sys.executable, *_torchrun_arguments(ranks, machines), *watched.COMMAND, module, *arguments]
+    # Another launcher's rank variables do not apply to the processes started here.
+    inherited = {key: value for key, value in os.environ.items() if key not in _RANK_VARIABLES}
+    defaults = wanted()
+    if ranks > 1:
+        defaults = {**defaults, "OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // ranks))}
+        loopback = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")]
+        if loopback and machines == 1:  # gloo would look for the interface by the machine's name
+            defaults["GLOO_SOCKET_IFNAME"] = loopback[0]
+    variables = {**defaults, **inherited, **(environment or {}), **watched.ENVIRONMENT}
+    # Leaving the block closes the pipe, which ends ranks that torchrun has left running.
     with (
         termination_raises(),
-        subprocess.Popen(command, stdin=subprocess.PIPE, env=given, start_new_session=True) as process,
+        subprocess.Popen(command, stdin=subprocess.PIPE, env=variables, start_new_session=True) as process,
     ):
         try:
             return process.wait()
         except BaseException:
-            _end(process, ranks)
+            _end_session(process, ranks)
             raise
 
 
@@ -204,21 +202,21 @@ def visible_gpus() -> list[str]:
     import torch
 
     count = torch.cuda.device_count()
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return [str(number) for number in range(count)] if named is None else named.split(",")[:count]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return [str(number) for number in range(count)] if visible is None else visible.split(",")[:count]
 
 
 def parallel_jobs() -> int:
-    """How many jobs run side by side on this machine unless told otherwise: one a GPU, two without GPUs."""
+    """Default number of jobs at once on this machine: one per GPU, two without GPUs."""
     import torch
 
     return torch.cuda.device_count() or 2
 
 
 def slurm_gpus(cfg: DictConfig) -> int | None:
-    """How many GPUs a machine a run asks SLURM for: ``trainer.devices`` with ``trainer.accelerator=gpu``.
+    """Number of GPUs per machine to request from SLURM: ``trainer.devices`` with ``trainer.accelerator=gpu``.
 
-    None where the configuration does not say: ``auto`` takes what is there, as does a number of devices left open.
+    None where the configuration names no number: ``auto`` and ``devices=-1`` take the available GPUs.
     """
     devices = cfg.trainer.devices
     if cfg.trainer.accelerator not in ("gpu", "cuda") or devices in ("auto", "-1", -1):
@@ -228,17 +226,16 @@ def slurm_gpus(cfg: DictConfig) -> int | None:
 
 @contextmanager
 def gpus_from_pool(count: int, gpus: Sequence[str] | None = None) -> Iterator[dict[str, str]]:
-    """Keep GPUs for one job while others run beside it, and wait until enough are free.
+    """Reserve GPUs for one of several jobs on this machine, waiting until enough are free.
 
-    The pool is shared by all jobs of this user on this machine that ask it. A job that wants more GPUs than there are
-    takes none from it.
+    All jobs of this user on this machine share the pool. A job that needs more GPUs than there are reserves none.
 
     Args:
-        count: How many.
-        gpus: Names of those to choose from; :func:`visible_gpus` by default.
+        count: Number of GPUs.
+        gpus: Names of the GPUs to choose from; :func:`visible_gpus` by default.
 
     Yields:
-        Variables for the job's processes; empty where there is nothing to share.
+        Variables for the job's processes; empty if it reserves none.
 
     Raises:
         ConfigError: The pool's folder, among temporary files, cannot be written to.
@@ -250,25 +247,25 @@ def gpus_from_pool(count: int, gpus: Sequence[str] | None = None) -> Iterator[di
     with ExitStack() as held:
         try:
             folder = own_folder("gpus")
-            while len(mine := _take(count, gpus, folder, held)) < count:
-                held.close()  # all or none: two jobs that wait for each other's would wait for ever
+            while len(reserved := _lock_free_gpus(count, gpus, folder, held)) < count:
+                held.close()  # all or none: two jobs that each hold some would wait for each other for ever
                 time.sleep(1)
         except OSError as error:
             raise ConfigError(
-                f"GPUs cannot be shared out among jobs: {error}. Set TMPDIR to a folder of your own, the same for all "
-                "jobs."
+                f"Jobs cannot share the GPUs: {error}. Set TMPDIR to a folder of your own, the same for all jobs."
             ) from error
-        yield {"CUDA_VISIBLE_DEVICES": ",".join(mine)}
+        yield {"CUDA_VISIBLE_DEVICES": ",".join(reserved)}
 
 
-def _take(count: int, gpus: Sequence[str], folder: Path, held: ExitStack) -> list[str]:
-    mine: list[str] = []
+def _lock_free_gpus(count: int, gpus: Sequence[str], folder: Path, held: ExitStack) -> list[str]:
+    """Lock up to ``count`` free GPUs, in their order; ``held`` keeps the locks."""
+    reserved: list[str] = []
     for gpu in gpus:
-        if len(mine) == count:
+        if len(reserved) == count:
             break
         try:
             held.enter_context(locked(folder / f"{gpu}.lock", timeout=0))
-            mine.append(gpu)
+            reserved.append(gpu)
         except Timeout:
             continue
-    return mine
+    return reserved

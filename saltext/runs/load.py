@@ -1,4 +1,4 @@
-"""From the folder of a run to a model that predicts."""
+"""Load the model of a run from its folder."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -7,7 +7,6 @@ from types import MappingProxyType
 import torch
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
-from torch import nn
 
 from saltext.errors import CheckpointError, ConfigError
 from saltext.models.checkpoints import load_weights
@@ -35,11 +34,11 @@ PRETRAINED = WeightPackage(
         }
     ),
 )
-"""The model used where none is named: an export (``saltext export``), described in saltext/pretrained/README.md."""
+"""The default model: an export (``saltext export``), described in saltext/pretrained/README.md."""
 
 _CONFIG = "config.yaml"
 CLASS_NAMES = "class_names.safetensors"
-"""Features of the grounders' class names, which travel with the model."""
+"""File with the text features of the grounders' class names, which comes with the pretrained model."""
 
 
 def load(
@@ -51,45 +50,41 @@ def load(
 ) -> Model:
     """Rebuild the model of a run, with the weights the run tested.
 
-    Nothing of the run's files is executed: weights are read as tensors alone, and its configuration may only name
-    what the files in ``conf/`` name, unless the folder is trusted.
+    No code from the run's files is executed: weights are read as tensors alone, and its configuration may only name
+    classes that the files in ``conf/`` name, unless the folder is trusted.
 
     Args:
         run: Folder of a run that has trained at least an epoch; None: the pretrained model.
         stage: Which of the trainings of a run of several stages; needed where several of them are tested.
-        device: Where to compute, as torch names it; None: an accelerator if there is one, otherwise the CPU.
-        trust: Whether whoever made the folder is trusted: classes that its configuration names and ``conf/`` does not
-            are imported and built then.
+        device: As torch names it; None: an accelerator if there is one, otherwise the CPU.
+        trust: Whether the folder is trusted, so that classes that its configuration names and ``conf/`` does not are
+            imported and built.
 
     Returns:
         The model; see :meth:`saltext.prediction.model.Model.predict`.
 
     Raises:
-        ConfigError: No folder of a run, no model in it, a configuration of another version or that names something
-            else, several stages to choose from, or a device that is not there.
+        ConfigError: No folder of a run, no model in it, a configuration of another version or with classes that are not
+            trusted, several stages to choose from, or an unavailable device.
         CheckpointError: The weights are missing, damaged, of another network, or hold more than tensors.
     """
     folder = pretrained_run() if run is None else RunFolder.existing(run)
-    # Features are not kept on disk: nothing is written where somebody only wants to look.
-    found = configuration(folder, OmegaConf.create({"cache_features": False}), trust)
-    chosen = chosen_stage(found.cfg, folder, stage)
-    pipeline = pipeline_of(chosen, folder, device, found.own)
+    # No on-disk feature cache: loading a model writes nothing.
+    configured = configuration(folder, OmegaConf.create({"cache_features": False}), trust)
+    chosen = chosen_stage(configured.cfg, folder, stage)
+    pipeline = pipeline_of(chosen, folder, device, configured.own)
     pipeline.network.requires_grad_(False)
     if isinstance(pipeline.network, SaliencyNetwork):
         pipeline.network.feature_cache = FeatureCache()
     if run is None and CLASS_NAMES in PRETRAINED.digests:
-        _cache_class_names(pipeline.network, folder.root / CLASS_NAMES)
+        # Encoding a thousand class names would take longer than a prediction.
+        encoder = getattr(pipeline.network, "text_encoder", None)
+        if isinstance(encoder, CachedTextEncoder):
+            pooled = load_file(folder.root / CLASS_NAMES)["pooled"]
+            for grounder in pipeline.network.modules():
+                if isinstance(grounder, ClassNameGrounder):
+                    encoder.cache_list(grounder.names, pooled)
     return Model(pipeline, build.cache_settings(chosen.cfg), str(folder.root))
-
-
-def _cache_class_names(network: nn.Module, path: Path) -> None:
-    """Spare a network the encoding of a thousand class names, which takes longer than a prediction."""
-    encoder = getattr(network, "text_encoder", None)
-    if isinstance(encoder, CachedTextEncoder):
-        pooled = load_file(path)["pooled"]
-        for grounder in network.modules():
-            if isinstance(grounder, ClassNameGrounder):
-                encoder.cache_list(grounder.names, pooled)
 
 
 def pipeline_of(
@@ -99,35 +94,39 @@ def pipeline_of(
 
     Args:
         stage: Of the run.
-        run: Named in messages.
+        run: The run's folder, for messages.
         device: As for :func:`load`.
-        own: What may be built besides what ``conf/`` names, see :mod:`saltext.runs.trust`.
+        own: Names that may be built besides those in ``conf/``, see :mod:`saltext.runs.trust`.
 
     Raises:
-        ConfigError: The run has no network, or the device is not there.
+        ConfigError: The run has no network, or the device is unavailable.
         CheckpointError: The weights are missing, damaged, of another network, or hold more than tensors.
     """
     path = weights_of(stage)
     pipeline = build.pipeline(stage.cfg, own)
     if pipeline is None:
-        raise ConfigError(f"{run.root} is a run of model=baselines, which has no network. Give a trained model's.")
+        raise ConfigError(
+            f"Expected the run of a trained model, got {run.root} of model=baselines, which has no network."
+        )
     if not path.is_file():
         raise CheckpointError(
-            f"{stage.folder.root} has no weights in checkpoints/: it has not finished an epoch. Continue it with "
-            f"python -m saltext.run resume={run.root}, or give the folder of another run."
+            f"{stage.folder.root} has no weights in checkpoints/, since it has not finished an epoch. Continue it with "
+            f"python -m saltext.run resume={run.root}, or name the folder of another run."
         )
     load_weights(pipeline.network, path)
     pipeline.network.eval()
     try:
-        for part in (pipeline.network, pipeline.normalize):
-            part.to(_device(device))
-    except (RuntimeError, AssertionError) as error:  # torch built without it asserts
+        if device is None:
+            device = torch.accelerator.current_accelerator(check_available=True) or "cpu"
+        for module in (pipeline.network, pipeline.normalize):
+            module.to(torch.device(device))
+    except (RuntimeError, AssertionError) as error:  # torch built without the device's support asserts
         raise ConfigError(f"device={device} cannot be used here: {str(error).splitlines()[0]}") from error
     return pipeline
 
 
 def pretrained_run() -> RunFolder:
-    """The pretrained model's files, after a check of their digests.
+    """The folder of the pretrained model, after checking the SHA-256 of its files.
 
     Raises:
         CheckpointError: A file is missing, or is not the expected one.
@@ -137,25 +136,19 @@ def pretrained_run() -> RunFolder:
 
 
 def chosen_stage(cfg: DictConfig, folder: RunFolder, name: str | None) -> Stage:
-    """The training of a run that is named, or its only tested one.
+    """The named stage of a run, or its only tested one.
 
     Raises:
-        ConfigError: There is no such one, or there are several.
+        ConfigError: There is no stage of that name, or several are tested and none is named.
     """
-    trained = stages(cfg, folder)
-    fitting = [stage for stage in trained if (stage.tests if name is None else stage.name == name)]
-    if len(fitting) == 1:
-        return fitting[0]
-    names = ", ".join(stage.name for stage in trained)
+    all_stages = stages(cfg, folder)
+    matching = [stage for stage in all_stages if (stage.tests if name is None else stage.name == name)]
+    if len(matching) == 1:
+        return matching[0]
+    names = ", ".join(stage.name for stage in all_stages)
     if name is None:
         raise ConfigError(
             f"{folder.root} trained in stages, each with weights of its own: {names}. Choose one: --stage NAME "
             "(predict, export, demo), or saltext.load(..., stage=NAME)."
         )
     raise ConfigError(f"{folder.root} has no stage {name!r}; it has {names or 'no stages: leave it out'}.")
-
-
-def _device(device: str | torch.device | None) -> torch.device:
-    if device is None:
-        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    return torch.device(device)

@@ -1,4 +1,4 @@
-"""Classes and functions of one's own, which a configuration names and no file of ``conf/`` does."""
+"""Import classes and functions from outside the package that a configuration names."""
 
 import sys
 from pathlib import Path
@@ -10,10 +10,10 @@ from saltext.errors import ConfigError
 
 
 def located(target: str) -> Any:
-    """Import what a dotted name stands for; who calls this has made sure that it may be imported.
+    """Import a class or function by its dotted name; the caller has checked that it may be imported.
 
-    It is looked for as Python does, and after that in the current folder, however the command was started: a script
-    such as ``saltext`` does not look there by itself, and the processes of a run do.
+    Searches as Python does and then the current folder, however the command was started: a script such as ``saltext``
+    does not search that folder by itself, but the processes of a run do.
 
     Raises:
         ConfigError: It cannot be imported.
@@ -23,9 +23,9 @@ def located(target: str) -> Any:
         sys.path.append(here)
     try:
         return _locate(target)
-    except Exception as error:  # whatever its module does when it is imported
+    except Exception as error:  # importing its module can raise anything
         lines = [line for line in str(error).splitlines() if not line.startswith("Error loading")]
-        said = lines[0] if lines else type(error).__name__
-        missing = f"ModuleNotFoundError(\"No module named '{target.split('.')[0]}'\")" in str(error)
-        where = f". It is looked for among what is installed, in PYTHONPATH and in {here}" if missing else ""
-        raise ConfigError(f"{target} cannot be imported: {said}{where}") from error
+        reason = lines[0] if lines else type(error).__name__
+        is_missing = f"ModuleNotFoundError(\"No module named '{target.split('.')[0]}'\")" in str(error)
+        where = f". Searched the installed packages, the folders in PYTHONPATH and in {here}" if is_missing else ""
+        raise ConfigError(f"{target} cannot be imported: {reason}{where}") from error

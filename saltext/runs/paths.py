@@ -1,4 +1,4 @@
-"""The relative paths in a run's configuration, as they are reached from the working directory."""
+"""Relative paths in a run's configuration, made to work from the current working directory."""
 
 import json
 from contextlib import suppress
@@ -14,33 +14,30 @@ _PATH_KEYS = (*_FILES, "cache_dir")
 
 
 def reached(folder: RunFolder, cfg: DictConfig) -> DictConfig:
-    """A run's configuration, the relative paths in it as they are reached from the working directory.
+    """A run's configuration with relative paths that work from the current working directory.
 
-    A run that was started with relative paths may be asked about from another folder, or after its project moved. They
-    start from the working directory if the data are there; otherwise from the first folder above the run's in which
-    they are, or from where the run was started.
+    A run that was started with relative paths may be used from another folder, or after its project moved. Its data are
+    searched for from the working directory, from each folder above the run's, and from where the run was started; the
+    first of them that has the data becomes the base of the relative paths of data, caches and weights.
 
     Args:
         folder: The run's.
-        cfg: Its configuration, as it was saved.
+        cfg: Its configuration, as saved.
+
+    Returns:
+        ``cfg`` itself where the working directory has the data, or no folder does.
     """
     data = cfg.get("data") or {}
-    named = [Path(data[key]) for key in ("root", "description") if isinstance(data.get(key), str)]
-    relative = [path for path in named if not path.is_absolute()]
-    bases = [Path(), *folder.root.resolve().parents, *_started_in(folder)]
-    base = next((base for base in bases if all((base / path).exists() for path in relative)), Path())
-    return cfg if base == Path() else _from(base, cfg)
-
-
-def _started_in(folder: RunFolder) -> list[Path]:
-    with suppress(OSError, ValueError, TypeError, AttributeError):  # it is a hint alone
+    paths = [Path(data[key]) for key in ("root", "description") if isinstance(data.get(key), str)]
+    relative = [path for path in paths if not path.is_absolute()]
+    started_in: list[Path] = []
+    with suppress(OSError, ValueError, TypeError, AttributeError):  # a missing or damaged record is no obstacle
         starts = json.loads(folder.provenance.read_text(encoding="utf-8"))
-        return [Path(start["folder"]) for start in starts if isinstance(start.get("folder"), str)]
-    return []
-
-
-def _from(base: Path, cfg: DictConfig) -> DictConfig:
-    """The configuration with the paths of data, caches and weights that are relative starting from ``base``."""
+        started_in = [Path(start["folder"]) for start in starts if isinstance(start.get("folder"), str)]
+    bases = [Path(), *folder.root.resolve().parents, *started_in]
+    base = next((base for base in bases if all((base / path).exists() for path in relative)), Path())
+    if base == Path():
+        return cfg
     values: dict[str, Any] = OmegaConf.to_container(cfg)  # type: ignore[assignment]
     nodes = [values]
     while nodes:

@@ -1,4 +1,4 @@
-"""The pictures a run draws of its test pairs."""
+"""The pictures of test pairs in a run's folder."""
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -22,20 +22,20 @@ from saltext.system.run_folder import RunFolder
 from saltext.training import ScoredModule
 
 
-def _record(
+def _predicted_image(
     module: ScoredModule, tested: SJTUTIS, indices: Sequence[int], scores: Sequence[Mapping[str, float]], title: str
 ) -> ImageRecord:
     """An image with the maps of some of its pairs, at its own resolution.
 
     Args:
-        module: Predicts, in evaluation mode.
-        tested: Test pairs, with what is known at native resolution.
-        indices: Of pairs of one image, in ``tested``.
-        scores: What is said beside the prediction of each.
+        module: The model, in evaluation mode.
+        tested: The test pairs, with ground truth at native resolution.
+        indices: Positions in ``tested`` of pairs of one image.
+        scores: Scores to show beside the prediction of each pair.
         title: See :class:`saltext.prediction.pictures.ImageRecord`.
     """
     texts = []
-    for index, said in zip(indices, scores, strict=True):
+    for index, of_pair in zip(indices, scores, strict=True):
         pair = tested.pairs[tested.indices[index]]
         sample: EvaluationBatch = module.transfer_batch_to_device(collate([tested[index]]), module.device, 0)
         with torch.inference_mode():
@@ -44,14 +44,14 @@ def _record(
             predictor.read(sample)
             saliency = predictor.maps(group.index, group.size)
         prediction, truth = (density_of(values[0, 0].cpu().numpy()) for values in (saliency, group.density))
-        texts.append(TextMaps(pair.text, prediction, truth, pair.task, said))
+        texts.append(TextMaps(pair.text, prediction, truth, pair.task, of_pair))
     return ImageRecord(pair.image_id, read_photo(pair.image).pixels, texts, title)
 
 
 def write_pairs(
     cfg: DictConfig, folder: RunFolder, module: ScoredModule, data: SaliencyDataModule, scores: pd.DataFrame
 ) -> None:
-    """Draw the run's picture; nothing where none is asked for (``evaluation.pictures=0``)."""
+    """Write the picture of a run's test pairs; nothing with ``evaluation.pictures=0``."""
     if not cfg.evaluation.pictures:
         return
     of_model = scores[(scores["model"] == cfg.label) & (scores["protocol"] == STANDARD)]
@@ -67,18 +67,18 @@ def write_pairs(
         keys = [(image_id, pairs[position].task) for position in positions]
         title = f"image {image_id}" if len(positions) > 1 else f"image {image_id}, {pairs[positions[0]].task}"
         records.append(
-            _record(module, tested, positions, [{"CC": cc[key]} if key in cc else {} for key in keys], title)
+            _predicted_image(module, tested, positions, [{"CC": cc[key]} if key in cc else {} for key in keys], title)
         )
     pictures.write_picture(records, folder.picture)
 
 
 def write_swaps(folder: RunFolder, module: ScoredModule, data: SaliencyDataModule, scores: RunScores) -> None:
-    """Draw images under both of their texts; nothing where no text was exchanged or CC was not scored.
+    """Write the picture of images under both of their texts; nothing without swapped texts or without CC.
 
     Args:
         folder: Of the run, or of a stage.
         module: Its model.
-        data: What it was tested on.
+        data: The data it was tested on.
         scores: Of its test pairs.
     """
     if not text_effect.has_swaps(scores.text_effect):
@@ -90,14 +90,14 @@ def write_swaps(folder: RunFolder, module: ScoredModule, data: SaliencyDataModul
     indices = {(tested.pairs[i].image_id, tested.pairs[i].task): index for index, i in enumerate(tested.indices)}
     module.eval()
     records = []
-    for image_id, about in selection.images_by_effect(own, exchanged).items():
-        # With the other human map, a prediction was scored where that pair's text was exchanged.
-        said = [
+    for image_id, remark in selection.images_by_effect(own, exchanged).items():
+        # Swapping the other pair's text scored this prediction against the other human map.
+        scores_of_texts = [
             {"CC": cc[image_id, task], f"CC with the human map of {other}": cc_other[image_id, other]}
             for task, other in zip(TASKS, reversed(TASKS), strict=True)
         ]
-        title = f"image {image_id}, {about}"
+        title = f"image {image_id}, {remark}"
         of_image = [indices[image_id, task] for task in TASKS]
-        records.append(_record(module, tested, of_image, said, title))
+        records.append(_predicted_image(module, tested, of_image, scores_of_texts, title))
     if records:
         pictures.write_picture(records, folder.root / "text_swap.png", selection.BY_EFFECT)

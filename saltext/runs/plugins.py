@@ -10,12 +10,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
 GROUP = "saltext.conf"
-"""Of entry points: their values are names of packages with a folder ``conf/``."""
+"""The group of entry points; the value of each is the name of a package with a folder ``conf/``."""
 
 
 @dataclass(frozen=True)
@@ -39,40 +39,43 @@ class Plugin:
 
 
 def plugins() -> Sequence[Plugin]:
-    """The packages that are installed where Python looks now, sorted by name. None is imported."""
-    return _of(tuple(sys.path))
+    """The installed plugins on Python's current search path, sorted by name. None is imported."""
+    return _plugins_on(tuple(sys.path))
 
 
 @cache
-def _of(path: tuple[str, ...]) -> tuple[Plugin, ...]:
-    found = {_plugin(point) for point in entry_points(group=GROUP)}
+def _plugins_on(path: tuple[str, ...]) -> tuple[Plugin, ...]:
+    """The plugins on Python's search path, which is an argument for the cache alone."""
+    found = set()
+    for point in entry_points(group=GROUP):
+        name, version = (point.dist.name, point.dist.version) if point.dist else (point.name, "")
+        top, *inner = point.value.split(".")  # find_spec of an inner package would import the outer one
+        try:
+            spec = find_spec(top)
+        except (ImportError, ValueError):
+            spec = None
+        folders = [Path(folder, *inner, "conf") for folder in (spec and spec.submodule_search_locations) or ()]
+        conf = next((folder for folder in folders if folder.is_dir()), None)
+        found.add(Plugin(name, version, point.value, conf))
     return tuple(sorted(found, key=lambda plugin: (plugin.name, plugin.package)))
 
 
-def _plugin(point: EntryPoint) -> Plugin:
-    name, version = (point.dist.name, point.dist.version) if point.dist else (point.name, "")
-    top, *inner = point.value.split(".")  # the spec of a package inside another would import that one
-    try:
-        spec = find_spec(top)
-    except (ImportError, ValueError):
-        spec = None
-    folders = [Path(folder, *inner, "conf") for folder in (spec and spec.submodule_search_locations) or ()]
-    return Plugin(name, version, point.value, next((folder for folder in folders if folder.is_dir()), None))
-
-
-def that_has(target: str) -> Plugin | None:
-    """The plugin that a dotted name of a class or function belongs to; None if it is of none."""
+def plugin_of(target: str) -> Plugin | None:
+    """The plugin that a class or function belongs to, by its dotted name; None if it is of none."""
     return next((p for p in plugins() if target.split(".")[0] == p.package.split(".")[0]), None)
 
 
 def problems(ours: Path, added: Path | None) -> Iterator[str]:
-    """Why the files of plugins and of a folder cannot stand beside ours.
+    """Conflicts between the configuration files of saltext, of plugins and of ``--config-dir``.
 
-    The first of several files of one name would be read and the others passed over without a word.
+    Of several files of one name, Hydra would silently read the first.
 
     Args:
-        ours: Our folder of configuration files.
-        added: The folder of ``--config-dir``.
+        ours: saltext's folder of configuration files.
+        added: The folder of ``--config-dir``; None for none.
+
+    Yields:
+        A message for each conflict.
     """
     own = [file.relative_to(ours) for file in sorted(ours.rglob("*.yaml"))]
     models = [file.name for file in own if file.parent == Path("model")]

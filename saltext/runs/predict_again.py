@@ -1,4 +1,4 @@
-"""What only a run's network can tell: the maps of its test pairs, predicted again from its checkpoints."""
+"""Predict maps of a run's test pairs again, from its checkpoints, for pages about the run."""
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -37,20 +37,20 @@ NO_TEXT = "no text"
 
 
 def fingerprint(cfg: DictConfig, folder: RunFolder) -> str:
-    """Digits that stand for all that decides a run's maps: weights, configuration, split; not where files lie."""
-    indices = {key: "" for key in ("root", "split", "description") if key in cfg.data}
-    own: DictConfig = OmegaConf.merge(cfg, {"data": indices, "checkpoint": None})  # type: ignore[assignment]
-    found = hashlib.sha256(f"{digest(own)} {folder.split.read_text()}".encode())
-    for path in (weights_of(stage) for stage in _tested(cfg, folder)):
+    """Hash of everything a run's maps depend on: weights, configuration and split, but no locations of files.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    locations = {key: "" for key in ("root", "split", "description") if key in cfg.data}
+    own: DictConfig = OmegaConf.merge(cfg, {"data": locations, "checkpoint": None})  # type: ignore[assignment]
+    checksum = hashlib.sha256(f"{digest(own)} {folder.split.read_text()}".encode())
+    for path in (weights_of(stage) for stage in stages(cfg, folder) if stage.tests):
         if not path.is_file():
-            continue  # predicting will say so
+            continue  # predicting raises the error
         with path.open("rb") as stream:
-            found.update(hashlib.file_digest(stream, "sha256").digest())
-    return found.hexdigest()[:16]
-
-
-def _tested(cfg: DictConfig, folder: RunFolder) -> list[Stage]:
-    return [stage for stage in stages(cfg, folder) if stage.tests]
+            checksum.update(hashlib.file_digest(stream, "sha256").digest())
+    return checksum.hexdigest()[:16]
 
 
 def predict_again(
@@ -66,14 +66,14 @@ def predict_again(
     Args:
         configured: Its configuration, see :func:`saltext.runs.saved.configuration`.
         folder: The run's.
-        pairs: To be shown; those that are no test pairs of the run are left out.
-        swaps: Images to be shown under both texts.
+        pairs: Pairs to show; those that are no test pairs of the run are left out.
+        swaps: Images to show under both texts.
         calibrated: Whether to predict all test pairs, for their coverage.
-        track: Shows how far it is.
+        track: Shows the progress.
 
     Raises:
-        DataError: The data set is not there, or another one.
-        SaltextError: What :func:`saltext.runs.load.pipeline_of` refuses.
+        DataError: The data set is not found, or is another one.
+        SaltextError: As :func:`saltext.runs.load.pipeline_of`.
     """
     cfg, own = configured.cfg, configured.own
     from saltext.runs import build_training  # brings Lightning, which only what predicts needs
@@ -81,8 +81,12 @@ def predict_again(
     root = build_training.datamodule(cfg, own).root
     if not root.is_dir():
         key = "data.root=DIR" if cfg.data.root is not None else "data.description=FILE"
-        raise DataError(f"the data set is not in {root.name}/. Say where it lies: {key}")
-    parts = [_predict(_Tester(stage, folder, own), pairs, swaps, calibrated, track) for stage in _tested(cfg, folder)]
+        raise DataError(f"the data set was not found in {root.name}/. Set its folder: {key}")
+    parts = [
+        _predict_stage(_StageModel(stage, folder, own), pairs, swaps, calibrated, track)
+        for stage in stages(cfg, folder)
+        if stage.tests
+    ]
     return Predicted(
         {key: maps for part in parts for key, maps in part.pairs.items()},
         [maps for part in parts for maps in part.swaps],
@@ -90,8 +94,8 @@ def predict_again(
     )
 
 
-class _Tester:
-    """A stage's model beside the data set."""
+class _StageModel:
+    """A stage's model together with the data set."""
 
     def __init__(self, stage: Stage, run: RunFolder, own: Collection[str]) -> None:
         self.stage = stage
@@ -106,32 +110,37 @@ class _Tester:
     def reads_text(self) -> bool:
         return self._pipeline.reads_text
 
-    def maps(self, numbers: Sequence[int], track: Track, variant: TextVariant | None = None) -> Iterator["_Map"]:
-        """Ground truth and prediction of pairs, by their numbers in the data set."""
+    def key(self, number: int) -> Key:
+        pair = self.pairs[number]
+        return pair.image_id, pair.task
+
+    def maps(self, numbers: Sequence[int], track: Track, variant: TextVariant | None = None) -> Iterator["_PairMaps"]:
+        """Human map and prediction of each pair, by its number in the data set, read with a text variant if given."""
         samples = SJTUTIS(self.data.pairs, self.data.cache, numbers, native=True)
         predictor = ModelPredictor(self._pipeline.predict, variant)
         size = self.data.eval_batch_size
         starts = range(0, len(numbers), size)
-        what = f"predicting {self.stage.name} in batches".replace("  ", " ")
-        for start in track(starts, what, len(starts)):
+        title = f"predicting {self.stage.name} in batches".replace("  ", " ")
+        for start in track(starts, title, len(starts)):
             batch = collate([samples[index] for index in range(start, min(start + size, len(numbers)))])
-            yield from self._predict(batch, predictor)
+            yield from self._predict_batch(batch, predictor)
 
-    # Not in inference mode: what is made there may not be changed outside.
+    # Not in inference mode: tensors made there may not be changed outside.
     @torch.no_grad()
-    def _predict(self, batch: EvaluationBatch, predictor: ModelPredictor) -> list["_Map"]:
+    def _predict_batch(self, batch: EvaluationBatch, predictor: ModelPredictor) -> list["_PairMaps"]:
         moved: EvaluationBatch = self.data.transfer_batch_to_device(batch, self._pipeline.device, 0)
         predictor.read(moved)
-        found = []
+        of_batch = []
         for group in native_groups(moved, self._pipeline.device):
             saliency = predictor.maps(group.index, group.size)
-            found += [_Map(group.select([index]), saliency[index : index + 1]) for index in range(len(group.index))]
-        return found
+            for index in range(len(group.index)):
+                of_batch.append(_PairMaps(group.select([index]), saliency[index : index + 1]))
+        return of_batch
 
 
 @dataclass(frozen=True)
-class _Map:
-    """A pair's truth and its prediction, (1,1,h,w) at native resolution."""
+class _PairMaps:
+    """The ground truth of one pair and its prediction, shape (1, 1, height, width) at native resolution."""
 
     group: Group
     saliency: Tensor
@@ -141,75 +150,66 @@ class _Map:
         return self.group.index[0]
 
 
-def _predict(
-    tester: _Tester, pairs: Collection[Key], swaps: Sequence[str], calibrated: bool, track: Track
+def _predict_stage(
+    model: _StageModel, pairs: Collection[Key], swaps: Sequence[str], calibrated: bool, track: Track
 ) -> Predicted:
-    keys = {number: _key(tester, number) for number in tester.data.indices("test")}
+    """The requested maps and coverages of the pairs that a stage tests."""
+    keys = {number: model.key(number) for number in model.data.indices("test")}
     numbers = [number for number, key in keys.items() if calibrated or key in pairs]
     shown: dict[Key, ImageRecord] = {}
-    rows = []
-    for found in tester.maps(numbers, track):
-        key = keys[found.number]
+    rows: list[list[Any]] = []
+    for maps in model.maps(numbers, track):
+        key, fixations, truth = keys[maps.number], maps.group.fixations, maps.group.density
         if calibrated:
-            rows += [[*key, *covered] for covered in _covered(found)]
+            for kind, values in ((MODEL, maps.saliency), (HUMAN, truth)):
+                covered = coverage(values, fixations, LEVELS)[0].tolist()
+                rows.append([*key, kind, int(fixations.each.number[0]), *covered])
         if key in pairs:
-            pixels = small(read_photo(tester.pairs[found.number].image).pixels)
-            truth, prediction = (_small(values, pixels) for values in (found.group.density, found.saliency))
-            scores = {"CC": float(cc(found.saliency, found.group.density))}
-            of_text = TextMaps(tester.pairs[found.number].text, prediction, truth, key[1], scores)
+            pixels = small(read_photo(model.pairs[maps.number].image).pixels)
+            human, prediction = (_small_density(values, pixels) for values in (truth, maps.saliency))
+            scores = {"CC": float(cc(maps.saliency, truth))}
+            of_text = TextMaps(model.pairs[maps.number].text, prediction, human, key[1], scores)
             shown[key] = ImageRecord(key[0], pixels, [of_text], f"image {key[0]}, {key[1]}")
-    return Predicted(shown, _swaps(tester, swaps), pd.DataFrame(rows, columns=list(COLUMNS)))
+    tested = {task for _, task in keys.values()}
+    images = swaps if model.reads_text and tested & set(TASKS) else ()
+    number_of = {model.key(number): number for number in range(len(model.pairs))}
+    under_both = [_under_both_texts(model, {task: number_of[image, task] for task in TASKS}) for image in images]
+    return Predicted(shown, under_both, pd.DataFrame(rows, columns=list(COLUMNS)))
 
 
-def _key(tester: _Tester, number: int) -> Key:
-    pair = tester.pairs[number]
-    return pair.image_id, pair.task
-
-
-def _covered(found: _Map) -> list[list[Any]]:
-    """For each kind of map its name, the number of fixations, and their coverage at each level."""
-    fixations = found.group.fixations
-    return [
-        [name, int(fixations.each.number[0]), *coverage(maps, fixations, LEVELS)[0].tolist()]
-        for name, maps in ((MODEL, found.saliency), (HUMAN, found.group.density))
-    ]
-
-
-def _small(values: Tensor, pixels: npt.NDArray[np.uint8]) -> Density:
-    """A map (1,1,h,w) as a density at the size of an image."""
+def _small_density(values: Tensor, pixels: npt.NDArray[np.uint8]) -> Density:
+    """A map, shape (1, 1, height, width), as a density at the size of an image."""
     return reduced(density_of(values[0, 0].cpu().numpy()), pixels)
 
 
-def _swaps(tester: _Tester, images: Sequence[str]) -> list[ImageRecord]:
-    tested = {tester.pairs[number].task for number in tester.data.indices("test")}
-    if not tester.reads_text or not tested & set(TASKS):
-        return []
-    indices = {_key(tester, number): number for number in range(len(tester.pairs))}
-    return [_swap(tester, {task: indices[image, task] for task in TASKS}) for image in images]
+def _under_both_texts(model: _StageModel, numbers: Mapping[str, int]) -> ImageRecord:
+    """An image with its maps under each of its two texts and without a text.
 
-
-def _swap(tester: _Tester, numbers: Mapping[str, int]) -> ImageRecord:
-    first = tester.pairs[numbers[TASKS[0]]]
-    own = {found.number: found for found in tester.maps(list(numbers.values()), _untracked)}
-    read = {task: own[number] for task, number in numbers.items()}
-    # A model conditioned on the condition's name reads that of free viewing.
-    silent = TextVariant("empty", {numbers[TASKS[0]]: SubstituteText("", "pure")})
-    (without,) = tester.maps([numbers[TASKS[0]]], _untracked, silent)
+    Args:
+        model: Predicts.
+        numbers: Task -> number of the image's pair.
+    """
+    first = model.pairs[numbers[TASKS[0]]]
+    by_number = {maps.number: maps for maps in model.maps(list(numbers.values()), _untracked)}
+    by_task = {task: by_number[number] for task, number in numbers.items()}
+    # A model conditioned on the condition index gets that of free viewing.
+    empty = TextVariant("empty", {numbers[TASKS[0]]: SubstituteText("", "pure")})
+    (without,) = model.maps([numbers[TASKS[0]]], _untracked, empty)
     pixels = small(read_photo(first.image).pixels)
     texts = []
-    for name, found in {**read, NO_TEXT: without}.items():
+    for name, maps in {**by_task, NO_TEXT: without}.items():
         scores = {
             "CC" if task == name else f"CC with the human map of {task}": float(
-                cc(found.saliency, read[task].group.density)
+                cc(maps.saliency, by_task[task].group.density)
             )
-            for task in sorted(TASKS, key=lambda task: task != name)  # with its own first
+            for task in sorted(TASKS, key=lambda task: task != name)  # its own human map first
         }
-        truth = _small(found.group.density, pixels) if name in read else None
-        text = tester.pairs[numbers[name]].text if name in read else ""
-        texts.append(TextMaps(text, _small(found.saliency, pixels), truth, name, scores))
-    title = ", ".join([f"image {first.image_id}", *([f"stage {tester.stage.name}"] if tester.stage.name else [])])
+        human = _small_density(maps.group.density, pixels) if name in by_task else None
+        text = model.pairs[numbers[name]].text if name in by_task else ""
+        texts.append(TextMaps(text, _small_density(maps.saliency, pixels), human, name, scores))
+    title = ", ".join([f"image {first.image_id}", *([f"stage {model.stage.name}"] if model.stage.name else [])])
     return ImageRecord(first.image_id, pixels, texts, title)
 
 
-def _untracked(things: Iterable[Any], what: str, total: int) -> Iterable[Any]:
-    return things
+def _untracked(items: Iterable[Any], title: str, total: int) -> Iterable[Any]:
+    return items

@@ -1,4 +1,7 @@
-"""What a configuration asks of this machine and of somebody's own code: the second check, before a run starts."""
+"""Check, before a run starts, that this machine has the devices and own classes its configuration names.
+
+The first check, :mod:`saltext.runs.schema`, needs no import of torch.
+"""
 
 import inspect
 from collections.abc import Iterable, Iterator
@@ -13,40 +16,39 @@ from saltext.runs import schema
 from saltext.runs.own_classes import located
 from saltext.runs.signatures import signature
 
-_HYDRAS = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
+_HYDRA_KEYS = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
 
 
 def check(configurations: Iterable[DictConfig]) -> None:
     """Make sure that runs can start on this machine.
 
     Raises:
-        ConfigError: Devices that are not there, own classes that cannot be imported or do not take their arguments, and
-            all that :func:`saltext.runs.schema.problems` finds; everything at once.
+        ConfigError: Unavailable devices, own classes that cannot be imported or do not take their arguments, and all
+            that :func:`saltext.runs.schema.problems` finds; everything at once.
     """
-    found = {
+    problems = {
         f"{key}: {text}": None
         for cfg in configurations
         for key, text in (*schema.problems(cfg).items(), *_devices(cfg), *_own_classes(cfg, ""))
     }
-    if found:
-        raise ConfigError("\n  ".join(found))
+    if problems:
+        raise ConfigError("\n  ".join(problems))
 
 
 def check_metrics(cfg: DictConfig, file: Path) -> None:
-    """Make sure that metrics of one's own are described, and that their functions can be imported.
+    """Make sure that metrics from a file are described, and that their functions can be imported.
 
     Args:
         cfg: With ``evaluation.extra_metrics`` alone.
-        file: Where they come from.
+        file: The file, for the message.
 
     Raises:
-        ConfigError: Everything that is wrong with them.
+        ConfigError: All problems with them.
     """
-    found = dict(schema.file_problems(cfg))
-    found = found or dict(_own_classes(cfg, ""))
-    if found:
-        shown = (f"{key.removeprefix('evaluation.extra_metrics.')}: {text}" for key, text in found.items())
-        raise ConfigError("\n  ".join([f"{file}:", *shown]))
+    problems = dict(schema.file_problems(cfg)) or dict(_own_classes(cfg, ""))
+    if problems:
+        lines = (f"{key.removeprefix('evaluation.extra_metrics.')}: {text}" for key, text in problems.items())
+        raise ConfigError("\n  ".join([f"{file}:", *lines]))
 
 
 def check_changes(cfg: DictConfig, changes: DictConfig) -> None:
@@ -54,42 +56,43 @@ def check_changes(cfg: DictConfig, changes: DictConfig) -> None:
 
     Args:
         cfg: The configuration with them. The rest was checked when the run was started, perhaps by another version.
-        changes: What was changed, and nothing else.
+        changes: The changed keys alone.
 
     Raises:
-        ConfigError: Everything that is wrong with the changes, and devices that this machine does not have.
+        ConfigError: All problems with the changes, and devices that this machine does not have.
     """
-    changed = list(_leaves(changes, ""))
+    changed = list(_leaf_keys(changes, ""))
 
     def is_of_changes(key: str) -> bool:
         return any(key == own or key.startswith(f"{own}.") or own.startswith(f"{key}.") for own in changed)
 
-    found = {key: text for key, text in schema.problems(cfg).items() if is_of_changes(key)} | dict(_devices(cfg))
-    if found:
-        raise ConfigError("\n  ".join(f"{key}: {text}" for key, text in found.items()))
+    problems = {key: text for key, text in schema.problems(cfg).items() if is_of_changes(key)} | dict(_devices(cfg))
+    if problems:
+        raise ConfigError("\n  ".join(f"{key}: {text}" for key, text in problems.items()))
 
 
-def _leaves(node: DictConfig, key: str) -> Iterator[str]:
+def _leaf_keys(node: DictConfig, key: str) -> Iterator[str]:
     for name in map(str, node):
         location, child = f"{key}.{name}".lstrip("."), node[name]
         if isinstance(child, DictConfig) and len(child):
-            yield from _leaves(child, location)
+            yield from _leaf_keys(child, location)
         else:
             yield location
 
 
 def _devices(cfg: DictConfig) -> Iterator[tuple[str, str]]:
+    """Problems with the accelerator and the devices, by key."""
     trainer = cfg.trainer
-    asked, gpus = trainer.get("accelerator", "auto"), torch.cuda.device_count()
-    there = {
+    accelerator, gpus = trainer.get("accelerator", "auto"), torch.cuda.device_count()
+    available = {
         "gpu": gpus > 0 or torch.backends.mps.is_available(),
         "cuda": gpus > 0,
         "mps": torch.backends.mps.is_available(),
         "tpu": find_spec("torch_xla") is not None,
     }
-    if isinstance(asked, str) and not there.get(asked, True):
-        yield "trainer.accelerator", f"expected auto or cpu, since torch finds no such device here, got {asked!r}"
-    elif gpus and asked in ("gpu", "cuda", "auto"):
+    if isinstance(accelerator, str) and not available.get(accelerator, True):
+        yield "trainer.accelerator", f"expected auto or cpu, since torch finds no such device here, got {accelerator!r}"
+    elif gpus and accelerator in ("gpu", "cuda", "auto"):
         devices = trainer.get("devices", 1)
         most = devices if isinstance(devices, int) else 1 + max(devices) if not isinstance(devices, str) else 1
         if most > gpus:
@@ -97,18 +100,18 @@ def _devices(cfg: DictConfig) -> Iterator[tuple[str, str]]:
 
 
 def _own_classes(node: DictConfig, key: str) -> Iterator[tuple[str, str]]:
-    """Problems with the classes that are neither the suite's nor in its table of signatures."""
+    """Problems, by key, with classes that are neither of the package nor in its table of signatures."""
     target = node.get("_target_")
     if isinstance(target, str) and signature(target) is None:
         try:
-            taken = inspect.signature(located(target)).parameters
-        except (ConfigError, TypeError, ValueError) as error:  # it cannot be imported, or not be called
+            parameters = inspect.signature(located(target)).parameters
+        except (ConfigError, TypeError, ValueError) as error:  # it cannot be imported or called
             yield f"{key}._target_", str(error)
             return
-        is_open = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
+        is_open = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
         for name in () if is_open else map(str, node):
-            if name not in taken and name not in _HYDRAS and name not in schema.labels(key):
-                yield f"{key}.{name}", f"no argument of {target}{near(name, taken)}"
+            if name not in parameters and name not in _HYDRA_KEYS and name not in schema.labels(key):
+                yield f"{key}.{name}", f"no argument of {target}{near(name, parameters)}"
     for name in map(str, node):
         if name == "hydra" or OmegaConf.is_missing(node, name):
             continue

@@ -1,4 +1,4 @@
-"""What a run changes in the process it is called in, put back afterwards."""
+"""Restore the state of a process after a run in it."""
 
 import logging
 import os
@@ -18,9 +18,9 @@ _LOGGERS = ("lightning.pytorch", "lightning.fabric")
 
 @contextmanager
 def restored() -> Iterator[None]:
-    """Put random states, torch's switches, warnings, Lightning's loggers, signal handlers and the environment back.
+    """Restore random states, torch's settings, warnings, Lightning's loggers, signal handlers and the environment.
 
-    Ctrl-C inside ends in :class:`KeyboardInterrupt`, also where Lightning, which catches it, ends the process instead.
+    Ctrl-C inside raises :class:`KeyboardInterrupt`; Lightning would catch it and end the process.
     """
     seeds = random.getstate(), np.random.get_state(), torch.get_rng_state()
     gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]

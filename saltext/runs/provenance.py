@@ -1,4 +1,4 @@
-"""Where a number comes from: versions, commit, hardware."""
+"""Provenance of a run: versions, commit, hardware."""
 
 import logging
 import os
@@ -36,8 +36,9 @@ _PACKAGES = (
 
 
 def _git(*arguments: str) -> str | None:
+    """What a git command prints in this file's folder; None where it fails."""
     here = Path(__file__).resolve().parent
-    # GIT_DIR and the like, which git sets for hooks, name another repository.
+    # GIT_DIR and the like, which git sets for hooks, can name another repository.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(
@@ -48,23 +49,16 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def _commit() -> tuple[str | None, bool | None]:
-    """The commit of this code and whether anything differs from it; None where it is in no repository of its own.
+def _commit_and_changes() -> tuple[str | None, bool | None]:
+    """The commit of this code and whether there are uncommitted changes; (None, None) outside its own repository.
 
-    A package that is installed, or copied, below another repository is not of that one's commit.
+    A package that is installed or copied below another repository does not belong to that one's commit.
     """
     here = Path(__file__).resolve()
     top = _git("rev-parse", "--show-toplevel")
     if top is None or Path(top).resolve() != here.parents[2] or _git("ls-files", "--error-unmatch", str(here)) is None:
         return None, None
     return _git("rev-parse", "HEAD"), bool(_git("status", "--porcelain"))
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _cpu_name() -> str:
@@ -78,14 +72,20 @@ def _cpu_name() -> str:
 
 def describe() -> dict[str, Any]:
     """Versions of the packages that decide a result, git commit (None outside a checkout), working folder, hardware."""
-    commit, changed = _commit()
+    commit, has_changes = _commit_and_changes()
+    versions: dict[str, str | None] = {}
+    for package in (*_PACKAGES, *(plugin.name for plugin in plugins())):
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit,
-        "uncommitted_changes": changed,
+        "uncommitted_changes": has_changes,
         "folder": str(Path.cwd()),
         "python": platform.python_version(),
-        "packages": {package: _version(package) for package in (*_PACKAGES, *(plugin.name for plugin in plugins()))},
+        "packages": versions,
         "platform": platform.platform(),
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
@@ -94,9 +94,9 @@ def describe() -> dict[str, Any]:
 
 
 def write(path: Path) -> None:
-    """Append a description of this start to the run's record: a resumed run has several.
+    """Append a description of this start to the run's record; a resumed run has several.
 
-    A record that cannot be read is kept under another name, and a new one begun.
+    A damaged record is kept under another name, and a new one is begun.
     """
     starts: list[dict[str, Any]] = []
     try:
@@ -105,5 +105,5 @@ def write(path: Path) -> None:
     except DamagedFileError as error:
         aside = path.with_name(f"{path.stem}.damaged{path.suffix}")
         path.replace(aside)
-        _log.warning("%s; it is kept as %s, and a new record begun", error, aside.name)
+        _log.warning("%s; kept as %s, beginning a new record", error, aside.name)
     storage.write_json(path, [*starts, describe()], durable=True)

@@ -1,4 +1,4 @@
-"""Runs as results and pages know them, read from their folders; nothing is built."""
+"""Read runs from their folders for results and pages, without building anything."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -18,20 +18,20 @@ from saltext.system.run_folder import RunFolder
 _log = logging.getLogger(__name__)
 
 _GENERATED = "saltext.data.datamodule.synthetic"
-_NEEDED = ("name", "label", "seed", "data._target_", "data.selection_split", "stages.sequence")
+_REQUIRED = ("name", "label", "seed", "data._target_", "data.selection_split", "stages.sequence")
 
 
 def read_record(folder: RunFolder, needed: Sequence[str] = ()) -> RunRecord:
-    """A run that got as far as having a split.
+    """Read the record of a run that has written its split.
 
     Args:
         folder: The run's.
-        needed: Keys its configuration has to have besides those every record needs.
+        needed: Keys its configuration must have besides those of every record.
 
     Raises:
-        SaltextError: Its configuration or its split is damaged, or a key is not there.
+        SaltextError: Its configuration or its split is damaged, or a key is missing.
     """
-    cfg = record(folder, (*_NEEDED, *needed))
+    cfg = record(folder, (*_REQUIRED, *needed))
     setting = evaluation_setting(Split.load(folder.split), cfg.data.selection_split)
     return RunRecord(folder, cfg, setting, cfg.data._target_ == _GENERATED, _stages(cfg), failure=folder.read_failure())
 
@@ -48,15 +48,15 @@ def _stages(cfg: DictConfig) -> list[StageRecord]:
 
 
 def read_records(folders: Iterable[RunFolder]) -> list[RunRecord]:
-    """The runs among some folders that got as far as having a split; damaged ones are named in the log and left out."""
-    found = []
+    """The records of those runs that have written their split; the log names damaged ones, which are left out."""
+    records = []
     for folder in folders:
         if folder.config.is_file() and folder.split.is_file():
             try:
-                found.append(read_record(folder))
+                records.append(read_record(folder))
             except SaltextError as error:
                 _log.warning("left out: %s", error)
-    return found
+    return records
 
 
 def monitored(folder: RunFolder) -> float | None:
@@ -66,7 +66,7 @@ def monitored(folder: RunFolder) -> float | None:
         folder: Of a run, finished or not.
 
     Returns:
-        See :func:`saltext.results.run_record.monitored`; None also where the configuration is damaged: the log says so.
+        See :func:`saltext.results.run_record.monitored`; None also where the configuration is damaged, with a warning.
     """
     try:
         cfg = record(folder, ("evaluation.monitor", "evaluation.mode", "stages.sequence"))
@@ -77,23 +77,23 @@ def monitored(folder: RunFolder) -> float | None:
 
 
 def read_run(folder: RunFolder, needed: Sequence[str] = ()) -> ShownRun:
-    """A run and its scores, from its files alone.
+    """A run and its scores, read from its files alone.
 
     Args:
         folder: The run's.
         needed: See :func:`read_record`.
 
     Raises:
-        ConfigError: It did not get as far as dividing its data, or another version of saltext left it.
-        SaltextError: A file that it left is damaged.
+        ConfigError: The run has not split its data yet, or was written by another version of saltext.
+        SaltextError: One of its files is damaged.
     """
     if not folder.split.is_file():
         raise ConfigError(
-            f"Expected a run that has begun to train, but {folder.root} holds no split.json. Its run.log says how far "
-            f"it got; python -m saltext.run resume={folder.root} goes on."
+            f"Expected a run that has begun to train, but {folder.root} has no split.json. See its run.log, and "
+            f"continue with python -m saltext.run resume={folder.root}"
         )
     of_another_version = ConfigError(
-        f"{folder.root} was left by an earlier version of saltext, whose scores have no protocol. Train the model "
+        f"{folder.root} was written by an earlier version of saltext, whose scores have no protocol. Train the model "
         "again, or use the version in its provenance.json."
     )
     if OmegaConf.select(record(folder), "data.selection_split") is None:
@@ -102,42 +102,38 @@ def read_run(folder: RunFolder, needed: Sequence[str] = ()) -> ShownRun:
     scores = read_run_scores(folder) if folder.scores.is_file() else NOTHING
     if "protocol" not in scores.pairs:
         raise of_another_version
-    return ShownRun(replace(run, started_by=_command(folder)), run.label, scores)
-
-
-def _command(folder: RunFolder) -> str:
-    """How a run was started; empty if that is not known."""
-    started = folder.root / ".hydra" / "overrides.yaml"
-    overrides = parsed(read_text(started), started) if started.is_file() else None
-    return " ".join(["python -m saltext.run", *map(str, overrides)]) if isinstance(overrides, list) else ""
+    file = folder.root / ".hydra" / "overrides.yaml"
+    overrides = parsed(read_text(file), file) if file.is_file() else None
+    command = " ".join(["python -m saltext.run", *map(str, overrides)]) if isinstance(overrides, list) else ""
+    return ShownRun(replace(run, started_by=command), run.label, scores)
 
 
 def readable(folders: Iterable[RunFolder], needed: Sequence[str] = ()) -> list[ShownRun]:
-    """The runs, with names that differ; damaged ones are named in the log and left out.
+    """Runs with unique names, read from their folders; the log names damaged ones, which are left out.
 
     Args:
         folders: Of runs that have begun to train.
         needed: See :func:`read_record`.
 
     Raises:
-        SaltextError: None is left, or one cannot be shown for another reason.
+        SaltextError: All are damaged, or one cannot be shown for another reason.
     """
-    found: list[ShownRun] = []
+    runs: list[ShownRun] = []
     problems: list[SaltextError] = []
     for folder in folders:
         try:
-            found.append(read_run(folder, needed))
+            runs.append(read_run(folder, needed))
         except (DamagedFileError, DataError) as error:
             problems.append(error)
-    if not found:
+    if not runs:
         raise problems[0]
     for problem in problems:
         _log.warning("left out: %s", problem)
-    return named_apart(found)
+    return with_unique_names(runs)
 
 
-def named_apart(runs: Sequence[ShownRun]) -> list[ShownRun]:
-    """The runs with names that differ: their labels where these do, else with their folders."""
+def with_unique_names(runs: Sequence[ShownRun]) -> list[ShownRun]:
+    """The runs with unique names: the label where it is unique, else with the folder's name, else with a number."""
     labels = [run.name for run in runs]
     names = [
         run.name if labels.count(run.name) == 1 else f"{run.name} ({run.record.folder.root.resolve().name})"

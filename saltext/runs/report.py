@@ -1,9 +1,9 @@
-"""One page about a run, a sweep, or two runs beside each other, for readers who do not have the suite.
+"""Write one page about a run, a sweep, or two runs side by side, readable without saltext.
 
-What was found, pictures, tables, pairs, calibration, curves, provenance, in one file that holds its pictures, runs no
-scripts and fetches nothing. Maps are predicted again from the run's checkpoint, where data set and checkpoint are here;
-otherwise the page says what it lacks. What has to be computed on all test pairs is kept in ``calibration.csv`` of the
-run, and read from there the next time. The command line is ``saltext report``.
+Findings, pictures, tables, pairs, calibration, curves and provenance in one self-contained file, which runs no scripts
+and fetches nothing. Maps are predicted again from the run's checkpoint if data set and checkpoint are available;
+otherwise the page says what is missing. Coverages of all test pairs are kept in ``calibration.csv`` of the run and read
+from there the next time. The command line is ``saltext report``.
 """
 
 from collections.abc import Collection, Sequence
@@ -30,18 +30,18 @@ from saltext.runs.sweep import sweep_scores
 from saltext.runs.trust import refuse_links
 from saltext.system.run_folder import RunFolder, label
 
-_HYDRA = ".hydra"  # where Hydra keeps a config.yaml of its own
+_HYDRA = ".hydra"  # folder with a config.yaml of Hydra's own
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for.
+    """A page to write.
 
     Attributes:
         run: Folder of a run or of several.
         other: Folder of another run; None for none.
-        predicts: Whether networks may predict.
-        changes: Of the runs' configurations.
+        predicts: Whether networks may predict maps again.
+        changes: Overrides of the runs' configurations.
         trust: Whether the folders are trusted, see :mod:`saltext.runs.trust`.
     """
 
@@ -53,13 +53,13 @@ class Request:
 
 
 def write(request: Request) -> Path:
-    """Make the page.
+    """Write the page.
 
     Returns:
-        Its file.
+        The HTML file.
 
     Raises:
-        ConfigError: There is no run in a folder, or one that cannot be shown, or the page cannot be written.
+        ConfigError: A folder has no run, or one that cannot be shown, or the page cannot be written.
     """
     if not RunFolder(request.run).config.is_file() and request.other is None:
         sweep = read_sweep(request.run)
@@ -76,25 +76,25 @@ def write(request: Request) -> Path:
         storage.write_text(file, document.html(page))
     except OSError as error:
         raise ConfigError(
-            f"{file} cannot be written: {error}. Copy the folder to where it can be, and name that."
+            f"{file} cannot be written: {error}. Copy the folder to one that you can write to, and name that."
         ) from error
     return file
 
 
 def read_sweep(root: Path) -> SweepRuns:
-    """The runs of the latest sweep that was started in a folder; without one, all runs below it.
+    """The runs of the latest sweep that was started in a folder; without a sweep, all runs below it.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is no run.
     """
     jobs = latest_jobs(root)
     below = (RunFolder(path.parent) for path in sorted(root.rglob("config.yaml")) if path.parent.name != _HYDRA)
     folders = [job.folder for job in jobs] or [folder for folder in below if folder.split.is_file()]
     begun = [folder for folder in folders if folder.split.is_file()]
     if not begun:
-        what = "holds none" if root.is_dir() else "is not there"
+        problem = "has none" if root.is_dir() else "does not exist"
         raise ConfigError(
-            f"Expected the folder of a run, or one with runs below, but {root} {what}. Runs are written below "
+            f"Expected the folder of a run, or one with runs below it, but {root} {problem}. Runs are written below "
             "output_dir (outputs/NAME/...); name one of those folders."
         )
     runs = readable(begun)
@@ -124,15 +124,15 @@ def with_predictions(
 ) -> ShownRun:
     """The run with the maps a page shows, and the coverages of all its test pairs.
 
-    Coverages that its folder holds already are not computed again; new ones are kept there. Where the network cannot
-    predict here, the run says why, and the page does without.
+    Coverages in the run's folder are not computed again; new ones are written there. Where the network cannot predict,
+    ``missing`` of the run says why.
 
     Args:
         run: Read from its files.
-        pairs: Shown.
-        swaps: Images shown under both texts.
-        changes: Of its configuration, for example where the data lies now.
-        track: Shows how far it is; None: nothing may be predicted.
+        pairs: Pairs to show.
+        swaps: Images to show under both texts.
+        changes: Overrides of its configuration, for example the data's new folder.
+        track: Shows the progress; None: nothing may be predicted.
         trust: Whether the folder is trusted, see :mod:`saltext.runs.trust`.
     """
     folder = run.record.folder
@@ -141,18 +141,18 @@ def with_predictions(
     try:
         refuse_links(folder)
         configured = configuration(folder, changes, trust)
-        mark = fingerprint(configured.cfg, folder)
+        run_fingerprint = fingerprint(configured.cfg, folder)
     except SaltextError as error:
         return replace(run, missing=str(error))
-    known = calibration.read(folder, mark)
-    kept = Predicted() if known is None else Predicted(coverage=known)
+    coverage = calibration.read(folder, run_fingerprint)
+    coverage_alone = Predicted() if coverage is None else Predicted(coverage=coverage)
     if track is None:
-        return replace(run, predicted=kept, missing="it was asked to predict nothing (--no-predict)")
+        return replace(run, predicted=coverage_alone, missing="predicting was switched off (--no-predict)")
     try:
-        found = predict_again(configured, folder, pairs, swaps, known is None, track)
-    except (SaltextError, OSError) as error:  # OSError: of libraries that look for weights
-        return replace(run, predicted=kept, missing=" ".join([str(error), configured.remark()]).strip())
-    if known is None:
-        calibration.write(folder, found.coverage, mark)
-        return replace(run, predicted=found)
-    return replace(run, predicted=replace(found, coverage=known))
+        predicted = predict_again(configured, folder, pairs, swaps, coverage is None, track)
+    except (SaltextError, OSError) as error:  # OSError: raised by libraries that look for weights
+        return replace(run, predicted=coverage_alone, missing=" ".join([str(error), configured.remark()]).strip())
+    if coverage is None:
+        calibration.write(folder, predicted.coverage, run_fingerprint)
+        return replace(run, predicted=predicted)
+    return replace(run, predicted=replace(predicted, coverage=coverage))

@@ -1,4 +1,4 @@
-"""The configuration a run was saved with, as it is used again."""
+"""The saved configuration of a run, prepared for using the run again."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -16,19 +16,19 @@ def configuration(folder: RunFolder, changes: DictConfig, trust: bool = False) -
 
     Args:
         folder: The run's.
-        changes: Of the one who runs the command.
+        changes: Overrides by the user of the command.
         trust: Whether the folder is trusted, see :mod:`saltext.runs.trust`.
 
     Raises:
         ConfigError: See :func:`saltext.runs.trust.read`.
     """
-    found = read(folder, changes, trust=trust)
-    # The split file says what was tested; what training started from is not needed again.
+    saved = read(folder, changes, trust=trust)
+    # The split file has the tested images; the weights that training started from are not needed again.
     split = {"_target_": schema.SPLIT_FILE, "path": literal(str(folder.split))}
     own: dict[str, Any] = {"data": {"split": split, "test_on": "test"}, "checkpoint": None}
-    # One machine is enough to score what several trained.
-    here = {"trainer": {"num_nodes": OmegaConf.select(changes, "trainer.num_nodes", default=1)}}
-    base = deepcopy(found.cfg)
+    # One machine is enough to score a model that several trained.
+    one_node = {"trainer": {"num_nodes": OmegaConf.select(changes, "trainer.num_nodes", default=1)}}
+    base = deepcopy(saved.cfg)
     base.data.pop("split", None)  # its arguments are not those of a split file
-    cfg: DictConfig = OmegaConf.merge(base, here, own)  # type: ignore[assignment]
-    return replace(found, cfg=cfg)
+    cfg: DictConfig = OmegaConf.merge(base, one_node, own)  # type: ignore[assignment]
+    return replace(saved, cfg=cfg)

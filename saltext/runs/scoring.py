@@ -1,4 +1,4 @@
-"""Score the test pairs of a run: the model, the model under other texts, and the baselines beside it."""
+"""Score the test pairs of a run: the model, the model with other texts, and the baselines."""
 
 import pandas as pd
 from omegaconf import DictConfig
@@ -18,7 +18,7 @@ from saltext.training.out_of_memory import out_of_memory_in_words
 
 
 def evaluator(cfg: DictConfig, module: ScoredModule | None, data: SaliencyDataModule) -> Evaluator:
-    """Scores everything that is scored on the test pairs, in the order of the tables."""
+    """The evaluator of the test pairs, with model, text variants and baselines in the order of the tables."""
     truth = GroundTruth(data.pairs, data.cache, data.sigma)
     tested, trained = data.indices("test"), data.indices("train")
     standard_protocol, *papers = build.protocols(cfg)
@@ -38,7 +38,7 @@ def evaluator(cfg: DictConfig, module: ScoredModule | None, data: SaliencyDataMo
 
 
 def score_test(cfg: DictConfig, module: ScoredModule | None, data: SaliencyDataModule) -> RunScores:
-    """Scores of every test pair.
+    """Score every test pair.
 
     Args:
         cfg: The run's configuration.
@@ -54,11 +54,11 @@ def score_test(cfg: DictConfig, module: ScoredModule | None, data: SaliencyDataM
         tester.test(scored, datamodule=data, verbose=False)
     scores = scored.scores.assign(split="test", seed=cfg.seed)
     own = scores["variant"] == OWN
-    return RunScores(_tidy(scores[own].drop(columns="variant")), _tidy(scores[~own]))
+    return RunScores(_labels_first(scores[own].drop(columns="variant")), _labels_first(scores[~own]))
 
 
-def _tidy(scores: pd.DataFrame) -> pd.DataFrame:
-    """Who and what first, then the metrics."""
+def _labels_first(scores: pd.DataFrame) -> pd.DataFrame:
+    """The columns that identify a row first, then the metrics."""
     first = ["image_id", "task", "text", "split", "model", "seed", "protocol", "variant"]
-    named = [column for column in first if column in scores]
-    return scores[[*named, *(column for column in scores if column not in named)]].reset_index(drop=True)
+    labels = [column for column in first if column in scores]
+    return scores[[*labels, *(column for column in scores if column not in labels)]].reset_index(drop=True)

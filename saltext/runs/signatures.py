@@ -1,8 +1,8 @@
-"""What the classes and functions that a configuration names take, known without importing them.
+"""Signatures of the classes and functions that a configuration names, without importing them.
 
-Ours are read from their source. Lightning's, torch's and W&B's stand in ``signatures.json``, which ``make signatures``
-writes and a test compares with the installed ones. Types are those that Pydantic checks; a value that only ``_target_``
-can make is :data:`Built`.
+Those of saltext are read from its source. Those of Lightning, torch and W&B are in ``signatures.json``, which ``make
+signatures`` writes and a test compares with the installed packages. Types are in a form that Pydantic checks;
+:data:`Built` stands for a value that only a node with ``_target_`` can give.
 """
 
 import ast
@@ -23,10 +23,10 @@ _Definition = ast.ClassDef | ast.FunctionDef | ast.Assign | ast.AnnAssign
 
 
 def is_built(value: dict[str, Any]) -> dict[str, Any]:
-    """A node that names a class.
+    """Check that a node names a class.
 
     Raises:
-        PydanticCustomError: It names none.
+        PydanticCustomError: The node has no ``_target_``.
     """
     if "_target_" not in value:
         raise PydanticCustomError("built", "Input should be a node with _target_")
@@ -47,7 +47,7 @@ class Signature:
 
     Attributes:
         arguments: Name -> type.
-        open: Whether it takes any others besides.
+        open: Whether it takes any other arguments.
     """
 
     arguments: Mapping[str, Any]
@@ -61,24 +61,24 @@ def _table() -> dict[str, dict[str, str]]:
 
 
 @cache
-def _tree(module: str) -> ast.Module | None:
+def _syntax_tree(module: str) -> ast.Module | None:
     path = _ROOT.joinpath(*module.split("."))
-    found = next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
-    return None if found is None else ast.parse(found.read_text(encoding="utf-8"))
+    file = next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
+    return None if file is None else ast.parse(file.read_text(encoding="utf-8"))
 
 
 def third_party(target: str) -> list[str]:
-    """The known names of the module of a dotted name that is not ours; empty for a module that is not in the table."""
+    """Names in ``signatures.json`` from the module of a dotted name; empty for a module that is not there."""
     module = target.rpartition(".")[0]
     return [name for name in _table() if name.rpartition(".")[0] == module]
 
 
 @cache
 def signature(target: str) -> Signature | None:
-    """What a dotted name takes.
+    """The signature of a class or function, by its dotted name.
 
     Returns:
-        None for one that is neither ours nor in the table: somebody's own, or a misspelling.
+        None for a name that is neither of saltext nor in the table: an own class, or a misspelling.
     """
     if target in _table():
         arguments = dict(_table()[target])
@@ -86,19 +86,28 @@ def signature(target: str) -> Signature | None:
         return Signature(
             {name: _type(ast.parse(text, mode="eval").body, "") for name, text in arguments.items()}, is_open
         )
-    found = _definition(target)
-    if found is None:
+    definition = _definition(target)
+    if definition is None:
         return None
-    module, node = found
+    module, node = definition
     if isinstance(node, ast.FunctionDef):
-        return _of_function(node, module, rest=node.returns)
-    return _of_class(node, module) if isinstance(node, ast.ClassDef) else None
+        return _function_signature(node, module, rest=node.returns)
+    if not isinstance(node, ast.ClassDef):
+        return None
+    base = node.bases[0] if node.bases else None
+    for statement in node.body:
+        if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
+            return _function_signature(statement, module, rest=base)
+    fields = _field_types(node, module)
+    if fields or base is None:
+        return Signature(fields)
+    return signature(_dotted_name(base, module)) or Signature({}, open=True)
 
 
 def _definition(target: str) -> tuple[str, _Definition] | None:
-    """Module and source of one of our own names, wherever it was imported from; None for another package's."""
+    """Module and syntax tree of a name of saltext, following imports; None for another package's."""
     module, _, name = target.rpartition(".")
-    tree = _tree(module) if module.split(".")[0] == "saltext" else None
+    tree = _syntax_tree(module) if module.split(".")[0] == "saltext" else None
     for node in ast.walk(tree) if tree else ():
         match node:
             case ast.ClassDef(name=own) | ast.FunctionDef(name=own) if own == name:
@@ -113,48 +122,39 @@ def _definition(target: str) -> tuple[str, _Definition] | None:
     return None
 
 
-def _dotted(node: ast.expr | None, module: str) -> str:
-    """The full name of a class that is named in a module; empty where it is no plain name."""
+def _dotted_name(node: ast.expr | None, module: str) -> str:
+    """The full dotted name of a class that a module refers to; empty where the expression is no plain name."""
     if not isinstance(node, ast.Name):
         return ""
-    for statement in ast.walk(_tree(module) or ast.Module([], [])):
+    for statement in ast.walk(_syntax_tree(module) or ast.Module([], [])):
         if isinstance(statement, ast.ImportFrom) and node.id in {alias.name for alias in statement.names}:
             return f"{statement.module}.{node.id}"
     return f"{module}.{node.id}"
 
 
-def _of_function(node: ast.FunctionDef, module: str, rest: ast.expr | None) -> Signature:
-    """A function's signature; what its ``**`` takes is what the class takes that ``rest`` names."""
+def _function_signature(node: ast.FunctionDef, module: str, rest: ast.expr | None) -> Signature:
+    """A function's signature; its ``**`` takes the arguments of the class that ``rest`` names."""
     arguments = [*node.args.args, *node.args.kwonlyargs]
     types = {a.arg: Any if a.annotation is None else _type(a.annotation, module) for a in arguments if a.arg != "self"}
-    further = node.args.kwarg
-    if further is None:
+    keywords = node.args.kwarg
+    if keywords is None:
         return Signature(types)
-    match further.annotation:
-        case ast.Subscript(value=ast.Name(id="Unpack"), slice=named):
-            known = _definition(_dotted(named, module))
-            taken = Signature({}) if known is None else Signature(_fields(known[1], known[0]))
+    match keywords.annotation:
+        case ast.Subscript(value=ast.Name(id="Unpack"), slice=typed_dict):
+            definition = _definition(_dotted_name(typed_dict, module))
+            more = Signature({}) if definition is None else Signature(_field_types(definition[1], definition[0]))
         case _:
-            taken = signature(_dotted(rest, module)) or Signature({}, open=True)
-    return Signature({**taken.arguments, **types}, taken.open)
+            more = signature(_dotted_name(rest, module)) or Signature({}, open=True)
+    return Signature({**more.arguments, **types}, more.open)
 
 
-def _of_class(node: ast.ClassDef, module: str) -> Signature:
-    base = node.bases[0] if node.bases else None
-    for statement in node.body:
-        if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
-            return _of_function(statement, module, rest=base)
-    fields = _fields(node, module)
-    if fields or base is None:
-        return Signature(fields)
-    return signature(_dotted(base, module)) or Signature({}, open=True)
-
-
-def _fields(node: _Definition, module: str) -> dict[str, Any]:
-    body = node.body if isinstance(node, ast.ClassDef) else []
-    annotated = [part for part in body if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name)]
-    named = {part.target.id: part for part in annotated if isinstance(part.target, ast.Name)}
-    return {name: _type(part.annotation, module) for name, part in named.items() if "ClassVar" not in ast.dump(part)}
+def _field_types(node: _Definition, module: str) -> dict[str, Any]:
+    """Types of the annotated fields of a class, such as a dataclass or a ``TypedDict``."""
+    types = {}
+    for part in node.body if isinstance(node, ast.ClassDef) else ():
+        if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name) and "ClassVar" not in ast.dump(part):
+            types[part.target.id] = _type(part.annotation, module)
+    return types
 
 
 def _type(node: ast.expr, module: str) -> Any:
@@ -167,7 +167,7 @@ def _type(node: ast.expr, module: str) -> Any:
         case ast.Name(id=name) if name in _PLAIN:
             return _PLAIN[name]
         case ast.Name():
-            return _named(_dotted(node, module))
+            return _type_of_name(_dotted_name(node, module))
         case ast.BinOp(left=left, right=right):
             return Union[_type(left, module), _type(right, module)]  # noqa: UP007 - of values
         case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
@@ -184,10 +184,9 @@ def _type(node: ast.expr, module: str) -> Any:
     return Built
 
 
-def _named(target: str) -> Any:
-    """The type of one of our own names: an alias stands for its value, a ``TypedDict`` is a mapping."""
-    found = _definition(target)
-    match found:
+def _type_of_name(target: str) -> Any:
+    """The type that a name of saltext stands for: the value of an alias, a mapping for a ``TypedDict``."""
+    match _definition(target):
         case (module, ast.Assign(value=value)) if value is not None:
             return _type(value, module)
         case (_, ast.ClassDef(bases=[ast.Name(id="TypedDict")])):
@@ -196,14 +195,14 @@ def _named(target: str) -> Any:
 
 
 def constant(target: str) -> ast.expr | None:
-    """The source of the value of one of our own constants; None where there is none of that name."""
-    found = _definition(target)
-    return found[1].value if found and isinstance(found[1], ast.Assign | ast.AnnAssign) else None
+    """The syntax tree of the value of a constant of saltext; None if there is no constant of that name."""
+    definition = _definition(target)
+    return definition[1].value if definition and isinstance(definition[1], ast.Assign | ast.AnnAssign) else None
 
 
 @cache
 def metrics() -> Mapping[str, bool]:
-    """Names of the metrics, and whether more is better, as ``saltext.metrics.METRICS`` has them."""
+    """Names of the metrics in ``saltext.metrics.METRICS``, and whether higher is better."""
     table = constant("saltext.metrics.scores.METRICS")
     directions = {
         str(key.value): bool(call.args[1].value)
@@ -216,7 +215,7 @@ def metrics() -> Mapping[str, bool]:
 
 
 def names(target: str) -> tuple[str, ...]:
-    """The keys of one of our own constants, a table by names, or the first argument of each call in it."""
+    """The keys of a constant of saltext that is a mapping, else the first argument of each call in its value."""
     source = constant(target)
     for node in ast.walk(source or ast.Tuple([])):
         if isinstance(node, ast.Dict):
@@ -227,11 +226,11 @@ def names(target: str) -> tuple[str, ...]:
 
 
 def baselines() -> tuple[str, ...]:
-    """Names of the baselines, as ``saltext.baselines.BASELINES`` has them."""
+    """Names of the baselines in ``saltext.baselines.BASELINES``."""
     source = constant("saltext.baselines.BASELINES")
     classes = [node for part in ast.walk(source or ast.Tuple([])) if isinstance(part, ast.Tuple) for node in part.elts]
-    found = [_definition(_dotted(node, "saltext.baselines")) for node in classes]
-    bodies = [definition[1].body for definition in found if definition and isinstance(definition[1], ast.ClassDef)]
+    definitions = [_definition(_dotted_name(node, "saltext.baselines")) for node in classes]
+    bodies = [found[1].body for found in definitions if found and isinstance(found[1], ast.ClassDef)]
     return tuple(
         statement.value.value
         for body in bodies

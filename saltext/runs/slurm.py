@@ -1,6 +1,6 @@
-"""The jobs of a sweep on a SLURM cluster: submit them as one array, wait for all, and record those that were ended.
+"""The jobs of a sweep on a SLURM cluster: submit them as one array, wait for all, and record failures.
 
-Submitit asks ``sacct`` how jobs are, which knows nothing where a cluster has no accounting; here ``squeue`` is asked.
+Submitit queries ``sacct`` for the state of jobs, which needs accounting on the cluster; this module uses ``squeue``.
 """
 
 import io
@@ -24,19 +24,19 @@ from saltext.errors import ConfigError
 from saltext.runs.jobs import Job, record_failure
 from saltext.system.run_folder import RunFolder
 
-_PAUSE = 1.0  # seconds between looks for results
-_EVERY = 15.0  # seconds between questions to squeue
-_ANSWER = 60.0  # seconds that squeue may take
-# A job that stays in one of these is not started again by itself.
+_POLL = 1.0  # seconds between checks for results
+_QUERY_EVERY = 15.0  # seconds between calls of squeue
+_QUERY_TIMEOUT = 60.0  # seconds that squeue may take
+# States of a job that SLURM does not start again.
 _ENDED = frozenset(
     ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT")
 )
 _GONE = "no longer in the queue"
-_OF_SUBMITIT = frozenset(
+_SUBMITIT_PARAMETERS = frozenset(
     ("name", "nodes", "tasks_per_node", "cpus_per_task", "gpus_per_node", "mem_gb", "timeout_min", "stderr_to_stdout")
 )
-# What sbatch complains of, and the keys under hydra.launcher that ask for it.
-_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+# Pattern in an error of sbatch -> keys of hydra.launcher that cause it.
+_KEYS_OF_ERROR: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "gres|generic resource|gpus": ("gpus_per_node",),
         "partition": ("partition",),
@@ -54,40 +54,40 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) ->
     """Submit jobs and wait until all have ended.
 
     Args:
-        launcher: Submitit's, set up by Hydra, which the jobs call.
-        job_overrides: Of each job.
-        first: Number of the first one in its sweep.
+        launcher: Submitit's launcher, set up by Hydra, which the jobs call.
+        job_overrides: Overrides of each job.
+        first: Number of the first job in its sweep.
 
     Returns:
-        What each job returned; None as its value where it was ended, which its folder says
-        (:func:`saltext.runs.jobs.failure`).
+        The return of each job; its value is None for a job without a result, whose folder has the reason.
 
     Raises:
-        ConfigError: SLURM is not there, or does not take the jobs.
+        ConfigError: SLURM was not found, or refuses the jobs.
     """
     gpus = [launcher.params.get(key) for key in ("gpus_per_node", "gpus_per_task", "gres")]
     if first == 0 and launcher.config.trainer.accelerator == "auto" and not any(gpus):
-        print("The jobs ask SLURM for no GPU; trainer.accelerator=gpu asks for as many as trainer.devices says.")
-    jobs = _submit(launcher, job_overrides, first)
+        print("The jobs request no GPU from SLURM; trainer.accelerator=gpu requests as many as trainer.devices.")
+    jobs = _submit_array(launcher, job_overrides, first)
     array = jobs[0].job_id.partition("_")[0]
     print(f"SLURM has {len(jobs)} job(s) as {array}; squeue --jobs={array} shows them.", flush=True)
     try:
-        ended = _wait(jobs)
+        ended = _wait_for_all(jobs)
     except BaseException:
-        print(f"The jobs go on in SLURM; scancel {array} ends them.", file=sys.stderr)
+        print(f"The jobs continue in SLURM; scancel {array} ends them.", file=sys.stderr)
         raise
     returned = []
     for index, (job, overrides) in enumerate(zip(jobs, job_overrides, strict=True)):
-        result, reason = (None, ended[index]) if index in ended else _outcome(job)
+        result, reason = (None, ended[index]) if index in ended else _result_or_reason(job)
         if result is None:
             text = f"SLURM job {job.job_id} ended without a result: {reason} (its output: {job.paths.stdout})"
-            _record(launcher, overrides, first + index, text)
+            _record_failed_job(launcher, overrides, first + index, text)
             result = JobReturn(overrides=overrides, status=JobStatus.COMPLETED, _return_value=None)
         returned.append(result)
     return returned
 
 
-def _submit(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) -> list[Any]:
+def _submit_array(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) -> list[Any]:
+    """Submit jobs as one array; see :func:`launch`."""
     import submitit
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
@@ -96,70 +96,77 @@ def _submit(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) -
             "hydra/launcher=slurm: expected SLURM's commands, but sbatch or srun was not found. Start the sweep on a "
             "machine of the cluster, or side by side on this one (hydra/launcher=local)."
         )
-    given = dict(launcher.params)
+    parameters = dict(launcher.params)
     executor = submitit.AutoExecutor(
-        folder=given.pop("submitit_folder"), cluster="slurm", slurm_max_num_timeout=given.pop("max_num_timeout")
+        folder=parameters.pop("submitit_folder"),
+        cluster="slurm",
+        slurm_max_num_timeout=parameters.pop("max_num_timeout"),
     )
-    asked = {key if key in _OF_SUBMITIT else f"slurm_{key}": value for key, value in given.items()}
-    executor.update_parameters(**asked)
+    prefixed = {key if key in _SUBMITIT_PARAMETERS else f"slurm_{key}": value for key, value in parameters.items()}
+    executor.update_parameters(**prefixed)
     Path(launcher.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
     calls = [
         (list(overrides), "hydra.sweep.dir", number, f"job_id_for_{number}", Singleton.get_state())
         for number, overrides in enumerate(job_overrides, start=first)
     ]
     try:
-        with redirect_stderr(io.StringIO()):  # submitit prints there what it raises
+        with redirect_stderr(io.StringIO()):  # submitit also prints the error that it raises
             jobs = executor.map_array(launcher, *zip(*calls, strict=True))
     except (FailedJobError, FailedSubmissionError) as error:
-        raise ConfigError(_refusal(str(error), launcher.params)) from error
-    return [job.task(0) for job in jobs]  # of several machines, the first one's says how it went
+        raise ConfigError(_explain_refusal(str(error), launcher.params)) from error
+    return [job.task(0) for job in jobs]  # of several machines, the first one has the result
 
 
-def _refusal(said: str, params: Mapping[str, Any]) -> str:
-    """What sbatch said, and the keys to change."""
-    lines = dict.fromkeys(line.removeprefix("sbatch: error: ").strip() for line in said.splitlines() if line.strip())
-    text = "; ".join(lines) or "without a word"
-    keys = dict.fromkeys(key for pattern, keys in _KEYS.items() if re.search(pattern, text, re.I) for key in keys)
-    now = {key: "null" if params.get(key) is None else params[key] for key in keys}
-    asked = ", ".join(f"hydra.launcher.{key} (now {value})" for key, value in now.items())
-    what = asked or "what hydra.launcher asks for (its keys: conf/hydra/launcher/slurm.yaml, or --cfg hydra)"
-    return f"sbatch refused the jobs: {text.rstrip('.')}. Change {what}."
+def _explain_refusal(output: str, parameters: Mapping[str, Any]) -> str:
+    """A message with the error of sbatch and the keys to change."""
+    lines = dict.fromkeys(line.removeprefix("sbatch: error: ").strip() for line in output.splitlines() if line.strip())
+    error = "; ".join(lines) or "no error message"
+    keys = dict.fromkeys(
+        key for pattern, keys in _KEYS_OF_ERROR.items() if re.search(pattern, error, re.I) for key in keys
+    )
+    current = {key: "null" if parameters.get(key) is None else parameters[key] for key in keys}
+    named = ", ".join(f"hydra.launcher.{key} (now {value})" for key, value in current.items())
+    what = named or "the resources in hydra.launcher (its keys: conf/hydra/launcher/slurm.yaml, or --cfg hydra)"
+    return f"sbatch refused the jobs: {error.rstrip('.')}. Change {what}."
 
 
-def _wait(jobs: Sequence[Any]) -> dict[int, str]:
-    """Wait until each job has left a result or has ended; the states of those without one, by their indices.
+def _wait_for_all(jobs: Sequence[Any]) -> dict[int, str]:
+    """Wait until each job has a result or has ended.
 
-    A result may take a while to be seen on another machine: a job must have been found ended twice.
+    A result may become visible on this machine with a delay, so a job counts as ended once two queries say so.
+
+    Returns:
+        Index of each job without a result -> its state.
     """
-    waiting, before, ended = set(range(len(jobs))), set[int](), dict[int, str]()
-    question = time.monotonic() + _EVERY
+    waiting, ended_before, ended = set(range(len(jobs))), set[int](), dict[int, str]()
+    next_query = time.monotonic() + _QUERY_EVERY
     while waiting:
         waiting = {index for index in waiting if not _has_result(jobs[index])}
-        if waiting and time.monotonic() >= question:
-            states = _states(jobs[0].job_id.partition("_")[0])
-            question = time.monotonic() + _EVERY
+        if waiting and time.monotonic() >= next_query:
+            states = _query_states(jobs[0].job_id.partition("_")[0])
+            next_query = time.monotonic() + _QUERY_EVERY
             if states is not None:
-                found = {index: states.get(jobs[index].job_id, _GONE) for index in waiting}
-                now = {index for index, state in found.items() if state in _ENDED or state == _GONE}
-                ended |= {index: found[index] for index in now & before}
+                state_of = {index: states.get(jobs[index].job_id, _GONE) for index in waiting}
+                ended_now = {index for index, state in state_of.items() if state in _ENDED or state == _GONE}
+                ended |= {index: state_of[index] for index in ended_now & ended_before}
                 waiting -= ended.keys()
-                before = now
-        time.sleep(_PAUSE if waiting else 0)
+                ended_before = ended_now
+        time.sleep(_POLL if waiting else 0)
     return ended
 
 
 def _has_result(job: Any) -> bool:
     folder = job.paths.folder
     with suppress(OSError):
-        folder.chmod(folder.stat().st_mode)  # a network file system looks anew
+        folder.chmod(folder.stat().st_mode)  # makes a network file system refresh the folder
     return bool(job.paths.result_pickle.exists())
 
 
-def _states(array: str) -> dict[str, str] | None:
-    """The states of a job, or of those of an array, by their numbers; None if SLURM does not say."""
+def _query_states(array: str) -> dict[str, str] | None:
+    """State of each job of an array, by its id; empty for an array that SLURM no longer knows, None without answer."""
     command = ["squeue", f"--jobs={array}", "--array", "--states=all", "--noheader", "--format=%i|%T"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_QUERY_TIMEOUT)
     except (OSError, subprocess.TimeoutExpired):
         return None
     if done.returncode:
@@ -167,25 +174,25 @@ def _states(array: str) -> dict[str, str] | None:
     return dict(line.strip().split("|", 1) for line in done.stdout.splitlines() if "|" in line)
 
 
-def _outcome(job: Any) -> tuple[JobReturn | None, str]:
-    """What a job returned, or why there is nothing."""
+def _result_or_reason(job: Any) -> tuple[JobReturn | None, str]:
+    """The result of a job, or None and why there is none."""
     try:
         result = job.result()
-        _ = result.return_value  # raises what the job did not catch
+        _ = result.return_value  # raises the job's exception if there was one
         return result, ""
-    except Exception as error:  # whatever was raised in the job, or by reading its result
+    except Exception as error:  # the job's, or one from reading its result
         lines = [line.strip() for line in str(error).split("-" * 22)[-2:][0].splitlines() if line.strip("- ")]
         return None, lines[-1] if lines else type(error).__name__
 
 
-def _record(launcher: Any, overrides: Sequence[str], number: int, reason: str) -> None:
-    """Leave in a job's folder, which the job perhaps never saw, why it has no result."""
+def _record_failed_job(launcher: Any, overrides: Sequence[str], number: int, reason: str) -> None:
+    """Write why a job has no result into its folder, which the job may not have created."""
     cfg = launcher.hydra_context.config_loader.load_sweep_config(launcher.config, list(overrides))
     with open_dict(cfg):
         cfg.hydra.job.num = number
     before = HydraConfig.instance().cfg
     try:
-        HydraConfig.instance().set_config(cfg)  # a folder's name may ask for it
+        HydraConfig.instance().set_config(cfg)  # the folder's name may refer to it
         hydra = cfg.hydra
         folder = RunFolder(Path(hydra.sweep.dir) / hydra.sweep.subdir)
         job = Job(folder, hydra.callbacks.summary.started, number, tuple(hydra.overrides.task))

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from saltext.errors import ConfigError
 from saltext.system.run_folder import RunFolder
 
-_KEYS = {"tasks", "epochs", "lr", "start", "test"}
+_STAGE_KEYS = {"tasks", "epochs", "lr", "start", "test"}
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -20,10 +20,10 @@ class Stage:
     """One training.
 
     Attributes:
-        name: Empty for the only one of a run without stages.
+        name: Of the stage; empty for the only training of a run without stages.
         cfg: The run's configuration with the stage's own values.
-        folder: Where it writes; the run's own folder without stages.
-        start: Folder of the stage whose chosen weights it begins with, or None.
+        folder: The stage's folder; the run's own folder without stages.
+        start: Folder of the stage whose selected weights it starts from; None for none.
         tests: Whether its test pairs are scored.
     """
 
@@ -41,23 +41,23 @@ def stages(cfg: DictConfig, folder: RunFolder, tasks: Collection[str] | None = N
         cfg: The run's configuration; ``stages.sequence`` maps a name to ``tasks``, ``epochs``, ``lr``, ``start``,
             ``test``, all optional.
         folder: The run's.
-        tasks: Names of the data set's tasks; None where no data are at hand to ask, which checks no names.
+        tasks: Names of the data set's tasks; None without data, so that names are not checked.
 
     Raises:
-        ConfigError: Stages that cannot be run; all problems at once.
+        ConfigError: All problems with the stages at once.
     """
     given: dict[str, Any] = OmegaConf.to_container(cfg.stages.sequence, resolve=True)  # type: ignore[assignment]
     if not given:
-        return [Stage("", _shortened(cfg), folder, None, True)]
-    problems = [problem for name in given for problem in _problems(name, given, tasks)]
+        return [Stage("", _with_fast_dev_run(cfg), folder, None, True)]
+    problems = [problem for name in given for problem in _stage_problems(name, given, tasks)]
     if not any(values.get("test", True) for values in given.values()):
-        problems.append("no stage is tested (test: true)")
+        problems.append("expected at least one tested stage (test: true), got none")
     if problems:
         raise ConfigError(f"stages.sequence: {'; '.join(problems)}")
     return [
         Stage(
             name,
-            _shortened(_configuration(cfg, values)),
+            _with_fast_dev_run(_stage_configuration(cfg, values)),
             folder.stage(name),
             folder.stage(values["start"]) if values.get("start") else None,
             values.get("test", True),
@@ -66,22 +66,24 @@ def stages(cfg: DictConfig, folder: RunFolder, tasks: Collection[str] | None = N
     ]
 
 
-def _problems(name: str, given: Mapping[str, Mapping[str, Any]], known: Collection[str] | None) -> list[str]:
+def _stage_problems(name: str, given: Mapping[str, Mapping[str, Any]], known: Collection[str] | None) -> list[str]:
     values, earlier = given[name], list(given)[: list(given).index(name)]
     tasks, epochs, lr, start = (values.get(key) for key in ("tasks", "epochs", "lr", "start"))
-    unknown = set() if known is None else set(tasks or ()) - set(known)
-    found = {
-        f"unknown keys {sorted(set(values) - _KEYS)} (known: {', '.join(sorted(_KEYS))})": set(values) - _KEYS,
-        "a name of letters, digits, _ and - is needed": not _NAME.fullmatch(name),
-        f"unknown tasks in {tasks} (known: {', '.join(known or ())})": unknown,
-        f"epochs={epochs}, at least 1 expected": epochs is not None and not epochs >= 1,
-        f"lr={lr}, above 0 expected": lr is not None and not lr > 0,
-        f"start={start} is no earlier stage (earlier: {', '.join(earlier) or 'none'})": start and start not in earlier,
+    unknown_keys = sorted(set(values) - _STAGE_KEYS)
+    unknown_tasks = set() if known is None else set(tasks or ()) - set(known)
+    checks = {
+        f"unknown keys {unknown_keys}; choose from {', '.join(sorted(_STAGE_KEYS))}": unknown_keys,
+        "expected a name of letters, digits, _ and -": not _NAME.fullmatch(name),
+        f"unknown tasks in {tasks}; choose from {', '.join(known or ())}": unknown_tasks,
+        f"expected epochs of at least 1, got {epochs}": epochs is not None and not epochs >= 1,
+        f"expected lr above 0, got {lr}": lr is not None and not lr > 0,
+        f"expected start to be an earlier stage ({', '.join(earlier) or 'there is none'}), got {start}": start
+        and start not in earlier,
     }
-    return [f"{name}: {text}" for text, wrong in found.items() if wrong]
+    return [f"{name}: {text}" for text, is_wrong in checks.items() if is_wrong]
 
 
-def _configuration(cfg: DictConfig, values: Mapping[str, Any]) -> DictConfig:
+def _stage_configuration(cfg: DictConfig, values: Mapping[str, Any]) -> DictConfig:
     own: dict[str, Any] = {"data": {}, "trainer": {}, "optimizer": {}}
     for key, (group, name) in {
         "tasks": ("data", "tasks"),
@@ -94,19 +96,19 @@ def _configuration(cfg: DictConfig, values: Mapping[str, Any]) -> DictConfig:
     return merged
 
 
-def _shortened(cfg: DictConfig) -> DictConfig:
-    """With ``trainer.fast_dev_run``, that many batches of one epoch. Lightning's own way keeps no weights to test."""
+def _with_fast_dev_run(cfg: DictConfig) -> DictConfig:
+    """Limit one epoch to ``trainer.fast_dev_run`` batches. Lightning's own fast_dev_run saves no weights to test."""
     batches = cfg.trainer.get("fast_dev_run", False)
     if not batches:
         return cfg
-    # As an integer: 1.0 is all of them.
-    few = {
+    # As integers: to Lightning, 1.0 means all batches.
+    limits = {
         "max_epochs": 1,
         "limit_train_batches": int(batches),
         "limit_val_batches": int(batches),
         "fast_dev_run": False,
     }
-    merged: DictConfig = OmegaConf.merge(cfg, {"trainer": few})  # type: ignore[assignment]
+    merged: DictConfig = OmegaConf.merge(cfg, {"trainer": limits})  # type: ignore[assignment]
     return merged
 
 
@@ -115,6 +117,6 @@ def weights_of(stage: Stage, which: str = "chosen") -> Path:
 
     Args:
         stage: A stage that has trained.
-        which: ``chosen`` (the best epoch's, or the last one's where no images were kept to choose) or ``last``.
+        which: ``chosen`` (the best epoch's; the last one's where there are no validation images) or ``last``.
     """
     return {"chosen": stage.folder.chosen, "last": stage.folder.last}[which]

@@ -1,13 +1,12 @@
-"""One run at Weights & Biases a job, where ``logger=wandb`` asks for it.
+"""Weights & Biases: one W&B run per job, with ``logger=wandb``.
 
-The first process of a job opens the run; the its stages log into it (:mod:`saltext.training.loggers`), and
-at the end it gets the scores, tables and pictures of the run's folder. Nothing is computed from it: the folder is
-complete without.
+The first process of a job opens the W&B run; the job's stages log into it (:mod:`saltext.training.loggers`), and at the
+end it gets the scores, tables and pictures of the run's folder. The folder is complete without W&B.
 """
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -35,28 +34,28 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_LONGEST_TAG = 64  # characters; W&B refuses a run with a longer one
+_LONGEST_TAG = 64  # characters; W&B refuses longer ones
 
 
 @contextmanager
 def tracked(cfg: DictConfig, folder: RunFolder) -> Iterator[None]:
-    """Around everything a job does: its W&B run, if the configuration has one and this is the job's first process.
+    """Around a job: track it with W&B, if the configuration asks for it and this is the job's first process.
 
-    A run that cannot go online (no key, no network) is kept in ``wandb/`` of the run's folder, and the log says how to
-    upload it. A resumed job goes on in the W&B run it was started in. Whatever else W&B raises, at the start, meanwhile
-    or at the end, is logged, and the job goes on without it: its folder has everything.
+    A W&B run that cannot go online (no key, no network) is written to ``wandb/`` of the run's folder, and the log says
+    how to upload it. A resumed job continues its W&B run. Any other error of W&B is logged, and the job goes on without
+    it.
 
     Args:
-        cfg: The job's resolved configuration; ``logger.wandb`` says how, and is taken out where W&B cannot be started.
+        cfg: The job's resolved configuration; ``logger.wandb`` has the settings, and is removed if W&B cannot start.
         folder: The job's.
 
     Raises:
-        ConfigError: Settings that W&B does not know, in the configuration or in the environment.
+        ConfigError: Settings that W&B refuses, in the configuration or in the environment.
     """
     if "wandb" not in cfg.logger or not is_first():
         yield
         return
-    run = _opened(cfg, folder)
+    run = _open_run(cfg, folder)
     if run is None:
         with open_dict(cfg):
             del cfg.logger["wandb"]
@@ -68,35 +67,38 @@ def tracked(cfg: DictConfig, folder: RunFolder) -> Iterator[None]:
         with suppress(Exception):
             run.finish(exit_code=1)
         raise
-    _finish(run, cfg, folder)
+    try:
+        if not run.disabled:
+            _upload_results(run, cfg, folder)
+        run.finish()
+    except Exception as error:  # the run's folder has its results in any case
+        _log.warning("W&B did not take everything: %s", error)
 
 
-def _opened(cfg: DictConfig, folder: RunFolder) -> "Run | None":
-    """The job's run, offline if it cannot be online; None if neither can be."""
+def _open_run(cfg: DictConfig, folder: RunFolder) -> "Run | None":
+    """Start or resume the job's W&B run, offline if it cannot be online; None if neither works."""
     home = folder.root.absolute() / "wandb"
-    # Tables are staged there until they are uploaded; W&B's own choice is the user's home.
+    # W&B stages tables there until they are uploaded; its default is the user's home.
     os.environ.setdefault("WANDB_DATA_DIR", str(home / "data"))
     os.environ.setdefault("WANDB_CACHE_DIR", str(home / "cache"))
-    arguments = _arguments(cfg, folder)
+    arguments = _init_arguments(cfg, folder)
     try:
         import wandb
 
-        known = folder.wandb_id
-        arguments["id"] = known.read_text(encoding="utf-8").strip() or None if known.is_file() else None
+        id_file = folder.wandb_id
+        arguments["id"] = id_file.read_text(encoding="utf-8").strip() or None if id_file.is_file() else None
         try:
             run = wandb.init(**arguments, settings=wandb.Settings(quiet=True))
         except ValueError as error:
             raise ConfigError(
                 f"W&B refuses its settings; fix logger.wandb, or WANDB_* in the environment: {error}"
             ) from error
-        except Exception as error:  # no key or network, but also its own process, or a disk
+        except Exception as error:  # no key or network, but also a failure of W&B's process, or of the disk
             _log.info("W&B cannot go online: %s", error)
             run = wandb.init(**arguments | {"mode": "offline"}, settings=wandb.Settings(silent=True))
         if not run.disabled:
-            known.parent.mkdir(parents=True, exist_ok=True)
-            storage.write_text(
-                known, f"{run.id}\n", durable=True
-            )  # what it came to be: under `wandb agent`, W&B chooses
+            id_file.parent.mkdir(parents=True, exist_ok=True)
+            storage.write_text(id_file, f"{run.id}\n", durable=True)  # `wandb agent` chooses an id of its own
         _log.info("W&B: %s", f"offline; `wandb sync {home}` uploads it" if run.offline else run.url or "disabled")
     except ConfigError:
         raise
@@ -106,33 +108,30 @@ def _opened(cfg: DictConfig, folder: RunFolder) -> "Run | None":
     return run
 
 
-def _arguments(cfg: DictConfig, folder: RunFolder) -> dict[str, Any]:
-    """Of ``wandb.init``: what the configuration says, and what all runs have in common."""
+def _init_arguments(cfg: DictConfig, folder: RunFolder) -> dict[str, Any]:
+    """Arguments of ``wandb.init``: the settings in the configuration, and those that all runs have in common."""
     settings: dict[str, Any] = OmegaConf.to_container(cfg.logger.wandb, resolve=True)  # type: ignore[assignment]
     settings.pop("_target_")
-    origin = _composition(folder)
-    choices = origin.get("choices", {})
+    composition = _hydra_composition(folder)
+    choices = composition.get("choices", {})
     tasks = [cfg.data.tasks] if isinstance(cfg.data.tasks, str) else cfg.data.tasks or ()
     tags = [choices.get("preset"), choices.get("model"), cfg.model.name, *tasks, *settings["tags"]]
+    # Unresolved: an interpolation that is left asks the environment, perhaps for a password.
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=False, throw_on_missing=True)  # type: ignore[assignment]
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    config["provenance"] = {**describe(), **composition, "processes": processes, "folder": str(folder.root)}
     return settings | {
         "name": folder.root.absolute().name,
         "job_type": "train" if "_target_" in cfg.model else "score",
         "tags": [tag for tag in dict.fromkeys(str(tag)[:_LONGEST_TAG].strip() for tag in tags if tag) if tag],
         "dir": str(folder.root.absolute()),
         "resume": "allow",
-        "config": _config(cfg, folder, origin),
+        "config": config,
     }
 
 
-def _config(cfg: DictConfig, folder: RunFolder, origin: Mapping[str, Any]) -> dict[str, Any]:
-    # Unresolved: what is left to resolve is what the environment is asked for, perhaps a password.
-    content: dict[str, Any] = OmegaConf.to_container(cfg, resolve=False, throw_on_missing=True)  # type: ignore[assignment]
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    return content | {"provenance": {**describe(), **origin, "processes": processes, "folder": str(folder.root)}}
-
-
-def _composition(folder: RunFolder) -> dict[str, Any]:
-    """What Hydra recorded beside the job, if it composed it: the choice of each group, and the command line."""
+def _hydra_composition(folder: RunFolder) -> dict[str, Any]:
+    """Hydra's record of the job: the choice of each group, and the overrides; empty if Hydra did not compose it."""
     record = folder.root / ".hydra" / "hydra.yaml"
     if not record.is_file():
         return {}
@@ -146,20 +145,16 @@ def _composition(folder: RunFolder) -> dict[str, Any]:
     return {"choices": choices, "overrides": list(hydra["overrides"]["task"])}
 
 
-def _finish(run: "Run", cfg: DictConfig, folder: RunFolder) -> None:
-    try:
-        if not run.disabled:
-            _upload(run, cfg, folder)
-        run.finish()
-    except Exception as error:  # the results are there
-        _log.warning("W&B did not take everything: %s", error)
-
-
-def _upload(run: "Run", cfg: DictConfig, folder: RunFolder) -> None:
+def _upload_results(run: "Run", cfg: DictConfig, folder: RunFolder) -> None:
+    """Upload test scores, text ablation, tables and pictures of a finished job."""
     import wandb
 
     scores = read_run_scores(folder)
-    effects = _effects(scores, cfg.label)
+    effects: list[tuple[str, Difference]] = []
+    if not scores.text_effect.empty:
+        standard = of_protocol(scores.pairs, STANDARD)
+        by_variant = text_effects(standard[standard["model"] == cfg.label], scores.text_effect)
+        effects = [(variant, difference) for variant, differences in by_variant.items() for difference in differences]
     values = test_values(scores, cfg.label)
     for name in values:
         run.define_metric(name, summary=direction(METRICS[name.rpartition("/")[2]]))
@@ -176,11 +171,11 @@ def _upload(run: "Run", cfg: DictConfig, folder: RunFolder) -> None:
 
 
 def test_values(scores: RunScores, model: str) -> dict[str, float]:
-    """A model's mean test scores under the names they have in every run.
+    """A model's mean test scores, under the same names in every run.
 
     Args:
         scores: Of the run.
-        model: Its name in the scores; one that is not there has no values.
+        model: Its name in the scores; a missing one has no values.
 
     Returns:
         ``test/PROTOCOL/TASK/METRIC``: mean over the pairs of a task; ``test/METRIC``: mean of these over tasks, of the
@@ -189,15 +184,8 @@ def test_values(scores: RunScores, model: str) -> dict[str, float]:
     values: dict[str, float] = {}
     for protocol in scores.pairs["protocol"].unique():
         by_task = means(of_protocol(scores.pairs, protocol)).get(model, {})
-        values |= {f"test/{protocol}/{task}/{name}": v for task, found in by_task.items() for name, v in found.items()}
+        for task, by_metric in by_task.items():
+            values |= {f"test/{protocol}/{task}/{name}": mean for name, mean in by_metric.items()}
         if protocol == STANDARD:
             values |= {f"test/{name}": float(mean) for name, mean in pd.DataFrame(by_task).mean(axis=1).items()}
     return values
-
-
-def _effects(scores: RunScores, model: str) -> list[tuple[str, Difference]]:
-    if scores.text_effect.empty:
-        return []
-    standard = of_protocol(scores.pairs, STANDARD)
-    found = text_effects(standard[standard["model"] == model], scores.text_effect)
-    return [(variant, difference) for variant, differences in found.items() for difference in differences]

@@ -1,6 +1,6 @@
-"""A run as a function of its configuration and its folder.
+"""Train and score a run, as a function of its configuration and its folder.
 
-Knows nothing of how the configuration was composed. Calling it again on the same folder continues the run.
+Independent of how the configuration was composed. Calling it again on the same folder resumes the run.
 """
 
 import errno
@@ -8,7 +8,6 @@ import logging
 import os
 import time
 from collections.abc import Collection
-from typing import Any
 
 import lightning as L
 from omegaconf import DictConfig
@@ -45,19 +44,19 @@ _log = logging.getLogger(__name__)
 
 
 def _record_split(folder: RunFolder, data: SaliencyDataModule) -> None:
-    """Write the split, or make sure that a resumed run still has the one it was started with."""
+    """Write the split, or check that a resumed run has the split it was started with."""
     if folder.split.is_file():
         if Split.load(folder.split).digest != data.split.digest:
             raise DataError(
-                f"The data set or its settings changed since {folder.root} was started: its split file {folder.split} "
-                "has other images than the split made now. Restore the data set, or start a new run."
+                f"Expected the images in {folder.split}, got another split: the data set or its settings changed since "
+                f"{folder.root} was started. Restore the data set, or start a new run."
             )
     elif is_first():
         data.split.save(folder.split)
 
 
 def _train(stage: Stage, module: SupervisedModule, data: SaliencyDataModule, own: Collection[str]) -> None:
-    """Train a stage, or what is left of it, and leave the module with the weights to test."""
+    """Train or resume a stage, and load the weights to test into the module."""
     folder = stage.folder
     if not folder.has_trained:
         start = time.monotonic()
@@ -67,30 +66,31 @@ def _train(stage: Stage, module: SupervisedModule, data: SaliencyDataModule, own
         elif stage.start:
             _load_trained(module, stage.start)
         if is_first():
-            _say_what_trains(module, data)
+            _log_trainable_parameters_and_cache(module, data)
         trainer = build_training.trainer(
             stage.cfg, folder, validates=bool(data.split.parts[data.selection_split]), own=own
         )
         with out_of_memory_in_words(trainer):
             trainer.fit(module, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
         if is_first():
-            folder.previous.unlink(missing_ok=True)  # last.ckpt is written no more; before a resume leaves this out
+            folder.previous.unlink(missing_ok=True)  # last.ckpt is final; deleted before the stage counts as trained
             _record_stage(stage, data, time.monotonic() - start)
     _load_trained(module, folder)
 
 
 def _load_trained(module: SupervisedModule, folder: RunFolder) -> None:
-    """Load the weights that a finished training chose."""
+    """Load the selected weights of a finished training."""
     try:
         load_weights(module.network, folder.chosen)
     except CheckpointError as error:
         raise CheckpointError(
-            f"{error} It was left by the training in {folder.root}, whose tested weights it holds: restore it from a "
-            "copy, or run the command that started the run again with rerun=true."
+            f"{error} It has the tested weights of the training in {folder.root}: restore it from a copy, or run the "
+            "command that started the run again with rerun=true."
         ) from error
 
 
-def _say_what_trains(module: SupervisedModule, data: SaliencyDataModule) -> None:
+def _log_trainable_parameters_and_cache(module: SupervisedModule, data: SaliencyDataModule) -> None:
+    """Print a TranSalNet's trainable parameters, and log where features of frozen modules are cached."""
     network = module.network
     if isinstance(network, TranSalNet):
         run_files.show_grid(tables.trainable(freeze_table(network)))
@@ -102,30 +102,24 @@ def _say_what_trains(module: SupervisedModule, data: SaliencyDataModule) -> None
     _log.info("Caching features of frozen modules%s in %s", when, cache.folder)
 
 
-def _say_what_is_cached(module: SupervisedModule) -> None:
-    cache = _feature_cache(module.network)
-    if cache is not None and len(cache):
-        _log.info("Feature cache: %d entries, %.0f MiB (%s)", len(cache), cache.disk_bytes / 2**20, cache.folder)
-
-
 def _feature_cache(network: nn.Module) -> FeatureCache | None:
     return network.feature_cache if isinstance(network, SaliencyNetwork) else None
 
 
 def _record_stage(stage: Stage, data: SaliencyDataModule, seconds: float) -> None:
-    """Say that a stage is finished, and which pairs it was trained on."""
+    """Write the record of a finished stage, with the pairs it was trained on."""
     trained = [data.pairs[number].name for number in data.indices("train")]
     record = {"tasks": list(data.tasks), "epochs": stage.cfg.trainer.max_epochs, "seconds": round(seconds)}
     storage.write_json(stage.folder.finished_stage, {**record, "trained_on": trained}, durable=True)
 
 
 def run_stage(stage: Stage, run: RunFolder, own: Collection[str] = ()) -> RunScores | None:
-    """Train a stage, if that was not done before, and score its test pairs.
+    """Train or resume a stage unless it is trained, and score its test pairs.
 
     Args:
         stage: The stage.
         run: Folder of the run it belongs to.
-        own: What may be built besides what ``conf/`` names, see :mod:`saltext.runs.trust`.
+        own: Names that may be built besides those in ``conf/``, see :mod:`saltext.runs.trust`.
 
     Returns:
         Scores, or None for a stage that is not tested.
@@ -138,7 +132,7 @@ def run_stage(stage: Stage, run: RunFolder, own: Collection[str] = ()) -> RunSco
         try:
             return read_run_scores(stage.folder)
         except DamagedFileError as error:
-            _log.info("%s; the test pairs are scored again", error)
+            _log.info("%s; scoring the test pairs again", error)
     if stage.name:
         _log.info("stage %s: %s", stage.name, ", ".join(cfg.data.tasks or ["all tasks"]))
     L.seed_everything(cfg.seed, workers=True, verbose=False)
@@ -155,29 +149,25 @@ def run_stage(stage: Stage, run: RunFolder, own: Collection[str] = ()) -> RunSco
     if is_first():
         write_run_scores(stage.folder, scores)
     if is_first() and module is not None:
-        _say_what_is_cached(module)
+        cache = _feature_cache(module.network)
+        if cache is not None and len(cache):
+            _log.info("Feature cache: %d entries, %.0f MiB (%s)", len(cache), cache.disk_bytes / 2**20, cache.folder)
         with not_essential("the pictures of the test pairs"):
             pictures.write_pairs(cfg, stage.folder, module, data, scores.pairs)
             pictures.write_swaps(stage.folder, module, data, scores)
     return scores
 
 
-def _result(cfg: DictConfig, scores: RunScores, seconds: int) -> dict[str, Any]:
-    protocols = scores.pairs["protocol"].unique()
-    tested = {name: means(of_protocol(scores.pairs, name)) for name in protocols}
-    return {"label": cfg.label, "seed": cfg.seed, "seconds": seconds, "test": tested}
-
-
 def train_and_test(cfg: DictConfig, folder: RunFolder, own: Collection[str] = ()) -> None:
-    """Everything a run does, from a resolved configuration to the files in its folder.
+    """Train and score all stages of a run, and write the files of its folder.
 
     Args:
-        cfg: The configuration.
-        folder: The folder.
-        own: What may be built besides what ``conf/`` names, see :mod:`saltext.runs.trust`.
+        cfg: Its resolved configuration.
+        folder: Its folder.
+        own: Names that may be built besides those in ``conf/``, see :mod:`saltext.runs.trust`.
 
     Raises:
-        SaltextError: Something a user can fix, before training starts.
+        SaltextError: An error that the user can fix, before training starts.
     """
     start = time.monotonic()
     if is_first():
@@ -190,19 +180,21 @@ def train_and_test(cfg: DictConfig, folder: RunFolder, own: Collection[str] = ()
         epochs = [str(stage.cfg.trainer.max_epochs) for stage in sequence]
         what = f"{' and '.join(epochs)} epoch{'s' * (epochs != ['1'])}" if "_target_" in cfg.model else "the baselines"
         _log.info("%s: %s on %s, into %s", cfg.label, what, data.root, folder.root)
-    scores = combined([found for stage in sequence if (found := run_stage(stage, folder, own)) is not None])
+    scores = combined([part for stage in sequence if (part := run_stage(stage, folder, own)) is not None])
     if not is_first():
         return
-    # First what was found, then what shows it: that may fail, by a terminal, a picture or a full disk.
-    if sequence[0].name:  # the scores of a run without stages are there already
+    # Results first, then tables and pictures, which may fail because of a terminal, an image or a full disk.
+    if sequence[0].name:  # run_stage has written the scores of a run without stages
         write_run_scores(folder, scores)
     seconds = round(time.monotonic() - start)
-    storage.write_json(folder.result, _result(cfg, scores, seconds), durable=True)
+    tested = {name: means(of_protocol(scores.pairs, name)) for name in scores.pairs["protocol"].unique()}
+    result = {"label": cfg.label, "seed": cfg.seed, "seconds": seconds, "test": tested}
+    storage.write_json(folder.result, result, durable=True)
     with not_essential("the tables"):
         setting = evaluation_setting(Split.load(folder.split), cfg.data.selection_split)
-        written = run_files.write_tables(folder, scores, setting, data.published, [stage.name for stage in sequence])
-        if IN_SWEEP not in os.environ:  # which shows one table of all its jobs
-            run_files.show(written[0])
+        by_protocol = run_files.write_tables(folder, scores, setting, data.published, [s.name for s in sequence])
+        if IN_SWEEP not in os.environ:  # a sweep prints one table of all its jobs
+            run_files.show(by_protocol[0])
     with not_essential("the conclusion"):
         _log.info("%s", conclusion(scores.pairs, scores.text_effect, cfg.label) or "The baselines are scored.")
     taken = f"{seconds // 60} min {seconds % 60} s" if seconds >= 60 else f"{seconds} s"
@@ -211,24 +203,24 @@ def train_and_test(cfg: DictConfig, folder: RunFolder, own: Collection[str] = ()
         _log.info("next: saltext report %s", folder.root)
 
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def _no_room(error: OSError, folder: RunFolder) -> str:
-    """What a full disk means to a run: what it did not take, what is kept, and how to go on."""
-    kept = sorted(folder.root.glob("**/last*.ckpt"), key=lambda path: path.stat().st_mtime)
-    state = f"Kept: {kept[-1]} and all that was scored" if kept else "No epoch was saved"
-    what = f" ({error.filename})" if error.filename else ""
+def _explain_full_disk(error: OSError, folder: RunFolder) -> str:
+    """A message about a full disk: the file that was not written, the latest checkpoint, and how to resume."""
+    checkpoints = sorted(folder.root.glob("**/last*.ckpt"), key=lambda path: path.stat().st_mtime)
+    state = f"Saved so far: {checkpoints[-1]} and all finished scores" if checkpoints else "No epoch was saved"
+    file = f" ({error.filename})" if error.filename else ""
     return (
-        f"the disk is full: {error.strerror}{what}. {state}. Make room where {folder.root} is, then go on with "
+        f"the disk is full: {error.strerror}{file}. {state}. Free space on the disk of {folder.root}, then resume with "
         f"python -m saltext.run resume={folder.root}"
     )
 
 
 def train_folder(folder: RunFolder, started_with: str | None) -> None:
-    """Train and score the run whose configuration lies in a folder, or what is left of it, and log what it says.
+    """Train and score, or resume, the run whose configuration is in a folder, with its output in ``run.log``.
 
-    Leaves this process as it was: seeds, warnings, loggers, signals and the environment.
+    Restores seeds, warnings, loggers, signals and the environment of this process.
 
     Args:
         folder: The run's.
@@ -236,7 +228,7 @@ def train_folder(folder: RunFolder, started_with: str | None) -> None:
             the folder is not trusted.
 
     Raises:
-        SaltextError: Something a user can fix; it is in the log as well, as all other errors are.
+        SaltextError: An error that the user can fix; like all errors, it is in the log, too.
     """
     with restored(), logged_to(folder.log):
         quiet_libraries()
@@ -245,6 +237,6 @@ def train_folder(folder: RunFolder, started_with: str | None) -> None:
             with tracked(configured.cfg, folder), lost_workers_said():
                 train_and_test(configured.cfg, folder, configured.own)
         except OSError as error:
-            if error.errno not in _NO_ROOM:
+            if error.errno not in _DISK_FULL:
                 raise
-            raise FullDiskError(_no_room(error, folder)) from error
+            raise FullDiskError(_explain_full_disk(error, folder)) from error

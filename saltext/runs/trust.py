@@ -1,13 +1,13 @@
-"""Whose configuration may have what built, and where it may lead: a run's folder can come from anybody.
+"""Trust in run folders: what a configuration from anybody may build, and which of its paths are followed.
 
-A configuration names classes and functions, and building it calls them. What the files in ``conf/`` name is built for
-everybody, in the places they name it for. Anything else, a class of one's own, is built only where the one who runs the
-command named it (the command line, ``--config-dir``) or trusts the folder: ``--trust``.
+A configuration names classes and functions, and building it calls them. Names in the files of ``conf/`` may be built by
+everybody, at the keys where those files have them. Any other name, an own class, is built only if the user of the
+command named it (on the command line, in ``--config-dir``) or trusts the folder: ``--trust``.
 
 ``train`` writes ``trust.json`` beside ``config.yaml``: facts that bind that very file to the user who started the run.
-They include when the system created the file, which nobody can choose, so a folder that was copied, unpacked or cloned
-has lost them. With them, ``resume=`` goes on with own classes, and the configuration's paths are followed. Without
-them, nothing is written, read, fetched or started because a configuration says so.
+They include the time at which the system created the file, which nobody can choose, so they no longer hold in a folder
+that was copied, unpacked or cloned. Where they hold, ``resume=`` builds own classes, and the configuration's paths are
+followed. Elsewhere a configuration cannot cause anything to be written, read, fetched or started.
 """
 
 import hashlib
@@ -31,20 +31,20 @@ from saltext.errors import ConfigError, DamagedFileError, SaltextError
 from saltext.runs import schema
 from saltext.runs.composition import config_folder
 from saltext.runs.paths import reached
-from saltext.runs.plugins import that_has
+from saltext.runs.plugins import plugin_of
 from saltext.runs.signatures import signature
 from saltext.system.run_folder import RunFolder
 
 TRUST = "--trust"
-"""Word of a command line by which a user trusts a run's folder."""
+"""Option of a command line by which a user trusts a run's folder."""
 
 STARTED_WITH = "SALTEXT_STARTED_WITH"
-"""Variable in which a start gives its processes the SHA-256 of the config.yaml they may trust."""
+"""Environment variable that gives the processes of a run the SHA-256 of the config.yaml they may trust."""
 
 BUILT = ("data", "model", "loss", "optimizer", "scheduler", "training", "trainer", "callbacks", "logger")
-"""Groups of a configuration of which something is built."""
+"""Groups of a configuration that are built."""
 
-_BYTES, _DEPTH, _NODES = 2**20, 50, 50_000  # of a config.yaml; one of ours has 4 kB, 7 levels and 200 nodes
+_BYTES, _DEPTH, _NODES = 2**20, 50, 50_000  # limits of a config.yaml; a real one has 4 kB, 7 levels and 200 nodes
 _EVENTS: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # OmegaConf's loader, a safe one that reads numbers its way, behind libyaml's parser: ten times as fast.
 _OMEGACONF: Any = get_yaml_loader()
@@ -57,7 +57,7 @@ _LEADS_TO_A_FILE = re.compile(r"[/\\:~$\x00-\x1f]|\.\.")
 _PLACED = ("model", "normalize", "loss", "optimizer", "scheduler", "training", "trainer", "callbacks")
 _MOST_IMAGES = 1000
 
-# Weights that a network starts from; those of a run's checkpoint take their place.
+# Class -> argument with its initial weights, which a run's checkpoint replaces.
 _FIRST_WEIGHTS = {
     "saltext.models.image.timm_encoder.TimmEncoder": "checkpoint",
     "saltext.models.image.staged.DenseNet161": "weights",
@@ -75,10 +75,9 @@ class Configuration:
     """A run's configuration, and how far it is trusted.
 
     Attributes:
-        cfg: Checked; without interpolations but those of the environment in a trusted one.
-        own: What may be built besides what ``conf/`` names.
-        not_followed: Key -> value of what a configuration that is not trusted says and what another value was taken
-            for: places, machines, loggers.
+        cfg: Checked, and resolved; a trusted one may still have interpolations of the environment.
+        own: Names that may be built besides those in ``conf/``.
+        not_followed: Key -> value of an untrusted configuration that was replaced: locations, devices, loggers.
     """
 
     cfg: DictConfig
@@ -86,11 +85,11 @@ class Configuration:
     not_followed: Mapping[str, Any] = field(default_factory=dict)
 
     def remark(self) -> str:
-        """A sentence on ``not_followed``; empty if everything was followed."""
-        said = ", ".join(f"{key}={value!r:.80}" for key, value in self.not_followed.items())
+        """A sentence on ``not_followed``; empty if nothing was replaced."""
+        values = ", ".join(f"{key}={value!r:.80}" for key, value in self.not_followed.items())
         return (
-            said
-            and f"Not followed on the word of a folder alone: {said}. Give such values on the command line "
+            values
+            and f"Ignored, since the folder is not trusted: {values}. Give such values on the command line "
             "(data.root=DIR), or add --trust if the folder is yours."
         )
 
@@ -100,13 +99,13 @@ class Configuration:
 
 @dataclass(frozen=True)
 class _Packaged:
-    """What ``conf/`` holds.
+    """The names, texts and data folders in ``conf/``.
 
     Attributes:
-        targets: (group, whether it is the group's own target or one inside) -> names.
-        texts: Every text.
-        roots: Data module -> where its data lie by default.
-        generated: Where data are generated, by default.
+        targets: (group, whether it is the group's own ``_target_`` or one inside it) -> names.
+        texts: Every text value.
+        roots: Data module -> default folder of its data.
+        generated: Default folders of synthetic data.
     """
 
     targets: Mapping[tuple[str, bool], frozenset[str]]
@@ -145,11 +144,12 @@ def _packaged() -> _Packaged:
 
 
 def _position(location: Sequence[str]) -> tuple[str, bool]:
+    """The group of a location, and whether the location is the group itself."""
     return (location[0] if location else "", len(location) == 1)
 
 
 def _targets(node: Any, location: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Every ``_target_`` in a plain value, and where it stands."""
+    """Location and value of every ``_target_`` in a plain value."""
     if isinstance(node, Mapping):
         if "_target_" in node:
             target = node["_target_"]
@@ -162,6 +162,7 @@ def _targets(node: Any, location: tuple[str, ...]) -> Iterator[tuple[tuple[str, 
 
 
 def _leaves(node: Any, location: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Location and value of everything in a plain value that is neither mapping nor list."""
     if isinstance(node, Mapping):
         for key, value in node.items():
             yield from _leaves(value, (*location, str(key)))
@@ -173,47 +174,48 @@ def _leaves(node: Any, location: tuple[str, ...]) -> Iterator[tuple[tuple[str, .
 
 
 def own_targets(values: Any) -> frozenset[str]:
-    """What a configuration names to be built that ``conf/`` names nowhere.
+    """Names of a configuration's ``_target_`` that no file in ``conf/`` has.
 
     Args:
-        values: Plain, and resolved.
+        values: Plain and resolved.
     """
-    known = frozenset().union(*_packaged().targets.values())
-    return frozenset(name for _, name in _targets(values, ())) - known
+    packaged = frozenset().union(*_packaged().targets.values())
+    return frozenset(name for _, name in _targets(values, ())) - packaged
 
 
 def check_targets(values: Any, location: str, own: Collection[str]) -> None:
-    """Make sure that only what may be built would be built.
+    """Check that every ``_target_`` may be built.
 
     Args:
-        values: Plain, and resolved: what is going to be built, or a whole configuration.
+        values: Plain and resolved: the node to build, or a whole configuration.
         location: Its key in the configuration, such as ``callbacks.best``; empty for the whole.
-        own: What may be built besides what ``conf/`` names.
+        own: Names that may be built besides those in ``conf/``.
 
     Raises:
-        ConfigError: Anything else is named, or something in a location where ``conf/`` does not have it.
+        ConfigError: Any other name, or a name at a location where ``conf/`` does not have it.
     """
     start = tuple(location.split(".")) if location else ()
     allowed = _packaged().targets
-    strange = [
+    refused = [
         (".".join(where), name)
         for where, name in _targets(values, start)
         if name not in own and name not in allowed.get(_position(where), ())
     ]
-    if strange:
-        listed = ", ".join(f"{_shown(name)} (at {_shown(where)})" for where, name in sorted(strange)[:10])
-        installed = {str(plugin) for _, name in strange if (plugin := that_has(name))}
-        said = (
+    if refused:
+        listed = ", ".join(f"{_printable(name)} (at {_printable(where)})" for where, name in sorted(refused)[:10])
+        installed = {str(plugin) for _, name in refused if (plugin := plugin_of(name))}
+        remark = (
             f" {', '.join(sorted(installed))} is installed here, which is no reason to trust it." if installed else ""
         )
         raise ConfigError(
-            f"The configuration names {listed}, which no file in {config_folder()} names there.{said} Nothing of it "
-            "was run, since a configuration can name any program. If you trust whoever wrote it, say so: --trust "
+            f"The configuration names {listed}, which no file in {config_folder()} names there.{remark} Nothing of it "
+            "was run, since a configuration can name any program. If you trust whoever wrote it, add --trust "
             "(in Python: trust=True)."
         )
 
 
-def _shown(name: str) -> str:
+def _printable(name: str) -> str:
+    """A name from a configuration for a message: at most 100 characters, none of them a control character."""
     return name[:100] if name.isprintable() else repr(name[:100])
 
 
@@ -221,31 +223,31 @@ def _shown(name: str) -> str:
 
 
 def read_text(path: Path, most: int = _BYTES) -> str:
-    """The text of a small regular file of a run's folder.
+    """The text of a small regular file in a run's folder.
 
     Raises:
-        DamagedFileError: It is not there, is no regular file (opening a pipe would wait for ever), is larger than
+        DamagedFileError: The file is missing, is no regular file (reading a pipe would wait for ever), is larger than
             ``most`` bytes, or is not UTF-8.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as stream:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise DamagedFileError(f"{path} cannot be read: a regular file was expected")
+                raise DamagedFileError(f"{path} cannot be read: expected a regular file")
             content = stream.read(most + 1)
         if len(content) > most:
-            raise DamagedFileError(f"{path} cannot be read: it is larger than {most} bytes, which none of its kind is")
+            raise DamagedFileError(f"{path} cannot be read: expected at most {most} bytes, got more")
         return content.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DamagedFileError(f"{path} cannot be read: {error}") from error
 
 
 def parsed(text: str, source: Path) -> Any:
-    """The plain value that a YAML text stands for. No interpolation is resolved.
+    """Parse a YAML text into a plain value. No interpolation is resolved.
 
     Raises:
-        DamagedFileError: It is none, refers to parts of itself (aliases, which can make a few lines stand for
-            gigabytes), or is nested too deeply or too large.
+        DamagedFileError: The text is no YAML, has aliases (with which a few lines can expand to gigabytes), is nested
+            too deeply, is too large, or has values other than texts and numbers.
     """
     try:
         depth = 0
@@ -253,51 +255,41 @@ def parsed(text: str, source: Path) -> Any:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if isinstance(event, yaml.AliasEvent) or depth > _DEPTH or number > _NODES:
                 raise DamagedFileError(
-                    f"{source} cannot be read as a configuration: at most {_NODES} values in {_DEPTH} levels and no "
-                    f"aliases (*name) expected, line {event.start_mark.line + 1} has more"
+                    f"{source} cannot be read as a configuration: expected at most {_NODES} values in {_DEPTH} levels "
+                    f"and no aliases (*name), got more in line {event.start_mark.line + 1}"
                 )
         value = yaml.load(text, Loader=_VALUES)  # noqa: S506  OmegaConf's subclass of the safe one
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a number of thousands of digits
-        said = " ".join(str(error).split())
-        raise DamagedFileError(f"{source} cannot be read as a configuration: {said}") from error
-    strange = [leaf for _, leaf in _leaves(value, ()) if not isinstance(leaf, str | int | float | None)]
-    if strange:
+        reason = " ".join(str(error).split())
+        raise DamagedFileError(f"{source} cannot be read as a configuration: {reason}") from error
+    others = [leaf for _, leaf in _leaves(value, ()) if not isinstance(leaf, str | int | float | None)]
+    if others:
         raise DamagedFileError(
-            f"{source} cannot be read as a configuration: texts and numbers expected, got a {type(strange[0]).__name__}"
+            f"{source} cannot be read as a configuration: expected texts and numbers, got a {type(others[0]).__name__}"
         )
     return value
 
 
 def mapping(text: str, source: Path) -> dict[str, Any]:
-    """The configuration that the text of a run's config.yaml stands for, with the way out where it is damaged.
+    """Parse the text of a run's config.yaml into a mapping; errors say how to restore the file.
 
     Raises:
-        DamagedFileError: As :func:`parsed`, or the text stands for something else than names with values.
+        DamagedFileError: As :func:`parsed`, or the value is no mapping with texts as keys.
     """
     way_out = "Restore it from a copy, or run the command that started the run again with rerun=true."
     try:
         values = parsed(text, source)
     except DamagedFileError as error:
         raise DamagedFileError(f"{error}. {way_out}") from error
-    if isinstance(values, str):  # of a text alone, a name without a value
+    if isinstance(values, str):  # a text alone is a key without a value
         values = {values: None}
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in _keys(values)):
-        raise DamagedFileError(f"{source} cannot be read as a configuration: names with values expected. {way_out}")
+    if not isinstance(values, dict) or not all(isinstance(key, str) for node in _mappings(values) for key in node):
+        raise DamagedFileError(f"{source} cannot be read as a configuration: expected names with values. {way_out}")
     return values
 
 
-def _keys(node: Any) -> Iterator[Any]:
-    if isinstance(node, dict):
-        yield from node
-        for value in node.values():
-            yield from _keys(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _keys(value)
-
-
 def literal(node: Any) -> Any:
-    """A plain value whose texts stay as they are in a configuration, also where they look like interpolations."""
+    """A plain value with escaped texts, so that OmegaConf takes none of them for an interpolation."""
     if isinstance(node, dict):
         return {key: literal(value) for key, value in node.items()}
     if isinstance(node, list | tuple):
@@ -308,14 +300,14 @@ def literal(node: Any) -> Any:
 def record(folder: RunFolder, needed: Sequence[str] = ()) -> DictConfig:
     """A run's configuration for showing it and for comparing with it, not for building anything.
 
-    Runs no resolver, except that variables of the environment are told to a configuration that was started here.
+    No resolver is run, except that of the environment for a run that this user started here.
 
     Args:
         folder: The run's.
-        needed: Keys that have to be there.
+        needed: Keys that must exist.
 
     Raises:
-        ConfigError: It cannot be read, a value has another type than expected, or a needed one is not there.
+        ConfigError: It cannot be read, a value has an unexpected type, or a needed key is missing.
     """
     text = read_text(folder.config)
     values = _without_interpolations(mapping(text, folder.config), folder.config, is_own(folder, text))
@@ -326,17 +318,17 @@ def record(folder: RunFolder, needed: Sequence[str] = ()) -> DictConfig:
 def read(
     folder: RunFolder, changes: DictConfig | None = None, *, trust: bool = False, resumes: bool = False
 ) -> Configuration:
-    """A run's configuration for building what it names.
+    """A run's configuration for building it.
 
     Args:
         folder: The run's.
-        changes: Of the one who runs the command, who may name anything.
+        changes: Overrides by the user of the command, who may name anything.
         trust: Whether the folder is trusted: everything it names may be built, and its paths are followed.
-        resumes: Whether the run is going to be continued. Its own classes may be built then if it was started here,
-            and what changes its training cannot be replaced by other values.
+        resumes: Whether the run will be resumed. Its own classes may then be built if this user started it here, and
+            values that affect its training are not replaced but refused.
 
     Raises:
-        ConfigError: It cannot be read, lacks values or has some of other types, or names what may not be built.
+        ConfigError: It cannot be read, lacks values or has some of unexpected types, or names what may not be built.
     """
     text = read_text(folder.config)
     mine = is_own(folder, text)
@@ -347,13 +339,13 @@ def read(
     if trust or (mine and resumes):
         own |= own_targets(values)
     elif not resumes and isinstance(values.get("evaluation"), dict) and values["evaluation"].get("extra_metrics"):
-        # Most commands score nothing, and do without.
+        # Most commands score nothing, and do not need them.
         not_followed["evaluation.extra_metrics"] = values["evaluation"].pop("extra_metrics")
     _refuse(_of_other_versions(values), folder)
     check_targets(values, "", own)
     _refuse(_problems(values, schema.NEEDED), folder)
     if not (trust or mine):
-        not_followed |= _confined(values, folder, resumes)
+        not_followed |= _confine_to_folder(values, folder, resumes)
     else:
         values = OmegaConf.to_container(reached(folder, OmegaConf.create(values)))  # type: ignore[assignment]
     try:
@@ -370,29 +362,30 @@ def read(
     )
 
 
-def started(folder: RunFolder, wanted: str | None) -> Configuration:
-    """A run's configuration, where it runs: trusted as far as whoever started it trusted it.
+def started(folder: RunFolder, trusted_digest: str | None) -> Configuration:
+    """A run's configuration in the processes that run it: trusted as far as the user who started it trusts it.
 
     Args:
         folder: The run's.
-        wanted: Digest of the config.yaml that is trusted; None if it is not.
+        trusted_digest: SHA-256 of the trusted config.yaml; None if it is not trusted.
 
     Raises:
-        ConfigError: As :func:`read` does; or the file changed since it was started.
+        ConfigError: As :func:`read`, or the file changed since the run was started.
     """
-    if wanted is None:
+    if trusted_digest is None:
         return read(folder, resumes=True)
     text = read_text(folder.config)
-    if digest_of(text) != wanted:
+    if digest_of(text) != trusted_digest:
         raise ConfigError(f"{folder.config} was changed since the run was started. Start it again.")
     cfg = OmegaConf.create(mapping(text, folder.config))
     try:
         return Configuration(cfg, own_targets(OmegaConf.to_container(cfg, resolve=True)))
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{folder.config} asks the environment for what is not there: {error}") from error
+        raise ConfigError(f"{folder.config} needs a variable of the environment that is not set: {error}") from error
 
 
 def _refuse(problems: Sequence[str], folder: RunFolder) -> None:
+    """Raise a ConfigError with the problems of a configuration, if there are any."""
     if problems:
         raise ConfigError(
             f"{folder.config} was not written by this version of saltext: {'; '.join(problems[:10])}. Train the model "
@@ -401,72 +394,81 @@ def _refuse(problems: Sequence[str], folder: RunFolder) -> None:
 
 
 def _of_other_versions(values: Any) -> list[str]:
-    """Classes and functions of the package that are named and that this version does not have, with their keys."""
+    """Problems with names of saltext's classes and functions that this version does not have."""
     return [
-        f"{'.'.join(location)}: there is no {_shown(name)}"
+        f"{'.'.join(location)}: there is no {_printable(name)}"
         for location, name in _targets(values, ())
         if name.startswith("saltext.") and signature(name) is None
     ]
 
 
 def _without_interpolations(values: dict[str, Any], source: Path, trusted: bool) -> dict[str, Any]:
-    """Values in which nothing is left to resolve: a run's configuration was resolved when it was written, but for the
-    environment, of which it is told nothing (null) unless it is trusted."""
-    strange: list[str] = []
+    """Values of a config.yaml with their interpolations resolved.
 
-    def told(node: Any, whole: Any, location: str) -> Any:
+    A run's configuration is resolved when it is written, except for the environment: a trusted one gets the variables,
+    another one gets None in their place. A plain reference to a text or number (``${key}``) is resolved in either.
+
+    Raises:
+        ConfigError: An untrusted configuration has any other interpolation.
+    """
+    unresolved: list[str] = []
+
+    def resolve(node: Any, path: Any, location: str) -> Any:
         if isinstance(node, dict | list):
-            inner = node.items() if isinstance(node, dict) else enumerate(node)
-            found = {key: told(value, (whole, key), f"{location}.{key}".strip(".")) for key, value in inner}
-            return found if isinstance(node, dict) else list(found.values())
+            items = node.items() if isinstance(node, dict) else enumerate(node)
+            resolved = {key: resolve(value, (path, key), f"{location}.{key}".strip(".")) for key, value in items}
+            return resolved if isinstance(node, dict) else list(resolved.values())
         if not isinstance(node, str) or ("${" not in node and node != "???"):
             return node
         if trusted:
-            return _resolved(whole)
-        if _REFERENCE.fullmatch(node) and (referred := _referred(values, node)) is not None:
-            return referred
+            return _value_at(path)
+        if _REFERENCE.fullmatch(node):
+            referred: Any = values
+            for name in node[2:-1].split("."):
+                referred = referred.get(name) if isinstance(referred, dict) else None
+            if isinstance(referred, int | float) or (isinstance(referred, str) and "${" not in referred):
+                return referred
         if "oc.env" not in node:
-            strange.append(f"{location}={node!r:.80}")
+            unresolved.append(f"{location}={node!r:.80}")
         return None
 
-    found: dict[str, Any] = told(values, cache(partial(OmegaConf.create, values)), "")
-    if strange:
+    resolved_values: dict[str, Any] = resolve(values, cache(partial(OmegaConf.create, values)), "")
+    if unresolved:
         raise ConfigError(
-            f"{source} cannot be read as the configuration of a run, which is written with all its values: "
-            f"{', '.join(strange[:5])} would have to be resolved, and was not"
+            f"{source} cannot be read as the configuration of a run: expected resolved values, got "
+            f"{', '.join(unresolved[:5])}"
         )
-    return found
+    return resolved_values
 
 
-def _referred(values: Any, text: str) -> str | int | float | None:
-    """The text or number that ``${key}`` stands for; None for anything else, such as another reference."""
-    node = values
-    for name in text[2:-1].split("."):
-        node = node.get(name) if isinstance(node, dict) else None
-    fits = isinstance(node, int | float) or (isinstance(node, str) and "${" not in node)
-    return node if fits else None
-
-
-def _resolved(location: Any) -> Any:
-    """The value at a location in a configuration, given as (((what makes it, key), key), key)."""
+def _value_at(path: Any) -> Any:
+    """The resolved value at a path in a configuration, given as (((function that makes it, key), key), key)."""
     try:
-        if not isinstance(location, tuple):
-            return location()
-        return _resolved(location[0])[location[1]]
-    except (OmegaConfBaseException, TypeError):  # the variable is not set any more
+        if not isinstance(path, tuple):
+            return path()
+        return _value_at(path[0])[path[1]]
+    except (OmegaConfBaseException, TypeError):  # the variable is no longer set
         return None
 
 
-def _confined(values: dict[str, Any], folder: RunFolder, resumes: bool) -> dict[str, Any]:
-    """Replace what leads out of the folder of a run that is not trusted; what was replaced, by key.
+def _confine_to_folder(values: dict[str, Any], folder: RunFolder, resumes: bool) -> dict[str, Any]:
+    """Replace values of an untrusted run that lead out of its folder.
+
+    Args:
+        values: Of its configuration; changed.
+        folder: The run's.
+        resumes: Whether the run will be resumed.
+
+    Returns:
+        Key -> value that was replaced.
 
     Raises:
-        ConfigError: What cannot be replaced without changing what is computed.
+        ConfigError: A value cannot be replaced without changing the results.
     """
     changed: dict[str, Any] = {}
     problems: list[str] = []
 
-    def take(key: str, value: Any) -> None:
+    def replace(key: str, value: Any) -> None:
         *groups, name = key.split(".")
         node = values
         for group in groups:
@@ -475,25 +477,25 @@ def _confined(values: dict[str, Any], folder: RunFolder, resumes: bool) -> dict[
             changed[key] = node[name]
         node[name] = value
 
-    take("output_dir", _OUTPUTS)
-    take("checkpoint", None)
-    take("data.cache_dir", f"{_OUTPUTS}/cache")
-    take("data.root", _usual_root(values["data"]))
+    replace("output_dir", _OUTPUTS)
+    replace("checkpoint", None)
+    replace("data.cache_dir", f"{_OUTPUTS}/cache")
+    replace("data.root", _default_root(values["data"]))
     if values["data"].get("num_workers", 0) > 1:
-        take("data.num_workers", 1)
+        replace("data.num_workers", 1)
     if values["data"].get("description") is not None:
-        take("data.description", Path(values["data"]["description"]).name)
+        replace("data.description", Path(values["data"]["description"]).name)
     if resumes and folder.split.is_file():
         split = {"_target_": schema.SPLIT_FILE, "path": literal(str(folder.split))}
         values["data"] |= {"split": split, "test_on": "test"}
     elif resumes and "path" in (values["data"].get("split") or {}):
         problems.append(f"data.split.path={values['data']['split']['path']!r:.80} leads to a file")
     if values["data"].get("images", 0) > _MOST_IMAGES:
-        problems.append(f"data.images: at most {_MOST_IMAGES} expected")
+        problems.append(f"data.images: expected at most {_MOST_IMAGES}, got {values['data']['images']}")
     for key, value in {"devices": 1, "num_nodes": 1, "strategy": "auto"}.items():
-        take(f"trainer.{key}", value)
-    take("logger", {"csv": {"_target_": "saltext.training.epoch_log.EpochLog", "name": "metrics"}})
-    for node in _nodes(values["model"]):
+        replace(f"trainer.{key}", value)
+    replace("logger", {"csv": {"_target_": "saltext.training.epoch_log.EpochLog", "name": "metrics"}})
+    for node in _mappings(values["model"]):
         weights = _FIRST_WEIGHTS.get(node.get("_target_", ""), "")
         if node.get(weights) is not None:
             changed[f"{node['_target_'].rpartition('.')[2]}.{weights}"] = node[weights]
@@ -505,59 +507,62 @@ def _confined(values: dict[str, Any], folder: RunFolder, resumes: bool) -> dict[
         if isinstance(value, str) and _leads_away(location, value)
     ]
     problems += [
-        f"{'.'.join(location)} is no name that is expected here"
+        f"{'.'.join(location)} is not a valid name here"
         for group in _PLACED
-        for location in _named(values.get(group), (group,))
+        for location in _key_locations(values.get(group), (group,))
         if _LEADS_TO_A_FILE.search(location[-1]) or location[-1].startswith("__")
     ]
     problems += [
-        f"trainer.{key}={value!r:.80} is no number, and not known"
+        f"trainer.{key}: expected a number, got {value!r:.80}"
         for key, value in values["trainer"].items()
         if isinstance(value, dict | list) or (isinstance(value, str) and key not in _TRAINER_TEXTS)
     ]
     trains = [key for key in changed if key == "checkpoint" or key.startswith("trainer.") or key[0].isupper()]
     if resumes:
-        problems += [f"{key}={changed[key]!r:.80} decides how the run goes on" for key in trains]
+        problems += [f"{key}={changed[key]!r:.80} affects how the run continues" for key in trains]
     if problems:
         raise ConfigError(
-            f"{folder.config} was not started here, and is not followed: {'; '.join(problems[:10])}. If you trust "
-            "whoever wrote it, say so: --trust (in Python: trust=True)."
+            f"{folder.config} was not started here and is not trusted: {'; '.join(problems[:10])}. If you trust "
+            "whoever wrote it, add --trust (in Python: trust=True)."
         )
     return changed
 
 
-def _usual_root(data: Mapping[str, Any]) -> str | None:
-    """Where data of a kind lie unless told otherwise; generated ones with what makes them different."""
+def _default_root(data: Mapping[str, Any]) -> str | None:
+    """The default folder of a data module's data; for synthetic data it contains their number and seed."""
     target = data["_target_"]
-    known: Any = OmegaConf.create({"output_dir": _OUTPUTS, "root": _packaged().roots.get(target)}).root
+    default: Any = OmegaConf.create({"output_dir": _OUTPUTS, "root": _packaged().roots.get(target)}).root
     if target != _GENERATED:
-        return known  # type: ignore[no-any-return]
+        return default  # type: ignore[no-any-return]
     if data.get("root") in _packaged().generated:
         return data["root"]  # type: ignore[no-any-return]
-    return f"{known}-{data.get('images', 240)}-{data.get('data_seed', 0)}"
+    return f"{default}-{data.get('images', 240)}-{data.get('data_seed', 0)}"
 
 
-def _nodes(node: Any) -> Iterator[dict[str, Any]]:
+def _mappings(node: Any) -> Iterator[dict[Any, Any]]:
+    """Every mapping in a plain value, the outermost first."""
     if isinstance(node, dict):
         yield node
         for value in node.values():
-            yield from _nodes(value)
+            yield from _mappings(value)
     elif isinstance(node, list):
         for value in node:
-            yield from _nodes(value)
+            yield from _mappings(value)
 
 
-def _named(node: Any, location: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+def _key_locations(node: Any, location: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The location of every key in a plain value."""
     if isinstance(node, dict):
         for key, value in node.items():
             yield (*location, key)
-            yield from _named(value, (*location, key))
+            yield from _key_locations(value, (*location, key))
     elif isinstance(node, list):
         for number, value in enumerate(node):
-            yield from _named(value, (*location, str(number)))
+            yield from _key_locations(value, (*location, str(number)))
 
 
 def _leads_away(location: Sequence[str], text: str) -> bool:
+    """Whether a text could be a path or an address, or has a key that names files."""
     name = location[-1]
     if name == "_target_" or _CHANNEL.fullmatch(text):
         return False
@@ -570,66 +575,65 @@ def _leads_away(location: Sequence[str], text: str) -> bool:
 
 
 def _problems(values: dict[str, Any], needed: Sequence[str]) -> list[str]:
-    """What a configuration lacks, and which of its values are of other types."""
-    lacking = [key for key in needed if not _is_there(values, key)]
+    """Missing keys of a configuration, and its values of unexpected types."""
+    missing = []
+    for key in needed:
+        node: Any = values
+        for name in key.split("."):
+            if not isinstance(node, dict) or name not in node:
+                missing.append(key)
+                break
+            node = node[name]
     return [
-        *([f"it lacks {', '.join(lacking[:10])}"] if lacking else []),
+        *([f"it lacks {', '.join(missing[:10])}"] if missing else []),
         *(f"{key}: {text}" for key, text in schema.unfit(values).items()),
     ]
-
-
-def _is_there(values: Any, key: str) -> bool:
-    for name in key.split("."):
-        if not isinstance(values, dict) or name not in values:
-            return False
-        values = values[name]
-    return True
 
 
 # Writing
 
 
 def recorded(cfg: DictConfig) -> str:
-    """A run's configuration as its config.yaml holds it: resolved, but for what the environment was asked for.
+    """The text of a run's config.yaml: its configuration, resolved except for interpolations of the environment.
 
-    What ``${oc.env:NAME}`` resolves to may be a password, so the record keeps the question, also in other values that
-    hold it, and the run's own processes ask it again. Only the places of data sets that ``conf/`` asks the environment
-    for are written down, for a run can be repeated only if it is known what it read.
+    ``${oc.env:NAME}`` may resolve to a password, so the record keeps the interpolation, also inside other values, and
+    the run's own processes resolve it again. Only the folders of data sets that ``conf/`` takes from the environment
+    are written resolved, since a run can be repeated only with the same data.
 
     Args:
         cfg: As composed; Hydra's own part is left out.
     """
     own: Any = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-    asking = OmegaConf.create(_asking(OmegaConf.to_container(own, resolve=False)))
-    return OmegaConf.to_yaml(OmegaConf.create(OmegaConf.to_container(asking, resolve=True)))
+    escaped = OmegaConf.create(_escape_environment(OmegaConf.to_container(own, resolve=False)))
+    return OmegaConf.to_yaml(OmegaConf.create(OmegaConf.to_container(escaped, resolve=True)))
 
 
-def _asking(node: Any) -> Any:
-    """Raw values whose questions to the environment are texts, except those of ``conf/``."""
+def _escape_environment(node: Any) -> Any:
+    """Unresolved values with escaped interpolations of the environment, except for texts of ``conf/``."""
     if isinstance(node, dict):
-        return {key: _asking(value) for key, value in node.items()}
+        return {key: _escape_environment(value) for key, value in node.items()}
     if isinstance(node, list):
-        return [_asking(value) for value in node]
+        return [_escape_environment(value) for value in node]
     if not isinstance(node, str) or "oc.env" not in node or node in _packaged().texts:
         return node
     if _NESTED_ENV.search(node) or "oc.env" in _ENV.sub("", node):
         return literal(node)
-    return _ENV.sub(lambda found: f"\\{found[0]}", node)
+    return _ENV.sub(lambda match: f"\\{match[0]}", node)
 
 
 def write(cfg: DictConfig, folder: RunFolder) -> str:
-    """Write a run's config.yaml, and beside it what binds it to this user and to this place.
+    """Write a run's config.yaml, and beside it ``trust.json``, which binds the file to this user and this folder.
 
     Args:
-        cfg: As composed by whoever starts the run.
-        folder: The run's, which is there.
+        cfg: As composed by the user who starts the run.
+        folder: The run's, which exists.
 
     Returns:
         The text of its config.yaml.
     """
     text = recorded(cfg)
     storage.write_text(folder.config, text, durable=True)
-    storage.write_json(folder.trust, _facts(folder, text), durable=True)
+    storage.write_json(folder.trust, _binding_facts(folder, text), durable=True)
     folder.trust.chmod(0o600)
     return text
 
@@ -639,34 +643,35 @@ def digest_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _facts(folder: RunFolder, text: str) -> dict[str, Any]:
-    """What nobody can have made up for another file: its text, its place on the disk, and when it came there."""
-    found = folder.config.lstat()
-    return {"sha256": digest_of(text), "inode": found.st_ino, "ctime_ns": found.st_ctime_ns}
+def _binding_facts(folder: RunFolder, text: str) -> dict[str, Any]:
+    """Facts that hold for no other file: SHA-256 of its text, inode, and time of creation in the folder."""
+    status = folder.config.lstat()
+    return {"sha256": digest_of(text), "inode": status.st_ino, "ctime_ns": status.st_ctime_ns}
 
 
 def is_own(folder: RunFolder, text: str) -> bool:
-    """Whether a run was started by this user in this very folder, and its configuration is still that one.
+    """Whether this user started the run in this very folder, with this very configuration.
 
     Args:
         folder: The run's.
         text: Of its config.yaml, as read.
     """
     try:
-        states = [path.lstat() for path in (folder.config, folder.trust)]
-        mine = all(stat.S_ISREG(found.st_mode) and found.st_uid == os.getuid() for found in states)
-        if not mine or states[1].st_mode & 0o077:
+        config, trust = folder.config.lstat(), folder.trust.lstat()
+        mine = all(stat.S_ISREG(file.st_mode) and file.st_uid == os.getuid() for file in (config, trust))
+        if not mine or trust.st_mode & 0o077:
             return False
-        return bool(json.loads(read_text(folder.trust)) == _facts(folder, text))
+        return bool(json.loads(read_text(folder.trust)) == _binding_facts(folder, text))
     except (OSError, SaltextError, ValueError, RecursionError):
         return False
 
 
 def refuse_links(folder: RunFolder) -> None:
-    """Before something is written into a folder: make sure that it is not written elsewhere.
+    """Check, before writing into a run's folder, that no link in it leads elsewhere.
 
     Raises:
-        ConfigError: The folder was not started here, and something in it leads out of it or is no plain file.
+        ConfigError: This user did not start the run here, and its folder has a link that leads out of it, or a file
+            that is no regular one.
     """
     try:
         if is_own(folder, read_text(folder.config)):
@@ -680,6 +685,6 @@ def refuse_links(folder: RunFolder) -> None:
             outside = stat.S_ISLNK(mode) and not path.resolve().is_relative_to(root)
             if outside or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
                 raise ConfigError(
-                    f"{path} is a link that leads out of {folder.root}, or no plain file. Nothing is written into such "
-                    "a folder that was not started here. Remove it, or copy what it leads to."
+                    f"{path} is a link that leads out of {folder.root}, or no regular file. Nothing is written into "
+                    "such a folder unless its run was started here. Remove it, or replace it by a copy of its target."
                 )

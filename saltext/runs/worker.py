@@ -1,6 +1,6 @@
-"""One of the processes of a run that has several, or of a sweep's job: ``python -m saltext.runs.worker RUN_FOLDER``.
+"""A process of a sweep's job or of a run with several processes: ``python -m saltext.runs.worker RUN_FOLDER``.
 
-Knows nothing of how the configuration was composed. Starting it again on the same folder continues the run.
+Independent of how the configuration was composed. Starting it again on the same folder resumes the run.
 """
 
 import os

@@ -34,7 +34,7 @@ def test_saltext_alone_lists_every_command_with_an_example_and_where_data_is_loo
     said = capsys.readouterr().out
     for name in (*COMMANDS, "data check"):
         assert f"saltext {name}" in said
-    assert "no/such/folder, which is not there" in said
+    assert "no/such/folder: not found" in said
     assert len(said.splitlines()) <= 24, "one screen"
 
 

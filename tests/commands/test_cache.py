@@ -16,7 +16,7 @@ def test_caches_are_listed_with_their_sizes_and_nothing_else_is_deleted(
     here("cache", tmp_path)
     said = capsys.readouterr().out
     assert said.count("1.0 MiB") == 3
-    assert "3.0 MiB  in all" in said
+    assert "3.0 MiB  in total" in said
     here("cache", tmp_path, "--clear")
     assert [path.name for path in tmp_path.iterdir()] == ["holiday"]
     capsys.readouterr()

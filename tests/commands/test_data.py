@@ -14,7 +14,7 @@ def test_a_data_set_is_read_and_counted_or_refused_with_all_that_is_wrong(
     generate(tmp_path / "data", images=6, size_range=(96, 128))
     here("data", "check", tmp_path / "data")
     said = capsys.readouterr().out
-    assert "nothing is wrong" in said
+    assert "no problems found" in said
     assert "salient: " in said
     maps = sorted((tmp_path / "data").rglob("*.png"))
     for path in (maps[0], maps[-1]):

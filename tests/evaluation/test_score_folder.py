@@ -373,7 +373,7 @@ def test_the_command_says_what_is_wrong_without_a_traceback(tmp_path: Path) -> N
 
 def test_predictions_and_baselines_alone_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in (["DATA"], ["--baselines", "PRED", "DATA"]):
-        assert "give MAPS DATA, or --baselines DATA" in refused(capsys, "score", *arguments)
+        assert "expected MAPS DATA, or --baselines DATA" in refused(capsys, "score", *arguments)
 
 
 def test_the_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:

@@ -196,7 +196,7 @@ def test_a_panel_shows_the_first_texts_of_many(photos: Path, run: list[str], tmp
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "name a picture"),
+        ([], "expected an image, a folder or a pattern"),
         (["a.png"], '--text "" is free viewing'),
         (["--text", "x", "--texts", "t.csv"], "go together"),
         (["--example", "a.png"], "--example has its own image and texts; leave out IMAGE, --text"),

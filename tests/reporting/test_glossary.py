@@ -16,5 +16,5 @@ def test_only_what_is_shown_is_explained_and_the_direction_is_said() -> None:
     assert [row[:2] for row in rows] == [
         ["task", "pure"], ["task", "salient"], ["metric", "CC"], ["metric", "KL"], ["model", "uniform map"]
     ]  # fmt: skip
-    assert "Better: more." in rows[2][2]
-    assert "Better: less." in rows[3][2]
+    assert "Higher is better." in rows[2][2]
+    assert "Lower is better." in rows[3][2]

@@ -16,14 +16,14 @@ from saltext.reporting.run_page import (
     Chosen,
     Predicted,
     ShownRun,
-    beside_baselines,
-    beside_each_other,
-    best_and_worst,
-    found,
+    baseline_section,
+    best_and_worst_section,
+    comparison_section,
+    findings_section,
     page,
-    results,
+    results_section,
     scatters,
-    text,
+    text_section,
 )
 from saltext.results.comparison import differences
 from saltext.results.score_table import RunScores
@@ -46,19 +46,19 @@ def said(blocks: list[Block]) -> str:
 def test_runs_of_one_split_share_a_table_and_their_baselines_stand_there_once(tmp_path: Path) -> None:
     prior = {"pure": [0.1, 0.1]}
     runs = [shown(tmp_path / name, name, cc, baseline=prior) for name, cc in (("a", 0.2), ("b", 0.4))]
-    standard, paper, intervals = grids(results(runs))
+    standard, paper, intervals = grids(results_section(runs))
     assert [row[1] for row in standard.rows] == ["a", "b", "centre prior"]
     assert [row[1] for row in paper.rows][:3] == ["a", "b", "centre prior"]
     assert [row[0] for row in intervals.rows] == ["a", "b"]
-    assert "Tested alike" not in said(results(runs))
+    assert "Same split" not in said(results_section(runs))
 
 
 def test_runs_of_several_splits_have_tables_of_their_own(tmp_path: Path) -> None:
     runs = [shown(tmp_path / name, name, 0.2) for name in ("a", "b")]
     Split("by hand", 0, "image", {"train": ("1",), "val": ("2",), "test": ("4",)}).save(runs[1].record.folder.split)
-    blocks = results(runs)
+    blocks = results_section(runs)
     assert [len({row[1] for row in grid.rows if row[2] != "published"}) for grid in grids(blocks)[:-1]] == [1, 1, 1, 1]
-    assert "Tested alike: a." in said(blocks)
+    assert "Same split and evaluation setting: a." in said(blocks)
 
 
 def test_generated_data_have_no_published_rows_beside_them(tmp_path: Path) -> None:
@@ -66,28 +66,28 @@ def test_generated_data_have_no_published_rows_beside_them(tmp_path: Path) -> No
         shown(tmp_path / name, name, 0.2, **more)
         for name, more in (("a", {}), ("b", {"data": "saltext.data.datamodule.synthetic"}))
     )
-    assert any(row[2] == "published" for grid in grids(results([real])) for row in grid.rows)
-    assert not any(row[2] == "published" for grid in grids(results([generated])) for row in grid.rows)
+    assert any(row[2] == "published" for grid in grids(results_section([real])) for row in grid.rows)
+    assert not any(row[2] == "published" for grid in grids(results_section([generated])) for row in grid.rows)
 
 
 def test_what_is_lacking_is_said(tmp_path: Path) -> None:
     unscored = read_run(made_up_scores.run(tmp_path / "c"))
     run = shown(tmp_path / "a", "a", 0.2)
-    assert "No test pair was scored yet." in said(results([unscored]))
-    assert "scored none of centre prior (other images), human free-viewing map" in said(beside_baselines(run))
-    assert "both runs have to have scored" in said(beside_each_other(run, unscored))
-    assert text([run]) == []
+    assert "No test pair was scored yet." in said(results_section([unscored]))
+    assert "scored none of centre prior (other images), human free-viewing map" in said(baseline_section(run))
+    assert "not both runs have scored" in said(comparison_section(run, unscored))
+    assert text_section([run]) == []
 
 
 def test_a_run_of_baselines_has_their_tables(tmp_path: Path) -> None:
     run = shown(tmp_path / "a", "uniform map", 0.2)
     run.record.cfg.label = "baselines"
-    standard, _ = grids(results([run]))
+    standard, _ = grids(results_section([run]))
     assert [row[1] for row in standard.rows] == ["uniform map"]
 
 
 def test_two_runs_are_compared_on_what_both_were_tested_on(tmp_path: Path) -> None:
-    blocks = beside_each_other(shown(tmp_path / "a", "a", 0.5), shown(tmp_path / "b", "b", 0.2))
+    blocks = comparison_section(shown(tmp_path / "a", "a", 0.5), shown(tmp_path / "b", "b", 0.2))
     differences, numbered = grids(blocks)
     assert differences.rows == [["a minus b", "CC", "+0.300 (+0.300 to +0.300)"]]
     assert len(numbered.rows) == 2
@@ -96,7 +96,7 @@ def test_two_runs_are_compared_on_what_both_were_tested_on(tmp_path: Path) -> No
 
 def test_a_page_begins_with_the_findings_then_pictures_then_charts(tmp_path: Path) -> None:
     run = shown(tmp_path / "a", "net", 0.5, baseline={"pure": [0.2, 0.2]}, variants={"empty": {"pure": [0.1, 0.1]}})
-    blocks = found([run], Chosen.of(run))
+    blocks = findings_section([run], Chosen.of(run))
     kinds = [type(block) for block in blocks if isinstance(block, Summary | Pictures | Figures)]
     assert kinds == [Summary, Figures]  # no image was tested under two texts, which is said
     assert "no image was tested under a salient and a non_salient text" in said(blocks)
@@ -149,7 +149,7 @@ def groups(blocks: list[Block]) -> list[PictureGroup]:
 
 def test_a_group_holds_image_human_map_and_the_map_of_each_run_with_its_score(tmp_path: Path) -> None:
     runs = [with_maps(tmp_path / "a", "a", [0.9, 0.1]), with_maps(tmp_path / "b", "b", [0.25, 0.5], shown=1)]
-    best, worst = groups(best_and_worst(runs, Chosen.of(runs[0])))
+    best, worst = groups(best_and_worst_section(runs, Chosen.of(runs[0])))
     assert best.title == "best 1: CC 0.900, image 000"
     assert [tile.caption for tile in best.tiles] == [
         "image", "human map", "prediction, a: CC 0.90", "change from a to b: nothing moves", "prediction, b: CC 0.25"
@@ -164,7 +164,7 @@ def test_a_group_holds_image_human_map_and_the_map_of_each_run_with_its_score(tm
 
 def test_the_best_and_the_worst_take_turns(tmp_path: Path) -> None:
     run = with_maps(tmp_path / "a", "a", [0.9, 0.1, 0.7, 0.2, 0.5])
-    found = groups(best_and_worst([run], Chosen.of(run)))
+    found = groups(best_and_worst_section([run], Chosen.of(run)))
     assert [group.title.partition(":")[0] for group in found] == ["best 1", "worst 1", "best 2", "worst 2", "best 3"]
 
 

@@ -5,7 +5,7 @@ from omegaconf import OmegaConf
 
 from saltext.reporting.sweep_page import SweepRuns
 from saltext.results.score_table import pooled
-from saltext.runs.records import named_apart, read_run
+from saltext.runs.records import read_run, with_unique_names
 from saltext.system.run_folder import RunFolder
 from tests import made_up_scores
 
@@ -19,7 +19,7 @@ def make(root: Path, label: str, best: float, monitor: str, mode: str) -> RunFol
 
 def sweep(folders: list[RunFolder]) -> SweepRuns:
     finished = [folder for folder in folders if folder.result.is_file()]
-    runs = named_apart([read_run(folder) for folder in folders])
+    runs = with_unique_names([read_run(folder) for folder in folders])
     return SweepRuns("study", runs, pooled(finished), list(dict.fromkeys(run.record.label for run in runs)))
 
 

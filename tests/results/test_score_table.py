@@ -91,7 +91,7 @@ def test_a_column_that_no_metric_is_known_for_is_named_and_left_out(
 ) -> None:
     with_own.with_name("extra_metrics.json").unlink()
     assert metric_names(read_scores(with_own)) == ["nss", "cc"]
-    assert "left out hit, which no known metric is called" in caplog.text
+    assert "left out hit: no known metric of that name" in caplog.text
 
 
 def test_tables_that_disagree_about_a_metric_are_not_shown_together(with_own: Path) -> None:

@@ -16,7 +16,7 @@ from saltext.results.run_record import read_history
 from saltext.results.score_table import read_run_scores, read_scores, write_scores
 from saltext.results.study import Line, Study
 from saltext.runs import build_training, jobs, provenance, records, report, train
-from saltext.runs.train import _load_trained, _no_room
+from saltext.runs.train import _explain_full_disk, _load_trained
 from saltext.runs.trust import record
 from saltext.system.run_folder import RunFolder, finished_runs
 from tests.command_line import here, refused
@@ -192,11 +192,11 @@ def test_tested_weights_that_are_damaged_are_said_with_the_way_out(tmp_path: Pat
 def test_a_full_disk_is_said_with_what_is_kept_and_how_to_go_on(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     error = OSError(28, os.strerror(28), "x.ckpt")
-    assert "No epoch was saved" in _no_room(error, folder)
+    assert "No epoch was saved" in _explain_full_disk(error, folder)
     folder.checkpoints.mkdir()
     folder.last.touch()
-    said = _no_room(error, folder)
-    assert said.startswith("the disk is full: No space left on device (x.ckpt). Kept: ")
+    said = _explain_full_disk(error, folder)
+    assert said.startswith("the disk is full: No space left on device (x.ckpt). Saved so far: ")
     assert f"{folder.last}" in said
     assert f"resume={folder.root}" in said
 

@@ -45,9 +45,9 @@ def test_a_folder_that_is_there_is_left_alone(
     smoke_run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "model").mkdir()
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="already exists"):
         export(smoke_run.root, tmp_path / "model")
-    assert "is there already" in refused(capsys, "export", smoke_run.root, tmp_path / "model")
+    assert "already exists" in refused(capsys, "export", smoke_run.root, tmp_path / "model")
     assert list((tmp_path / "model").iterdir()) == []
 
 

@@ -141,7 +141,7 @@ def test_jobs_that_finished_are_not_run_again_by_the_same_command(
     capsys.readouterr()
     assert saltext(*command) == 0
     assert saltext.started == []
-    assert capsys.readouterr().out.count("finished before and is not run again") == 2
+    assert capsys.readouterr().out.count("has finished and is not run again") == 2
     assert saltext("name=study", "seed=2,3", "-m") == 0
     assert [cfg.seed for cfg in saltext.started] == [3]
 

@@ -268,7 +268,7 @@ def test_machines_that_cannot_find_each_other_are_told_what_to_say(monkeypatch: 
         rendezvous(2)
     monkeypatch.setenv("SLURM_NODEID", "0")
     monkeypatch.setenv("SLURM_NNODES", "3")
-    with pytest.raises(ConfigError, match="gave this job 3 nodes"):
+    with pytest.raises(ConfigError, match=r"trainer\.num_nodes=2, got 3"):
         rendezvous(2)
 
 

@@ -139,7 +139,7 @@ def test_a_run_is_scored_again_by_its_metrics_with_a_word_alone(
     said = refused(capsys, "evaluate", in_place.root, *alone)
     assert "evaluation.validation_metrics: metrics: unknown metric 'surprise'" in said
     logged = (in_place.root / "evaluation.log").read_text()
-    assert "Not followed on the word of a folder alone: evaluation.extra_metrics={'hit'" in logged
+    assert "Ignored, since the folder is not trusted: evaluation.extra_metrics={'hit'" in logged
     assert "--trust" in logged
     assert not executed()
     without = ["evaluation.test_metrics=[cc]", "evaluation.validation_metrics=[cc]"]

@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 
 from saltext.errors import ConfigError
 from saltext.reporting.run_page import ShownRun
-from saltext.runs.records import named_apart, read_run
+from saltext.runs.records import read_run, with_unique_names
 from saltext.runs.report import with_predictions
 from tests import made_up_scores
 
@@ -25,8 +25,8 @@ def test_a_run_s_own_scores_are_those_of_its_model_by_the_standard_protocol(tmp_
 def test_names_are_labels_then_folders_then_numbers(tmp_path: Path) -> None:
     runs = [shown(tmp_path / "a", "net"), shown(tmp_path / "b", "net"), shown(tmp_path / "deep" / "b", "net")]
     other = shown(tmp_path / "c", "other")
-    assert [run.name for run in named_apart([runs[0], other])] == ["net", "other"]
-    assert [run.name for run in named_apart([*runs, other])] == ["net (a)", "net (b) 2", "net (b) 3", "other"]
+    assert [run.name for run in with_unique_names([runs[0], other])] == ["net", "other"]
+    assert [run.name for run in with_unique_names([*runs, other])] == ["net (a)", "net (b) 2", "net (b) 3", "other"]
 
 
 def test_what_cannot_be_shown_is_refused_with_the_way_out(tmp_path: Path) -> None:

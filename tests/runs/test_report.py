@@ -166,13 +166,13 @@ def test_what_was_computed_on_all_pairs_is_not_computed_again_unless_the_model_c
 @pytest.mark.slow
 def test_without_data_set_or_checkpoint_the_page_says_what_it_lacks_and_holds_the_rest(run: RunFolder) -> None:
     for arguments, said in (
-        (["data.root=/nowhere/else"], "the data set is not in else/"),
+        (["data.root=/nowhere/else"], "the data set was not found in else/"),
         (["model.encoder.name=resnet10x"], "resnet10x"),
     ):
         page = page_of(run.root, None, *arguments)
         assert page.sections == SECTIONS
         assert said in page.said
-        assert "--data DIR adds them" in page.said
+        assert "To add them, run saltext report FOLDER --data DIR" in page.said
         assert not page.alts
         assert page.rows_of("salient", "best 1")
     shutil.rmtree(run.checkpoints)
@@ -225,7 +225,7 @@ def test_two_runs_stand_beside_each_other_with_their_paired_difference(smoke_run
     (row,) = page.rows_of(f"{name} minus other net", "CC")
     assert row[2] == "+0.250 (+0.250 to +0.250)"
     assert "prediction, other net: CC" in page.said
-    assert "NOT the maps that were scored" in page.said  # since the scores of the first were changed here
+    assert "NOT the scored maps" in page.said  # since the scores of the first were changed here
     assert "other net, error" in page.said
 
 
@@ -303,9 +303,9 @@ def test_folders_without_a_run_are_refused_with_the_way_out(tmp_path: Path) -> N
     (tmp_path / "begun").mkdir()
     (tmp_path / "begun" / "config.yaml").write_text("data: {}\n")
     for arguments, said in (
-        ([tmp_path / "nothing"], "is not there"),
-        ([tmp_path], "holds none"),
-        ([tmp_path / "begun"], r"holds no split\.json"),
+        ([tmp_path / "nothing"], "does not exist"),
+        ([tmp_path], "has none"),
+        ([tmp_path / "begun"], r"has no split\.json"),
         ([tmp_path / "begun", tmp_path], r"no split\.json"),
     ):
         with pytest.raises(ConfigError, match=said):

@@ -67,8 +67,8 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list
     """Launches jobs that differ in their seed; they come to nothing unless a stand-in for a command writes a result."""
     cfg = compose_run([*SLURM, f"output_dir={tmp_path}", "trainer.accelerator=cpu"])
     monkeypatch.setattr(_Sweep, "config", cfg)
-    monkeypatch.setattr(slurm, "_EVERY", 0.05)
-    monkeypatch.setattr(slurm, "_PAUSE", 0.01)
+    monkeypatch.setattr(slurm, "_QUERY_EVERY", 0.05)
+    monkeypatch.setattr(slurm, "_POLL", 0.01)
 
     def composed(base: DictConfig, overrides: list[str]) -> DictConfig:
         job = compose_run([*SLURM, f"output_dir={tmp_path}", "trainer.accelerator=cpu", *overrides])
@@ -186,7 +186,7 @@ def test_a_finished_run_whose_job_is_cancelled_stays_finished(tmp_path: Path, mo
             "sbatch: error: Batch job submission failed: Requested node configuration is not available",
             r"Change hydra.launcher.cpus_per_task \(now null\), .*gpus_per_node \(now 3\)",
         ),
-        ("sbatch: error: no luck", r"no luck\. Change what hydra.launcher asks for"),
+        ("sbatch: error: no luck", r"no luck\. Change the resources in hydra.launcher"),
     ],
 )
 def test_refused_jobs_end_in_what_sbatch_said_and_the_key_to_change(

@@ -56,7 +56,11 @@ def test_everything_wrong_with_stages_is_said_at_once() -> None:
     })  # fmt: skip
     with pytest.raises(ConfigError) as caught:
         stages(cfg, FOLDER, ["pure", "salient"])
-    for said in ("a/b: a name", "late: epochs=0", "start=later is no earlier stage", "salientt", "lr=-1", "'epoch'"):
+    for said in (
+        "a/b: expected a name", "late: expected epochs of at least 1, got 0",
+        "late: expected start to be an earlier stage (a/b), got later",
+        "salientt", "later: expected lr above 0, got -1", "'epoch'",
+    ):  # fmt: skip
         assert said in str(caught.value)
 
 
@@ -66,7 +70,7 @@ def test_tasks_of_data_that_are_not_at_hand_are_taken_as_they_are() -> None:
 
 
 def test_stages_that_test_nothing_is_refused() -> None:
-    with pytest.raises(ConfigError, match="no stage is tested"):
+    with pytest.raises(ConfigError, match="expected at least one tested stage"):
         stages(configuration(warmup={"test": False}), FOLDER)
 
 

@@ -155,7 +155,7 @@ def test_a_killed_sweep_started_again_ends_as_if_nothing_had_happened(tmp_path: 
 
     done = sweep(tmp_path / "killed", *FOUR)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("finished before and is not run again") == 2
+    assert done.stdout.count("has finished and is not run again") == 2
     assert "continuing from" in third.log.read_text()
     pd.testing.assert_frame_equal(summary(tmp_path / "killed" / "study"), expected, rtol=0, atol=1e-12)
 

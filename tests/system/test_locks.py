@@ -96,5 +96,5 @@ def test_a_folder_that_cannot_be_written_to_is_said(tmp_path: Path, monkeypatch:
     ):
         pass
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with pytest.raises(ConfigError, match=r"GPUs cannot be shared out.*Set TMPDIR"), gpus_from_pool(1, ["0"]):
+    with pytest.raises(ConfigError, match=r"Jobs cannot share the GPUs.*Set TMPDIR"), gpus_from_pool(1, ["0"]):
         pass
