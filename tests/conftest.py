@@ -40,9 +40,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
 
 
+def pytest_sessionstart() -> None:
+    """Collect no garbage while tests are collected: there is little, among much that stays."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """Exempt what is there by now from garbage collection, which would go through all of it again and again."""
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
