@@ -24,7 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LONGEST = (
     "test_doc_examples.py", "commands/test_run.py", "test_sweep.py", "tranblend/test_network.py",
     "test_reference_table.py", "test_notebooks.py", "test_experiments.py", "training/test_adversarial.py",
-    "demo/test_browser.py", "runs/test_jobs.py", "test_trust.py", "test_launch.py", "benchmarks/test_training.py",
+    "demo/test_browser.py", "runs/test_plugins.py", "runs/test_own_metrics.py", "runs/test_jobs.py", "test_trust.py",
+    "test_launch.py", "benchmarks/test_training.py",
     "test_kills.py", "test_config.py", "test_schema.py", "test_tracking.py", "test_every_family.py",
     "demo/test_page.py", "runs/test_reproduce.py", "runs/test_composition.py",
 )  # fmt: skip
