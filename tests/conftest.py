@@ -1,5 +1,6 @@
 """What every test may ask for: the golden files and the real data set, where they are there."""
 
+import ctypes
 import gc
 import logging
 import os
@@ -12,6 +13,7 @@ import pytest
 
 from saltext.data.datamodule import SaliencyDataModule, synthetic
 from saltext.metrics.scores import _REGISTERED
+from saltext.system.environment import keep_memory
 from saltext.system.run_folder import RunFolder
 from tests.command_line import command
 
@@ -22,7 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LONGEST = (
     "test_doc_examples.py", "commands/test_run.py", "test_sweep.py", "tranblend/test_network.py",
     "test_reference_table.py", "test_notebooks.py", "test_experiments.py", "training/test_adversarial.py",
-    "demo/test_browser.py", "runs/test_jobs.py", "test_trust.py", "test_launch.py", "benchmarks/test_training.py",
+    "demo/test_browser.py", "runs/test_plugins.py", "runs/test_own_metrics.py", "runs/test_jobs.py", "test_trust.py",
+    "test_launch.py", "benchmarks/test_training.py",
     "test_kills.py", "test_config.py", "test_schema.py", "test_tracking.py", "test_every_family.py",
     "demo/test_page.py", "runs/test_reproduce.py", "runs/test_composition.py",
 )  # fmt: skip
@@ -38,9 +41,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
 
 
+def pytest_sessionstart() -> None:
+    """Collect no garbage while tests are collected: there is little, among much that stays."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """Exempt what is there by now from garbage collection, which would go through all of it again and again."""
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +79,22 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> SaliencyDataModule:
     )
     module.prepare_data()
     return module
+
+
+@pytest.fixture
+def kept_memory() -> Iterator[None]:
+    """Memory that a test frees stays with the process until the test ends: a third of a step in float64 is new pages.
+
+    Afterwards all that is free goes back to the system, and malloc does as before (glibc's malloc.h has the numbers).
+    """
+    keep_memory()
+    yield
+    libc = ctypes.CDLL(None)
+    if sys.platform == "linux" and hasattr(libc, "malloc_trim"):
+        for option, value in ((-4, 65536), (-3, 2**25), (-1, 2**26), (-2, 2**17)):
+            libc.mallopt(option, value)
+        gc.collect()
+        libc.malloc_trim(0)
 
 
 @pytest.fixture(autouse=True)

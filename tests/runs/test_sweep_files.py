@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hydra.types import RunMode
 from omegaconf import OmegaConf
-from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args, load_sweep_config
 
 from saltext.runs.composition import compose_run
 
@@ -16,6 +15,8 @@ each_sweep = pytest.mark.parametrize("path", SWEEPS, ids=lambda p: p.stem)
 
 
 def sweep(path: Path) -> dict[str, Any]:
+    from wandb.sdk.launch.sweeps.utils import load_sweep_config  # two seconds: not for each process that collects
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # wandb 0.31 leaves the file open
         found: dict[str, Any] | None = load_sweep_config(str(path))
@@ -25,6 +26,8 @@ def sweep(path: Path) -> dict[str, Any]:
 
 def agent_command(path: Path, chosen: dict[str, object]) -> list[str]:
     """What the agent of W&B makes of a sweep's file for one choice of its parameters, without its interpreter."""
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
+
     given = sweep(path)
     parts = create_sweep_command_args({"args": {key: {"value": value} for key, value in chosen.items()}})
     macros = {f"${{{name}}}": words for name, words in parts.items()}

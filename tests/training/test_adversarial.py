@@ -457,6 +457,7 @@ GOLDEN_NAMES = {
 
 @pytest.mark.golden
 @pytest.mark.slow
+@pytest.mark.usefixtures("kept_memory")
 def test_three_steps_in_float64_equal_the_authors(golden: Path, tmp_path: Path) -> None:
     wanted = json.loads((golden / "train_step_float64.json").read_text())["clipsalgan_3_steps_batch2"]
     generator = SmallGenerator(Given(formula.normal(formula.TEXT, (2, 512)).double()), Concat)
