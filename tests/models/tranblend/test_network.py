@@ -103,7 +103,6 @@ def gives_the_authors_maps(network: TranBlend, golden: Path, mode: str) -> None:
 
 @pytest.mark.golden
 @pytest.mark.slow
-@pytest.mark.usefixtures("kept_memory")
 @pytest.mark.parametrize(("mode", "blend"), [("concat", BlendingNet), ("cross", CrossAttention)])
 def test_a_training_step_in_float64_equals_the_authors(
     golden: Path, mode: str, blend: type[Blend], monkeypatch: pytest.MonkeyPatch
