@@ -24,7 +24,7 @@ def score(
     ] = None,
     extra_metrics: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="YAML file that names your own functions as metrics (docs/extending.md)"),
+        typer.Option(metavar="FILE", help="YAML file that names your own functions as metrics (docs/own-metric.md)"),
     ] = None,
     task: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="score only this task; may be given several times")

@@ -31,7 +31,7 @@ from PIL import Image
 from saltext.console import bar
 from saltext.data import checksums
 from saltext.data.density import grey_map, in_8_bits
-from saltext.data.files import read_fixations
+from saltext.data.files import points_inside, read_fixations
 from saltext.data.fitting import fit
 from saltext.data.geometry import Resize, Size
 from saltext.data.pairs import FilePair, FixationPoints, Pair
@@ -475,9 +475,13 @@ class _Builder:
     def _points(self, pair: Pair, size: Size) -> npt.NDArray[np.int32] | None:
         """(y, x) of a pair's fixations; None, with an issue, where the file is invalid."""
         source = pair.fixations
-        if isinstance(source, FixationPoints):
-            return source.coordinates
-        return self._usable(source, lambda path: read_fixations(path, size, drop_outside=pair.drop_outside))
+        if isinstance(source, Path):
+            return self._usable(source, lambda path: read_fixations(path, size, drop_outside=pair.drop_outside))
+        try:
+            return points_inside(source.coordinates, size, pair.drop_outside)
+        except InvalidFileError as error:
+            self.problems.add(*DataIssue.of(pair.image, error, pair.name))
+            return None
 
     def _map_in_8_bits(self, pair: Pair, size: Size, points: npt.NDArray[np.int32]) -> Image.Image | None:
         """A pair's map with 8 bits; None, with an issue, where the file is invalid."""

@@ -87,17 +87,21 @@ def read_fixations(path: Path, size: Size, drop_outside: bool = False) -> npt.ND
         InvalidFileError: The file cannot be read, is made for another size, has no fixation (inside the image), one
             outside it, or more than ``MAX_FIXATIONS``.
     """
-    points = _READERS[path.suffix.lower()](path, size)
+    return points_inside(_READERS[path.suffix.lower()](path, size), size, drop_outside)
+
+
+def points_inside(points: npt.NDArray[np.integer], size: Size, drop_outside: bool = False) -> npt.NDArray[np.int32]:
+    """Fixations, after a check that they lie inside their image; arguments and errors as of :func:`read_fixations`."""
     outside = ((points < 0) | (points >= size)).any(axis=1)
     if outside.any() and not drop_outside:
         y, x = points[outside][0]
         raise InvalidFileError(
-            "fixation files with points outside the image",
+            "fixations outside the image",
             f"{outside.sum()} of {len(points)}, first x={x}, y={y} in {_width_x_height(size)}, counted from 0",
         )
     points = points[~outside]
     if not len(points):
-        raise InvalidFileError("fixation files without a fixation")
+        raise InvalidFileError("fixation lists without a fixation")
     return points.astype(np.int32)
 
 

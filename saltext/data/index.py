@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from saltext.data.geometry import Size
 from saltext.data.pairs import Pair, Recording
+from saltext.data.report import DataReport
 from saltext.errors import DataError
 
 Layout = Literal["sjtu-tis", "salicon", "own"]
@@ -40,6 +41,9 @@ class DatasetIndex:
         image_sets: Image ID -> the set of images it belongs to. A split takes the same fraction of each set.
         parts: The data set's own split: image IDs of ``train``, ``test`` and perhaps ``val``; None if it has none.
         blur: How its maps are blurred; None where the blur has to be fitted to the maps.
+
+    Raises:
+        DataError: Pairs that share a name, or an image and a condition.
     """
 
     layout: Layout
@@ -50,6 +54,15 @@ class DatasetIndex:
     image_sets: Mapping[str, str]
     parts: Mapping[str, Sequence[str]] | None = None
     blur: BlurRule | None = None
+
+    def __post_init__(self) -> None:
+        report = DataReport()
+        for what, keys in (
+            ("names of several pairs", [pair.name for pair in self.pairs]),
+            ("images with two pairs of one condition", [f"{pair.image_id} ({pair.task})" for pair in self.pairs]),
+        ):
+            report.add(what, *(key for key, count in Counter(keys).items() if count > 1))
+        report.raise_if_any(f"The data set under {self.root}", "Each pair of an image and a condition is listed once.")
 
     def pairs_with_images(self) -> list[Pair]:
         """All pairs, each with its image, as training needs them.

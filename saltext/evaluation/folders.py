@@ -14,7 +14,7 @@ from torch import Tensor
 from saltext.baselines.centre_prior import GRID, prior_of_others, sum_to_one
 from saltext.data.cache import digest_files
 from saltext.data.density import grey_map
-from saltext.data.files import read_fixations, read_map
+from saltext.data.files import points_inside, read_fixations, read_map
 from saltext.data.geometry import Size
 from saltext.data.ground_truth import GroundTruth, fitted_blur, in_unit_range, indices_for_blur_fit
 from saltext.data.index import DatasetIndex, Layout
@@ -245,7 +245,7 @@ def _fixation_data_of_pair(
             density = density_map(path, None, MAX_PIXELS)
             size = density.shape[0], density.shape[1]
         if isinstance(pair.fixations, FixationPoints):
-            points = pair.fixations.coordinates
+            points = points_inside(pair.fixations.coordinates, size, pair.drop_outside)
         else:
             path = pair.fixations
             points = read_fixations(path, size, drop_outside=pair.drop_outside)

@@ -400,7 +400,7 @@ def _of_node(node: DictConfig, key: str, cfg: DictConfig) -> Iterator[tuple[str,
             continue
         if known is not None and name not in known and "*" not in known:
             of = f" of {node['_target_']!s}" if taken else ""
-            elsewhere = [other for other in VALUES if "*" not in other]
+            elsewhere = [other for other in VALUES if "*" not in other and other != location]
             hint = near(name, known if key else (*known, *_OTHER_GROUPS)) or near(location, elsewhere, ending=True)
             yield location, f"no such key{of}{hint}{_choices_said(known)}"
             continue

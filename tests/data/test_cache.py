@@ -187,7 +187,7 @@ def test_all_broken_files_come_in_one_error_with_counts(copied_root: Path, tmp_p
     assert f"pairs whose image, map and fixation files differ in size (1): {resized.name} (image" in message
     assert "density 50x40" in message
     assert f"maps with one value everywhere (1): map_1800/{dark.name}.png (0)" in message
-    assert f"fixation files without a fixation (1): fixation_1800/{blind.name}.png" in message
+    assert f"fixation lists without a fixation (1): fixation_1800/{blind.name}.png" in message
     assert f"images with more than data.max_pixels=100000 pixels (1): image_1800/{huge.name}.png" in message
     assert "Replace these files with good ones" in message
     assert _folders(tmp_path / "cache") == []

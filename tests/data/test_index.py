@@ -1,11 +1,18 @@
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from saltext.data.index import DatasetIndex, sets_by_conditions
+from saltext.console import progress
+from saltext.data.cache import CacheSettings, open_cache
+from saltext.data.index import BlurRule, DatasetIndex, sets_by_conditions
 from saltext.data.pairs import FixationPoints, Pair, Recording
 from saltext.errors import DataError
+from saltext.evaluation.folders import read_data
+from saltext.evaluation.score_cache import ScoreCache
 
 
 def pair(image: str, task: str) -> Pair:
@@ -31,3 +38,33 @@ def test_training_asks_for_an_image_of_every_map() -> None:
     without = DatasetIndex("salicon", Path("here"), [recording], ("a",), [""], {"1": "a"})
     with pytest.raises(DataError, match="Expected an image for each of the 1 maps under here"):
         without.pairs_with_images()
+
+
+def test_pairs_that_share_a_name_or_an_image_and_a_condition_are_refused_together() -> None:
+    dog, cat = pair("dog", "a"), pair("cat", "a")
+    pairs = [dog, dog, replace(cat, name="x"), replace(cat, name="y")]
+    with pytest.raises(DataError) as raised:
+        DatasetIndex("own", Path("data"), pairs, ("a",), [""] * 4, {})
+    assert "condition (2): cat (a), dog (a)\n" in str(raised.value)
+    assert "names of several pairs (1): dog/a\n" in str(raised.value)
+
+
+def test_points_outside_their_image_and_pairs_without_points_are_named(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 30)).save(tmp_path / "i.png")
+    points = {"far": np.array([[30, 0]]), "none": np.zeros((0, 2)), "inside": np.array([[29, 39]])}
+    pairs = [
+        Pair(name, "a", "", tmp_path / "i.png", 2.0, FixationPoints(yx.astype(np.int32)), name)
+        for name, yx in points.items()
+    ]
+    index = DatasetIndex("own", tmp_path, pairs, ("a",), [""] * 3, {}, blur=BlurRule("two", lambda size: 2.0))
+    problems = []
+    for read in (
+        lambda: open_cache(pairs, CacheSettings((32, 32), (8, 8)), tmp_path / "cache"),
+        lambda: read_data(index, range(3), (), ScoreCache(None), progress),
+    ):
+        with pytest.raises(DataError) as raised:
+            read()
+        problems.append(str(raised.value))
+    for problem in problems:
+        assert re.search(r"fixations outside the image \(1\): .*first x=0, y=30 in 40x30", problem)
+        assert "fixation lists without a fixation (1): " in problem

@@ -299,8 +299,8 @@ def test_everything_wrong_with_a_data_set_is_said_at_once(tmp_path: Path) -> Non
     with pytest.raises(DataError) as raised:
         score_folder(None, tmp_path / "data")
     message = str(raised.value)
-    assert f"points outside the image (1): fixations/{NAMES[0]}.csv (1 of 1, first x=80, y=3 in 80x60" in message
-    assert f"fixation files without a fixation (1): fixations/{NAMES[1]}.csv" in message
+    assert f"fixations outside the image (1): fixations/{NAMES[0]}.csv (1 of 1, first x=80, y=3 in 80x60" in message
+    assert f"fixation lists without a fixation (1): fixations/{NAMES[1]}.csv" in message
     assert f"maps with one value everywhere (1): maps/{NAMES[2]}.png" in message
 
 

@@ -21,6 +21,7 @@ from saltext.models.grounded_gaze.network import GroundedGaze
 from saltext.models.grounding.class_names import ClassNameGrounder
 from saltext.models.image.timm_encoder import TimmEncoder
 from saltext.models.network import SaliencyNetwork
+from saltext.models.text.base import TextFeatures
 from saltext.models.text.tiny import TinyText
 from saltext.models.tranblend.network import TranBlend
 from saltext.models.transalnet.fix_rates import FixRates
@@ -140,6 +141,18 @@ def test_the_text_changes_the_map_exactly_where_claimed(name: str, images: Tenso
     else:
         # Rounding is of order 1e-8; the paper's cross attention, nearly fresh and small, moves logits by 2e-5.
         assert ((one - other).abs().amax(dim=(1, 2, 3)) > 1e-5).all()
+
+
+@pytest.mark.parametrize("name", blends())
+def test_a_blending_module_keeps_the_shape_and_is_the_identity_at_first_where_it_says_so(name: str) -> None:
+    torch.manual_seed(0)
+    blend = blends()[name](channels=16, text_dim=12, grid=(4, 6)).eval()
+    x = torch.randn(2, 16, 4, 6).relu()
+    text = TextFeatures(torch.randn(2, 12), torch.randn(2, 3, 12), torch.ones(2, 3, dtype=torch.bool))
+    y = blend(x, text)
+    assert y.shape == x.shape
+    if getattr(blend, "starts_as_identity", False):
+        torch.testing.assert_close(y, x, rtol=0, atol=1e-6)
 
 
 @each_network
