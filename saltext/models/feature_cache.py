@@ -30,6 +30,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from saltext.models.freezing import tensor_versions
+
 if TYPE_CHECKING:  # imports the readers of data sets
     from saltext.data.keys import ImageKey, ImageSource
 
@@ -181,8 +183,7 @@ class FeatureCache:
         tensors = [*module.parameters(), *module.buffers()]
         if any(tensor.is_inference() for tensor in tensors):
             raise _UntrackedError
-        versions = ((id(tensor), _data_pointer(tensor), tensor._version, tensor.stride()) for tensor in tensors)
-        state = (id(module), *versions)
+        state = (id(module), getattr(module, "inference", ""), *tensor_versions(module))
         if state not in self._module_digests:
             # The entry keeps module and tensors alive, so that no others get their ids.
             self._module_digests[state] = _digest_module(module), (module, tensors)
@@ -304,13 +305,6 @@ def in_chunks(compute: Compute, indices: Sequence[int], device: torch.device) ->
 
 def _digest16(content: bytes) -> bytes:
     return hashlib.blake2b(content, digest_size=16).digest()
-
-
-def _data_pointer(tensor: Tensor) -> int:
-    try:
-        return tensor.data_ptr()
-    except RuntimeError:  # a tensor without memory of its own
-        return 0
 
 
 def _digest_module(module: nn.Module) -> str:

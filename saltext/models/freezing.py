@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -34,6 +34,23 @@ def is_frozen(module: nn.Module) -> bool:
     """Whether the module has parameters and none of them trains."""
     trains = [parameter.requires_grad for parameter in module.parameters()]
     return bool(trains) and not any(trains)
+
+
+def tensor_versions(module: nn.Module) -> tuple[object, ...]:
+    """What changes whenever a parameter or buffer of a module is written to or replaced, in this process.
+
+    Raises:
+        RuntimeError: A tensor was made in inference mode, where nobody counts its versions.
+    """
+    tensors = [*module.parameters(), *module.buffers()]
+    return tuple((id(tensor), _pointer(tensor), tensor._version, tensor.stride()) for tensor in tensors)
+
+
+def _pointer(tensor: Tensor) -> int:
+    try:
+        return tensor.data_ptr()
+    except RuntimeError:  # of a tensor without memory of its own
+        return 0
 
 
 def freeze(module: ModuleT) -> ModuleT:

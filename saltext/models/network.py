@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from saltext.models.feature_cache import FeatureCache, Features, get_or_compute
 from saltext.models.freezing import FrozenModulesMixin, is_frozen
+from saltext.models.inference import Inference, for_inference
 from saltext.models.normalize import Normalize
 
 Colour = tuple[float, float, float]
@@ -47,7 +48,17 @@ class SaliencyNetwork(FrozenModulesMixin):
         if module.training or not is_frozen(module):
             features: Features = module(images)
             return features
-        return get_or_compute([module], images, lambda indices: module(images[indices]))
+        return get_or_compute(
+            [module],
+            images,
+            lambda indices: for_inference(module, images, getattr(module, "inference", "reference"))(images[indices]),
+        )
+
+    def set_inference(self, inference: Inference) -> None:
+        """Choose how frozen modules compute on a CPU, see :data:`saltext.models.inference.Inference`."""
+        for module in self.modules():
+            if hasattr(type(module), "inference"):
+                module.inference = inference  # type: ignore[assignment]
 
     def set_input_normalization(self, normalize: Normalize) -> None:
         """Set how the images given to ``forward`` are normalised, for text encoders that read them."""

@@ -206,6 +206,7 @@ def pipeline(cfg: DictConfig, own: Collection[str] = ()) -> Pipeline | None:
     )
     built.set_input_normalization(normalize)
     built.feature_cache = feature_cache(cfg)
+    built.set_inference(cfg.get("inference", "reference"))
     try:
         return Pipeline(built, normalize, cfg.prompt, cfg.evaluation.mirror)
     except ValueError as error:

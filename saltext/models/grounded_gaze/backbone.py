@@ -10,6 +10,7 @@ from saltext.models.freezing import FrozenModulesMixin, is_frozen
 from saltext.models.grounded_gaze.two_scale import TwoScale, coarse, fine
 from saltext.models.grounding.class_names import ClassNameGrounder
 from saltext.models.image.base import Encoder
+from saltext.models.inference import for_inference
 from saltext.models.text.base import TextEncoder
 
 
@@ -60,7 +61,11 @@ class Backbone(FrozenModulesMixin):
         two_scale, grounder = self.two_scale, self.grounder
         frozen = is_frozen(two_scale) and not two_scale.training
         if frozen:
-            features = get_or_compute([two_scale], images, lambda indices: two_scale(images[indices]))
+            features = get_or_compute(
+                [two_scale],
+                images,
+                lambda indices: for_inference(two_scale, images, two_scale.inference)(images[indices]),
+            )
         else:
             features = two_scale(images)
         x8, x16, x32, y16, y32 = (feature.float() for feature in features)

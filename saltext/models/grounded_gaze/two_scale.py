@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from saltext.models.freezing import FrozenModulesMixin, is_frozen
 from saltext.models.image.base import Encoder
+from saltext.models.inference import Inference
 
 TwoScaleFeatures = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 """Features of the half-size image at strides 8, 16 and 32, and of the full-size image at strides 16 and 32."""
@@ -27,7 +28,10 @@ class TwoScale(FrozenModulesMixin):
     Attributes:
         coarse_channels: Channels of all five features.
         fine_channels: Channels of the two that are twice as fine as the others.
+        inference: How it computes where it is frozen, see :data:`saltext.models.inference.Inference`.
     """
+
+    inference: Inference = "reference"
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()

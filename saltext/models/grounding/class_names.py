@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from saltext.models.freezing import exclude_from_state_dict, freeze
 from saltext.models.grounding.base import Grounder
 from saltext.models.image.efficientnet_lite import LITE0, LITE2, Lite, lite_weights
+from saltext.models.inference import Inference, for_inference
 from saltext.models.text.base import TextEncoder
 
 _EPS = 1e-6
@@ -33,12 +34,14 @@ class ClassNameGrounder(Grounder):
 
     Attributes:
         num_maps: Grounding maps of a text: by the whole text and by its best-fitting word, each relative and absolute.
+        inference: How the head computes, see :data:`saltext.models.inference.Inference`.
 
     References:
         Zhou et al., Learning deep features for discriminative localization, CVPR 2016, for the class activation maps.
     """
 
     num_maps = 4
+    inference: Inference = "reference"
 
     def __init__(self, head: nn.Module, names: Sequence[str], sharpness: float = 20.0) -> None:
         super().__init__()
@@ -59,7 +62,7 @@ class ClassNameGrounder(Grounder):
         Returns:
             Maps without gradient, shape ``(batch, num_maps, rows, columns)``.
         """
-        logits: Tensor = self.head(x32)
+        logits: Tensor = for_inference(self.head, x32, self.inference)(x32)
         for text in texts:
             if text not in self._class_weights:
                 self._class_weights[text] = self._weigh_classes(text, encoder).cpu()
@@ -83,7 +86,11 @@ class ClassNameGrounder(Grounder):
         References:
             Norouzi et al., Zero-shot learning by convex combination of semantic embeddings, ICLR 2014.
         """
-        return torch.einsum("bchw,cd->bdhw", self.head(x32).softmax(1), encoder.pooled_list(self.names))
+        return torch.einsum(
+            "bchw,cd->bdhw",
+            for_inference(self.head, x32, self.inference)(x32).softmax(1),
+            encoder.pooled_list(self.names),
+        )
 
     def extra_repr(self) -> str:
         """What its results depend on besides weights."""

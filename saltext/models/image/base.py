@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from saltext.models.freezing import FrozenModulesMixin, Layers
+from saltext.models.inference import Inference
 from saltext.models.network import Colour
 
 Taps = tuple[Tensor, Tensor, Tensor]
@@ -16,11 +17,13 @@ class Encoder(FrozenModulesMixin):
         channels: Channels of the features at strides 8, 16 and 32.
         mean: RGB mean in [0, 1] of the images the weights were trained on.
         std: Their deviation.
+        inference: How it computes where it is frozen, see :data:`saltext.models.inference.Inference`.
     """
 
     channels: tuple[int, int, int]
     mean: Colour
     std: Colour
+    inference: Inference = "reference"
 
     def forward(self, images: Tensor) -> Taps:
         """Encode images.

@@ -219,3 +219,16 @@ def test_backbones_that_expect_images_normalised_in_different_ways_are_refused()
     other.mean = (0.1, 0.2, 0.3)
     with pytest.raises(ConfigError, match=r"normalise images alike.*\(0\.1, 0\.2, 0\.3\)"):
         network(backbones={"one": backbone(), "other": other})
+
+
+def test_faster_inference_has_cached_features_of_its_own_and_nearly_the_same_maps(
+    images: Tensor, tmp_path: Path
+) -> None:
+    some, cache = network().eval(), FeatureCache(tmp_path)
+    reference = read_with(some, cache, images)
+    entries = len(cache)
+    some.set_inference("fp32")
+    fast = read_with(some, cache, images)
+    assert len(cache) == 2 * entries
+    assert torch.equal(fast, read_with(some, FeatureCache(tmp_path), images))
+    torch.testing.assert_close(fast, reference, rtol=1e-3, atol=1e-3)
