@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -123,9 +123,26 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], Non
         monkeypatch.syspath_prepend(str(folder))
 
     yield make
+    _forget_modules(folders)
+
+
+@pytest.fixture(autouse=True)
+def _the_search_path_is_that_of_python() -> Iterator[None]:
+    """Takes back what a command adds to it (the folder that it was started in), with the modules found there."""
+    before = sys.path.copy()
+    yield
+    added = [Path(folder) for folder in sys.path if folder not in before]
+    sys.path[:] = before
+    if added:
+        _forget_modules(added)
+
+
+def _forget_modules(folders: Sequence[Path]) -> None:
     for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if file is not None and any(Path(file).is_relative_to(folder) for folder in folders):
+        # A package without an __init__.py has no file.
+        spec = getattr(module, "__spec__", None)
+        places = [getattr(module, "__file__", None), *(getattr(spec, "submodule_search_locations", None) or ())]
+        if any(isinstance(place, str) and Path(place).is_relative_to(folder) for place in places for folder in folders):
             del sys.modules[name]
 
 

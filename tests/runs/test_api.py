@@ -105,7 +105,7 @@ def test_mistakes_are_errors_and_leave_nothing(tmp_path: Path) -> None:
     for overrides, said in (
         (["sede=3"], "did you mean 'seed'"),
         (["seed=0,1"], "needs -m"),
-        (["+experiment=fixrate_ablation"], "sweeps are for the command"),
+        (["+experiment=fixrate_ablation"], "use the command for a sweep"),
     ):
         with pytest.raises(ConfigError, match=said):
             saltext.train("preset=smoke", f"output_dir={tmp_path}/outputs", *overrides)

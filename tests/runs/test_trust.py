@@ -309,7 +309,13 @@ GROUPS = ("data", "model", "normalize", "loss", "optimizer", "scheduler", "train
 
 def test_a_report_runs_nothing_that_any_group_of_a_strangers_configuration_names(stranger: RunFolder) -> None:
     assert {place.partition("__")[0] for place in PLACES} <= set(GROUPS)
-    assert set(yaml.safe_load(stranger.config.read_text())) <= {*GROUPS, "cache_features", "rerun", "ddp_strategy"}
+    assert set(yaml.safe_load(stranger.config.read_text())) <= {
+        *GROUPS,
+        "cache_features",
+        "inference",
+        "rerun",
+        "ddp_strategy",
+    }
     original = stranger.config.read_text()
     for group in GROUPS:
         stranger.config.write_text(original)
