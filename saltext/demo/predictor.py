@@ -120,7 +120,7 @@ class Predictor:
                 self._end()
                 raise PredictionError(
                     f"This took longer than {seconds:g} s and was stopped. Try a smaller image, or start the demo with "
-                    "a larger timeout=SECONDS."
+                    "a larger --timeout."
                 )
             reply = self._connection.recv()
         except (EOFError, ConnectionError) as error:

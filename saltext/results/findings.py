@@ -87,7 +87,7 @@ def findings(pairs: pd.DataFrame, text_effect: pd.DataFrame, model: str, setting
         Finding(
             "text",
             f"Text ablation: {gap.signed()} {title} on {task}, own text against {words}, same weights.",
-            "A model trained with text can lose more by a wrong text than it gains by the right one; the gain from "
+            "A model trained with text can lose more by a wrong text than it gains by the correct one; the gain from "
             "reading is the difference from the same network trained without text.",
         )
         for words, gap in _first_gap(of_task, by_variant)

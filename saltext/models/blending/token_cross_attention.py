@@ -11,12 +11,12 @@ from saltext.models.text.base import TextFeatures
 
 
 class CrossAttentionLayer(nn.Module):
-    """Pre-norm cross attention and a feed-forward part, both added to what comes in; at first they add nothing.
+    """Pre-norm cross-attention and MLP, each with a residual connection; output projections start at zero.
 
     Args:
-        width: Size of positions and tokens, a multiple of ``heads``.
+        width: Size of a token, a multiple of ``heads``.
         heads: Attention heads.
-        mlp_ratio: Width of the feed-forward part over ``width``.
+        mlp_ratio: Hidden size of the MLP over ``width``.
     """
 
     def __init__(self, width: int, heads: int, mlp_ratio: int) -> None:
@@ -34,24 +34,24 @@ class CrossAttentionLayer(nn.Module):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
-    def forward(self, x: Tensor, positions: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Change positions.
+    def forward(self, x: Tensor, pos_embed: Tensor, words: Tensor, word_mask: Tensor) -> Tensor:
+        """Transform image tokens.
 
         Args:
-            x: Positions of the image, shape ``(batch, positions, width)``.
-            positions: Position embeddings, shape ``(1, positions, width)``.
-            tokens: Of the text, shape ``(batch, tokens, width)``.
-            mask: True at tokens to attend to, shape ``(batch, tokens)``.
+            x: Image tokens, shape ``(batch, tokens, width)``.
+            pos_embed: Position embeddings, shape ``(1, tokens, width)``.
+            words: Text tokens, shape ``(batch, words, width)``.
+            word_mask: True at words to attend to, shape ``(batch, words)``.
 
         Returns:
-            Changed positions, same shape.
+            Shape of ``x``.
         """
-        query = split_heads(self.query(self.attention_norm(x) + positions), self.heads)
-        key, value = split_heads(self.key(tokens), self.heads), split_heads(self.value(tokens), self.heads)
-        answers = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
-        x = x + self.out(join_heads(answers))
-        changed: Tensor = x + self.fc2(F.gelu(self.fc1(self.ffn_norm(x))))
-        return changed
+        query = split_heads(self.query(self.attention_norm(x) + pos_embed), self.heads)
+        key, value = split_heads(self.key(words), self.heads), split_heads(self.value(words), self.heads)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=word_mask[:, None, None, :])
+        x = x + self.out(join_heads(attended))
+        transformed: Tensor = x + self.fc2(F.gelu(self.fc1(self.ffn_norm(x))))
+        return transformed
 
 
 class TokenCrossAttention(Blend):
@@ -61,16 +61,16 @@ class TokenCrossAttention(Blend):
     token that stands for "no word is about this position". The last maps of every layer start at zero, so the module
     starts as the identity, and a trained network can take it in without harm.
 
-    # DISCREPANCY: not in the paper, whose cross attention asks the other way round (the up-sampled text feature asks
-    # the image) and replaces the image feature. The paper found that weak; both are choices.
+    # DISCREPANCY: not in the paper, whose cross-attention has its queries from the up-sampled text and replaces the
+    # image feature. The paper found that weak; both are choices.
 
     Args:
         channels: Channels of the image feature, a multiple of ``heads``.
         text_dim: Size of the tokens.
         grid: Rows and columns the position embedding is learned for; interpolated (bicubic) to other sizes.
-        layers: Cross attention and feed-forward layers.
+        layers: Cross-attention layers.
         heads: Attention heads.
-        mlp_ratio: Width of the feed-forward parts over ``channels``.
+        mlp_ratio: Hidden size of the MLPs over ``channels``.
 
     Raises:
         ConfigError: ``channels`` is no multiple of ``heads``.
@@ -105,9 +105,9 @@ class TokenCrossAttention(Blend):
         """Blend, see :class:`Blend`."""
         size = (x.shape[2], x.shape[3])
         pos_embed = resize_positions(self.position_embeddings, self.grid, size)
-        tokens = torch.cat([self.no_word.expand(len(x), -1, -1), self.projection(text.tokens)], dim=1)
-        mask = F.pad(text.mask, (1, 0), value=True)
+        words = torch.cat([self.no_word.expand(len(x), -1, -1), self.projection(text.tokens)], dim=1)
+        word_mask = F.pad(text.mask, (1, 0), value=True)
         image_tokens = x.flatten(2).transpose(1, 2)
         for layer in self.layers:
-            image_tokens = layer(image_tokens, pos_embed, tokens, mask)
+            image_tokens = layer(image_tokens, pos_embed, words, word_mask)
         return image_tokens.transpose(1, 2).reshape(x.shape)
