@@ -115,7 +115,7 @@ def read(folder: RunFolder, fingerprint: str) -> pd.DataFrame | None:
 
     Args:
         folder: The run's.
-        fingerprint: Identifies the predicted maps, see :func:`saltext.runs.predict_again.fingerprint`.
+        fingerprint: Identifies the predicted maps (``saltext/runs/predict_again.py`` computes it).
 
     Returns:
         Columns :data:`COLUMNS`; None where the table is missing, damaged, or of maps with another fingerprint.
