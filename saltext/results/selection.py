@@ -102,8 +102,8 @@ def images_under_both_texts(own: pd.DataFrame, variants: pd.DataFrame) -> tuple[
         variants: Its scores with other texts; may be empty.
 
     Returns:
-        A remark for each image (may be empty), and the rule they were chosen by; the text effect where CC was scored with
-        swapped texts, otherwise the id. Without images where none was tested under both texts.
+        A remark for each image (may be empty), and the rule they were chosen by; the text effect where CC was scored
+        with swapped texts, otherwise the id. Without images where none was tested under both texts.
     """
     if text_effect.has_swaps(variants) and "cc" in own and "cc" in variants:
         return images_by_effect(own, text_effect.exchanged_pairs(variants)), BY_EFFECT
