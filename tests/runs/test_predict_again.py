@@ -79,7 +79,7 @@ def test_every_test_pair_has_a_coverage_by_the_model_and_by_people_s_own_map(
 
 def test_a_data_set_that_is_not_there_is_not_made(smoke_run: RunFolder, tmp_path: Path) -> None:
     cfg = configuration(smoke_run, OmegaConf.create({"data": {"root": str(tmp_path / "gone")}}))
-    with pytest.raises(DataError, match=r"not in gone/.*data\.root=DIR"):
+    with pytest.raises(DataError, match=r"not found in gone/.*data\.root=DIR"):
         predict_again(cfg, smoke_run, [], [], False, untracked)
     assert not (tmp_path / "gone").exists()
 
