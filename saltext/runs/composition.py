@@ -126,7 +126,7 @@ class CommandLine:
         return bool(self._args.cfg)
 
     def ask_hydra(self) -> None:
-        """Have Hydra answer what it is asked about itself or about the configuration.
+        """Have Hydra answer what it is asked about itself.
 
         Raises:
             SystemExit: It could not; Hydra has said why.
@@ -137,10 +137,8 @@ class CommandLine:
                 hydra.hydra_help(name, self._parser, args)
             elif args.shell_completion:
                 run_and_report(lambda: hydra.shell_completion(name, args.overrides))
-            elif args.info:
-                hydra.show_info(args.info, name, args.overrides)
             else:
-                run_and_report(lambda: hydra.show_cfg(name, args.overrides, args.cfg, args.package, args.resolve))
+                hydra.show_info(args.info, name, args.overrides)
 
     def show_help(self) -> None:
         """Print Hydra's page of help about this package's configuration."""

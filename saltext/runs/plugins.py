@@ -78,7 +78,9 @@ def problems(ours: Path, added: Path | None) -> Iterator[str]:
         A message for each conflict.
     """
     own = [file.relative_to(ours) for file in sorted(ours.rglob("*.yaml"))]
-    models = [file.name for file in own if file.parent == Path("model")]
+    presets, models = ([file for file in own if file.parent == Path(group)] for group in ("preset", "model"))
+    # conf/config.yaml takes these wherever they are.
+    parts = [Path("preset/model", preset.stem, model.name) for preset in presets for model in models]
     folders = {} if added is None else {"--config-dir": added}
     for plugin in plugins():
         if plugin.folder is None:
@@ -88,9 +90,9 @@ def problems(ours: Path, added: Path | None) -> Iterator[str]:
             )
             continue
         folders[f"{plugin}"] = plugin.folder
-        for recipe in (plugin.folder / "recipe" / name for name in models if Path("recipe", name) not in own):
-            if recipe.is_file():  # conf/config.yaml takes it wherever it is
-                yield f"{plugin}: {recipe} would change how saltext's model={recipe.stem} trains. Give it another name"
+        for file in (plugin.folder / part for part in parts if part not in own):
+            if file.is_file():
+                yield f"{plugin}: {file} would change how saltext's model={file.stem} trains. Give it another name"
     for name, folder in folders.items():
         for file in own:
             if (folder / file).is_file():

@@ -75,12 +75,12 @@ def test_a_package_that_is_not_there_is_named_with_the_way_out(
 
 def test_a_file_that_would_be_passed_over_or_change_our_models_is_refused(mine: Path, tmp_path: Path) -> None:
     own, theirs = tmp_path / "own", mine / "mine" / "conf"
-    for file in (theirs / "loss/paper.yaml", theirs / "recipe/tranblend.yaml", own / "data/triples.yaml"):
+    for file in (theirs / "loss/paper.yaml", theirs / "preset/model/smoke/baselines.yaml", own / "data/triples.yaml"):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("a: 1\n")
     said = refusal("--config-dir", str(own))
     assert f"mine-saliency 1.0: {theirs}/loss/paper.yaml has the name of one of saltext's own files" in said
-    assert f"{theirs}/recipe/tranblend.yaml would change how saltext's model=tranblend trains" in said
+    assert f"{theirs}/preset/model/smoke/baselines.yaml would change how saltext's model=baselines trains" in said
     assert f"mine-saliency 1.0: {theirs}/data/triples.yaml has the name of a file of --config-dir" in said
     shutil.rmtree(own / "data")
     shutil.copytree(theirs / "loss", own / "loss")
