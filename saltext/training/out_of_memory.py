@@ -22,7 +22,7 @@ class _LastBatch(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         accumulate = "+trainer.accumulate_grad_batches" if pl_module.automatic_optimization else "training.accumulate"
-        self._remember_batch(
+        self._note_batch(
             "training",
             batch,
             f"Set a smaller data.batch_size (with {accumulate}=2 two half batches make one step), or "
@@ -32,14 +32,14 @@ class _LastBatch(Callback):
     def on_validation_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        self._remember_batch("validation", batch, _EVALUATION)
+        self._note_batch("validation", batch, _EVALUATION)
 
     def on_test_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        self._remember_batch("test", batch, _EVALUATION)
+        self._note_batch("test", batch, _EVALUATION)
 
-    def _remember_batch(self, part: str, batch: Mapping[str, Any], remedy: str) -> None:
+    def _note_batch(self, part: str, batch: Mapping[str, Any], remedy: str) -> None:
         number, _, height, width = batch["image"].shape
         self.what = f"A {part} batch of {number} image{'s' * (number > 1)} at {height}x{width}"
         self.remedy = remedy
