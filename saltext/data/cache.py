@@ -293,7 +293,7 @@ def _cache_key(pairs: Sequence[Pair], settings: CacheSettings, digests: _Digests
 
 
 def digest_files(files: Iterable[tuple[str, Path]], root: Path, cache_dir: Path) -> dict[Path, str]:
-    """Content digest of every file, remembered between runs while a file's size and times stay the same.
+    """Content digest of every file, cached between runs while a file's size and times stay the same.
 
     Args:
         files: Kind and path of each; files are recognised by kind and name below ``root``.

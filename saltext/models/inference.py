@@ -3,7 +3,7 @@
 import copy
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import torch
@@ -14,24 +14,10 @@ from saltext.models.freezing import is_frozen, tensor_versions
 Inference = Literal["reference", "fp32", "bf16"]
 """How frozen modules compute on a CPU: as they are; with BatchNorm folded and channels last; so in bfloat16."""
 
-INFERENCE: tuple[Inference, ...] = get_args(Inference)
-
 _EXAMPLE = 64  # pixels a side of the image that convolutions and their BatchNorms are found with
 _AGREES = 1e-4  # largest difference of a folded module's outputs, relative to the largest output
 
 _copies: WeakKeyDictionary[nn.Module, tuple[Any, nn.Module]] = WeakKeyDictionary()
-
-
-def fastest_inference() -> Inference:
-    """``bf16`` where the processor multiplies in bfloat16 (AVX512-BF16 or AMX), ``fp32`` elsewhere.
-
-    Example:
-        >>> fastest_inference() in ("bf16", "fp32")
-        True
-    """
-    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    supported = any(getattr(torch.cpu, probe)() for probe in probes if hasattr(torch.cpu, probe))
-    return "bf16" if supported else "fp32"
 
 
 def for_inference(module: nn.Module, images: Tensor, inference: Inference) -> nn.Module:

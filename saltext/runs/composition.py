@@ -360,7 +360,7 @@ class _Loader(ConfigLoaderImpl):
             variants = chosen.pop("variants")
             swept = {**(cfg.hydra.sweeper.get("params") or {})}
             chosen.hydra.sweeper.params = swept if _VARIANT in swept else {**swept, _VARIANT: ",".join(variants)}
-            # A job is told its variant's name, and shown so.
+            # A job's record has its variant's name, not what it stands for.
             chosen.hydra.overrides = cfg.hydra.overrides
             chosen.hydra.job.override_dirname = cfg.hydra.job.override_dirname
         return chosen

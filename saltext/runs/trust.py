@@ -41,9 +41,6 @@ TRUST = "--trust"
 STARTED_WITH = "SALTEXT_STARTED_WITH"
 """Environment variable that gives the processes of a run the SHA-256 of the config.yaml they may trust."""
 
-BUILT = ("data", "model", "loss", "optimizer", "scheduler", "training", "trainer", "callbacks", "logger")
-"""Groups of a configuration that are built."""
-
 _BYTES, _DEPTH, _NODES = 2**20, 50, 50_000  # limits of a config.yaml; a real one has 4 kB, 7 levels and 200 nodes
 _EVENTS: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # OmegaConf's loader, a safe one that reads numbers its way, behind libyaml's parser: ten times as fast.

@@ -1,4 +1,5 @@
 import copy
+from typing import get_args
 
 import pytest
 import torch
@@ -7,7 +8,8 @@ from torch import Tensor, nn
 from saltext.models.freezing import freeze
 from saltext.models.grounded_gaze.two_scale import TwoScale
 from saltext.models.image.timm_encoder import TimmEncoder
-from saltext.models.inference import INFERENCE, fold_batch_norms, for_inference
+from saltext.models.inference import Inference, fold_batch_norms, for_inference
+from saltext.runs import schema
 
 
 def warm(module: nn.Module) -> nn.Module:
@@ -77,6 +79,10 @@ def test_a_batch_norm_that_cannot_be_folded_stays(make: type[nn.Module], images:
     assert torch.equal(folded(images), module(images))
 
 
+def test_a_configuration_can_name_each_way_to_compute_and_no_other() -> None:
+    assert get_args(schema.VALUES["inference"]) == get_args(Inference)
+
+
 def test_the_reference_is_the_module_itself(images: Tensor) -> None:
     encoder = warm(TimmEncoder("test_efficientnet"))
     assert for_inference(encoder, images, "reference") is encoder
@@ -110,7 +116,7 @@ def test_a_copy_is_made_once_and_anew_when_weights_changed(images: Tensor) -> No
 def test_state_dicts_hold_no_copy(images: Tensor) -> None:
     encoder = warm(TimmEncoder("test_efficientnet"))
     before = list(encoder.state_dict())
-    for inference in INFERENCE:
+    for inference in get_args(Inference):
         for_inference(encoder, images, inference)
     assert list(encoder.state_dict()) == before
 
