@@ -67,6 +67,12 @@ class SaliencyNetwork(FrozenModulesMixin):
             mean, std = (values.flatten().tolist() for values in (normalize.mean, normalize.std))
             text_encoder.set_input_normalization(mean, std, normalize.order)
 
+    def encode_ahead(self, texts: Sequence[str]) -> None:
+        """Encode texts that will be read, where features of texts are cached."""
+        text_encoder = getattr(self, "text_encoder", None)
+        if text_encoder is not None:
+            text_encoder.encode_ahead(texts)
+
     @property
     def reads_text(self) -> bool:
         """Whether the texts can change a prediction."""

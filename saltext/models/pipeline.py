@@ -1,6 +1,6 @@
 """From a batch of images and texts to maps: the preprocessing and postprocessing of a network."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -94,6 +94,17 @@ class Pipeline:
         with addressed(cache, images, batch.get("image_key"), self.normalize):
             logits: Tensor = self.network(images, self.read(batch), batch["task"])
         return logits
+
+    def encode_ahead(self, texts: Sequence[str], conditions: Sequence[str]) -> None:
+        """Encode the prompts of pairs that will be read, also of their mirror images, where text features are cached.
+
+        Args:
+            texts: Text of each pair.
+            conditions: Task of each pair.
+        """
+        if isinstance(self.network, SaliencyNetwork):
+            both = [*texts, *map(mirror_text, texts)]
+            self.network.encode_ahead(self.read({"text": both, "task": [*conditions, *conditions]}))
 
     def read(self, batch: Mapping[str, Any]) -> list[str]:
         """The prompt of each pair of a batch."""

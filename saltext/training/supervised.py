@@ -95,6 +95,11 @@ class SupervisedModule(ScoredModule):
         """Maps to score: with ``mirror``, the mean of the prediction and that for the mirrored image and text."""
         return self.pipeline.predict(batch)
 
+    def on_fit_start(self) -> None:
+        """Encode all texts in batches, on the device that trains."""
+        pairs = self.trainer.datamodule.pairs  # type: ignore[attr-defined]
+        self.pipeline.encode_ahead([pair.text for pair in pairs], [pair.task for pair in pairs])
+
     def training_step(self, batch: Mapping[str, Any], batch_index: int) -> Tensor:
         """The loss of a batch, at ``map_size``."""
         saliency = self.saliency(batch)

@@ -68,6 +68,9 @@ class TextEncoder(FrozenModulesMixin):
         """Sentence features of a long list of texts, such as class names, shape ``(texts, dim)``."""
         return self(texts).pooled  # type: ignore[no-any-return]
 
+    def encode_ahead(self, texts: Sequence[str]) -> None:
+        """Encode texts that will be read, where features are cached."""
+
     def set_input_normalization(
         self, mean: Sequence[float], std: Sequence[float], order: Literal["rgb", "bgr"] = "rgb"
     ) -> None:

@@ -70,3 +70,7 @@ class MiniLM(CachedTextEncoder):
         tokens: Tensor = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
         mean = (tokens * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
         return TextFeatures(pooled=F.normalize(mean, dim=1), tokens=tokens, mask=mask)
+
+    def token_counts(self, texts: Sequence[str]) -> list[int]:
+        """Number of word pieces of each text, [CLS] and [SEP] included."""
+        return [len(encoding.ids) for encoding in self.tokenizer.encode_batch(list(texts))]

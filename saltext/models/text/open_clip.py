@@ -122,6 +122,11 @@ class OpenCLIP(CachedTextEncoder):
         mask = torch.arange(longest, device=ids.device) <= last[:, None]
         return TextFeatures(pooled=tokens[torch.arange(len(ids), device=ids.device), last], tokens=tokens, mask=mask)
 
+    def token_counts(self, texts: Sequence[str]) -> list[int]:
+        """Number of tokens of each text, from the start to the end token."""
+        counts: list[int] = (self.tokenizer(list(texts)).argmax(dim=1) + 1).tolist()
+        return counts
+
     @torch.no_grad()
     def encode_images(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Run the image tower.

@@ -25,12 +25,37 @@ class Lengths(CachedTextEncoder):
         tokens, mask = pad_rows([torch.full((len(text), 1), float(len(text))) * self.weight for text in texts])
         return TextFeatures(pooled=tokens[:, 0] @ torch.ones(1, 1), tokens=tokens, mask=mask)
 
+    def token_counts(self, texts: Sequence[str]) -> list[int]:
+        return [len(text) for text in texts]
+
 
 def test_each_distinct_text_is_encoded_once_and_alone() -> None:
     encoder = freeze(Lengths(cache_size=2))
     encoder(["a", "bb", "a"])
     encoder(["bb", "a"])
     assert encoder.encoded == [["a"], ["bb"]]
+
+
+def test_in_fast_inference_texts_of_one_length_are_encoded_together_in_full_batches() -> None:
+    encoder = freeze(Lengths())
+    encoder.inference = "fp32"
+    features = encoder(["a", "bb", "c", "a", *"defghijk"])
+    assert encoder.encoded == [list("acdefghi"), list("jkkkkkkk"), ["bb"] * 8]
+    assert features.pooled.flatten().tolist() == [1, 2, *[1] * 10]
+    assert features.mask.sum(1).tolist() == [1, 2, *[1] * 10]
+
+
+def test_texts_that_are_encoded_ahead_are_not_encoded_again() -> None:
+    encoder = freeze(Lengths(cache_size=2))
+    encoder.encode_ahead(["a", "a", "bb", "ccc"])
+    encoder(["bb", "a"])
+    assert encoder.encoded == [["a"], ["bb"]]
+
+
+def test_a_trained_encoder_encodes_nothing_ahead() -> None:
+    encoder = Lengths()
+    encoder.encode_ahead(["a"])
+    assert encoder.encoded == []
 
 
 def test_the_least_recently_used_text_is_forgotten_first() -> None:

@@ -98,6 +98,21 @@ def test_a_text_s_features_do_not_depend_on_its_batch_mates(build: Build, images
         torch.testing.assert_close(real_tokens(alone, 0), real_tokens(together, row), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("build", ["minilm", "clip"], indirect=True)
+def test_fast_inference_gives_a_text_the_same_features_in_any_company(build: Build) -> None:
+    reference, crowded, lonely = freeze(build()), freeze(build()), freeze(build())
+    for encoder in (crowded, lonely):
+        encoder.load_state_dict(reference.state_dict())
+        encoder.inference = "fp32"
+    together = crowded([*TEXTS, LONG, "two dogs", "one cat"])
+    for row, text in enumerate(TEXTS):
+        alone = lonely([text])
+        assert alone.tokens.shape[1] == lonely.token_counts([text])[0]
+        assert torch.equal(together.pooled[row], alone.pooled[0])
+        assert torch.equal(real_tokens(together, row), real_tokens(alone, 0))
+        torch.testing.assert_close(alone.tokens, reference([text]).tokens, rtol=1e-5, atol=1e-5)
+
+
 @each_encoder
 def test_eval_mode_is_deterministic(build: Build, images: Tensor) -> None:
     encoder = build()
