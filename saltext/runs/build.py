@@ -3,6 +3,7 @@
 :mod:`saltext.runs.build_training` builds the rest that training needs, and imports Lightning.
 """
 
+import logging
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from saltext.evaluation.protocols import PAPERS, Protocol, standard
 from saltext.metrics import Metric, check_names, register_metric
 from saltext.models.checkpoints import load_weights
 from saltext.models.feature_cache import FeatureCache
+from saltext.models.inference import has_fast_bfloat16
 from saltext.models.network import SaliencyNetwork
 from saltext.models.normalize import Normalize
 from saltext.models.pipeline import Pipeline
@@ -27,6 +29,8 @@ from saltext.models.tranblend.network import load_published
 from saltext.models.transalnet.network import TranSalNet
 from saltext.runs import preflight, schema, trust
 from saltext.runs.own_classes import located
+
+_log = logging.getLogger(__name__)
 
 
 def instantiated(
@@ -206,7 +210,11 @@ def pipeline(cfg: DictConfig, own: Collection[str] = ()) -> Pipeline | None:
     )
     built.set_input_normalization(normalize)
     built.feature_cache = feature_cache(cfg)
-    built.set_inference(cfg.get("inference", "reference"))
+    inference = cfg.get("inference", "reference")
+    if inference == "bf16" and not has_fast_bfloat16():
+        _log.info("this CPU has neither AVX512-BF16 nor AMX: frozen modules compute in float32 instead of bfloat16")
+        inference = "fp32"
+    built.set_inference("fp32" if inference == "auto" else inference)
     try:
         return Pipeline(built, normalize, cfg.prompt, cfg.evaluation.mirror)
     except ValueError as error:

@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from saltext import storage
 from saltext.errors import ConfigError, DamagedFileError, SaltextError
+from saltext.models.inference import has_fast_bfloat16
 from saltext.runs import preflight, trust
 from saltext.runs.launch import gpus_from_pool, launch, node_rank, nodes, parallel_jobs, processes, slurm_gpus
 from saltext.system.environment import IN_SWEEP
@@ -70,8 +71,13 @@ def _digest_of_values(values: Any) -> str:
         for group in groups:
             node = node.get(group, {})
         node.pop(key, None)
+    # Runs from before these keys were there did the same without them.
     if values.get("trainer", {}).get("deterministic") is False:
-        del values["trainer"]["deterministic"]  # runs from before the key was there did the same without it
+        del values["trainer"]["deterministic"]
+    if values.get("inference") == "reference":
+        del values["inference"]
+    elif values.get("inference") == "auto":  # in a sweep, whose folders have the digest in their names
+        values["inference"] = "fp32"
     devices = values.get("trainer", {}).get("devices")
     if isinstance(devices, list):
         values["trainer"]["devices"] = len(devices)
@@ -238,6 +244,8 @@ def run(cfg: DictConfig) -> float | None:
         watch_front()
     hydra = HydraConfig.get()
     folder = RunFolder(Path(hydra.runtime.output_dir))
+    if cfg.inference == "auto":  # jobs of a sweep are compared with each other, wherever they run
+        cfg.inference = "bf16" if hydra.mode is RunMode.RUN and has_fast_bfloat16() else "fp32"
     if node_rank(nodes(cfg)):
         # The first machine decides and writes; any other starts processes if the run is not finished.
         if cfg.rerun or not folder.is_finished:

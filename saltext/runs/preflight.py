@@ -12,6 +12,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from saltext.errors import ConfigError, near
+from saltext.models.inference import has_fast_bfloat16
 from saltext.runs import schema
 from saltext.runs.own_classes import located
 from saltext.runs.signatures import signature
@@ -92,7 +93,10 @@ def _devices(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     }
     if isinstance(accelerator, str) and not available.get(accelerator, True):
         yield "trainer.accelerator", f"expected auto or cpu, since torch finds no such device here, got {accelerator!r}"
-    elif gpus and accelerator in ("gpu", "cuda", "auto"):
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not available["gpu"])
+    if on_cpu and cfg.get("inference") == "bf16" and not has_fast_bfloat16():
+        yield "inference", "expected fp32 or reference, since this CPU has neither AVX512-BF16 nor AMX, got 'bf16'"
+    if gpus and accelerator in ("gpu", "cuda", "auto"):
         devices = trainer.get("devices", 1)
         most = devices if isinstance(devices, int) else 1 + max(devices) if not isinstance(devices, str) else 1
         if most > gpus:

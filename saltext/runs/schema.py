@@ -154,7 +154,7 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "seed": Seed,
         "prompt": Annotated[str, AfterValidator(_prompt)],
         "cache_features": bool,
-        "inference": Literal["reference", "fp32", "bf16"],
+        "inference": Literal["auto", "reference", "fp32", "bf16"],
         "checkpoint": Text | None,
         "output_dir": Text,
         "rerun": bool,

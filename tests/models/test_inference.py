@@ -80,7 +80,7 @@ def test_a_batch_norm_that_cannot_be_folded_stays(make: type[nn.Module], images:
 
 
 def test_a_configuration_can_name_each_way_to_compute_and_no_other() -> None:
-    assert get_args(schema.VALUES["inference"]) == get_args(Inference)
+    assert get_args(schema.VALUES["inference"]) == ("auto", *get_args(Inference))
 
 
 def test_the_reference_is_the_module_itself(images: Tensor) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
@@ -34,7 +35,7 @@ def composed(*overrides: str) -> DictConfig:
 @pytest.mark.parametrize(
     "override",
     ["seed=7", "optimizer.lr=0.5", "data.tasks=[pure]", "trainer.devices=2", "model/blend=none", "data.root=elsewhere",
-     "trainer.deterministic=true", "trainer.deterministic=warn"],
+     "trainer.deterministic=true", "trainer.deterministic=warn", "inference=reference", "inference=bf16"],
 )  # fmt: skip
 def test_what_can_change_a_result_changes_the_digest(override: str) -> None:
     assert digest(composed(override)) != digest(composed())
@@ -43,7 +44,7 @@ def test_what_can_change_a_result_changes_the_digest(override: str) -> None:
 @pytest.mark.parametrize(
     "override",
     ["output_dir=elsewhere", "name=other", "rerun=true", "data.num_workers=3", "data.cache_dir=x", "~logger.csv",
-     "trainer.devices=[3]", "~trainer.deterministic"],
+     "trainer.devices=[3]", "~trainer.deterministic", "inference=fp32"],
 )  # fmt: skip
 def test_what_cannot_change_a_result_leaves_the_digest(override: str) -> None:
     assert digest(composed(override)) == digest(composed())
@@ -122,6 +123,17 @@ def test_a_single_run_has_a_folder_of_its_own_each_time(saltext: Session) -> Non
     assert saltext("hydra.run.dir=${output_dir}/one") == 0
     assert len(saltext.started) == 1
     assert not (saltext.outputs / "one" / "job.json").exists()
+
+
+@pytest.mark.parametrize(("capability", "single"), [({"amx_bf16": True}, "bf16"), ({"avx2": True}, "fp32")])
+def test_how_frozen_modules_compute_is_chosen_by_the_cpu_in_a_single_run_and_recorded(
+    saltext: Session, capability: dict[str, bool], single: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capability)
+    assert saltext("hydra.run.dir=${output_dir}/one") == 0
+    assert [cfg.inference for cfg in saltext.started] == [single]
+    assert saltext("name=study", "seed=1,2", "-m") == 0
+    assert [cfg.inference for cfg in saltext.started] == ["fp32", "fp32"]
 
 
 def test_a_run_that_the_system_ended_says_so(

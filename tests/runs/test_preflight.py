@@ -33,6 +33,15 @@ def test_more_gpus_than_there_are_are_refused(monkeypatch: pytest.MonkeyPatch) -
     preflight.check([composed("preset=smoke", "trainer.devices=3")])  # processes of the CPU
 
 
+@pytest.mark.parametrize("fast", [True, False])
+def test_bfloat16_on_a_cpu_that_does_not_multiply_in_it_is_refused(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": fast})
+    if fast:
+        preflight.check([composed("preset=smoke", "trainer.accelerator=cpu", "inference=bf16")])
+    else:
+        assert said("trainer.accelerator=cpu", "inference=bf16").startswith("inference: expected fp32 or reference")
+
+
 def test_own_classes_are_imported_and_asked_what_they_take(tmp_path: Path, importable: Callable[[Path], None]) -> None:
     (tmp_path / "mine.py").write_text("class Loss:\n    def __init__(self, scale=1.0): ...\n")
     (tmp_path / "broken.py").write_text("1 / 0\n")
