@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from saltext.training.callbacks import Bar, EpochLines, EpochSeed
+from saltext.training.callbacks import Bar, EpochLines, EpochSeed, Throughput
 
 
 def draws(seed: int, epoch: int, rank: int = 0) -> tuple[float, float]:
@@ -24,6 +24,18 @@ def test_an_epoch_draws_the_same_numbers_whatever_came_before() -> None:
 
 def test_epochs_seeds_and_ranks_draw_different_numbers() -> None:
     assert len({draws(1, 3), draws(1, 4), draws(2, 3), draws(1, 3, rank=1)}) == 4
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_settings_for_gpus_lay_out_weights_and_choose_the_precision_of_products(channels_last: bool) -> None:
+    before = torch.get_float32_matmul_precision()
+    network = torch.nn.Sequential(torch.nn.Conv2d(8, 8, 3), torch.nn.Linear(4, 4))
+    try:
+        Throughput("high", channels_last).setup(None, network, "fit")
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert network[0].weight.is_contiguous(memory_format=torch.channels_last) is channels_last
 
 
 @pytest.mark.parametrize("part", ["val", "test"])
