@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from saltext.metrics import passes
 from saltext.metrics.maps import Fixations, Maps, ascending, covariance, paired, scored_at
 
 EPS = 2.2204e-16
@@ -92,7 +93,10 @@ def sim(pred: Tensor | Maps, density: Tensor | Maps) -> Tensor:
         Judd et al., A benchmark of computational models of saliency to predict human fixations, MIT 2012.
     """
     p, g = paired(pred, density)
-    score = torch.minimum(p.distribution, g.distribution).double().sum(1)
+    if p.scored_on_cpu and g.scored_on_cpu:
+        score = passes.shared_mass(p.flat, p.inverse_total, g.flat, g.inverse_total)
+    else:
+        score = torch.minimum(p.distribution, g.distribution).sum(1)
     return score.masked_fill(g.total == 0, torch.nan)
 
 
@@ -160,9 +164,12 @@ def kl(pred: Tensor | Maps, density: Tensor | Maps) -> Tensor:
         Bylinskii et al., What do different evaluation metrics tell us about saliency models? TPAMI 2019.
     """
     p, g = paired(pred, density)
-    # In place: a fresh array costs more than the arithmetic.
-    terms = (g.distribution / (p.distribution + EPS)).add_(EPS).log_().mul_(g.distribution)
-    return terms.double().sum(1).masked_fill(g.total == 0, torch.nan)
+    if p.scored_on_cpu and g.scored_on_cpu:
+        score = passes.divergence(p.flat, p.inverse_total, g.flat, g.inverse_total, EPS)
+    else:
+        # In place: a fresh array costs more than the arithmetic.
+        score = (g.distribution / (p.distribution + EPS)).add_(EPS).log_().mul_(g.distribution).sum(1)
+    return score.masked_fill(g.total == 0, torch.nan)
 
 
 def nss(pred: Tensor | Maps, fixations: Tensor | Fixations) -> Tensor:
@@ -193,7 +200,7 @@ def nss(pred: Tensor | Maps, fixations: Tensor | Fixations) -> Tensor:
         Peters et al., Components of bottom-up gaze allocation in natural images, Vision Research 2005.
     """
     p, f = scored_at(pred, fixations)
-    score = f.each.mean(p.wide, p.mean) / p.safe_std(0.0)
+    score = f.each.mean(p.flat, p.mean) / p.safe_std(0.0)
     return score.masked_fill(f.each.number == 0, torch.nan)
 
 
@@ -231,7 +238,7 @@ def auc_judd(pred: Tensor | Maps, fixations: Tensor | Fixations, negatives: Nega
     won = _wins(at_fixations, p.ascending)
     number = torch.full_like(f.each.number, p.pixels)
     if negatives == "unfixated":
-        won = won - _wins(at_fixations, ascending(f.distinct.values(p.flat)))
+        won = won - _wins(at_fixations, f.distinct.ascending(p.flat))
         number = number - f.distinct.number
     elif negatives != "all":
         raise ValueError(f"expected 'all' or 'unfixated' as negatives, got {negatives!r}")
@@ -317,8 +324,7 @@ def auc_shuffled(pred: Tensor | Maps, fixations: Tensor | Fixations, others: Ten
     p, f = scored_at(pred, fixations)
     o = Fixations.of(others, "others")
     p.same_size(o)
-    negatives = ascending(o.each.values(p.flat))
-    return _area(_wins(f.each.values(p.flat), negatives), f, o.each.number)
+    return _area(_wins(f.each.values(p.flat), o.each.ascending(p.flat)), f, o.each.number)
 
 
 def ig(
@@ -359,7 +365,7 @@ def ig(
     p, f = scored_at(pred, fixations)
     b = Maps.of(baseline, "baseline")
     b.same_size(p)
-    p_at, b_at = (maps.wide.gather(1, f.each.index) * maps.inverse_total[:, None] for maps in (p, b))
+    p_at, b_at = (maps.flat.gather(1, f.each.index).double() * maps.inverse_total[:, None] for maps in (p, b))
     gain = torch.log2(eps + p_at) - torch.log2(eps + b_at)
     gain = gain.masked_fill(~f.each.valid, 0.0).sum(1) / f.each.number.clamp_min(1)
     return gain.masked_fill((f.each.number == 0) | (b.total == 0), torch.nan)

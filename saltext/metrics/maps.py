@@ -7,14 +7,34 @@ metrics have in common (sums, deviations, the sorted pixels) is computed once: s
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-_TINY, _HUGE = 1e-18, 1e18  # factors between these keep float32 products clear of where float32 ends
+from saltext.metrics import passes
+
+_Value = TypeVar("_Value")
+
+
+class _once(Generic[_Value]):  # noqa: N801 - named as a decorator
+    """``functools.cached_property`` without its lock, which Python 3.11 holds for all instances of a class while one of
+    them computes: no two threads would sort at the same time."""
+
+    def __init__(self, compute: Callable[[Any], _Value]) -> None:
+        self.compute = compute
+        self.__doc__ = compute.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> _Value:
+        if instance is None:
+            return self  # type: ignore[return-value]
+        value = instance.__dict__[self.name] = self.compute(instance)
+        return value
 
 
 def metric_device(device: torch.device) -> torch.device:
@@ -63,6 +83,7 @@ class Maps:
         self._maps = maps.to(metric_device(maps.device))
         self._validate = validate
         self._first = first
+        self._products: tuple[Maps, Tensor] | None = None
 
     @classmethod
     def of(cls, maps: Tensor | Maps, name: str) -> Maps:
@@ -76,7 +97,7 @@ class Maps:
             _ = wrapped._checked
         return wrapped
 
-    @cached_property
+    @_once
     def _checked(self) -> bool:
         # One bad value spoils the sum. A sum may also overflow by itself, so the values have the last word.
         if not math.isfinite(float(self.flat.detach().sum())):
@@ -94,7 +115,7 @@ class Maps:
         """Number of pixels of each map."""
         return self.shape[2] * self.shape[3]
 
-    @cached_property
+    @_once
     def flat(self) -> Tensor:
         """Pixel values for comparisons, float32 or float64, shape ``(batch, pixels)``."""
         flat = self._maps.flatten(1)
@@ -102,25 +123,43 @@ class Maps:
             return flat
         return flat.float() if flat.is_floating_point() else flat.double()
 
-    @cached_property
+    @_once
     def wide(self) -> Tensor:
         """Pixel values in float64, shape ``(batch, pixels)``."""
         return self.flat.double()
 
-    @cached_property
+    @_once
     def low(self) -> Tensor:
         """Smallest value of each map, shape ``(batch,)``."""
         return self.flat.amin(1)
 
-    @cached_property
+    @_once
     def high(self) -> Tensor:
         """Largest value of each map, shape ``(batch,)``."""
         return self.flat.amax(1)
 
-    @cached_property
+    @_once
+    def scored_on_cpu(self) -> bool:
+        """Whether sums over the pixels may be taken by :mod:`saltext.metrics.passes`: on a CPU, without gradient."""
+        return self._validate and self.flat.device.type == "cpu" and not self.flat.requires_grad
+
+    @_once
+    def _sums(self) -> tuple[Tensor, Tensor]:
+        return passes.sums(self.flat)
+
+    def sum_with(self, other: Maps) -> Tensor:
+        """Sum of the products of the two maps' pixels, float64 ``(batch,)``, and, on the way, the sums of both."""
+        if self._products is None or self._products[0] is not other:
+            self._sums, other._sums, products = passes.joint_sums(self.flat, other.flat)
+            self._products = other, products
+        return self._products[1]
+
+    @_once
     def total(self) -> Tensor:
         """Sum of each map, float64, shape ``(batch,)``."""
-        return self.wide.sum(1)
+        if not self.scored_on_cpu:
+            return self.wide.sum(1)
+        return self._sums[0] if "_sums" in self.__dict__ else passes.totals(self.flat)
 
     @property
     def mean(self) -> Tensor:
@@ -132,39 +171,42 @@ class Maps:
         """Population deviation of each map, float64, shape ``(batch,)``; 0 for a constant map, exactly."""
         return self._moments[1]
 
-    @cached_property
+    @_once
     def constant(self) -> Tensor:
         """Whether each map has one value only, to double precision; bool, shape ``(batch,)``."""
         return self.std == 0
 
-    @cached_property
+    @_once
     def well_spread(self) -> bool:
         """Whether the deviations are large enough for sums of products to be taken without subtracting the mean first.
 
         The difference of the mean square and the squared mean has then lost at most 4 of its 16 digits, and a pass over
         the pixels is saved. False where that would wait for the device, or hide a gradient.
         """
-        if not self._validate or self.wide.requires_grad:
+        if not self._validate or self.flat.requires_grad:
             return False
-        variance = self._mean_square - (self.total / self.pixels).square()
+        variance = self._mean_square - (self.total / self.pixels).square()  # in this order: one pass gives both
         return bool((self._mean_square < 1e4 * variance).all())
 
-    @cached_property
+    @_once
     def _mean_square(self) -> Tensor:
+        if self.scored_on_cpu:
+            return self._sums[1] / self.pixels
         squares: Tensor = torch.linalg.vector_norm(self.wide, dim=1).square()
         return squares / self.pixels
 
-    @cached_property
+    @_once
     def _moments(self) -> tuple[Tensor, Tensor]:
+        well_spread = self.well_spread  # first: it needs both sums, which one pass gives
         mean = self.total / self.pixels
-        if self.well_spread:
+        if well_spread:
             return mean, (self._mean_square - mean.square()).sqrt()
         # Rounding moves a mean out of the values' range: a constant map would not be constant any more.
         mean = mean.clamp(self.low.detach().double(), self.high.detach().double())
         norm: Tensor = torch.linalg.vector_norm(self.wide - mean[:, None], dim=1)
         return mean, norm / math.sqrt(self.pixels)
 
-    @cached_property
+    @_once
     def centred(self) -> Tensor:
         """Values minus their map's mean, float64, shape ``(batch, pixels)``."""
         return self.wide - self.mean[:, None]
@@ -175,7 +217,7 @@ class Maps:
             return self.std.clamp_min(min_std)
         return torch.where(self.constant, 1.0, self.std)
 
-    @cached_property
+    @_once
     def inverse_total(self) -> Tensor:
         """What to multiply each map with to make its sum 1, float64, shape ``(batch,)``; 1 for an all-zero map.
 
@@ -190,28 +232,21 @@ class Maps:
             )
         return torch.where(self.total == 0, 1.0, self.total).reciprocal()
 
-    @cached_property
+    @_once
     def distribution(self) -> Tensor:
-        """Maps divided by their sums, shape ``(batch, pixels)``; an all-zero map stays zero.
-
-        float64; but for scoring float32 maps on a CPU float32: each value is then right to seven digits, at half the
-        cost. To be summed in float64.
+        """Maps divided by their sums, float64, shape ``(batch, pixels)``; an all-zero map stays zero.
 
         Raises:
             ValueError: A map has negative values.
         """
-        scoring = self._validate and self.flat.device.type == "cpu" and not self.flat.requires_grad
-        factors = self.inverse_total
-        if scoring and self.flat.dtype == torch.float32 and all(_TINY < factor < _HUGE for factor in factors.tolist()):
-            return self.flat * factors.float()[:, None]
-        return self.wide * factors[:, None]
+        return self.wide * self.inverse_total[:, None]
 
-    @cached_property
+    @_once
     def ascending(self) -> Tensor:
         """Sorted pixel values, shape ``(batch, pixels)``, without gradient."""
         return ascending(self.flat)
 
-    @cached_property
+    @_once
     def salient_fifth(self) -> Tensor:
         """Pixels strictly above the value at rank floor(0.8 N) of each map, bool, shape ``(batch, pixels)``.
 
@@ -257,8 +292,11 @@ def covariance(one: Maps, other: Maps) -> Tensor:
         >>> covariance(one, one)  # 5 / 4
         tensor([1.2500], dtype=torch.float64)
     """
+    on_cpu = one.scored_on_cpu and other.scored_on_cpu
+    products = one.sum_with(other) if on_cpu else None  # first: the pass gives the sums of both, too
     if one.well_spread and other.well_spread:
-        products: Tensor = torch.linalg.vecdot(one.wide, other.wide)
+        if products is None:
+            products = torch.linalg.vecdot(one.wide, other.wide)
         return products / one.pixels - one.mean * other.mean
     centred: Tensor = torch.linalg.vecdot(one.centred, other.centred)
     return centred / one.pixels
@@ -395,13 +433,13 @@ class Fixations:
         """The same fixations on a device."""
         return Fixations(PixelLists(self.each.index.to(device), self.each.valid.to(device)), self.shape, self.name)
 
-    @cached_property
+    @_once
     def counts(self) -> Tensor:
         """Number of fixations at each pixel, float32, shape ``(batch, 1, height, width)``."""
         flat = torch.zeros(self.shape[0], self.shape[2] * self.shape[3], device=self.each.index.device)
         return flat.scatter_add_(1, self.each.index, self.each.valid.float()).view(self.shape)
 
-    @cached_property
+    @_once
     def distinct(self) -> PixelLists:
         """All fixated pixels, each once."""
         pixels = self.each.index.masked_fill(~self.each.valid, -1).sort(1).values
@@ -416,8 +454,9 @@ class PixelLists:
     Args:
         index: Flat pixel numbers, int64, shape ``(batch, longest)``; any pixel where there is a gap.
         valid: Where there is no gap, bool, same shape.
+        number: Points of each image, int64, shape ``(batch,)``; counted where it is not given.
 
-    Both lie where the maps do that they are looked up in, see :func:`metric_device`.
+    All lie where the maps do that they are looked up in, see :func:`metric_device`.
 
     Example:
         >>> pixels = PixelLists.padded(torch.tensor([0, 0, 1]), torch.tensor([3, 5, 2]), batch=2)
@@ -428,10 +467,11 @@ class PixelLists:
                 [8., inf]])
     """
 
-    def __init__(self, index: Tensor, valid: Tensor) -> None:
+    def __init__(self, index: Tensor, valid: Tensor, number: Tensor | None = None) -> None:
         device = metric_device(index.device)
         self.index = index.to(device)
         self.valid = valid.to(device)
+        self.number = self.valid.sum(1) if number is None else number.to(device)
 
     @classmethod
     def padded(cls, row: Tensor, pixel: Tensor, batch: int) -> PixelLists:
@@ -439,29 +479,36 @@ class PixelLists:
         number = torch.bincount(row, minlength=batch)
         longest = max(1, int(number.max())) if batch else 1
         valid = torch.arange(longest, device=row.device) < number[:, None]
-        return cls(pixel.new_zeros(batch, longest).masked_scatter(valid, pixel), valid)
+        return cls(pixel.new_zeros(batch, longest).masked_scatter(valid, pixel), valid, number)
 
-    @cached_property
-    def number(self) -> Tensor:
-        """Points of each image, int64, shape ``(batch,)``."""
-        return self.valid.sum(1)
-
-    @cached_property
-    def _gaps(self) -> Tensor:
+    @_once
+    def _gaps(self) -> Tensor | None:
+        """Where there is no point; None where there is one everywhere, which is asked on a CPU alone."""
+        if self.number.device.type == "cpu" and bool((self.number == self.index.shape[1]).all()):
+            return None
         return ~self.valid
 
     def images(self, start: int, stop: int) -> PixelLists:
         """The points of some of the images."""
-        return PixelLists(self.index[start:stop], self.valid[start:stop])
+        return PixelLists(self.index[start:stop], self.valid[start:stop], self.number[start:stop])
 
     def values(self, flat: Tensor) -> Tensor:
         """The maps' values there, shape ``(batch, longest)``, without gradient; +inf in gaps."""
-        return flat.detach().gather(1, self.index).masked_fill_(self._gaps, torch.inf)
+        values = flat.detach().gather(1, self.index)
+        return values if self._gaps is None else values.masked_fill_(self._gaps, torch.inf)
+
+    def ascending(self, flat: Tensor) -> Tensor:
+        """The maps' values there, each row sorted, shape ``(batch, longest)``, without gradient; +inf at the end."""
+        values = self.values(flat)
+        if values.device.type != "cpu":
+            return values.sort(dim=1).values
+        values.numpy().sort(axis=1)  # in place
+        return values
 
     def mean(self, flat: Tensor, origin: Tensor) -> Tensor:
         """Mean of the maps' values there minus ``origin`` (both ``(batch,)``), differentiable; 0 for an empty list."""
-        values = flat.gather(1, self.index) - origin[:, None]
-        return values.masked_fill(self._gaps, 0.0).sum(1) / self.number.clamp_min(1)
+        values = flat.gather(1, self.index).double() - origin[:, None]
+        return values.masked_fill(~self.valid, 0.0).sum(1) / self.number.clamp_min(1)
 
 
 def ascending(values: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from saltext.metrics.functional import Negatives
-from saltext.metrics.maps import Fixations, Maps, ascending, paired, scored_at
+from saltext.metrics.maps import Fixations, Maps, paired, scored_at
 
 
 def top20_auc(pred: Tensor | Maps, density: Tensor | Maps) -> Tensor:
@@ -157,7 +157,7 @@ def nss_unbiased(pred: Tensor | Maps, fixations: Tensor | Maps | Fixations, *, m
     f = fixations if isinstance(fixations, Fixations) else Maps.of(fixations, "fixations")
     p.same_size(f)
     if isinstance(f, Fixations):
-        at_fixations, number = f.distinct.mean(p.wide, p.mean), f.distinct.number
+        at_fixations, number = f.distinct.mean(p.flat, p.mean), f.distinct.number
     else:  # a dense mask, so that nothing waits for the device inside a training step
         fixated = f.flat > 0
         number = fixated.sum(1)
@@ -229,12 +229,12 @@ def auc_judd_mit(pred: Tensor | Maps, fixations: Tensor | Fixations, negatives: 
         Judd et al., Learning to predict where humans look, ICCV 2009.
     """
     p, f = scored_at(pred, fixations)
-    thresholds = ascending(f.each.values(p.flat))
+    thresholds = f.each.ascending(p.flat)
     false = p.pixels - torch.searchsorted(p.ascending, thresholds)
     number = torch.full_like(f.each.number, p.pixels)
     if negatives == "unfixated":
         number = number - f.distinct.number
-        distinct = ascending(f.distinct.values(p.flat))
+        distinct = f.distinct.ascending(p.flat)
         false = false - (f.distinct.number[:, None] - torch.searchsorted(distinct, thresholds))
     elif negatives != "all":
         raise ValueError(f"expected 'all' or 'unfixated' as negatives, got {negatives!r}")

@@ -1,6 +1,7 @@
 """All metrics by name, those from outside the package included, and several of them at once."""
 
 import inspect
+import math
 import re
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,11 +21,10 @@ from saltext.metrics.maps import Fixations, Maps
 
 TargetName = Literal["density", "fixations", "others", "baseline"]
 
-BLOCK_PIXELS = 2**18
+BLOCK_PIXELS = 2**20
 """Pixels scored at a time on a CPU, where small maps are taken together and large ones one by one.
 
-Bounds the memory, and keeps the float64 arrays of a block in the cache; beyond 2**20 pixels every operation also
-pays for fresh pages from the system."""
+Bounds the memory, and takes enough maps at a time for threads to compute longer than they wait for the interpreter."""
 
 LABEL_COLUMNS = frozenset(
     ("image_id", "task", "text", "split", "model", "seed", "protocol", "variant", "run", "how", "line", "generated")
@@ -370,13 +370,16 @@ def score_against(pred: Tensor, targets: Targets, names: Sequence[str]) -> dict[
     """
     metrics = {name: METRICS[name] for name in check_names(names)}
     targets.check(Maps(pred, "pred"), metrics)
-    batch, size = len(pred), max(1, len(pred))
-    if batch and pred.device.type == "cpu":
-        size = max(1, BLOCK_PIXELS // pred[0].numel())
-    starts = range(0, max(1, batch), size)
-    stops = [min(start + size, batch) for start in starts]
+    batch = len(pred)
     score_block = partial(_score_block, pred, targets, metrics)
     with one_thread_each(pred.device) as threads:
+        size = max(1, batch)
+        if batch and pred.device.type == "cpu":
+            largest = max(1, BLOCK_PIXELS // pred[0].numel())
+            rounds = math.ceil(batch / (largest * threads))
+            size = math.ceil(batch / (rounds * threads))  # threads end together
+        starts = range(0, max(1, batch), size)
+        stops = [min(start + size, batch) for start in starts]
         if min(threads, len(starts)) == 1 or len(metrics) < _WORTH_THREADS:
             blocks = list(map(score_block, starts, stops))
         else:

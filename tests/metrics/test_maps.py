@@ -1,3 +1,6 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -101,3 +104,11 @@ def test_a_prediction_and_a_divergence_share_their_passes(batch) -> None:
     kl(pred, batch.baseline)
     assert pred.total is shared[0]
     assert pred.inverse_total is shared[1]
+
+
+def test_threads_sort_maps_at_the_same_time(monkeypatch) -> None:
+    both = threading.Barrier(2, timeout=30)
+    monkeypatch.setattr("saltext.metrics.maps.ascending", lambda values: (both.wait(), values)[1])
+    batches = [Maps(torch.rand(1, 1, 4, 5), "pred") for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        assert len(list(pool.map(lambda maps: maps.ascending, batches))) == 2
