@@ -140,8 +140,9 @@ def read_values(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[_Values, _Val
             )
         picture, _ = _decoded_upright(picture, max_pixels)
         if picture.has_transparency_data:
-            opacity = np.asarray(picture.convert("RGBA"))[..., 3]
-            return np.asarray(picture.convert("RGB")), None if bool((opacity == 255).all()) else opacity
+            values = np.asarray(_in_mode(picture, "RGBA"))
+            opacity = values[..., 3]
+            return values[..., :3], None if bool((opacity == 255).all()) else opacity
         if picture.mode in ("L", "I", "F") or picture.mode.startswith("I;16"):
             return np.asarray(picture), None
         return np.asarray(_in_mode(picture, "L" if picture.mode == "1" else "RGB")), None
