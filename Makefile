@@ -13,7 +13,8 @@
 # make bench-metrics   speed of the metrics next to pysaliency and scikit-learn (ARGS=--quick: shorter)
 # make bench-train     speed of training next to the authors' way of it (ARGS=--quick: tiny networks)
 # make bench-start     CPU time of commands in units of importing torch (ARGS="--rounds 1 --only predict": less)
-.PHONY: install oracle quickstart test test-faults lint docs demo notebooks signatures lock bench-metrics bench-train bench-start
+# make bench-before  speed of scoring, decoding and predicting next to an earlier commit (ARGS="--only scoring")
+.PHONY: install oracle quickstart test test-faults lint docs demo notebooks signatures lock bench-metrics bench-train bench-start bench-before
 
 PYTHON ?= python3.11
 VENV   := .venv
@@ -94,3 +95,6 @@ bench-train: install
 
 bench-start: install
 	$(BIN)/python -m tests.benchmarks.start $(ARGS)
+
+bench-before: install
+	$(BIN)/python -m tests.benchmarks.before $(ARGS)

@@ -53,6 +53,10 @@ def predict(
     device: Annotated[
         str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1 ... (default: an accelerator if there is one)")
     ] = None,
+    inference: Annotated[
+        Literal["reference", "fp32", "bf16"] | None,
+        typer.Option(help="how frozen modules compute on a CPU (default: as the run says); fp32 and bf16 are faster"),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="image-text pairs per batch")] = 8,
     trust: Annotated[
         bool,
@@ -112,7 +116,7 @@ def predict(
         warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # its bound is above ours
         logging.basicConfig(format="%(message)s", stream=sys.stderr)
         # The model before the images: its problems show sooner than those of many images.
-        loaded = load(model, stage=stage, device=device, trust=trust)
+        loaded = load(model, stage=stage, device=device, inference=inference, trust=trust)
     if example:
         from saltext.demo.examples import photograph
 

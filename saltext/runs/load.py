@@ -12,6 +12,7 @@ from saltext.errors import CheckpointError, ConfigError
 from saltext.models.checkpoints import load_weights
 from saltext.models.feature_cache import FeatureCache
 from saltext.models.grounding.class_names import ClassNameGrounder
+from saltext.models.inference import Inference
 from saltext.models.network import SaliencyNetwork
 from saltext.models.packaged_weights import WeightPackage, packaged_file
 from saltext.models.pipeline import Pipeline
@@ -46,6 +47,7 @@ def load(
     *,
     stage: str | None = None,
     device: str | torch.device | None = None,
+    inference: Inference | None = None,
     trust: bool = False,
 ) -> Model:
     """Rebuild the model of a run, with the weights the run tested.
@@ -57,6 +59,8 @@ def load(
         run: Folder of a run that has trained at least an epoch; None: the pretrained model.
         stage: Which of the trainings of a run of several stages; needed where several of them are tested.
         device: As torch names it; None: an accelerator if there is one, otherwise the CPU.
+        inference: How frozen modules compute on a CPU, see :data:`saltext.models.inference.Inference`; None: as the
+            run says.
         trust: Whether the folder is trusted, so that classes that its configuration names and ``conf/`` does not are
             imported and built.
 
@@ -75,6 +79,8 @@ def load(
     pipeline = pipeline_of(chosen, folder, device, configured.own)
     pipeline.network.requires_grad_(False)
     if isinstance(pipeline.network, SaliencyNetwork):
+        if inference is not None:
+            pipeline.network.set_inference(inference)
         pipeline.network.feature_cache = FeatureCache()
     if run is None and CLASS_NAMES in PRETRAINED.digests:
         # Encoding a thousand class names would take longer than a prediction.

@@ -201,6 +201,14 @@ def test_the_pretrained_model_reads_texts_and_conditions() -> None:
     assert np.abs(one - other).sum() > 0.01
 
 
+@needs_packages
+def test_faster_inference_is_chosen_when_a_model_is_loaded() -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    reference, fast = (saltext.load(inference=inference).predict(photo, "a lamp") for inference in (None, "fp32"))
+    assert np.abs(fast - reference).max() < 1e-4 * reference.max()
+    assert not np.array_equal(fast, reference)
+
+
 def test_the_pretrained_files_are_small_and_hold_no_place_of_the_machine_that_made_them() -> None:
     folder = loading.pretrained_run()
     assert sum(path.stat().st_size for path in folder.root.rglob("*") if path.is_file()) < 25e6
