@@ -20,7 +20,6 @@ from saltext.commands.app import app
 from saltext.data.sources.sjtu_tis import SjtuTis
 from saltext.data.synthetic import generate
 from saltext.errors import ConfigError
-from saltext.metrics import METRICS
 from saltext.results.score_table import read_scores
 from saltext.runs import build
 from saltext.runs.composition import CommandLine, compose_run
@@ -266,7 +265,3 @@ def test_a_command_that_is_shown_runs(
     shutil.rmtree("my_model", ignore_errors=True)  # of an example before this one
     here(module, *words, *(["--device", "cpu"] if module == "predict" else []))
     assert capsys.readouterr().out
-
-
-def test_the_pages_of_metrics_are_those_of_the_metrics() -> None:
-    assert {Path(name).stem for name in PAGES if name.startswith("docs/metrics/")} == {"index", *METRICS}

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 
 from saltext.metrics import METRICS
+
+_PAGES = Path(__file__).resolve().parents[1] / "metrics"
 
 _TRUTHS: Mapping[str, str] = MappingProxyType(
     {
@@ -29,6 +32,8 @@ def facts(name: str) -> str:
 | name in configurations, commands and score tables | `{name}` |
 | heading of tables | {metric.title} |
 | better | {"higher" if metric.higher_is_better else "lower"} |
+| score of a constant prediction | {"depends on the image" if metric.chance is None else f"{metric.chance:g}"} |
+| of the prediction it ignores | {metric.invariant_to} |
 | compares the prediction with | {" and ".join(_TRUTHS[truth] for truth in metric.needs)} |
 | computed by | {{py:func}}`{function.__module__}.{function.__name__}`{f" with `{options}`" if options else ""} |
 
@@ -60,10 +65,18 @@ def call(name: str) -> str:
 
 
 def overview() -> str:
-    """One row a metric, linked to its page."""
+    """One row per metric, linked to its page, or to its function where it has none."""
     rows = [
-        f"| [`{name}`]({name}.md) | {metric.title} | {'higher' if metric.higher_is_better else 'lower'} | "
+        f"| {_link(name)} | {metric.title} | {'higher' if metric.higher_is_better else 'lower'} | "
         f"{', '.join(f'`{truth}`' for truth in metric.needs)} |"
         for name, metric in METRICS.items()
     ]
     return "\n".join(["| name | heading | better | needs |", "|---|---|---|---|", *rows])
+
+
+def _link(name: str) -> str:
+    if (_PAGES / f"{name}.md").is_file():
+        return f"[`{name}`]({name}.md)"
+    function = METRICS[name].function
+    function = function.func if isinstance(function, partial) else function
+    return f"{{py:func}}`{name} <{function.__module__}.{function.__name__}>`"

@@ -21,6 +21,8 @@ from saltext.metrics.maps import Fixations, Maps
 
 TargetName = Literal["density", "fixations", "others", "baseline"]
 
+Invariance = Literal["scale and offset", "scale", "nothing"]
+
 BLOCK_PIXELS = 2**20
 """Pixels scored at a time on a CPU, where small maps are taken together and large ones one by one.
 
@@ -44,6 +46,14 @@ class Metric:
         function: ``(pred, *targets) -> Tensor of shape (batch,)``; is given :class:`Maps` and :class:`Fixations`.
         needs: The targets the function takes, in its order. ``density``: ground-truth map. ``fixations``: counts.
             ``others``: counts of other images' fixations. ``baseline``: density of a baseline model.
+        invariant_to: What may change in a prediction without changing its score. ``scale`` alone means that maps are
+            taken as distributions, so negative values are refused.
+        chance: Score of a constant prediction, whatever the image; None if it depends on the image.
+        differentiable: Whether gradients reach the prediction.
+        spatial: Whether it matters which pixels are neighbours.
+        sampled: Whether the score is a draw, repeatable by its seed, of what another function computes exactly.
+
+    tests/metrics holds every metric of the package to what it declares here.
 
     Example:
         >>> from saltext.metrics import METRICS
@@ -55,6 +65,11 @@ class Metric:
     higher_is_better: bool
     function: Callable[..., Tensor]
     needs: tuple[TargetName, ...]
+    invariant_to: Invariance = "nothing"
+    chance: float | None = None
+    differentiable: bool = False
+    spatial: bool = False
+    sampled: bool = False
 
     @classmethod
     def of(cls, function: Callable[..., Tensor], *, higher_is_better: bool, title: str = "") -> "Metric":
@@ -141,28 +156,35 @@ class PlainFunction:
 
 _REGISTERED: dict[str, Metric] = {}
 
+# What the metrics of a kind have in common: of standardised maps, of distributions, and of the order of values.
+_standardized = partial(Metric, invariant_to="scale and offset", chance=0.0, differentiable=True)
+_distributions = partial(Metric, invariant_to="scale", differentiable=True)
+_ranks = partial(Metric, invariant_to="scale and offset", chance=0.5)
+
 METRICS: Mapping[str, Metric] = MappingProxyType(
     ChainMap(
         _REGISTERED,
         {
-            "cc": Metric("CC", True, functional.cc, ("density",)),
-            "sim": Metric("SIM", True, functional.sim, ("density",)),
-            "sim_minmax": Metric("SIM (min-max)", True, functional.sim_minmax, ("density",)),
-            "kl": Metric("KL", False, functional.kl, ("density",)),
-            "nss": Metric("NSS", True, functional.nss, ("fixations",)),
-            "auc_judd": Metric("AUC-J", True, functional.auc_judd, ("fixations",)),
-            "auc_judd_unfixated": Metric(
+            "cc": _standardized("CC", True, functional.cc, ("density",)),
+            "sim": _distributions("SIM", True, functional.sim, ("density",)),
+            "sim_minmax": _standardized("SIM (min-max)", True, functional.sim_minmax, ("density",)),
+            "kl": _distributions("KL", False, functional.kl, ("density",)),
+            "nss": _standardized("NSS", True, functional.nss, ("fixations",)),
+            "auc_judd": _ranks("AUC-J", True, functional.auc_judd, ("fixations",)),
+            "auc_judd_unfixated": _ranks(
                 "AUC-J (unfixated)", True, partial(functional.auc_judd, negatives="unfixated"), ("fixations",)
             ),
-            "auc_judd_mit": Metric("AUC-J (MIT code)", True, published.auc_judd_mit, ("fixations",)),
-            "auc_borji": Metric("AUC-B", True, functional.auc_borji, ("fixations",)),
-            "auc_shuffled": Metric("sAUC", True, functional.auc_shuffled, ("fixations", "others")),
-            "ig": Metric("IG", True, functional.ig, ("fixations", "baseline")),
-            "top20_auc": Metric("AUC (top 20 %)", True, published.top20_auc, ("density",)),
-            "top20_sauc": Metric("sAUC (top 20 %)", True, published.top20_sauc, ("density",)),
-            "top20_sauc_sampled": Metric("sAUC (top 20 %, sampled)", True, published.top20_sauc_sampled, ("density",)),
-            "nss_unbiased": Metric("NSS (TranBlend)", True, published.nss_unbiased, ("fixations",)),
-            "nss_of_map": Metric("NSS (CLIP-SalGAN, of the map)", True, published.nss_of_map, ("density",)),
+            "auc_judd_mit": _ranks("AUC-J (MIT code)", True, published.auc_judd_mit, ("fixations",)),
+            "auc_borji": _ranks("AUC-B", True, functional.auc_borji, ("fixations",), sampled=True),
+            "auc_shuffled": _ranks("sAUC", True, functional.auc_shuffled, ("fixations", "others")),
+            "ig": _distributions("IG", True, functional.ig, ("fixations", "baseline")),
+            "top20_auc": _ranks("AUC (top 20 %)", True, published.top20_auc, ("density",)),
+            "top20_sauc": _ranks("sAUC (top 20 %)", True, published.top20_sauc, ("density",)),
+            "top20_sauc_sampled": _ranks(
+                "sAUC (top 20 %, sampled)", True, published.top20_sauc_sampled, ("density",), sampled=True
+            ),
+            "nss_unbiased": _standardized("NSS (TranBlend)", True, published.nss_unbiased, ("fixations",)),
+            "nss_of_map": _standardized("NSS (CLIP-SalGAN, of the map)", True, published.nss_of_map, ("density",)),
         },
     )
 )

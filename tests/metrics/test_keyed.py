@@ -1,3 +1,4 @@
+import inspect
 import pickle
 import sys
 from functools import partial
@@ -20,30 +21,16 @@ from saltext.metrics import (
     AUCBorji,
     AUCJudd,
     AUCShuffled,
-    NSSOfMap,
     NSSUnbiased,
     ScoreTable,
-    Top20AUC,
-    Top20SAUC,
     keyed,
     score,
 )
 
-CLASSES = {
-    "cc": CC,
-    "sim": SIM,
+_OWN = [cls for cls in vars(keyed).values() if inspect.isclass(cls) and issubclass(cls, keyed.PerImageMetric)]
+CLASSES = {cls.name: cls for cls in _OWN if hasattr(cls, "name")} | {
     "sim_minmax": partial(SIM, minmax=True),
-    "kl": KL,
-    "nss": NSS,
-    "auc_judd": AUCJudd,
     "auc_judd_unfixated": partial(AUCJudd, "unfixated"),
-    "auc_borji": AUCBorji,
-    "auc_shuffled": AUCShuffled,
-    "ig": IG,
-    "top20_auc": Top20AUC,
-    "top20_sauc": Top20SAUC,
-    "nss_unbiased": NSSUnbiased,
-    "nss_of_map": NSSOfMap,
 }
 IDS = torch.tensor([40, 7, 3, 12, 11])
 

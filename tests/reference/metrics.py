@@ -91,6 +91,10 @@ def auc_judd(pred, counts, negatives="all"):
     )
 
 
+def auc_judd_unfixated(pred, counts):
+    return auc_judd(pred, counts, "unfixated")
+
+
 def auc_shuffled(pred, counts, others):
     return auc([float(pred[p]) for p in _fixations(counts)], [float(pred[p]) for p in _fixations(others)])
 
