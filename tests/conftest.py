@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from saltext.data.datamodule import SaliencyDataModule, synthetic
+from saltext.data.datamodule import SaliencyDataModule
+from saltext.data.sources.synthetic import Synthetic
 from saltext.metrics.scores import _REGISTERED
 from saltext.system.environment import keep_memory
 from saltext.system.run_folder import RunFolder
@@ -74,8 +75,9 @@ def sjtu_root() -> Path:
 def data(tmp_path_factory: pytest.TempPathFactory) -> SaliencyDataModule:
     """Twenty generated images, ready to serve."""
     folder = tmp_path_factory.mktemp("synthetic")
-    module = synthetic(
-        folder / "data", images=20, image_size=(64, 96), map_size=(16, 24), batch_size=8, cache_dir=folder / "cache"
+    source = Synthetic(folder / "data", images=20)
+    module = SaliencyDataModule(
+        source, image_size=(64, 96), map_size=(16, 24), batch_size=8, cache_dir=folder / "cache"
     )
     module.prepare_data()
     return module

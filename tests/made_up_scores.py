@@ -22,7 +22,7 @@ def run(
     *,
     name: str = "one",
     label: str = "net",
-    data: str = "saltext.data.datamodule.sjtu_tis",
+    data: str = "saltext.data.sources.sjtu_tis.SjtuTis",
     selection_split: str = "test",
     stages: Mapping[str, Any] | None = None,
     stage: str = "",

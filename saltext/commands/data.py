@@ -1,7 +1,7 @@
 """``saltext data``."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -16,27 +16,35 @@ def _data() -> None:
 @app.command()
 def check(
     data: Annotated[
-        Path,
+        list[str],
         typer.Argument(
-            metavar="DATA", help="SJTU-TIS, a folder of maps/ and fixations/, or a YAML file that describes your own"
+            metavar="DATA",
+            help="SJTU-TIS, a folder of maps/ and fixations/, a YAML file that describes your own, or data=NAME "
+            "[data.KEY=VALUE ...]",
         ),
     ],
-    layout: Annotated[Literal["auto", "sjtu-tis", "salicon", "own"], typer.Option(help="of DATA")] = "auto",
+    config_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="your own configuration files, where data=NAME is one of them")
+    ] = None,
+    trust: Annotated[bool, typer.Option("--trust", help="let data=NAME run a reader of your own")] = False,
 ) -> None:
     """Read a whole data set, and report all problems, or its number of pairs by task and split.
 
     \b
     saltext data check data/sjtu-tis
     saltext data check my_data.yaml
+    saltext data check data=salicon data.root=DIR
     """
     from collections import Counter
 
     from saltext.console import progress
     from saltext.evaluation.folders import open_data
+    from saltext.runs import data_sets
 
-    opened = open_data(data, layout, progress)
+    opened = open_data(data_sets.named(data, config_dir, trust), progress)
     pairs = opened.truth.pairs
-    print(f"{data}: {len(pairs)} pairs of {len({pair.image_id for pair in pairs})} images, no problems found")
+    images = len({pair.image_id for pair in pairs})
+    print(f"{' '.join(data)}: {len(pairs)} pairs of {images} images, no problems found")
     for task, count in Counter(pair.task for pair in pairs).items():
         print(f"  {task}: {count} pairs")
     for part, count in Counter(part for part in opened.parts if part).items():

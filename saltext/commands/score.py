@@ -2,22 +2,25 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 
 def score(
-    indices: Annotated[
-        list[Path],
+    arguments: Annotated[
+        list[str],
         typer.Argument(
             metavar="[MAPS] DATA",
-            help="folder of prediction maps; SJTU-TIS, a folder of maps/ and fixations/, or a YAML file that describes "
-            "data of your own",
+            help="folder of prediction maps; SJTU-TIS, a folder of maps/ and fixations/, a YAML file that describes "
+            "data of your own, or data=NAME [data.KEY=VALUE ...]",
         ),
     ],
     baselines: Annotated[bool, typer.Option("--baselines", help="score the baselines alone, without MAPS")] = False,
-    layout: Annotated[Literal["auto", "sjtu-tis", "salicon", "own"], typer.Option(help="of DATA")] = "auto",
+    config_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="your own configuration files, where data=NAME is one of them")
+    ] = None,
+    trust: Annotated[bool, typer.Option("--trust", help="let data=NAME run a reader of your own")] = False,
     metric: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="may be given several times (default: CC, SIM, KL, NSS, three AUCs, IG)"),
@@ -53,11 +56,13 @@ def score(
     saltext score MAPS data/sjtu-tis --task salient --task non_salient --out scores --name "my model"
     saltext score MAPS salicon/val              maps/ and fixations/ (.mat, .npy, .csv or .png)
     saltext score MAPS my_data.yaml             your own data (docs/own-data.md): CONDITION/IMAGE.png
+    saltext score MAPS data=salicon data.root=DIR      a data set of the configuration, as train has it
     saltext score --baselines data/sjtu-tis     no predictions: the baselines alone
     saltext score MAPS DATA --extra-metrics my_metrics.yaml --metric cc --metric hit
     """
-    if len(indices) != 1 + (not baselines):
-        raise typer.BadParameter(f"expected MAPS DATA, or --baselines DATA, got {' '.join(map(str, indices))}")
+    maps, data = ([], arguments) if baselines else (arguments[:1], arguments[1:])
+    if not data or (len(data) > 1 and not data[0].startswith("data=")):
+        raise typer.BadParameter(f"expected MAPS DATA, or --baselines DATA, got {' '.join(arguments)}")
     from saltext.system.environment import spin_briefly
     from saltext.system.garbage import uncollected
 
@@ -68,6 +73,7 @@ def score(
         from saltext.evaluation.score_folder import DEFAULT_METRICS, score_folder
         from saltext.reporting import run_files, tables
         from saltext.results.score_table import write_scores
+        from saltext.runs import data_sets
 
     chosen = metric or list(DEFAULT_METRICS)
     if extra_metrics is not None:
@@ -78,9 +84,8 @@ def score(
         chosen = metric or [*DEFAULT_METRICS, *extra]
     baseline_names = list(BASELINES) if beside is None else [name for name in beside if name != "none"]
     scores = score_folder(
-        None if baselines else indices[0],
-        indices[-1],
-        layout=layout,
+        Path(maps[0]) if maps else None,
+        data_sets.named(data, config_dir, trust),
         metrics=chosen,
         name=name,
         tasks=task or (),

@@ -19,10 +19,6 @@ from saltext.data.index import DatasetIndex, Source
 from saltext.data.loading import PREFETCHED, TIMEOUT, PatientLoader, batch_bytes, workers_that_fit
 from saltext.data.pairs import Pair
 from saltext.data.samplers import EvaluationBatches, TrainingOrder
-from saltext.data.sources.custom import Custom
-from saltext.data.sources.salicon import Salicon
-from saltext.data.sources.sjtu_tis import SjtuTis
-from saltext.data.sources.synthetic import Synthetic
 from saltext.data.splits import PARTS, GivenOrEightyTwenty, Part, Split, SplitMethod, SplitSettings
 from saltext.data.tasks import chosen
 from saltext.data.transforms import Augment, single_threaded_worker
@@ -77,6 +73,7 @@ class SaliencyDataModule(LightningDataModule):
         DataError: At set-up: the data set or split file is not as expected.
 
     Example:
+        >>> from saltext.data.sources.synthetic import Synthetic
         >>> data = SaliencyDataModule(Synthetic("outputs/synthetic"), tasks=["salient"], batch_size=8)
         >>> data.tasks
         ('salient',)
@@ -337,37 +334,3 @@ class SaliencyDataModule(LightningDataModule):
             # A generator of its own: starting an epoch does not draw from the one the network's dropout uses.
             generator=torch.Generator().manual_seed(self.seed),
         )
-
-
-# Data modules that conf/data names: each takes the arguments of its reader, and those of the module.
-
-
-def sjtu_tis(root: str | Path, **settings: Any) -> SaliencyDataModule:
-    """SJTU-TIS, see :class:`saltext.data.sources.sjtu_tis.SjtuTis` and :class:`SaliencyDataModule`."""
-    return SaliencyDataModule(SjtuTis(root), **settings)
-
-
-def synthetic(root: str | Path, images: int = 240, data_seed: int = 0, **settings: Any) -> SaliencyDataModule:
-    """Generated data, see :class:`saltext.data.sources.synthetic.Synthetic` and :class:`SaliencyDataModule`."""
-    return SaliencyDataModule(Synthetic(root, images, data_seed), **settings)
-
-
-def salicon(root: str | Path, **settings: Any) -> SaliencyDataModule:
-    """SALICON, see :class:`saltext.data.sources.salicon.Salicon` and :class:`SaliencyDataModule`."""
-    return SaliencyDataModule(Salicon(root), **settings)
-
-
-def custom(
-    description: str | Path | None = None,
-    root: str | Path | None = None,
-    max_pixels: int = MAX_PIXELS,
-    **settings: Any,
-) -> SaliencyDataModule:
-    """Your own data, see :class:`saltext.data.sources.custom.Custom` and :class:`SaliencyDataModule`.
-
-    Raises:
-        ConfigError: No description is named.
-    """
-    if description is None:
-        raise ConfigError("data=own needs the file that describes your data: data.description=FILE (docs/own-data.md)")
-    return SaliencyDataModule(Custom(description, root, max_pixels), max_pixels=max_pixels, **settings)

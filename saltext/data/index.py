@@ -2,17 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol, runtime_checkable
 
 from saltext.data.geometry import Size
 from saltext.data.pairs import Pair, Recording
 from saltext.data.report import DataReport
 from saltext.errors import DataError
-
-Layout = Literal["sjtu-tis", "salicon", "own"]
-"""How the files of a data set are laid out."""
 
 
 @dataclass(frozen=True)
@@ -33,27 +30,29 @@ class DatasetIndex:
     """The content of a data set on disk; no image of it is decoded yet.
 
     Attributes:
-        layout: Layout of its files.
         root: Its folder, or the YAML file that describes it.
         pairs: All pairs, sorted by image. A pair's position in this list is its index everywhere.
         conditions: Names of its tasks, in the order of tables.
-        levels: Of each pair, the name of the published part (such as ``train``) it is in; empty where there are none.
-        image_sets: Image ID -> the set of images it belongs to. A split takes the same fraction of each set.
+        levels: Of each pair, the name of the published part (such as ``train``) it is in, or an empty text. By default
+            there are none.
+        image_sets: Image ID -> the set of images it belongs to. A split takes the same fraction of each set. By
+            default those of :func:`sets_by_conditions`.
         parts: The data set's own split: image IDs of ``train``, ``test`` and perhaps ``val``; None if it has none.
         blur: How its maps are blurred; None where the blur has to be fitted to the maps.
+        is_sjtu_tis: Whether it has the pairs of SJTU-TIS, which the papers' split is drawn from, or generated ones.
 
     Raises:
         DataError: Pairs that share a name, or an image and a condition.
     """
 
-    layout: Layout
     root: Path
     pairs: Sequence[Pair | Recording]
     conditions: Sequence[str]
-    levels: Sequence[str]
-    image_sets: Mapping[str, str]
+    levels: Sequence[str] = ()
+    image_sets: Mapping[str, str] = field(default_factory=dict)
     parts: Mapping[str, Sequence[str]] | None = None
     blur: BlurRule | None = None
+    is_sjtu_tis: bool = False
 
     def __post_init__(self) -> None:
         report = DataReport()
@@ -63,6 +62,10 @@ class DatasetIndex:
         ):
             report.add(what, *(key for key, count in Counter(keys).items() if count > 1))
         report.raise_if_any(f"The data set under {self.root}", "Each pair of an image and a condition is listed once.")
+        if not self.levels:
+            object.__setattr__(self, "levels", [""] * len(self.pairs))
+        if not self.image_sets:
+            object.__setattr__(self, "image_sets", sets_by_conditions(self.pairs))
 
     def pairs_with_images(self) -> list[Pair]:
         """All pairs, each with its image, as training needs them.
@@ -79,8 +82,13 @@ class DatasetIndex:
         return with_images
 
 
+@runtime_checkable
 class Source(Protocol):
-    """The reader of a data set, for training and for scoring."""
+    """The reader of a data set, for training and for scoring.
+
+    ``conf/data/NAME.yaml`` names its class as ``_target_``, beside the values of its arguments and those of
+    :class:`saltext.data.datamodule.SaliencyDataModule`.
+    """
 
     @property
     def root(self) -> Path | str:

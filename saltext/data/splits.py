@@ -365,7 +365,7 @@ class PublishedTranBlend:
 
     def __call__(self, index: DatasetIndex, settings: SplitSettings) -> Split:
         """Draw rows of each task."""
-        if index.layout != "sjtu-tis":
+        if not index.is_sjtu_tis:
             raise ConfigError(
                 f"data/split=published is the papers' split of SJTU-TIS, got {index.root}. Choose 80-20, 70-15-15, "
                 "kfold or given, or the split file of another run (data/split=file)."

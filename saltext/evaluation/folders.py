@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +17,10 @@ from saltext.data.density import grey_map
 from saltext.data.files import points_inside, read_fixations, read_map
 from saltext.data.geometry import Size
 from saltext.data.ground_truth import GroundTruth, fitted_blur, in_unit_range, indices_for_blur_fit
-from saltext.data.index import DatasetIndex, Layout
+from saltext.data.index import DatasetIndex, Source
 from saltext.data.pairs import FixationPoints, Pair, Recording
 from saltext.data.recorded import density_map, image_size
 from saltext.data.report import DataIssue, DataReport, Track, in_threads
-from saltext.data.sources.detect import source_of
 from saltext.errors import InvalidFileError
 from saltext.evaluation.score_cache import ScoreCache
 from saltext.images import MAX_PIXELS, check_file, read_photo
@@ -88,20 +87,19 @@ class DataSet:
     depends_on: Sequence[Any] = ()
 
 
-def open_data(root: Path, layout: Layout | Literal["auto"], track: Track) -> DataSet:
-    """The ground truth under ``root``, after every file was read once.
+def open_data(source: Source, track: Track) -> DataSet:
+    """The ground truth of a data set, after every file was read once.
 
     That includes the images, which scoring does not need but training does.
 
     Args:
-        root: Folder of the data set, or the YAML file that describes it.
-        layout: See :func:`saltext.data.sources.detect.source_of`.
+        source: Its reader, see :func:`saltext.data.sources.detect.source_of`.
         track: Shows the progress of the check.
 
     Raises:
         DataError: The data set is missing or empty, or has invalid files, all in one error.
     """
-    dataset = source_of(root, layout).read()
+    dataset = source.read()
     data = read_data(dataset, range(len(dataset.pairs)), (), ScoreCache(None), track)
 
     def invalid_image(path: Path) -> DataIssue | None:

@@ -9,17 +9,14 @@ data set, these are the maps and fixations of the scored images and of all image
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from saltext.baselines import BASELINES, CentrePriorOfOthers
 from saltext.console import progress
-from saltext.data.index import DatasetIndex, Layout
+from saltext.data.index import DatasetIndex, Source
 from saltext.data.report import DataReport
-from saltext.data.sources.detect import source_of
-from saltext.data.tasks import TASK_BY_NAME
 from saltext.errors import ConfigError
 from saltext.evaluation.evaluator import PairScores, score_frame, score_pairs
 from saltext.evaluation.folders import DataSet, needed, read_data
@@ -37,9 +34,8 @@ DEFAULT_METRICS = ("cc", "sim", "kl", "nss", "auc_judd", "auc_shuffled", "ig", "
 
 def score_folder(
     predictions: Path | None,
-    root: Path,
+    source: Source,
     *,
-    layout: Layout | Literal["auto"] = "auto",
     metrics: Sequence[str] = DEFAULT_METRICS,
     name: str | None = None,
     tasks: Sequence[str] = (),
@@ -52,8 +48,7 @@ def score_folder(
 
     Args:
         predictions: Folder of maps, see :func:`saltext.evaluation.predictions.list_predictions`; None: baselines only.
-        root: The data set, see :func:`saltext.data.sources.detect.source_of`.
-        layout: ``auto``, ``sjtu-tis``, ``salicon`` or ``own``.
+        source: The data set's reader, see :func:`saltext.data.sources.detect.source_of`.
         metrics: Names of ``saltext.metrics.METRICS``.
         name: Label of the predictions; their folder's name by default.
         tasks: Score these only; all by default. "Other images" are those of the whole data set, scored or not.
@@ -70,10 +65,9 @@ def score_folder(
         DataError: Invalid predictions or data set; one error names everything that is wrong.
         ConfigError: An unknown metric, task or baseline, or a task the data set does not have.
     """
-    # The conditions of one's own data set are known only after its YAML file was read.
-    _check_names(metrics, () if root.is_file() else tasks, baselines)
+    _check_names(metrics, tasks, source.conditions, baselines)
     cache = ScoreCache(cache_dir)
-    dataset = source_of(root, layout).read()
+    dataset = source.read()
     indices = _indices_of_tasks(dataset, tasks)
     issues = DataReport()
     files = {} if predictions is None else list_predictions(predictions, dataset, issues)
@@ -131,13 +125,16 @@ def _scores_with_cached_baselines(
     return scores
 
 
-def _check_names(metrics: Sequence[str], tasks: Sequence[str], baselines: Sequence[str]) -> None:
+def _check_names(
+    metrics: Sequence[str], tasks: Sequence[str], conditions: Sequence[str] | None, baselines: Sequence[str]
+) -> None:
     problems = [
         f"unknown baseline {name!r}; choose from {', '.join(BASELINES)}" for name in baselines if name not in BASELINES
     ]
-    problems += [
-        f"unknown task {name!r}; choose from {', '.join(TASK_BY_NAME)}" for name in tasks if name not in TASK_BY_NAME
-    ]
+    if conditions is not None:  # otherwise they are known only after the data set was read
+        problems += [
+            f"unknown task {name!r}; choose from {', '.join(conditions)}" for name in tasks if name not in conditions
+        ]
     try:
         check_names(metrics)
     except ValueError as error:

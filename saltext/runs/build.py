@@ -3,6 +3,7 @@
 :mod:`saltext.runs.build_training` builds the rest that training needs, and imports Lightning.
 """
 
+import inspect
 import logging
 from collections.abc import Collection
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import nn
 
 from saltext.baselines import BASELINES
 from saltext.data.cache import CacheSettings
+from saltext.data.index import Source
 from saltext.errors import ConfigError, SaltextError
 from saltext.evaluation.protocols import PAPERS, Protocol, standard
 from saltext.metrics import Metric, check_names, register_metric
@@ -81,6 +83,32 @@ def instantiated(
     if target not in own and not (callable(built) if expected is None else isinstance(built, expected)):
         kind = "something to call" if expected is None else getattr(expected, "__name__", str(expected))
         raise ConfigError(f"{location}: expected {kind}, got a {type(built).__name__}")
+    return built
+
+
+def reader(cfg: DictConfig, own: Collection[str] = ()) -> Source:
+    """The reader of the data set: the class that ``data._target_`` names, with what it takes of the values of ``data``.
+
+    The others are settings of the data module. One that both take, such as ``max_pixels``, is given to both.
+
+    Args:
+        cfg: A run's configuration.
+        own: Names that may be built besides those in ``conf/``, see :mod:`saltext.runs.trust`.
+
+    Raises:
+        ConfigError: The class may not be built, is no reader, or there is a value that neither of the two takes.
+    """
+    values: Any = OmegaConf.to_container(cfg.data, resolve=True)
+    trust.check_targets(values, "data", own)
+    taken = inspect.signature(located(values["_target_"])).parameters
+    unknown = [key for key in values if key not in (*taken, *schema.data_settings(), "_target_")]
+    if unknown:
+        raise ConfigError(
+            f"data: expected arguments of {values['_target_']} ({', '.join(taken)}) and settings of the data module, "
+            f"got {', '.join(unknown)}. Make it an argument of the reader, or leave it out of conf/data/NAME.yaml"
+        )
+    node = OmegaConf.masked_copy(cfg.data, [key for key in values if key in ("_target_", *taken)])
+    built: Source = instantiated(node, "data", Source, own)
     return built
 
 

@@ -2,17 +2,19 @@
 
 import sys
 from collections.abc import Callable, Collection
+from typing import Any
 
 import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from saltext.data.datamodule import SaliencyDataModule
+from saltext.data.transforms import Augment
 from saltext.errors import ConfigError
-from saltext.runs import build
+from saltext.runs import build, schema
 from saltext.runs.launch import check_world
 from saltext.system.run_folder import RunFolder
 from saltext.training.callbacks import Bar, EpochLines
@@ -28,8 +30,14 @@ def datamodule(cfg: DictConfig, own: Collection[str] = ()) -> SaliencyDataModule
         cfg: A run's configuration.
         own: Names that may be built besides those in ``conf/``, see :mod:`saltext.runs.trust`; here and below.
     """
-    built: SaliencyDataModule = build.instantiated(cfg.data, "data", SaliencyDataModule, own)
-    return built
+    settings = [str(key) for key in cfg.data if key in schema.data_settings() and key not in ("split", "augment")]
+    plain: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg.data, settings), resolve=True)
+    return SaliencyDataModule(
+        build.reader(cfg, own),
+        split=build.instantiated(cfg.data.get("split"), "data.split", None, own),
+        augment=build.instantiated(cfg.data.get("augment"), "data.augment", Augment, own),
+        **plain,
+    )
 
 
 def module(cfg: DictConfig, own: Collection[str] = ()) -> SupervisedModule | None:

@@ -12,12 +12,12 @@ from saltext.reporting.run_page import NOTHING, ShownRun
 from saltext.results import run_record
 from saltext.results.run_record import RunRecord, StageRecord, evaluation_setting
 from saltext.results.score_table import read_run_scores
+from saltext.runs import schema
 from saltext.runs.trust import parsed, read_text, record
 from saltext.system.run_folder import RunFolder
 
 _log = logging.getLogger(__name__)
 
-_GENERATED = "saltext.data.datamodule.synthetic"
 _REQUIRED = ("name", "label", "seed", "data._target_", "data.selection_split", "stages.sequence")
 
 
@@ -33,7 +33,8 @@ def read_record(folder: RunFolder, needed: Sequence[str] = ()) -> RunRecord:
     """
     cfg = record(folder, (*_REQUIRED, *needed))
     setting = evaluation_setting(Split.load(folder.split), cfg.data.selection_split)
-    return RunRecord(folder, cfg, setting, cfg.data._target_ == _GENERATED, _stages(cfg), failure=folder.read_failure())
+    generated = cfg.data._target_ == schema.SYNTHETIC
+    return RunRecord(folder, cfg, setting, generated, _stages(cfg), failure=folder.read_failure())
 
 
 def _stages(cfg: DictConfig) -> list[StageRecord]:

@@ -23,6 +23,7 @@ from saltext.models.packaged_weights import EFFICIENTNET_LITE0, EFFICIENTNET_LIT
 from saltext.reporting.study_page import write_again, write_study
 from saltext.results.study import Study, studies
 from saltext.results.study_scores import kept_file
+from saltext.runs import schema
 from saltext.runs.composition import CommandLine, compose_run
 from saltext.runs.jobs import Job, latest_jobs
 from saltext.runs.launch import launch
@@ -40,7 +41,6 @@ _PACKAGES: Mapping[str, WeightPackage] = MappingProxyType(
         "saltext.models.text.minilm.MiniLM": MINILM,
     }
 )
-_READS_FILES = "saltext.data.datamodule.sjtu_tis"
 
 # Parts whose weights default to random ones, which nothing can be reproduced with.
 _WAYS_TO_WEIGHTS: Mapping[str, str] = MappingProxyType(
@@ -117,7 +117,7 @@ def composed(experiment: str, overrides: Sequence[str]) -> DictConfig:
 def missing(cfg: DictConfig) -> list[str]:
     """What a run of a configuration lacks here, each with how to get it; empty if nothing."""
     found = []
-    if cfg.data._target_ == _READS_FILES:
+    if cfg.data._target_ == schema.SJTU_TIS:
         found += _said(SjtuTis(cfg.data.root).read)
     if cfg.checkpoint is not None and not Path(cfg.checkpoint).is_file():
         found.append(f"There is no weight file {cfg.checkpoint} (checkpoint)")

@@ -27,8 +27,11 @@ from saltext.runs.signatures import Built, Signature, signature
 _OTHER_GROUPS = ("preset", "protocol", "experiment")  # whose files leave no key of their name
 _BUILT = ("data", "loss", "optimizer", "scheduler", "training", "trainer")  # as one object each, in every run
 _RESERVED = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")  # Hydra's own keys of a node
-_PUBLISHED_DATA = ("saltext.data.datamodule.sjtu_tis", "saltext.data.datamodule.synthetic")  # with tasks of fixed names
 _FOLDS = "saltext.data.splits.KFold"
+SJTU_TIS = "saltext.data.sources.sjtu_tis.SjtuTis"
+SYNTHETIC = "saltext.data.sources.synthetic.Synthetic"
+"""What ``data`` names for generated data."""
+
 MODEL_LABELS = ("name", "family")
 """Keys of ``model`` that are no arguments of its class."""
 
@@ -194,7 +197,6 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "data.test_tasks": Names | Text | None,
         "data.split": Annotated[Any, AfterValidator(_split)],
         "data.split.path": Text,
-        "data.source": set_by("data=NAME"),
         "data.selection_split": Held,
         "data.test_on": Held,
         "data.folds": Annotated[int, Field(ge=2)],
@@ -393,6 +395,8 @@ def _of_node(node: DictConfig, key: str, cfg: DictConfig) -> Iterator[tuple[str,
     if isinstance(taken, str):
         yield f"{key}._target_".lstrip("."), taken
         return
+    if key == "data" and taken is not None:
+        taken = Signature({**data_settings(), **taken.arguments}, taken.open)
     is_own = taken is None and "_target_" in node
     known = None if is_own else _known(key, taken)
     for name in map(str, node):
@@ -433,6 +437,12 @@ def _taken(node: DictConfig) -> Signature | str | None:
     if alike or target.split(".")[0] == "saltext":
         return f"there is no {target}{near(target, alike)}"
     return None
+
+
+def data_settings() -> Mapping[str, Any]:
+    """Names and types of the data module's settings, which ``data`` has beside the arguments of its reader."""
+    module = signature("saltext.data.datamodule.SaliencyDataModule")
+    return {} if module is None else {name: kind for name, kind in module.arguments.items() if name != "source"}
 
 
 def labels(key: str) -> tuple[str, ...]:
@@ -655,7 +665,7 @@ def _together(cfg: DictConfig, found: Mapping[str, str]) -> Iterator[tuple[str, 
     if right("evaluation"):
         wrong = list(metric_problems(cfg))
         yield from wrong or _monitored(cfg)
-    if right("data") and cfg.data.get("_target_") in _PUBLISHED_DATA:
+    if right("data") and cfg.data.get("_target_") in (SJTU_TIS, SYNTHETIC):  # with tasks of fixed names
         tasks = signatures.names("saltext.data.tasks.TASKS")
         for key, node in (("data.tasks", cfg.data), ("data.test_tasks", cfg.data), *_stages(cfg)):
             named = node.get(key.rpartition(".")[2])

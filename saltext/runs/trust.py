@@ -63,7 +63,6 @@ _FIRST_WEIGHTS = {
 }
 _NAMES_OF_FILES = ("weights", "checkpoint", "vocabulary", "revision")
 _OUTPUTS = "outputs"  # conf/config.yaml's output_dir
-_GENERATED = "saltext.data.datamodule.synthetic"
 _TRAINER_TEXTS = ("_target_", "accelerator", "precision", "strategy", "gradient_clip_algorithm")
 
 
@@ -101,7 +100,7 @@ class _Packaged:
     Attributes:
         targets: (group, whether it is the group's own ``_target_`` or one inside it) -> names.
         texts: Every text value.
-        roots: Data module -> default folder of its data.
+        roots: Reader -> default folder of its data.
         generated: Default folders of synthetic data.
     """
 
@@ -526,10 +525,10 @@ def _confine_to_folder(values: dict[str, Any], folder: RunFolder, resumes: bool)
 
 
 def _default_root(data: Mapping[str, Any]) -> str | None:
-    """The default folder of a data module's data; for synthetic data it contains their number and seed."""
+    """The default folder of a reader's data; for synthetic data it contains their number and seed."""
     target = data["_target_"]
     default: Any = OmegaConf.create({"output_dir": _OUTPUTS, "root": _packaged().roots.get(target)}).root
-    if target != _GENERATED:
+    if target != schema.SYNTHETIC:
         return default  # type: ignore[no-any-return]
     if data.get("root") in _packaged().generated:
         return data["root"]  # type: ignore[no-any-return]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from saltext.data.datamodule import synthetic
+from saltext.data.sources.synthetic import Synthetic
 from saltext.data.splits import Split
 from saltext.results.score_table import pooled, read_scores
 from saltext.system.run_folder import RunFolder, finished_runs
@@ -98,8 +98,8 @@ def test_a_cross_validation_is_one_command_that_ends_with_one_table(outputs: Pat
 
 
 def test_the_papers_sizes_run_a_step_of_training_and_of_testing(outputs: Path) -> None:
-    data = synthetic(outputs / "synthetic-smoke", images=24)
-    ids = sorted({pair.image_id for pair in data.pairs if pair.task == "non_salient"})
+    pairs = Synthetic(outputs / "synthetic-smoke", images=24).read().pairs
+    ids = sorted({pair.image_id for pair in pairs if pair.task == "non_salient"})
     parts = {"train": tuple(ids[:2]), "val": (), "test": tuple(ids[2:4])}
     Split("by hand", 0, "image", parts).save(outputs / "few.json")
     done = command(

@@ -13,11 +13,15 @@ from PIL import Image
 from torch import Tensor, nn
 
 from saltext.baselines import BASELINES
-from saltext.data.datamodule import SaliencyDataModule, custom, salicon, sjtu_tis, synthetic
+from saltext.data.datamodule import SaliencyDataModule
 from saltext.data.dataset import Batch
 from saltext.data.ground_truth import GroundTruth
 from saltext.data.index import DatasetIndex, sets_by_conditions
 from saltext.data.pairs import FixationPoints, Pair
+from saltext.data.sources.custom import Custom
+from saltext.data.sources.salicon import Salicon
+from saltext.data.sources.sjtu_tis import SjtuTis
+from saltext.data.sources.synthetic import Synthetic
 from saltext.data.splits import FromFile, Given, KFold, PublishedTranBlend, Split, eighty_twenty
 from saltext.data.transforms import Augment
 from saltext.errors import ConfigError, DataError
@@ -38,7 +42,7 @@ def make(small_root: Path, cache_dir: Path) -> Make:
             "batch_size": 4,
             "seed": 1,
         }
-        return sjtu_tis(**({"root": small_root} | settings | changed))
+        return SaliencyDataModule(SjtuTis(small_root), **(settings | changed))
 
     return make
 
@@ -241,9 +245,9 @@ def test_a_split_of_other_data_is_refused(make: Make, tmp_path: Path) -> None:
         make(split=FromFile(tmp_path / "split.json")).setup()
 
 
-def test_a_wrong_root_is_refused_before_training(make: Make, tmp_path: Path) -> None:
+def test_a_wrong_root_is_refused_before_training(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="SALTEXT_DATA"):
-        make(root=tmp_path / "nowhere").prepare_data()
+        SaliencyDataModule(SjtuTis(tmp_path / "nowhere")).prepare_data()
 
 
 @pytest.mark.parametrize(
@@ -265,7 +269,8 @@ def test_maps_are_at_the_inputs_size_by_default(make: Make) -> None:
 
 
 def test_synthetic_data_is_generated_when_needed(tmp_path: Path) -> None:
-    data = synthetic(tmp_path / "synthetic", images=10, cache_dir=tmp_path / "cache", image_size=(36, 48), batch_size=4)
+    source = Synthetic(tmp_path / "synthetic", images=10)
+    data = SaliencyDataModule(source, cache_dir=tmp_path / "cache", image_size=(36, 48), batch_size=4)
     data.prepare_data()
     assert len(data.pairs) == 30
     assert json.loads((tmp_path / "synthetic" / "synthetic.json").read_text())["images"] == 10
@@ -274,7 +279,7 @@ def test_synthetic_data_is_generated_when_needed(tmp_path: Path) -> None:
 
 @pytest.mark.real_data
 def test_the_grouped_real_split_has_the_described_sizes(sjtu_root: Path) -> None:
-    data = sjtu_tis(sjtu_root)
+    data = SaliencyDataModule(SjtuTis(sjtu_root))
     assert Counter(data.pairs[i].task for i in data.indices("test")) == {
         "pure": 120, "whole": 60, "general": 60, "salient": 60, "non_salient": 60,
     }  # fmt: skip
@@ -298,11 +303,11 @@ def salicon_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def own(path: Path, **settings: Any) -> SaliencyDataModule:
-    return custom(path, **SETTINGS, cache_dir=path.parent.parent / "cache", **settings)
+    return SaliencyDataModule(Custom(path), **SETTINGS, cache_dir=path.parent.parent / "cache", **settings)
 
 
 def salicon_data(root: Path, **settings: Any) -> SaliencyDataModule:
-    return salicon(root, **SETTINGS, cache_dir=root / "cache", **settings)
+    return SaliencyDataModule(Salicon(root), **SETTINGS, cache_dir=root / "cache", **settings)
 
 
 def test_own_data_are_served_like_the_published_ones(description: Path) -> None:
@@ -337,7 +342,7 @@ class Made:
             Pair(f"{number:02d}", task, "", Path("i"), 1.0, none, f"{number}{task}")
             for number, kind in enumerate(kinds) for task in kind
         ]  # fmt: skip
-        return DatasetIndex("own", self.root, pairs, self.conditions, [""] * len(pairs), sets_by_conditions(pairs))
+        return DatasetIndex(self.root, pairs, self.conditions, [""] * len(pairs), sets_by_conditions(pairs))
 
 
 def test_each_part_has_its_share_of_images_seen_under_the_same_conditions() -> None:
@@ -372,14 +377,13 @@ def test_unknown_conditions_are_refused_with_those_that_are_there(description: P
 
 
 def test_a_model_can_be_asked_where_its_data_are_gone() -> None:
-    assert custom("gone.yaml", image_size=(36, 48), tasks=["a"]).settings.image_size == (36, 48)
+    data = SaliencyDataModule(Custom("gone.yaml"), image_size=(36, 48), tasks=["a"])
+    assert data.settings.image_size == (36, 48)
 
 
-def test_own_data_that_are_not_named_say_how(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"data\.description=FILE"):
-        custom()
+def test_own_data_whose_description_is_gone_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no description"):
-        custom(tmp_path / "none.yaml").setup()
+        SaliencyDataModule(Custom(tmp_path / "none.yaml")).setup()
 
 
 def test_the_papers_split_is_not_one_of_other_data(description: Path) -> None:
@@ -415,5 +419,5 @@ def test_a_blur_that_is_not_said_is_fitted_to_the_maps(salicon_root: Path) -> No
 def test_a_root_other_than_the_description_s_folder_can_be_named(description: Path, tmp_path: Path) -> None:
     moved = write_description(tmp_path, {})
     moved.write_text(description.read_text())
-    data = custom(moved, root=description.parent, **SETTINGS, cache_dir=tmp_path / "cache")
+    data = SaliencyDataModule(Custom(moved, description.parent), **SETTINGS, cache_dir=tmp_path / "cache")
     assert len(data.pairs) == len(own(description).pairs)

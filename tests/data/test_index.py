@@ -33,9 +33,9 @@ def test_images_seen_under_the_same_conditions_are_a_set_and_small_sets_join_the
 def test_training_asks_for_an_image_of_every_map() -> None:
     recording = Recording("1", "a", "", Path("m.png"), Path("f.png"), "1")
     whole = [pair("0", "a")]
-    index = DatasetIndex("own", Path("here"), whole, ("a",), [""], sets_by_conditions(whole))
+    index = DatasetIndex(Path("here"), whole, ("a",), [""], sets_by_conditions(whole))
     assert index.pairs_with_images() == whole
-    without = DatasetIndex("salicon", Path("here"), [recording], ("a",), [""], {"1": "a"})
+    without = DatasetIndex(Path("here"), [recording], ("a",), [""], {"1": "a"})
     with pytest.raises(DataError, match="Expected an image for each of the 1 maps under here"):
         without.pairs_with_images()
 
@@ -44,7 +44,7 @@ def test_pairs_that_share_a_name_or_an_image_and_a_condition_are_refused_togethe
     dog, cat = pair("dog", "a"), pair("cat", "a")
     pairs = [dog, dog, replace(cat, name="x"), replace(cat, name="y")]
     with pytest.raises(DataError) as raised:
-        DatasetIndex("own", Path("data"), pairs, ("a",), [""] * 4, {})
+        DatasetIndex(Path("data"), pairs, ("a",), [""] * 4, {})
     assert "condition (2): cat (a), dog (a)\n" in str(raised.value)
     assert "names of several pairs (1): dog/a\n" in str(raised.value)
 
@@ -56,7 +56,7 @@ def test_points_outside_their_image_and_pairs_without_points_are_named(tmp_path:
         Pair(name, "a", "", tmp_path / "i.png", 2.0, FixationPoints(yx.astype(np.int32)), name)
         for name, yx in points.items()
     ]
-    index = DatasetIndex("own", tmp_path, pairs, ("a",), [""] * 3, {}, blur=BlurRule("two", lambda size: 2.0))
+    index = DatasetIndex(tmp_path, pairs, ("a",), [""] * 3, {}, blur=BlurRule("two", lambda size: 2.0))
     problems = []
     for read in (
         lambda: open_cache(pairs, CacheSettings((32, 32), (8, 8)), tmp_path / "cache"),

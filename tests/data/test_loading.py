@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from saltext.data import loading
-from saltext.data.datamodule import SaliencyDataModule, synthetic
+from saltext.data.datamodule import SaliencyDataModule
 from saltext.data.loading import (
     PatientLoader,
     _with_described_errors,
@@ -28,6 +28,7 @@ from saltext.data.loading import (
     lost_workers_said,
     workers_that_fit,
 )
+from saltext.data.sources.synthetic import Synthetic
 from saltext.data.transforms import single_threaded_worker
 from saltext.errors import DataError
 
@@ -116,8 +117,8 @@ def test_the_loaders_of_a_run_without_room_have_no_processes_and_the_same_batche
 ) -> None:
     def loaded(mib: float) -> tuple[int, list[Tensor]]:
         free(mib)
-        module = synthetic(
-            data.root, images=20, image_size=(64, 96), map_size=(16, 24), batch_size=8, cache_dir=data.cache_dir,
+        module = SaliencyDataModule(
+            Synthetic(data.root, 20), image_size=(64, 96), map_size=(16, 24), batch_size=8, cache_dir=data.cache_dir,
             num_workers=1,
         )  # fmt: skip
         module.prepare_data()

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from saltext.baselines import SplitHalf, Uniform
+from saltext.data.sources.detect import source_of
 from saltext.data.sources.sjtu_tis import SjtuTis
 from saltext.errors import DataError
 from saltext.evaluation import folders, score_cache
@@ -38,7 +39,7 @@ def published(tmp_path: Path) -> Path:
 
 
 def _scores(root: Path, cache: Path | None, **settings: object) -> pd.DataFrame:
-    return score_folder(root.parent / "maps", root, allow_missing=True, cache_dir=cache, **settings)  # type: ignore[arg-type]
+    return score_folder(root.parent / "maps", source_of(root), allow_missing=True, cache_dir=cache, **settings)  # type: ignore[arg-type]
 
 
 def _nothing_more_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,9 +63,9 @@ def test_kept_or_computed_scores_have_the_same_bits(
 
 
 def test_baselines_alone_are_kept_as_well(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    computed = score_folder(None, published, cache_dir=tmp_path / "cache")
+    computed = score_folder(None, source_of(published), cache_dir=tmp_path / "cache")
     _nothing_more_is_read(monkeypatch)
-    kept = score_folder(None, published, cache_dir=tmp_path / "cache")
+    kept = score_folder(None, source_of(published), cache_dir=tmp_path / "cache")
     pd.testing.assert_frame_equal(kept, computed, check_exact=True)
 
 
@@ -108,9 +109,9 @@ def test_what_the_scores_do_not_depend_on_is_checked_by_data_check_alone(publish
     away.density.write_bytes(b"broken")
     pd.testing.assert_frame_equal(_scores(published, tmp_path / "cache"), computed, check_exact=True)
     with pytest.raises(DataError, match=rf"not images \(1\): map_1800/{away.density.name}"):
-        open_data(published, "auto", module.progress)
+        open_data(source_of(published), module.progress)
     with pytest.raises(DataError, match=rf"not images \(1\): map_1800/{away.density.name}"):
-        score_folder(None, published)
+        score_folder(None, source_of(published))
 
 
 def test_the_other_recordings_of_a_scored_image_are_checked(published: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 from saltext.baselines import BASELINES
 from saltext.data.datamodule import SaliencyDataModule
 from saltext.data.density import density_from_points
+from saltext.data.sources.detect import source_of
 from saltext.data.sources.sjtu_tis import SjtuTis
 from saltext.errors import ConfigError, DataError
 from saltext.evaluation import score_folder as module
@@ -71,7 +72,7 @@ def _maps(folder: Path, size: tuple[int, int] = SIZE) -> Path:
 
 def test_scores_on_the_published_layout_equal_the_metric_functions(data: SaliencyDataModule, tmp_path: Path) -> None:
     maps = _predict(data, tmp_path / "mine", ("pure", "whole", "general", "salient", "non_salient"))
-    scores = score_folder(tmp_path / "mine", data.root)
+    scores = score_folder(tmp_path / "mine", source_of(data.root))
     own = scores[scores["model"] == "mine"]
     assert len(own) == len(data.pairs)
     for place in (0, 13, 41):
@@ -91,7 +92,7 @@ def test_every_baseline_stands_beside_the_predictions_on_the_same_pairs(
     data: SaliencyDataModule, tmp_path: Path
 ) -> None:
     _predict(data, tmp_path / "mine", ("salient",))
-    scores = score_folder(tmp_path / "mine", data.root, tasks=["salient"], name="my model")
+    scores = score_folder(tmp_path / "mine", source_of(data.root), tasks=["salient"], name="my model")
     shown = [baseline.title for name, baseline in BASELINES.items() if name != "centre_prior"]  # nothing to train on
     assert list(scores["model"].unique()) == ["my model", *shown]
     assert set(scores["task"]) == {"salient"}
@@ -103,14 +104,15 @@ def test_every_baseline_stands_beside_the_predictions_on_the_same_pairs(
 
 
 def test_baselines_alone_need_no_predictions(data: SaliencyDataModule) -> None:
-    scores = score_folder(None, data.root, baselines=["uniform", "centre_prior_others"], metrics=["cc", "ig"])
+    baselines = ["uniform", "centre_prior_others"]
+    scores = score_folder(None, source_of(data.root), baselines=baselines, metrics=["cc", "ig"])
     means = scores.groupby("model")[["cc", "ig"]].mean()
     assert means.loc["uniform map", "cc"] == 0
     assert means.loc["centre prior (other images)", "ig"] == pytest.approx(0, abs=1e-12)
 
 
 def test_fixations_of_generated_data_are_blurred_as_its_maps_were(data: SaliencyDataModule) -> None:
-    truth = open_data(data.root, "auto", module.progress).truth
+    truth = open_data(source_of(data.root), module.progress).truth
     for place in (0, 20):
         points = torch.from_numpy(truth.points(place).astype(np.int64))
         (blurred,) = truth.blurred([points], truth.native_size(place))
@@ -135,8 +137,8 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Pat
 def test_data_of_ones_own_are_scored_as_the_same_ones_published(described: tuple[Path, Path, Path]) -> None:
     published, description, folder = described
     settings = {"metrics": ["nss", "auc_judd", "auc_shuffled", "cc"], "baselines": ["human_pure"], "name": "mine"}
-    one = score_folder(folder / "maps", published, **settings)
-    own = score_folder(folder / "own maps", description, **settings)
+    one = score_folder(folder / "maps", source_of(published), **settings)
+    own = score_folder(folder / "own maps", source_of(description), **settings)
     both = one.merge(own, on=["image_id", "task", "text", "model"], suffixes=("", "_own"))
     assert len(both) == len(one) == len(own) > 20
     mine = both[both["model"] == "mine"]
@@ -153,7 +155,7 @@ def test_a_missing_prediction_of_data_of_ones_own_is_named_as_a_file(
     gone = next((tmp_path / "maps" / "salient").iterdir())
     gone.unlink()
     with pytest.raises(DataError, match=f"missing predictions.*salient/{gone.stem}.png"):
-        score_folder(tmp_path / "maps", description)
+        score_folder(tmp_path / "maps", source_of(description))
 
 
 def test_images_in_folders_have_predictions_in_folders(described: tuple[Path, Path, Path], tmp_path: Path) -> None:
@@ -170,20 +172,22 @@ def test_images_in_folders_have_predictions_in_folders(described: tuple[Path, Pa
     for path in [*(tmp_path / "maps").glob(f"*/{image.stem}.npy")]:
         (path.parent / "inner").mkdir()
         path.rename(path.parent / "inner" / path.name)
-    scores = score_folder(tmp_path / "maps", tmp_path / "own" / description.name, metrics=["nss"], baselines=[])
+    scores = score_folder(
+        tmp_path / "maps", source_of(tmp_path / "own" / description.name), metrics=["nss"], baselines=[]
+    )
     assert f"inner/{image.stem}" in set(scores["image_id"])
 
 
 def test_a_condition_that_a_description_does_not_have_is_named(described: tuple[Path, Path, Path]) -> None:
     with pytest.raises(ConfigError, match="no pairs of silent; it has pure, whole, general, salient, non_salient"):
-        score_folder(None, described[1], tasks=["silent"])
+        score_folder(None, source_of(described[1]), tasks=["silent"])
 
 
 @pytest.mark.parametrize("fixations", ["mat", "csv"])
 def test_a_salicon_folder_is_scored_against_its_points(tmp_path: Path, fixations: str) -> None:
     points = _salicon(tmp_path / "data", fixations)
     folder = _maps(tmp_path / "mine")
-    scores = score_folder(folder, tmp_path / "data", metrics=["cc", "nss"])
+    scores = score_folder(folder, source_of(tmp_path / "data"), metrics=["cc", "nss"])
     own = scores[scores["model"] == "mine"].set_index("image_id")
     assert list(own.index) == NAMES
     for name in NAMES:
@@ -194,7 +198,7 @@ def test_a_salicon_folder_is_scored_against_its_points(tmp_path: Path, fixations
 
 def test_split_half_uses_the_blur_the_folders_maps_have(tmp_path: Path) -> None:
     _salicon(tmp_path / "data")
-    data = open_data(tmp_path / "data", "auto", module.progress)
+    data = open_data(source_of(tmp_path / "data"), module.progress)
     assert data.truth._sigma(SIZE) == pytest.approx(5.0, rel=0.03)
 
 
@@ -204,7 +208,7 @@ def test_levels_are_the_split_and_the_training_level_makes_a_centre_prior(tmp_pa
         (tmp_path / "data" / kind / "val").mkdir()
         for path in sorted((tmp_path / "data" / kind / "train").iterdir())[2:]:
             path.rename(path.parent.parent / "val" / path.name)
-    scores = score_folder(None, tmp_path / "data", baselines=["centre_prior"], metrics=["cc"])
+    scores = score_folder(None, source_of(tmp_path / "data"), baselines=["centre_prior"], metrics=["cc"])
     assert list(scores["split"]) == ["train", "train", "val", "val"]
     assert set(scores["model"]) == {"centre prior"}
 
@@ -216,7 +220,7 @@ def test_predictions_may_lie_in_folders_of_their_task(data: SaliencyDataModule, 
         for path in (tmp_path / "flat").glob(f"*{suffix}.npy"):
             shutil.copy(path, tmp_path / "sorted" / task)
     settings = {"tasks": ["salient", "pure"], "baselines": [], "name": "same", "metrics": ["cc"]}
-    flat, ordered = (score_folder(tmp_path / name, data.root, **settings) for name in ("flat", "sorted"))
+    flat, ordered = (score_folder(tmp_path / name, source_of(data.root), **settings) for name in ("flat", "sorted"))
     pd.testing.assert_frame_equal(flat, ordered)
 
 
@@ -232,7 +236,7 @@ def test_everything_wrong_with_predictions_is_said_at_once(tmp_path: Path) -> No
     (folder / "notes.txt").write_text("")
     (folder / "old").mkdir()
     with pytest.raises(DataError) as raised:
-        score_folder(folder, tmp_path / "data")
+        score_folder(folder, source_of(tmp_path / "data"))
     message = str(raised.value)
     for expected in (
         f"missing predictions (1): {NAMES[0]}.png",
@@ -253,7 +257,7 @@ def test_negative_values_are_refused(tmp_path: Path) -> None:
     (folder / f"{NAMES[0]}.png").unlink()
     np.save(folder / f"{NAMES[0]}.npy", np.full(SIZE, -2.0))
     with pytest.raises(DataError, match=r"maps with negative values \(1\): .*down to -2"):
-        score_folder(folder, tmp_path / "data")
+        score_folder(folder, source_of(tmp_path / "data"))
 
 
 def test_two_predictions_of_one_pair_are_refused(tmp_path: Path) -> None:
@@ -261,26 +265,26 @@ def test_two_predictions_of_one_pair_are_refused(tmp_path: Path) -> None:
     folder = _maps(tmp_path / "mine")
     np.save(folder / f"{NAMES[0]}.npy", np.ones(SIZE))
     with pytest.raises(DataError, match=r"pairs with two predictions \(1\)"):
-        score_folder(folder, tmp_path / "data")
+        score_folder(folder, source_of(tmp_path / "data"))
 
 
 def test_missing_predictions_can_be_left_out_but_not_all(tmp_path: Path) -> None:
     _salicon(tmp_path / "data")
     folder = _maps(tmp_path / "mine")
     (folder / f"{NAMES[0]}.png").unlink()
-    scores = score_folder(folder, tmp_path / "data", allow_missing=True, metrics=["cc"])
+    scores = score_folder(folder, source_of(tmp_path / "data"), allow_missing=True, metrics=["cc"])
     assert set(scores["image_id"]) == set(NAMES[1:])
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"missing predictions \(4\)"):
-        score_folder(tmp_path / "empty", tmp_path / "data", allow_missing=True)
+        score_folder(tmp_path / "empty", source_of(tmp_path / "data"), allow_missing=True)
 
 
 def test_another_size_is_accepted_when_asked_for(tmp_path: Path) -> None:
     _salicon(tmp_path / "data")
     folder = _maps(tmp_path / "mine", size=(30, 40))
     with pytest.raises(DataError, match=r"files of another size .*\(4\): .*40x30, expected 80x60"):
-        score_folder(folder, tmp_path / "data")
-    scores = score_folder(folder, tmp_path / "data", resize=True, metrics=["cc"], baselines=[])
+        score_folder(folder, source_of(tmp_path / "data"))
+    scores = score_folder(folder, source_of(tmp_path / "data"), resize=True, metrics=["cc"], baselines=[])
     with (
         Image.open(folder / f"{NAMES[0]}.png") as small,
         Image.open(tmp_path / "data/maps" / f"{NAMES[0]}.png") as truth,
@@ -297,7 +301,7 @@ def test_everything_wrong_with_a_data_set_is_said_at_once(tmp_path: Path) -> Non
     (tmp_path / "data/fixations" / f"{NAMES[1]}.csv").write_text("x,y\n")
     Image.new("L", SIZE[::-1], 9).save(tmp_path / "data/maps" / f"{NAMES[2]}.png")
     with pytest.raises(DataError) as raised:
-        score_folder(None, tmp_path / "data")
+        score_folder(None, source_of(tmp_path / "data"))
     message = str(raised.value)
     assert f"fixations outside the image (1): fixations/{NAMES[0]}.csv (1 of 1, first x=80, y=3 in 80x60" in message
     assert f"fixation lists without a fixation (1): fixations/{NAMES[1]}.csv" in message
@@ -312,32 +316,32 @@ def test_maps_and_fixations_must_belong_together(tmp_path: Path) -> None:
         DataError,
         match=rf"without a file in fixations \(1\): {NAMES[1]}\n  images without a file in maps \(1\): {NAMES[0]}",
     ):
-        score_folder(None, tmp_path / "data")
+        score_folder(None, source_of(tmp_path / "data"))
 
 
 def test_a_data_set_that_is_not_there_or_empty_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
-        score_folder(None, tmp_path / "nowhere")
+        score_folder(None, source_of(tmp_path / "nowhere"))
     with pytest.raises(DataError, match=r"none of these\s+folders is there"):
-        score_folder(None, tmp_path)
+        score_folder(None, source_of(tmp_path))
     (tmp_path / "maps").mkdir()
     with pytest.raises(DataError, match=r"missing folders \(1\): fixations/"):
-        score_folder(None, tmp_path)
+        score_folder(None, source_of(tmp_path))
     (tmp_path / "fixations").mkdir()
     with pytest.raises(DataError, match="is empty"):
-        score_folder(None, tmp_path)
+        score_folder(None, source_of(tmp_path))
 
 
 def test_unknown_names_are_refused_together_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as raised:
-        score_folder(None, tmp_path, metrics=["nsss"], tasks=["silent"], baselines=["human"])
+        score_folder(None, SjtuTis(tmp_path), metrics=["nsss"], tasks=["silent"], baselines=["human"])
     assert all(word in str(raised.value) for word in ("did you mean 'nss'", "unknown task 'silent'", "'human'"))
 
 
 def test_a_task_the_data_set_does_not_have_is_refused(tmp_path: Path) -> None:
     _salicon(tmp_path / "data")
-    with pytest.raises(ConfigError, match="no pairs of salient; it has pure"):
-        score_folder(None, tmp_path / "data", tasks=["salient"])
+    with pytest.raises(ConfigError, match="unknown task 'salient'; choose from pure"):
+        score_folder(None, source_of(tmp_path / "data"), tasks=["salient"])
 
 
 def _run(*arguments: object) -> subprocess.CompletedProcess[str]:

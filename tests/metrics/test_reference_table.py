@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from saltext.data.sources.detect import source_of
 from saltext.evaluation.score_folder import DEFAULT_METRICS, score_folder
 
 TASKS = ("general", "salient", "non_salient")
@@ -41,7 +42,7 @@ TWO_DIGITS = 0.005 + 0.002
 def scores(sjtu_root: Path) -> pd.DataFrame:
     """Mean scores by (model, task)."""
     names = ("centre_prior_others", "human_pure", "human_others", "split_half")
-    table = score_folder(None, sjtu_root, tasks=TASKS, baselines=names)
+    table = score_folder(None, source_of(sjtu_root), tasks=TASKS, baselines=names)
     assert table.groupby(["model", "task"]).size().eq(300).all()
     return table.groupby(["model", "task"])[list(DEFAULT_METRICS)].mean()
 

@@ -98,6 +98,7 @@ def test_a_table_gives_each_picture_its_own_texts(photos: Path, run: list[str], 
 
 
 def test_the_maps_can_be_scored_as_those_of_any_model(smoke_run: RunFolder, run: list[str], tmp_path: Path) -> None:
+    from saltext.data.sources.detect import source_of
     from saltext.data.sources.sjtu_tis import SjtuTis
     from saltext.evaluation.score_folder import score_folder
 
@@ -106,7 +107,8 @@ def test_the_maps_can_be_scored_as_those_of_any_model(smoke_run: RunFolder, run:
     with (tmp_path / "texts.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows([["image", "text"], *([pair.image, pair.text] for pair in pairs)])
     here("predict", "--texts", str(tmp_path / "texts.csv"), "--only", "density", "--out", str(tmp_path / "out"), *run)
-    scores = score_folder(tmp_path / "out" / "density", root, tasks=["salient"], metrics=["cc"], baselines=[])
+    maps, source = tmp_path / "out" / "density", source_of(root)
+    scores = score_folder(maps, source, tasks=["salient"], metrics=["cc"], baselines=[])
     assert len(scores) == len(pairs)
 
 

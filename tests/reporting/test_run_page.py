@@ -64,7 +64,7 @@ def test_runs_of_several_splits_have_tables_of_their_own(tmp_path: Path) -> None
 def test_generated_data_have_no_published_rows_beside_them(tmp_path: Path) -> None:
     real, generated = (
         shown(tmp_path / name, name, 0.2, **more)
-        for name, more in (("a", {}), ("b", {"data": "saltext.data.datamodule.synthetic"}))
+        for name, more in (("a", {}), ("b", {"data": "saltext.data.sources.synthetic.Synthetic"}))
     )
     assert any(row[2] == "published" for grid in grids(results_section([real])) for row in grid.rows)
     assert not any(row[2] == "published" for grid in grids(results_section([generated])) for row in grid.rows)

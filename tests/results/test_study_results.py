@@ -56,7 +56,7 @@ def test_the_interval_is_that_of_a_mean_over_images(tmp_path: Path) -> None:
 
 
 def test_generated_data_gets_no_verdict_on_published_values(tmp_path: Path) -> None:
-    folder = run(tmp_path / "a", {"pure": [0.5, 0.5]}, data="saltext.data.datamodule.synthetic")
+    folder = run(tmp_path / "a", {"pure": [0.5, 0.5]}, data="saltext.data.sources.synthetic.Synthetic")
     (cell,) = of(against(0.5), folder)
     assert cell.verdict is Verdict.GENERATED
     assert cell.passed is None

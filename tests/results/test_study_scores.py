@@ -26,7 +26,7 @@ WANTED = study(
 )
 
 
-def folds(root: Path, *numbers: int, data: str = "saltext.data.datamodule.sjtu_tis") -> list[RunFolder]:
+def folds(root: Path, *numbers: int, data: str = "saltext.data.sources.sjtu_tis.SjtuTis") -> list[RunFolder]:
     """Folds of three, each with text and without, of ten images."""
     found = []
     for fold in numbers:
@@ -61,7 +61,7 @@ def test_the_folds_of_a_cross_validation_are_one_table_of_all_their_pairs(tmp_pa
     assert table_of(scores).set_index("line")["pairs"].to_dict() == {"prior": 30, "no text": 30, "with text": 30}
 
 
-@pytest.mark.parametrize("data", ["saltext.data.datamodule.sjtu_tis", "saltext.data.datamodule.synthetic"])
+@pytest.mark.parametrize("data", ["saltext.data.sources.sjtu_tis.SjtuTis", "saltext.data.sources.synthetic.Synthetic"])
 def test_the_same_numbers_come_out_of_the_kept_scores_alone(tmp_path: Path, data: str) -> None:
     scores = scores_of(folds(tmp_path / "runs", 0, 1, data=data))
     write(tmp_path, scores)

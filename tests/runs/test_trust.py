@@ -208,7 +208,7 @@ PROGRAMS: tuple[Any, ...] = (
     {"_target_": "torch.optim.AdamW", "params": [BOMB]},
     {"_target_": "saltext.data.synthetic.generate", "_args_": ["EXECUTED"]},  # of this very package, and not in conf/
     {"_target_": "saltext.training.loggers.StageLogger", "save_dir": "EXECUTED", "project": "x"},  # of another group
-    {"_target_": "saltext.data.datamodule.synthetic", "root": "EXECUTED"},
+    {"_target_": "saltext.data.sources.synthetic.Synthetic", "root": "EXECUTED"},
     {"_target_": "lightning.Trainer", "default_root_dir": "EXECUTED"},
     {"_target_": "antigravity"},
     {"_target_": ["os", "mkdir"]},

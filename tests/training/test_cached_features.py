@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saltext.data.datamodule import SaliencyDataModule, synthetic
+from saltext.data.datamodule import SaliencyDataModule
+from saltext.data.sources.synthetic import Synthetic
 from saltext.data.transforms import Augment
 from saltext.evaluation.model_predictor import ModelPredictor
 from saltext.evaluation.text_variants import text_variants
@@ -105,9 +106,9 @@ def flipping(data: SaliencyDataModule) -> Callable[..., SaliencyDataModule]:
 
     def make(**settings: Any) -> SaliencyDataModule:
         flip = Augment(brightness=0, contrast=0, hue=0, saturation=0)
-        return synthetic(
-            data.root, images=20, image_size=(64, 96), map_size=(16, 24), batch_size=6, cache_dir=data.cache_dir,
-            **{"augment": flip, **settings},
+        return SaliencyDataModule(
+            Synthetic(data.root, images=20), image_size=(64, 96), map_size=(16, 24), batch_size=6,
+            cache_dir=data.cache_dir, **{"augment": flip, **settings},
         )  # fmt: skip
 
     return make

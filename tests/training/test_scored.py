@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saltext.data.datamodule import SaliencyDataModule, synthetic
+from saltext.data.datamodule import SaliencyDataModule
+from saltext.data.sources.synthetic import Synthetic
 from saltext.evaluation.evaluator import Evaluator
 from saltext.evaluation.model_predictor import ModelPredictor
 from saltext.evaluation.protocols import PAPERS, standard
@@ -84,9 +85,8 @@ def test_a_device_s_validation_and_test_scores_are_the_cpu_s(
 
 
 def few(folder: Path) -> SaliencyDataModule:
-    return synthetic(
-        folder / "data", images=20, image_size=(32, 48), map_size=(16, 24), batch_size=4, cache_dir=folder / "cache"
-    )
+    source = Synthetic(folder / "data", images=20)
+    return SaliencyDataModule(source, image_size=(32, 48), map_size=(16, 24), batch_size=4, cache_dir=folder / "cache")
 
 
 def train_and_score_as_one_of_two(rank: int, folder: Path) -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from saltext.data.files import FIXATION_ENDINGS, IMAGE_ENDINGS, MAP_ENDINGS, pixels_of
 from saltext.data.geometry import Size
-from saltext.data.index import BlurRule, DatasetIndex, sets_by_conditions
+from saltext.data.index import BlurRule, DatasetIndex
 from saltext.data.pairs import FixationPoints, Pair
 from saltext.data.paths import Spelling, matching
 from saltext.data.recorded import issue
@@ -22,7 +22,7 @@ from saltext.data.report import DataIssue, DataReport, in_threads, is_unicode, s
 from saltext.data.sources.custom_spec import ANY_ENDING, Description, Table, read_description
 from saltext.data.splits import PARTS
 from saltext.data.tables import Cells, read_cells
-from saltext.errors import InvalidFileError, near
+from saltext.errors import ConfigError, InvalidFileError, near
 from saltext.images import MAX_PIXELS, Head, read_head
 
 _log = logging.getLogger(__name__)
@@ -47,20 +47,25 @@ class Custom:
 
     Attributes:
         description: The YAML file.
-        folder: Folder that the file's paths are relative to; its own by default.
+        root: Folder that the file's paths are relative to; its own by default.
         max_pixels: Maximum number of pixels of an image.
+
+    Raises:
+        ConfigError: No description is named.
     """
 
     description: Path | str
-    folder: Path | str | None = None
+    root: Path | str = ""
     max_pixels: int = MAX_PIXELS
     published: ClassVar[str | None] = None
     conditions: ClassVar[Sequence[str] | None] = None
 
-    @property
-    def root(self) -> Path:
-        """Folder that the file's paths are relative to."""
-        return Path(self.description).parent if self.folder is None else Path(self.folder)
+    def __post_init__(self) -> None:
+        if not self.description:
+            raise ConfigError(
+                "data=own needs the file that describes your data: data.description=FILE (docs/own-data.md)"
+            )
+        object.__setattr__(self, "root", Path(self.root or Path(self.description).parent))
 
     def read(self) -> DatasetIndex:
         """Index the data set that the file describes.
@@ -87,12 +92,10 @@ class Custom:
         level_of = {image_id: part for part, ids in (parts or {}).items() for image_id in ids}
         sigma = description.sigma
         return DatasetIndex(
-            layout="own",
             root=description.path,
             pairs=pairs,
             conditions=tuple(description.conditions),
             levels=[level_of.get(pair.image_id, "") for pair in pairs],
-            image_sets=sets_by_conditions(pairs),
             parts=parts,
             blur=None if sigma is None else BlurRule(f"{sigma}", lambda _: sigma),
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from saltext.data.files import FIXATION_ENDINGS, IMAGE_ENDINGS, MAP_ENDINGS
-from saltext.data.index import DatasetIndex, sets_by_conditions
+from saltext.data.index import DatasetIndex
 from saltext.data.pairs import FilePair, Recording
 from saltext.data.report import DataReport, files_by_stem
 from saltext.errors import DataError
@@ -72,12 +72,10 @@ class Salicon:
         elif ids.get("train") and ids.get("val"):
             parts = {"train": ids["train"], "test": ids["val"]}
         return DatasetIndex(
-            layout="salicon",
             root=root,
             pairs=pairs,
             conditions=self.conditions,
             levels=[level_of[pair.name] for pair in pairs],
-            image_sets=sets_by_conditions(pairs),
             parts=parts,
         )
 

@@ -73,13 +73,12 @@ class SjtuTis:
         pairs.sort(key=lambda pair: (pair.image_id, TASK_ORDER[pair.task]))
         rule = generated_sigma if is_generated(root) else sigma_for
         return DatasetIndex(
-            layout="sjtu-tis",
             root=root,
             pairs=pairs,
             conditions=self.conditions,
-            levels=[""] * len(pairs),
             image_sets=image_sets(pairs),
             blur=BlurRule(rule.__name__, rule),
+            is_sjtu_tis=True,
         )
 
 

@@ -14,6 +14,7 @@ from saltext.data.datamodule import SaliencyDataModule
 from saltext.data.index import Source
 from saltext.data.pairs import FixationPoints
 from saltext.data.sources.custom import Custom
+from saltext.data.sources.detect import source_of
 from saltext.data.sources.salicon import Salicon
 from saltext.data.sources.sjtu_tis import SjtuTis
 from saltext.data.sources.synthetic import Synthetic
@@ -46,10 +47,10 @@ def trained(source: Source, cache: Path) -> list[Any] | DataError:
              served.native_density(place).tolist()] for place, pair in enumerate(data.pairs)]  # fmt: skip
 
 
-def scored(root: Path, layout: Any = "auto") -> list[Any] | DataError:
+def scored(root: Path, reader: Callable[[Path], Source] = source_of) -> list[Any] | DataError:
     """The pairs that are scored, or what is refused."""
     try:
-        truth = open_data(root, layout, lambda things, _, __: things).truth
+        truth = open_data(reader(root), lambda things, _, __: things).truth
     except DataError as error:
         return error
     return [[pair.name, pair.task, pair.text, truth.native_size(place), truth.points(place).tolist(),
@@ -191,7 +192,7 @@ def test_a_folder_of_salicon_trains_and_is_scored_or_is_refused_by_both(
 
 
 def test_nothing_is_salicon_for_neither(tmp_path: Path) -> None:
-    check(trained(Salicon(tmp_path), tmp_path / "cache"), scored(tmp_path, "salicon"), "SALICON is not under")
+    check(trained(Salicon(tmp_path), tmp_path / "cache"), scored(tmp_path, Salicon), "SALICON is not under")
 
 
 @pytest.mark.parametrize("change", [lambda root: None, flat])
@@ -326,4 +327,4 @@ def test_generated_data_train_and_are_scored_whoever_reads_them(tmp_path: Path) 
     size = (120, 160)
     blurs = [SaliencyDataModule(one, cache_dir=tmp_path / "cache", **SIZES).sigma(size)
              for one in (source, SjtuTis(tmp_path / "data"))]  # fmt: skip
-    assert blurs[0] == blurs[1] == open_data(tmp_path / "data", "auto", lambda t, _, __: t).truth._sigma(size)
+    assert blurs[0] == blurs[1] == open_data(source_of(tmp_path / "data"), lambda t, _, __: t).truth._sigma(size)

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from saltext.data.cache import CacheSettings, open_cache
+from saltext.data.sources.detect import source_of
 from saltext.data.sources.salicon import Salicon
 from saltext.errors import DataError
 from saltext.evaluation.folders import open_data
@@ -89,7 +90,7 @@ def test_what_trains_is_scored_by_the_same_reader(tmp_path: Path) -> None:
     write_mat(pair.fixations, [[(1, 1), (65, 3), (64, 48)], [(0, 5)]], SIZE)
     found = Salicon(tmp_path).read()
     cache = open_cache(found.pairs, SETTINGS, tmp_path / "cache")
-    scored = open_data(tmp_path, "auto", lambda things, _, __: things)
+    scored = open_data(source_of(tmp_path), lambda things, _, __: things)
     assert [one.name for one in scored.truth.pairs] == [one.name for one in found.pairs]
     assert set(scored.parts) == {"train", "val"}
     for place in range(len(cache)):
