@@ -96,17 +96,11 @@ def reader(cfg: DictConfig, own: Collection[str] = ()) -> Source:
         own: Names that may be built besides those in ``conf/``, see :mod:`saltext.runs.trust`.
 
     Raises:
-        ConfigError: The class may not be built, is no reader, or there is a value that neither of the two takes.
+        ConfigError: The class may not be built, or is no reader.
     """
     values: Any = OmegaConf.to_container(cfg.data, resolve=True)
     trust.check_targets(values, "data", own)
     taken = inspect.signature(located(values["_target_"])).parameters
-    unknown = [key for key in values if key not in (*taken, *schema.data_settings(), "_target_")]
-    if unknown:
-        raise ConfigError(
-            f"data: expected arguments of {values['_target_']} ({', '.join(taken)}) and settings of the data module, "
-            f"got {', '.join(unknown)}. Make it an argument of the reader, or leave it out of conf/data/NAME.yaml"
-        )
     node = OmegaConf.masked_copy(cfg.data, [key for key in values if key in ("_target_", *taken)])
     built: Source = instantiated(node, "data", Source, own)
     return built

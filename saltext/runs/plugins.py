@@ -6,16 +6,25 @@ it is imported to find them, and what they name is trusted no more than anybody'
 (:mod:`saltext.runs.trust`).
 """
 
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 
 GROUP = "saltext.conf"
 """The group of entry points; the value of each is the name of a package with a folder ``conf/``."""
+
+_HEADER = re.compile(r"(\s*#.*\n)*?\s*#\s*@package ")
+
+PACKAGES: Mapping[str, str] = MappingProxyType(
+    {"experiment": "_global_", "model/blend": "model", "metric": "evaluation.extra_metrics"}
+)
+"""Groups whose files have a header ``# @package``, and what it names: where in a configuration their keys stand."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +75,17 @@ def plugin_of(target: str) -> Plugin | None:
 
 
 def problems(ours: Path, added: Path | None) -> Iterator[str]:
-    """Conflicts between the configuration files of saltext, of plugins and of ``--config-dir``.
+    """What is wrong with the configuration files of plugins and of ``--config-dir``, beside those of saltext.
 
-    Of several files of one name, Hydra would silently read the first.
+    Of several files of one name, Hydra would silently read the first. A file without the header ``# @package`` that
+    those of its group have would set keys that nobody reads.
 
     Args:
         ours: saltext's folder of configuration files.
         added: The folder of ``--config-dir``; None for none.
 
     Yields:
-        A message for each conflict.
+        A message for each file that cannot be chosen.
     """
     own = [file.relative_to(ours) for file in sorted(ours.rglob("*.yaml"))]
     presets, models = ([file for file in own if file.parent == Path(group)] for group in ("preset", "model"))
@@ -97,6 +107,13 @@ def problems(ours: Path, added: Path | None) -> Iterator[str]:
         for file in own:
             if (folder / file).is_file():
                 yield f"{name}: {folder / file} has the name of one of saltext's own files. Give it another name"
+        for group, package in PACKAGES.items():
+            for path in sorted((folder / group).glob("*.yaml")):
+                if not _HEADER.match(path.read_text(encoding="utf-8")):
+                    yield (
+                        f"{name}: {path}: expected the first line '# @package {package}', as files of {group} have, "
+                        "got none"
+                    )
     seen: dict[Path, str] = {}
     for name, folder in folders.items() if len(folders) > 1 else ():
         for file in (path.relative_to(folder) for path in sorted(folder.rglob("*.yaml"))):

@@ -4,19 +4,28 @@ The first check, :mod:`saltext.runs.schema`, needs no import of torch.
 """
 
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from saltext.errors import ConfigError, near
+from saltext.models.blending.base import Blend
+from saltext.models.grounding.base import Grounder
+from saltext.models.image.base import Encoder
 from saltext.models.inference import has_fast_bfloat16
+from saltext.models.text.base import TextEncoder
 from saltext.runs import schema
 from saltext.runs.own_classes import located
 from saltext.runs.signatures import signature
 
+_PARTS: Mapping[str, type[nn.Module]] = MappingProxyType(
+    {"blend": Blend, "encoder": Encoder, "grounder": Grounder, "text_encoder": TextEncoder}
+)
 _HYDRA_KEYS = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
 
 
@@ -34,6 +43,20 @@ def check(configurations: Iterable[DictConfig]) -> None:
     }
     if problems:
         raise ConfigError("\n  ".join(problems))
+
+
+def check_data(cfg: DictConfig) -> None:
+    """Make sure that a reader from outside the package can be imported, and takes its arguments.
+
+    Args:
+        cfg: With ``data`` alone, whose classes may be imported.
+
+    Raises:
+        ConfigError: All problems with it.
+    """
+    problems = dict(_own_classes(cfg, ""))
+    if problems:
+        raise ConfigError("\n  ".join(f"{key}: {text}" for key, text in problems.items()))
 
 
 def check_metrics(cfg: DictConfig, file: Path) -> None:
@@ -108,7 +131,8 @@ def _own_classes(node: DictConfig, key: str) -> Iterator[tuple[str, str]]:
     target = node.get("_target_")
     if isinstance(target, str) and signature(target) is None:
         try:
-            parameters = inspect.signature(located(target)).parameters
+            found = located(target)
+            parameters = inspect.signature(found).parameters
         except (ConfigError, TypeError, ValueError) as error:  # it cannot be imported or called
             yield f"{key}._target_", str(error)
             return
@@ -116,9 +140,34 @@ def _own_classes(node: DictConfig, key: str) -> Iterator[tuple[str, str]]:
         for name in () if is_open else map(str, node):
             if name not in parameters and name not in _HYDRA_KEYS and name not in schema.labels(key):
                 yield f"{key}.{name}", f"no argument of {target}{near(name, parameters)}"
+        _, _, part = key.rpartition(".")
+        is_part = key.startswith("model.") and part in _PARTS and inspect.isclass(found)
+        if is_part and (wrong := _misfit(found, _PARTS[part])):
+            yield f"{key}._target_", wrong
     for name in map(str, node):
         if name == "hydra" or OmegaConf.is_missing(node, name):
             continue
         child = node[name]
         if isinstance(child, DictConfig):
             yield from _own_classes(child, f"{key}.{name}".lstrip("."))
+
+
+def _misfit(found: type, base: type[nn.Module]) -> str:
+    """Why a class cannot be a network's part, and the line to write; empty where it can."""
+    lines, first = inspect.getsourcelines(found)
+    where = f"{inspect.getsourcefile(found)}:{first}"
+    if not issubclass(found, base):
+        return f"expected a subclass of {base.__module__}.{base.__name__}, got `{lines[0].strip()}` in {where}"
+    taken = inspect.signature(found).parameters
+    is_open = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
+    if base is Blend and not is_open and not {"channels", "text_dim", "grid"} <= {*taken}:
+        return (
+            "expected `def __init__(self, channels: int, text_dim: int, grid: tuple[int, int])`, and what the "
+            f"configuration gives besides, got ({', '.join(taken)}) in {where}"
+        )
+    expected, own = inspect.signature(base.forward), inspect.signature(found.forward)
+    try:
+        own.bind(*expected.parameters)
+    except TypeError:
+        return f"expected `def forward({', '.join(expected.parameters)})`, got ({', '.join(own.parameters)}) in {where}"
+    return ""

@@ -26,6 +26,10 @@ from saltext.runs.signatures import Built, Signature, signature
 
 _OTHER_GROUPS = ("preset", "protocol", "experiment")  # whose files leave no key of their name
 _BUILT = ("data", "loss", "optimizer", "scheduler", "training", "trainer")  # as one object each, in every run
+PARTIAL = ("model.blend", "optimizer", "scheduler", "training")
+"""Nodes whose class is given more arguments when its network or optimizer is there: ``_partial_: true``."""
+
+_NAMED = ("callbacks", "logger", "evaluation.extra_metrics")  # several objects, each under a name
 _RESERVED = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")  # Hydra's own keys of a node
 _FOLDS = "saltext.data.splits.KFold"
 SJTU_TIS = "saltext.data.sources.sjtu_tis.SjtuTis"
@@ -397,6 +401,16 @@ def _of_node(node: DictConfig, key: str, cfg: DictConfig) -> Iterator[tuple[str,
         return
     if key == "data" and taken is not None:
         taken = Signature({**data_settings(), **taken.arguments}, taken.open)
+    if key in _NAMED and "_target_" in node:
+        yield (
+            f"{key}._target_",
+            f"expected a name above it, as in `NAME:` and below that `  _target_: {node['_target_']}`",
+        )
+        return
+    if key in PARTIAL and "_target_" in node and node.get("_partial_") is not True:
+        yield f"{key}._partial_", f"expected true{_file_of(cfg, key)}, since a network gives the class more arguments"
+    if key.startswith("model.") and key not in PARTIAL and "_target_" in node and node.get("_partial_"):
+        yield f"{key}._partial_", "expected none, since a network is given the object itself"
     is_own = taken is None and "_target_" in node
     known = None if is_own else _known(key, taken)
     for name in map(str, node):
@@ -439,6 +453,13 @@ def _taken(node: DictConfig) -> Signature | str | None:
     return None
 
 
+def _file_of(cfg: DictConfig, key: str) -> str:
+    """Where to write what a node lacks: below ``_target_`` in the file that was chosen for it, where that is known."""
+    group = key.replace(".", "/")
+    choice = OmegaConf.select(cfg, "hydra.runtime.choices", default={}).get(group)
+    return f" below _target_ in {group}/{choice}.yaml" if choice else " below _target_"
+
+
 def data_settings() -> Mapping[str, Any]:
     """Names and types of the data module's settings, which ``data`` has beside the arguments of its reader."""
     module = signature("saltext.data.datamodule.SaliencyDataModule")
@@ -446,9 +467,11 @@ def data_settings() -> Mapping[str, Any]:
 
 
 def labels(key: str) -> tuple[str, ...]:
-    """Keys of a node that names a class or function and that are no arguments of it."""
+    """Keys that a node which names a class or function may have and that are no arguments of it."""
     if key == "model":
         return MODEL_LABELS
+    if key == "data":
+        return tuple(data_settings())
     return METRIC_LABELS if key.rpartition(".")[0] == "evaluation.extra_metrics" else ()
 
 
@@ -603,7 +626,8 @@ def _missing(cfg: DictConfig) -> Iterator[tuple[str, str]]:
         group, _, name = key.rpartition(".")
         node = cfg.get(group) if group else cfg
         if isinstance(node, DictConfig) and name not in node:
-            yield key, _DELETED
+            is_own = group == "data" and signature(str(node.get("_target_"))) is None
+            yield key, _DELETED + (", or `defaults: [sjtu_tis, _self_]` is missing in its file" if is_own else "")
 
 
 def _extra_metrics(cfg: DictConfig) -> dict[str, DictConfig]:
@@ -654,6 +678,14 @@ def metric_problems(cfg: DictConfig) -> Iterator[tuple[str, str]]:
             yield _origin(cfg, f"evaluation.{key}"), said
 
 
+def _unused_metrics(cfg: DictConfig) -> Iterator[tuple[str, str]]:
+    """Metrics that a configuration brings along and that nothing computes."""
+    asked = [*cfg.evaluation.validation_metrics, *cfg.evaluation.test_metrics]
+    for name in (name for name in _extra_metrics(cfg) if name not in asked):
+        listed = ",".join([*cfg.evaluation.test_metrics, name])
+        yield f"evaluation.extra_metrics.{name}", f"nothing computes it; add evaluation.test_metrics=[{listed}]"
+
+
 def _together(cfg: DictConfig, found: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """What is wrong with values that are right by themselves."""
 
@@ -664,7 +696,7 @@ def _together(cfg: DictConfig, found: Mapping[str, str]) -> Iterator[tuple[str, 
 
     if right("evaluation"):
         wrong = list(metric_problems(cfg))
-        yield from wrong or _monitored(cfg)
+        yield from wrong or list(_monitored(cfg)) or _unused_metrics(cfg)
     if right("data") and cfg.data.get("_target_") in (SJTU_TIS, SYNTHETIC):  # with tasks of fixed names
         tasks = signatures.names("saltext.data.tasks.TASKS")
         for key, node in (("data.tasks", cfg.data), ("data.test_tasks", cfg.data), *_stages(cfg)):

@@ -53,5 +53,5 @@ def test_a_value_that_neither_reader_nor_data_module_takes_is_named(
     tmp_path: Path, importable: Callable[[Path], None]
 ) -> None:
     importable(written(tmp_path))
-    with pytest.raises(ConfigError, match=r"arguments of mine\.triples\.Triples \(root\) and settings.*got colour"):
+    with pytest.raises(ConfigError, match=r"data\.colour: no argument of mine\.triples\.Triples"):
         named(["data=triples", "+data.colour=red"], tmp_path / "mine/conf", trusts=True)

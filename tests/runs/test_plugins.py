@@ -15,8 +15,8 @@ import saltext
 from saltext.errors import ConfigError
 from saltext.results.score_table import read_scores
 from saltext.runs import provenance, trust
-from saltext.runs.composition import CommandLine, completions
-from saltext.runs.plugins import plugins
+from saltext.runs.composition import CommandLine, completions, config_folder
+from saltext.runs.plugins import PACKAGES, plugins
 from saltext.system.run_folder import RunFolder
 from tests.command_line import ENVIRONMENT, ROOT, command
 from tests.worked_example import entered, installed, written
@@ -85,6 +85,25 @@ def test_a_file_that_would_be_passed_over_or_change_our_models_is_refused(mine: 
     shutil.rmtree(own / "data")
     shutil.copytree(theirs / "loss", own / "loss")
     assert f"--config-dir: {own}/loss/paper.yaml has the name of one of saltext's own" in refusal(f"--config-dir={own}")
+
+
+@pytest.mark.parametrize(
+    ("file", "package"),
+    [("model/blend/x", "model"), ("metric/x", "evaluation.extra_metrics"), ("experiment/x", "_global_")],
+)
+def test_a_file_without_the_header_of_its_group_is_named_with_the_line(file: str, package: str, tmp_path: Path) -> None:
+    path = tmp_path / f"{file}.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("# What it is.\nname: x\n")
+    assert f"{path}: expected the first line '# @package {package}'" in refusal(f"--config-dir={tmp_path}")
+    path.write_text(f"# What it is.\n# @package {package}\nname: x\n")
+    CommandLine([f"--config-dir={tmp_path}", "preset=smoke"]).check()
+
+
+def test_the_headers_that_are_asked_for_are_those_of_our_files() -> None:
+    for group, package in PACKAGES.items():
+        for path in (config_folder() / group).glob("*.yaml"):
+            assert path.read_text().startswith(f"# @package {package}\n"), path
 
 
 def test_a_start_names_the_packages_that_bring_files(mine: Path) -> None:

@@ -53,6 +53,45 @@ def test_own_classes_are_imported_and_asked_what_they_take(tmp_path: Path, impor
     assert "ZeroDivisionError" in said("~loss.weights", "loss._target_=broken.Loss")
 
 
+@pytest.mark.parametrize(
+    ("part", "code", "expected"),
+    [
+        (
+            "blend",
+            "class Part(nn.Module): ...",
+            "a subclass of saltext.models.blending.base.Blend, got `class Part(nn.Mod",
+        ),
+        (
+            "encoder",
+            "class Part(Blend): ...",
+            "a subclass of saltext.models.image.base.Encoder, got `class Part(Blend)",
+        ),
+        (
+            "blend",
+            "class Part(Blend):\n    def __init__(self, dim): ...",
+            "`def __init__(self, channels: int, text_dim",
+        ),
+        (
+            "blend",
+            "class Part(Blend):\n    def __init__(self, **sizes): ...\n    def forward(self, x): ...",
+            "`def forward(self, x, text)`, got (self, x)",
+        ),
+    ],
+)
+def test_a_class_that_cannot_be_a_network_s_part_is_named_with_its_file_and_the_line_to_write(
+    part: str, code: str, expected: str, tmp_path: Path, importable: Callable[[Path], None]
+) -> None:
+    (tmp_path / "mine.py").write_text(f"from torch import nn\nfrom saltext.models.blending.base import Blend\n{code}\n")
+    importable(tmp_path)
+    cfg = composed("preset=smoke", "model=tranblend")
+    partial = {"_partial_": True} if part == "blend" else {}
+    cfg.model[part] = OmegaConf.create({"_target_": "mine.Part", **partial})
+    with pytest.raises(ConfigError) as raised:
+        preflight.check([cfg])
+    assert f"model.{part}._target_: expected {expected}" in str(raised.value)
+    assert f"in {tmp_path / 'mine.py'}:3" in str(raised.value)
+
+
 def test_changes_of_a_run_are_of_keys_that_exist_and_the_rest_may_be_older() -> None:
     cfg = composed("preset=smoke")
     older = OmegaConf.merge(cfg, {"data": {"key_of_another_version": 1}})

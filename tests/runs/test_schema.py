@@ -304,3 +304,34 @@ def test_a_split_file_has_to_be_there() -> None:
 
 def test_the_names_of_tasks_are_those_of_the_published_data() -> None:
     assert signatures.names("saltext.data.tasks.TASKS") == tuple(SjtuTis.conditions)
+
+
+@pytest.mark.parametrize(
+    ("key", "node", "problem", "said"),
+    [
+        ("model.blend", {"_target_": "mine.Gate"}, "model.blend._partial_", "expected true below _target_"),
+        ("model.encoder", {"_target_": "mine.Net", "_partial_": True}, "model.encoder._partial_", "expected none"),
+        ("logger", {"_target_": "mine.Lines"}, "logger._target_", "expected a name above it"),
+        ("callbacks", {"_target_": "mine.Stop"}, "callbacks._target_", "expected a name above it"),
+        ("data", {"_target_": "mine.Data"}, "data.cache_dir", "`defaults: [sjtu_tis, _self_]` is missing"),
+        (
+            "evaluation.extra_metrics",
+            {"hit": {"_target_": "mine.hit", "higher_is_better": True}},
+            "evaluation.extra_metrics.hit",
+            "nothing computes it; add evaluation.test_metrics=[cc,",
+        ),
+    ],
+)
+def test_what_a_part_s_file_lacks_is_named_with_the_line_to_add(key: str, node: Any, problem: str, said: str) -> None:
+    cfg = composed("preset=smoke", "model=tranblend")
+    with open_dict(cfg):
+        group, _, name = key.rpartition(".")
+        (OmegaConf.select(cfg, group) if group else cfg)[name] = node
+    assert said in schema.problems(cfg)[problem]
+
+
+def test_our_files_say_where_their_class_is_given_more_arguments() -> None:
+    for key in schema.PARTIAL:
+        for path in (CONF / key.replace(".", "/")).glob("*.yaml"):
+            text = path.read_text()
+            assert "_target_" not in text or "_partial_: true" in text or "_target_: ${" in text, path
