@@ -15,14 +15,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from hydra._internal import defaults_list as hydra_defaults
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository, IConfigRepository
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser, run_and_report
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
-from hydra.core.default_element import InputDefault, ResultDefault
+from hydra.core.default_element import ResultDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
@@ -318,22 +317,10 @@ class _Repository(ConfigRepository):
             raise ConfigError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
 
 
-_choices_so_far = hydra_defaults._create_interpolation_map
-
-
-def _choices_if_referred_to(
-    overrides: hydra_defaults.Overrides, defaults_list: list[InputDefault], self_added: bool
-) -> DictConfig:
-    """Hydra's own: the choices made so far, for names in a list of defaults that refer to them; here if one does."""
-    refers = any(not default.is_self() and default.is_interpolation() for default in defaults_list)
-    return _choices_so_far(overrides, defaults_list, self_added) if refers else DictConfig({})
-
-
 class _Loader(ConfigLoaderImpl):
     """Hydra's own, which caches no file and no configuration from one time to the next.
 
-    It also copies all it has read each time it is asked for a group's choices (help asks 200 times), and all choices
-    for each file, which is half of the time that composing takes.
+    It also copies all it has read each time it is asked for a group's choices (help asks 200 times).
 
     And it knows an experiment's variants (docs/configuration.md): it sets what the chosen one stands for.
     """
@@ -345,25 +332,41 @@ class _Loader(ConfigLoaderImpl):
     def _load_configuration_impl(
         self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
     ) -> DictConfig:
-        hydra_defaults._create_interpolation_map = _choices_if_referred_to
-        try:
-            cfg = super()._load_configuration_impl(config_name, overrides, *args, **kwargs)
-            if "variants" not in cfg and _VARIANT in cfg:
+        own = self._variant_overrides(overrides)
+        cfg = super()._load_configuration_impl(config_name, [*own, *overrides], *args, **kwargs)
+        if "variants" not in cfg:
+            if _VARIANT in cfg:
                 raise HydraException(f"{_VARIANT}={cfg.variant}: {_NO_VARIANTS}")
-            if "variants" not in cfg:
-                return cfg
-            own = _variant_overrides(cfg, overrides)
-            chosen = super()._load_configuration_impl(config_name, [*own, *overrides], *args, **kwargs)
-        finally:
-            hydra_defaults._create_interpolation_map = _choices_so_far
-        with open_dict(chosen):
-            variants = chosen.pop("variants")
+            return cfg
+        with open_dict(cfg):
+            variants = cfg.pop("variants")
             swept = {**(cfg.hydra.sweeper.get("params") or {})}
-            chosen.hydra.sweeper.params = swept if _VARIANT in swept else {**swept, _VARIANT: ",".join(variants)}
+            cfg.hydra.sweeper.params = swept if _VARIANT in swept else {**swept, _VARIANT: ",".join(variants)}
             # A job's record has its variant's name, not what it stands for.
-            chosen.hydra.overrides = cfg.hydra.overrides
-            chosen.hydra.job.override_dirname = cfg.hydra.job.override_dirname
-        return chosen
+            for recorded in (cfg.hydra.overrides.task, cfg.hydra.overrides.hydra):
+                recorded[:] = [line for line in recorded if line not in own]
+        return cfg
+
+    def _variant_overrides(self, overrides: Sequence[str]) -> list[str]:
+        """What the chosen variant of the experiment sets, but for the keys and groups that the overrides set."""
+        if not any("experiment=" in override for override in overrides):
+            return []
+        parser = OverridesParser.create()
+        parsed = parser.parse_overrides(list(overrides))
+        values = {override.key_or_group: override.value() for override in parsed if not override.is_sweep_override()}
+        found = self.repository.load_config(f"experiment/{values.get('experiment')}")
+        variants = None if found is None else found.config.get("variants")
+        if found is None or not variants:
+            return []
+        name = str(values.get(_VARIANT, found.config.get(_VARIANT)))
+        if name not in variants:
+            known = [str(other) for other in variants]
+            raise HydraException(
+                f"{_VARIANT}={name}: no such variant{near(name, known)}; choose from {', '.join(known)}"
+            )
+        keys = {override.key_or_group for override in parsed}
+        lines = parser.parse_overrides(list(variants[name]))
+        return [str(override.input_line) for override in lines if override.key_or_group not in keys]
 
     def _compose_config_from_defaults_list(self, defaults: list[ResultDefault], repo: IConfigRepository) -> DictConfig:
         if not isinstance(repo, CachingConfigRepository) or not isinstance(repo.delegate, _Repository):
@@ -386,18 +389,6 @@ class _Loader(ConfigLoaderImpl):
         if config_name is not None or overrides:
             return super().get_group_options(group_name, results_filter, config_name, overrides)
         return self.repository.get_group_options(group_name, results_filter)
-
-
-def _variant_overrides(cfg: DictConfig, given: Sequence[str]) -> list[str]:
-    """What the chosen variant of an experiment sets, but for the keys and groups that the command line sets itself."""
-    name, variants = str(cfg.get(_VARIANT)), cfg.variants
-    if name not in variants:
-        known = [str(other) for other in variants]
-        raise HydraException(f"{_VARIANT}={name}: no such variant{near(name, known)}; choose from {', '.join(known)}")
-    parser = OverridesParser.create()
-    keys = {override.key_or_group for override in parser.parse_overrides(list(given))}
-    lines = parser.parse_overrides(list(variants[name]))
-    return [str(override.input_line) for override in lines if override.key_or_group not in keys]
 
 
 class _Overrides:
