@@ -252,7 +252,9 @@ class SaliencyDataModule(LightningDataModule):
         dataset = self.dataset("train", augment=self.augment)
         images = [self.pairs[index].image_id for index in dataset.indices] if self.images_together else None
         overfits = bool(getattr(self.trainer, "overfit_batches", 0))  # the same few batches again and again
-        sampler = TrainingOrder(len(dataset), self.seed, *self._process(), together=images, repeats=overfits)
+        sampler = TrainingOrder(
+            len(dataset), self.seed, *self._rank_and_world_size(), together=images, repeats=overfits
+        )
         lonely_last = len(sampler) > 1 and len(sampler) % self.batch_size == 1 and self.batch_size > 1
         keys: Any = sampler  # (epoch, index), which torch's annotations do not know of
         return self._loader(dataset, BatchSampler(keys, self.batch_size, drop_last=lonely_last))
@@ -274,7 +276,7 @@ class SaliencyDataModule(LightningDataModule):
                 f"no samples of the tasks {tasks} in the {' and '.join(empty)} part of the split {self.split.method!r}."
                 " Choose more tasks, another data/split, or another data.val_fraction."
             )
-        world_size = self._process()[1]
+        world_size = self._rank_and_world_size()[1]
         training = counts["train"] // world_size
         if stage in (None, "fit") and self.batch_size > training:
             each = f" for each of {world_size} processes" if world_size > 1 else ""
@@ -289,7 +291,7 @@ class SaliencyDataModule(LightningDataModule):
                 "would have nothing to score. Use fewer devices or a larger part."
             )
 
-    def _process(self) -> tuple[int, int]:
+    def _rank_and_world_size(self) -> tuple[int, int]:
         """Rank and number of processes."""
         if self.trainer is not None:
             return self.trainer.global_rank, self.trainer.world_size
@@ -298,7 +300,7 @@ class SaliencyDataModule(LightningDataModule):
     def _evaluation_loader(self, part: Part) -> "DataLoader[Batch]":
         dataset = self.dataset(part, native=True)
         sizes = [self.cache.native_size(index) for index in dataset.indices]
-        return self._loader(dataset, EvaluationBatches(sizes, self.eval_batch_size, *self._process()))
+        return self._loader(dataset, EvaluationBatches(sizes, self.eval_batch_size, *self._rank_and_world_size()))
 
     def _fitting_workers(self) -> int:
         """Processes of each loader, decided once, before the first loaders take their shared memory."""

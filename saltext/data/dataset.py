@@ -98,7 +98,9 @@ class SJTUTIS(Dataset[Sample]):
         native: bool = False,
     ) -> None:
         if native and augment is not None:
-            raise ValueError("native truth is as published and cannot go with augmented samples; give one of the two")
+            raise ValueError(
+                "native ground truth is as published and cannot go with augmented samples; give one of the two"
+            )
         if len(cache) != len(pairs):
             raise ValueError(f"the cache holds {len(cache)} pairs, the data set {len(pairs)}; open this data's cache")
         self.pairs = pairs

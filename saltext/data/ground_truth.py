@@ -52,11 +52,12 @@ class FixationData(Protocol):
         """(y, x) of the fixations, shape (n, 2)."""
 
 
-def fitted_blur(records: FixationData) -> Callable[[Size], float]:
+def fitted_blur(fixation_data: FixationData) -> Callable[[Size], float]:
     """Fit the blur of a data set's maps: a standard deviation that is a fraction of the image's longer side.
 
     Args:
-        records: At least one. Those at :func:`indices_for_blur_fit` are used, and read on the first call of the result.
+        fixation_data: At least one pair. Those at :func:`indices_for_blur_fit` are used, and read on the first call of
+            the result.
 
     Returns:
         Size of an image -> standard deviation in pixels.
@@ -65,18 +66,18 @@ def fitted_blur(records: FixationData) -> Callable[[Size], float]:
     @cache
     def fraction() -> float:
         fractions = []
-        for index in indices_for_blur_fit(len(records)):
-            density = torch.from_numpy(records.native_density(index).astype(np.float64))
-            points = torch.from_numpy(records.points(index).astype(np.int64))
-            fractions.append(fitted_sigma(points, density) / max(records.native_size(index)))
+        for index in indices_for_blur_fit(len(fixation_data)):
+            density = torch.from_numpy(fixation_data.native_density(index).astype(np.float64))
+            points = torch.from_numpy(fixation_data.points(index).astype(np.int64))
+            fractions.append(fitted_sigma(points, density) / max(fixation_data.native_size(index)))
         return median(fractions)
 
     return lambda size: fraction() * max(size)
 
 
-def indices_for_blur_fit(records: int) -> list[int]:
-    """Indices of the pairs to which the blur of a data set of ``records`` pairs is fitted: a few, evenly spread."""
-    indices: list[int] = np.unique(np.linspace(0, records - 1, _MAPS_FOR_BLUR_FIT).round().astype(int)).tolist()
+def indices_for_blur_fit(pairs: int) -> list[int]:
+    """Indices of the pairs to which the blur of a data set of ``pairs`` pairs is fitted: a few, evenly spread."""
+    indices: list[int] = np.unique(np.linspace(0, pairs - 1, _MAPS_FOR_BLUR_FIT).round().astype(int)).tolist()
     return indices
 
 
@@ -85,20 +86,22 @@ class GroundTruth:
 
     Args:
         pairs: All pairs of the data set.
-        records: Fixations and maps of the pairs, in the same order.
+        fixation_data: Fixations and maps of the pairs, in the same order.
         sigma: Size of an image -> standard deviation in pixels of the Gaussian that blurred the data set's maps.
 
     Raises:
-        ValueError: ``pairs`` and ``records`` differ in length.
+        ValueError: ``pairs`` and ``fixation_data`` differ in length.
     """
 
     def __init__(
-        self, pairs: Sequence[ImageTextPair], records: FixationData, sigma: Callable[[Size], float] = sigma_for
+        self, pairs: Sequence[ImageTextPair], fixation_data: FixationData, sigma: Callable[[Size], float] = sigma_for
     ) -> None:
-        if len(pairs) != len(records):
-            raise ValueError(f"{len(pairs)} pairs and {len(records)} recordings; open the recordings of these pairs")
+        if len(pairs) != len(fixation_data):
+            raise ValueError(
+                f"{len(pairs)} pairs and {len(fixation_data)} recordings; open the recordings of these pairs"
+            )
         self.pairs = pairs
-        self._records = records
+        self._fixation_data = fixation_data
         self._sigma = sigma
 
     def __len__(self) -> int:
@@ -106,15 +109,15 @@ class GroundTruth:
 
     def native_size(self, index: int) -> Size:
         """Height and width of a pair's image."""
-        return self._records.native_size(index)
+        return self._fixation_data.native_size(index)
 
     def native_density(self, index: int) -> npt.NDArray[Any]:
         """A pair's published map: uint8 of 0..255 or float32, non-negative, shape: its native size."""
-        return self._records.native_density(index)
+        return self._fixation_data.native_density(index)
 
     def points(self, index: int) -> npt.NDArray[np.integer]:
         """(y, x) of a pair's fixations, in pixels counted from 0, shape (n, 2)."""
-        return self._records.points(index)
+        return self._fixation_data.points(index)
 
     @staticmethod
     def moved(points: Tensor, size: Size, target: Size) -> Tensor:

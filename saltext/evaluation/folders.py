@@ -154,8 +154,9 @@ def read_data(
     starts = arrays["point_starts"].tolist()
     sizes = {index: (height, width) for index, (height, width) in zip(indices, arrays["sizes"].tolist(), strict=True)}
     points = {index: arrays["points"][starts[row] : starts[row + 1]] for row, index in enumerate(indices)}
-    records = FileFixationData([pair.density for pair in dataset.pairs], sizes, points)
-    truth = GroundTruth(dataset.pairs, records, fitted_blur(records) if dataset.blur is None else dataset.blur.sigma)
+    fixation_data = FileFixationData([pair.density for pair in dataset.pairs], sizes, points)
+    sigma = fitted_blur(fixation_data) if dataset.blur is None else dataset.blur.sigma
+    truth = GroundTruth(dataset.pairs, fixation_data, sigma)
     prior_of_others(truth).totals.update(zip(prior_of, torch.from_numpy(arrays["totals"]), strict=True))
     return DataSet(truth, dataset.levels, depends_on)
 

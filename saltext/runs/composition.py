@@ -175,8 +175,8 @@ class CommandLine:
             configurations: What :meth:`check` gave.
         """
         modes = [str(cfg.hydra.get("mode")) for cfg in configurations]
-        asks_else = self._args.cfg or self._args.multirun
-        return not asks_else and len(modes) == 1 and not modes[0].endswith("MULTIRUN")
+        asks_otherwise = self._args.cfg or self._args.multirun
+        return not asks_otherwise and len(modes) == 1 and not modes[0].endswith("MULTIRUN")
 
     def run_once(self, task: Callable[[DictConfig], _Result]) -> _Result:
         """Compose the configuration of one run and call a task with it, as ``hydra.main`` does, but in nobody's way.

@@ -109,7 +109,7 @@ def _read_pictures(description: Description, max_pixels: int, issues: DataReport
         issues.add(error.kind, error.detail)
         return {}
     if not paths:
-        issues.add(f"places without an image ({', '.join(IMAGE_ENDINGS)})", description.images)
+        issues.add(f"folders or patterns without an image ({', '.join(IMAGE_ENDINGS)})", description.images)
     ids = [path.relative_to(base).with_suffix("").as_posix() for path in paths]
     issues.add("images that differ in their ending alone", *(name for name, count in Counter(ids).items() if count > 1))
     issues.add("names that are not UTF-8", *(name for name in ids if not is_unicode(name)))
@@ -173,8 +173,8 @@ class _Tables:
         rows = self._read_rows(table)
         if rows is None:
             return None
-        reading = [name for name, reads in self.description.conditions.items() if reads]
-        rows = self._with_condition(table, rows, reading)
+        with_text = [name for name, reads in self.description.conditions.items() if reads]
+        rows = self._with_condition(table, rows, with_text)
         empty, twice = rows["text"] == "", rows.duplicated(["image", "condition"])
         self.issues.add(f"rows of {table.path.name} without a text", *_line_numbers(rows[empty]))
         self.issues.add(f"rows of {table.path.name} with a second text for an image", *_line_numbers(rows[twice]))

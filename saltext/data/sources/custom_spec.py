@@ -246,14 +246,14 @@ class _Reader:
         }
 
     def _read_texts(self, given: Mapping[str, Any], conditions: Mapping[str, bool]) -> Table | None:
-        reading = [name for name, reads in conditions.items() if reads]
+        with_text = [name for name, reads in conditions.items() if reads]
         if not given:
-            if reading:
-                self._add_missing(f"texts (of {', '.join(reading)})")
+            if with_text:
+                self._add_missing(f"texts (of {', '.join(with_text)})")
             return None
-        if not reading:
+        if not with_text:
             self._add_invalid("texts", given.get("table"), "no texts, since no condition is 'with text'")
-        return self._read_table("texts", given, several=len(reading) > 1)
+        return self._read_table("texts", given, several=len(with_text) > 1)
 
     def _read_fixations(self, given: Mapping[str, Any], conditions: Mapping[str, bool]) -> Table | str:
         if ("table" in given) == ("files" in given):

@@ -227,7 +227,7 @@ def test_texts_without_fixations_are_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_an_image_is_named(tmp_path: Path) -> None:
-    assert "places without an image" in refused(tmp_path, write(tmp_path) | {"images": "pictures"})
+    assert "folders or patterns without an image" in refused(tmp_path, write(tmp_path) | {"images": "pictures"})
 
 
 def _files(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
