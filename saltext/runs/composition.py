@@ -333,11 +333,13 @@ class _Loader(ConfigLoaderImpl):
         self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
     ) -> DictConfig:
         own = self._variant_overrides(overrides)
-        cfg = super()._load_configuration_impl(config_name, [*own, *overrides], *args, **kwargs)
+        cfg = super()._load_configuration_impl(config_name, [*(own or ()), *overrides], *args, **kwargs)
         if "variants" not in cfg:
             if _VARIANT in cfg:
                 raise HydraException(f"{_VARIANT}={cfg.variant}: {_NO_VARIANTS}")
             return cfg
+        if own is None:
+            raise HydraException("variants: expected in the file of the experiment, got those of a file it starts from")
         with open_dict(cfg):
             variants = cfg.pop("variants")
             swept = {**(cfg.hydra.sweeper.get("params") or {})}
@@ -347,18 +349,22 @@ class _Loader(ConfigLoaderImpl):
                 recorded[:] = [line for line in recorded if line not in own]
         return cfg
 
-    def _variant_overrides(self, overrides: Sequence[str]) -> list[str]:
-        """What the chosen variant of the experiment sets, but for the keys and groups that the overrides set."""
+    def _variant_overrides(self, overrides: Sequence[str]) -> list[str] | None:
+        """What the chosen variant of the experiment sets, but for the keys and groups that the overrides set.
+
+        Read from the experiment's file, before anything is composed; None where it has no variants.
+        """
         if not any("experiment=" in override for override in overrides):
-            return []
+            return None
         parser = OverridesParser.create()
         parsed = parser.parse_overrides(list(overrides))
         values = {override.key_or_group: override.value() for override in parsed if not override.is_sweep_override()}
         found = self.repository.load_config(f"experiment/{values.get('experiment')}")
-        variants = None if found is None else found.config.get("variants")
-        if found is None or not variants:
-            return []
-        name = str(values.get(_VARIANT, found.config.get(_VARIANT)))
+        content: Any = {} if found is None else found.config
+        variants = content.get("variants")
+        if not variants:
+            return None
+        name = str(values.get(_VARIANT, content.get(_VARIANT)))
         if name not in variants:
             known = [str(other) for other in variants]
             raise HydraException(

@@ -273,6 +273,13 @@ def test_a_process_of_a_launcher_composes_a_job_s_variant_too(variants: list[str
     assert (job.variant, job.model.name, "variants" in job) == ("film", "tranblend-film", False)
 
 
+def test_variants_of_a_file_that_an_experiment_starts_from_are_refused(variants: list[str]) -> None:
+    other = Path(variants[1]) / "experiment" / "other.yaml"
+    other.write_text("# @package _global_\ndefaults:\n  - own\n")
+    arguments = [argument.replace("=own", "=other") for argument in variants]
+    assert "variants: expected in the file of the experiment, got those of a file it starts from" in said(*arguments)
+
+
 def test_what_the_command_line_sets_beats_a_variant(variants: list[str]) -> None:
     given = ["variant=film", "model/blend=inner_product", "optimizer.lr=0.25", "seed=1"]
     (job,) = CommandLine([*variants, *given]).check()
