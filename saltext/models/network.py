@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from saltext.models.feature_cache import FeatureCache, Features, get_or_compute
 from saltext.models.freezing import FrozenModulesMixin, is_frozen
 from saltext.models.inference import Inference, for_inference
-from saltext.models.normalize import Normalize
+from saltext.models.normalize import Normalize, Renormalize
 
 Colour = tuple[float, float, float]
 
@@ -61,10 +61,13 @@ class SaliencyNetwork(FrozenModulesMixin):
                 module.inference = inference  # type: ignore[assignment]
 
     def set_input_normalization(self, normalize: Normalize) -> None:
-        """Set how the images given to ``forward`` are normalised, for text encoders that read them."""
+        """Set how the images given to ``forward`` are normalised, for modules that expect them otherwise."""
+        mean, std = (values.flatten().tolist() for values in (normalize.mean, normalize.std))
+        for module in self.modules():
+            if isinstance(module, Renormalize):
+                module.set_input_normalization(mean, std, normalize.order)
         text_encoder = getattr(self, "text_encoder", None)
         if text_encoder is not None:
-            mean, std = (values.flatten().tolist() for values in (normalize.mean, normalize.std))
             text_encoder.set_input_normalization(mean, std, normalize.order)
 
     def encode_ahead(self, texts: Sequence[str]) -> None:

@@ -77,6 +77,48 @@ class Normalize(nn.Module):
         return f"order={self.order}"
 
 
+class Renormalize(nn.Module):
+    """Converts images as a network gets them to what one of its modules was trained on.
+
+    Args:
+        mean: Mean of the RGB channels in [0, 1] of the module's images.
+        std: Standard deviation of the channels, above 0.
+        order: Order of the channels that the module expects.
+
+    Raises:
+        ConfigError: As for :class:`Normalize`.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], order: Literal["rgb", "bgr"] = "rgb") -> None:
+        super().__init__()
+        self.target = Normalize(mean, std, order)
+        self.given = Normalize()
+
+    def set_input_normalization(
+        self, mean: Sequence[float], std: Sequence[float], order: Literal["rgb", "bgr"] = "rgb"
+    ) -> None:
+        """Set how the given images are normalised, see :class:`Normalize`; as ImageNet's if this is not called."""
+        self.given = Normalize(mean, std, order).to(self.target.mean.device)
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """RGB in [0, 1] of given images."""
+        rgb = images.flip(1) if self.given.order == "bgr" else images
+        pixels: Tensor = rgb * self.given.std + self.given.mean
+        return pixels
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Convert a batch.
+
+        Args:
+            images: Normalised as :meth:`set_input_normalization` says, float, shape ``(batch, 3, height, width)``.
+
+        Returns:
+            Same shape and dtype.
+        """
+        converted: Tensor = (self.pixels(images) - self.target.mean) / self.target.std
+        return converted.flip(1) if self.target.order == "bgr" else converted
+
+
 class Deferred(Tensor):
     """Images that are normalised when an operation first reads them.
 

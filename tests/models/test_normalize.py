@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from saltext.errors import ConfigError
-from saltext.models.normalize import Normalize
+from saltext.models.normalize import Normalize, Renormalize
 
 
 def test_a_worked_example() -> None:
@@ -35,3 +35,15 @@ def test_all_wrong_settings_are_named_at_once() -> None:
 def test_a_single_image_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\(batch, 3, height, width\), got \(3, 4, 5\)"):
         Normalize()(torch.zeros(3, 4, 5))
+
+
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
+@pytest.mark.parametrize("given", ["rgb", "bgr"])
+def test_renormalised_images_are_as_if_normalised_so_from_the_beginning(order: str, given: str) -> None:
+    pixels = torch.randint(0, 256, (2, 3, 4, 5), dtype=torch.uint8)
+    mean, std = (0.4, 0.5, 0.6), (0.1, 0.2, 0.3)
+    renormalize = Renormalize((0.5,) * 3, (0.7, 0.8, 0.9), order)  # type: ignore[arg-type]
+    renormalize.set_input_normalization(mean, std, given)  # type: ignore[arg-type]
+    came = renormalize(Normalize(mean, std, given)(pixels))  # type: ignore[arg-type]
+    torch.testing.assert_close(came, Normalize((0.5,) * 3, (0.7, 0.8, 0.9), order)(pixels))  # type: ignore[arg-type]
+    assert renormalize.state_dict() == {}

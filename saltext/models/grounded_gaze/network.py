@@ -10,6 +10,7 @@ from saltext.models.freezing import freeze_eval_mode
 from saltext.models.grounded_gaze.backbone import Backbone
 from saltext.models.grounded_gaze.readout import InputDims, Readouts, TransformerConfig
 from saltext.models.network import SaliencyNetwork, check_inputs
+from saltext.models.normalize import Normalize
 from saltext.models.text.base import TextEncoder, TextFeatures
 
 _TINY = 1e-12
@@ -26,7 +27,8 @@ class GroundedGaze(SaliencyNetwork):
 
     Args:
         backbones: Classifiers by name, each with readouts of its own: the features of two backbones differ more than
-            two readouts of one, so their mean gains more.
+            two readouts of one, so their mean gains more. Images come normalised as the first of them expects; the
+            others convert them if they expect another normalisation.
         text_encoder: Frozen encoder of sentences, also of the class names. None: the same network without text, which
             still knows the condition; then no backbone has a grounder.
         conditions: Names of the conditions that predictions can be conditioned on.
@@ -40,8 +42,7 @@ class GroundedGaze(SaliencyNetwork):
             predictions are the mean of all densities.
 
     Raises:
-        ConfigError: No backbone or condition, a width that the heads do not divide, or backbones that expect images
-            normalised in different ways.
+        ConfigError: No backbone or condition, or a width that the heads do not divide.
     """
 
     output_stride = 8
@@ -60,14 +61,15 @@ class GroundedGaze(SaliencyNetwork):
         readouts_per_backbone: int = 1,
     ) -> None:
         super().__init__()
-        normalizations = {(backbone.mean, backbone.std) for backbone in backbones.values()}
-        if len(normalizations) != 1 or not conditions or width % heads:
+        if not backbones or not conditions or width % heads:
             raise ConfigError(
-                "GroundedGaze: expected backbones that normalise images alike, at least one condition, and a width "
-                f"that the heads divide; got {len(backbones)} backbones with mean and deviation "
-                f"{sorted(normalizations)}, conditions {list(conditions)}, width {width} and {heads} heads"
+                "GroundedGaze: expected at least one backbone, at least one condition, and a width that the heads divide; "
+                f"got {len(backbones)} backbones, conditions {list(conditions)}, width {width} and {heads} heads"
             )
-        ((self.mean, self.std),) = normalizations
+        first = next(iter(backbones.values()))
+        self.mean, self.std = first.mean, first.std
+        for backbone in backbones.values():
+            backbone.takes_images_of(self.mean, self.std)
         self.conditions = tuple(conditions)
         self.smoothing = smoothing
         self.text_encoder = text_encoder
@@ -86,6 +88,7 @@ class GroundedGaze(SaliencyNetwork):
                 conditions=len(self.conditions),
             )
             self.readouts[name] = Readouts(inputs, transformer, readouts_per_backbone)
+        self.set_input_normalization(Normalize(self.mean, self.std))
         freeze_eval_mode(self)
 
     def forward(self, images: Tensor, texts: Sequence[str], conditions: Sequence[str] | None = None) -> Tensor:

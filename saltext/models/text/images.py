@@ -1,19 +1,18 @@
 """Image input of text encoders that also read the image."""
 
 from collections.abc import Sequence
-from typing import Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from saltext.models.normalize import Normalize
+from saltext.models.normalize import Renormalize
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 """Mean and standard deviation of CLIP's training images (Radford et al. 2021); BLIP and ImageReward use the same."""
 
 
-class ImageInput(nn.Module):
+class ImageInput(Renormalize):
     """Converts the input images of a saliency network to those a vision tower was trained on.
 
     Undoes the saliency network's normalisation, resizes to a square (bicubic with antialiasing, cut to [0, 1], the
@@ -32,16 +31,8 @@ class ImageInput(nn.Module):
     """
 
     def __init__(self, size: int, mean: Sequence[float] = CLIP_MEAN, std: Sequence[float] = CLIP_STD) -> None:
-        super().__init__()
+        super().__init__(mean, std)
         self.size = size
-        self.target = Normalize(mean, std)
-        self.given = Normalize()
-
-    def set_input_normalization(
-        self, mean: Sequence[float], std: Sequence[float], order: Literal["rgb", "bgr"] = "rgb"
-    ) -> None:
-        """Set how the input images are normalised; see :class:`saltext.models.normalize.Normalize`."""
-        self.given = Normalize(mean, std, order).to(self.target.mean.device)
 
     def forward(self, images: Tensor) -> Tensor:
         """Convert a batch.
@@ -52,8 +43,7 @@ class ImageInput(nn.Module):
         Returns:
             Shape ``(batch, 3, size, size)``, RGB, of the same dtype, without gradient to ``images``.
         """
-        rgb = images.detach().flip(1) if self.given.order == "bgr" else images.detach()
-        pixels = rgb * self.given.std + self.given.mean
+        pixels = self.pixels(images.detach())
         if pixels.shape[2:] != (self.size, self.size):
             # Bicubic weights overshoot at edges; image files cannot hold such values.
             pixels = F.interpolate(pixels, (self.size, self.size), mode="bicubic", antialias=True).clamp(0, 1)

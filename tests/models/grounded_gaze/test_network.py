@@ -16,6 +16,7 @@ from saltext.models.grounded_gaze.network import GroundedGaze
 from saltext.models.grounded_gaze.readout import Readouts
 from saltext.models.grounding.class_names import ClassNameGrounder
 from saltext.models.image.timm_encoder import TimmEncoder
+from saltext.models.normalize import Normalize
 from saltext.models.text.tiny import TinyText
 
 CONDITIONS = ("pure", "salient")
@@ -214,11 +215,48 @@ def test_wrong_sizes_are_named(images: Tensor) -> None:
         network(backbones={})
 
 
-def test_backbones_that_expect_images_normalised_in_different_ways_are_refused() -> None:
+def expecting(mean: Sequence[float], std: Sequence[float]) -> Backbone:
+    """A backbone, the same each time, whose encoder expects images of this mean and standard deviation."""
+    torch.manual_seed(2)
     other = backbone()
-    other.mean = (0.1, 0.2, 0.3)
-    with pytest.raises(ConfigError, match=r"normalise images alike.*\(0\.1, 0\.2, 0\.3\)"):
-        network(backbones={"one": backbone(), "other": other})
+    other.mean, other.std = (tuple(values) for values in (mean, std))
+    return other
+
+
+OWN = ((0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
+
+
+def test_each_backbone_gets_images_normalised_for_itself(images: Tensor) -> None:
+    torch.manual_seed(3)
+    pixels = torch.randint(0, 256, images.shape, dtype=torch.uint8)
+    alone = network(backbones={"other": expecting(*OWN)})
+    both = network(backbones={"one": backbone(), "other": expecting(*OWN)})
+    assert (both.mean, both.std) == (backbone().mean, backbone().std)
+    given = [Normalize(each.mean, each.std)(pixels) for each in (alone, both)]
+    features = [each.backbones["other"](x, TEXTS, None).coarse for each, x in zip((alone, both), given, strict=True)]
+    torch.testing.assert_close(*features, rtol=1e-2, atol=1e-2)  # kept in half precision
+
+
+def test_backbones_that_agree_get_the_very_images_of_the_network(images: Tensor) -> None:
+    assert all(
+        each.renormalize is None for each in network(backbones={"a": backbone(), "b": backbone()}).backbones.values()
+    )
+
+
+def test_converted_images_follow_the_normalisation_of_a_configuration(images: Tensor) -> None:
+    pixels = torch.randint(0, 256, images.shape, dtype=torch.uint8)
+    both = network(backbones={"one": backbone(), "other": expecting(*OWN)})
+    usual = both.backbones["other"](Normalize(both.mean, both.std)(pixels), TEXTS, None).coarse
+    unit = Normalize((0, 0, 0), (1, 1, 1), "bgr")
+    both.set_input_normalization(unit)
+    torch.testing.assert_close(both.backbones["other"](unit(pixels), TEXTS, None).coarse, usual, rtol=1e-2, atol=1e-2)
+
+
+def test_a_backbone_s_own_normalisation_decides_its_cached_features(images: Tensor, tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path)
+    for std in ((0.5, 0.6, 0.7), (0.2, 0.2, 0.2)):
+        some = network(backbones={"one": backbone(), "other": expecting(OWN[0], std)}).eval()
+        assert torch.equal(read_with(some, cache, images), some(images, TEXTS, CONDITIONED_ON))
 
 
 def test_faster_inference_has_cached_features_of_its_own_and_nearly_the_same_maps(
