@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from saltext.models.feature_cache import FeatureCache, Features, get_or_compute
 from saltext.models.freezing import FrozenModulesMixin, is_frozen
+from saltext.models.grounding.base import Grounder, ImageGrounder
 from saltext.models.inference import Inference, for_inference
 from saltext.models.normalize import Normalize, Renormalize
 
@@ -53,6 +54,16 @@ class SaliencyNetwork(FrozenModulesMixin):
             images,
             lambda indices: for_inference(module, images, getattr(module, "inference", "reference"))(images[indices]),
         )
+
+    def grounder_features(self, grounder: Grounder, images: Tensor, x32: Tensor) -> Tensor:
+        """What a grounder works on: the features of its own image encoder, or the network's at stride 32.
+
+        Args:
+            grounder: A module of the network.
+            images: The tensor that the network was given.
+            x32: The network's image feature at stride 32.
+        """
+        return self.cached(grounder.image_encoder, images)[0] if isinstance(grounder, ImageGrounder) else x32
 
     def set_inference(self, inference: Inference) -> None:
         """Choose how frozen modules compute on a CPU, see :data:`saltext.models.inference.Inference`."""

@@ -82,7 +82,8 @@ class PyramidGenerator(Generator):
         x8, x16, x32 = self.cached(self.encoder, images)
         text = self._text_features(images, texts)
         if text is not None and self.grounder is not None and self.text_encoder is not None:
-            text = replace(text, grounding=self.grounder(x32, texts, self.text_encoder))
+            features = self.grounder_features(self.grounder, images, x32)
+            text = replace(text, grounding=self.grounder(features, texts, self.text_encoder))
         y = _grow(self.up16(self.block32(x32)), like=x16) + self.side16(x16)
         y = self.block16(self._blend(y, text))
         y = self.block8(_grow(self.up8(y), like=x8) + self.side8(x8))

@@ -1,14 +1,16 @@
-"""An image classifier as a backbone: its features at two scales, and its class names as grounding of the text."""
+"""An image encoder as a backbone: its features at two scales, and grounding of the text by its class names."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
+from saltext.errors import ConfigError
 from saltext.models.feature_cache import Features, get_or_compute
 from saltext.models.freezing import FrozenModulesMixin, is_frozen
-from saltext.models.grounded_gaze.two_scale import TwoScale, coarse, fine
-from saltext.models.grounding.class_names import ClassNameGrounder
+from saltext.models.grounded_gaze.two_scale import TwoScale, coarse, fine, resize_to_grid
+from saltext.models.grounding.base import Grounder, Grounding, ImageGrounder, ground
 from saltext.models.image.base import Encoder
 from saltext.models.inference import for_inference
 from saltext.models.network import Colour
@@ -23,8 +25,8 @@ class BackboneFeatures:
     Attributes:
         coarse: Image features on the token grid.
         fine: Image features on a grid twice as fine.
-        semantic: Semantic map: mean sentence embedding of the classes at each grid position; None without a grounder.
-        grounding: Grounding maps: where the image shows what the text names; None without a grounder.
+        semantic: Semantic maps of all grounders, what is at each position of the token grid; None without one.
+        grounding: Grounding maps of all grounders, where the image shows what the text names; None without a grounder.
     """
 
     coarse: Tensor
@@ -34,21 +36,29 @@ class BackboneFeatures:
 
 
 class Backbone(FrozenModulesMixin):
-    """Image features at two scales, and the grounding of texts by the classes of the same classifier.
+    """Image features at two scales, and the grounding of texts by the classes of the same classifier, if it is one.
 
     Args:
         encoder: Image encoder. Frozen, as GroundedGaze is meant, its features are cached; one that trains runs every
             time, and ``grounder`` reads its features without a gradient.
-        grounder: Maps class logits and texts to grounding maps; None: no grounding.
+        grounder: Grounds texts by the encoder's feature at stride 32, as by its class names; None: it grounds none.
 
     Attributes:
         mean: RGB mean the encoder expects to be subtracted, see :class:`saltext.models.network.SaliencyNetwork`.
         std: Standard deviation it expects images to be divided by.
         renormalize: Converts the network's images where they are normalised otherwise; None: they come as they should.
+
+    Raises:
+        ConfigError: A grounder with an image encoder of its own, which has no use for this one's features.
     """
 
-    def __init__(self, encoder: Encoder, grounder: ClassNameGrounder | None = None) -> None:
+    def __init__(self, encoder: Encoder, grounder: Grounder | None = None) -> None:
         super().__init__()
+        if isinstance(grounder, ImageGrounder):
+            raise ConfigError(
+                f"Backbone: expected a grounder that reads the backbone's features, got {type(grounder).__name__}, "
+                "which encodes the images itself; give it to the network, as one of model.grounders"
+            )
         self.mean, self.std = encoder.mean, encoder.std
         self.two_scale = TwoScale(encoder)
         self.grounder = grounder
@@ -58,13 +68,20 @@ class Backbone(FrozenModulesMixin):
         """Convert images of this mean and standard deviation to the encoder's own, if they differ."""
         self.renormalize = None if (mean, std) == (self.mean, self.std) else Renormalize(self.mean, self.std)
 
-    def forward(self, images: Tensor, texts: Sequence[str], text_encoder: TextEncoder | None) -> BackboneFeatures:
+    def forward(
+        self,
+        images: Tensor,
+        texts: Sequence[str],
+        text_encoder: TextEncoder | None,
+        groundings: Sequence[Grounding] = (),
+    ) -> BackboneFeatures:
         """Compute features, or read those of frozen modules from the feature cache.
 
         Args:
             images: As the network gets them, float, shape ``(batch, 3, height, width)``.
             texts: One text per image.
             text_encoder: Encodes texts and class names; needed with a grounder.
+            groundings: Of the network's own grounders; they join that of the backbone.
         """
         two_scale, grounder, renormalize = self.two_scale, self.grounder, self.renormalize
         frozen = is_frozen(two_scale) and not two_scale.training
@@ -81,22 +98,15 @@ class Backbone(FrozenModulesMixin):
             features = two_scale(images if renormalize is None else renormalize(images))
         x8, x16, x32, y16, y32 = (feature.float() for feature in features)
         scales = (x8, x16, x32, y16, y32)
-        if grounder is None or text_encoder is None:
-            return BackboneFeatures(coarse(scales), fine(scales), semantic=None, grounding=None)
-
-        last = y32.detach()
-
-        def semantic_map(indices: list[int]) -> Features:
-            return (grounder.semantic_map(last[indices], text_encoder).half(),)
-
-        def grounding_maps(indices: list[int]) -> Features:
-            return (grounder(last[indices], [texts[index] for index in indices], text_encoder).half(),)
-
-        if frozen and is_frozen(text_encoder) and not text_encoder.training:
-            modules = [*image_modules, grounder, text_encoder]
-            (semantic,) = get_or_compute(modules, images, semantic_map)
-            (grounding,) = get_or_compute(modules, images, grounding_maps, texts)
-        else:  # features of modules that train are not cached
-            every = list(range(len(images)))
-            (semantic,), (grounding,) = semantic_map(every), grounding_maps(every)
-        return BackboneFeatures(coarse(scales), fine(scales), semantic.float(), grounding.float())
+        if grounder is not None and text_encoder is not None:
+            own = ground(grounder, y32.detach(), images, texts, text_encoder, image_modules)
+            groundings = [own, *groundings]
+        grid = (y32.shape[2], y32.shape[3])
+        maps = [resize_to_grid(grounding.maps, grid) for grounding in groundings]
+        semantic = [resize_to_grid(each.semantic, grid) for each in groundings if each.semantic is not None]
+        return BackboneFeatures(
+            coarse=coarse(scales),
+            fine=fine(scales),
+            semantic=torch.cat(semantic, dim=1) if semantic else None,
+            grounding=torch.cat(maps, dim=1) if maps else None,
+        )

@@ -9,6 +9,7 @@ from saltext.errors import ConfigError
 from saltext.models.freezing import freeze_eval_mode
 from saltext.models.grounded_gaze.backbone import Backbone
 from saltext.models.grounded_gaze.readout import InputDims, Readouts, TransformerConfig
+from saltext.models.grounding.base import ImageGrounder, ground
 from saltext.models.network import SaliencyNetwork, check_inputs
 from saltext.models.normalize import Normalize
 from saltext.models.text.base import TextEncoder, TextFeatures
@@ -21,7 +22,8 @@ class GroundedGaze(SaliencyNetwork):
 
     Image classifiers and a sentence encoder, all frozen, are connected by the names of the classes: grounding maps show
     where the image shows what the text names, and a semantic map has the mean sentence embedding of the classes at each
-    grid position; see :class:`saltext.models.grounding.class_names.ClassNameGrounder`. A small transformer over image
+    grid position; see :class:`saltext.models.grounding.class_names.ClassNameGrounder`. Further grounders, such as a
+    detector, add maps of their own. A small transformer over image
     tokens reads these two, the image's features and the words, and is conditioned on the task. Its logits are those of
     a density: the logarithm of the probability that a fixation falls there, up to a constant.
 
@@ -30,7 +32,7 @@ class GroundedGaze(SaliencyNetwork):
             two readouts of one, so their mean gains more. Images come normalised as the first of them expects; the
             others convert them if they expect another normalisation.
         text_encoder: Frozen encoder of sentences, also of the class names. None: the same network without text, which
-            still knows the condition; then no backbone has a grounder.
+            still knows the condition; then there is no grounder.
         conditions: Names of the conditions that predictions can be conditioned on.
         width: Channels of the transformer, a multiple of ``heads``.
         layers: Transformer blocks.
@@ -38,11 +40,14 @@ class GroundedGaze(SaliencyNetwork):
         grid: Rows and columns of tokens at the usual input size, which is 32 times as large.
         smoothing: Standard deviation of a Gaussian, as a fraction of the image's longer side, that predicted densities
             are smoothed with; 0: none. Not applied in training, where the network would learn to undo it.
+        grounders: Grounders by name that encode the images themselves, such as a detector; every readout gets their
+            maps besides those of its backbone's own grounder.
         readouts_per_backbone: Readouts trained side by side on the features of each backbone, each with its own loss;
             predictions are the mean of all densities.
 
     Raises:
-        ConfigError: No backbone or condition, or a width that the heads do not divide.
+        ConfigError: No backbone or condition, a width that the heads do not divide, or a grounder that encodes no
+            images.
     """
 
     output_stride = 8
@@ -59,12 +64,20 @@ class GroundedGaze(SaliencyNetwork):
         grid: Sequence[int] = (16, 20),
         smoothing: float = 0.0,
         readouts_per_backbone: int = 1,
+        grounders: Mapping[str, ImageGrounder] | None = None,
     ) -> None:
         super().__init__()
         if not backbones or not conditions or width % heads:
             raise ConfigError(
-                "GroundedGaze: expected at least one backbone, at least one condition, and a width that the heads divide; "
-                f"got {len(backbones)} backbones, conditions {list(conditions)}, width {width} and {heads} heads"
+                "GroundedGaze: expected at least one backbone, at least one condition, and a width that the heads "
+                f"divide; got {len(backbones)} backbones, conditions {list(conditions)}, "
+                f"width {width} and {heads} heads"
+            )
+        blind = [name for name, grounder in (grounders or {}).items() if not isinstance(grounder, ImageGrounder)]
+        if blind:
+            raise ConfigError(
+                f"GroundedGaze: expected grounders with an image encoder of their own, got {', '.join(blind)}, which "
+                "read the features of a classifier; give them to a backbone, as model.backbones.NAME.grounder"
             )
         first = next(iter(backbones.values()))
         self.mean, self.std = first.mean, first.std
@@ -76,14 +89,18 @@ class GroundedGaze(SaliencyNetwork):
         if text_encoder is None:
             for backbone in backbones.values():
                 backbone.grounder = None
+            grounders = None
         self.backbones = nn.ModuleDict(backbones)
+        self.grounders = nn.ModuleDict(grounders or {})
         transformer = TransformerConfig(width, layers, heads, (grid[0], grid[1]))
         self.readouts = nn.ModuleDict()
         for name, backbone in backbones.items():
+            joined = [each for each in (backbone.grounder, *(grounders or {}).values()) if each is not None]
             inputs = InputDims(
                 coarse=backbone.two_scale.coarse_channels,
                 fine=backbone.two_scale.fine_channels,
-                grounding=0 if backbone.grounder is None else backbone.grounder.num_maps,
+                grounding=sum(grounder.num_maps for grounder in joined),
+                semantic=0 if text_encoder is None else sum(each.semantic_dim(text_encoder) for each in joined),
                 text=0 if text_encoder is None else text_encoder.dim,
                 conditions=len(self.conditions),
             )
@@ -111,10 +128,17 @@ class GroundedGaze(SaliencyNetwork):
         if self.text_encoder is not None:
             text = self.text_encoder(texts, images if self.text_encoder.reads_image else None)
         rows, columns = (-(-side // self.output_stride) for side in images.shape[2:])
+        groundings = []
+        if self.text_encoder is not None:
+            for grounder in self.grounders.values():
+                (features,) = self.cached(grounder.image_encoder, images)
+                groundings.append(
+                    ground(grounder, features, images, texts, self.text_encoder, [grounder.image_encoder])
+                )
         outputs = []
         for name, backbone in self.backbones.items():
-            features = backbone(images, texts, self.text_encoder)
-            outputs.append(self.readouts[name](features, text, condition, (rows, columns)))
+            read = backbone(images, texts, self.text_encoder, groundings)
+            outputs.append(self.readouts[name](read, text, condition, (rows, columns)))
         logits = torch.cat(outputs, dim=1)
         return logits if self.training else _mean_log_density(logits, self.smoothing * max(rows, columns))
 

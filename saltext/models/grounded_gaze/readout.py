@@ -19,14 +19,16 @@ class InputDims:
     Attributes:
         coarse: Channels of the image features on the token grid.
         fine: Channels of the image features on the grid twice as fine.
-        grounding: Number of grounding maps.
-        text: Size of sentence and word embeddings, and so of the semantic map.
+        grounding: Number of grounding maps, of all grounders.
+        semantic: Channels of their semantic maps.
+        text: Size of sentence and word embeddings.
         conditions: Number of conditions.
     """
 
     coarse: int
     fine: int
     grounding: int
+    semantic: int
     text: int
     conditions: int
 
@@ -81,16 +83,19 @@ class FeatureNorm(nn.Module):
         super().__init__()
         self.coarse = nn.BatchNorm2d(inputs.coarse, affine=False)
         self.fine = nn.BatchNorm2d(inputs.fine, affine=False)
+        if inputs.semantic:
+            self.semantic = nn.BatchNorm2d(inputs.semantic, affine=False)
         if inputs.grounding:
-            self.semantic = nn.BatchNorm2d(inputs.text, affine=False)
             self.grounding = nn.BatchNorm2d(inputs.grounding, affine=False)
 
     def forward(self, features: BackboneFeatures) -> BackboneFeatures:
         """The same features, standardised."""
-        coarse, fine = self.coarse(features.coarse), self.fine(features.fine)
-        if features.semantic is None or features.grounding is None:
-            return BackboneFeatures(coarse, fine, None, None)
-        return BackboneFeatures(coarse, fine, self.semantic(features.semantic), self.grounding(features.grounding))
+        return BackboneFeatures(
+            coarse=self.coarse(features.coarse),
+            fine=self.fine(features.fine),
+            semantic=None if features.semantic is None else self.semantic(features.semantic),
+            grounding=None if features.grounding is None else self.grounding(features.grounding),
+        )
 
 
 class Readout(nn.Module):
@@ -148,15 +153,17 @@ class TokenEmbedding(nn.Module):
     def __init__(self, inputs: InputDims, dim: int) -> None:
         super().__init__()
         self.features = nn.Conv2d(inputs.coarse, dim, kernel_size=1)
+        if inputs.semantic:
+            self.semantic = nn.Conv2d(inputs.semantic, dim, kernel_size=1)
         if inputs.grounding:
-            self.semantic = nn.Conv2d(inputs.text, dim, kernel_size=1)
             self.film = FiLM(inputs.grounding, dim)
 
     def forward(self, features: BackboneFeatures) -> Tensor:
         """Embed; shape ``(batch, dim, rows, columns)``."""
         x: Tensor = self.features(features.coarse)
-        if features.grounding is not None:
+        if features.semantic is not None:
             x = x + self.semantic(features.semantic)
+        if features.grounding is not None:
             x = self.film(x.movedim(1, -1), features.grounding.movedim(1, -1)).movedim(-1, 1)
         return F.gelu(x)
 

@@ -69,17 +69,18 @@ class TwoScale(FrozenModulesMixin):
 def coarse(features: TwoScaleFeatures) -> Tensor:
     """All features concatenated on the full-size image's grid at stride 32, ``(batch, channels, rows, columns)``."""
     rows, columns = features[-1].shape[2:]
-    return torch.cat([_resize_to_grid(feature, (rows, columns)) for feature in features], dim=1)
+    return torch.cat([resize_to_grid(feature, (rows, columns)) for feature in features], dim=1)
 
 
 def fine(features: TwoScaleFeatures) -> Tensor:
     """The two finest features concatenated, on a grid twice as fine as that of :func:`coarse`."""
     x8, _, _, y16, y32 = features
     size = (2 * y32.shape[2], 2 * y32.shape[3])
-    return torch.cat([_resize_to_grid(x8, size), _resize_to_grid(y16, size)], dim=1)
+    return torch.cat([resize_to_grid(x8, size), resize_to_grid(y16, size)], dim=1)
 
 
-def _resize_to_grid(feature: Tensor, size: tuple[int, int]) -> Tensor:
+def resize_to_grid(feature: Tensor, size: tuple[int, int]) -> Tensor:
+    """A feature on another grid, float: averaged where the grid is coarser, interpolated where it is finer."""
     feature = feature.float()
     if (feature.shape[2], feature.shape[3]) == size:
         return feature

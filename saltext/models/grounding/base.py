@@ -1,14 +1,17 @@
 """What a grounder is: where an image shows what a text names."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from saltext.models.feature_cache import Features, get_or_compute
+from saltext.models.freezing import is_frozen
 from saltext.models.text.base import TextEncoder
 
 
 class Grounder(nn.Module):
-    """Base of the grounders.
+    """Base of the grounders: they work on the feature of an image classifier at stride 32.
 
     Attributes:
         num_maps: Grounding maps of a text.
@@ -16,11 +19,11 @@ class Grounder(nn.Module):
 
     num_maps: int
 
-    def forward(self, x32: Tensor, texts: Sequence[str], encoder: TextEncoder) -> Tensor:
+    def forward(self, features: Tensor, texts: Sequence[str], encoder: TextEncoder) -> Tensor:
         """Ground texts.
 
         Args:
-            x32: The image encoder's feature at stride 32, shape ``(batch, channels, rows, columns)``.
+            features: Of the images, shape ``(batch, channels, rows, columns)``.
             texts: One text per image.
             encoder: Encodes texts.
 
@@ -28,3 +31,82 @@ class Grounder(nn.Module):
             Grounding maps, shape ``(batch, num_maps, rows, columns)``.
         """
         raise NotImplementedError
+
+    def semantic_dim(self, encoder: TextEncoder) -> int:
+        """Channels of the semantic map; 0: the grounder has none."""
+        return 0
+
+    def semantic_map(self, features: Tensor, encoder: TextEncoder) -> Tensor:
+        """What is at each position, whatever the text, shape ``(batch, semantic_dim, rows, columns)``.
+
+        Args:
+            features: As for :meth:`forward`.
+            encoder: As for :meth:`forward`.
+        """
+        raise NotImplementedError
+
+
+class ImageGrounder(Grounder):
+    """Base of the grounders that encode the images themselves, such as by a detector.
+
+    Attributes:
+        image_encoder: Encodes the images as the saliency network gets them, shape ``(batch, 3, height, width)``, to the
+            features that ``forward`` takes, ``images -> (features,)``: an image is encoded once whatever its texts are.
+            A :class:`saltext.models.normalize.Renormalize` in it is told how the images are normalised.
+    """
+
+    image_encoder: nn.Module
+
+
+class Grounding(NamedTuple):
+    """What a grounder says about a batch of images and their texts.
+
+    Attributes:
+        maps: Grounding maps, float, shape ``(batch, num_maps, rows, columns)``.
+        semantic: Semantic map, float, shape ``(batch, semantic_dim, rows, columns)``; None of a grounder without.
+    """
+
+    maps: Tensor
+    semantic: Tensor | None
+
+
+def ground(
+    grounder: Grounder,
+    features: Tensor,
+    images: Tensor,
+    texts: Sequence[str],
+    encoder: TextEncoder,
+    image_modules: Sequence[nn.Module],
+) -> Grounding:
+    """Grounding and semantic maps; those of frozen modules are read from the feature cache where it has them.
+
+    Args:
+        grounder: The grounder.
+        features: What it works on.
+        images: The very tensor that the network was given, by which the cache finds the images.
+        texts: One text per image.
+        encoder: Encodes texts.
+        image_modules: The modules that computed ``features`` from ``images``.
+
+    Returns:
+        Maps in the precision of the cache, half, as float, whether computed or read.
+    """
+
+    def semantic_map(indices: list[int]) -> Features:
+        return (grounder.semantic_map(features[indices], encoder).half(),)
+
+    def grounding_maps(indices: list[int]) -> Features:
+        return (grounder(features[indices], [texts[index] for index in indices], encoder).half(),)
+
+    has_semantic = grounder.semantic_dim(encoder) > 0
+    modules = [*image_modules, grounder, encoder]
+    trains = any(parameter.requires_grad for module in modules for parameter in module.parameters())
+    if trains or any(module.training for module in (*image_modules, encoder)) or not is_frozen(encoder):
+        # Features of modules that train are not cached.
+        every = list(range(len(images)))
+        semantic = semantic_map(every) if has_semantic else ()
+        (maps,) = grounding_maps(every)
+    else:
+        semantic = get_or_compute(modules, images, semantic_map) if has_semantic else ()
+        (maps,) = get_or_compute(modules, images, grounding_maps, texts)
+    return Grounding(maps.float(), semantic[0].float() if semantic else None)

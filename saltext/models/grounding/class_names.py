@@ -72,6 +72,10 @@ class ClassNameGrounder(Grounder):
         maps = [torch.einsum("bkc,bchw->bkhw", weights, activation) for activation in (relative, absolute)]
         return torch.cat(maps, dim=1)
 
+    def semantic_dim(self, encoder: TextEncoder) -> int:
+        """Size of the sentence features."""
+        return encoder.dim
+
     @torch.no_grad()
     def semantic_map(self, x32: Tensor, encoder: TextEncoder) -> Tensor:
         """Mean sentence embedding of the class names at each position, weighted by the class probabilities there.

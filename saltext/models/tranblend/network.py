@@ -67,7 +67,8 @@ class TranBlend(TranSalNet):
         if self.text_encoder is not None:
             text = self.text_encoder(texts, images if self.text_encoder.reads_image else None)
             if self.grounder is not None:
-                text = replace(text, grounding=self.grounder(taps[2], texts, self.text_encoder))
+                features = self.grounder_features(self.grounder, images, taps[2])
+                text = replace(text, grounding=self.grounder(features, texts, self.text_encoder))
         logits: Tensor = self.decoder(taps, text)
         return logits
 

@@ -14,9 +14,11 @@ from saltext.models.freezing import freeze, is_frozen
 from saltext.models.grounded_gaze.backbone import Backbone
 from saltext.models.grounded_gaze.network import GroundedGaze
 from saltext.models.grounded_gaze.readout import Readouts
+from saltext.models.grounding.base import ImageGrounder
 from saltext.models.grounding.class_names import ClassNameGrounder
 from saltext.models.image.timm_encoder import TimmEncoder
-from saltext.models.normalize import Normalize
+from saltext.models.normalize import Normalize, Renormalize
+from saltext.models.text.base import TextEncoder, TextFeatures
 from saltext.models.text.tiny import TinyText
 
 CONDITIONS = ("pure", "salient")
@@ -257,6 +259,113 @@ def test_a_backbone_s_own_normalisation_decides_its_cached_features(images: Tens
     for std in ((0.5, 0.6, 0.7), (0.2, 0.2, 0.2)):
         some = network(backbones={"one": backbone(), "other": expecting(OWN[0], std)}).eval()
         assert torch.equal(read_with(some, cache, images), some(images, TEXTS, CONDITIONED_ON))
+
+
+class Brightness(nn.Module):
+    """An image encoder: RGB in [0, 1] at stride 16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.renormalize = Renormalize((0, 0, 0), (1, 1, 1))
+        self.scale = nn.Conv2d(1, 1, 1)  # something frozen, as an encoder's weights are
+        self.calls = 0
+        freeze(self)
+
+    def forward(self, images: Tensor) -> tuple[Tensor]:
+        self.calls += len(images)
+        return (nn.functional.avg_pool2d(self.renormalize(images), 16),)
+
+
+class Colour(ImageGrounder):
+    """Where the image has the colour that a text names."""
+
+    num_maps = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.image_encoder = Brightness()
+
+    def forward(self, features: Tensor, texts: Sequence[str], encoder: TextEncoder) -> Tensor:
+        named = torch.tensor([[float(name in text) for name in ("red", "blue")] for text in texts])
+        return features[:, [0, 2]] * named[:, :, None, None]
+
+    def semantic_dim(self, encoder: TextEncoder) -> int:
+        return 3
+
+    def semantic_map(self, features: Tensor, encoder: TextEncoder) -> Tensor:
+        return features
+
+
+def test_a_grounder_of_the_network_adds_its_maps_to_those_of_every_backbone(images: Tensor) -> None:
+    several = network(
+        backbones={"named": backbone(), "plain": Backbone(TimmEncoder("test_efficientnet", frozen=True))},
+        grounders={"colour": Colour()},
+    )
+    channels = {
+        name: (group.norm.grounding.num_features, group.norm.semantic.num_features)
+        for name, group in several.readouts.items()
+    }
+    assert channels == {"named": (4 + 2, 12 + 3), "plain": (2, 3)}
+    assert several.train()(images, TEXTS, CONDITIONED_ON).shape == (3, 2, 8, 12)
+    assert {key.split(".")[0] for key in several.state_dict()} == {"backbones", "grounders", "readouts", "text_encoder"}
+
+
+def test_texts_that_differ_only_in_what_a_grounder_reads_have_other_maps(images: Tensor) -> None:
+    some = network(backbones={"plain": Backbone(TimmEncoder("test_efficientnet", frozen=True))}, text_encoder=Deaf())
+    grounded = network(
+        backbones={"plain": Backbone(TimmEncoder("test_efficientnet", frozen=True))},
+        text_encoder=Deaf(),
+        grounders={"colour": Colour()},
+    )
+    for net, differs in ((some.eval(), False), (grounded.eval(), True)):
+        one, other = (net(images, [text] * 3, CONDITIONED_ON) for text in ("red", "blue"))
+        assert torch.equal(one, other) != differs
+
+
+class Deaf(TextEncoder):
+    """Gives every text the same features."""
+
+    dim = 4
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Parameter(torch.ones(1, 4), requires_grad=False)
+
+    def forward(self, texts: Sequence[str], images: Tensor | None = None) -> TextFeatures:
+        pooled = self.features.expand(len(texts), -1)
+        return TextFeatures(pooled, pooled[:, None], torch.ones(len(texts), 1, dtype=torch.bool))
+
+
+def test_a_grounder_encodes_an_image_once_whatever_its_texts_and_backbones(images: Tensor, tmp_path: Path) -> None:
+    colour, cache = Colour(), FeatureCache(tmp_path)
+    some = network(backbones={"one": backbone(), "two": backbone()}, grounders={"colour": colour}).eval()
+    computed = some(images, ["red", "blue", ""], CONDITIONED_ON)
+    assert colour.image_encoder.calls == 3
+    assert torch.equal(read_with(some, cache, images, ["red", "blue", ""]), computed)
+    for texts in (["blue", "red", ""], ["red", "blue", ""]):
+        assert torch.equal(read_with(some, cache, images, texts), some(images, texts, CONDITIONED_ON))
+    assert colour.image_encoder.calls == 3 + 3 + 3 * 2  # computed, first read, computed twice
+    assert torch.equal(read_with(some, FeatureCache(tmp_path), images, ["red", "blue", ""]), computed)
+
+
+def test_a_grounder_sees_the_pixels_however_images_are_normalised(images: Tensor) -> None:
+    some = network(grounders={"colour": Colour()})
+    pixels = torch.randint(0, 256, images.shape, dtype=torch.uint8)
+    wanted = nn.functional.avg_pool2d(pixels / 255, 16)
+    for normalize in (Normalize(some.mean, some.std), Normalize((0, 0, 0), (1, 1, 1), "bgr")):
+        some.set_input_normalization(normalize)
+        torch.testing.assert_close(some.grounders["colour"].image_encoder(normalize(pixels))[0], wanted)
+
+
+def test_a_grounder_in_the_wrong_place_is_told_its_own() -> None:
+    with pytest.raises(ConfigError, match=r"Colour, which encodes the images itself; .* model\.grounders"):
+        Backbone(TimmEncoder("test_efficientnet", frozen=True), Colour())
+    with pytest.raises(ConfigError, match=r"got names, which read the features of a classifier; .* model\.backbones"):
+        network(grounders={"names": ClassNameGrounder(nn.Identity(), NAMES)})
+
+
+def test_without_text_the_network_s_own_grounders_are_gone() -> None:
+    assert not network(text_encoder=None, grounders={"colour": Colour()}).grounders
 
 
 def test_faster_inference_has_cached_features_of_its_own_and_nearly_the_same_maps(
