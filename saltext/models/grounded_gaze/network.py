@@ -132,9 +132,7 @@ class GroundedGaze(SaliencyNetwork):
         if self.text_encoder is not None:
             for grounder in self.grounders.values():
                 (features,) = self.cached(grounder.image_encoder, images)
-                groundings.append(
-                    ground(grounder, features, images, texts, self.text_encoder, [grounder.image_encoder])
-                )
+                groundings.append(ground(grounder, features, images, texts, self.text_encoder))
         outputs = []
         for name, backbone in self.backbones.items():
             read = backbone(images, texts, self.text_encoder, groundings)

@@ -76,7 +76,7 @@ def ground(
     images: Tensor,
     texts: Sequence[str],
     encoder: TextEncoder,
-    image_modules: Sequence[nn.Module],
+    image_modules: Sequence[nn.Module] = (),
 ) -> Grounding:
     """Grounding and semantic maps; those of frozen modules are read from the feature cache where it has them.
 
@@ -86,7 +86,7 @@ def ground(
         images: The very tensor that the network was given, by which the cache finds the images.
         texts: One text per image.
         encoder: Encodes texts.
-        image_modules: The modules that computed ``features`` from ``images``.
+        image_modules: The modules that computed ``features`` from ``images``, besides the grounder's own.
 
     Returns:
         Maps in the precision of the cache, half, as float, whether computed or read.
