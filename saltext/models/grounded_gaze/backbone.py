@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from saltext.errors import ConfigError
 from saltext.models.feature_cache import Features, get_or_compute
 from saltext.models.freezing import FrozenModulesMixin, is_frozen
-from saltext.models.grounded_gaze.two_scale import TwoScale, coarse, fine, resize_to_grid
+from saltext.models.grounded_gaze.two_scale import TwoScale, TwoScaleVit, resize_to_grid
 from saltext.models.grounding.base import Grounder, Grounding, ImageGrounder, ground
 from saltext.models.image.base import Encoder
+from saltext.models.image.vit import VitEncoder
 from saltext.models.inference import for_inference
 from saltext.models.network import Colour
 from saltext.models.normalize import Renormalize
@@ -52,7 +53,7 @@ class Backbone(FrozenModulesMixin):
         ConfigError: A grounder with an image encoder of its own, which has no use for this one's features.
     """
 
-    def __init__(self, encoder: Encoder, grounder: Grounder | None = None) -> None:
+    def __init__(self, encoder: Encoder | VitEncoder, grounder: Grounder | None = None) -> None:
         super().__init__()
         if isinstance(grounder, ImageGrounder):
             raise ConfigError(
@@ -60,7 +61,7 @@ class Backbone(FrozenModulesMixin):
                 "which encodes the images itself; give it to the network, as one of model.grounders"
             )
         self.mean, self.std = encoder.mean, encoder.std
-        self.two_scale = TwoScale(encoder)
+        self.two_scale = TwoScaleVit(encoder) if isinstance(encoder, VitEncoder) else TwoScale(encoder)
         self.grounder = grounder
         self.renormalize: Renormalize | None = None
 
@@ -96,17 +97,17 @@ class Backbone(FrozenModulesMixin):
             features = get_or_compute(image_modules, images, encode)
         else:
             features = two_scale(images if renormalize is None else renormalize(images))
-        x8, x16, x32, y16, y32 = (feature.float() for feature in features)
-        scales = (x8, x16, x32, y16, y32)
+        scales = [feature.float() for feature in features]
+        last = two_scale.last(scales)
         if grounder is not None and text_encoder is not None:
-            own = ground(grounder, y32.detach(), images, texts, text_encoder, image_modules)
+            own = ground(grounder, last.detach(), images, texts, text_encoder, image_modules)
             groundings = [own, *groundings]
-        grid = (y32.shape[2], y32.shape[3])
+        grid = (last.shape[2], last.shape[3])
         maps = [resize_to_grid(grounding.maps, grid) for grounding in groundings]
         semantic = [resize_to_grid(each.semantic, grid) for each in groundings if each.semantic is not None]
         return BackboneFeatures(
-            coarse=coarse(scales),
-            fine=fine(scales),
+            coarse=two_scale.coarse(scales),
+            fine=two_scale.fine(scales),
             semantic=torch.cat(semantic, dim=1) if semantic else None,
             grounding=torch.cat(maps, dim=1) if maps else None,
         )

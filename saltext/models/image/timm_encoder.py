@@ -52,13 +52,15 @@ class TimmEncoder(Encoder):
         return Layers(stem=[named[key] for key in stem], layers=[[named[key] for key in stage] for stage in rest])
 
 
-def timm_backbone(name: str, checkpoint: str | Path | Weights | None) -> Any:
+def timm_backbone(name: str, checkpoint: str | Path | Weights | None, pretrained: bool = False, **options: Any) -> Any:
     """A model of timm without its classifier.
 
     Args:
         name: timm's name of it.
         checkpoint: Weights of the whole model, see :class:`TimmEncoder`; of a DenseNet, also under torchvision's old
             names.
+        pretrained: Whether timm fetches the weights that the tag in the name says from its hub.
+        options: Of timm's constructor.
 
     Returns:
         The model, an ``nn.Module`` with timm's ``pretrained_cfg`` and ``feature_info``.
@@ -72,7 +74,7 @@ def timm_backbone(name: str, checkpoint: str | Path | Weights | None) -> Any:
     if not timm.is_model(name):
         close = timm.list_models(f"*{name.split('_')[0]}*")[:5]
         raise ConfigError(f"timm has no backbone {name!r}. Close names: {', '.join(close) or 'none'}.")
-    model: Any = timm.create_model(name, pretrained=False, num_classes=0)
+    model: Any = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
     if checkpoint is None:
         return model
     if isinstance(checkpoint, Mapping):
@@ -97,6 +99,7 @@ def _tap_indices(name: str, model: Any) -> list[int]:
     if lacking:
         raise ConfigError(
             f"The backbone {name!r} has no features at strides {lacking}, only at {sorted(last)}. "
-            "Choose one with strides 8, 16 and 32, such as resnet50 or convnext_atto."
+            "Choose one with strides 8, 16 and 32, such as resnet50 or convnext_atto. GroundedGaze takes vision "
+            "transformers, too: model/backbones=vit."
         )
     return [last[stride] for stride in STRIDES]
