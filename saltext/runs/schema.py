@@ -298,7 +298,7 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "**.channels": Counts,
         "**.text_channels": Count,
         "**.mlp_ratio": Count,
-        "**.smoothing": Annotated[float, Field(ge=0, le=1)],
+        "**.smoothing": Fraction | dict[str, Fraction],
         "**.sharpness": Positive,
         "**.image_size": Annotated[int, Field(ge=32, le=8192)],
         "**.max_tokens": Annotated[int, Field(ge=3)],

@@ -39,7 +39,8 @@ class GroundedGaze(SaliencyNetwork):
         heads: Attention heads.
         grid: Rows and columns of tokens at the usual input size, which is 32 times as large.
         smoothing: Standard deviation of a Gaussian, as a fraction of the image's longer side, that predicted densities
-            are smoothed with; 0: none. Not applied in training, where the network would learn to undo it.
+            are smoothed with; 0: none. By condition, those that are not named are not smoothed. Not applied in
+            training, where the network would learn to undo it.
         grounders: Grounders by name that encode the images themselves, such as a detector; every readout gets their
             maps besides those of its backbone's own grounder.
         readouts_per_backbone: Readouts trained side by side on the features of each backbone, each with its own loss;
@@ -62,7 +63,7 @@ class GroundedGaze(SaliencyNetwork):
         layers: int = 2,
         heads: int = 4,
         grid: Sequence[int] = (16, 20),
-        smoothing: float = 0.0,
+        smoothing: float | Mapping[str, float] = 0.0,
         readouts_per_backbone: int = 1,
         grounders: Mapping[str, ImageGrounder] | None = None,
     ) -> None:
@@ -84,7 +85,14 @@ class GroundedGaze(SaliencyNetwork):
         for backbone in backbones.values():
             backbone.takes_images_of(self.mean, self.std)
         self.conditions = tuple(conditions)
-        self.smoothing = smoothing
+        by_condition = smoothing if isinstance(smoothing, Mapping) else dict.fromkeys(self.conditions, smoothing)
+        unknown = sorted({*by_condition} - {*self.conditions})
+        if unknown:
+            raise ConfigError(
+                f"GroundedGaze: expected smoothing of conditions among {', '.join(self.conditions)}; got "
+                f"{', '.join(unknown)}"
+            )
+        self.smoothing = {name: float(by_condition.get(name, 0.0)) for name in self.conditions}
         self.text_encoder = text_encoder
         if text_encoder is None:
             for backbone in backbones.values():
@@ -138,7 +146,10 @@ class GroundedGaze(SaliencyNetwork):
             read = backbone(images, texts, self.text_encoder, groundings)
             outputs.append(self.readouts[name](read, text, condition, (rows, columns)))
         logits = torch.cat(outputs, dim=1)
-        return logits if self.training else _mean_log_density(logits, self.smoothing * max(rows, columns))
+        if self.training:
+            return logits
+        sigmas = [self.smoothing[name] * max(rows, columns) for name in conditions or ()]
+        return _mean_log_density(logits, sigmas)
 
     def _condition_indices(self, conditions: Sequence[str], expected: int) -> Tensor:
         unknown = sorted(set(conditions) - set(self.conditions))
@@ -150,13 +161,15 @@ class GroundedGaze(SaliencyNetwork):
         return torch.tensor([self.conditions.index(condition) for condition in conditions])
 
 
-def _mean_log_density(logits: Tensor, sigma: float) -> Tensor:
-    """The logarithm of the mean of the readouts' densities, smoothed by a Gaussian of ``sigma`` cells."""
+def _mean_log_density(logits: Tensor, sigmas: Sequence[float]) -> Tensor:
+    """The logarithm of the mean of the readouts' densities, smoothed by a Gaussian of so many cells for each image."""
     densities = logits.float().flatten(2).softmax(dim=2)
     density = densities.mean(dim=1).view(len(logits), 1, *logits.shape[2:])
-    if sigma:
+    for sigma in {*sigmas} - {0.0}:
         rows, columns = (_smoothing_matrix(side, sigma).to(density) for side in logits.shape[2:])
-        density = rows @ density @ columns.T
+        smoothed = rows @ density @ columns.T
+        chosen = torch.tensor([each == sigma for each in sigmas], device=density.device)
+        density = torch.where(chosen[:, None, None, None], smoothed, density)
     return density.clamp_min(_TINY).log()
 
 

@@ -138,6 +138,20 @@ def test_each_cell_of_a_prediction_is_the_mean_around_it(images: Tensor) -> None
         np.testing.assert_allclose(other[image, 4, 5], np.average(one[image], weights=weights), rtol=1e-4)
 
 
+def test_smoothing_by_condition_is_that_of_each_image_s_own_condition(images: Tensor) -> None:
+    sharp, smooth = network().eval(), network(smoothing=0.1).eval()
+    some = network(smoothing={"salient": 0.1}).eval()
+    one, other, mixed = (net(images, TEXTS, CONDITIONED_ON) for net in (sharp, smooth, some))
+    assert CONDITIONED_ON == ("salient", "pure", "salient")
+    assert torch.equal(mixed[[0, 2]], other[[0, 2]])
+    assert torch.equal(mixed[1], one[1])
+
+
+def test_smoothing_of_a_condition_that_is_not_known_is_refused() -> None:
+    with pytest.raises(ConfigError, match="conditions among pure, salient; got whole"):
+        network(smoothing={"whole": 0.1})
+
+
 def test_what_is_trained_is_not_smoothed(images: Tensor) -> None:
     sharp, smooth = network().train(), network(smoothing=0.2).train()
     assert torch.equal(sharp(images, TEXTS, CONDITIONED_ON), smooth(images, TEXTS, CONDITIONED_ON))
