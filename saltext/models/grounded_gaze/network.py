@@ -137,8 +137,8 @@ class GroundedGaze(SaliencyNetwork):
             text = self.text_encoder(texts, images if self.text_encoder.reads_image else None)
         rows, columns = (-(-side // self.output_stride) for side in images.shape[2:])
         groundings = []
-        if self.text_encoder is not None:
-            for grounder in self.grounders.values():
+        for grounder in self.grounders.values():
+            if isinstance(grounder, ImageGrounder) and self.text_encoder is not None:
                 (features,) = self.cached(grounder.image_encoder, images)
                 groundings.append(ground(grounder, features, images, texts, self.text_encoder))
         outputs = []

@@ -116,7 +116,8 @@ class TwoScaleVit(FrozenModulesMixin):
         """
         *_, half_size = self.encoder(F.avg_pool2d(images, 2, ceil_mode=True))
         blocks = self.encoder(images)
-        grid = [-(-side // 32) for side in images.shape[2:]]
+        height, width = images.shape[2:]
+        grid = (-(-height // 32), -(-width // 32))
         pooled = torch.cat([F.adaptive_avg_pool2d(block, grid) for block in blocks], dim=1)
         features = (half_size, pooled, blocks[-2:][0])
         return tuple(feature.half() for feature in features) if is_frozen(self) else features

@@ -121,7 +121,7 @@ def draw_boxes(boxes: Tensor, scores: Tensor, numbers: Tensor, classes: int, gri
     across = (-(((columns - centre_x[:, None]) / sigma_x[:, None]) ** 2) / 2).exp()
     down = (-(((rows - centre_y[:, None]) / sigma_y[:, None]) ** 2) / 2).exp()
     gaussians = scores[:, None, None] * down[:, :, None] * across[:, None, :]
-    for number in numbers.unique():
+    for number in {*numbers.tolist()}:
         maps[number] = gaussians[numbers == number].amax(dim=0)
     return maps
 

@@ -147,8 +147,8 @@ def _resize(x: Tensor, like: Tensor) -> Tensor:
 
 def _decode(output: Tensor, classes: int, stride: int) -> Detections:
     """Scores and boxes of a head's output, shape ``(batch, classes + 4 * BINS, rows, columns)``."""
-    logits, bins = output[:, :classes], output[:, classes:].unflatten(1, (4, BINS))
     rows, columns = output.shape[2:]
+    logits, bins = output[:, :classes], output[:, classes:].reshape(len(output), 4, BINS, rows, columns)
     steps = torch.arange(BINS, dtype=output.dtype, device=output.device)
     left, top, right, bottom = (stride * torch.einsum("bekhw,k->ebhw", bins.softmax(2), steps)).unbind(0)
     x = (torch.arange(columns, dtype=output.dtype, device=output.device) + 0.5) * stride
