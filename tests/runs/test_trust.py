@@ -354,6 +354,15 @@ def test_no_place_that_a_stranger_names_is_written_to_or_read(stranger: RunFolde
     assert "--trust" in said
 
 
+def test_a_strangers_run_has_no_weights_fetched_from_a_hub(stranger: RunFolder) -> None:
+    encoder = {"_target_": "saltext.models.image.vit.VitEncoder", "name": "test_vit.r160_in1k", "pretrained": True}
+    backbone = {"_target_": "saltext.models.grounded_gaze.backbone.Backbone", "encoder": encoder, "grounder": None}
+    change(stranger, model__backbones={"vit": backbone})
+    found = trust.read(stranger)
+    assert found.cfg.model.backbones.vit.encoder.pretrained is False
+    assert "VitEncoder.pretrained" in found.not_followed
+
+
 def test_a_split_file_that_a_stranger_names_is_not_read(stranger: RunFolder, tmp_path: Path) -> None:
     change(stranger, data__split={"_target_": "saltext.data.splits.FromFile", "path": str(tmp_path / "split.json")})
     assert trust.read(stranger, resumes=True).cfg.data.split.path == str(stranger.split)
