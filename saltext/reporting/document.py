@@ -12,16 +12,10 @@ from saltext.reporting.grid import Grid, escape_markdown
 
 @dataclass(frozen=True)
 class Heading:
-    """The title of a section."""
+    """The title of a section, or of a part of one (level 3)."""
 
     text: str
-
-
-@dataclass(frozen=True)
-class Subheading:
-    """The title of a part of a section."""
-
-    text: str
+    level: int = 2
 
 
 @dataclass(frozen=True)
@@ -32,10 +26,16 @@ class Paragraph:
 
 
 @dataclass(frozen=True)
-class BulletList:
-    """Short statements, one per line."""
+class Points:
+    """Statements, one per line, each with a caveat or an empty text.
 
-    texts: Sequence[str]
+    Attributes:
+        points: (statement, caveat).
+        summary: Whether they are the main results, for the first screen.
+    """
+
+    points: Sequence[tuple[str, str]]
+    summary: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,6 @@ class Command:
     """The command that produced the numbers."""
 
     text: str
-
-
-@dataclass(frozen=True)
-class Summary:
-    """The main results, for the first screen.
-
-    Attributes:
-        findings: (sentence with its interval, caveat or an empty text).
-    """
-
-    findings: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -80,13 +69,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Tile:
-    """A small picture.
-
-    Attributes:
-        data: Bytes of a JPEG or PNG file.
-        caption: Below the picture.
-        alt: Alternative text for readers who cannot see it.
-    """
+    """A small picture: bytes of a JPEG or PNG file, what stands below it, and an alternative text."""
 
     data: bytes
     caption: str
@@ -117,33 +100,27 @@ class Pictures:
     groups: Sequence[PictureGroup]
 
 
-Block = Heading | Subheading | Paragraph | BulletList | Command | Summary | Grid | Figure | Figures | Pictures
+Block = Heading | Paragraph | Points | Command | Grid | Figures | Pictures
 
 
 @dataclass(frozen=True)
 class Document:
-    """A title and blocks.
-
-    Attributes:
-        title: Of the document.
-        blocks: Its content, in order.
-        contents: Whether the HTML file begins with links to its sections.
+    """A title and blocks; the HTML file begins with links to its sections.
 
     Example:
-        >>> document = Document("A run", [Heading("Results"), BulletList(["CC: 0.68", "NSS: 2.1"])])
+        >>> document = Document("A run", [Heading("Results"), Points([("CC: 0.68", "rough"), ("NSS: 2.1", "")])])
         >>> print(markdown(document))
         # A run
         <BLANKLINE>
         ## Results
         <BLANKLINE>
-        * CC: 0.68
+        * CC: 0.68 *rough*
         * NSS: 2.1
         <BLANKLINE>
     """
 
     title: str
     blocks: Sequence[Block]
-    contents: bool = False
 
 
 def markdown(document: Document) -> str:
@@ -151,34 +128,29 @@ def markdown(document: Document) -> str:
     parts = [f"# {escape_markdown(document.title)}"]
     for block in document.blocks:
         match block:
-            case Heading(text):
-                parts.append(f"## {escape_markdown(text)}")
-            case Subheading(text):
-                parts.append(f"### {escape_markdown(text)}")
+            case Heading(text, level):
+                parts.append(f"{'#' * level} {escape_markdown(text)}")
             case Paragraph(text):
                 parts.append(_sentence(text))
-            case BulletList(texts):
-                parts.append("\n".join(f"* {_sentence(text)}" for text in texts))
+            case Points(points):
+                marked = ((_sentence(text), escape_markdown(caveat).strip()) for text, caveat in points)
+                parts.append("\n".join(f"* {text} *{caveat}*" if caveat else f"* {text}" for text, caveat in marked))
             case Command(text):
                 fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", text)), 0)
                 parts.append(f"{fence}text\n{text}\n{fence}")  # an indented block would be part of a list before it
-            case Summary(findings):
-                points = [(_sentence(text), escape_markdown(caveat).strip()) for text, caveat in findings]
-                parts.append("\n".join(f"* {text} *{caveat}*" if caveat else f"* {text}" for text, caveat in points))
             case Grid():
                 parts.append(block.markdown())
-            case Figure() | Figures():
-                for figure in block.figures if isinstance(block, Figures) else [block]:
+            case Figures(drawn):
+                for figure in drawn:
                     label = re.search('aria-label="(.*?)"', figure.svg)
                     caption = escape_markdown(figure.caption or (unescape(label[1]) if label else ""))
                     caption = caption.replace("]", "\\]")
-                    image = f"![{caption}](<{figure.file}>)"
-                    parts.append(image if figure.file else f"*{caption}: in the HTML file*")
+                    parts.append(f"![{caption}](<{figure.file}>)" if figure.file else f"*{caption}: in the HTML file*")
             case Pictures(groups):
                 for group in groups:
                     title = escape_markdown(group.title)
-                    image = f"![{title}](<{group.file}>)"
-                    parts.append(image if group.file else f"*{title}: pictures in the HTML file*")
+                    shown = f"![{title}](<{group.file}>)" if group.file else f"*{title}: pictures in the HTML file*"
+                    parts.append(shown)
     return "\n\n".join(parts) + "\n"
 
 
@@ -204,37 +176,29 @@ def html(document: Document) -> str:
     links, body, level = [], [], 1
     for number, block in enumerate(document.blocks):
         match block:
-            case Heading(text):
-                level = 2
-                links.append(f'<li><a href="#section-{number}">{escape(text)}</a></li>')
-                body.append(f'<h2 id="section-{number}">{escape(text)}</h2>')
-            case Subheading(text):
-                level = 3
-                body.append(f"<h3>{escape(text)}</h3>")
+            case Heading(text, level):
+                anchor = f' id="section-{number}"' if level == 2 else ""
+                links += [f'<li><a href="#section-{number}">{escape(text)}</a></li>'] if anchor else []
+                body.append(f"<h{level}{anchor}>{escape(text)}</h{level}>")
             case Paragraph(text):
                 body.append(f"<p>{escape(text)}</p>")
-            case BulletList(texts):
-                body.append("<ul>" + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ul>")
+            case Points(points, summary):
+                small = (f"<small>{escape(caveat)}</small>" if caveat else "" for _, caveat in points)
+                items = (f"<li>{escape(text)}{more}</li>" for (text, _), more in zip(points, small, strict=True))
+                kind = ' class="summary"' if summary else ""
+                body.append(f"<ul{kind}>{''.join(items)}</ul>")
             case Command(text):
                 body.append(f"<pre><code>{escape(text)}</code></pre>")
-            case Summary(findings):
-                items = (
-                    f"<li>{escape(text)}" + (f"<small>{escape(caveat)}</small>" if caveat else "") + "</li>"
-                    for text, caveat in findings
-                )
-                body.append(f'<ul class="summary">{"".join(items)}</ul>')
             case Grid():
                 body.append(block.html())
-            case Figure() | Figures():
-                drawings = []
-                for figure in block.figures if isinstance(block, Figures) else [block]:
-                    caption = f"<figcaption>{escape(figure.caption)}</figcaption>" if figure.caption else ""
-                    drawings.append(f"<figure>{figure.svg}{caption}</figure>")
+            case Figures(drawn):
+                captions = (f"<figcaption>{escape(one.caption)}</figcaption>" if one.caption else "" for one in drawn)
+                drawings = (f"<figure>{one.svg}{text}</figure>" for one, text in zip(drawn, captions, strict=True))
                 body.append(f'<div class="figures">{"".join(drawings)}</div>')
             case Pictures(groups):
                 elements = "\n".join(_picture_group_html(group, level + 1) for group in groups)
                 body.append(f'<div class="pictures">{elements}</div>')
-    contents = f'\n<nav aria-label="Contents"><ol>{"".join(links)}</ol></nav>' if document.contents and links else ""
+    contents = f'\n<nav aria-label="Contents"><ol>{"".join(links)}</ol></nav>' if links else ""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

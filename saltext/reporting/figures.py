@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from xml.etree import ElementTree
 
 import numpy as np
@@ -26,6 +26,7 @@ from saltext.results.calibration import LEVELS, Calibration
 from saltext.results.comparison import Estimate
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.typing import LineStyleType
 
@@ -43,9 +44,7 @@ _PANEL = (4.0, 2.9)  # inches
 _PANELS_A_ROW = 3
 _TITLE, _AXIS = (540, 21, 2), (400, 18, 2)  # width and size in half points, lines at most
 _DPI = 143
-_LABEL = 22  # characters of a curve's label; longer ones are abbreviated
-_LABEL_X = 1.06  # left end of the labels of curves, in widths of the axes
-_LABEL_HEIGHT = 0.21  # inches from a label at the end of a curve to the next
+_LABEL_HEIGHT = 0.17  # inches from a label of a curve to the next
 _ROW = 0.175  # inches between two estimates
 _SMALLEST_GAIN = 0.005  # an axis of differences reaches at least this far both ways: values have three digits
 
@@ -102,11 +101,11 @@ class CurvePanel:
 
 @dataclass(frozen=True)
 class Point:
-    """A point of a scatter plot.
+    """A point of a scatter plot; one with a coordinate that is not finite is left out.
 
     Attributes:
         x: Horizontal position.
-        y: Vertical position; a point with a coordinate that is not finite is left out.
+        y: Vertical position.
         name: A page shows it when the mouse is over the point.
         number: Written beside the point; empty for none.
     """
@@ -133,7 +132,7 @@ class Series:
 
 
 def curves(panels: Sequence[CurvePanel]) -> "Figure":
-    """Panels of curves by epoch, up to three per row; a label stands at the end of each curve.
+    """Panels of curves by epoch, up to three per row; labels stand beside them in the order in which curves end.
 
     Raises:
         ValueError: There is no panel, or one without a curve.
@@ -146,56 +145,37 @@ def curves(panels: Sequence[CurvePanel]) -> "Figure":
     """
     if not panels or not all(panel.lines for panel in panels):
         raise ValueError("expected at least one panel, each with at least one curve")
-    from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
 
     rows = math.ceil(len(panels) / _PANELS_A_ROW)
     columns = math.ceil(len(panels) / rows)
-    height = max(_PANEL[1], _LABEL_HEIGHT * max(len(panel.lines) for panel in panels) + 0.2)
+    height = max(_PANEL[1], _LABEL_HEIGHT * max(len(panel.lines) for panel in panels) + 0.4)
     with _drawing(_PANEL[0] * columns, height * rows) as figure:
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes, panel in zip(grid, panels, strict=False):
-            looks = cycle(itertools.product(_DASHES, COLOURS))
-            published_looks = cycle(zip(_GREYS, _DASHES[1:], strict=True))
+            looks = cycle({"linestyle": d, "color": c} for d, c in itertools.product(_DASHES, COLOURS))
+            greys = zip(_GREYS, _DASHES[1:], strict=True)
+            published_looks = cycle(
+                {"alpha": a, "linestyle": d, "color": FOREGROUND, "linewidth": 1.3} for a, d in greys
+            )
             ends = []
             for line in panel.lines:
-                if line.published:
-                    (alpha, dash), colour, width = next(published_looks), FOREGROUND, 1.3
-                else:
-                    alpha, (dash, colour), width = 1.0, next(looks), 1.7
-                finite = np.flatnonzero(np.isfinite(line.values))
+                look: dict[str, Any] = next(published_looks if line.published else looks)
+                values = np.asarray(line.values, np.float64)
+                finite = values[np.isfinite(values)]
                 # A single value makes no line: mark it.
-                shape = {"marker": "o" if len(finite) == 1 else None, "markersize": 4}
-                axes.plot(
-                    line.epochs,
-                    line.values,
-                    color=colour,
-                    alpha=alpha,
-                    linestyle=dash,
-                    linewidth=width,
-                    url=one_line(line.label),
-                    **shape,
-                )
-                if len(finite):
-                    ends.append((line.label, (line.epochs[finite[-1]], line.values[finite[-1]]), colour, alpha))
+                marker = "o" if len(finite) == 1 else None
+                (curve,) = axes.plot(line.epochs, values, marker=marker, url=one_line(line.label), **look)
+                ends += [(finite[-1], curve, _short(line.label))] if len(finite) else []
+            ends.sort(key=lambda end: -end[0])
             axes.set_title(caption(panel.title, *_TITLE))
-            axes.set_ylabel(caption(panel.ylabel, *_AXIS))
-            axes.set_xlabel("epoch")
+            axes.set(ylabel=caption(panel.ylabel, *_AXIS), xlabel="epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.autoscale_view()
             left, right = axes.dataLim.intervalx
             if 0 <= right - left < 1:  # a single epoch
                 axes.set_xlim(left - 0.2, left + 1.2)
-            # From above, so that no label stands higher than the axes.
-            ends.sort(key=lambda end: -end[1][1])
-            positions = [axes.transLimits.transform(end) for _, end, _, _ in ends]
-            gap = _LABEL_HEIGHT / height
-            levels = spread([min(float(y), 1 - index * gap) for index, (_, y) in enumerate(positions)], gap)
-            for (label, _, colour, alpha), (x, y), level in zip(ends, positions, levels, strict=True):
-                leader = Line2D((x, _LABEL_X - 0.01), (y, level), transform=axes.transAxes, clip_on=False)
-                leader.set(color=colour, alpha=alpha, linewidth=0.8)
-                axes.add_line(leader)
-                axes.text(_LABEL_X, level, _short(label), transform=axes.transAxes, fontsize=8, va="center")
+            drawn, labels = [curve for _, curve, _ in ends], [label for _, _, label in ends]
+            axes.legend(drawn, labels, loc="upper left", bbox_to_anchor=(1.02, 1))
         for axes in grid[len(panels) :]:
             axes.set_axis_off()
     return figure
@@ -203,31 +183,23 @@ def curves(panels: Sequence[CurvePanel]) -> "Figure":
 
 def scatter(title: str, xlabel: str, ylabel: str, points: Sequence[Point]) -> "Figure":
     """Scores of the same pairs by two models, with the line of equal scores."""
-    finite = [point for point in points if math.isfinite(point.x + point.y)]
+    shown = [point for point in points if math.isfinite(point.x + point.y)]
     with _drawing(4.0, 4.0) as figure:
-        axes = figure.subplots()
-        values = [value for point in finite for value in (point.x, point.y)] or [0.0, 1.0]
+        values = [value for point in shown for value in (point.x, point.y)] or [0.0, 1.0]
         margin = 0.05 * (max(values) - min(values)) or 0.5
         limits = (min(values) - margin, max(values) + margin)
-        axes.set(xlim=limits, ylim=limits, aspect="equal")
-        axes.set_title(caption(title, *_TITLE))
-        axes.set_xlabel(caption(xlabel, *_AXIS))
-        axes.set_ylabel(caption(ylabel, *_AXIS))
-        axes.plot(limits, limits, color=FOREGROUND, alpha=0.6, linestyle=(0, (4, 3)), linewidth=1)
+        axes = _square(figure, title, xlabel, ylabel, limits)
         drawn = axes.scatter(
-            [point.x for point in finite],
-            [point.y for point in finite],
+            [point.x for point in shown],
+            [point.y for point in shown],
             s=22,
-            facecolors=[(COLOURS[0], 0.95 if point.number else 0.4) for point in finite],
+            facecolors=[(COLOURS[0], 0.95 if point.number else 0.4) for point in shown],
             edgecolors=COLOURS[0],
             linewidths=0.7,
         )
-        drawn.set_urls([one_line(point.name) for point in finite])
-        for point in finite:
-            if point.number:
-                axes.annotate(
-                    point.number, (point.x, point.y), (4, 3), textcoords="offset points", weight="bold", fontsize=8.5
-                )
+        drawn.set_urls([one_line(point.name) for point in shown])
+        for point in (point for point in shown if point.number):
+            axes.annotate(point.number, (point.x, point.y), (4, 3), textcoords="offset points", weight="bold")
     return figure
 
 
@@ -239,25 +211,28 @@ def calibration(title: str, curves_by_maps: Mapping[str, Calibration]) -> "Figur
         curves_by_maps: Whose maps -> their calibration.
     """
     with _drawing(4.0, 4.1 + 0.2 * len(curves_by_maps)) as figure:
-        axes = figure.subplots()
-        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-        axes.set_title(caption(title, *_TITLE))
-        axes.set_xlabel("predicted mass of the densest pixels")
-        axes.set_ylabel("fraction of fixations in them")
-        axes.plot((0, 1), (0, 1), color=FOREGROUND, alpha=0.6, linestyle=(0, (4, 3)), linewidth=1)
-        lines = []
+        xlabel, ylabel = "predicted mass of the densest pixels", "fraction of fixations in them"
+        axes, lines = _square(figure, title, xlabel, ylabel, (0, 1)), []
         for (name, curve), colour, dash in zip(curves_by_maps.items(), cycle(COLOURS), cycle(_DASHES), strict=False):
             # No mass holds no fixation, and all of it holds all fixations.
             mass, covered, low, high = (
-                np.concatenate([[0.0], np.asarray(values, np.float64), [1.0]])
-                for values in (LEVELS, curve.covered, curve.low, curve.high)
+                np.concatenate([[0.0], values, [1.0]]) for values in (LEVELS, curve.covered, curve.low, curve.high)
             )
             axes.fill_between(mass, low, high, color=colour, alpha=0.18, linewidth=0)
-            lines += axes.plot(mass, covered, color=colour, linestyle=dash, linewidth=1.7, url=one_line(name))
-        legend = figure.legend(lines, [str(n) for n in range(len(lines))], loc="outside lower center", frameon=False)
-        for text, (name, curve) in zip(legend.get_texts(), curves_by_maps.items(), strict=True):
-            text.set_text(_short(f"{name}, error {curve.error:.3f}", 60))  # as a label, "_..." would be left out
+            lines += axes.plot(mass, covered, color=colour, linestyle=dash, url=one_line(name))
+        labels = [_short(f"{name}, error {curve.error:.3f}", 60) for name, curve in curves_by_maps.items()]
+        figure.legend(lines, labels, loc="outside lower center")
     return figure
+
+
+def _square(figure: "Figure", title: str, xlabel: str, ylabel: str, limits: tuple[float, float]) -> "Axes":
+    """Axes whose both sides have the same limits, with the line of equal values."""
+    axes = figure.subplots()
+    axes.set(xlim=limits, ylim=limits, aspect="equal")
+    axes.set_title(caption(title, *_TITLE))
+    axes.set(xlabel=caption(xlabel, *_AXIS), ylabel=caption(ylabel, *_AXIS))
+    axes.plot(limits, limits, color=FOREGROUND, alpha=0.6, linestyle=(0, (4, 3)), linewidth=1)
+    return axes
 
 
 def estimates(title: str, xlabel: str, series: Sequence[Series], gains: bool = False) -> "Figure":
@@ -272,7 +247,6 @@ def estimates(title: str, xlabel: str, series: Sequence[Series], gains: bool = F
     Raises:
         ValueError: There is no estimate.
     """
-    number = "{:+z.3f}" if gains else "{:.3f}"
     looks = {kind: cycle(looks_of_kind) for kind, looks_of_kind in _LOOKS.items()}
     styled = [(one, *next(looks[one.kind])) for one in series]
     conditions = list(dict.fromkeys(name for one in series for name in one.estimates))
@@ -285,35 +259,35 @@ def estimates(title: str, xlabel: str, series: Sequence[Series], gains: bool = F
     with _drawing(4.0, 0.8 + _ROW * max(count, 3)) as figure:
         axes = figure.subplots()
         for condition in conditions:
-            if not plain:
-                rows.append((condition, True))
+            rows += [] if plain else [(condition, True)]
             for one, colour, marker in styled:
                 if condition not in one.estimates:
                     continue
                 y, estimate = len(rows), one.estimates[condition]
-                mean, low, high = estimate.mean, estimate.low, estimate.high
                 rows.append((condition if len(series) == 1 else one.label, False))
-                interval = f" ({number} to {number})".format(low, high) if low <= high else ""
-                tooltip = one_line(f"{condition}, {one.label}: {number.format(mean)}{interval}")
-                if math.isfinite(mean):
-                    axes.plot((low, high), (y, y), color=colour, linewidth=1.6, url=tooltip)
-                    axes.plot(mean, y, marker, color=colour, markersize=5, url=tooltip)
-                value = number.format(mean).replace("-", "−") if math.isfinite(mean) else "–"
+                mean, low, high = (
+                    f"{v:{'+z' if gains else ''}.3f}" for v in (estimate.mean, estimate.low, estimate.high)
+                )
+                interval = f" ({low} to {high})" if estimate.low <= estimate.high else ""
+                tooltip = one_line(f"{condition}, {one.label}: {mean}{interval}")
+                if math.isfinite(estimate.mean):
+                    axes.plot((estimate.low, estimate.high), (y, y), color=colour, url=tooltip)
+                    axes.plot(estimate.mean, y, marker, color=colour, url=tooltip)
+                value = mean.replace("-", "−") if math.isfinite(estimate.mean) else "–"
                 axes.text(1.02, y, value, va="center", fontsize=8, transform=axes.get_yaxis_transform())
             axes.axhline(len(rows) - 0.5, color=FOREGROUND, alpha=0.15, linewidth=0.6)
         if gains:
             axes.axvline(0, color=FOREGROUND, alpha=0.7, linewidth=1)
             left, right = axes.get_xlim()
             axes.set_xlim(min(left, -_SMALLEST_GAIN), max(right, _SMALLEST_GAIN))
+        axes.set_title(caption(title, *_TITLE))
+        axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel=caption(xlabel, *_AXIS))
         axes.locator_params("x", nbins=4)
-        axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
-        axes.set_yticks(range(len(rows)), [_short(label, 28) for label, _ in rows])
         axes.tick_params("y", length=0)
+        axes.set_yticks(range(len(rows)), [_short(label, 28) for label, _ in rows])
         for text, (_, is_condition) in zip(axes.get_yticklabels(), rows, strict=True):
             text.set_fontweight("bold" if is_condition else "normal")
-        axes.set_title(caption(title, *_TITLE))
-        axes.set_xlabel(caption(xlabel, *_AXIS))
     return figure
 
 
@@ -327,12 +301,13 @@ def svg(figure: "Figure", label: str) -> str:
         figure: Drawn by this module.
         label: Alternative text for readers who cannot see it.
     """
-    written = io.StringIO()
+    stream = io.StringIO()
     with _style():
-        figure.canvas.print_figure(written, format="svg", facecolor="none", metadata={"Date": None})
-    root = ElementTree.fromstring(written.getvalue())  # noqa: S314  # Matplotlib's own
-    suffix = hashlib.sha256((label + written.getvalue()).encode("utf-8", "replace")).hexdigest()[:8]
-    ids = set(re.findall(r'(?:url\(|href=")#([^")]+)', written.getvalue()))
+        figure.canvas.print_figure(stream, format="svg", facecolor="none", metadata={"Date": None})
+    written = stream.getvalue()
+    root = ElementTree.fromstring(written)  # noqa: S314  # Matplotlib's own
+    suffix = hashlib.sha256((label + written).encode("utf-8", "replace")).hexdigest()[:8]
+    ids = set(re.findall(r'(?:url\(|href=")#([^")]+)', written))
     for parent in list(root.iter()):
         for element in list(parent):
             if element.tag.endswith(("}metadata", "}style")):
@@ -341,32 +316,32 @@ def svg(figure: "Figure", label: str) -> str:
         element.tag = element.tag.rpartition("}")[2]
         attributes = {name.rpartition("}")[2]: value for name, value in element.attrib.items()}
         element.attrib.clear()
-        if element.tag == "title":
-            continue
         if element.tag == "a":  # its href is the name of the point or curve inside
             element.tag = "g"
-            title = ElementTree.Element("title")
-            title.text = attributes["href"]
-            element.insert(0, title)
-            continue
-        if element.tag != "text":
+            element.insert(0, ElementTree.Element("title"))
+            element[0].text = attributes.pop("href")
+        elif element.tag not in ("text", "title"):
             element.text = None
         element.tail = None
-        if attributes.get("id") not in ids:
-            attributes.pop("id", None)
         for name, value in attributes.items():
             if name == "id":
-                value = f"{value}-{suffix}"
-            elif name in ("href", "clip-path") and "#" in value:
+                value = f"{value}-{suffix}" if value in ids else ""
+            elif name in ("href", "clip-path"):
                 value = re.sub(r"#([^)]+)", rf"#\1-{suffix}", value)
             elif name == "style":
                 value = re.sub(r"font-family: [^;]+;? ?", "", value).replace(FOREGROUND, "currentColor")
                 for number, colour in enumerate(COLOURS):
                     value = value.replace(colour, f"var(--s{number}, {colour})")
-            element.set(name, value)
-    box = root.get("viewBox", "")
+            if value:
+                element.set(name, value)
+    shown = {
+        "viewBox": root.get("viewBox", ""),
+        "role": "img",
+        "aria-label": one_line(label),
+        "stroke-linejoin": "round",
+    }
     root.attrib.clear()
-    root.attrib.update({"viewBox": box, "role": "img", "aria-label": one_line(label), "stroke-linejoin": "round"})
+    root.attrib.update(shown)
     return ElementTree.tostring(root, encoding="unicode")
 
 
@@ -378,33 +353,6 @@ def write_png(figure: "Figure", path: Path) -> None:
     """
     with _style():
         storage.write_figure(path, figure, dpi=_DPI, facecolor="white")
-
-
-def spread(wanted: Sequence[float], gap: float) -> list[float]:
-    """Move positions apart until they are at least ``gap`` apart, keeping their order.
-
-    Args:
-        wanted: Positions, in any order.
-        gap: Smallest distance of two.
-
-    Returns:
-        Positions in the order of ``wanted``. Neighbours that are too close move apart around their common mean.
-    """
-
-    def block_start(total: float, members: list[int]) -> float:
-        return total / len(members)
-
-    # Blocks of labels that touch: the sum of the block starts that its members want, and the members.
-    blocks: list[tuple[float, list[int]]] = []
-    for index in sorted(range(len(wanted)), key=lambda index: wanted[index]):
-        total, members = wanted[index], [index]
-        while blocks and block_start(*blocks[-1]) + gap * len(blocks[-1][1]) > total / len(members):
-            before, earlier = blocks.pop()
-            total += before - gap * len(earlier) * len(members)
-            members = [*earlier, *members]
-        blocks.append((total, members))
-    moved = {index: block_start(*block) + gap * step for block in blocks for step, index in enumerate(block[1])}
-    return [moved[index] for index in range(len(wanted))]
 
 
 @contextmanager
@@ -429,7 +377,7 @@ def _drawing(width: float, height: float) -> Iterator["Figure"]:
         figure.set_layout_engine("none")
 
 
-def _short(text: str, longest: int = _LABEL) -> str:
+def _short(text: str, longest: int = 22) -> str:
     """A label in one line; one that is too long keeps its beginning and its end."""
     text = printable(" ".join(text.split()))
     if len(text) <= longest:

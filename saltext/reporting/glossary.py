@@ -28,6 +28,16 @@ INTRODUCTION = (
 )
 
 
+GENERATED = "Synthetic data: these scores say nothing about real images and do not compare with published values."
+
+
+def conditions(tasks: Iterable[str]) -> str:
+    """What the conditions among some tasks are, in one line; empty where none of them is known (own data)."""
+    shown = set(tasks)
+    known = [f"{name}: {meaning}" for name, meaning in TASKS.items() if name in shown]
+    return f"Conditions. {'; '.join(known)}." if known else ""
+
+
 def sentences(tasks: Iterable[str], metrics: Iterable[str], models: Iterable[str]) -> list[list[str]]:
     """A row (kind, word, meaning) for each task, metric and baseline that a report shows, in their usual order."""
     shown_tasks, shown_metrics, shown_models = set(tasks), set(metrics), set(models)

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
@@ -17,9 +18,10 @@ MISSING = "–"
 _CONTROL = re.compile(r"\r\n|[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 _GAP = 2  # characters between two columns
 _HEADING = 12  # a heading of at most so many characters is not broken
-_TEXT = 20  # characters of a text column before its texts are wrapped
+_TEXT, _PARAGRAPH = 20, 40  # characters of a text column before its texts are wrapped; in LaTeX
 _PAGE = 125  # characters that fit into the width of a page of 60rem or more
 _TABLET, _PHONE = 75, 30  # the same for 38rem and for 20rem
+_PORTRAIT, _LANDSCAPE = 95, 150  # the same for A4 in footnotesize
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,11 @@ class Grid:
             raise ValueError(f"expected rows of {len(self.headings)} texts, got {wrong[0]!r}")
         if self.keys is not None and not 0 < self.keys <= len(self.headings):
             raise ValueError(f"expected 1 to {len(self.headings)} key columns, got {self.keys}")
+        set_field = partial(object.__setattr__, self)  # of a frozen dataclass: the texts as every rendering shows them
+        set_field("headings", [one_line(text) for text in self.headings])
+        set_field("rows", [[one_line(text) or MISSING for text in row] for row in self.rows])
+        set_field("title", one_line(self.title))
+        set_field("note", one_line(self.note))
 
     @property
     def key_columns(self) -> int:
@@ -96,46 +103,38 @@ class Grid:
         from rich.table import Table
         from rich.text import Text
 
-        width = width or Console().width
-        headings, rows = self._shown()
-        natural, widths = [], []
-        for column, heading in enumerate(headings):
-            cells = max((cell_len(row[column]) for row in rows), default=0)
-            word = max(map(cell_len, heading.split()), default=0)
-            natural.append(max(cells, cell_len(heading)))
-            if column < self.key_columns:
-                widths.append(min(natural[-1], width // 2))
-            elif column in self.numbers:
-                widths.append(min(max(cells, word, min(cell_len(heading), _HEADING)), width // 2))
-            else:
-                widths.append(min(natural[-1], _TEXT))
-        # Keys leave room for the widest of the other columns.
-        others = max((w + _GAP for w in widths[self.key_columns :]), default=0)
-        while sum(widths[: self.key_columns]) + _GAP * (self.key_columns - 1) + others > width:
-            widest = max(range(self.key_columns), key=lambda n: widths[n])
-            if widths[widest] <= 1:
-                break
-            widths[widest] -= 1
+        width, keys = width or Console().width, self.key_columns
+        columns = list(zip(self.headings, *self.rows, strict=True))
+        natural = [max(map(cell_len, column)) for column in columns]
+        widths = [min(size, width // 2 if n < keys else _TEXT) for n, size in enumerate(natural)]
+        for n in (n for n in self.numbers if n >= keys):
+            heading, *cells = map(cell_len, columns[n])
+            words = map(cell_len, self.headings[n].split())
+            widths[n] = min(max([min(heading, _HEADING), *words, *cells]), width // 2)
+        # Keys leave room for the widest of the other columns; the shortest takes its share first.
+        room = width + _GAP - max((size + _GAP for size in widths[keys:]), default=0)
+        for index, n in enumerate(sorted(range(keys), key=widths.__getitem__)):
+            widths[n] = max(min(widths[n], room // (keys - index) - _GAP), 1)
+            room -= widths[n] + _GAP
 
-        parts: list[Text | Table] = [Text(one_line(self.title), "bold")] if self.title else []
-        for columns in self._blocks(widths, width):
+        parts: list[Text | Table] = [Text(self.title, "bold")] if self.title else []
+        for block in self._blocks(widths, width):
             if parts and isinstance(parts[-1], Table):
                 parts.append(Text(""))
-            block = Table(box=box.HORIZONTALS, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-            left = width - sum(widths[n] for n in columns) - _GAP * (len(columns) - 1)
-            for n in columns:
-                extra = 0 if n < self.key_columns or n in self.numbers else max(min(natural[n] - widths[n], left), 0)
+            table = Table(box=box.HORIZONTALS, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+            left = width - sum(widths[n] + _GAP for n in block) + _GAP
+            for n in block:
+                extra = 0 if n < keys or n in self.numbers else max(min(natural[n] - widths[n], left), 0)
                 left -= extra
                 justify: Literal["left", "right"] = "right" if n in self.numbers else "left"
-                block.add_column(Text(headings[n], "bold"), width=widths[n] + extra, justify=justify, overflow="fold")
-            for group in self._groups(rows):
+                heading_text = Text(self.headings[n], "bold")
+                table.add_column(heading_text, width=widths[n] + extra, justify=justify, overflow="fold")
+            for group in self._groups():
                 for row in group:
-                    block.add_row(
-                        *(Text(rows[row][n], "bold" if (row, n) in self.strong else "") for n in columns),
-                        end_section=row == group[-1],
-                    )
-            parts.append(block)
-        return Group(*parts, *([Text(one_line(self.note))] if self.note else []))
+                    texts = (Text(self.rows[row][n], "bold" if (row, n) in self.strong else "") for n in block)
+                    table.add_row(*texts, end_section=row == group[-1])
+            parts.append(table)
+        return Group(*parts, *([Text(self.note)] if self.note else []))
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
         """What ``console.print(grid)`` prints."""
@@ -143,17 +142,14 @@ class Grid:
 
     def markdown(self) -> str:
         """The table as GitHub Markdown, without a line break at its end."""
-        headings, rows = self._shown()
-        rules = ["---:" if column in self.numbers else "---" for column in range(len(headings))]
-        lines = ["| " + " | ".join(map(escape_markdown, headings)) + " |", "|" + "|".join(rules) + "|"]
-        for n, row in enumerate(rows):
-            cells = [
-                f"**{escape_markdown(text)}**" if (n, column) in self.strong else escape_markdown(text)
-                for column, text in enumerate(row)
-            ]
-            lines.append("| " + " | ".join(cells) + " |")
-        parts = [f"**{escape_markdown(self.title)}**"] if self.title else []
-        return "\n\n".join([*parts, "\n".join(lines), *([escape_markdown(self.note)] if self.note else [])])
+        rules = ["---:" if n in self.numbers else "---" for n in range(len(self.headings))]
+        lines = [f"| {' | '.join(map(escape_markdown, self.headings))} |", f"|{'|'.join(rules)}|"]
+        for index, row in enumerate(self.rows):
+            bold = ["**" if (index, n) in self.strong else "" for n in range(len(row))]
+            cells = [f"{mark}{escape_markdown(text)}{mark}" for mark, text in zip(bold, row, strict=True)]
+            lines.append(f"| {' | '.join(cells)} |")
+        title = f"**{escape_markdown(self.title)}**" if self.title else ""
+        return "\n\n".join(filter(None, [title, "\n".join(lines), escape_markdown(self.note)]))
 
     def html(self) -> str:
         """The table as HTML elements, which the style of :mod:`saltext.reporting.document` lays out.
@@ -161,146 +157,126 @@ class Grid:
         Columns that do not fit into the width of a page go into further tables below, each with the key columns. On a
         screen too narrow for a table, its rows become blocks of labelled cells.
         """
-        headings, rows = self._shown()
-        natural, narrow = [], []
-        for column, heading in enumerate(headings):
-            widest = max((len(row[column]) for row in rows), default=0)
-            parts = heading.split() + [part for row in rows for part in _value_and_interval(row[column])]
-            is_number = column in self.numbers
-            natural.append(max(widest, len(heading)) if is_number else min(max(widest, len(heading)), _TEXT))
-            narrow.append(max(map(len, parts), default=0) if is_number else natural[-1])
-        # Intervals stand below their values where there is no room beside them.
-        is_high = sum(natural) + _GAP * (len(natural) - 1) > _PAGE
-        widths = narrow if is_high else natural
+        widths = self._widths(_TEXT)
         tables: list[str] = []
-        for columns in self._blocks(widths, _PAGE):
-            taken = sum(widths[n] + _GAP for n in columns)
-            kinds = ["high"] if is_high else []
-            kinds += ["stack-wide"] if taken > _TABLET else ["stack-tablet"] if taken > _PHONE else []
-            style = f' class="{" ".join(kinds)}"' if kinds else ""
-            caption = f"<caption>{escape(one_line(self.title))}</caption>" if self.title and not tables else ""
-            name = f' aria-label="{escape(one_line(self.title))}, continued"' if self.title and tables else ""
+        for block in self._blocks(widths, _PAGE):
+            taken = sum(widths[n] + _GAP for n in block)
+            attributes = ' class="stack-wide"' if taken > _TABLET else ' class="stack-tablet"' if taken > _PHONE else ""
+            caption = f"<caption>{escape(self.title)}</caption>" if self.title and not tables else ""
+            if self.title and tables:
+                attributes += f' aria-label="{escape(self.title)}, continued"'
+            lines = [f'<div class="table"><table{attributes}>{caption}']
+            lines.append(f"<thead>{self._html_row(None, block)}</thead>")
+            for group in self._groups():
+                lines += ["<tbody>", *(self._html_row(row, block) for row in group), "</tbody>"]
+            tables.append("\n".join([*lines, "</table></div>"]))
+        return "\n".join([*tables, *([f'<p class="note">{escape(self.note)}</p>'] if self.note else [])])
+
+    def _html_row(self, row: int | None, block: Sequence[int]) -> str:
+        """A row of the body, or that of the headings (None), as an element."""
+        cells = []
+        for n in block:
+            text, is_key = self.headings[n] if row is None else self.rows[row][n], n < self.key_columns
+            kinds = ["number"] * (n in self.numbers) + ["key"] * is_key
+            kinds += ["long"] * (max(map(len, text.split()), default=0) > _TEXT)  # a word that may be broken
+            parts = _value_and_interval(text) if row is not None and n in self.numbers else [text]
+            shown = " ".join(f"<span>{escape(part)}</span>" for part in parts) if len(parts) > 1 else escape(text)
+            shown = f"<strong>{shown}</strong>" if (row, n) in self.strong else shown
             # An empty heading is no heading for a screen reader.
-            first = "".join(
-                f'<th scope="col"{self._html_class(n)}>{escape(headings[n])}</th>' if headings[n] else "<td></td>"
-                for n in columns
-            )
-            bodies = []
-            for group in self._groups(rows):
-                bodies.append("<tbody>")
-                for row in group:
-                    cells = [self._html_cell(row, n, rows[row][n], headings[n]) for n in columns]
-                    bodies.append(f"<tr>{''.join(cells)}</tr>")
-                bodies.append("</tbody>")
-            head = f"{caption}\n<thead><tr>{first}</tr></thead>"
-            lines = [f'<div class="table"><table{style}{name}>{head}', *bodies, "</table></div>"]
-            tables.append("\n".join(lines))
-        note = f'\n<p class="note">{escape(one_line(self.note))}</p>' if self.note else ""
-        return "\n".join(tables) + note
-
-    def _html_cell(self, row: int, column: int, text: str, heading: str) -> str:
-        parts = _value_and_interval(text) if column in self.numbers else [text]
-        shown = " ".join(f"<span>{escape(part)}</span>" for part in parts) if len(parts) > 1 else escape(text)
-        if (row, column) in self.strong:
-            shown = f"<strong>{shown}</strong>"
-        if column == 0:
-            return f'<th scope="row"{self._html_class(column, text)}>{shown}</th>'
-        label = f' data-label="{escape(heading)}"' if column >= self.key_columns else ""
-        return f"<td{self._html_class(column, text)}{label}>{shown}</td>"
-
-    def _html_class(self, column: int, text: str = "") -> str:
-        """The ``class`` attribute of a cell, with a leading space; empty if it needs none."""
-        kinds = ["number"] * (column in self.numbers) + ["key"] * (column < self.key_columns)
-        if max(map(len, text.split()), default=0) > _TEXT:
-            kinds.append("long")  # a word that may be broken
-        return f' class="{" ".join(kinds)}"' if kinds else ""
+            scope = ("col" if text else "") if row is None else "row" if n == 0 else ""
+            tag, attributes = ("th", f' scope="{scope}"') if scope else ("td", "")
+            attributes += f' class="{" ".join(kinds)}"' if kinds else ""
+            attributes += f' data-label="{escape(self.headings[n])}"' if row is not None and not is_key else ""
+            cells.append(f"<{tag}{attributes}>{shown}</{tag}>")
+        return f"<tr>{''.join(cells)}</tr>"
 
     def latex(self) -> str:
         r"""The table as a ``tabular`` for booktabs and array, in T1; see :func:`escape_latex`.
 
-        Columns of long texts wrap (``p``). Title and note are comments, since captions are the paper's.
+        Intervals stand below their values, long texts wrap (``p``). Title and note are comments, since captions are the
+        paper's.
         """
-        headings, rows = self._shown()
-        wide = [
-            column not in self.numbers and max((len(escape_latex(row[column])) for row in rows), default=0) > 35
-            for column in range(len(headings))
-        ]
-        paragraph = f">{{\\raggedright\\arraybackslash}}p{{{0.6 / max(sum(wide), 2):.2f}\\linewidth}}"
-        kinds = [paragraph if wide[n] else "r" if n in self.numbers else "l" for n in range(len(headings))]
-        lines = [rf"\begin{{tabular}}{{@{{}}{''.join(kinds)}@{{}}}}", r"\toprule"]
-        lines.append(" & ".join(_latex_cell(text, wide[n]) for n, text in enumerate(headings)) + r" \\")
-        for group in self._groups(rows):
-            lines.append(r"\midrule")
+        comments = [f"% {text}" for text in (self.title, self.note) if text]
+        return "\n".join([*comments, self._latex(range(len(self.headings)))])
+
+    def _latex(self, block: Sequence[int], environment: str = "tabular") -> str:
+        """Some of the columns as an environment: ``tabular``, or ``longtable``, which goes on on the next page."""
+        texts = [n for n in block if n not in self.numbers]
+        wide = {n for n in texts if any(len(escape_latex(row[n])) > _PARAGRAPH for row in self.rows)}
+        paragraph = rf">{{\raggedright\arraybackslash}}p{{{_PARAGRAPH // 2}em}}"
+        kinds = "".join(paragraph if n in wide else "r" if n in self.numbers else "l" for n in block)
+        lines = [rf"\begin{{{environment}}}{{@{{}}{kinds}@{{}}}}", r"\toprule"]
+        lines.append(" & ".join(_latex_cell(self.headings[n], n in wide) for n in block) + r" \\")
+        for index, group in enumerate(self._groups()):
+            lines.append(r"\midrule" + (r" \endhead" if environment == "longtable" and index == 0 else ""))
             for row in group:
-                cells = []
-                for column, text in enumerate(rows[row]):
-                    shown = _latex_cell(text, wide[column])
-                    if column in self.numbers:
-                        shown = re.sub(r"(?<![\w.-])-(?=[\d.])", "$-$", shown)
-                    cells.append(rf"\textbf{{{shown}}}" if (row, column) in self.strong else shown)
-                lines.append(" & ".join(cells) + r" \\")
-        comments = [f"% {one_line(text)}" for text in (self.title, self.note) if text]
-        return "\n".join([*comments, *lines, r"\bottomrule", r"\end{tabular}"])
+                cells, below = [], []
+                for n in block:
+                    parts = _value_and_interval(self.rows[row][n]) if n in self.numbers else [self.rows[row][n]]
+                    shown, *interval = (_latex_cell(part, n in wide, n in self.numbers) for part in parts)
+                    cells.append(rf"\textbf{{{shown}}}" if (row, n) in self.strong else shown)
+                    below.append(rf"\footnotesize {interval[0]}" if interval else "")
+                lines.append(" & ".join(cells) + (r" \\*" if any(below) else r" \\"))
+                if any(below):
+                    lines.append(" & ".join(below) + r" \\[2pt]")
+        return "\n".join([*lines, r"\bottomrule", rf"\end{{{environment}}}"])
 
-    def _shown(self) -> tuple[list[str], list[list[str]]]:
-        """Headings and rows in one line each, empty cells filled: as every rendering shows them."""
-        return [one_line(text) for text in self.headings], [
-            [one_line(text) or MISSING for text in row] for row in self.rows
-        ]
-
-    def _groups(self, rows: Sequence[Sequence[str]]) -> list[list[int]]:
+    def _groups(self) -> list[list[int]]:
         """Indices of the rows between each two rules."""
-        grouped = groupby(range(len(rows)), key=lambda row: rows[row][0] if self.grouped else "")
+        grouped = groupby(range(len(self.rows)), key=lambda row: self.rows[row][0] if self.grouped else "")
         return [list(group) for _, group in grouped]
+
+    def _widths(self, text: int) -> list[int]:
+        """Characters of each column of a page, where intervals stand below their values and texts wrap at ``text``."""
+        widths = []
+        for n, (heading, *cells) in enumerate(zip(self.headings, *self.rows, strict=True)):
+            parts = [*heading.split(), *(part for cell in cells for part in _value_and_interval(cell))]
+            longest = max(map(len, parts if n in self.numbers else [heading, *cells]), default=0)
+            widths.append(longest if n in self.numbers else min(longest, text))
+        return widths
 
     def _blocks(self, widths: Sequence[int], room: int) -> list[list[int]]:
         """The columns of each block that fits into ``room`` characters; each begins with the key columns."""
         keys = list(range(self.key_columns))
-        blocks, taken = [keys[:]], room
         start = sum(widths[n] + _GAP for n in keys)
+        blocks, taken = [keys[:]], start
         for column in range(len(keys), len(widths)):
-            taken += widths[column] + _GAP
-            if taken - _GAP > room and blocks[-1] != keys:
+            if blocks[-1] != keys and taken + widths[column] > room:
                 blocks.append(keys[:])
-            if blocks[-1] == keys:
-                taken = start + widths[column] + _GAP
+                taken = start
             blocks[-1].append(column)
+            taken += widths[column] + _GAP
         return blocks
 
 
 def latex_document(grids: Sequence[Grid]) -> str:
     """A complete file for ``pdflatex`` with one table below the other, each with its title and note.
 
-    Debian's texlive-latex-base and texlive-latex-recommended are enough. A table that is larger than the page is scaled
-    down.
+    Debian's texlive-latex-base and texlive-latex-recommended are enough. Tables are in footnotesize: one that is wider
+    than the page goes on below with its key columns, one that is longer on the next page.
     """
-    wide = any(
-        len(g.rows) < 30 and sum(max(map(len, column)) + _GAP for column in zip(*g._shown()[1], strict=True)) > 100
-        for g in grids
-    )
+    widths = [grid._widths(_PARAGRAPH) for grid in grids]
+    is_wide = any(sum(width + _GAP for width in of_grid) > _PORTRAIT for of_grid in widths)
     parts = [
         r"\documentclass{article}",
-        rf"\usepackage[a4paper,margin=2cm{',landscape' if wide else ''}]{{geometry}}",
+        rf"\usepackage[a4paper,margin=2cm{',landscape' if is_wide else ''}]{{geometry}}",
         r"\usepackage{cmap}",  # texts can be copied from the PDF
         r"\usepackage[T1]{fontenc}",
-        r"\usepackage{textcomp,array,booktabs,graphicx}",
+        r"\usepackage{textcomp,array,booktabs,longtable}",
         r"\IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}",
-        r"\setlength{\parindent}{0pt}",
+        r"\setlength{\parindent}{0pt}\setlength{\tabcolsep}{4pt}\setlength{\LTleft}{0pt}",
+        r"\setcounter{LTchunksize}{1000}",  # columns are aligned in the first run
         r"\hyphenpenalty=10000",
-        r"\newsavebox{\wholetable}",
-        r"\newcommand{\fitted}{\ifdim\wd\wholetable>\linewidth",
-        r"  \sbox{\wholetable}{\resizebox{\linewidth}{!}{\usebox{\wholetable}}}\fi",
-        r"  \ifdim\dimexpr\ht\wholetable+\dp\wholetable>0.85\textheight",
-        r"  \resizebox*{!}{0.85\textheight}{\usebox{\wholetable}}\else\usebox{\wholetable}\fi}",
         r"\begin{document}",
-        r"\raggedright",
+        r"\raggedright\footnotesize",
     ]
-    for grid in grids:
+    for grid, of_grid in zip(grids, widths, strict=True):
         if grid.title:
-            parts.append(rf"\textbf{{{escape_latex(one_line(grid.title), True)}}}\par\smallskip")
-        parts += [r"\begin{lrbox}{\wholetable}", grid.latex(), r"\end{lrbox}", r"\fitted\par\smallskip"]
+            parts.append(rf"{{\normalsize\textbf{{{escape_latex(grid.title, True)}}}\par}}")
+        blocks = grid._blocks(of_grid, _LANDSCAPE if is_wide else _PORTRAIT)
+        parts += [grid._latex(block, "longtable") for block in blocks]
         if grid.note:
-            parts.append(rf"{{\footnotesize {escape_latex(one_line(grid.note), True)}\par}}")
+            parts.append(rf"{escape_latex(grid.note, True)}\par")
         parts.append(r"\bigskip")
     return "\n".join([*parts, r"\end{document}", ""])
 
@@ -333,39 +309,27 @@ def escape_markdown(text: str) -> str:
 _T1 = frozenset(
     "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÐÑÒÓÔÕÖØÙÚÛÜÝÞßàáâãäåæçèéêëìíîïðñòóôõöøùúûüýþÿ"
     "ĂăĄąĆćČčĎďĐđĘęĚěĞğĹĺĽľŁłŃńŇňŊŋŐőŔŕŘřŚśŠšŞşŤťŢţŮůŰűŸŹźŽžŻżİıŒœ¡¿"
-)  # characters that the encoding T1 has beside ASCII
+    "–—±×÷°…·•“”„‘’‚«»§¶©®™£€µ¹²³½¼¾←↑→↓√"
+)  # characters that pdflatex with T1 and textcomp sets as they are, beside ASCII
 _LATEX = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "`": r"\textasciigrave{}",
     "'": r"\textquotesingle{}", '"': r"\textquotedbl{}", **{c: f"\\{c}" for c in "&%$#_{}"}, "\xa0": "~",
-    "–": r"\textendash{}", "—": r"\textemdash{}", "−": "$-$", "±": r"$\pm$", "×": r"$\times$",
-    "÷": r"$\div$", "°": r"\textdegree{}", "…": r"\textellipsis{}", "·": r"\textperiodcentered{}",
-    "•": r"$\bullet$", "“": r"\textquotedblleft{}", "”": r"\textquotedblright{}", "„": r"\quotedblbase{}",
-    "‘": r"\textquoteleft{}", "’": r"\textquoteright{}", "‚": r"\quotesinglbase{}", "«": r"\guillemotleft{}",
-    "»": r"\guillemotright{}", "§": r"\textsection{}", "¶": r"\textparagraph{}", "©": r"\textcopyright{}",
-    "®": r"\textregistered{}", "™": r"\texttrademark{}", "£": r"\textsterling{}", "€": r"\texteuro{}",
-    "µ": r"\textmu{}", "¹": r"\textonesuperior{}", "²": r"\texttwosuperior{}", "³": r"\textthreesuperior{}",
-    "½": r"\textonehalf{}", "¼": r"\textonequarter{}", "¾": r"\textthreequarters{}",
-    "←": r"$\leftarrow$", "↑": r"$\uparrow$", "→": r"$\rightarrow$", "↓": r"$\downarrow$", "↔": r"$\leftrightarrow$",
-    "≤": r"$\leq$", "≥": r"$\geq$", "≠": r"$\neq$", "≈": r"$\approx$", "∞": r"$\infty$", "√": r"$\surd$",
-    "∈": r"$\in$", "∑": r"$\sum$", "∆": r"$\Delta$",
+    "−": "$-$", "↔": r"$\leftrightarrow$", "≤": r"$\leq$", "≥": r"$\geq$", "≠": r"$\neq$", "≈": r"$\approx$",
+    "∞": r"$\infty$", "ε": r"$\varepsilon$", "φ": r"$\varphi$", "ς": r"$\varsigma$",
 }  # fmt: skip
-_GREEK = (
-    "alpha beta gamma delta zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon chi psi omega "
-    "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
-)
-for _letter in _GREEK.split():
-    _case = "SMALL" if _letter.islower() else "CAPITAL"
-    _name = f"GREEK {_case} LETTER {_letter.upper().replace('LAMBDA', 'LAMDA')}"
-    _LATEX[unicodedata.lookup(_name)] = f"$\\{_letter}$"
-_LATEX |= {"ε": r"$\varepsilon$", "φ": r"$\varphi$", "ς": r"$\varsigma$"}
+_GREEK = {
+    "alpha", "beta", "gamma", "delta", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi", "pi", "rho",
+    "sigma", "tau", "upsilon", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma",
+    "Upsilon", "Phi", "Psi", "Omega",
+}  # fmt: skip  # letters for which LaTeX has a command
 
 
 def escape_latex(text: str, breakable: bool = False) -> str:
     r"""Escape a text so that LaTeX shows it literally, in the encoding T1 with textcomp.
 
     Args:
-        text: One line. Letters of T1 stay, known symbols become commands, and any other character becomes its Unicode
-            name in brackets.
+        text: One line. What pdflatex knows stays, Greek letters and symbols become commands, and any other character
+            becomes its Unicode name in brackets.
         breakable: Whether long words may be broken, without a hyphen.
 
     Example:
@@ -377,17 +341,22 @@ def escape_latex(text: str, breakable: bool = False) -> str:
         for index, letter in enumerate(word):
             if breakable and len(word) > _TEXT and index:
                 pieces.append(r"\allowbreak{}")
-            if letter in _LATEX:
-                pieces.append(_LATEX[letter])
-            elif letter.isascii() or letter in _T1:
-                pieces.append(letter)
-            elif letter.isspace():
-                pieces.append(" ")
-            else:
-                pieces.append(f"[{unicodedata.name(letter, f'U+{ord(letter):04X}')}]")
+            if letter.isascii() or letter in _T1 or letter in _LATEX:
+                pieces.append(_LATEX.get(letter, letter))
+                continue
+            name = unicodedata.name(letter, f"U+{ord(letter):04X}")
+            greek = (
+                name.removeprefix("GREEK CAPITAL LETTER ")
+                .removeprefix("GREEK SMALL LETTER ")
+                .replace("LAMDA", "LAMBDA")
+            )
+            greek = greek.capitalize() if letter.isupper() else greek.lower()
+            pieces.append(f"$\\{greek}$" if greek in _GREEK else " " if letter.isspace() else f"[{name}]")
     return re.sub(r"([-<>,])(?=\1)", r"\1{}", "".join(pieces))  # "--" would become a dash
 
 
-def _latex_cell(text: str, breakable: bool) -> str:
+def _latex_cell(text: str, breakable: bool, is_number: bool = False) -> str:
     shown = escape_latex(text, breakable)
+    if is_number:
+        shown = re.sub(r"(?<![\w.-])-(?=[\d.])", "$-$", shown)
     return f"{{{shown[0]}}}{shown[1:]}" if shown[:1] in ("[", "*") else shown  # an option of \\, otherwise

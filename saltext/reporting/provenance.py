@@ -33,30 +33,18 @@ def starts(folder: RunFolder) -> list[dict[str, Any]]:
     return [start for start in records if isinstance(start, dict)]
 
 
-def commit(start: Mapping[str, Any]) -> str:
-    """Seven digits of a start's commit, with a + where there were uncommitted changes."""
-    return str(start.get("commit") or UNKNOWN)[:7] + ("+" if start.get("uncommitted_changes") else "")
-
-
-def machine(start: Mapping[str, Any]) -> str:
-    """Cores, processor and GPUs of a start."""
-    gpus = "".join(f", {gpu}" for gpu in start.get("gpus") or ())
-    return f"{start.get('cores', UNKNOWN)} cores, {start.get('cpu', UNKNOWN)}{gpus}"
-
-
-def minutes(folder: RunFolder) -> float | None:
-    """Duration of the last start of a finished run, in minutes; None for a run that is not finished."""
-    return folder.read_result()["seconds"] / 60 if folder.is_finished else None
-
-
-def epochs(run: RunRecord) -> str:
-    """Epochs of each training."""
-    return ", ".join(f"{stage.name} {stage.epochs}".strip() for stage in run.stages)
-
-
-def input_size(run: RunRecord) -> str:
-    """Height and width of the network's input."""
-    return "x".join(str(side) for side in run.cfg.data.image_size)
+def row(run: RunRecord) -> dict[str, str]:
+    """The provenance of one run among several; a + behind the commit stands for uncommitted changes."""
+    last = (starts(run.folder) or [{}])[-1]
+    gpus = "".join(f", {gpu}" for gpu in last.get("gpus") or ())
+    return {
+        "input": "x".join(str(side) for side in run.cfg.data.image_size),
+        "epochs": ", ".join(f"{stage.name} {stage.epochs}".strip() for stage in run.stages),
+        "seed": str(run.cfg.seed),
+        "minutes": f"{run.folder.read_result()['seconds'] / 60:.1f}" if run.folder.is_finished else "not finished",
+        "commit": str(last.get("commit") or UNKNOWN)[:7] + ("+" if last.get("uncommitted_changes") else ""),
+        "machine": f"{last.get('cores', UNKNOWN)} cores, {last.get('cpu', UNKNOWN)}{gpus}",
+    }
 
 
 def facts(run: RunRecord, scores: pd.DataFrame) -> dict[str, str]:
@@ -71,7 +59,7 @@ def facts(run: RunRecord, scores: pd.DataFrame) -> dict[str, str]:
     """
     records = starts(run.folder)
     first, last = (records[0], records[-1]) if records else ({}, {})
-    took, cfg = minutes(run.folder), run.cfg
+    cfg, shown = run.cfg, row(run)
     time = str(first.get("time", UNKNOWN)).replace("T", " ").replace("+00:00", " UTC")
     tested: Mapping[Any, int] = dict(scores["task"].value_counts(sort=False)) if len(scores) else {}
     packages = last.get("packages", {})
@@ -81,10 +69,10 @@ def facts(run: RunRecord, scores: pd.DataFrame) -> dict[str, str]:
     return {
         "run": f"{cfg.name}: {run.label}",
         "folder": run.folder.root.resolve().name,
-        "state": "not finished" if took is None else f"finished, {took:.1f} min in its last start",
+        "state": f"finished, {shown['minutes']} min in its last start" if run.folder.is_finished else "not finished",
         "started": time + (f", {len(records)} times" if records[1:] else ""),
-        "commit": commit(last) + (" (with uncommitted changes)" if last.get("uncommitted_changes") else ""),
-        "machine": machine(last),
+        "commit": shown["commit"] + (" (with uncommitted changes)" if last.get("uncommitted_changes") else ""),
+        "machine": shown["machine"],
         "versions": ", ".join(f"{name} {packages.get(name, UNKNOWN)}" for name in _PACKAGES),
         "model": str(cfg.model.name),
         "conditions": conditions,
@@ -92,7 +80,7 @@ def facts(run: RunRecord, scores: pd.DataFrame) -> dict[str, str]:
         "split sizes": run.split_sizes,
         "test pairs": ", ".join(f"{task} {count}" for task, count in tested.items()) or UNKNOWN,
         "seed": f"{cfg.seed} (of the split: {cfg.data.split_seed})",
-        "input": f"{input_size(run)} pixels (height x width)",
-        "epochs": epochs(run),
+        "input": f"{shown['input']} pixels (height x width)",
+        "epochs": shown["epochs"],
         "selected epoch (from 0)": ", ".join(selected) or UNKNOWN,
     }

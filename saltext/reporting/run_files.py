@@ -15,20 +15,15 @@ from saltext.reporting import figures, tables
 from saltext.reporting.curves import run_panels
 from saltext.reporting.grid import Grid
 from saltext.reporting.tables import TaskTable
-from saltext.results import text_effect
+from saltext.results import score_table, text_effect
 from saltext.results.comparison import Difference, differences, model_scores, spread_over_runs
 from saltext.results.means import published
 from saltext.results.run_record import read_history
-from saltext.results.score_table import (
-    RunScores,
-    averaged_over_seeds,
-    metric_names,
-    of_protocol,
-    pooled,
-    read_run_scores,
-)
-from saltext.results.text_effect import TITLES, text_effects
+from saltext.results.score_table import RunScores, metric_names
 from saltext.system.run_folder import RunFolder, finished_runs, label
+
+ALL = "all"
+"""Selects every metric."""
 
 
 def write_tables(
@@ -48,7 +43,7 @@ def write_tables(
     """
     by_protocol = tables.task_tables(scores.pairs, published(data_set) if data_set else {}, setting)
     storage.write_text(folder.table, markdown([tables.all_metrics(table) for table in by_protocol]))
-    effects, swaps = text_tables(scores)
+    effects, swaps = text_tables(scores, ALL)
     if effects:
         storage.write_text(folder.text_effect_table, markdown(effects))
     if swaps:
@@ -61,29 +56,12 @@ def write_tables(
     return by_protocol
 
 
-def text_tables(scores: RunScores, metric: str = "all") -> tuple[list[Grid], list[Grid]]:
-    """Text ablation and text-swap test of a run's model, as far as it was scored with other texts.
-
-    Args:
-        scores: Of the run.
-        metric: See :func:`show`.
-
-    Returns:
-        Tables of the text ablation, and of the text-swap test.
-    """
-    variants = scores.text_effect
-    if variants.empty:
+def text_tables(scores: RunScores, metric: str) -> tuple[list[Grid], list[Grid]]:
+    """Text ablation and text-swap test of a run's model, as far as it was scored with other texts; see :func:`show`."""
+    if scores.text_effect.empty:
         return [], []
-    own = text_effect.own_scores(scores.pairs, variants)
-    names = selected_metrics(metric_names(own), metric)
-    effects = {
-        TITLES.get(name, name): [gap for gap in gaps if gap.metric in names]
-        for name, gaps in text_effects(own, variants).items()
-    }
-    note = f"Text ablation: score with a pair's own text minus score with another one, {tables.PAIRED}."
-    accuracies = text_effect.swap_accuracies(own, variants) if text_effect.has_swaps(variants) else []
-    swaps = tables.swaps([accuracy for accuracy in accuracies if accuracy.metric in names])
-    return [tables.differences(effects, "own text vs.", note)] if names else [], swaps
+    own = text_effect.own_scores(scores.pairs, scores.text_effect)
+    return tables.text_tables(own, scores.text_effect, selected_metrics(metric_names(own), metric))
 
 
 def markdown(grids: Sequence[Grid]) -> str:
@@ -109,10 +87,6 @@ def write_curves(folder: RunFolder, stages: Sequence[str] = ()) -> bool:
     return bool(panels)
 
 
-ALL = "all"
-"""Selects every metric."""
-
-
 def selected_metrics(names: Sequence[str], metric: str) -> list[str]:
     """The metrics to show: the one asked for, every one for :data:`ALL`, by default CC or else the first one."""
     if metric:
@@ -136,23 +110,8 @@ def show_grid(grid: Grid) -> None:
     Console(width=None if Console().is_terminal else PRINT_WIDTH).print(grid, "")
 
 
-def check_metric(metric: str, scored: Sequence[str]) -> None:
-    """Check that a metric to show was scored.
-
-    Raises:
-        ConfigError: It is neither :data:`ALL`, nor empty, nor in ``scored``.
-    """
-    if metric not in ("", ALL, *scored):
-        problem = "was not scored" if metric in METRICS else f"is unknown{near(metric, METRICS)}"
-        raise ConfigError(f"Metric {metric!r} {problem}; choose from {ALL}, {', '.join(scored)}")
-
-
 def show_folder(root: Path, metric: str = "") -> None:
-    """Print tables, differences and text ablation of the runs below a folder.
-
-    Args:
-        root: The folder.
-        metric: See :func:`show`.
+    """Print tables, differences and text ablation of the runs below a folder; see :func:`show`.
 
     Raises:
         ConfigError: No run is finished, or the metric is unknown.
@@ -163,17 +122,17 @@ def show_folder(root: Path, metric: str = "") -> None:
             f"Expected finished runs below {root}, found none (no whole result.json with whole scores). "
             "Start some first."
         )
-    scores = pooled(runs)
-    check_metric(metric, metric_names(scores))
+    scores = score_table.pooled(runs)
+    _check_metric(metric, metric_names(scores))
     show_pooled(scores, list(dict.fromkeys(label(run) for run in runs)), metric)
     if len(runs) == 1:
-        for grids in text_tables(read_run_scores(runs[0]), metric):
-            for grid in grids:
-                show_grid(grid)
+        effects, swaps = text_tables(score_table.read_run_scores(runs[0]), metric)
+        for grid in (*effects, *swaps):
+            show_grid(grid)
 
 
 def show_pooled(scores: pd.DataFrame, labels: Sequence[str], metric: str = "") -> None:
-    """Print tables, the spread over runs, and the differences of the models from the first one.
+    """Print tables, the spread over runs, and the differences of the models from the first one; see :func:`show`.
 
     Args:
         scores: See :func:`saltext.results.score_table.pooled`.
@@ -182,34 +141,37 @@ def show_pooled(scores: pd.DataFrame, labels: Sequence[str], metric: str = "") -
     """
     for table in tables.task_tables(scores, {}):
         show(table, metric)
-    standard = of_protocol(scores, STANDARD)
+    standard = score_table.of_protocol(scores, STANDARD)
     several = spread_over_runs(standard[standard["model"].isin(labels)])
     if len(several):
         show_grid(tables.spread(several))
-    first, *others = (averaged_over_seeds(standard[standard["model"] == name]) for name in labels)
-    gaps = {f"{labels[0]} - {name}": differences(first, other) for name, other in zip(labels[1:], others, strict=True)}
-    show_differences(gaps, metric)
+    own = {name: score_table.averaged_over_seeds(standard[standard["model"] == name]) for name in labels}
+    _show_differences(own, metric)
 
 
 def show_runs(runs: Sequence[Path], metric: str = "") -> None:
-    """Print the first run minus each of the others.
+    """Print the first run minus each of the others; see :func:`show`.
 
     Raises:
         ConfigError: A run is not finished, two share no test pair, or the metric is unknown.
     """
-    (first, scores), *others = ((path.name, model_scores(path)) for path in runs)
-    check_metric(metric, metric_names(scores))
-    show_differences({f"{first} - {name}": differences(scores, other) for name, other in others}, metric)
+    scores = model_scores(runs)
+    _check_metric(metric, metric_names(next(iter(scores.values()))))
+    _show_differences(scores, metric)
 
 
-def show_differences(by_name: Mapping[str, Sequence[Difference]], metric: str = "") -> None:
-    """Print differences with their intervals; nothing where there are none.
+def _check_metric(metric: str, scored: Sequence[str]) -> None:
+    if metric not in ("", ALL, *scored):
+        problem = "was not scored" if metric in METRICS else f"is unknown{near(metric, METRICS)}"
+        raise ConfigError(f"Metric {metric!r} {problem}; choose from {ALL}, {', '.join(scored)}")
 
-    Args:
-        by_name: Name of the comparison -> its differences.
-        metric: See :func:`show`.
-    """
-    names = selected_metrics(list(dict.fromkeys(gap.metric for gaps in by_name.values() for gap in gaps)), metric)
-    if names:
-        shown = {name: [gap for gap in gaps if gap.metric in names] for name, gaps in by_name.items()}
-        show_grid(tables.differences(shown, "difference", f"{tables.PAIRED}.".capitalize()))
+
+def _show_differences(scores: Mapping[str, pd.DataFrame], metric: str) -> None:
+    """Print the first model minus each of the others; nothing where there is one alone."""
+    (first, own), *others = scores.items()
+    names = selected_metrics(metric_names(own), metric)
+    gaps: dict[str, list[Difference]] = {
+        f"{first} - {name}": [gap for gap in differences(own, other) if gap.metric in names] for name, other in others
+    }
+    if any(gaps.values()):
+        show_grid(tables.differences(gaps, "difference"))

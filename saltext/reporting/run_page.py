@@ -27,27 +27,23 @@ from saltext.reporting.document import (
     Paragraph,
     PictureGroup,
     Pictures,
-    Subheading,
-    Summary,
+    Points,
     Tile,
 )
 from saltext.reporting.figures import Point, Series
 from saltext.reporting.grid import Grid
-from saltext.results import calibration, selection, text_effect
-from saltext.results.comparison import Difference, differences, estimate
+from saltext.results import calibration, selection
+from saltext.results.comparison import differences, estimate
 from saltext.results.findings import findings, shown_metric
 from saltext.results.means import published
 from saltext.results.run_record import RunRecord, history
 from saltext.results.score_table import RunScores, metric_names, of_protocol
 from saltext.results.selection import Extreme, Key
 from saltext.results.study import DATA_SET
-from saltext.results.text_effect import TITLES, text_effects
+from saltext.results.text_effect import short_title, text_effects
 
-GENERATED = "Synthetic data: these scores say nothing about real images and do not compare with published values."
-_HUMAN_MAPS = "human maps"
 _SAME_CC = 5e-4  # equal up to the third digit
 _NUMBERED = 3  # pairs at either end of a scatter plot that get a number
-
 
 NOTHING = RunScores(pd.DataFrame({"image_id": [], "task": [], "text": [], "model": [], "protocol": []}), pd.DataFrame())
 """Scores of a run that has not been tested."""
@@ -93,9 +89,7 @@ class ShownRun:
 
     def of_model(self, title: str) -> pd.DataFrame:
         """Scores of a model or baseline, standard protocol."""
-        pairs = of_protocol(self.scores.pairs, STANDARD)
-        scores: pd.DataFrame = pairs[pairs["model"] == title]
-        return scores
+        return of_protocol(self.scores.pairs, STANDARD).query("model == @title")
 
 
 @dataclass(frozen=True)
@@ -129,8 +123,8 @@ def findings_section(runs: Sequence[ShownRun], chosen: Chosen) -> list[Block]:
 
     A sentence says what a run was not scored with.
     """
-    points: list[tuple[str, str]] = []
-    missing: list[str] = []
+    points = [(glossary.GENERATED, "")] if any(run.record.generated for run in runs) else []
+    missing = [glossary.conditions(task for run in runs for task in run.scores.pairs["task"])]
     for run in runs:
         prefix = f"{run.name}: " if len(runs) > 1 else ""
         of_run = findings(run.scores.pairs, run.scores.text_effect, run.record.label, run.record.setting)
@@ -142,95 +136,73 @@ def findings_section(runs: Sequence[ShownRun], chosen: Chosen) -> list[Block]:
             missing.append(f"{prefix}No text ablation: the model reads no text, or evaluation.text_effect is false.")
         elif "swap" not in kinds:
             missing.append(f"{prefix}No text-swap test: no test image has a salient and a non_salient text.")
-    blocks: list[Block] = [Summary(points)] if points else []
-    blocks += [Paragraph(GENERATED)] if any(run.record.generated for run in runs) else []
-    blocks += [Paragraph(text) for text in missing]
-    blocks += two_texts_section(runs, chosen)
+    blocks: list[Block] = [Points(points, summary=True)] if points else []
+    blocks += [Paragraph(text) for text in missing if text]
+    blocks += _two_texts(runs, chosen)
     scored = [run for run in runs if len(run.own)]
-    if scored:
-        blocks += [Heading("Accuracy and text ablation"), _accuracy_and_ablation_charts(scored)]
+    blocks += [Heading("Accuracy and text ablation"), _charts(scored)] if scored else []
     return blocks
 
 
-def _accuracy_and_ablation_charts(runs: Sequence[ShownRun]) -> Figures:
+def _charts(runs: Sequence[ShownRun]) -> Figures:
     """Means of the shown metric by condition, of the runs and of baselines, and the text ablations of the runs."""
     metric = shown_metric(runs[0].own)
     title = METRICS[metric].title
+    models = [(run.name, run.own, "model") for run in runs]
+    models += [(one.title, runs[0].of_model(one.title), "baseline") for one in BASELINES.values()]
     series, gains = [], []
+    for name, scores, kind in models:
+        means = {task: estimate(scores[scores["task"] == task], metric) for task in in_order(scores["task"])}
+        means = {task: mean for task, mean in means.items() if not np.isnan(mean.mean)}
+        series += [Series(name, means, kind)] if name != "uniform map" and means else []  # type: ignore[arg-type]
     for run in runs:
-        series.append(_means_by_task(run.name, run.own, metric, "model"))
-        for variant, effects in _text_effects(run).items():
+        for variant, effects in text_effects(run.own, run.scores.text_effect).items():
             values = {gap.task: gap for gap in effects if gap.metric == metric and not np.isnan(gap.mean)}
-            other = variant.partition(" (")[0]
-            name = f"vs. {other}" if len(runs) == 1 else f"{run.name} vs. {other}"
+            name = f"vs. {short_title(variant)}" if len(runs) == 1 else f"{run.name} vs. {short_title(variant)}"
             gains += [Series(name, values, "text")] if values else []
-    for baseline in BASELINES.values():
-        scores = runs[0].of_model(baseline.title)
-        if len(scores) and baseline.title != "uniform map":
-            series.append(_means_by_task(baseline.title, scores, metric, "baseline"))
-    drawn = figures.estimates(f"{title} by condition", f"{title}, mean with its 95 % interval", series)
-    charts = [Figure(figures.svg(drawn, f"{title} of the model and of baselines by condition, with 95 % intervals"))]
+    charts = [estimates_chart(f"{title} by condition", f"{title}, mean with its 95 % interval", series)]
     if gains:
-        drawn = figures.estimates("Text ablation", f"{title}, own text minus another one", gains, gains=True)
-        charts.append(Figure(figures.svg(drawn, f"Differences in {title} of own and other texts, with 95 % intervals")))
+        charts.append(estimates_chart("Text ablation", f"{title}, own text minus another one", gains, gains=True))
     return Figures(charts)
 
 
-def _means_by_task(name: str, scores: pd.DataFrame, metric: str, kind: figures.Kind) -> Series:
-    by_task = {task: estimate(scores[scores["task"] == task], metric) for task in in_order(scores["task"])}
-    return Series(name, {task: mean for task, mean in by_task.items() if not np.isnan(mean.mean)}, kind)
+def estimates_chart(title: str, xlabel: str, series: Sequence[Series], gains: bool = False) -> Figure:
+    """Estimates by condition as a figure of a page, see :func:`saltext.reporting.figures.estimates`."""
+    return Figure(figures.svg(figures.estimates(title, xlabel, series, gains), f"{title}: {xlabel}"))
 
 
-def _text_effects(run: ShownRun) -> dict[str, list[Difference]]:
-    """Title of the text variant -> own text minus that variant; empty for a run without a text ablation."""
-    variants = run.scores.text_effect
-    if variants.empty or run.own.empty:
-        return {}
-    return {TITLES.get(name, name): effects for name, effects in text_effects(run.own, variants).items()}
-
-
-def two_texts_section(runs: Sequence[ShownRun], chosen: Chosen) -> list[Block]:
+def _two_texts(runs: Sequence[ShownRun], chosen: Chosen) -> list[Block]:
     """Images under both of their texts, with the maps of each."""
     blocks: list[Block] = [Heading("One image, two texts")]
     if not chosen.swaps:
         return [*blocks, Paragraph("Not shown: no image was tested under a salient and a non_salient text.")]
-    groups = [
-        _picture_group(
-            record, ", ".join(filter(None, (record.title, chosen.swaps[record.image_id], run.name if runs[1:] else "")))
-        )
-        for run in runs
-        for record in run.predicted.swaps
-    ]
-    blocks += [Pictures(groups), Paragraph(chosen.rule)] if groups else []
+    groups = []
     for run in runs:
-        if run.missing:
-            blocks.append(Paragraph(_why_no_maps(run)))
-        elif not run.predicted.swaps:
-            blocks.append(Paragraph(f"{run.name} reads no text."))
-    return blocks
+        for record in run.predicted.swaps:
+            titles = (record.title, chosen.swaps[record.image_id], run.name if runs[1:] else "")
+            groups.append(_picture_group(record, ", ".join(filter(None, titles))))
+    blocks += [Pictures(groups), Paragraph(chosen.rule)] if groups else []
+    silent = [run for run in runs if not run.missing and not run.predicted.swaps]
+    return [*blocks, *_without_maps(runs), *(Paragraph(f"{run.name} reads no text.") for run in silent)]
 
 
 def best_and_worst_section(runs: Sequence[ShownRun], chosen: Chosen) -> list[Block]:
     """The first run's pairs with the highest and lowest CC, with the maps of all runs."""
     blocks: list[Block] = [Heading("Best and worst pairs by CC")]
-    first = runs[0]
     if not chosen.extremes:
-        return [*blocks, Paragraph(f"Not shown: {first.name} has no CC of its test pairs.")]
-    blocks += [Paragraph(_why_no_maps(run)) for run in runs if run.missing]
-    if first.missing:
-        rows = [[pair.task, pair.rank, pair.image_id, pair.text, f"{pair.cc:.3f}"] for pair in chosen.extremes]
+        return [*blocks, Paragraph(f"Not shown: {runs[0].name} has no CC of its test pairs.")]
+    blocks += _without_maps(runs)
+    if runs[0].missing:
+        rows = [
+            [one.task, f"{one.end} {one.position}", one.image_id, one.text, f"{one.cc:.3f}"] for one in chosen.extremes
+        ]
         return [*blocks, Grid(["task", "rank", "image", "text", "CC"], rows, frozenset({4}), grouped=True)]
     for run in (run for run in runs if run.predicted.pairs):
-        scored = run.own.set_index(["image_id", "task"])["cc"]
-        again = run.predicted.pairs
+        scored, again = run.own.set_index(["image_id", "task"])["cc"], run.predicted.pairs
         gap = max(abs(record.texts[0].scores["CC"] - float(scored[key])) for key, record in again.items())
         same = "the maps that were scored" if gap < _SAME_CC else "NOT the scored maps: data or weights changed"
-        blocks.append(
-            Paragraph(
-                f"{run.name}: these {len(again)} maps were predicted again from its checkpoint. Their CC is within "
-                f"{gap:.1g} of its scores, so they are {same}."
-            )
-        )
+        text = f"{run.name}: these {len(again)} maps were predicted again from its checkpoint."
+        blocks.append(Paragraph(f"{text} Their CC is within {gap:.1g} of its scores, so they are {same}."))
     for task in dict.fromkeys(pair.task for pair in chosen.extremes):
         groups = []
         # Best 1, worst 1, best 2, worst 2, ...
@@ -239,16 +211,24 @@ def best_and_worst_section(runs: Sequence[ShownRun], chosen: Chosen) -> list[Blo
             # One image, one text, and a map of each run.
             texts = [replace(record.texts[0], name=name) for name, record in by_run.items()]
             record = replace(next(iter(by_run.values())), texts=texts)
-            groups.append(_picture_group(record, f"{pair.rank}: CC {pair.cc:.3f}, image {pair.image_id}"))
-        blocks += [Subheading(task), Pictures(groups)]
+            title = f"{pair.end} {pair.position}: CC {pair.cc:.3f}, image {pair.image_id}"
+            groups.append(_picture_group(record, title))
+        blocks += [Heading(task, level=3), Pictures(groups)]
     return blocks
 
 
-def _why_no_maps(run: ShownRun) -> str:
-    return (
-        f"No maps of {run.name}: {run.missing.rstrip('.')}. To add them, run saltext report FOLDER --data DIR where "
-        "the data set and the checkpoints are."
-    )
+def _without_maps(runs: Sequence[ShownRun]) -> list[Block]:
+    """Why runs predicted nothing again, and what to do."""
+    how = "To add them, run saltext report FOLDER --data DIR where the data set and the checkpoints are."
+    return [Paragraph(f"No maps of {run.name}: {run.missing.rstrip('.')}. {how}") for run in runs if run.missing]
+
+
+def _picture_group(record: ImageRecord, title: str) -> PictureGroup:
+    """An image with its maps, and the text or texts that were read."""
+    texts = {maps.text: maps.name for maps in reversed(record.texts) if maps.text}
+    named = (quoted(text) if len(texts) == 1 else f"{name}: {quoted(text)}" for text, name in reversed(texts.items()))
+    pictures = [Tile(tile.jpeg(), tile.caption, tile.alt) for row in tiles(record) for tile in row]
+    return PictureGroup(title, " / ".join(named), pictures)
 
 
 def results_section(runs: Sequence[ShownRun]) -> list[Block]:
@@ -273,7 +253,7 @@ def results_section(runs: Sequence[ShownRun]) -> list[Block]:
         blocks += score_tables(pd.concat([*own, shared], ignore_index=True), group[0].record.setting, generated)
     own_means = {run.name: run.own for run in scored if len(run.own)}
     if own_means:
-        blocks += [Subheading("Own means with 95 % intervals"), tables.intervals(own_means)]
+        blocks += [Heading("Own means with 95 % intervals", level=3), tables.intervals(own_means)]
     return blocks
 
 
@@ -287,13 +267,9 @@ def text_section(runs: Sequence[ShownRun]) -> list[Block]:
     """Text ablation and text-swap test of each run that was scored with other texts."""
     blocks: list[Block] = []
     for run in runs:
-        effects = _text_effects(run)
-        if effects:
-            title = f"Text ablation: {run.name}" if runs[1:] else "Text ablation"
-            note = "Score with a pair's own text minus score with another one, same weights, same human map: "
-            blocks += [Heading(title), tables.differences(effects, "own text vs.", f"{note}{tables.PAIRED}.")]
-            if text_effect.has_swaps(run.scores.text_effect):
-                blocks += tables.swaps(text_effect.swap_accuracies(run.own, run.scores.text_effect))
+        effects, swaps = tables.text_tables(run.own, run.scores.text_effect, metric_names(run.own))
+        title = f"Text ablation: {run.name}" if runs[1:] else "Text ablation"
+        blocks += [Heading(title), *effects, *swaps] if effects else []
     return blocks
 
 
@@ -303,10 +279,8 @@ def baseline_section(run: ShownRun) -> list[Block]:
     titles = [BASELINES[name].title for name in ("centre_prior_others", "human_pure")]
     scored = [title for title in titles if title in set(run.scores.pairs["model"])]
     for title in scored:
-        blocks += [
-            Subheading(f"{run.name} against: {title}"),
-            *scatters(run.own, run.of_model(title), (run.name, title)),
-        ]
+        blocks.append(Heading(f"{run.name} against: {title}", level=3))
+        blocks += scatters(run.own, run.of_model(title), (run.name, title))
     if not scored:
         blocks.append(Paragraph(f"Not shown: the run scored none of {', '.join(titles)} (evaluation.baselines)."))
     return blocks
@@ -322,12 +296,9 @@ def comparison_section(one: ShownRun, other: ShownRun) -> list[Block]:
     except ConfigError as error:
         return [heading, Paragraph(f"Not shown. {error}")]
     both = len(one.own.merge(other.own, on=["image_id", "task"]))
-    note = f"On the {both} pairs that both were tested on: {tables.PAIRED}."
-    return [
-        heading,
-        tables.differences(gaps, "difference", note),
-        *scatters(one.own, other.own, (one.name, other.name)),
-    ]
+    note = f"On the {both} pairs that both were tested on. {tables.PAIRED}"
+    plots = scatters(one.own, other.own, (one.name, other.name))
+    return [heading, tables.differences(gaps, "difference", note), *plots]
 
 
 def scatters(one: pd.DataFrame, other: pd.DataFrame, names: tuple[str, str], metric: str = "cc") -> list[Block]:
@@ -341,24 +312,22 @@ def scatters(one: pd.DataFrame, other: pd.DataFrame, names: tuple[str, str], met
     """
     title = METRICS[metric].title
     plots, rows = [], []
-    means = {gap.task: gap for gap in differences(one, other) if gap.metric == metric}
-    for task, mean in means.items():
-        ranked = selection.gaps(one, other, task, metric)
-        ends = dict.fromkeys([*ranked[:_NUMBERED], *ranked[-_NUMBERED:]])
-        numbers = {gap: str(n) for n, gap in enumerate(ends, start=1)}
-        points = [
-            Point(g.other, g.one, f"{g.image_id} {g.text}: {g.one:.3f} against {g.other:.3f}", numbers.get(g, ""))
-            for g in ranked
-        ]
+    for mean in (difference for difference in differences(one, other) if difference.metric == metric):
+        ranked = selection.gaps(one, other, mean.task, metric)
+        ends = [*ranked.index[:_NUMBERED], *ranked.index[-_NUMBERED:]]
+        numbers = {index: str(n) for n, index in enumerate(dict.fromkeys(ends), start=1)}
+        points = []
+        for index, (image, text, y, x, gap) in enumerate(ranked.itertuples(index=False, name=None)):
+            scored, number = (f"{y:.3f}", f"{x:.3f}"), numbers.get(index, "")
+            points.append(Point(x, y, f"{image} {text}: {' against '.join(scored)}", number))
+            rows += [[mean.task, number, image, text, *scored, f"{gap:+z.3f}"]] if number else []
         xlabel, ylabel = (f"{title} of {name}" for name in reversed(names))
-        drawn = figures.scatter(f"{task}: {mean.signed()}", xlabel, ylabel, points)
-        plots.append(Figure(figures.svg(drawn, f"{task}: {ylabel} against {xlabel}, {len(points)} pairs")))
-        for gap, n in numbers.items():
-            rows.append([task, n, gap.image_id, gap.text, f"{gap.one:.3f}", f"{gap.other:.3f}", f"{gap.size:+z.3f}"])
+        drawn = figures.scatter(f"{mean.task}: {mean.signed()}", xlabel, ylabel, points)
+        plots.append(Figure(figures.svg(drawn, f"{mean.task}: {ylabel} against {xlabel}, {len(points)} pairs")))
     if not plots:
         return [Paragraph(f"Not shown: no pair has a {title} by both {names[0]} and {names[1]}.")]
     note = (
-        f"Each point is a test pair; above the dashed line {names[0]} is better. Above each plot: {tables.PAIRED}. "
+        f"Each point is a test pair; above the dashed line {names[0]} is better. Above each plot: {tables.PAIRED} "
         "Numbers mark the pairs that differ most, listed in the table; the mouse shows the name of any other."
     )
     headings = ["task", "number", "image", "text", *names, "difference"]
@@ -377,12 +346,11 @@ def curves_section(runs: Sequence[ShownRun]) -> list[Block]:
 def calibration_section(runs: Sequence[ShownRun]) -> list[Block]:
     """Calibration of the predicted densities, beside that of the human maps."""
     coverages = {run.name: run.predicted.coverage for run in runs if len(run.predicted.coverage)}
-    blocks: list[Block] = [Heading("Calibration of the density")]
-    blocks += [Paragraph(_why_no_maps(run)) for run in runs if run.missing and run.name not in coverages]
+    blocks = [Heading("Calibration of the density"), *_without_maps([run for run in runs if run.name not in coverages])]
     if not coverages:
         return blocks
     by_name = {name: calibration.calibrations(coverage) for name, coverage in coverages.items()}
-    by_name[_HUMAN_MAPS] = calibration.calibrations(next(iter(coverages.values())), calibration.HUMAN)
+    by_name["human maps"] = calibration.calibrations(next(iter(coverages.values())), calibration.HUMAN)
     plots = []
     for task in in_order(curve.task for by_task in by_name.values() for curve in by_task):
         of_task = {name: curve for name, by_task in by_name.items() for curve in by_task if curve.task == task}
@@ -402,24 +370,10 @@ def provenance_section(runs: Sequence[ShownRun]) -> list[Block]:
 
 def glossary_section(runs: Sequence[ShownRun]) -> list[Block]:
     """The question in a paragraph, and the tasks, metrics and baselines of the page in a sentence each."""
-    pairs = [run.scores.pairs for run in runs]
-    tasks, models = ([name for table in pairs for name in table[column].unique()] for column in ("task", "model"))
-    metrics = [name for table in pairs for name in metric_names(table)]
-    rows = glossary.sentences(tasks, metrics, models)
+    pairs = pd.concat([run.scores.pairs for run in runs])
+    rows = glossary.sentences(pairs["task"].unique(), metric_names(pairs), pairs["model"].unique())
     grid = [Grid(["", "word", "meaning"], rows, grouped=True, keys=2)] if rows else []
     return [Heading("Glossary"), Paragraph(glossary.INTRODUCTION), *grid]
-
-
-def _picture_group(record: ImageRecord, title: str) -> PictureGroup:
-    """An image with its maps, and the text or texts that were read."""
-    named_texts = dict.fromkeys((maps.name, maps.text) for maps in record.texts if maps.text)
-    texts = list(dict.fromkeys(text for _, text in named_texts))
-    if len(texts) == 1:
-        quotation = quoted(texts[0])
-    else:
-        quotation = " / ".join(f"{name}: {quoted(text)}" for name, text in named_texts)
-    pictures = [Tile(tile.jpeg(), tile.caption, tile.alt) for row in tiles(record) for tile in row]
-    return PictureGroup(title, quotation, pictures)
 
 
 def page(runs: Sequence[ShownRun], chosen: Chosen) -> Document:
@@ -442,4 +396,4 @@ def page(runs: Sequence[ShownRun], chosen: Chosen) -> Document:
         *provenance_section(runs),
         *glossary_section(runs),
     ]
-    return Document(title, blocks, contents=True)
+    return Document(title, blocks)

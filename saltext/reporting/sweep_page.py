@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 import pandas as pd
 
@@ -54,10 +53,9 @@ class SweepRuns:
     def leaders(self) -> list[str]:
         """The models by the mean of that metric over their runs, best first."""
         model_of = self.scores[self.scores["model"].isin(self.models)].groupby("run")["model"].first()
-        values: dict[str, list[float]] = {}
-        for run, value in self.ranked():
-            values.setdefault(str(model_of[run.record.folder.root.name]), []).append(value)
-        return sorted(values, key=lambda model: fmean(values[model]), reverse=self.runs[0].record.mode == "max")
+        ranked = pd.Series({run.record.folder.root.name: value for run, value in self.ranked()}, dtype=float)
+        means = ranked.groupby(model_of).mean().sort_values(ascending=self.runs[0].record.mode != "max", kind="stable")
+        return [str(model) for model in means.index]
 
 
 def page(sweep: SweepRuns, best: ShownRun | None, chosen: Chosen) -> Document:
@@ -69,13 +67,10 @@ def page(sweep: SweepRuns, best: ShownRun | None, chosen: Chosen) -> Document:
         chosen: Pairs and images to show, by the scores of the best run.
     """
     finished = sum(run.record.folder.is_finished for run in sweep.runs)
-    blocks: list[Block] = [Paragraph(f"{finished} of {len(sweep.runs)} runs are finished.")]
+    about = f"{finished} of {len(sweep.runs)} runs are finished."
     if best is not None:
-        monitor = best.record.monitor
-        blocks.append(
-            Paragraph(f"Findings, pictures and calibration are of one run: {best.name}, the best by {monitor}.")
-        )
-        blocks += run_page.findings_section([best], chosen)
+        about += f" Findings, pictures and calibration are of one run: {best.name}, the best by {best.record.monitor}."
+    blocks: list[Block] = [Paragraph(about), *(run_page.findings_section([best], chosen) if best is not None else [])]
     blocks += _results_section(sweep)
     if best is not None:
         blocks += run_page.text_section([best])
@@ -92,7 +87,7 @@ def page(sweep: SweepRuns, best: ShownRun | None, chosen: Chosen) -> Document:
     blocks += run_page.curves_section(sweep.runs)
     blocks += _provenance_section(sweep)
     blocks += run_page.glossary_section(sweep.runs)
-    return Document(f"{sweep.name}: {len(sweep.runs)} runs", blocks, contents=True)
+    return Document(f"{sweep.name}: {len(sweep.runs)} runs", blocks)
 
 
 def _results_section(sweep: SweepRuns) -> list[Block]:
@@ -115,7 +110,7 @@ def _results_section(sweep: SweepRuns) -> list[Block]:
         except ConfigError:  # no test pair in common
             continue
     if gaps:
-        note = f"Each model minus {first}, on the pairs that both were tested on: {tables.PAIRED}."
+        note = f"Each model minus {first}, on the pairs that both were tested on. {tables.PAIRED}"
         blocks.append(tables.differences(gaps, f"model minus {first}", note))
     return blocks
 
@@ -124,21 +119,15 @@ def _provenance_section(sweep: SweepRuns) -> list[Block]:
     """The evaluation settings, and a row per run: its state, settings, best value, commit and machine."""
     rows = []
     for run in sweep.runs:
-        record = run.record
-        took, best = provenance.minutes(record.folder), monitored(record)
-        last = (provenance.starts(record.folder) or [{}])[-1]
-        rows.append([
-            run.name,
-            "finished" if took is not None else f"failed: {record.failure}" if record.failure else "not finished",
-            str(record.cfg.seed),
-            provenance.input_size(record),
-            provenance.epochs(record),
-            record.monitor,
-            "" if best is None else f"{best:.3f}",
-            "" if took is None else f"{took:.1f}",
-            provenance.commit(last),
-            provenance.machine(last),
-        ])  # fmt: skip
-    headings = ["run", "state", "seed", "input", "epochs", "selected by", "its best", "minutes", "commit", "machine"]
+        best = monitored(run.record)
+        state = f"failed: {run.record.failure}" if run.record.failure else "not finished"
+        rows.append({
+            "run": run.name,
+            "state": "finished" if run.record.folder.is_finished else state,
+            "selected by": run.record.monitor,
+            "its best": "" if best is None else f"{best:.3f}",
+            **provenance.row(run.record),
+        })  # fmt: skip
     settings = " ".join(dict.fromkeys(run.record.setting for run in sweep.runs))
-    return [Heading("Provenance"), Paragraph(settings), Grid(headings, rows, numbers=frozenset({2, 6, 7}), keys=1)]
+    grid = Grid(list(rows[0]), [list(row.values()) for row in rows], numbers=frozenset({3, 6, 7}), keys=1)
+    return [Heading("Provenance"), Paragraph(settings), grid]

@@ -1,8 +1,9 @@
 """The results of :mod:`saltext.results` as tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -14,9 +15,9 @@ from saltext.reporting.grid import Grid
 from saltext.results import text_effect
 from saltext.results.calibration import LEVELS, Calibration
 from saltext.results.comparison import Difference, estimate
-from saltext.results.means import Published, Row, best, rows
+from saltext.results.means import FEWEST, Published, Row, rows
 from saltext.results.score_table import metric_names
-from saltext.results.text_effect import SwapAccuracy
+from saltext.results.text_effect import TITLES, SwapAccuracy, short_title
 
 STANDARD_NOTE = (
     "Mean over pairs ± standard error, at each image's own resolution with the original fixation points. AUC-J: all "
@@ -40,8 +41,11 @@ _PUBLISHED_NOTES: Mapping[str, str] = MappingProxyType(
         ),
     }
 )
-INTERVALS = "95 % intervals: bootstrap over images"
-PAIRED = "mean difference with its 95 % interval (paired bootstrap over images)"
+BEST_NOTE = (
+    f"Bold: better than every other measured model, by paired 95 % intervals over at least {FEWEST} images; human data "
+    "of the same image do not compete."
+)
+PAIRED = "Mean difference with its 95 % interval (paired bootstrap over images)."
 SWAP_NOTE = (
     "Share of the test images with both texts whose prediction for the correct text scores higher than for the swapped "
     "text: against the salient human map, the non_salient one, both. In brackets, the 95 % interval: exact "
@@ -56,6 +60,39 @@ CALIBRATION_NOTE = (
     "curve minus the diagonal. Human maps are blurred fixations, which spreads them out: a model that predicted them "
     "exactly would have their curve. A uniform map is on the diagonal: calibration does not say how much a map knows."
 )
+
+
+class Cell(NamedTuple):
+    """A text in the row of some ``keys`` and in a ``column``, in bold if it is the ``best``."""
+
+    keys: Sequence[str]
+    column: str
+    text: str
+    best: bool = False
+
+
+def pivot(
+    cells: Iterable[Cell], headings: Sequence[str], keys: int = 0, columns: Sequence[str] = (), **more: Any
+) -> Grid:
+    """A table with a row for each keys and a column for each column of some cells, in the order in which they appear.
+
+    Args:
+        cells: What is shown; a place without one stays empty.
+        headings: Of the columns that hold the keys.
+        keys: How many of them identify a row, the others are numbers; all by default.
+        columns: Their order.
+        more: Further fields of the table.
+    """
+    by_place = {(tuple(cell.keys), cell.column): cell for cell in cells}
+    columns, first = columns or list(dict.fromkeys(column for _, column in by_place)), len(headings)
+    texts: list[list[str]] = []
+    strong = set()
+    for row, of_row in enumerate(dict.fromkeys(of_row for of_row, _ in by_place)):
+        found = [by_place.get((of_row, column)) for column in columns]
+        texts.append([*of_row, *(cell.text if cell else "" for cell in found)])
+        strong |= {(row, first + n) for n, cell in enumerate(found) if cell and cell.best}
+    numbers = frozenset(range(keys or first, first + len(columns)))
+    return Grid([*headings, *columns], texts, numbers, frozenset(strong), keys=keys or first, **more)
 
 
 @dataclass(frozen=True)
@@ -82,13 +119,13 @@ def task_tables(scores: pd.DataFrame, references: Mapping[str, Published], setti
     """
     by_protocol = []
     for protocol, part in scores.groupby("protocol", sort=False):
-        title, note = "Standard metrics", f"{STANDARD_NOTE} {setting}".strip()
+        title, note = "Standard metrics", f"{STANDARD_NOTE} {BEST_NOTE} {setting}".strip()
         if protocol in PAPERS:
             paper = PAPERS[str(protocol)]
             height, width = paper.size or (0, 0)
             title = f"As the {paper.title} paper measures"
             note = PAPER_NOTE.format(size=f"{height}x{width}", published=_PUBLISHED_NOTES[str(protocol)])
-            note += f" Our runs: {setting}" if setting else ""
+            note += f" {BEST_NOTE}" + (f" Our runs: {setting}" if setting else "")
         by_protocol.append(TaskTable(title, note, rows(part, references.get(str(protocol), {}))))
     return by_protocol
 
@@ -99,52 +136,23 @@ def heading(metric: str, name: str = "") -> str:
 
 
 def all_metrics(table: TaskTable) -> Grid:
-    """One row per condition and model, one column per metric; the best measured mean of each is in bold."""
-    names = table.metrics
-    texts = [
-        [row.task, row.model, "published" if row.pairs is None else str(row.pairs), *(str(row.means[n]) for n in names)]
+    """One row per condition and model, one column per metric."""
+    cells = [
+        Cell((row.task, row.model, str(row.pairs or "published")), heading(name), str(mean), name in row.best_in)
         for row in table.rows
+        for name, mean in row.means.items()
     ]
-    strong = {
-        (index, 3 + column)
-        for index, row in enumerate(table.rows)
-        for column, name in enumerate(names)
-        if row is best(table.rows, row.task, name)
-    }
-    return Grid(
-        ["task", "model", "pairs", *map(heading, names)],
-        texts,
-        numbers=frozenset(range(2, 3 + len(names))),
-        strong=frozenset(strong),
-        grouped=True,
-        title=table.title,
-        note=table.note,
-    )
+    return pivot(cells, ["task", "model", "pairs"], keys=2, grouped=True, title=table.title, note=table.note)
 
 
 def one_metric(table: TaskTable, metric: str) -> Grid:
-    """One metric: one row per model, one column per condition; the best measured mean of each condition is in bold."""
-    tasks = list(dict.fromkeys(row.task for row in table.rows))
-    models = list(dict.fromkeys((row.pairs is None, row.model) for row in table.rows))
-    texts, strong = [], set()
-    for index, (is_published, model) in enumerate(sorted(models, key=lambda model: model[0])):
-        own = {row.task: row for row in table.rows if (row.pairs is None, row.model) == (is_published, model)}
-        texts.append([
-            f"{model} (published)" if is_published else model,
-            *(str(own[task].means[metric]) if task in own else "–" for task in tasks),
-        ])  # fmt: skip
-        strong |= {
-            (index, 1 + column)
-            for column, task in enumerate(tasks)
-            if task in own and own[task] is best(table.rows, task, metric)
-        }
-    return Grid(
-        [heading(metric), *tasks],
-        texts,
-        numbers=frozenset(range(1, 1 + len(tasks))),
-        strong=frozenset(strong),
-        title=table.title,
-    )
+    """One metric: one row per model, then per published one, one column per condition."""
+    cells = [
+        Cell([row.model if row.pairs else f"{row.model} (published)"], row.task, str(row.means[metric]),
+             metric in row.best_in)
+        for row in sorted(table.rows, key=lambda row: row.pairs is None)
+    ]  # fmt: skip
+    return pivot(cells, [heading(metric)], title=table.title)
 
 
 def intervals(scores: Mapping[str, pd.DataFrame]) -> Grid:
@@ -154,13 +162,13 @@ def intervals(scores: Mapping[str, pd.DataFrame]) -> Grid:
         scores: Model -> its scores of single pairs, one protocol.
     """
     tasks = in_order(task for table in scores.values() for task in table["task"])
-    texts = [
-        [model, heading(name), *(str(estimate(table[table["task"] == task], name)) for task in tasks)]
+    cells = [
+        Cell((model, heading(name)), task, str(estimate(table[table["task"] == task], name)))
         for model, table in scores.items()
         for name in metric_names(table)
+        for task in tasks
     ]
-    numbers = frozenset(range(2, 2 + len(tasks)))
-    return Grid(["model", "metric", *tasks], texts, numbers=numbers, grouped=True, note=f"{INTERVALS}.")
+    return pivot(cells, ["model", "metric"], grouped=True, note="95 % intervals: bootstrap over images.")
 
 
 def differences(by_name: Mapping[str, Sequence[Difference]], what: str, note: str = "") -> Grid:
@@ -171,36 +179,68 @@ def differences(by_name: Mapping[str, Sequence[Difference]], what: str, note: st
         what: Heading of the column of names.
         note: Below the table.
     """
-    tasks = in_order(gap.task for gaps in by_name.values() for gap in gaps)
-    texts = []
-    for name, gaps in by_name.items():
-        for metric in dict.fromkeys(gap.metric for gap in gaps):
-            by_task = {gap.task: gap for gap in gaps if gap.metric == metric}
-            texts.append([
-                name,
-                METRICS[metric].title,
-                *(by_task[task].signed() if task in by_task else "–" for task in tasks),
-            ])  # fmt: skip
-    images = {task: max(gap.images for gaps in by_name.values() for gap in gaps if gap.task == task) for task in tasks}
-    headings = [what, "metric", *(f"{task} ({images[task]})" for task in tasks)]
-    note = f"{note} In brackets behind a condition: images.".strip()
-    return Grid(headings, texts, numbers=frozenset(range(2, len(headings))), grouped=True, note=note)
+    images: dict[str, int] = {}
+    for gap in (gap for gaps in by_name.values() for gap in gaps):
+        images[gap.task] = max(images.get(gap.task, 0), gap.images)
+    columns = {task: f"{task} ({images[task]})" for task in in_order(images)}
+    cells = [
+        Cell((name, METRICS[gap.metric].title), columns[gap.task], gap.signed())
+        for name, gaps in by_name.items()
+        for gap in gaps
+    ]
+    note = f"{note or PAIRED} In brackets behind a condition: images."
+    return pivot(cells, [what, "metric"], columns=list(columns.values()), grouped=True, note=note)
+
+
+def text_ablation(
+    effects: Mapping[str, Sequence[Difference]], name: str = "", metrics: Collection[str] | None = None
+) -> Grid:
+    """The text ablation of a model.
+
+    Args:
+        effects: See :func:`saltext.results.text_effect.text_effects`.
+        name: Of the model; empty where there is one alone.
+        metrics: Those to show; all by default.
+    """
+    shown = {
+        TITLES.get(variant, variant): [gap for gap in gaps if metrics is None or gap.metric in metrics]
+        for variant, gaps in effects.items()
+    }
+    what = f"{name}: own text vs." if name else "own text vs."
+    note = f"Text ablation: score with a pair's own text minus score with another one, same weights. {PAIRED}"
+    return differences(shown, what, note)
 
 
 def swaps(accuracies: Sequence[SwapAccuracy]) -> list[Grid]:
     """The text-swap test: one table per swapped variant, one row per metric, one column per direction."""
-    directions = {"salient": "salient", "non_salient": "non_salient", "both": "both", "texts": "all texts"}
     grids = []
     for variant in dict.fromkeys(accuracy.variant for accuracy in accuracies):
-        of_variant = [accuracy for accuracy in accuracies if accuracy.variant == variant]
-        texts = []
-        for metric in dict.fromkeys(accuracy.metric for accuracy in of_variant):
-            cells = {accuracy.direction: accuracy for accuracy in of_variant if accuracy.metric == metric}
-            texts.append([METRICS[metric].title, str(cells["both"].images), *(str(cells[d]) for d in directions)])
-        title = f"Text-swap test ({text_effect.VARIANTS[variant]})"
-        headings = ["metric", "images", *directions.values()]
-        grids.append(Grid(headings, texts, numbers=frozenset(range(1, 6)), title=title, note=SWAP_NOTE))
+        cells = [
+            Cell((METRICS[one.metric].title, str(one.images)), one.direction.replace("texts", "all texts"), str(one))
+            for one in accuracies
+            if one.variant == variant
+        ]
+        title = f"Text-swap test ({short_title(variant)})"
+        grids.append(pivot(cells, ["metric", "images"], keys=1, title=title, note=SWAP_NOTE))
     return grids
+
+
+def text_tables(own: pd.DataFrame, variants: pd.DataFrame, metrics: Collection[str]) -> tuple[list[Grid], list[Grid]]:
+    """Text ablation and text-swap test of a model, as far as it was scored with other texts.
+
+    Args:
+        own: Its scores with every pair's own text, standard protocol.
+        variants: With other texts; may be empty.
+        metrics: Those to show.
+
+    Returns:
+        Tables of the text ablation, and of the text-swap test.
+    """
+    if own.empty or variants.empty or not metrics:
+        return [], []
+    accuracies = text_effect.swap_accuracies(own, variants) if text_effect.has_swaps(variants) else []
+    shown = swaps([accuracy for accuracy in accuracies if accuracy.metric in metrics])
+    return [text_ablation(text_effect.text_effects(own, variants), metrics=metrics)], shown
 
 
 def calibration(by_maps: Mapping[str, Sequence[Calibration]]) -> Grid:
@@ -210,20 +250,13 @@ def calibration(by_maps: Mapping[str, Sequence[Calibration]]) -> Grid:
         by_maps: Whose maps -> their calibration by condition.
     """
     shown = [index for index, level in enumerate(LEVELS) if level in (0.1, 0.25, 0.5, 0.75, 0.9)]
+    curves = [(name, curve) for name, of_name in by_maps.items() for curve in of_name]
+    order = in_order(curve.task for _, curve in curves)
     texts = [
-        [
-            task,
-            name,
-            str(curve.pairs),
-            f"{curve.error:.3f}",
-            f"{curve.signed_error:+z.3f} ({curve.signed_low:+z.3f} to {curve.signed_high:+z.3f})",
-            *(f"{curve.covered[index]:.3f}" for index in shown),
-        ]
-        for task in in_order(curve.task for curves in by_maps.values() for curve in curves)
-        for name, curves in by_maps.items()
-        for curve in curves
-        if curve.task == task
-    ]
+        [curve.task, name, str(curve.pairs), f"{curve.error:.3f}", curve.signed_error.signed(),
+         *(f"{curve.covered[index]:.3f}" for index in shown)]
+        for name, curve in sorted(curves, key=lambda one: order.index(one[1].task))
+    ]  # fmt: skip
     headings = ["task", "maps", "pairs", "calibration error", "signed (95 % interval)"]
     headings += [f"in {LEVELS[index]:.0%} of the mass" for index in shown]
     return Grid(headings, texts, numbers=frozenset(range(2, len(headings))), grouped=True, note=CALIBRATION_NOTE)
@@ -235,33 +268,22 @@ def spread(table: pd.DataFrame) -> Grid:
     Args:
         table: See :func:`saltext.results.comparison.spread_over_runs`; at least one row.
     """
-    names = list(dict.fromkeys(table["metric"]))
-    cells = table.assign(cell=[f"{row.mean:.3f} ± {row.error:.3f}" for row in table.itertuples()])
-    texts = []
-    for task in in_order(cells["task"]):
-        for model, part in cells[cells["task"] == task].groupby("model", sort=False):
-            by_metric = dict(zip(part["metric"], part["cell"], strict=True))
-            texts.append([task, str(model), str(part["runs"].max()), *(by_metric.get(name, "–") for name in names)])
-    return Grid(
-        ["task", "model", "runs", *(METRICS[name].title for name in names)],
-        texts,
-        numbers=frozenset(range(2, 3 + len(names))),
-        grouped=True,
-        title="Runs of one model: mean of their means ± standard error over runs",
-    )
+    order, runs = in_order(table["task"]), table.groupby(["task", "model"])["runs"].max()
+    ordered = table.sort_values("task", key=lambda tasks: tasks.map(order.index), kind="stable")
+    cells = [
+        Cell((task, model, str(runs[task, model])), METRICS[metric].title, f"{mean:.3f} ± {error:.3f}")
+        for task, model, metric, mean, error, _ in ordered.itertuples(index=False, name=None)
+    ]
+    title = "Runs of one model: mean of their means ± standard error over runs"
+    return pivot(cells, ["task", "model", "runs"], keys=2, grouped=True, title=title)
 
 
 def trainable(counted: Sequence[FreezeRow]) -> Grid:
     """Layers and parameters of each module, and how many of them are frozen or trainable."""
-    texts = [
-        [
-            row.module,
-            *((str(row.layers), str(row.frozen_layers)) if row.layers else ("–", "–")),
-            f"{row.parameters:,}",
-            f"{row.trainable_parameters:,}",
-        ]
-        for row in counted
-    ]
+    texts = []
+    for row in counted:
+        layers = (str(row.layers), str(row.frozen_layers)) if row.layers else ("", "")
+        texts.append([row.module, *layers, f"{row.parameters:,}", f"{row.trainable_parameters:,}"])
     total, trained = (sum(getattr(row, name) for row in counted) for name in ("parameters", "trainable_parameters"))
     texts.append(["all", "", "", f"{total:,}", f"{trained:,}"])
     headings = ["module", "layers", "frozen", "parameters", "trainable"]

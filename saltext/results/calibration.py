@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from saltext import storage
 from saltext.data.tasks import in_order
 from saltext.errors import DamagedFileError
-from saltext.results.comparison import bootstrap_means
+from saltext.results.comparison import Estimate, bootstrap_means
 from saltext.system.run_folder import RunFolder
 
 _log = logging.getLogger(__name__)
@@ -57,33 +57,24 @@ class Calibration:
     Attributes:
         task: The task.
         pairs: Number of test pairs with at least one fixation.
-        images: Number of images these pairs belong to.
         covered: Fraction of the fixations inside the densest pixels of each of :data:`LEVELS`, mean over pairs, shape
             (levels,).
         low: Lower ends of the intervals of ``covered``, shape (levels,).
         high: Upper ends, shape (levels,).
-        signed_low: Lower end of the interval of :attr:`signed_error`.
-        signed_high: Its upper end.
+        signed_error: Mean of the curve minus the diagonal, -.5 to .5.
     """
 
     task: str
     pairs: int
-    images: int
     covered: NDArray[np.float64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
-    signed_low: float
-    signed_high: float
+    signed_error: Estimate
 
     @property
     def error(self) -> float:
         """Mean distance of the curve from the diagonal, 0 to .5."""
         return float(np.abs(self.covered - LEVELS).mean())
-
-    @property
-    def signed_error(self) -> float:
-        """Mean of the curve minus the diagonal, -.5 to .5."""
-        return float((self.covered - LEVELS).mean())
 
 
 def calibrations(coverage: pd.DataFrame, maps: str = MODEL) -> list[Calibration]:
@@ -104,9 +95,10 @@ def calibrations(coverage: pd.DataFrame, maps: str = MODEL) -> list[Calibration]
         # The same resamples for every level, since the seed is the same.
         means = np.stack([bootstrap_means(column, images, _DRAWS) for column in covered.T], axis=1)
         low, high = np.quantile(means, _INTERVAL, axis=0)
-        signed_low, signed_high = map(float, np.quantile((means - LEVELS).mean(axis=1), _INTERVAL))
-        counts = (len(of_task), len(set(images)))
-        by_task.append(Calibration(task, *counts, covered.mean(axis=0), low, high, signed_low, signed_high))
+        curve = covered.mean(axis=0)
+        ends = np.quantile((means - LEVELS).mean(axis=1), _INTERVAL)
+        signed = Estimate(float((curve - LEVELS).mean()), float(ends[0]), float(ends[1]), len(set(images)))
+        by_task.append(Calibration(task, len(of_task), curve, low, high, signed))
     return by_task
 
 

@@ -45,23 +45,18 @@ class Estimate:
         """The text of a difference: mean and interval with their signs."""
         return "–" if np.isnan(self.mean) else f"{self.mean:+z.3f} ({self.low:+z.3f} to {self.high:+z.3f})"
 
-
-@dataclass(frozen=True)
-class Difference(Estimate):
-    """A mean difference of two sets of scores of the same pairs.
-
-    Attributes:
-        task: Condition of the pairs.
-        metric: A name of ``saltext.metrics.METRICS``.
-    """
-
-    task: str = ""
-    metric: str = ""
-
     @property
     def excludes_zero(self) -> bool:
         """Whether the interval lies on one side of zero."""
         return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True)
+class Difference(Estimate):
+    """A mean difference of two sets of scores of the same pairs, under one condition (``task``) by one ``metric``."""
+
+    task: str = ""
+    metric: str = ""
 
 
 def bootstrap_means(
@@ -92,12 +87,6 @@ def _times_drawn(groups: int, draws: int, seed: int) -> NDArray[np.uint16]:
     return times.astype(np.uint16)  # 12 MB for 600 images
 
 
-def interval(values: NDArray[np.float64], images: NDArray[np.object_]) -> tuple[float, float]:
-    """Ends of the 95 % interval of a mean over pairs: bootstrap over images, see :func:`bootstrap_means`."""
-    low, high = np.quantile(bootstrap_means(values, images), _TAILS)
-    return float(low), float(high)
-
-
 def estimate(scores: pd.DataFrame, metric: str) -> Estimate:
     """The mean of a metric over some pairs; undefined scores are left out.
 
@@ -110,9 +99,10 @@ def estimate(scores: pd.DataFrame, metric: str) -> Estimate:
     """
     defined = scores.dropna(subset=[metric]) if metric in scores else scores[:0]
     if defined.empty:
-        return Estimate(np.nan, np.nan, np.nan, 0)
+        return Estimate(np.nan)
     values, images = defined[metric].to_numpy(np.float64), defined["image_id"].to_numpy()
-    return Estimate(float(values.mean()), *interval(values, images), len(set(images)))
+    low, high = np.quantile(bootstrap_means(values, images), _TAILS)
+    return Estimate(float(values.mean()), float(low), float(high), len(set(images)))
 
 
 def differences(one: pd.DataFrame, other: pd.DataFrame) -> list[Difference]:
@@ -136,33 +126,55 @@ def differences(one: pd.DataFrame, other: pd.DataFrame) -> list[Difference]:
             f"Expected two runs tested on the same pairs, but of {len(one)} and {len(other)} pairs {len(both)} are in "
             f"both, with {len(names)} metrics in common. Compare runs with one data set, split and split_seed."
         )
-    by_task_and_metric = []
-    for task in in_order(both["task"]):
-        part = both[both["task"] == task]
-        for name in names:
-            gaps = part[["image_id"]].assign(gap=part[name] - part[f"{name}_other"])
-            gap = estimate(gaps, "gap")
-            by_task_and_metric.append(Difference(gap.mean, gap.low, gap.high, gap.images, task, name))
-    return by_task_and_metric
+    gaps = both[["image_id", "task"]].assign(**{name: both[name] - both[f"{name}_other"] for name in names})
+    by_task = {task: gaps[gaps["task"] == task] for task in in_order(gaps["task"])}
+    return [
+        Difference(**vars(estimate(part, name)), task=task, metric=name)
+        for task, part in by_task.items()
+        for name in names
+    ]
 
 
-def model_scores(root: Path | str) -> pd.DataFrame:
-    """The scores of one model from a run, or from its runs below a folder: standard protocol, seeds averaged.
+def unique_names(labels: Sequence[str], folders: Sequence[Path]) -> list[str]:
+    """Names of runs: their labels; runs of one label with what else is in their folder's name, or with a number.
+
+    >>> unique_names(["film", "film", "none"], [Path("film_3b9a"), Path("film_37ac"), Path("none_29f4")])
+    ['film (3b9a)', 'film (37ac)', 'none']
+    """
+    rests = [
+        folder.resolve().name.replace(label, "").strip("_-") for label, folder in zip(labels, folders, strict=True)
+    ]
+    names = [
+        label if labels.count(label) == 1 else f"{label} ({rest})" if rest else label
+        for label, rest in zip(labels, rests, strict=True)
+    ]
+    return [name if names.count(name) == 1 else f"{name} {n}" for n, name in enumerate(names, start=1)]
+
+
+def model_scores(roots: Sequence[Path | str]) -> dict[str, pd.DataFrame]:
+    """The scores of the models of several runs: standard protocol, seeds averaged.
+
+    Args:
+        roots: Folders of finished runs, or of several runs of one model each (folds, seeds).
+
+    Returns:
+        Unique name -> scores.
 
     Raises:
-        ConfigError: No run below ``root`` is finished, or the runs are of several models.
+        ConfigError: No run below a folder is finished, or its runs are of several models.
     """
-    runs = finished_runs(Path(root))
-    labels = sorted({label(run) for run in runs})
-    if len(labels) != 1:
-        what = (
-            f"runs of {len(labels)} models ({', '.join(labels)})"
-            if labels
-            else "no finished run (no whole result.json with whole scores)"
-        )
-        raise ConfigError(f"Expected a finished run, or runs of one model, below {root}; found {what}.")
-    scores = pd.concat(read_all({run: run.scores for run in runs}).values(), ignore_index=True)
-    return averaged_over_seeds(of_protocol(scores[scores["model"] == labels[0]], STANDARD))
+    names, tables = [], []
+    for root in roots:
+        runs = finished_runs(Path(root))
+        labels = sorted({label(run) for run in runs})
+        if len(labels) != 1:
+            what = f"runs of {len(labels)} models ({', '.join(labels)})"
+            what = what if labels else "no finished run (no whole result.json with whole scores)"
+            raise ConfigError(f"Expected a finished run, or runs of one model, below {root}; found {what}.")
+        scores = pd.concat(read_all({run: run.scores for run in runs}).values(), ignore_index=True)
+        names += labels
+        tables.append(averaged_over_seeds(of_protocol(scores[scores["model"] == labels[0]], STANDARD)))
+    return dict(zip(unique_names(names, [Path(root) for root in roots]), tables, strict=True))
 
 
 def compare(runs: Sequence[Path | str]) -> pd.DataFrame:
@@ -175,18 +187,15 @@ def compare(runs: Sequence[Path | str]) -> pd.DataFrame:
 
     Returns:
         One row per later run, condition and metric. Columns ``run`` (the first run) and ``minus`` (the later one) hold
-        folder names, or whole paths where these are equal; the others are ``task``, ``metric``, ``difference``,
-        ``low`` and ``high`` (95 % interval, paired bootstrap over images) and ``images``.
+        labels, where these are equal with what tells the folders apart; the others are ``task``, ``metric``,
+        ``difference``, ``low`` and ``high`` (95 % interval, paired bootstrap over images) and ``images``.
 
     Raises:
         ConfigError: Fewer than two runs, one that is not finished, or runs without a test pair in common.
     """
     if len(runs) < 2:
         raise ConfigError(f"Expected the folders of at least two runs, got {len(runs)}")
-    names = [Path(run).resolve().name for run in runs]
-    if len(set(names)) < len(names):
-        names = [str(run) for run in runs]
-    (first, first_scores), *others = ((name, model_scores(run)) for name, run in zip(names, runs, strict=True))
+    (first, first_scores), *others = model_scores(runs).items()
     rows = [
         (first, name, gap.task, gap.metric, gap.mean, gap.low, gap.high, gap.images)
         for name, scores in others

@@ -11,12 +11,10 @@ from saltext.evaluation.protocols import STANDARD
 from saltext.metrics import METRICS
 from saltext.results.comparison import Difference, differences, estimate
 from saltext.results.score_table import metric_names, of_protocol
-from saltext.results.text_effect import exchanged_pairs, has_swaps, swap_accuracies
+from saltext.results.text_effect import TITLES, exchanged_pairs, has_swaps, short_title, swap_accuracies
 
 # Baselines a model is compared with, the strongest first.
 _BASELINES = ("human free-viewing map", "centre prior (other images)", "uniform map")
-# Text variants of the ablation, the most telling first.
-_OTHER_TEXTS = {"opposite": "swapped text", "other_image": "shuffled text (another image's)", "empty": "empty text"}
 _FEW = 30  # images; with fewer, a bootstrap interval is rough
 
 
@@ -35,15 +33,6 @@ class Finding:
     caveat: str
 
 
-def shown_task(own: pd.DataFrame, text_effect: pd.DataFrame) -> str:
-    """The condition a conclusion is about: the last one that was scored with other texts, else the last one.
-
-    On SJTU-TIS this is non_salient, under which the text matters most.
-    """
-    with_text = own["task"].isin(text_effect["task"]) if len(text_effect) else own["task"].isna()
-    return in_order(own.loc[with_text if with_text.any() else ~with_text, "task"])[-1]
-
-
 def shown_metric(own: pd.DataFrame) -> str:
     """The metric a conclusion is about: CC, or the first there is."""
     return "cc" if "cc" in own else metric_names(own)[0]
@@ -51,6 +40,9 @@ def shown_metric(own: pd.DataFrame) -> str:
 
 def findings(pairs: pd.DataFrame, text_effect: pd.DataFrame, model: str, setting: str = "") -> list[Finding]:
     """Accuracy against the strongest baseline, text ablation and text-swap test, as far as they were measured.
+
+    They are about the last condition that was scored with other texts, else about the last one: on SJTU-TIS
+    non_salient, under which the text matters most.
 
     Args:
         pairs: Scores of a run's test pairs, the model's and the baselines', all conditions.
@@ -65,43 +57,40 @@ def findings(pairs: pd.DataFrame, text_effect: pd.DataFrame, model: str, setting
     own = standard[standard["model"] == model]
     if own.empty:
         return []
-    task, metric = shown_task(own, text_effect), shown_metric(own)
-    own = own.drop(columns=[name for name in metric_names(own) if name != metric])  # bootstrapping others takes time
+    metric = shown_metric(own)
     title = METRICS[metric].title
+    own = own.drop(columns=[name for name in metric_names(own) if name != metric])  # bootstrapping others takes time
+    with_text = set(text_effect["task"]) & set(own["task"]) if len(text_effect) else set()
+    task = in_order(task for task in own["task"] if task in with_text or not with_text)[-1]
     of_task = own[own["task"] == task]
     accuracy = estimate(of_task, metric)
-    caveat = f"{accuracy.images} test images" + (", few: the interval is rough" if accuracy.images < _FEW else "")
     seeds = of_task["seed"].nunique() if "seed" in of_task else 1
-    caveat += (
-        f"; {seeds} seeds, averaged pair by pair" if seeds > 1 else "; one seed, whose spread is not in the interval"
-    )
+    caveats = [
+        f"{accuracy.images} test images" + (", few: the interval is rough" if accuracy.images < _FEW else ""),
+        f"{seeds} seeds, averaged pair by pair" if seeds > 1 else "one seed, whose spread is not in the interval",
+    ]
     if "optimistic" in setting or "by row" in setting:
-        caveat += "; model selection or training has seen test images"
+        caveats.append("model selection or training has seen test images")
     baselines = {f"the {name}": standard[standard["model"] == name] for name in _BASELINES}
     against = "".join(f", {gap.signed()} against {name}" for name, gap in _first_gap(of_task, baselines))
-    results = [Finding("accuracy", f"{title} {accuracy} on {task}{against}.", f"{caveat}.")]
+    results = [Finding("accuracy", f"{title} {accuracy} on {task}{against}.", f"{'; '.join(caveats)}.")]
     if text_effect.empty:
         return results
-    by_variant = {words: text_effect[text_effect["variant"] == name] for name, words in _OTHER_TEXTS.items()}
-    results += [
-        Finding(
-            "text",
-            f"Text ablation: {gap.signed()} {title} on {task}, own text against {words}, same weights.",
+    # The most telling text first.
+    names = [name for name in reversed(tuple(TITLES)) if name != "opposite_condition"]
+    by_variant = {short_title(name): text_effect[text_effect["variant"] == name] for name in names}
+    for variant, gap in _first_gap(of_task, by_variant):
+        sentence = f"Text ablation: {gap.signed()} {title} on {task}, own text against {variant}, same weights."
+        caveat = (
             "A model trained with text can lose more by a wrong text than it gains by the correct one; the gain from "
-            "reading is the difference from the same network trained without text.",
+            "reading is the difference from the same network trained without text."
         )
-        for words, gap in _first_gap(of_task, by_variant)
-    ]
-    if has_swaps(text_effect):
-        results += [
-            Finding(
-                "swap",
-                f"The map follows the text for {accuracy} of the texts of {accuracy.images} images (text-swap test).",
-                "50 % is chance for a map that moves at random, 0 % one that does not move.",
-            )
-            for accuracy in swap_accuracies(own, exchanged_pairs(text_effect))
-            if accuracy.direction == "texts"
-        ]
+        results.append(Finding("text", sentence, caveat))
+    for swap in swap_accuracies(own, exchanged_pairs(text_effect)) if has_swaps(text_effect) else ():
+        if swap.direction == "texts":
+            sentence = f"The map follows the text for {swap} of the texts of {swap.images} images (text-swap test)."
+            caveat = "50 % is chance for a map that moves at random, 0 % one that does not move."
+            results.append(Finding("swap", sentence, caveat))
     return results
 
 

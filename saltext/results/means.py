@@ -1,7 +1,7 @@
 """Means by condition and metric of scores of one protocol, beside the published values."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from saltext.baselines import BASELINES
 from saltext.data.tasks import TASK_BY_NAME, in_order
 from saltext.metrics import METRICS
+from saltext.results.comparison import estimate
 from saltext.results.score_table import averaged_over_seeds, metric_names
 
 Published = Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -24,6 +25,10 @@ POOLS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """Conditions that a paper scores together in one row, by the row's name among the published values."""
 
 OF_THE_VERY_IMAGE = frozenset(BASELINES[name].title for name in ("human_pure", "human_others", "split_half"))
+"""Baselines predicted from human data of the test image itself, which no model has seen: they are not the best."""
+
+FEWEST = 6
+"""Images from which on a model can be the best: differences of fewer may all have one sign by chance (p > .05)."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +46,17 @@ class Mean:
 
 @dataclass(frozen=True)
 class Row:
-    """A model under a condition; ``pairs`` is None for published values."""
+    """A model under a condition: number of pairs (None for published values), means, and the metrics it is best in.
+
+    It is the best where the intervals of its differences from all other models leave out 0, of at least
+    :data:`FEWEST` images.
+    """
 
     task: str
     model: str
     pairs: int | None
     means: Mapping[str, Mean]
+    best_in: frozenset[str] = frozenset()
 
 
 @cache
@@ -74,14 +84,29 @@ def rows(scores: pd.DataFrame, references: Published) -> list[Row]:
         models = scores[scores["task"].isin(members)].groupby("model", sort=False)
         # A model or baseline that lacks a condition of a pool is not comparable with those that have all.
         complete = {str(model): part for model, part in models if part["task"].nunique() == len(members)}
+        winners = {name: _winner(complete, name) for name in names}
         for model, part in complete.items():
             means = {n: Mean(float(part[n].mean()), standard_error(part[n], part["image_id"])) for n in names}
-            table.append(Row(task, model, len(part), means))
+            best_in = frozenset(name for name in names if winners[name] == model)
+            table.append(Row(task, model, len(part), means, best_in))
         for model, by_task in references.items() if complete else ():
             if task in by_task:
                 means = {name: Mean(by_task[task].get(name, math.nan), math.nan) for name in names}
                 table.append(Row(task, model, None, means))
     return table
+
+
+def _winner(scores: Mapping[str, pd.DataFrame], metric: str) -> str:
+    """The best of some models by a metric, on the same pairs; empty where none stands out, see :class:`Row`."""
+    sign = 1 if METRICS[metric].higher_is_better else -1
+    means = {model: sign * part[metric].mean() for model, part in scores.items() if model not in OF_THE_VERY_IMAGE}
+    first, *others = sorted(means, key=lambda model: -np.nan_to_num(means[model], nan=-np.inf)) or [""]
+    for other in others:
+        both = scores[first].merge(scores[other], on=["image_id", "task"], suffixes=("", "_other"))
+        gap = estimate(both[["image_id"]].assign(gap=both[metric] - both[f"{metric}_other"]), "gap")
+        if not math.isnan(means[other]) and (gap.images < FEWEST or not gap.excludes_zero):
+            return ""
+    return first if others else ""
 
 
 def standard_error(values: pd.Series, images: pd.Series) -> float:
@@ -102,14 +127,3 @@ def standard_error(values: pd.Series, images: pd.Series) -> float:
         return math.nan
     by_image = np.bincount(codes, numbers[defined] - numbers[defined].mean())
     return math.sqrt(n / (n - 1) * (by_image**2).sum()) / len(codes)
-
-
-def best(table: Sequence[Row], task: str, name: str) -> Row | None:
-    """The measured row with the best mean of a metric under a condition; None if there is none.
-
-    Rows predicted from human data of the test image itself, which no model has seen, do not compete.
-    """
-    competing = [row for row in table if row.task == task and row.pairs and row.model not in OF_THE_VERY_IMAGE]
-    measured = [row for row in competing if not math.isnan(row.means[name].mean)]
-    sign = 1 if METRICS[name].higher_is_better else -1
-    return max(measured, key=lambda row: sign * row.means[name].mean, default=None)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
@@ -12,13 +13,7 @@ from saltext.system.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class StageRecord:
-    """One training of a run.
-
-    Attributes:
-        name: Of the stage; empty for the only training of a run without stages.
-        epochs: Number of epochs in its configuration.
-        tests: Whether its test pairs are scored.
-    """
+    """One training of a run: name of the stage (empty in a run without stages), configured epochs, whether it tests."""
 
     name: str
     epochs: int
@@ -31,7 +26,7 @@ class RunRecord:
 
     Attributes:
         folder: The run's.
-        cfg: Its configuration, for reading alone: nothing may be built from it.
+        cfg: Its configuration, for reading alone.
         setting: Evaluation setting: the split, and what selects the epoch. Only runs whose settings differ by the fold
             alone share a table.
         generated: Whether its data set is synthetic, so that its scores are not comparable with published values.
@@ -101,12 +96,11 @@ def read_history(folder: RunFolder, stages: Sequence[str] = ()) -> pd.DataFrame:
         as ``val/cc``) and ``value``; without rows where nothing was logged.
     """
     names = sorted(path.name for path in (folder.root / "stages").glob("*") if path.is_dir())
-    order = {name: index for index, name in enumerate(stages)}
-    names.sort(key=lambda name: order.get(name, len(order)))
-    by_stage = []
+    names.sort(key=lambda name: stages.index(name) if name in stages else len(stages))
+    by_stage = [pd.DataFrame(columns=list(COLUMNS))]
     for stage, training in [("", folder), *((name, folder.stage(name)) for name in names)]:
+        logged = []
         versions = training.root.glob("metrics/version_*/metrics.csv")
-        logged = [pd.DataFrame({"epoch": [], "name": [], "value": []})]
         for path in sorted(versions, key=lambda path: int(path.parent.name.removeprefix("version_"))):
             try:
                 table = pd.read_csv(path, on_bad_lines="skip", encoding_errors="replace", dtype=str)
@@ -115,10 +109,11 @@ def read_history(folder: RunFolder, stages: Sequence[str] = ()) -> pd.DataFrame:
             if "epoch" in table:
                 numbers = table.drop(columns="step", errors="ignore").apply(pd.to_numeric, errors="coerce")
                 logged.append(numbers.melt("epoch", var_name="name").dropna())
-        latest = pd.concat(logged).drop_duplicates(["epoch", "name"], keep="last")
-        by_stage.append(latest.assign(stage=stage).sort_values(["name", "epoch"], kind="stable"))
-    values = pd.concat(by_stage, ignore_index=True)
-    return values[list(COLUMNS)].astype({"stage": str, "epoch": int, "name": str, "value": float})
+        if logged:
+            latest = pd.concat(logged).drop_duplicates(["epoch", "name"], keep="last")
+            by_stage.append(latest.assign(stage=stage).sort_values(["name", "epoch"], kind="stable"))
+    values = pd.concat(by_stage[1:] or by_stage, ignore_index=True)[list(COLUMNS)]
+    return values.astype({"stage": str, "epoch": int, "name": str, "value": float})
 
 
 def history(record: RunRecord) -> pd.DataFrame:
@@ -132,23 +127,20 @@ def chosen_epochs(record: RunRecord) -> list[tuple[StageRecord, int, float]]:
     Returns:
         (stage, epoch from 0, value); a training that logged no value of the monitored metric has no entry.
     """
-    logged = history(record)
-    values = logged[logged["name"] == record.monitor]
+    logged = history(record).query("name == @record.monitor")
     chosen = []
-    for stage in (stage for stage in record.stages if stage.tests):
-        of_stage = values[values["stage"] == stage.name].sort_values("epoch").reset_index(drop=True)
-        if len(of_stage):
-            index = int(of_stage["value"].argmax() if record.mode == "max" else of_stage["value"].argmin())
-            best = of_stage.iloc[index]
-            chosen.append((stage, int(best["epoch"]), float(best["value"])))
+    for stage in record.stages:
+        values = logged[logged["stage"] == stage.name].set_index("epoch")["value"].sort_index()
+        if stage.tests and len(values):
+            epoch: Any = values.idxmax() if record.mode == "max" else values.idxmin()
+            chosen.append((stage, int(epoch), float(values[epoch])))
     return chosen
 
 
 def monitored(record: RunRecord) -> float | None:
-    """The best value of the metric that selects the epoch (``evaluation.monitor``).
+    """The best value of the metric that selects the epoch (``evaluation.monitor``), the mean over tested stages.
 
-    Returns:
-        The best value; for a run of several stages, the mean over its tested stages. None where nothing was validated.
+    None where nothing was validated.
     """
     values = [value for _, _, value in chosen_epochs(record)]
     return sum(values) / len(values) if values else None

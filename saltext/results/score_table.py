@@ -2,9 +2,8 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -32,12 +31,13 @@ def write_scores(path: Path, scores: pd.DataFrame) -> None:
     Title and direction of metrics from outside the package go to ``extra_metrics.json`` beside it, so that the scores
     can be shown and compared where the metric's function is not installed.
     """
-    extra = {name: METRICS[name] for name in metric_names(scores) if not is_built_in(name)}
+    extra = {
+        name: {"title": METRICS[name].title, "higher_is_better": METRICS[name].higher_is_better}
+        for name in metric_names(scores)
+        if not is_built_in(name)
+    }
     if extra:
-        described = {
-            name: {"title": metric.title, "higher_is_better": metric.higher_is_better} for name, metric in extra.items()
-        }
-        write_json(path.with_name(_EXTRA), described, durable=True)
+        write_json(path.with_name(_EXTRA), extra, durable=True)
     write_csv(path, scores, durable=True)
 
 
@@ -62,12 +62,8 @@ def _register_extra_metrics(path: Path, columns: Sequence[str]) -> None:
                 )
     unknown = [column for column in columns if column not in METRICS and column not in LABEL_COLUMNS]
     if unknown:
-        _log.warning(
-            "%s: left out %s: no known metric of that name (%s would give its title and direction)",
-            path,
-            ", ".join(map(printable, unknown)),
-            _EXTRA,
-        )
+        names = ", ".join(map(printable, unknown))
+        _log.warning("%s: left out %s: no known metric of that name (%s would give its title)", path, names, _EXTRA)
 
 
 def read_scores(path: Path | str) -> pd.DataFrame:
@@ -134,8 +130,7 @@ def pooled(runs: Sequence[RunFolder]) -> pd.DataFrame:
     own = scores["model"].isin(labels)
     # A baseline does not depend on the seed. One from other training images differs, but is of the same pair.
     shared = scores[~own].drop_duplicates(["image_id", "task", "model", "protocol"])
-    order = {name: index for index, name in enumerate(labels)}
-    of_models = scores[own].sort_values("model", key=lambda model: model.map(order), kind="stable")
+    of_models = scores[own].sort_values("model", key=lambda model: model.map(labels.index), kind="stable")
     return pd.concat([of_models, shared], ignore_index=True)
 
 
@@ -158,18 +153,13 @@ def averaged_over_seeds(scores: pd.DataFrame) -> pd.DataFrame:
     return scores.groupby(keys, sort=False)[metric_names(scores)].mean().reset_index()
 
 
-def means(scores: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
+def means(scores: pd.DataFrame) -> dict[str, Any]:
     """model -> task -> metric -> mean over pairs, of scores of one protocol."""
-    names = metric_names(scores)
-    by_model: dict[str, Any] = {
-        str(model): part.groupby("task", sort=False)[names].mean().to_dict("index")
-        for model, part in scores.groupby("model", sort=False)
-    }
-    return by_model
+    table = scores.groupby(["model", "task"], sort=False)[metric_names(scores)].mean()
+    return {str(model): part.droplevel(0).to_dict("index") for model, part in table.groupby(level=0, sort=False)}
 
 
-@dataclass(frozen=True)
-class RunScores:
+class RunScores(NamedTuple):
     """Scores of single pairs, one row per pair, model and protocol (and text variant).
 
     Attributes:
@@ -183,10 +173,7 @@ class RunScores:
 
 def combined(parts: Sequence[RunScores]) -> RunScores:
     """The scores of a run's stages in one; each stage tests its own tasks."""
-    return RunScores(
-        pd.concat([part.pairs for part in parts], ignore_index=True),
-        pd.concat([part.text_effect for part in parts], ignore_index=True),
-    )
+    return RunScores(*(pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True)))
 
 
 def write_run_scores(folder: RunFolder, scores: RunScores) -> None:

@@ -1,7 +1,7 @@
 """Which test pairs and images are shown in pictures: chosen by rule, never by how good they look."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -24,20 +24,10 @@ BY_ID = "Chosen by rule: the first test images by id that were tested under both
 _COUNT = 3
 
 
-@dataclass(frozen=True)
-class Extreme:
-    """One of the best or worst pairs of its condition.
+class Extreme(NamedTuple):
+    """One of the best or worst pairs of its condition; ``position`` counts from that ``end`` (best, worst), from 1."""
 
-    Attributes:
-        rank: Such as ``best 1``.
-        position: Counted from that end, from 1.
-        image_id: Of the pair.
-        task: Its condition.
-        text: Its text.
-        cc: Its CC.
-    """
-
-    rank: str
+    end: str
     position: int
     image_id: str
     task: str
@@ -61,14 +51,12 @@ def extremes(scores: pd.DataFrame, count: int = _COUNT) -> list[Extreme]:
         Empty where CC was not scored.
     """
     chosen: list[Extreme] = []
-    if "cc" not in scores:
-        return chosen
-    for task in in_order(scores["task"]):
-        part = scores[(scores["task"] == task) & scores["cc"].notna()].sort_values(["cc", "image_id"])
+    for task in in_order(scores["task"]) if "cc" in scores else ():
+        part = scores[scores["task"] == task].dropna(subset="cc").sort_values(["cc", "image_id"])
         ranked = list(part[["image_id", "task", "text", "cc"]].itertuples(index=False, name=None))
-        best, worst = min(count, (len(ranked) + 1) // 2), min(count, len(ranked) // 2)
-        chosen += [Extreme(f"best {position}", position, *ranked[-position]) for position in range(1, best + 1)]
-        chosen += [Extreme(f"worst {position}", position, *ranked[position - 1]) for position in range(1, worst + 1)]
+        best, worst = ranked[len(ranked) // 2 :][::-1][:count], ranked[: len(ranked) // 2][:count]
+        for end, pairs in (("best", best), ("worst", worst)):
+            chosen += [Extreme(end, position, *pair) for position, pair in enumerate(pairs, start=1)]
     return chosen
 
 
@@ -83,14 +71,13 @@ def images_by_effect(own: pd.DataFrame, exchanged: pd.DataFrame) -> dict[str, st
         Image -> its percentile and effect in words, in ascending order of the effect; fewer than :data:`QUANTILES`
         where there are few images. Equal effects stand in the order of their ids.
     """
-    table = gains(own, exchanged)
-    table = table[table["metric"] == "cc"].assign(effect=lambda t: t[list(TASKS)].mean(axis=1))
-    ranked = table.sort_values(["effect", "image_id"])
-    indices = {round(quantile * (len(ranked) - 1)): quantile for quantile in reversed(QUANTILES) if len(ranked)}
-    rows = ((quantile, ranked.iloc[index]) for index, quantile in sorted(indices.items()))
+    table = gains(own, exchanged).query("metric == 'cc'")
+    ranked = table.assign(effect=table[list(TASKS)].mean(axis=1)).sort_values(["effect", "image_id"])
+    shown = {round(quantile * (len(ranked) - 1)): quantile for quantile in reversed(QUANTILES) if len(ranked)}
     return {
-        str(row["image_id"]): f"{100 * quantile:.0f}th percentile: text effect {float(row['effect']):+.2f} CC"
-        for quantile, row in rows
+        str(ranked["image_id"].iloc[index]): f"{100 * quantile:.0f}th percentile: text effect "
+        f"{ranked['effect'].iloc[index]:+.2f} CC"
+        for index, quantile in sorted(shown.items())
     }
 
 
@@ -125,22 +112,7 @@ def pairs_by_id(pairs: Sequence[Pair], count: int) -> list[int]:
     return [*swapped, *whole[:1]] or list(range(min(count, len(pairs))))
 
 
-@dataclass(frozen=True)
-class Gap:
-    """A pair that two models were scored on, with the score of the first (``one``) and of the second (``other``)."""
-
-    image_id: str
-    text: str
-    one: float
-    other: float
-
-    @property
-    def size(self) -> float:
-        """The first score minus the second."""
-        return self.one - self.other
-
-
-def gaps(one: pd.DataFrame, other: pd.DataFrame, task: str, metric: str = "cc") -> list[Gap]:
+def gaps(one: pd.DataFrame, other: pd.DataFrame, task: str, metric: str = "cc") -> pd.DataFrame:
     """The pairs of a condition that both models were scored on, the largest advantage of ``one`` first.
 
     Args:
@@ -150,12 +122,11 @@ def gaps(one: pd.DataFrame, other: pd.DataFrame, task: str, metric: str = "cc") 
         metric: The one compared; pairs with an undefined score are left out.
 
     Returns:
-        Empty where a table lacks the metric.
+        Columns ``image_id``, ``text``, ``one``, ``other`` (the scores) and ``gap``; no rows where a table lacks the
+        metric.
     """
-    if metric not in one or metric not in other:
-        return []
-    first, second = (table[table["task"] == task].dropna(subset=[metric]) for table in (one, other))
-    both = first.merge(second[["image_id", metric]], on="image_id", suffixes=("", "_other"))
-    columns = ["image_id", "text", metric, f"{metric}_other"]
-    unsorted = [Gap(*values) for values in both[columns].itertuples(index=False, name=None)]
-    return sorted(unsorted, key=lambda gap: (-gap.size, gap.image_id))
+    first, second = (table[table["task"] == task].rename(columns={metric: "one"}) for table in (one, other))
+    both = first.merge(second.rename(columns={"one": "other"}), on="image_id", suffixes=("", "_other"))
+    both = both.reindex(columns=["image_id", "text", "one", "other"]).dropna(subset=["one", "other"])
+    ranked = both.assign(gap=both["one"] - both["other"]).sort_values("image_id")
+    return ranked.sort_values("gap", ascending=False, kind="stable", ignore_index=True)

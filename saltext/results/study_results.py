@@ -4,12 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import pandas as pd
 
 from saltext.data.splits import any_fold, pooled_folds
 from saltext.metrics import METRICS
-from saltext.results.comparison import estimate
+from saltext.results.comparison import Estimate, estimate
 from saltext.results.run_record import RunRecord, history
 from saltext.results.study import Line, Study, is_of, part_of
 
@@ -35,8 +36,7 @@ class Cell:
         line: Its name.
         metric: A name of ``saltext.metrics.METRICS``.
         published: NaN where nothing was published.
-        mean: Ours; NaN where it was not measured, like what follows.
-        low, high: Ends of the 95 % interval: bootstrap over images.
+        ours: Mean and 95 % interval; NaN where it was not measured.
         pairs: Image-text pairs.
         verdict: Of the comparison.
     """
@@ -45,34 +45,25 @@ class Cell:
     line: str
     metric: str
     published: float
-    mean: float
-    low: float
-    high: float
+    ours: Estimate
     pairs: int
     verdict: Verdict
 
     def __str__(self) -> str:
-        return f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})" if self.pairs else "–"
+        return str(self.ours)
 
     @property
-    def difference(self) -> float:
-        """Ours minus the published value; NaN where either is missing."""
-        return self.mean - self.published
-
-    @property
-    def gap(self) -> str:
-        """The difference with the interval of ours, as text; empty where either is missing."""
-        if math.isnan(self.difference):
-            return ""
-        low, high = self.low - self.published, self.high - self.published
-        return f"{self.difference:+z.3f} ({low:+z.3f} to {high:+z.3f})"
+    def difference(self) -> Estimate:
+        """Ours minus the published value, with the interval of ours; NaN where either is missing."""
+        ours, published = self.ours, self.published
+        return Estimate(ours.mean - published, ours.low - published, ours.high - published, ours.images)
 
     @property
     def passed(self) -> bool | None:
         """Whether ours is better than the published value, by however little; None where they cannot be compared."""
         if self.verdict in (Verdict.UNPUBLISHED, Verdict.MISSING, Verdict.GENERATED):
             return None
-        return self.difference > 0 if METRICS[self.metric].higher_is_better else self.difference < 0
+        return self.difference.mean > 0 if METRICS[self.metric].higher_is_better else self.difference.mean < 0
 
 
 def by_setting(runs: Sequence[RunRecord], lines: Sequence[Line]) -> dict[str, list[RunRecord]]:
@@ -99,44 +90,35 @@ def cells(study: Study, scores: pd.DataFrame) -> list[Cell]:
             choice of the epoch.
     """
     generated = bool(scores["generated"].any())
-    measured = {line.name: scores[scores["line"] == line.name] for line in study.lines}
-    found = [
-        _cell(study, line, row, metric, measured[line.name], generated)
-        for row in study.rows
-        for line in study.lines
-        if row in study.rows_of(line)
-        for metric in study.metrics
-    ]
+    found = []
+    for row, tasks in study.rows.items():
+        for line in (line for line in study.lines if row in study.rows_of(line)):
+            part = scores[(scores["line"] == line.name) & scores["task"].isin(tasks)]
+            for metric in study.metrics:
+                known = part.dropna(subset=metric)
+                # A baseline that has not all tasks pooled in a row would stand beside models that do.
+                known = known if set(known["task"]) == set(tasks) else known[:0]
+                ours, expected = estimate(known, metric), study.expected(line, row, metric)
+                published = math.nan if expected is None else expected
+                within = study.tolerance[metric].within if metric in study.tolerance else 0.0
+                verdict = _verdict(published, ours, within, generated)
+                found.append(Cell(row, line.name, metric, published, ours, len(known), verdict))
     return [cell for cell in found if cell.pairs or not math.isnan(cell.published)]
 
 
-def _cell(study: Study, line: Line, row: str, metric: str, table: pd.DataFrame, generated: bool) -> Cell:
-    expected = study.expected(line, row, metric)
-    part = table[table["task"].isin(study.rows[row])]
-    known = part[part[metric].notna()]
-    # A baseline that has not all tasks pooled in a row would stand beside models that do.
-    known = known if set(known["task"]) == set(study.rows[row]) else known[:0]
-    ours = estimate(known, metric)
-    published = math.nan if expected is None else expected
-    tolerance = study.tolerance.get(metric)
-    within = tolerance.within if tolerance else 0.0
-    verdict = _verdict(published, ours.mean, (ours.low, ours.high), within, generated)
-    return Cell(row, line.name, metric, published, ours.mean, ours.low, ours.high, len(known), verdict)
-
-
-def _verdict(published: float, mean: float, interval: tuple[float, float], within: float, generated: bool) -> Verdict:
-    if math.isnan(mean):
+def _verdict(published: float, ours: Estimate, within: float, generated: bool) -> Verdict:
+    if math.isnan(ours.mean):
         return Verdict.MISSING
     if math.isnan(published):
         return Verdict.UNPUBLISHED
     if generated:
         return Verdict.GENERATED
     # A difference of exactly the tolerance is within it, whatever its last binary digit.
-    if abs(mean - published) <= within + 1e-12:
+    if abs(ours.mean - published) <= within + 1e-12:
         return Verdict.WITHIN
-    if interval[0] <= published <= interval[1]:
+    if ours.low <= published <= ours.high:
         return Verdict.COVERED
-    return Verdict.ABOVE if mean > published else Verdict.BELOW
+    return Verdict.ABOVE if ours.mean > published else Verdict.BELOW
 
 
 def frame(found: Mapping[str, Sequence[Cell]], study: Study) -> pd.DataFrame:
@@ -146,15 +128,16 @@ def frame(found: Mapping[str, Sequence[Cell]], study: Study) -> pd.DataFrame:
         found: Split and choice of the epoch -> cells.
         study: Whose tolerances are written beside them.
     """
-    records = [
-        {**vars(cell), "ours": cell.mean, "difference": cell.difference, "verdict": str(cell.verdict),
-         "tolerance": study.tolerance[cell.metric].within if cell.metric in study.tolerance else math.nan,
-         "passed": cell.passed, "how": how}
-        for how, part in found.items()
-        for cell in part
-    ]  # fmt: skip
     columns = ["row", "line", "metric", "published", "ours", "low", "high", "difference", "tolerance", "verdict",
                "passed", "pairs", "how"]  # fmt: skip
+    records = []
+    for how, part in found.items():
+        for cell in part:
+            ours, tolerance = cell.ours, study.tolerance.get(cell.metric)
+            records.append([
+                cell.row, cell.line, cell.metric, cell.published, ours.mean, ours.low, ours.high, cell.difference.mean,
+                tolerance.within if tolerance else math.nan, str(cell.verdict), cell.passed, cell.pairs, how,
+            ])  # fmt: skip
     return pd.DataFrame(records, columns=columns)
 
 
@@ -174,29 +157,26 @@ def values(study: Study, runs: Mapping[str, Sequence[RunRecord]]) -> pd.DataFram
         One row a point, with ``line``, ``by`` (ours, published), ``how`` (ours: split and choice of the epoch),
         ``logged`` (a panel's key), ``epoch`` from 0 and ``value``; runs of several seeds or folds are averaged.
     """
-    found = [_published(study)]
-    found += [_ours(study, line, how, part) for how, part in runs.items() for line in study.lines]
-    return pd.concat([table for table in found if len(table)] or [found[0]], ignore_index=True)[list(COLUMNS)]
+    ways = [(line, how, part) for how, part in runs.items() for line in study.lines if not line.model]
+    found = [*(_published(study, line) for line in study.lines), *(_ours(study, *way) for way in ways)]
+    points = pd.concat([table for table in found if len(table)] or found[:1], ignore_index=True)
+    return points.reindex(columns=list(COLUMNS))
 
 
-def _published(study: Study) -> pd.DataFrame:
-    parts = [study.curve(line, panel).assign(line=line.name) for line in study.lines for panel in study.panels]
-    known = pd.concat([study.curves[:0], *(part for part in parts if len(part))])
-    return known.rename(columns={"metric": "logged"}).assign(by=PUBLISHED, how="")
+def _published(study: Study, line: Line) -> pd.DataFrame:
+    known = pd.concat([study.curve(line, panel) for panel in study.panels] or [study.curves[:0]])
+    return known.rename(columns={"metric": "logged"}).assign(line=line.name, by=PUBLISHED, how="")
 
 
 def _ours(study: Study, line: Line, how: str, runs: Sequence[RunRecord]) -> pd.DataFrame:
-    parts = []
-    for run in runs:
-        if is_of(run, line) and not line.model:  # a baseline has no training of its own
-            # A metric is logged under the part of the split that selects the epoch.
-            names = {f"{run.cfg.data.selection_split}/{p}" if p in METRICS else p: p for p in study.panels}
-            table = history(run)
-            part = table[(table["stage"] == line.stage) & table["name"].isin(list(names))]
-            parts.append(part.assign(logged=part["name"].map(names)))
-    if not parts:
-        return pd.DataFrame(columns=list(COLUMNS))
-    pooled = pd.concat(parts).groupby(["logged", "epoch"], sort=False)["value"].mean().reset_index()
+    """Of a line that is no baseline, which has no training of its own."""
+    parts = [pd.DataFrame(columns=["logged", "epoch", "value"])]
+    for run in (run for run in runs if is_of(run, line)):
+        # A metric is logged under the part of the split that selects the epoch.
+        names = {f"{run.cfg.data.selection_split}/{p}" if p in METRICS else p: p for p in study.panels}
+        table = history(run).query("stage == @line.stage")
+        parts.append(table.assign(logged=table["name"].map(names)).dropna(subset="logged"))
+    pooled = pd.concat(parts[1:] or parts).groupby(["logged", "epoch"], sort=False)["value"].mean().reset_index()
     return pooled.assign(line=line.name, by=OURS, how=how)
 
 
@@ -219,10 +199,8 @@ def best_and_last(points: pd.DataFrame) -> pd.DataFrame:
     scored = points[points["logged"].isin(METRICS)]
     for (line, by, how, logged), part in scored.groupby(["line", "by", "how", "logged"], sort=False):
         sign = 1 if METRICS[str(logged)].higher_is_better else -1
-        ordered = part.sort_values("epoch")
-        scores = ordered["value"].to_numpy()
-        index = int((sign * scores).argmax())
-        best, last = float(scores[index]), float(scores[-1])
-        epoch = int(ordered["epoch"].iloc[index])
-        records.append((line, by, how, logged, best, epoch, last, sign * (best - last)))
+        curve = part.set_index("epoch")["value"].sort_index()
+        epoch: Any = (sign * curve).idxmax()
+        best, last = float(curve[epoch]), float(curve.iloc[-1])
+        records.append((line, by, how, logged, best, int(epoch), last, sign * (best - last)))
     return pd.DataFrame(records, columns=["line", "by", "how", "logged", "best", "epoch", "last", "lost"])

@@ -21,7 +21,6 @@ from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from saltext.evaluation.protocols import STANDARD
 from saltext.metrics import METRICS
@@ -38,31 +37,34 @@ TITLES: Mapping[str, str] = MappingProxyType(
 )
 """Titles of the text variants by name, in their usual order."""
 
+SWAPS = ("opposite", "opposite_condition")
+"""The variants in which the two texts of an image are swapped."""
+
+TASKS = ("salient", "non_salient")
+"""The conditions whose texts are swapped."""
+
+_TOLERANCE = 1e-6  # a map computed twice, in batches of different sizes, scores the same up to this
+_LEVEL = 0.95
+
+
+def short_title(variant: str) -> str:
+    """The title of a text variant without what stands in brackets."""
+    return TITLES.get(variant, variant).partition(" (")[0]
+
 
 def text_effects(own: pd.DataFrame, variants: pd.DataFrame) -> dict[str, list[Difference]]:
     """Own text minus other text, for each variant.
 
     Args:
         own: Scores of the model with every pair's own text, one protocol.
-        variants: Its scores with other texts, with a column ``variant``.
+        variants: Its scores with other texts, with a column ``variant``; may be empty.
 
     Returns:
         Variant -> differences by condition and metric, with intervals over images; variants in their usual order.
     """
-    scored = set(variants["variant"]) if len(variants) else set()
+    scored = set(variants["variant"]) if len(variants) and len(own) else set()
     names = [*(name for name in TITLES if name in scored), *sorted(scored - set(TITLES))]
     return {name: differences(own, variants[variants["variant"] == name]) for name in names}
-
-
-TASKS = ("salient", "non_salient")
-VARIANTS = {
-    "opposite": "swapped text",
-    "opposite_condition": "swapped text and condition",
-}
-"""Titles of the variants in which texts are swapped, by name."""
-
-_TOLERANCE = 1e-6  # a map computed twice, in batches of different sizes, scores the same up to this
-_LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class SwapAccuracy:
     """On which fraction of the images the prediction for the correct text is the better one.
 
     Attributes:
-        variant: One of :data:`VARIANTS`.
+        variant: One of :data:`SWAPS`.
         metric: The one compared.
         direction: ``salient``, ``non_salient``, ``both``, or ``texts``: of all texts, two per image.
         images: Number of images.
@@ -93,9 +95,8 @@ class SwapAccuracy:
     bootstrap_high: float
 
     def __str__(self) -> str:
-        low, high = self.exact_low, self.exact_high
-        if self.direction == "texts":
-            low, high = self.bootstrap_low, self.bootstrap_high
+        is_pooled = self.direction == "texts"
+        low, high = (self.bootstrap_low, self.bootstrap_high) if is_pooled else (self.exact_low, self.exact_high)
         return f"{100 * self.accuracy:.0f} % ({100 * low:.0f} to {100 * high:.0f})"
 
 
@@ -103,9 +104,8 @@ def has_swaps(variants: pd.DataFrame) -> bool:
     """Whether a run was scored with swapped texts in both directions on at least one image."""
     if variants.empty:
         return False
-    exchanged = variants[variants["variant"] == "opposite"]
-    ids = [set(exchanged.loc[exchanged["task"] == task, "image_id"]) for task in TASKS]
-    return bool(set.intersection(*ids))
+    tasks_of = variants[variants["variant"] == "opposite"].groupby("image_id")["task"].agg(set)
+    return any(set(TASKS) <= tasks for tasks in tasks_of)
 
 
 def gains(own: pd.DataFrame, exchanged: pd.DataFrame) -> pd.DataFrame:
@@ -122,48 +122,41 @@ def gains(own: pd.DataFrame, exchanged: pd.DataFrame) -> pd.DataFrame:
     both = own.merge(exchanged, on=["image_id", "task"], suffixes=("", "_other"), validate="one_to_one")
     parts = []
     for name in (name for name in metric_names(own) if f"{name}_other" in both):
-        gap = both[name] - both[f"{name}_other"]
-        gained = both.assign(gain=gap if METRICS[name].higher_is_better else -gap)
+        sign = 1 if METRICS[name].higher_is_better else -1
+        gained = both.assign(gain=sign * (both[name] - both[f"{name}_other"]))
         table = gained.pivot(index="image_id", columns="task", values="gain").reindex(columns=list(TASKS))
         parts.append(table.dropna().reset_index().assign(metric=name))
     return pd.concat(parts, ignore_index=True)[["metric", "image_id", *TASKS]]
 
 
 def swap_accuracies(own: pd.DataFrame, variants: pd.DataFrame) -> list[SwapAccuracy]:
-    """On which fraction of the images the prediction for the correct text is the better one.
+    """The text-swap test.
 
     Args:
         own: See :func:`gains`.
-        variants: The model's scores with other texts, with a column ``variant``; only those in :data:`VARIANTS` count.
+        variants: The model's scores with other texts, with a column ``variant``; only those in :data:`SWAPS` count.
 
     Returns:
         One entry per variant, metric and direction; a metric without an image on which all scores are defined has none.
     """
-    accuracies = []
-    for variant in VARIANTS:
-        exchanged = variants[variants["variant"] == variant]
-        if exchanged.empty:
-            continue
-        for metric, part in gains(own, exchanged).groupby("metric", sort=False):
-            correct = (part[list(TASKS)].to_numpy() > _TOLERANCE).astype(np.float64)
-            columns = {"salient": correct[:, 0], "non_salient": correct[:, 1], "both": correct.min(axis=1)}
-            columns["texts"] = correct.mean(axis=1)
-            accuracies += [_with_intervals(variant, str(metric), name, column) for name, column in columns.items()]
-    return accuracies
-
-
-def _with_intervals(variant: str, metric: str, direction: str, correct: NDArray[np.float64]) -> SwapAccuracy:
-    """The accuracy of one direction; ``correct`` is 0 to 1 for each image, shape (images,)."""
     from scipy.stats import binomtest  # type: ignore[import-untyped]  # half a second
 
-    tails = [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2]
-    bootstrap = np.quantile(bootstrap_means(correct, np.arange(len(correct)).astype(object)), tails)
-    exact = (np.nan, np.nan)
-    if direction != "texts":
-        interval = binomtest(int(correct.sum()), len(correct)).proportion_ci(_LEVEL, method="exact")
-        exact = (float(interval.low), float(interval.high))
-    ends = (*exact, float(bootstrap[0]), float(bootstrap[1]))
-    return SwapAccuracy(variant, metric, direction, len(correct), float(correct.mean()), *ends)
+    accuracies = []
+    for variant in SWAPS:
+        exchanged = variants[variants["variant"] == variant]
+        for metric, part in gains(own, exchanged).groupby("metric", sort=False):
+            correct = (part[list(TASKS)] > _TOLERANCE).astype(float)
+            columns = correct.assign(both=correct.min(axis=1), texts=correct.mean(axis=1))
+            for direction, column in columns.items():
+                values, exact = column.to_numpy(), (np.nan, np.nan)
+                if direction != "texts":
+                    interval = binomtest(int(values.sum()), len(values)).proportion_ci(_LEVEL, method="exact")
+                    exact = (float(interval.low), float(interval.high))
+                means = bootstrap_means(values, np.arange(len(values)).astype(object))
+                ends = map(float, np.quantile(means, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2]))
+                counted = (variant, str(metric), str(direction), len(values), float(values.mean()))
+                accuracies.append(SwapAccuracy(*counted, *exact, *ends))
+    return accuracies
 
 
 def exchanged_pairs(variants: pd.DataFrame) -> pd.DataFrame:
@@ -172,8 +165,7 @@ def exchanged_pairs(variants: pd.DataFrame) -> pd.DataFrame:
     This is the swapped text; for a model that is conditioned on the condition index, the swapped text and condition.
     """
     scored = set(variants["variant"])
-    name = next(name for name in reversed(VARIANTS) if name in scored)
-    exchanged: pd.DataFrame = variants[variants["variant"] == name]
+    exchanged: pd.DataFrame = variants[variants["variant"] == next(name for name in reversed(SWAPS) if name in scored)]
     return exchanged
 
 

@@ -10,6 +10,7 @@ from saltext.data.splits import Split
 from saltext.errors import ConfigError, DamagedFileError, DataError, SaltextError
 from saltext.reporting.run_page import NOTHING, ShownRun
 from saltext.results import run_record
+from saltext.results.comparison import unique_names
 from saltext.results.run_record import RunRecord, StageRecord, evaluation_setting
 from saltext.results.score_table import read_run_scores
 from saltext.runs import schema
@@ -134,11 +135,6 @@ def readable(folders: Iterable[RunFolder], needed: Sequence[str] = ()) -> list[S
 
 
 def with_unique_names(runs: Sequence[ShownRun]) -> list[ShownRun]:
-    """The runs with unique names: the label where it is unique, else with the folder's name, else with a number."""
-    labels = [run.name for run in runs]
-    names = [
-        run.name if labels.count(run.name) == 1 else f"{run.name} ({run.record.folder.root.resolve().name})"
-        for run in runs
-    ]
-    numbered = [name if names.count(name) == 1 else f"{name} {index}" for index, name in enumerate(names, start=1)]
-    return [replace(run, name=name) for run, name in zip(runs, numbered, strict=True)]
+    """The runs with names as :func:`saltext.results.comparison.unique_names` gives them."""
+    names = unique_names([run.name for run in runs], [run.record.folder.root for run in runs])
+    return [replace(run, name=name) for run, name in zip(runs, names, strict=True)]

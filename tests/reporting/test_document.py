@@ -7,7 +7,6 @@ from markdown_it import MarkdownIt
 
 from saltext.reporting import document as module
 from saltext.reporting.document import (
-    BulletList,
     Command,
     Document,
     Figure,
@@ -16,8 +15,7 @@ from saltext.reporting.document import (
     Paragraph,
     PictureGroup,
     Pictures,
-    Subheading,
-    Summary,
+    Points,
     Tile,
     html,
     markdown,
@@ -33,19 +31,19 @@ SVG = '<svg viewBox="0 0 1 1" role="img" aria-label="CC by epoch"><path d="M 0 0
 def document() -> Document:
     tiles = [Tile(JPEG, "image <2>", 'what "it" shows'), Tile(PNG, "", "a map")]
     blocks = [
-        Summary([("CC is 0.61 (0.59 to 0.63) & more.", "Another split <x>."), ("Nothing else.", "")]),
+        Points([("CC is 0.61 (0.59 to 0.63) & more.", "Another split <x>."), ("Nothing else.", "")], summary=True),
         Figures([Figure(SVG, "CC by <epoch>", "curves.png"), Figure(SVG, "only [here]")]),
         Heading("One & all"),
         Pictures([PictureGroup("worst <1>", 'a "text" & more', tiles), PictureGroup("best", "", tiles * 3)]),
         Paragraph("1. Split: 80/20 & *more*"),
-        Subheading("<part>"),
+        Heading("<part>", level=3),
         Pictures([PictureGroup("below a part", "", tiles)]),
-        BulletList(["one", "# two"]),
+        Points([("one", ""), ("# two", "")]),
         Command("make x\nmake y"),
         Grid(["task", "CC"], [["a < b", "0.5"], ["c|d", "0.1"]], frozenset({1}), title="Scores"),
-        Figure(SVG),
+        Figures([Figure(SVG)]),
     ]
-    return Document("A <title>", blocks, contents=True)
+    return Document("A <title>", blocks)
 
 
 class Tags(HTMLParser):
@@ -99,8 +97,7 @@ def test_everything_in_a_page_lies_in_a_landmark_and_links_lead_to_its_sections(
     ((target, name),) = re.findall(r'href="#([^"]+)">([^<]+)<', text)
     assert name == "One &amp; all"
     assert f'<h2 id="{target}">One &amp; all</h2>' in text
-    assert "<nav" not in html(Document("t", document.blocks))
-    assert "<nav" not in html(Document("t", [], contents=True))
+    assert "<nav" not in html(Document("t", []))
 
 
 def test_what_was_found_stands_above_its_caveat(document: Document) -> None:

@@ -235,7 +235,7 @@ def test_what_is_strong_is_bold_in_every_rendering(wide: Grid) -> None:
     assert "\x1b[1m0.512 (0.490 to 0.534)\x1b[0m" in captured.get()
     assert wide.markdown().count("**0.512 (0.490 to 0.534)**") == 1
     assert wide.html().count("<strong>") == 1
-    assert wide.latex().count(r"\textbf{0.512 (0.490 to 0.534)}") == 1
+    assert wide.latex().count(r"\textbf{0.512}") == 1
 
 
 def test_empty_cells_are_a_dash_and_empty_headings_are_not() -> None:
@@ -243,7 +243,7 @@ def test_empty_cells_are_a_dash_and_empty_headings_are_not() -> None:
     assert printed(grid, 80)[2].split() == ["a", "–"]
     assert grid.markdown().splitlines() == ["|  | CC |", "|---|---:|", "| a | – |"]
     assert Cells(grid.html()).rows == [["", "CC"], ["a", "–"]]
-    assert r"a & \textendash{} \\" in grid.latex()
+    assert r"a & – \\" in grid.latex()
     assert r" & CC \\" in grid.latex()
 
 
@@ -269,7 +269,7 @@ def test_a_page_repeats_the_keys_of_a_table_that_is_too_wide_for_it(wide: Grid) 
 
 def test_a_cell_in_a_page_says_what_it_is_where_its_heading_is_not_above_it(wide: Grid) -> None:
     assert wide.html().count('data-label="NSS ↑"') == 4
-    assert 'class="high stack-wide"' in wide.html()
+    assert '<table class="stack-wide">' in wide.html()
     small = Grid(["a", "b"], [["1", "2"]], frozenset({1}))
     assert "<table>" in small.html()
     assert small.html().count('scope="col"') == 2
@@ -278,7 +278,8 @@ def test_a_cell_in_a_page_says_what_it_is_where_its_heading_is_not_above_it(wide
 
 def test_a_cell_of_latex_is_no_option_of_the_line_before_it_and_a_number_has_a_minus() -> None:
     lines = Grid(["a", "CC"], [["[x]", "-0.5 (-0.7 to -0.3)"], ["*", "1e-3"]], frozenset({1})).latex().splitlines()
-    assert r"{[}x] & $-$0.5 ($-$0.7 to $-$0.3) \\" in lines
+    assert r"{[}x] & $-$0.5 \\*" in lines
+    assert r" & \footnotesize ($-$0.7 to $-$0.3) \\[2pt]" in lines
     assert r"{*} & 1e-3 \\" in lines
 
 

@@ -113,7 +113,7 @@ def test_runs_are_compared_with_the_first_and_every_metric_can_be_asked_for(
     study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     here("compare", study / "a", study / "c", "--metric", "all")
-    assert "a - c CC +0.200 (+0.100 to +0.300)" in " ".join(capsys.readouterr().out.split())
+    assert "with - without CC +0.200 (+0.100 to +0.300)" in " ".join(capsys.readouterr().out.split())
     assert "did you mean 'cc'" in refused(capsys, "compare", study / "a", study / "c", "--metric", "ccc")
     assert "Metric 'nss' was not scored; choose from all, cc" in refused(capsys, "compare", study, "--metric", "nss")
 

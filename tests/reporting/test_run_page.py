@@ -10,7 +10,7 @@ from PIL import Image
 
 from saltext.data.splits import Split
 from saltext.prediction.pictures import ImageRecord, TextMaps
-from saltext.reporting.document import Block, Figures, Paragraph, PictureGroup, Pictures, Summary, html
+from saltext.reporting.document import Block, Figures, Paragraph, PictureGroup, Pictures, Points, html
 from saltext.reporting.grid import Grid
 from saltext.reporting.run_page import (
     Chosen,
@@ -97,12 +97,12 @@ def test_two_runs_are_compared_on_what_both_were_tested_on(tmp_path: Path) -> No
 def test_a_page_begins_with_the_findings_then_pictures_then_charts(tmp_path: Path) -> None:
     run = shown(tmp_path / "a", "net", 0.5, baseline={"pure": [0.2, 0.2]}, variants={"empty": {"pure": [0.1, 0.1]}})
     blocks = findings_section([run], Chosen.of(run))
-    kinds = [type(block) for block in blocks if isinstance(block, Summary | Pictures | Figures)]
-    assert kinds == [Summary, Figures]  # no image was tested under two texts, which is said
+    kinds = [type(block) for block in blocks if isinstance(block, Points | Pictures | Figures)]
+    assert kinds == [Points, Figures]  # no image was tested under two texts, which is said
     assert "no image was tested under a salient and a non_salient text" in said(blocks)
-    (summary,) = (block for block in blocks if isinstance(block, Summary))
-    assert len(summary.findings) == 2
-    assert all(sentence and caveat for sentence, caveat in summary.findings)
+    (summary,) = (block for block in blocks if isinstance(block, Points))
+    assert len(summary.points) == 2
+    assert all(sentence and caveat for sentence, caveat in summary.points)
 
 
 def test_conditions_of_any_name_have_findings_tables_and_a_page(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from saltext.models.transalnet.fix_rates import FreezeRow
 from saltext.reporting import tables
 from saltext.results.calibration import LEVELS, Calibration
-from saltext.results.comparison import Difference, spread_over_runs
+from saltext.results.comparison import Difference, Estimate, spread_over_runs
 from saltext.results.text_effect import SwapAccuracy
 
 
@@ -19,9 +19,13 @@ def scores(cc: list[float], model: str, task: str = "pure") -> pd.DataFrame:
     return pd.DataFrame({"image_id": ids, "task": task, "model": model, "seed": 0, "protocol": "standard", "cc": cc})
 
 
+def repeated(cc: list[float], model: str, task: str = "pure") -> pd.DataFrame:
+    return scores(cc * 10, model, task)
+
+
 THREE = pd.concat([
-    scores([0.5, 0.7], "net"), scores([0.4, 0.4], "uniform map"), scores([0.9, 0.9], "split-half fixations"),
-    scores([0.2, 0.4], "net", "salient"),
+    repeated([0.5, 0.7], "net"), repeated([0.4, 0.4], "uniform map"), repeated([0.9, 0.9], "split-half fixations"),
+    repeated([0.2, 0.4], "net", "salient"), repeated([0.398, 0.2], "uniform map", "salient"),
 ])  # fmt: skip
 
 
@@ -40,19 +44,30 @@ def test_the_best_measured_mean_stands_out_and_ceilings_and_published_rows_do_no
     (table,) = tables.task_tables(THREE, {"standard": {"Theirs": {"pure": {"cc": 0.99}}}})
     grid = tables.all_metrics(table)
     assert list(grid.headings) == ["task", "model", "pairs", "CC ↑"]
-    assert [row[1] for row in grid.rows] == ["net", "uniform map", "split-half fixations", "Theirs", "net"]
-    assert grid.rows[0][3] == "0.600 ± 0.100"
+    assert [row[1] for row in grid.rows] == [
+        "net", "uniform map", "split-half fixations", "Theirs", "net", "uniform map"
+    ]  # fmt: skip
+    assert grid.rows[0][3] == "0.600 ± 0.023"
     assert grid.rows[3][2:] == ["published", "0.990"]
-    assert grid.strong == {(0, 3), (4, 3)}
+    assert grid.strong == {(0, 3)}
     one = tables.one_metric(table, "cc")
     assert list(one.headings) == ["CC ↑", "pure", "salient"]
     assert one.rows == [
-        ["net", "0.600 ± 0.100", "0.300 ± 0.100"],
-        ["uniform map", "0.400 ± 0.000", "–"],
+        ["net", "0.600 ± 0.023", "0.300 ± 0.023"],
+        ["uniform map", "0.400 ± 0.000", "0.299 ± 0.023"],
         ["split-half fixations", "0.900 ± 0.000", "–"],
         ["Theirs (published)", "0.990", "–"],
     ]
-    assert one.strong == {(0, 1), (0, 2)}
+    assert one.strong == {(0, 1)}  # on salient the interval of the difference holds 0
+
+
+def test_nothing_is_in_bold_beside_nothing_or_of_a_few_images() -> None:
+    alone, few = repeated([0.5, 0.7], "net"), [scores([0.5] * 5, "net"), scores([0.4] * 5, "uniform map")]
+    for table in (alone, pd.concat(few)):
+        (of_protocol,) = tables.task_tables(table, {})
+        assert not tables.all_metrics(of_protocol).strong
+    more = pd.concat([scores([0.5] * 6, "net"), scores([0.4] * 6, "uniform map")])
+    assert tables.all_metrics(tables.task_tables(more, {})[0]).strong == {(0, 3)}
 
 
 @pytest.mark.parametrize("tasks", [("pure", "whole", "general", "salient", "non_salient")])
@@ -107,7 +122,7 @@ def test_the_text_swap_test_has_a_table_for_each_exchange() -> None:
 
 def test_calibration_stands_by_condition_then_by_whose_maps() -> None:
     half = np.full(len(LEVELS), 0.5)
-    one = Calibration("own", 3, 2, half, half, half, -0.1, 0.1)
+    one = Calibration("own", 3, half, half, half, Estimate(0.0, -0.1, 0.1))
     grid = tables.calibration({"net": [one], "human maps": [one]})
     assert [row[:3] for row in grid.rows] == [["own", "net", "3"], ["own", "human maps", "3"]]
     assert grid.rows[0][4] == "+0.000 (-0.100 to +0.100)"
@@ -124,5 +139,6 @@ def test_trainable_parameters_end_with_their_sum() -> None:
     rows = [FreezeRow("encoder", 4, 3, 1000, 10), FreezeRow("blend", 0, 0, 2000, 2000)]
     grid = tables.trainable(rows)
     assert [list(row) for row in grid.rows] == [
-        ["encoder", "4", "3", "1,000", "10"], ["blend", "–", "–", "2,000", "2,000"], ["all", "", "", "3,000", "2,010"],
+        ["encoder", "4", "3", "1,000", "10"], ["blend", "–", "–", "2,000", "2,000"],
+        ["all", "–", "–", "3,000", "2,010"],
     ]  # fmt: skip

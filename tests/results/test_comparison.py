@@ -68,16 +68,17 @@ def test_runs_on_different_images_are_not_compared() -> None:
 def test_seeds_of_one_model_are_one_side_of_a_comparison(tmp_path: Path) -> None:
     run(tmp_path / "a", {"salient": [0.8, 0.6]}, seed=1, baseline={"salient": [0.1, 0.1]})
     run(tmp_path / "b", {"salient": [0.6, 0.6]}, seed=2)
-    assert model_scores(tmp_path)["cc"].tolist() == pytest.approx([1.7, 1.6])  # standard scores are 1 higher
+    (found,) = model_scores([tmp_path]).values()
+    assert found["cc"].tolist() == pytest.approx([1.7, 1.6])  # standard scores are 1 higher
 
 
 def test_runs_of_several_models_are_no_side_of_a_comparison(tmp_path: Path) -> None:
     run(tmp_path / "a", {"salient": [0.8, 0.6]}, label="with")
     run(tmp_path / "b", {"salient": [0.6, 0.6]}, label="without")
     with pytest.raises(ConfigError, match=r"runs of 2 models \(with, without\)"):
-        model_scores(tmp_path)
+        model_scores([tmp_path])
     with pytest.raises(ConfigError, match="no finished run"):
-        model_scores(tmp_path / "nowhere")
+        model_scores([tmp_path / "nowhere"])
 
 
 def test_an_undefined_score_is_left_out_of_a_difference_and_of_nothing_else() -> None:
@@ -120,23 +121,23 @@ def test_of_a_metric_that_is_not_there_nothing_is_known() -> None:
 def test_several_runs_are_compared_with_the_first_in_one_table(tmp_path: Path) -> None:
     noise = spread(0.5, 0.1, 20)
     run(tmp_path / "first", {"pure": noise, "salient": noise})
-    run(tmp_path / "higher", {"pure": noise, "salient": [value + 0.2 for value in noise]}, label="other")
+    run(tmp_path / "higher", {"pure": noise, "salient": [value + 0.2 for value in noise]}, label="higher")
     run(tmp_path / "other" / "1", {"pure": noise}, seed=1)  # seeds of one model are one side
     run(tmp_path / "other" / "2", {"pure": [value - 0.1 for value in noise]}, seed=2)
     found = compare([tmp_path / name for name in ("first", "higher", "other")])
     assert list(found) == ["run", "minus", "task", "metric", "difference", "low", "high", "images"]
-    assert set(found["run"]) == {"first"}
+    assert set(found["run"]) == {"net (first)"}
     assert found[["minus", "task", "metric", "images"]].to_numpy().tolist() == [
-        ["higher", "pure", "cc", 20], ["higher", "salient", "cc", 20], ["other", "pure", "cc", 20]
+        ["higher", "pure", "cc", 20], ["higher", "salient", "cc", 20], ["net (other)", "pure", "cc", 20]
     ]  # fmt: skip
     assert found["difference"].tolist() == pytest.approx([0, -0.2, 0.05])
     assert found["low"].tolist() == pytest.approx(found["high"].tolist())
 
 
-def test_runs_in_folders_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
+def test_runs_of_one_label_in_folders_of_one_name_are_numbered(tmp_path: Path) -> None:
     folders = [run(tmp_path / name / "job", {"pure": [cc]}).root for name, cc in (("a", 0.5), ("b", 0.4))]
     (row,) = compare(folders).to_dict("records")
-    assert (row["run"], row["minus"]) == tuple(map(str, folders))
+    assert (row["run"], row["minus"]) == ("net (job) 1", "net (job) 2")
     assert row["difference"] == pytest.approx(0.1)
 
 

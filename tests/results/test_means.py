@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from saltext.data.tasks import TASK_BY_NAME
-from saltext.results.means import POOLS, best, published, rows
+from saltext.results.means import FEWEST, POOLS, published, rows
 
 
 @pytest.fixture
@@ -119,17 +119,28 @@ def test_seeds_are_averaged_pair_by_pair_before_anything_else(scores: pd.DataFra
     assert ours.means["cc"].error == pytest.approx(0.0)  # 0.7 and 0.7
 
 
-def test_a_human_map_of_the_very_image_does_not_compete(scores: pd.DataFrame) -> None:
-    ceiling = scores.iloc[:2].assign(model="human free-viewing map", cc=[0.9, 0.9])
-    found = rows(pd.concat([scores, ceiling]), {})
-    assert "human free-viewing map" in [row.model for row in found]
-    first = best(found, "salient", "cc")
-    assert first is not None
-    assert first.model == "ours"
+def competing(cc: dict[str, float]) -> pd.DataFrame:
+    """Ten images, of which models have these mean CC; the higher it is, the lower their KL."""
+    tables = [of_tasks(model, {"salient": [value - 0.1, value + 0.1] * 5}) for model, value in cc.items()]
+    return pd.concat(tables, ignore_index=True).assign(kl=lambda table: 1 - table["cc"])
 
 
-def test_the_best_measured_model_is_found_in_the_metric_s_own_direction(scores: pd.DataFrame) -> None:
-    found = rows(scores, {"published": {"salient": {"cc": 0.99}}})
-    assert best(found, "salient", "cc") is found[0]
-    assert best(found, "salient", "kl") is found[0]
-    assert best(found, "pure", "cc") is None
+def test_a_human_map_of_the_very_image_does_not_compete() -> None:
+    found = rows(competing({"ours": 0.6, "centre prior": 0.4, "human free-viewing map": 0.9}), {})
+    assert {row.model: set(row.best_in) for row in found} == {
+        "ours": {"cc", "kl"}, "centre prior": set(), "human free-viewing map": set()
+    }  # fmt: skip
+
+
+def test_the_best_is_better_than_every_other_measured_model_in_the_metric_s_own_direction() -> None:
+    published_too = rows(competing({"ours": 0.6, "centre prior": 0.4}), {"published": {"salient": {"cc": 0.99}}})
+    assert [set(row.best_in) for row in published_too] == [{"cc", "kl"}, set(), set()]
+    assert not any(row.best_in for row in rows(competing({"ours": 0.6}), {}))
+
+
+def test_there_is_no_best_where_the_interval_of_a_difference_holds_0_or_images_are_few() -> None:
+    scores = competing({"ours": 0.6, "centre prior": 0.4})
+    noisy = scores.assign(cc=scores["cc"].where(scores["model"] == "ours", [0.0] * 10 + [0.1, 1.1] * 5))
+    assert not any("cc" in row.best_in for row in rows(noisy, {}))
+    few = scores[scores["image_id"].isin([str(n) for n in range(FEWEST - 1)])]
+    assert not any(row.best_in for row in rows(few, {}))

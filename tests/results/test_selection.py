@@ -25,7 +25,7 @@ def scores(cc: list[float], task: str = "pure") -> pd.DataFrame:
 
 
 def ranks(values: list[float], count: int = 2) -> list[tuple[str, str]]:
-    return [(one.rank, one.image_id) for one in extremes(scores(values), count)]
+    return [(f"{one.end} {one.position}", one.image_id) for one in extremes(scores(values), count)]
 
 
 def test_the_best_come_first_then_the_worst_each_from_the_end() -> None:
@@ -42,7 +42,7 @@ def test_no_pair_is_both_and_a_lonely_one_is_the_best() -> None:
 
 def test_undefined_scores_are_left_out_and_tasks_are_ranked_by_themselves() -> None:
     table = pd.concat([scores([0.2, np.nan, 0.4], "salient"), scores([0.9, 0.8])])
-    found = [(one.task, one.rank, one.image_id, one.text) for one in extremes(table, 1)]
+    found = [(one.task, f"{one.end} {one.position}", one.image_id, one.text) for one in extremes(table, 1)]
     assert found == [("pure", "best 1", "000", "text 000"), ("pure", "worst 1", "001", "text 001"),
                      ("salient", "best 1", "002", "text 002"), ("salient", "worst 1", "000", "text 000")]  # fmt: skip
     assert extremes(table.rename(columns={"cc": "nss"})) == []
@@ -117,14 +117,14 @@ OTHER = scores([0.1, 0.6, 0.4, 0.5, 0.5, 0.5, 0.75, 0.35])
 
 def test_pairs_are_matched_and_ranked_by_their_gap() -> None:
     found = gaps(ONE, OTHER.sample(frac=1, random_state=0), "pure")
-    assert [gap.image_id for gap in found] == ["000", "003", "005", "006", "002", "007", "001", "004"]
-    assert found[0].size == pytest.approx(0.8)
-    assert (found[0].text, found[0].one, found[0].other) == ("text 000", 0.9, 0.1)
+    assert found["image_id"].tolist() == ["000", "003", "005", "006", "002", "007", "001", "004"]
+    assert found["gap"][0] == pytest.approx(0.8)
+    assert found.loc[0, ["text", "one", "other"]].tolist() == ["text 000", 0.9, 0.1]
 
 
 def test_undefined_scores_and_pairs_of_one_model_alone_have_no_gap() -> None:
     gappy = ONE.assign(cc=ONE["cc"].where(ONE.index != 1))
     found = gaps(pd.concat([gappy, scores([0.5], "salient")]), OTHER[2:], "pure")
-    assert sorted(gap.image_id for gap in found) == [f"{place:03}" for place in range(2, 8)]
-    assert gaps(ONE, scores([0.1], "whole"), "whole") == []
-    assert gaps(ONE, OTHER.rename(columns={"cc": "nss"}), "pure") == []
+    assert sorted(found["image_id"]) == [f"{place:03}" for place in range(2, 8)]
+    assert gaps(ONE, scores([0.1], "whole"), "whole").empty
+    assert gaps(ONE, OTHER.rename(columns={"cc": "nss"}), "pure").empty

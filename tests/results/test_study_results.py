@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from saltext.results.comparison import Estimate
 from saltext.results.study import Line, Study
 from saltext.results.study_results import Cell, Verdict, best_and_last, by_setting, cells, frame, numbered, values
 from saltext.runs.records import read_records
@@ -49,9 +50,9 @@ def test_the_verdict_follows_from_tolerance_and_interval(
 def test_the_interval_is_that_of_a_mean_over_images(tmp_path: Path) -> None:
     cell = only(against(0.9), tmp_path, spread(0.6, 0.1, pairs=400))
     half = 1.96 * 0.1 / math.sqrt(400)
-    assert (cell.low, cell.high) == pytest.approx((0.6 - half, 0.6 + half), abs=half / 10)
-    assert cell.mean == pytest.approx(0.6)
-    assert cell.difference == pytest.approx(-0.3)
+    assert (cell.ours.low, cell.ours.high) == pytest.approx((0.6 - half, 0.6 + half), abs=half / 10)
+    assert cell.ours.mean == pytest.approx(0.6)
+    assert cell.difference.mean == pytest.approx(-0.3)
     assert cell.pairs == 400
 
 
@@ -66,7 +67,7 @@ def test_a_published_cell_that_was_not_measured_stays_and_one_of_neither_goes(tm
     lines = (LINE, Line("other", "one", where={"label": "nobody"}))
     (cell,) = of(study(*lines, curves=curves(theirs=[0.5])), run(tmp_path / "a", {"salient": [0.5]}))
     assert (cell.line, cell.row, cell.verdict, cell.pairs) == ("ours", "pure", Verdict.MISSING, 0)
-    assert math.isnan(cell.mean)
+    assert math.isnan(cell.ours.mean)
 
 
 def test_what_nobody_published_has_no_verdict(tmp_path: Path) -> None:
@@ -77,15 +78,15 @@ def test_what_nobody_published_has_no_verdict(tmp_path: Path) -> None:
 
 def test_only_the_study_s_protocol_is_read(tmp_path: Path) -> None:
     folder = run(tmp_path / "a", {"pure": [0.2, 0.4]})  # the standard rows are 1 higher
-    assert of(against(0.5), folder)[0].mean == pytest.approx(0.3)
-    assert of(against(0.5, protocol="standard"), folder)[0].mean == pytest.approx(1.3)
+    assert of(against(0.5), folder)[0].ours.mean == pytest.approx(0.3)
+    assert of(against(0.5, protocol="standard"), folder)[0].ours.mean == pytest.approx(1.3)
 
 
 def test_lines_tell_runs_apart_by_values_of_their_configuration(tmp_path: Path) -> None:
     folders = [run(tmp_path / "a", {"pure": [0.1]}, label="a"), run(tmp_path / "b", {"pure": [0.9]}, label="b"),
                run(tmp_path / "c", {"pure": [0.5]}, label="a", name="another")]  # fmt: skip
     lines = [Line(name, "one", where={"label": name}, rows=("pure",)) for name in ("a", "b")]
-    assert [cell.mean for cell in of(study(*lines), *folders)] == pytest.approx([0.1, 0.9])
+    assert [cell.ours.mean for cell in of(study(*lines), *folders)] == pytest.approx([0.1, 0.9])
 
 
 def test_a_line_can_be_a_stage_or_a_baseline(tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ def test_a_line_can_be_a_stage_or_a_baseline(tmp_path: Path) -> None:
     folder = run(tmp_path / "a", {"pure": [0.7]}, stages=stages, stage="pure", baseline={"pure": [0.3]})
     lines = [Line("stage", "one", stage="pure"), Line("prior", "one", stage="pure", model="centre prior"),
              Line("whole run", "one")]  # fmt: skip
-    assert {cell.line: cell.mean for cell in of(study(*lines), folder)} == {"stage": 0.7, "prior": 0.3}
+    assert {cell.line: cell.ours.mean for cell in of(study(*lines), folder)} == {"stage": 0.7, "prior": 0.3}
 
 
 def test_tasks_pooled_in_a_row_are_averaged_over_pairs_and_must_all_be_there(tmp_path: Path) -> None:
@@ -102,14 +103,14 @@ def test_tasks_pooled_in_a_row_are_averaged_over_pairs_and_must_all_be_there(tmp
     lines = (Line("ours", "one"), Line("prior", "one", model="centre prior"))
     (cell,) = of(study(*lines, rows=rows), folder)
     assert (cell.line, cell.pairs) == ("ours", 4)
-    assert cell.mean == pytest.approx(0.3)
+    assert cell.ours.mean == pytest.approx(0.3)
 
 
 def test_the_pairs_of_an_image_are_drawn_together(tmp_path: Path) -> None:
     # Each image is 0 on one task and 1 on the other: resampling images never changes the mean, resampling pairs would.
     folder = run(tmp_path / "a", {"pure": [0.0] * 9, "salient": [1.0] * 9})
     (cell,) = of(study(rows={"both": ["pure", "salient"]}), folder)
-    assert (cell.low, cell.high) == pytest.approx((0.5, 0.5))
+    assert (cell.ours.low, cell.ours.high) == pytest.approx((0.5, 0.5))
 
 
 def test_evaluation_settings_are_kept_apart(tmp_path: Path) -> None:
@@ -149,21 +150,21 @@ def test_a_fold_is_counted_once_it_was_scored_and_a_line_that_has_fewer_is_said(
 def test_a_published_value_is_passed_by_however_little_in_the_metric_s_direction(
     metric: str, ours: float, passed: bool
 ) -> None:
-    cell = Cell("pure", "ours", metric, 0.5, ours, ours - 0.1, ours + 0.1, 10, Verdict.WITHIN)
+    cell = Cell("pure", "ours", metric, 0.5, Estimate(ours, ours - 0.1, ours + 0.1), 10, Verdict.WITHIN)
     assert cell.passed is passed
 
 
 def test_the_difference_from_a_published_value_has_the_interval_of_ours() -> None:
-    cell = Cell("pure", "ours", "cc", 0.5, 0.6, 0.55, 0.65, 10, Verdict.ABOVE)
-    assert (str(cell), cell.gap) == ("0.600 (0.550 to 0.650)", "+0.100 (+0.050 to +0.150)")
-    unpublished = Cell("pure", "ours", "cc", math.nan, 0.6, 0.55, 0.65, 10, Verdict.UNPUBLISHED)
-    unmeasured = Cell("pure", "ours", "cc", 0.5, math.nan, math.nan, math.nan, 0, Verdict.MISSING)
-    assert (unpublished.gap, unmeasured.gap, str(unmeasured)) == ("", "", "–")
+    cell = Cell("pure", "ours", "cc", 0.5, Estimate(0.6, 0.55, 0.65), 10, Verdict.ABOVE)
+    assert (str(cell), cell.difference.signed()) == ("0.600 (0.550 to 0.650)", "+0.100 (+0.050 to +0.150)")
+    unpublished = Cell("pure", "ours", "cc", math.nan, Estimate(0.6, 0.55, 0.65), 10, Verdict.UNPUBLISHED)
+    unmeasured = Cell("pure", "ours", "cc", 0.5, Estimate(math.nan), 0, Verdict.MISSING)
+    assert (unpublished.difference.signed(), unmeasured.difference.signed(), str(unmeasured)) == ("–", "–", "–")
 
 
 def test_what_was_not_measured_or_not_published_is_not_said_to_be_passed() -> None:
     for verdict in (Verdict.MISSING, Verdict.UNPUBLISHED, Verdict.GENERATED):
-        assert Cell("pure", "ours", "cc", 0.5, 0.6, 0.5, 0.7, 10, verdict).passed is None
+        assert Cell("pure", "ours", "cc", 0.5, Estimate(0.6, 0.5, 0.7), 10, verdict).passed is None
 
 
 def test_a_run_without_a_split_has_nothing_to_show(tmp_path: Path) -> None:
