@@ -1,12 +1,13 @@
 """Learning curves: the values that runs logged by epoch, as panels of curves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 
 import pandas as pd
 
 from saltext.data.tasks import in_order
 from saltext.metrics import METRICS
-from saltext.reporting.figures import CurvePanel, Line
+from saltext.reporting.figures import CurvePanel
 
 MEAN = "mean of tasks"
 """Label of a metric's curve that averages its curves by condition."""
@@ -22,14 +23,9 @@ _PARTS = {"val": "validation images", "test": "test images"}
 
 
 def run_panels(history: pd.DataFrame) -> list[CurvePanel]:
-    """The panels of one run: losses, discriminator accuracy, and one panel for each metric that was validated.
+    """The panels of one run that have a curve: losses, discriminator accuracy, and each metric that was validated.
 
-    Args:
-        history: See :func:`saltext.results.run_record.read_history`.
-
-    Returns:
-        Panels with at least one curve. A run with stages shows each stage's mean over conditions; a run without stages
-        shows every condition.
+    A run with stages shows each stage's mean over conditions; a run without stages shows every condition.
     """
     logged = list(dict.fromkeys(history["name"]))
     adversarial = "train/discriminator" in logged
@@ -59,34 +55,29 @@ def _metric_of_key(key: str) -> str:
 
 
 def _panel(history: pd.DataFrame, title: str, ylabel: str, names: Mapping[str, str]) -> CurvePanel:
-    lines = []
-    for stage in history["stage"].unique():
+    lines: dict[str, pd.Series[float]] = {}
+    for stage in map(str, history["stage"].unique()):
+        of_stage = history[history["stage"] == stage]
         for name, label in names.items():
-            part = history[(history["stage"] == stage) & (history["name"] == name)]
+            values = of_stage[of_stage["name"] == name].set_index("epoch")["value"]
             # A stage's only curve needs no other name than the stage's.
             label = label if not stage else f"{stage}, {label}" if len(names) > 1 else stage
-            if len(part):
-                lines.append(Line(label, part["epoch"].tolist(), part["value"].tolist()))
+            lines |= {label: values} if len(values) else {}
     return CurvePanel(title, ylabel, lines)
 
 
 def of_runs(histories: Mapping[str, pd.DataFrame]) -> list[CurvePanel]:
     """The panels of several runs: one for each logged quantity, with the curves of all runs.
 
-    Args:
-        histories: Name of the run -> its values by epoch. A single run shows a curve for every condition, several runs
-            show the mean over conditions alone.
+    A single run shows a curve for every condition, several runs show the mean over conditions alone.
     """
     panels: dict[str, CurvePanel] = {}
     for name, history in histories.items():
         for panel in run_panels(history):
-            lines: Sequence[Line] = panel.lines
+            lines = dict(panel.lines)
             if len(histories) > 1:
-                means = [line for line in lines if line.label == MEAN] or list(lines)
-                lines = [
-                    Line(name if len(means) == 1 else f"{name}, {line.label}", line.epochs, line.values)
-                    for line in means
-                ]
-            earlier = panels[panel.title].lines if panel.title in panels else ()
-            panels[panel.title] = CurvePanel(panel.title, panel.ylabel, [*earlier, *lines])
+                means = {MEAN: lines[MEAN]} if MEAN in lines else lines
+                lines = {name if len(means) == 1 else f"{name}, {label}": line for label, line in means.items()}
+            earlier = panels[panel.title].lines if panel.title in panels else {}
+            panels[panel.title] = replace(panel, lines={**earlier, **lines})
     return list(panels.values())

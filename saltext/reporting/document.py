@@ -27,12 +27,7 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Points:
-    """Statements, one per line, each with a caveat or an empty text.
-
-    Attributes:
-        points: (statement, caveat).
-        summary: Whether they are the main results, for the first screen.
-    """
+    """Statements, one per line, each with a caveat or an empty text; a ``summary`` are those for the first screen."""
 
     points: Sequence[tuple[str, str]]
     summary: bool = False
@@ -47,12 +42,9 @@ class Command:
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing.
+    """A drawing: an ``svg`` element (see :func:`saltext.reporting.figures.svg`), and what stands below it.
 
-    Attributes:
-        svg: The ``svg`` element, see :func:`saltext.reporting.figures.svg`.
-        caption: Below the drawing; may be empty.
-        file: Name of an image file of the drawing beside the document, which Markdown shows; empty for none.
+    Markdown shows ``file``, the name of an image file beside the document, if there is one.
     """
 
     svg: str
@@ -78,13 +70,9 @@ class Tile:
 
 @dataclass(frozen=True)
 class PictureGroup:
-    """Small pictures that belong together.
+    """Small pictures that belong together, below a title and an untrusted text to quote (empty for none).
 
-    Attributes:
-        title: Above the pictures.
-        text: Untrusted text to quote, such as the one the model read; empty for none.
-        tiles: The pictures.
-        file: Name of an image file beside the document, which Markdown shows; empty for none.
+    Markdown shows ``file``, the name of an image file beside the document, if there is one.
     """
 
     title: str

@@ -9,7 +9,7 @@ import io
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 
 from saltext import storage
 from saltext.prediction.captions import caption, printable
@@ -58,72 +59,27 @@ _LOOKS: Mapping[Kind, Sequence[tuple[str, str]]] = {
 
 
 @dataclass(frozen=True)
-class Line:
-    """One curve.
-
-    Attributes:
-        label: Written at the curve's end.
-        epochs: Position of each value, from 0 as logged.
-        values: As many as ``epochs``; a value that is not finite leaves a gap.
-        published: Whether it is a published curve, drawn dashed and grey.
-
-    Raises:
-        ValueError: ``epochs`` and ``values`` differ in length.
-    """
-
-    label: str
-    epochs: Sequence[float]
-    values: Sequence[float]
-    published: bool = False
-
-    def __post_init__(self) -> None:
-        if len(self.epochs) != len(self.values):
-            raise ValueError(
-                f"line {self.label!r}: expected a value for each epoch, got {len(self.epochs)} epochs and "
-                f"{len(self.values)} values"
-            )
-
-
-@dataclass(frozen=True)
 class CurvePanel:
     """Curves that share their axes.
 
     Attributes:
         title: Above the panel.
         ylabel: The quantity, with its unit if it has one.
-        lines: The curves, at least one.
+        lines: Label -> values, indexed by epoch from 0; one that is not finite leaves a gap.
+        published: Labels of published curves, which are drawn dashed and grey.
     """
 
     title: str
     ylabel: str
-    lines: Sequence[Line]
-
-
-@dataclass(frozen=True)
-class Point:
-    """A point of a scatter plot; one with a coordinate that is not finite is left out.
-
-    Attributes:
-        x: Horizontal position.
-        y: Vertical position.
-        name: A page shows it when the mouse is over the point.
-        number: Written beside the point; empty for none.
-    """
-
-    x: float
-    y: float
-    name: str
-    number: str = ""
+    lines: Mapping[str, "pd.Series[float]"]
+    published: Collection[str] = ()
 
 
 @dataclass(frozen=True)
 class Series:
-    """Estimates of one model or baseline.
+    """Estimates of one model or baseline: condition -> estimate.
 
-    Attributes:
-        label: Beside each estimate.
-        estimates: Condition -> estimate.
-        kind: ``model``, ``text`` (a model with other texts) or ``baseline``; decides colour and shape.
+    Its ``kind`` decides colour and shape: ``model``, ``text`` (a model with other texts) or ``baseline``.
     """
 
     label: str
@@ -138,7 +94,7 @@ def curves(panels: Sequence[CurvePanel]) -> "Figure":
         ValueError: There is no panel, or one without a curve.
 
     Example:
-        >>> panel = CurvePanel("Training loss", "mean of the epoch", [Line("loss", [0, 1, 2], [9.0, 7.0, 6.5])])
+        >>> panel = CurvePanel("Training loss", "mean of the epoch", {"loss": pd.Series([9.0, 7.0, 6.5])})
         >>> drawn = curves([panel])
         >>> svg(drawn, "Training loss by epoch")[:79]
         '<svg viewBox="0 0 288 208.8" role="img" aria-label="Training loss by epoch" str'
@@ -159,14 +115,13 @@ def curves(panels: Sequence[CurvePanel]) -> "Figure":
                 {"alpha": a, "linestyle": d, "color": FOREGROUND, "linewidth": 1.3} for a, d in greys
             )
             ends = []
-            for line in panel.lines:
-                look: dict[str, Any] = next(published_looks if line.published else looks)
-                values = np.asarray(line.values, np.float64)
+            for label, values in panel.lines.items():
+                look: dict[str, Any] = next(published_looks if label in panel.published else looks)
                 finite = values[np.isfinite(values)]
                 # A single value makes no line: mark it.
                 marker = "o" if len(finite) == 1 else None
-                (curve,) = axes.plot(line.epochs, values, marker=marker, url=one_line(line.label), **look)
-                ends += [(finite[-1], curve, _short(line.label))] if len(finite) else []
+                (curve,) = axes.plot(values.index, values, marker=marker, url=one_line(label), **look)
+                ends += [(finite.iloc[-1], curve, _short(label))] if len(finite) else []
             ends.sort(key=lambda end: -end[0])
             axes.set_title(caption(panel.title, *_TITLE))
             axes.set(ylabel=caption(panel.ylabel, *_AXIS), xlabel="epoch")
@@ -181,35 +136,27 @@ def curves(panels: Sequence[CurvePanel]) -> "Figure":
     return figure
 
 
-def scatter(title: str, xlabel: str, ylabel: str, points: Sequence[Point]) -> "Figure":
-    """Scores of the same pairs by two models, with the line of equal scores."""
-    shown = [point for point in points if math.isfinite(point.x + point.y)]
+def scatter(title: str, xlabel: str, ylabel: str, points: pd.DataFrame) -> "Figure":
+    """Scores of the same pairs by two models, with the line of equal scores.
+
+    ``points`` has columns ``x``, ``y``, ``name`` (a page shows it when the mouse is over the point) and ``number``
+    (written beside the point, may be empty). Points that are not finite are left out.
+    """
+    shown = points.astype({"x": float, "y": float}).replace([np.inf, -np.inf], np.nan).dropna(subset=["x", "y"])
     with _drawing(4.0, 4.0) as figure:
-        values = [value for point in shown for value in (point.x, point.y)] or [0.0, 1.0]
-        margin = 0.05 * (max(values) - min(values)) or 0.5
-        limits = (min(values) - margin, max(values) + margin)
-        axes = _square(figure, title, xlabel, ylabel, limits)
-        drawn = axes.scatter(
-            [point.x for point in shown],
-            [point.y for point in shown],
-            s=22,
-            facecolors=[(COLOURS[0], 0.95 if point.number else 0.4) for point in shown],
-            edgecolors=COLOURS[0],
-            linewidths=0.7,
-        )
-        drawn.set_urls([one_line(point.name) for point in shown])
-        for point in (point for point in shown if point.number):
-            axes.annotate(point.number, (point.x, point.y), (4, 3), textcoords="offset points", weight="bold")
+        values = shown[["x", "y"]].to_numpy().ravel() if len(shown) else np.array([0.0, 1.0])
+        margin = 0.05 * np.ptp(values) or 0.5
+        axes = _square(figure, title, xlabel, ylabel, (values.min() - margin, values.max() + margin))
+        faces = [(COLOURS[0], 0.95 if number else 0.4) for number in shown["number"]]
+        drawn = axes.scatter(shown["x"], shown["y"], s=22, facecolors=faces, edgecolors=COLOURS[0], linewidths=0.7)
+        drawn.set_urls([one_line(name) for name in shown["name"]])
+        for x, y, number in shown[["x", "y", "number"]].itertuples(index=False, name=None):
+            axes.annotate(number, (x, y), (4, 3), textcoords="offset points", weight="bold")
     return figure
 
 
 def calibration(title: str, curves_by_maps: Mapping[str, Calibration]) -> "Figure":
-    """Calibration curves with their intervals as bands; a calibrated density is on the dashed diagonal.
-
-    Args:
-        title: Above the axes.
-        curves_by_maps: Whose maps -> their calibration.
-    """
+    """Calibration curves by whose maps they are, intervals as bands; a calibrated density is on the dashed diagonal."""
     with _drawing(4.0, 4.1 + 0.2 * len(curves_by_maps)) as figure:
         xlabel, ylabel = "predicted mass of the densest pixels", "fraction of fixations in them"
         axes, lines = _square(figure, title, xlabel, ylabel, (0, 1)), []
@@ -292,14 +239,10 @@ def estimates(title: str, xlabel: str, series: Sequence[Series], gains: bool = F
 
 
 def svg(figure: "Figure", label: str) -> str:
-    """The figure as an ``svg`` element for an HTML page; the same bytes for the same figure.
+    """The figure as an ``svg`` element for an HTML page, with an alternative text; the same bytes for the same figure.
 
     Texts stay texts, colours are the page's, and ids are unique among figures. The name of a point or curve is its
     ``title``, which a browser shows under the mouse.
-
-    Args:
-        figure: Drawn by this module.
-        label: Alternative text for readers who cannot see it.
     """
     stream = io.StringIO()
     with _style():
@@ -346,11 +289,7 @@ def svg(figure: "Figure", label: str) -> str:
 
 
 def write_png(figure: "Figure", path: Path) -> None:
-    """Write the figure as a PNG file on white, replacing an earlier one.
-
-    Raises:
-        OSError: The file cannot be written.
-    """
+    """Write the figure as a PNG file on white, replacing an earlier one."""
     with _style():
         storage.write_figure(path, figure, dpi=_DPI, facecolor="white")
 

@@ -12,11 +12,11 @@ _MARKUP = re.compile(r":\w+:(?=`)|[`*]")
 
 TASKS: Mapping[str, str] = MappingProxyType(
     {
-        "pure": "people looked at the image freely, nothing was read before",
-        "whole": "they had read a text about the whole scene",
-        "general": "they had read a text about salient and non-salient objects in it",
-        "salient": "they had read a text about its salient objects",
-        "non_salient": "they had read a text about objects that are not salient",
+        "pure": "free viewing, nothing was read before",
+        "whole": "viewing after reading a text about the whole scene",
+        "general": "after a text about salient and non-salient objects in it",
+        "salient": "after a text about its salient objects",
+        "non_salient": "after a text about objects that are not salient",
     }
 )
 """What the viewers did before or while they were recorded, by task."""
@@ -34,8 +34,8 @@ GENERATED = "Synthetic data: these scores say nothing about real images and do n
 def conditions(tasks: Iterable[str]) -> str:
     """What the conditions among some tasks are, in one line; empty where none of them is known (own data)."""
     shown = set(tasks)
-    known = [f"{name}: {meaning}" for name, meaning in TASKS.items() if name in shown]
-    return f"Conditions. {'; '.join(known)}." if known else ""
+    known = [f"{name}, {meaning}" for name, meaning in TASKS.items() if name in shown]
+    return f"Conditions: {'; '.join(known)}." if known else ""
 
 
 def sentences(tasks: Iterable[str], metrics: Iterable[str], models: Iterable[str]) -> list[list[str]]:

@@ -19,9 +19,9 @@ _CONTROL = re.compile(r"\r\n|[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\
 _GAP = 2  # characters between two columns
 _HEADING = 12  # a heading of at most so many characters is not broken
 _TEXT, _PARAGRAPH = 20, 40  # characters of a text column before its texts are wrapped; in LaTeX
-_PAGE = 125  # characters that fit into the width of a page of 60rem or more
+_PAGE = 162  # characters that fit into the width of a page of 61rem or more
 _TABLET, _PHONE = 75, 30  # the same for 38rem and for 20rem
-_PORTRAIT, _LANDSCAPE = 95, 150  # the same for A4 in footnotesize
+_PORTRAIT, _LANDSCAPE = 120, 175  # the same for A4 in footnotesize
 
 
 @dataclass(frozen=True)
@@ -197,29 +197,30 @@ class Grid:
         paper's.
         """
         comments = [f"% {text}" for text in (self.title, self.note) if text]
-        return "\n".join([*comments, self._latex(range(len(self.headings)))])
+        return "\n".join([*comments, self._latex(range(len(self.headings)), range(len(self.rows)))])
 
-    def _latex(self, block: Sequence[int], environment: str = "tabular") -> str:
-        """Some of the columns as an environment: ``tabular``, or ``longtable``, which goes on on the next page."""
+    def _latex(self, block: Sequence[int], shown: Sequence[int]) -> str:
+        """Some columns and rows as a ``tabular``; a key that is that of the row above is not repeated."""
         texts = [n for n in block if n not in self.numbers]
         wide = {n for n in texts if any(len(escape_latex(row[n])) > _PARAGRAPH for row in self.rows)}
         paragraph = rf">{{\raggedright\arraybackslash}}p{{{_PARAGRAPH // 2}em}}"
         kinds = "".join(paragraph if n in wide else "r" if n in self.numbers else "l" for n in block)
-        lines = [rf"\begin{{{environment}}}{{@{{}}{kinds}@{{}}}}", r"\toprule"]
+        lines = [rf"\begin{{tabular}}{{@{{}}{kinds}@{{}}}}", r"\toprule"]
         lines.append(" & ".join(_latex_cell(self.headings[n], n in wide) for n in block) + r" \\")
-        for index, group in enumerate(self._groups()):
-            lines.append(r"\midrule" + (r" \endhead" if environment == "longtable" and index == 0 else ""))
-            for row in group:
+        for rows in ([row for row in group if row in shown] for group in self._groups()):
+            lines += [r"\midrule"] if rows else []
+            for above, row in zip([None, *rows], rows, strict=False):
                 cells, below = [], []
                 for n in block:
                     parts = _value_and_interval(self.rows[row][n]) if n in self.numbers else [self.rows[row][n]]
-                    shown, *interval = (_latex_cell(part, n in wide, n in self.numbers) for part in parts)
-                    cells.append(rf"\textbf{{{shown}}}" if (row, n) in self.strong else shown)
+                    text, *interval = (_latex_cell(part, n in wide, n in self.numbers) for part in parts)
+                    is_known = above is not None and self.rows[above][: n + 1] == self.rows[row][: n + 1]
+                    text = "" if is_known and n < self.key_columns else text
+                    cells.append(rf"\textbf{{{text}}}" if (row, n) in self.strong else text)
                     below.append(rf"\footnotesize {interval[0]}" if interval else "")
-                lines.append(" & ".join(cells) + (r" \\*" if any(below) else r" \\"))
-                if any(below):
-                    lines.append(" & ".join(below) + r" \\[2pt]")
-        return "\n".join([*lines, r"\bottomrule", rf"\end{{{environment}}}"])
+                lines.append(" & ".join(cells) + r" \\")
+                lines += [" & ".join(below) + r" \\[2pt]"] if any(below) else []
+        return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
 
     def _groups(self) -> list[list[int]]:
         """Indices of the rows between each two rules."""
@@ -252,29 +253,34 @@ class Grid:
 def latex_document(grids: Sequence[Grid]) -> str:
     """A complete file for ``pdflatex`` with one table below the other, each with its title and note.
 
-    Debian's texlive-latex-base and texlive-latex-recommended are enough. Tables are in footnotesize: one that is wider
-    than the page goes on below with its key columns, one that is longer on the next page.
+    Debian's texlive-latex-base and texlive-latex-recommended are enough. Tables are in footnotesize: what is wider or
+    longer than the page goes on in further tables, with the key columns.
     """
     widths = [grid._widths(_PARAGRAPH) for grid in grids]
     is_wide = any(sum(width + _GAP for width in of_grid) > _PORTRAIT for of_grid in widths)
+    room, longest = (_LANDSCAPE, 22) if is_wide else (_PORTRAIT, 35)
     parts = [
         r"\documentclass{article}",
         rf"\usepackage[a4paper,margin=2cm{',landscape' if is_wide else ''}]{{geometry}}",
         r"\usepackage{cmap}",  # texts can be copied from the PDF
         r"\usepackage[T1]{fontenc}",
-        r"\usepackage{textcomp,array,booktabs,longtable}",
+        r"\usepackage{textcomp,array,booktabs}",
         r"\IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}",
-        r"\setlength{\parindent}{0pt}\setlength{\tabcolsep}{4pt}\setlength{\LTleft}{0pt}",
-        r"\setcounter{LTchunksize}{1000}",  # columns are aligned in the first run
+        r"\setlength{\parindent}{0pt}\setlength{\tabcolsep}{4pt}",
         r"\hyphenpenalty=10000",
         r"\begin{document}",
         r"\raggedright\footnotesize",
     ]
     for grid, of_grid in zip(grids, widths, strict=True):
         if grid.title:
-            parts.append(rf"{{\normalsize\textbf{{{escape_latex(grid.title, True)}}}\par}}")
-        blocks = grid._blocks(of_grid, _LANDSCAPE if is_wide else _PORTRAIT)
-        parts += [grid._latex(block, "longtable") for block in blocks]
+            parts.append(rf"{{\normalsize\textbf{{{escape_latex(grid.title, True)}}}\par}}\smallskip")
+        pages: list[list[int]] = [[]]
+        for group in grid._groups():
+            for part in (group[start : start + longest] for start in range(0, len(group), longest)):
+                pages += [[]] if len(pages[-1]) + len(part) > longest else []
+                pages[-1] += part
+        for block in grid._blocks(of_grid, room):
+            parts += [rf"{grid._latex(block, page)}\par\medskip" for page in pages]
         if grid.note:
             parts.append(rf"{escape_latex(grid.note, True)}\par")
         parts.append(r"\bigskip")
@@ -287,8 +293,8 @@ def one_line(text: str) -> str:
 
 
 def _value_and_interval(text: str) -> list[str]:
-    """A value and its interval or error, between which a line may be broken."""
-    return re.split(r" (?=[(±])", text)
+    """A value and, where it has one, its interval, which stands below it on a page and in LaTeX."""
+    return re.split(r" (?=\()", text, maxsplit=1)
 
 
 _UNDERSCORES = re.compile(r"(?<![^\W_])_+|_+(?![^\W_])")  # not those inside a word

@@ -48,15 +48,7 @@ def row(run: RunRecord) -> dict[str, str]:
 
 
 def facts(run: RunRecord, scores: pd.DataFrame) -> dict[str, str]:
-    """The provenance of a run's numbers.
-
-    Args:
-        run: The run.
-        scores: Of its own model, one row per test pair; may be empty.
-
-    Returns:
-        Name of the fact -> its text.
-    """
+    """The provenance of a run's numbers, by the names of the facts; ``scores`` are of its own model, may be empty."""
     records = starts(run.folder)
     first, last = (records[0], records[-1]) if records else ({}, {})
     cfg, shown = run.cfg, row(run)

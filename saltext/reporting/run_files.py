@@ -70,14 +70,9 @@ def markdown(grids: Sequence[Grid]) -> str:
 
 
 def write_curves(folder: RunFolder, stages: Sequence[str] = ()) -> bool:
-    """Write the learning curves: ``curves.png``, and their values as ``curves.csv``.
+    """Write the learning curves of a run: ``curves.png``, and their values as ``curves.csv``.
 
-    Args:
-        folder: Of a run, finished or not.
-        stages: Names of its stages in their order.
-
-    Returns:
-        Whether anything was logged.
+    False where nothing was logged. ``stages`` are the names of its stages in their order.
     """
     history = read_history(folder, stages)
     panels = run_panels(history)
@@ -95,12 +90,7 @@ def selected_metrics(names: Sequence[str], metric: str) -> list[str]:
 
 
 def show(table: TaskTable, metric: str = "") -> None:
-    """Print one metric of a table, or each: one row per model, one column per condition.
-
-    Args:
-        table: Of one protocol.
-        metric: A name, or :data:`ALL`; CC or its first metric by default.
-    """
+    """Print a metric of a table, CC or its first one by default, or :data:`ALL`: models down, conditions across."""
     for name in selected_metrics(table.metrics, metric):
         show_grid(tables.one_metric(table, name))
 
@@ -134,10 +124,7 @@ def show_folder(root: Path, metric: str = "") -> None:
 def show_pooled(scores: pd.DataFrame, labels: Sequence[str], metric: str = "") -> None:
     """Print tables, the spread over runs, and the differences of the models from the first one; see :func:`show`.
 
-    Args:
-        scores: See :func:`saltext.results.score_table.pooled`.
-        labels: Names of the runs' own models in ``scores``, at least one.
-        metric: See :func:`show`.
+    ``labels`` are the runs' own models in ``scores``, see :func:`saltext.results.score_table.pooled`; at least one.
     """
     for table in tables.task_tables(scores, {}):
         show(table, metric)

@@ -30,7 +30,7 @@ from saltext.reporting.document import (
     Points,
     Tile,
 )
-from saltext.reporting.figures import Point, Series
+from saltext.reporting.figures import Series
 from saltext.reporting.grid import Grid
 from saltext.results import calibration, selection
 from saltext.results.comparison import differences, estimate
@@ -304,11 +304,7 @@ def comparison_section(one: ShownRun, other: ShownRun) -> list[Block]:
 def scatters(one: pd.DataFrame, other: pd.DataFrame, names: tuple[str, str], metric: str = "cc") -> list[Block]:
     """A scatter plot for each condition, and a table of the pairs that differ most.
 
-    Args:
-        one: Scores of one model, one protocol; drawn upwards.
-        other: Scores of another; drawn to the right.
-        names: Of the two models.
-        metric: The one compared.
+    ``one`` and ``other`` are scores of two models, of one protocol; the first is drawn upwards, the other to the right.
     """
     title = METRICS[metric].title
     plots, rows = [], []
@@ -318,11 +314,13 @@ def scatters(one: pd.DataFrame, other: pd.DataFrame, names: tuple[str, str], met
         numbers = {index: str(n) for n, index in enumerate(dict.fromkeys(ends), start=1)}
         points = []
         for index, (image, text, y, x, gap) in enumerate(ranked.itertuples(index=False, name=None)):
-            scored, number = (f"{y:.3f}", f"{x:.3f}"), numbers.get(index, "")
-            points.append(Point(x, y, f"{image} {text}: {' against '.join(scored)}", number))
-            rows += [[mean.task, number, image, text, *scored, f"{gap:+z.3f}"]] if number else []
+            number = numbers.get(index, "")
+            points.append((x, y, f"{image} {text}: {y:.3f} against {x:.3f}", number))
+            rows += [[mean.task, number, image, text, f"{y:.3f}", f"{x:.3f}", f"{gap:+z.3f}"]] if number else []
         xlabel, ylabel = (f"{title} of {name}" for name in reversed(names))
-        drawn = figures.scatter(f"{mean.task}: {mean.signed()}", xlabel, ylabel, points)
+        drawn = figures.scatter(
+            f"{mean.task}: {mean.signed()}", xlabel, ylabel, pd.DataFrame(points, columns=["x", "y", "name", "number"])
+        )
         plots.append(Figure(figures.svg(drawn, f"{mean.task}: {ylabel} against {xlabel}, {len(points)} pairs")))
     if not plots:
         return [Paragraph(f"Not shown: no pair has a {title} by both {names[0]} and {names[1]}.")]
@@ -377,12 +375,7 @@ def glossary_section(runs: Sequence[ShownRun]) -> list[Block]:
 
 
 def page(runs: Sequence[ShownRun], chosen: Chosen) -> Document:
-    """The page of one run, or of two side by side.
-
-    Args:
-        runs: One or two, with different names.
-        chosen: Pairs and images to show, by the scores of the first run.
-    """
+    """The page of one run, or of two side by side; pairs and images to show are chosen by the first run's scores."""
     first, *others = runs
     title = f"{first.record.cfg.name}: {first.name}" + "".join(f" beside {other.name}" for other in others)
     blocks = [

@@ -17,7 +17,7 @@ from saltext.evaluation.protocols import PAPERS
 from saltext.metrics import METRICS
 from saltext.reporting import document, figures, glossary, provenance, tables
 from saltext.reporting.document import Block, PictureGroup, Tile
-from saltext.reporting.figures import CurvePanel, Line, Series
+from saltext.reporting.figures import CurvePanel, Series
 from saltext.reporting.grid import Grid, latex_document
 from saltext.reporting.run_page import estimates_chart
 from saltext.results import study_results, study_scores
@@ -36,12 +36,7 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9.-]+")  # of files, so that links to the
 
 
 def write_studies(experiment: str, runs: Sequence[RunRecord], to: Path) -> None:
-    """Write every study that an experiment belongs to, from its runs; nothing where there is none.
-
-    Args:
-        experiment: A choice of conf/experiment, the ``name`` of its runs.
-        runs: Finished or not.
-        to: Each study is written to ``studies/NAME`` in here.
+    """Write every study that an experiment (the ``name`` of its runs) belongs to, to ``studies/NAME`` in a folder.
 
     Raises:
         ConfigError: An ``expected.yaml`` that does not say what is needed.
@@ -80,15 +75,12 @@ def write_study(study: Study, runs: Sequence[RunRecord], to: Path) -> Path | Non
 
 def write_again(study: Study, kept: Path, to: Path) -> Path:
     """Write the same tables from scores that :func:`write_study` kept, without what only the runs tell (curves,
-    pictures).
+    pictures); returns the page.
 
     Args:
         study: What is compared.
         kept: The file ``scores.csv.gz``; ``text_effect.csv.gz`` and ``runs.csv`` are read if they lie beside it.
         to: Folder of the files; made if it is not there.
-
-    Returns:
-        The page.
 
     Raises:
         ConfigError: A file that does not hold scores of the study.
@@ -156,13 +148,13 @@ def _findings(
         best = (max if is_higher_better else min)(own, key=lambda cell: cell.ours.mean)
         among = f", the {'highest' if is_higher_better else 'lowest'} mean of {len(own)} models" if own[1:] else ""
         caveat = f"{best.pairs} pairs; the interval is over images, not over trainings."
-        found.append((f"{best.line}: {title} {best} on {best.row}{among}.", caveat))
+        found.append((f"“{best.line}”: {title} {best} on {best.row}{among}.", caveat))
     for base, of_base in list(gaps.items())[:1]:
         for name, differences_of_name in list(of_base.items())[:2]:
-            found.append((f"{name} minus {base}: {title} {_on_last(differences_of_name, metric)}.", tables.PAIRED))
+            found.append((f"“{name}” minus “{base}”: {title} {_on_last(differences_of_name, metric)}.", tables.PAIRED))
     for name, of_line in effects.items():
         for variant, several in list(of_line.items())[:1]:
-            sentence = f"Text ablation of {name}, own text against {TITLES.get(variant, variant)}: {title}"
+            sentence = f"Text ablation of “{name}”, own text against {TITLES.get(variant, variant)}: {title}"
             caveat = "Same weights; a network trained without text is another network."
             found.append((f"{sentence} {_on_last(several, metric)}.", caveat))
     return found
@@ -234,24 +226,22 @@ def number(value: float) -> str:
 
 
 def panels(study: Study, points: pd.DataFrame) -> list[CurvePanel]:
-    """The panels of a study's figure: ours beside the published curves.
+    """The panels of a study's figure that have a curve: ours beside the published ones.
 
-    Args:
-        study: Whose panels are drawn.
-        points: See :func:`saltext.results.study_results.values`.
-
-    Returns:
-        Those with a curve. Runs of several evaluation settings have the number of their section.
+    ``points`` come from :func:`saltext.results.study_results.values`; runs of several evaluation settings have the
+    number of their section.
     """
     ways = list(dict.fromkeys(points.loc[points["by"] == OURS, "how"]))
     found = []
     for panel, title in study.panels.items():
-        lines = []
+        lines, published = {}, set()
         for (name, by, how), part in points.query("logged == @panel").groupby(["line", "by", "how"], sort=False):
             label = f"{name}, paper" if by == PUBLISHED else f"{name}{study_results.numbered(str(how), ways)}"
-            lines.append(Line(label, part["epoch"].tolist(), part["value"].tolist(), by == PUBLISHED))
+            lines[label] = part.set_index("epoch")["value"]
+            published |= {label} if by == PUBLISHED else set()
         if lines:
-            found.append(CurvePanel(title, METRICS[panel].title if panel in METRICS else "mean of the epoch", lines))
+            ylabel = METRICS[panel].title if panel in METRICS else "mean of the epoch"
+            found.append(CurvePanel(title, ylabel, lines, published))
     return found
 
 
@@ -327,7 +317,7 @@ def _notes(study: Study) -> list[str]:
 
 
 def paper_tables(study: Study, cells: Sequence[study_results.Cell], setting: str = "") -> list[Grid]:
-    """The study's main table, ready for a paper: a row a condition and method, a column a metric.
+    """The study's main table, ready for a paper: a row a condition and method, a column a metric; none if it is empty.
 
     Where values were published, each row has lines: published, ours (with its 95 % interval), the difference (with the
     interval of ours), and the verdict; baselines are left out.
@@ -336,9 +326,6 @@ def paper_tables(study: Study, cells: Sequence[study_results.Cell], setting: str
         study: What is compared.
         cells: Of one evaluation setting, see :func:`saltext.results.study_results.cells`.
         setting: Said in the title where there are several.
-
-    Returns:
-        One table, or none where nothing is to be shown.
     """
     paper = PAPERS.get(study.protocol)
     names = dict(zip(paper.metrics, paper.metric_names, strict=True)) if paper else {}

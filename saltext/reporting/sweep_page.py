@@ -42,10 +42,7 @@ class SweepRuns:
         return averaged_over_seeds(self.standard[self.standard["model"] == name])
 
     def ranked(self) -> list[tuple[ShownRun, float]]:
-        """The finished runs with the best value of the metric that selected their epochs, best run first.
-
-        Runs without such a value are left out.
-        """
+        """The finished runs that validated, with the best value of what selected their epochs, best run first."""
         finished = [(run, monitored(run.record)) for run in self.runs if run.record.folder.is_finished]
         validated = [(run, value) for run, value in finished if value is not None]
         return sorted(validated, key=lambda pair: pair[1], reverse=self.runs[0].record.mode == "max")

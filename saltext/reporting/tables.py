@@ -156,11 +156,7 @@ def one_metric(table: TaskTable, metric: str) -> Grid:
 
 
 def intervals(scores: Mapping[str, pd.DataFrame]) -> Grid:
-    """Means with their 95 % intervals: one row per model and metric, one column per condition.
-
-    Args:
-        scores: Model -> its scores of single pairs, one protocol.
-    """
+    """Means with their 95 % intervals, of models -> scores of one protocol: a row per model and metric."""
     tasks = in_order(task for table in scores.values() for task in table["task"])
     cells = [
         Cell((model, heading(name)), task, str(estimate(table[table["task"] == task], name)))
@@ -172,13 +168,7 @@ def intervals(scores: Mapping[str, pd.DataFrame]) -> Grid:
 
 
 def differences(by_name: Mapping[str, Sequence[Difference]], what: str, note: str = "") -> Grid:
-    """Differences with their intervals: one row per comparison and metric, one column per condition.
-
-    Args:
-        by_name: Name of the comparison -> its differences.
-        what: Heading of the column of names.
-        note: Below the table.
-    """
+    """Differences with their intervals by the name of the comparison: a row per name (``what``) and metric."""
     images: dict[str, int] = {}
     for gap in (gap for gaps in by_name.values() for gap in gaps):
         images[gap.task] = max(images.get(gap.task, 0), gap.images)
@@ -195,13 +185,7 @@ def differences(by_name: Mapping[str, Sequence[Difference]], what: str, note: st
 def text_ablation(
     effects: Mapping[str, Sequence[Difference]], name: str = "", metrics: Collection[str] | None = None
 ) -> Grid:
-    """The text ablation of a model.
-
-    Args:
-        effects: See :func:`saltext.results.text_effect.text_effects`.
-        name: Of the model; empty where there is one alone.
-        metrics: Those to show; all by default.
-    """
+    """A text ablation, see :func:`saltext.results.text_effect.text_effects`; by default of all metrics."""
     shown = {
         TITLES.get(variant, variant): [gap for gap in gaps if metrics is None or gap.metric in metrics]
         for variant, gaps in effects.items()
@@ -226,15 +210,9 @@ def swaps(accuracies: Sequence[SwapAccuracy]) -> list[Grid]:
 
 
 def text_tables(own: pd.DataFrame, variants: pd.DataFrame, metrics: Collection[str]) -> tuple[list[Grid], list[Grid]]:
-    """Text ablation and text-swap test of a model, as far as it was scored with other texts.
+    """Text ablation and text-swap test of a model by some metrics, as far as it was scored with other texts.
 
-    Args:
-        own: Its scores with every pair's own text, standard protocol.
-        variants: With other texts; may be empty.
-        metrics: Those to show.
-
-    Returns:
-        Tables of the text ablation, and of the text-swap test.
+    ``own`` and ``variants`` are its scores with every pair's own text and with others, standard protocol.
     """
     if own.empty or variants.empty or not metrics:
         return [], []
@@ -244,11 +222,7 @@ def text_tables(own: pd.DataFrame, variants: pd.DataFrame, metrics: Collection[s
 
 
 def calibration(by_maps: Mapping[str, Sequence[Calibration]]) -> Grid:
-    """Calibration: one row per condition and kind of map.
-
-    Args:
-        by_maps: Whose maps -> their calibration by condition.
-    """
+    """Calibration by whose maps they are: one row per condition and kind of map."""
     shown = [index for index, level in enumerate(LEVELS) if level in (0.1, 0.25, 0.5, 0.75, 0.9)]
     curves = [(name, curve) for name, of_name in by_maps.items() for curve in of_name]
     order = in_order(curve.task for _, curve in curves)
@@ -263,11 +237,7 @@ def calibration(by_maps: Mapping[str, Sequence[Calibration]]) -> Grid:
 
 
 def spread(table: pd.DataFrame) -> Grid:
-    """Means and standard errors over the runs of one model: one row per condition and model, one column per metric.
-
-    Args:
-        table: See :func:`saltext.results.comparison.spread_over_runs`; at least one row.
-    """
+    """Means and standard errors over the runs of one model, see :func:`saltext.results.comparison.spread_over_runs`."""
     order, runs = in_order(table["task"]), table.groupby(["task", "model"])["runs"].max()
     ordered = table.sort_values("task", key=lambda tasks: tasks.map(order.index), kind="stable")
     cells = [

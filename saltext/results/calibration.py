@@ -78,14 +78,11 @@ class Calibration:
 
 
 def calibrations(coverage: pd.DataFrame, maps: str = MODEL) -> list[Calibration]:
-    """Calibration of one kind of map by task, tasks in their usual order.
+    """Calibration of one kind of map (:data:`MODEL` or :data:`HUMAN`) by task, tasks in their usual order.
 
     Args:
-        coverage: Table of coverages with :data:`COLUMNS`.
-        maps: Kind of map, :data:`MODEL` or :data:`HUMAN`.
-
-    Returns:
-        One entry per task that has a pair with a fixation.
+        coverage: Table of coverages with :data:`COLUMNS`; a task without a pair with a fixation has no entry.
+        maps: Kind of map.
     """
     defined = coverage[coverage["maps"] == maps].dropna(subset=_LEVEL_COLUMNS)
     by_task = []
@@ -105,12 +102,7 @@ def calibrations(coverage: pd.DataFrame, maps: str = MODEL) -> list[Calibration]
 def read(folder: RunFolder, fingerprint: str) -> pd.DataFrame | None:
     """Read the table of coverages from a run's folder.
 
-    Args:
-        folder: The run's.
-        fingerprint: Identifies the predicted maps (``saltext/runs/predict_again.py`` computes it).
-
-    Returns:
-        Columns :data:`COLUMNS`; None where the table is missing, damaged, or of maps with another fingerprint.
+    None where it is missing, damaged, or of maps with another fingerprint (see ``saltext/runs/predict_again.py``).
     """
     if not folder.coverage.is_file():
         return None

@@ -62,16 +62,13 @@ class Difference(Estimate):
 def bootstrap_means(
     values: NDArray[np.float64], groups: NDArray[np.object_], draws: int = _DRAWS, seed: int = 0
 ) -> NDArray[np.float64]:
-    """Means of resampled data in which whole groups are drawn with replacement.
+    """Means of resampled data in which whole groups are drawn with replacement, shape (draws,).
 
     Args:
         values: One number per observation, shape (n,).
         groups: The group of each observation, shape (n,): here the image a pair belongs to.
         draws: Number of resamples.
         seed: Of the resampling.
-
-    Returns:
-        Means, shape (draws,).
     """
     _, group_index = np.unique(groups, return_inverse=True)
     sums, sizes = np.bincount(group_index, weights=values), np.bincount(group_index)
@@ -88,14 +85,9 @@ def _times_drawn(groups: int, draws: int, seed: int) -> NDArray[np.uint16]:
 
 
 def estimate(scores: pd.DataFrame, metric: str) -> Estimate:
-    """The mean of a metric over some pairs; undefined scores are left out.
+    """The mean of a metric (a column) over pairs (rows, with ``image_id``); undefined scores are left out.
 
-    Args:
-        scores: One row per pair, with ``image_id``.
-        metric: Name of the column.
-
-    Returns:
-        Mean and interval; NaN with 0 images where the column is missing or holds no defined score.
+    NaN with 0 images where no score is defined.
     """
     defined = scores.dropna(subset=[metric]) if metric in scores else scores[:0]
     if defined.empty:
@@ -106,15 +98,12 @@ def estimate(scores: pd.DataFrame, metric: str) -> Estimate:
 
 
 def differences(one: pd.DataFrame, other: pd.DataFrame) -> list[Difference]:
-    """``one`` minus ``other`` on the pairs both have, by condition and metric.
+    """``one`` minus ``other`` on the pairs both have, by condition (in their usual order) and metric.
 
     Args:
         one: Score table of one model: ``image_id``, ``task`` and metrics.
-        other: Score table of another.
-
-    Returns:
-        One entry per condition and metric, conditions in their usual order. A pair with an undefined score of either
-        model is left out of that metric's difference; where no pair is left, the difference is NaN.
+        other: Score table of another. A pair with an undefined score of either is left out; where no pair is left, the
+            difference is NaN.
 
     Raises:
         ConfigError: No pair or no metric is in both.
@@ -152,13 +141,10 @@ def unique_names(labels: Sequence[str], folders: Sequence[Path]) -> list[str]:
 
 
 def model_scores(roots: Sequence[Path | str]) -> dict[str, pd.DataFrame]:
-    """The scores of the models of several runs: standard protocol, seeds averaged.
+    """The scores of the models of several runs by unique names: standard protocol, seeds averaged.
 
     Args:
         roots: Folders of finished runs, or of several runs of one model each (folds, seeds).
-
-    Returns:
-        Unique name -> scores.
 
     Raises:
         ConfigError: No run below a folder is finished, or its runs are of several models.
@@ -186,9 +172,9 @@ def compare(runs: Sequence[Path | str]) -> pd.DataFrame:
         runs: Folders of at least two finished runs, or of several runs of one model each (folds, seeds).
 
     Returns:
-        One row per later run, condition and metric. Columns ``run`` (the first run) and ``minus`` (the later one) hold
-        labels, where these are equal with what tells the folders apart; the others are ``task``, ``metric``,
-        ``difference``, ``low`` and ``high`` (95 % interval, paired bootstrap over images) and ``images``.
+        One row per later run, condition and metric: names of the first run (``run``) and the later one (``minus``),
+        ``task``, ``metric``, ``difference``, ``low`` and ``high`` (95 % interval, paired bootstrap over images) and
+        ``images``.
 
     Raises:
         ConfigError: Fewer than two runs, one that is not finished, or runs without a test pair in common.
@@ -211,8 +197,8 @@ def spread_over_runs(scores: pd.DataFrame) -> pd.DataFrame:
         scores: One row per pair and run, one protocol, with columns ``task``, ``model``, ``run`` and the metrics.
 
     Returns:
-        One row per condition, model and metric, with ``mean``, ``error`` (standard deviation of the runs' means divided
-        by the root of their number) and ``runs``; models with a single run are left out.
+        One row per condition, model and metric, with ``mean``, ``error`` (of the runs' means) and ``runs``; models of a
+        single run are left out.
     """
     by_run = scores.groupby(["task", "model", "run"], sort=False)[metric_names(scores)].mean()
     long = by_run.melt(ignore_index=False, var_name="metric").reset_index()

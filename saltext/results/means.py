@@ -112,12 +112,7 @@ def _winner(scores: Mapping[str, pd.DataFrame], metric: str) -> str:
 def standard_error(values: pd.Series, images: pd.Series) -> float:
     """Standard error of a mean over pairs, clustered by image since the pairs of one image are not independent.
 
-    Args:
-        values: Score of each pair; NaN is left out.
-        images: Image of each pair.
-
-    Returns:
-        In the unit of ``values``; NaN where fewer than two images have a score.
+    Undefined scores are left out; NaN where fewer than two images have a score.
     """
     numbers = values.to_numpy(np.float64)  # a table has hundreds of these: pandas' own grouping takes ten times as long
     defined = ~np.isnan(numbers)

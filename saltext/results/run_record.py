@@ -92,8 +92,7 @@ def read_history(folder: RunFolder, stages: Sequence[str] = ()) -> pd.DataFrame:
         stages: Names of its stages, in their order; others follow by name.
 
     Returns:
-        One row per value, with ``stage`` (empty without stages), ``epoch`` (int, from 0), ``name`` (as logged, such
-        as ``val/cc``) and ``value``; without rows where nothing was logged.
+        One row per value: ``stage`` (empty without stages), ``epoch`` (from 0), ``name`` (as logged) and ``value``.
     """
     names = sorted(path.name for path in (folder.root / "stages").glob("*") if path.is_dir())
     names.sort(key=lambda name: stages.index(name) if name in stages else len(stages))
@@ -122,11 +121,7 @@ def history(record: RunRecord) -> pd.DataFrame:
 
 
 def chosen_epochs(record: RunRecord) -> list[tuple[StageRecord, int, float]]:
-    """The selected epoch of each tested training, with the monitored metric's value there.
-
-    Returns:
-        (stage, epoch from 0, value); a training that logged no value of the monitored metric has no entry.
-    """
+    """(stage, epoch from 0, value) that each tested training selected, where it logged the monitored metric."""
     logged = history(record).query("name == @record.monitor")
     chosen = []
     for stage in record.stages:

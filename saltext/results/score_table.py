@@ -51,15 +51,14 @@ def _register_extra_metrics(path: Path, columns: Sequence[str]) -> None:
     for name, description in described.items():
         match description:
             case {"title": str(title), "higher_is_better": bool(direction)} if title == printable(title):
-                if name in columns:
-                    try:
+                try:
+                    if name in columns:
                         describe_metric(name, title, direction)
-                    except ValueError as error:
-                        raise ConfigError(f"{file}: {error}") from error
+                except ValueError as error:
+                    raise ConfigError(f"{file}: {error}") from error
             case _:
-                raise DamagedFileError(
-                    f"{file} is damaged: expected a title and higher_is_better of each metric, got {description!r:.80}"
-                )
+                expected = "expected title and higher_is_better of each metric"
+                raise DamagedFileError(f"{file} is damaged: {expected}, got {description!r:.80}")
     unknown = [column for column in columns if column not in METRICS and column not in LABEL_COLUMNS]
     if unknown:
         names = ", ".join(map(printable, unknown))
@@ -94,9 +93,6 @@ def read_scores(path: Path | str) -> pd.DataFrame:
 def read_all(files: Mapping[RunFolder, Path]) -> dict[RunFolder, pd.DataFrame]:
     """The score tables of several runs; the log names damaged ones, which are left out.
 
-    Args:
-        files: The table of each run.
-
     Raises:
         DamagedFileError: All are damaged.
     """
@@ -116,10 +112,7 @@ def read_all(files: Mapping[RunFolder, Path]) -> dict[RunFolder, pd.DataFrame]:
 def pooled(runs: Sequence[RunFolder]) -> pd.DataFrame:
     """Scores of finished runs in one table, with a column ``run`` (name of the run's folder).
 
-    Rows of a baseline that several runs scored on the same pair are kept once.
-
-    Args:
-        runs: At least one; the log names those with damaged scores, which are left out.
+    Rows of a baseline that several runs scored on the same pair are kept once; the log names runs with damaged scores.
 
     Raises:
         DamagedFileError: All are damaged.
@@ -162,9 +155,8 @@ def means(scores: pd.DataFrame) -> dict[str, Any]:
 class RunScores(NamedTuple):
     """Scores of single pairs, one row per pair, model and protocol (and text variant).
 
-    Attributes:
-        pairs: The model with every pair's own text, and the baselines.
-        text_effect: The model with other texts, standard protocol only; empty where it reads no text.
+    ``pairs``: the model with every pair's own text, and the baselines; ``text_effect``: the model with other texts,
+    standard protocol only, empty where it reads no text.
     """
 
     pairs: pd.DataFrame

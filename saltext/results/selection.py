@@ -44,11 +44,8 @@ def extremes(scores: pd.DataFrame, count: int = _COUNT) -> list[Extreme]:
     """The pairs with the highest and lowest CC of each condition, best first, then the worst; no pair is both.
 
     Args:
-        scores: Of a run's own model, one protocol: ``image_id``, ``task``, ``text`` and ``cc``.
+        scores: Of a run's own model, one protocol; without ``cc`` there are none.
         count: Pairs at either end, as far as there are any; equal scores stand in the order of their images.
-
-    Returns:
-        Empty where CC was not scored.
     """
     chosen: list[Extreme] = []
     for task in in_order(scores["task"]) if "cc" in scores else ():
@@ -68,8 +65,7 @@ def images_by_effect(own: pd.DataFrame, exchanged: pd.DataFrame) -> dict[str, st
         exchanged: Its scores with the image's other text, see :func:`saltext.results.text_effect.gains`.
 
     Returns:
-        Image -> its percentile and effect in words, in ascending order of the effect; fewer than :data:`QUANTILES`
-        where there are few images. Equal effects stand in the order of their ids.
+        Image -> its percentile and effect in words, in ascending order of the effect, then of ids.
     """
     table = gains(own, exchanged).query("metric == 'cc'")
     ranked = table.assign(effect=table[list(TASKS)].mean(axis=1)).sort_values(["effect", "image_id"])
@@ -82,15 +78,10 @@ def images_by_effect(own: pd.DataFrame, exchanged: pd.DataFrame) -> dict[str, st
 
 
 def images_under_both_texts(own: pd.DataFrame, variants: pd.DataFrame) -> tuple[dict[str, str], str]:
-    """The images that are shown under their salient and non_salient text.
+    """The images that are shown under their salient and non_salient text: image -> a remark, and the rule.
 
-    Args:
-        own: Scores of the model with every pair's own text, one protocol.
-        variants: Its scores with other texts; may be empty.
-
-    Returns:
-        A remark for each image (may be empty), and the rule they were chosen by; the text effect where CC was scored
-        with swapped texts, otherwise the id. Without images where none was tested under both texts.
+    They are chosen by the text effect where CC was scored with swapped texts, otherwise by id; none where no image was
+    tested under both texts. ``own`` and ``variants`` are the model's scores with own and other texts, one protocol.
     """
     if text_effect.has_swaps(variants) and "cc" in own and "cc" in variants:
         return images_by_effect(own, text_effect.exchanged_pairs(variants)), BY_EFFECT
@@ -122,8 +113,7 @@ def gaps(one: pd.DataFrame, other: pd.DataFrame, task: str, metric: str = "cc") 
         metric: The one compared; pairs with an undefined score are left out.
 
     Returns:
-        Columns ``image_id``, ``text``, ``one``, ``other`` (the scores) and ``gap``; no rows where a table lacks the
-        metric.
+        Columns ``image_id``, ``text``, ``one``, ``other`` (the scores) and ``gap``.
     """
     first, second = (table[table["task"] == task].rename(columns={metric: "one"}) for table in (one, other))
     both = first.merge(second.rename(columns={"one": "other"}), on="image_id", suffixes=("", "_other"))

@@ -63,8 +63,7 @@ class Line:
         rows: The study's rows it has; empty for all.
         model: A baseline's title, to show a row that stands beside the model; empty for the model itself.
         published: Its name among the published values (saltext/results/published.yaml); empty for none.
-        curve: Its line in ``published.csv``; empty for none. Without ``published``, the best epoch of each metric
-            stands for it in the tables.
+        curve: Its line in ``published.csv``, whose best epoch stands in the tables without ``published``.
         picture: Whether the picture of its test pairs is shown.
     """
 
@@ -127,34 +126,32 @@ class Study:
         names, known = [line.name for line in self.lines], (STANDARD, *PAPERS)
         tasks = {task for pooled in self.rows.values() for task in pooled}
         starting = {name for name, start in self.starts.items() for name in (name, start.experiment)}
-        baselines = [line.name for line in self.lines if line.model]
-        no_columns = [column for column in CURVE_COLUMNS if column not in self.curves]
-        curves = set(() if no_columns else self.curves["line"])
-        wrong = [] if self.protocol in known else [f"protocol {self.protocol!r} (known: {', '.join(known)})"]
-        wrong += [f"unknown metric {name!r}" for name in self.metrics if name not in METRICS]
-        wrong += [] if self.metrics else ["metrics are needed with protocol: standard"]
-        wrong += [f"paper_rows: {name!r} is none of the rows" for name in self.paper_rows if name not in self.rows]
-        wrong += [f"unknown task {name!r} in rows" for name in sorted(tasks - set(TASK_BY_NAME))]
-        for key, named in {"against": self.against, "text_effects": self.text_effects}.items():
-            wrong += [f"{key}: {name!r} is none of the lines" for name in named if name not in names]
-        wrong += [
-            f"text_effects: {name!r} is a baseline, which reads no text"
-            for name in baselines
-            if name in self.text_effects
-        ]
-        if self.text_effects and self.protocol != STANDARD:
-            wrong.append("text_effects are scored with protocol: standard alone")
-        wrong += [f"published.csv lacks the columns {', '.join(no_columns)}"] if no_columns else []
-        wrong += [f"starts: {name} is none of the experiments" for name in sorted(starting - set(self.experiments))]
+        lacking = [column for column in CURVE_COLUMNS if column not in self.curves]
+        curves = set(() if lacking else self.curves["line"])
+        named = {(key, name) for key in ("against", "text_effects") for name in getattr(self, key)}
+        problems: dict[str, Any] = {
+            f"protocol {self.protocol!r} (known: {', '.join(known)})": self.protocol not in known,
+            "metrics are needed with protocol: standard": not self.metrics,
+            "text_effects are scored with protocol: standard alone": self.text_effects and self.protocol != STANDARD,
+            f"published.csv lacks the columns {', '.join(lacking)}": lacking,
+            **{f"unknown metric {name!r}": name not in METRICS for name in self.metrics},
+            **{f"paper_rows: {name!r} is none of the rows": name not in self.rows for name in self.paper_rows},
+            **{f"unknown task {name!r} in rows": name not in TASK_BY_NAME for name in sorted(tasks)},
+            **{f"starts: {name} is none of the experiments": name not in self.experiments for name in sorted(starting)},
+            **{f"{key}: {name!r} is none of the lines": name not in names for key, name in sorted(named)},
+        }
         for line in self.lines:
-            no_rows = sorted(set(line.rows) - set(self.rows))
-            problems = {
-                f"experiment {line.experiment!r} is none of the experiments": line.experiment not in self.experiments,
-                f"unknown rows {no_rows}": no_rows,
-                f"{line.published!r} is not published": line.published and line.published not in self.references,
-                f"no curve {line.curve!r} in published.csv": line.curve and line.curve not in curves,
+            no_rows, where = sorted(set(line.rows) - set(self.rows)), f"lines.{line.name}:"
+            reads = f"text_effects: {line.name!r} is a baseline, which reads no text"
+            problems |= {
+                f"{where} experiment {line.experiment!r} is none of the experiments": line.experiment
+                not in self.experiments,
+                f"{where} unknown rows {no_rows}": no_rows,
+                f"{where} {line.published!r} is not published": {line.published} - {"", *self.references},
+                f"{where} no curve {line.curve!r} in published.csv": {line.curve} - {"", *curves},
+                reads: line.model and line.name in self.text_effects,
             }
-            wrong += [f"lines.{line.name}: {text}" for text, applies in problems.items() if applies]
+        wrong = [text for text, applies in problems.items() if applies]
         if wrong:
             raise ValueError("; ".join(wrong))
         return self

@@ -68,7 +68,8 @@ class Cell:
 
 def by_setting(runs: Sequence[RunRecord], lines: Sequence[Line]) -> dict[str, list[RunRecord]]:
     """The runs that lines are made from, apart by evaluation setting; folds of one cross-validation are together, and
-    how many of them were scored is said."""
+    how many of them were scored is said.
+    """
     found: dict[str, list[RunRecord]] = {}
     for run in runs:
         if any(is_of(run, line) for line in lines):
@@ -84,10 +85,7 @@ def by_setting(runs: Sequence[RunRecord], lines: Sequence[Line]) -> dict[str, li
 def cells(study: Study, scores: pd.DataFrame) -> list[Cell]:
     """Every cell of a study's tables; those that were neither measured nor published are left out.
 
-    Args:
-        study: What is compared.
-        scores: Of single pairs, see :class:`saltext.results.study_scores.StudyScores`; of one kind of split and
-            choice of the epoch.
+    ``scores`` are of single pairs, see :class:`saltext.results.study_scores.StudyScores`, of one evaluation setting.
     """
     generated = bool(scores["generated"].any())
     found = []
@@ -122,12 +120,7 @@ def _verdict(published: float, ours: Estimate, within: float, generated: bool) -
 
 
 def frame(found: Mapping[str, Sequence[Cell]], study: Study) -> pd.DataFrame:
-    """All cells as a table: one row a cell.
-
-    Args:
-        found: Split and choice of the epoch -> cells.
-        study: Whose tolerances are written beside them.
-    """
+    """All cells as a table: one row a cell, with the study's tolerance; ``found`` holds them by evaluation setting."""
     columns = ["row", "line", "metric", "published", "ours", "low", "high", "difference", "tolerance", "verdict",
                "passed", "pairs", "how"]  # fmt: skip
     records = []
@@ -147,15 +140,12 @@ COLUMNS = ("line", "by", "how", "logged", "epoch", "value")
 
 
 def values(study: Study, runs: Mapping[str, Sequence[RunRecord]]) -> pd.DataFrame:
-    """Every point of the figure.
+    """Every point of the figure: ``line``, ``by`` (ours, published), ``how`` (ours: evaluation setting), ``logged`` (a
+    panel's key), ``epoch`` from 0 and ``value``; runs of several seeds or folds are averaged.
 
     Args:
         study: Whose panels are drawn.
         runs: Evaluation setting -> runs.
-
-    Returns:
-        One row a point, with ``line``, ``by`` (ours, published), ``how`` (ours: split and choice of the epoch),
-        ``logged`` (a panel's key), ``epoch`` from 0 and ``value``; runs of several seeds or folds are averaged.
     """
     ways = [(line, how, part) for how, part in runs.items() for line in study.lines if not line.model]
     found = [*(_published(study, line) for line in study.lines), *(_ours(study, *way) for way in ways)]
@@ -186,14 +176,11 @@ def numbered(how: str, ways: Sequence[str]) -> str:
 
 
 def best_and_last(points: pd.DataFrame) -> pd.DataFrame:
-    """What each curve of a metric comes to.
-
-    Args:
-        points: See :func:`values`.
+    """What each curve of a metric comes to, from the points of :func:`values`.
 
     Returns:
-        One row a curve, with ``line``, ``by``, ``how``, ``logged``, ``best``, ``epoch`` of it, ``last`` and ``lost``
-        (how much worse the last epoch is than the best one, at least 0).
+        One row a curve: ``line``, ``by``, ``how``, ``logged``, ``best``, ``epoch`` of it, ``last`` and ``lost`` (how
+        much worse the last epoch is than the best one, at least 0).
     """
     records = []
     scored = points[points["logged"].isin(METRICS)]

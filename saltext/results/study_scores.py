@@ -8,9 +8,9 @@ come out of the files alone, without any run.
 import gzip
 import io
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -19,7 +19,6 @@ from saltext.errors import ConfigError, DamagedFileError
 from saltext.results.run_record import RunRecord
 from saltext.results.score_table import averaged_over_seeds, of_protocol, read_all, read_scores
 from saltext.results.study import Line, Study, is_of, part_of
-from saltext.system.run_folder import RunFolder
 
 _log = logging.getLogger(__name__)
 
@@ -30,14 +29,11 @@ _VARIANTS = ("how", "line", "variant", "task", "image_id")
 _DIGITS = "%.5g"  # a score's error by rounding is far below what a table shows of a mean
 
 
-@dataclass(frozen=True)
-class StudyScores:
+class StudyScores(NamedTuple):
     """Scores of single pairs, folds pooled and seeds averaged pair by pair; one row a pair and line.
 
-    Attributes:
-        own: With the pairs' own texts: ``how`` (split and choice of the epoch), ``generated`` (whether the data set
-            is), ``line``, ``task``, ``image_id`` and the study's metrics.
-        variants: With other texts, named in ``variant``; no rows where the study shows no effect of the text.
+    ``own``, with the pairs' own texts, has ``how`` (split and choice of the epoch), ``generated`` (whether the data set
+    is), ``line``, ``task``, ``image_id`` and the study's metrics; ``variants``, with other texts, ``variant`` besides.
     """
 
     own: pd.DataFrame
@@ -50,42 +46,33 @@ class StudyScores:
 
     def of(self, how: str) -> "StudyScores":
         """Those of one split and choice of the epoch."""
-        return StudyScores(self.own[self.own["how"] == how], self.variants[self.variants["how"] == how])
+        return StudyScores(*(table[table["how"] == how] for table in self))
 
 
 def pooled(study: Study, runs: Mapping[str, Sequence[RunRecord]]) -> StudyScores:
-    """The scores of a study's runs, as far as they are there.
-
-    Args:
-        study: Whose lines, protocol and metrics.
-        runs: See :func:`saltext.results.study_results.by_setting`.
-    """
+    """The scores of a study's runs, as far as they are there; see :func:`saltext.results.study_results.by_setting`."""
     own, variants = [], []
     for how, part in runs.items():
         generated = any(run.generated for run in part)
         for line in study.lines:
-            scores = _of_line(study, line, part, lambda folder: folder.scores)
-            own.append(scores.assign(how=how, generated=generated))
+            own.append(_of_line(study, line, part, "scores").assign(how=how, generated=generated))
             if line.name in study.text_effects:
-                others = _of_line(study, line, part, lambda folder: folder.text_effect_scores)
-                variants.append(others.assign(how=how))
+                variants.append(_of_line(study, line, part, "text_effect_scores").assign(how=how))
     return StudyScores(_joined(own, _OWN, study), _joined(variants, _VARIANTS, study))
 
 
-def _of_line(study: Study, line: Line, runs: Sequence[RunRecord], file: Callable[[RunFolder], Path]) -> pd.DataFrame:
-    own = {run.folder: run for run in runs if is_of(run, line) and file(part_of(run, line)).is_file()}
+def _of_line(study: Study, line: Line, runs: Sequence[RunRecord], kind: str) -> pd.DataFrame:
+    own = {run.folder: run for run in runs if is_of(run, line) and getattr(part_of(run, line), kind).is_file()}
     try:
-        read = read_all({folder: file(part_of(run, line)) for folder, run in own.items()})
+        read = read_all({folder: getattr(part_of(run, line), kind) for folder, run in own.items()})
     except DamagedFileError as error:  # of all of them: the line is shown as not measured
         _log.warning("left out: %s", error)
         return pd.DataFrame()
     tables = []
     for folder, scores in read.items():
         table = of_protocol(scores, study.protocol)
-        tables.append(table[table["model"] == (line.model or own[folder].label)])
-    if not tables:
-        return pd.DataFrame()
-    return averaged_over_seeds(pd.concat(tables, ignore_index=True).assign(model=line.name)).assign(line=line.name)
+        tables.append(table[table["model"] == (line.model or own[folder].label)].assign(model=line.name))
+    return averaged_over_seeds(pd.concat(tables)).assign(line=line.name) if tables else pd.DataFrame()
 
 
 def _joined(tables: Iterable[pd.DataFrame], keys: Sequence[str], study: Study) -> pd.DataFrame:

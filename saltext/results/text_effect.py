@@ -53,14 +53,11 @@ def short_title(variant: str) -> str:
 
 
 def text_effects(own: pd.DataFrame, variants: pd.DataFrame) -> dict[str, list[Difference]]:
-    """Own text minus other text, for each variant.
+    """Own text minus other text: variant -> differences by condition and metric, variants in their usual order.
 
     Args:
         own: Scores of the model with every pair's own text, one protocol.
         variants: Its scores with other texts, with a column ``variant``; may be empty.
-
-    Returns:
-        Variant -> differences by condition and metric, with intervals over images; variants in their usual order.
     """
     scored = set(variants["variant"]) if len(variants) and len(own) else set()
     names = [*(name for name in TITLES if name in scored), *sorted(scored - set(TITLES))]
@@ -77,11 +74,9 @@ class SwapAccuracy:
         direction: ``salient``, ``non_salient``, ``both``, or ``texts``: of all texts, two per image.
         images: Number of images.
         accuracy: Fraction of images, 0 to 1.
-        exact_low: Lower end of the exact 95 % interval (Clopper and Pearson, Biometrika 1934) of the fraction;
-            NaN for ``texts``, since the two texts of an image are not independent.
-        exact_high: Its upper end.
-        bootstrap_low: Lower end of the 95 % interval by resampling images.
-        bootstrap_high: Its upper end.
+        exact_low, exact_high: Exact 95 % interval (Clopper and Pearson, Biometrika 1934); NaN for ``texts``, since the
+            two texts of an image are not independent.
+        bootstrap_low, bootstrap_high: 95 % interval by resampling images.
     """
 
     variant: str
@@ -116,8 +111,8 @@ def gains(own: pd.DataFrame, exchanged: pd.DataFrame) -> pd.DataFrame:
         exchanged: Its scores with the image's other text, against the same ground truth.
 
     Returns:
-        One row per image and metric, with ``metric``, ``image_id``, ``salient`` and ``non_salient``, in the metric's
-        unit, positive where the correct text is the better one. Images with an undefined score are left out.
+        One row per image and metric, with ``metric``, ``image_id``, ``salient`` and ``non_salient``, positive where the
+        correct text is the better one. Images with an undefined score are left out.
     """
     both = own.merge(exchanged, on=["image_id", "task"], suffixes=("", "_other"), validate="one_to_one")
     parts = []
@@ -130,14 +125,12 @@ def gains(own: pd.DataFrame, exchanged: pd.DataFrame) -> pd.DataFrame:
 
 
 def swap_accuracies(own: pd.DataFrame, variants: pd.DataFrame) -> list[SwapAccuracy]:
-    """The text-swap test.
+    """The text-swap test: one entry per variant in :data:`SWAPS`, metric and direction.
 
     Args:
         own: See :func:`gains`.
-        variants: The model's scores with other texts, with a column ``variant``; only those in :data:`SWAPS` count.
-
-    Returns:
-        One entry per variant, metric and direction; a metric without an image on which all scores are defined has none.
+        variants: The model's scores with other texts, with a column ``variant``. A metric without an image on which all
+            scores are defined has no entry.
     """
     from scipy.stats import binomtest  # type: ignore[import-untyped]  # half a second
 

@@ -34,9 +34,9 @@ def run(tmp_path: Path) -> RunFolder:
 
 def test_a_supervised_run_shows_its_loss_and_its_scores_by_task(run: RunFolder) -> None:
     loss, cc = run_panels(read_history(run))
-    assert [line.label for line in loss.lines] == ["loss"]
-    assert [line.label for line in cc.lines] == ["mean of tasks", "pure", "salient"]
-    assert (cc.title, list(cc.lines[2].values)) == ("CC on validation images", [0.0, 0.2])
+    assert list(loss.lines) == ["loss"]
+    assert list(cc.lines) == ["mean of tasks", "pure", "salient"]
+    assert (cc.title, cc.lines["salient"].tolist()) == ("CC on validation images", [0.0, 0.2])
 
 
 def test_conditions_of_other_data_are_told_from_metrics_whose_name_begins_alike(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_conditions_of_other_data_are_told_from_metrics_whose_name_begins_alike(
     names = ("nss", "nss_told", "nss_free", "nss_unbiased", "nss_unbiased_told", "nss_unbiased_free")
     pd.DataFrame({"epoch": [0], "step": [0], **{f"val/{name}": [0.5] for name in names}}).to_csv(log, index=False)
     panels = run_panels(read_history(RunFolder(tmp_path)))
-    assert [[line.label for line in panel.lines] for panel in panels] == [["mean of tasks", "free", "told"]] * 2
+    assert [list(panel.lines) for panel in panels] == [["mean of tasks", "free", "told"]] * 2
 
 
 def test_an_adversarial_run_shows_the_losses_of_both_networks_and_the_accuracies(tmp_path: Path) -> None:
@@ -56,9 +56,9 @@ def test_an_adversarial_run_shows_the_losses_of_both_networks_and_the_accuracies
         tmp_path, 0, [{"epoch": 0, "step": 1, "train/loss": 3.0}, {"epoch": 1, "step": 2, **losses_of, **accuracies_of}]
     )
     losses, accuracies = run_panels(read_history(RunFolder(tmp_path)))
-    assert [line.label for line in losses.lines] == ["generator", "its adversarial term", "discriminator"]
-    assert (list(losses.lines[2].epochs), list(losses.lines[2].values)) == ([1], [0.5])
-    assert [list(line.values) for line in accuracies.lines] == [[0.9], [0.8]]
+    assert list(losses.lines) == ["generator", "its adversarial term", "discriminator"]
+    assert losses.lines["discriminator"].to_dict() == {1: 0.5}
+    assert [line.tolist() for line in accuracies.lines.values()] == [[0.9], [0.8]]
 
 
 def test_a_run_with_stages_shows_a_curve_a_stage(tmp_path: Path) -> None:
@@ -67,15 +67,15 @@ def test_a_run_with_stages_shows_a_curve_a_stage(tmp_path: Path) -> None:
         logged = {"epoch": 0, "step": 1, "train/loss": 1.0, "test/cc": 0.5, "test/cc_pure": 0.6, "test/cc_whole": 0.4}
         log(run.stage(name).root, 0, [logged])
     loss, cc = run_panels(read_history(run))
-    assert [line.label for line in loss.lines] == [line.label for line in cc.lines] == ["pure", "warmup"]
+    assert list(loss.lines) == list(cc.lines) == ["pure", "warmup"]
     assert cc.title == "CC on test images"
-    assert [list(line.values) for line in cc.lines] == [[0.5], [0.5]]
+    assert [line.tolist() for line in cc.lines.values()] == [[0.5], [0.5]]
 
 
 def test_a_run_of_one_task_shows_it_once(tmp_path: Path) -> None:
     log(tmp_path, 0, [{"epoch": 0, "step": 1, "val/cc": 0.5, "val/cc_pure": 0.5}])
     (cc,) = run_panels(read_history(RunFolder(tmp_path)))
-    assert [line.label for line in cc.lines] == ["pure"]
+    assert list(cc.lines) == ["pure"]
 
 
 def test_the_figure_and_its_numbers_are_written_into_the_run(run: RunFolder) -> None:
@@ -93,7 +93,7 @@ def test_a_run_that_logged_nothing_has_no_figure(tmp_path: Path) -> None:
 
 def test_several_runs_share_a_panel_with_the_mean_of_each(run: RunFolder, tmp_path: Path) -> None:
     history = read_history(run)
-    assert [line.label for line in of_runs({"a": history})[1].lines] == ["mean of tasks", "pure", "salient"]
+    assert list(of_runs({"a": history})[1].lines) == ["mean of tasks", "pure", "salient"]
     loss, cc = of_runs({"a": history, "b": history})
-    assert [line.label for line in loss.lines] == [line.label for line in cc.lines] == ["a", "b"]
-    assert list(cc.lines[1].values) == [0.1, 0.3]
+    assert list(loss.lines) == list(cc.lines) == ["a", "b"]
+    assert cc.lines["b"].tolist() == [0.1, 0.3]

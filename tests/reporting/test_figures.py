@@ -6,6 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
@@ -16,8 +17,6 @@ from saltext.reporting.document import Figure as Drawing
 from saltext.reporting.figures import (
     COLOURS,
     CurvePanel,
-    Line,
-    Point,
     Series,
     calibration,
     curves,
@@ -41,16 +40,21 @@ def of_two(mean: float) -> dict[str, Estimate]:
     return {name: Estimate(mean, mean - 0.02, mean + 0.02) for name in ("pure", "non_salient")}
 
 
-def panel(*lines: Line) -> CurvePanel:
-    return CurvePanel("CC on validation images", "CC", lines)
+def panel(published: tuple[str, ...] = (), **lines: list[float]) -> CurvePanel:
+    values = {label: pd.Series(line, dtype=float) for label, line in lines.items()}
+    return CurvePanel("CC on validation images", "CC", values, published)
+
+
+def points(*rows: tuple[float, float, str, str]) -> pd.DataFrame:
+    return pd.DataFrame(list(rows), columns=["x", "y", "name", "number"])
 
 
 def some(name: str, label: str = "ours") -> Figure:
     """A figure of each function, with a label."""
     if name == "curves":
-        return curves([panel(Line(label, [0, 1], [0.5, 0.6]), Line("paper", [0, 1], [0.4, 0.6], published=True))])
+        return curves([panel(("paper",), **{label: [0.5, 0.6], "paper": [0.4, 0.6]})])
     if name == "scatter":
-        return scatter(label, f"CC of {label}", label, [Point(0.1, 0.2, label, "1"), Point(0.3, 0.2, "other")])
+        return scatter(label, f"CC of {label}", label, points((0.1, 0.2, label, "1"), (0.3, 0.2, "other", "")))
     if name == "calibration":
         return calibration(label, {label: of_maps(np.array(LEVELS))})
     series = [Series(label, of_two(0.6)), Series("shuffled text", of_two(0.5), "text"),
@@ -104,7 +108,7 @@ def test_figures_follow_the_colours_of_a_page(drawn: dict[str, Figure]) -> None:
 
 
 def test_ids_of_a_pages_figures_do_not_collide(drawn: dict[str, Figure]) -> None:
-    more = curves([panel(Line("other", [0, 1], [0.5, 0.6]))])
+    more = curves([panel(other=[0.5, 0.6])])
     page = html(Document("t", [Figures([Drawing(svg(figure, "x")) for figure in (*drawn.values(), more)])]))
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids)) > 10
@@ -128,37 +132,37 @@ def test_labels_are_anybodys(name: str, tmp_path: Path) -> None:
 
 
 def test_published_curves_are_grey_and_ours_are_not(tmp_path: Path) -> None:
-    write_png(curves([panel(Line("theirs", [0, 1], [0.5, 0.6], published=True))]), tmp_path / "theirs.png")
-    write_png(curves([panel(Line("ours", [0, 1], [0.5, 0.6]))]), tmp_path / "ours.png")
+    write_png(curves([panel(("theirs",), theirs=[0.5, 0.6])]), tmp_path / "theirs.png")
+    write_png(curves([panel(ours=[0.5, 0.6])]), tmp_path / "ours.png")
     assert not coloured(tmp_path / "theirs.png")
     assert coloured(tmp_path / "ours.png")
 
 
 @pytest.mark.parametrize(("count", "columns"), [(1, 1), (3, 3), (4, 2), (5, 3)])
 def test_any_number_of_panels_can_be_drawn(tmp_path: Path, count: int, columns: int) -> None:
-    write_png(curves([panel(Line("a", [0, 1], [0.1, 0.2]), Line("b", [0], [0.2]))] * count), tmp_path / "x.png")
+    write_png(curves([panel(a=[0.1, 0.2], b=[0.2])] * count), tmp_path / "x.png")
     with Image.open(tmp_path / "x.png") as picture:
         assert picture.width == pytest.approx(columns * 572, abs=2)
 
 
 def test_labels_stand_in_the_order_in_which_curves_end_and_whole_names_in_the_page() -> None:
     name = "a run with a name that is much too long for a label lr=0.1"
-    figure = curves([panel(Line(name, [0, 1], [0.1, 0.2]), Line("b", [0, 1], [0.3, 0.4]))])
+    figure = curves([panel(**{name: [0.1, 0.2], "b": [0.3, 0.4]})])
     assert texts(figure)[-2:] == ["b", "a run with…bel lr=0.1"]
     assert named(figure) == [name, "b"]
 
 
 def test_values_that_are_not_finite_are_gaps_and_a_curve_of_them_alone_has_no_label(tmp_path: Path) -> None:
-    lost = Line("lost", [0, 1], [NAN, math.inf])
-    both = curves([panel(Line("ended", [0, 1, 2], [1.0, 0.5, NAN]), lost)])
-    write_png(curves([panel(lost)]), tmp_path / "empty.png")
+    lost = [NAN, math.inf]
+    both = curves([panel(ended=[1.0, 0.5, NAN], lost=lost)])
+    write_png(curves([panel(lost=lost)]), tmp_path / "empty.png")
     assert "ended" in texts(both)
     assert "lost" not in texts(both)
     assert not coloured(tmp_path / "empty.png")
 
 
 def test_epochs_are_whole_numbers_even_if_there_is_one() -> None:
-    ticks = set(texts(curves([panel(Line("a", [3], [0.5]))])))
+    ticks = set(texts(curves([CurvePanel("CC", "CC", {"a": pd.Series([0.5], index=[3])})])))
     assert {"3", "4"} <= ticks
     assert not {tick for tick in ticks if re.fullmatch(r"[23]\.\d+", tick)}
 
@@ -168,15 +172,13 @@ def test_nothing_to_draw_is_refused() -> None:
         curves([])
     with pytest.raises(ValueError, match="each with at least one curve"):
         curves([panel()])
-    with pytest.raises(ValueError, match="got 2 epochs and 1 values"):
-        Line("a", [0, 1], [0.1])
     with pytest.raises(ValueError, match="expected at least one estimate"):
         estimates("t", "CC", [Series("ours", {})])
 
 
 def test_a_point_says_which_pair_it_is_and_higher_scores_lie_higher() -> None:
-    points = [Point(0.1, 0.9, "001 “a & b”: 0.900 and 0.100", "1"), Point(0.5, 0.4, "002"), Point(NAN, 0.4, "003")]
-    figure = scatter("pure", "CC of b", "CC of a", points)
+    three = points((0.1, 0.9, "001 “a & b”: 0.900 and 0.100", "1"), (0.5, 0.4, "002", ""), (NAN, 0.4, "003", ""))
+    figure = scatter("pure", "CC of b", "CC of a", three)
     assert named(figure) == ["001 “a & b”: 0.900 and 0.100", "002"]
     assert {"CC of b", "CC of a", "1"} <= set(texts(figure))
     first, second = (e for e in elements(figure, "use") if "fill: var(--s0" in e.get("style", ""))
@@ -185,8 +187,8 @@ def test_a_point_says_which_pair_it_is_and_higher_scores_lie_higher() -> None:
 
 
 def test_a_few_points_or_none_can_be_drawn() -> None:
-    assert named(scatter("t", "x", "y", [Point(0.5, 0.5, "only")])) == ["only"]
-    assert named(scatter("t", "x", "y", [])) == []
+    assert named(scatter("t", "x", "y", points((0.5, 0.5, "only", "")))) == ["only"]
+    assert named(scatter("t", "x", "y", points())) == []
 
 
 def test_a_calibration_curve_goes_from_nothing_to_everything() -> None:

@@ -164,8 +164,8 @@ def test_a_sweep_writes_the_studies_its_experiment_belongs_to(described: Path, t
 def test_a_page_begins_with_what_was_found_and_its_caveat(written: Path) -> None:
     lines = [line for line in (written / "results.md").read_text().splitlines() if line.startswith("* ")]
     assert lines[0].startswith("* Of 2 published values: 1 within tolerance, 1 above. *The published value's own")
-    assert lines[1].startswith("* b: CC 0.700 (0.6")
-    assert lines[2].startswith("* b minus a: CC +0.200 (+0.200 to +0.200) on pure.")
+    assert lines[1].startswith("* “b”: CC 0.700 (0.6")
+    assert lines[2].startswith("* “b” minus “a”: CC +0.200 (+0.200 to +0.200) on pure.")
 
 
 def test_the_paper_s_table_has_its_rows_order_and_names_with_ours_and_the_difference_beneath(written: Path) -> None:
@@ -260,18 +260,19 @@ def drawn(*folders: RunFolder) -> list[CurvePanel]:
 
 def test_ours_stand_beside_the_published_curve(tmp_path: Path) -> None:
     cc, loss = drawn(run(tmp_path / "a", curve={"test/cc": [0.1, 0.2], "train/loss": [9.0, 8.0]}))
-    assert [(line.label, list(line.values), line.published) for line in cc.lines] == [
-        ("ours, paper", [0.3, 0.5, 0.4], True),
-        ("ours", [0.1, 0.2], False),
-    ]
-    assert (loss.title, [(line.label, list(line.epochs)) for line in loss.lines]) == ("Loss", [("ours", [0, 1])])
+    assert {label: line.tolist() for label, line in cc.lines.items()} == {
+        "ours, paper": [0.3, 0.5, 0.4],
+        "ours": [0.1, 0.2],
+    }
+    assert set(cc.published) == {"ours, paper"}
+    assert (loss.title, loss.lines["ours"].to_dict()) == ("Loss", {0: 9.0, 1: 8.0})
 
 
 def test_runs_of_two_kinds_of_split_are_two_numbered_curves(tmp_path: Path) -> None:
     (panel,) = drawn(*(run(tmp_path / on, selection_split=on, curve={f"{on}/cc": [0.1]}) for on in ("test", "val")))
-    assert [line.label for line in panel.lines] == ["ours, paper", "ours (1)", "ours (2)"]
+    assert list(panel.lines) == ["ours, paper", "ours (1)", "ours (2)"]
 
 
 def test_without_a_log_the_published_curve_is_drawn_alone(tmp_path: Path) -> None:
     (panel,) = drawn(run(tmp_path / "a"))
-    assert [line.published for line in panel.lines] == [True]
+    assert list(panel.lines) == list(panel.published) == ["ours, paper"]
