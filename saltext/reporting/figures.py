@@ -77,10 +77,7 @@ class CurvePanel:
 
 @dataclass(frozen=True)
 class Series:
-    """Estimates of one model or baseline: condition -> estimate.
-
-    Its ``kind`` decides colour and shape: ``model``, ``text`` (a model with other texts) or ``baseline``.
-    """
+    """Estimates of a model, a model with other texts (``text``) or a baseline: condition -> estimate."""
 
     label: str
     estimates: Mapping[str, Estimate]

@@ -293,8 +293,8 @@ def one_line(text: str) -> str:
 
 
 def _value_and_interval(text: str) -> list[str]:
-    """A value and, where it has one, its interval, which stands below it on a page and in LaTeX."""
-    return re.split(r" (?=\()", text, maxsplit=1)
+    """A value and, where it has one, its interval or error, which stands below it on a page and in LaTeX."""
+    return re.split(r" (?=[(±])", text, maxsplit=1)
 
 
 _UNDERSCORES = re.compile(r"(?<![^\W_])_+|_+(?![^\W_])")  # not those inside a word

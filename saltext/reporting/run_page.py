@@ -16,20 +16,8 @@ from saltext.evaluation.protocols import STANDARD
 from saltext.metrics import METRICS
 from saltext.prediction.captions import quoted
 from saltext.prediction.pictures import ImageRecord, tiles
-from saltext.reporting import curves, figures, glossary, provenance, tables
-from saltext.reporting.document import (
-    Block,
-    Command,
-    Document,
-    Figure,
-    Figures,
-    Heading,
-    Paragraph,
-    PictureGroup,
-    Pictures,
-    Points,
-    Tile,
-)
+from saltext.reporting import curves, document, figures, glossary, provenance, tables
+from saltext.reporting.document import Block, Figure, Figures, Heading, Paragraph, Points
 from saltext.reporting.figures import Series
 from saltext.reporting.grid import Grid
 from saltext.results import calibration, selection
@@ -66,11 +54,11 @@ class Predicted:
 
 @dataclass(frozen=True)
 class ShownRun:
-    """A run on a page.
+    """A run on a page, under a unique name.
 
     Attributes:
         record: Folder, configuration and log of the run.
-        name: Its name on the page, unique there.
+        name: Its name on the page.
         scores: Of its test pairs; without rows until they are scored.
         predicted: Maps its network predicted again.
         missing: Why it predicted nothing again; empty if it did.
@@ -94,13 +82,7 @@ class ShownRun:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The test pairs and images that a page shows, chosen by a run's scores.
-
-    Attributes:
-        extremes: The best and worst pairs.
-        swaps: Images to show under both texts -> a remark on each.
-        rule: How the images in ``swaps`` were chosen.
-    """
+    """The best and worst pairs that a page shows, the images under both texts -> a remark, and the rule for these."""
 
     extremes: Sequence[Extreme] = ()
     swaps: Mapping[str, str] = field(default_factory=dict)
@@ -181,7 +163,7 @@ def _two_texts(runs: Sequence[ShownRun], chosen: Chosen) -> list[Block]:
         for record in run.predicted.swaps:
             titles = (record.title, chosen.swaps[record.image_id], run.name if runs[1:] else "")
             groups.append(_picture_group(record, ", ".join(filter(None, titles))))
-    blocks += [Pictures(groups), Paragraph(chosen.rule)] if groups else []
+    blocks += [document.Pictures(groups), Paragraph(chosen.rule)] if groups else []
     silent = [run for run in runs if not run.missing and not run.predicted.swaps]
     return [*blocks, *_without_maps(runs), *(Paragraph(f"{run.name} reads no text.") for run in silent)]
 
@@ -213,7 +195,7 @@ def best_and_worst_section(runs: Sequence[ShownRun], chosen: Chosen) -> list[Blo
             record = replace(next(iter(by_run.values())), texts=texts)
             title = f"{pair.end} {pair.position}: CC {pair.cc:.3f}, image {pair.image_id}"
             groups.append(_picture_group(record, title))
-        blocks += [Heading(task, level=3), Pictures(groups)]
+        blocks += [Heading(task, level=3), document.Pictures(groups)]
     return blocks
 
 
@@ -223,12 +205,12 @@ def _without_maps(runs: Sequence[ShownRun]) -> list[Block]:
     return [Paragraph(f"No maps of {run.name}: {run.missing.rstrip('.')}. {how}") for run in runs if run.missing]
 
 
-def _picture_group(record: ImageRecord, title: str) -> PictureGroup:
+def _picture_group(record: ImageRecord, title: str) -> document.PictureGroup:
     """An image with its maps, and the text or texts that were read."""
     texts = {maps.text: maps.name for maps in reversed(record.texts) if maps.text}
     named = (quoted(text) if len(texts) == 1 else f"{name}: {quoted(text)}" for text, name in reversed(texts.items()))
-    pictures = [Tile(tile.jpeg(), tile.caption, tile.alt) for row in tiles(record) for tile in row]
-    return PictureGroup(title, " / ".join(named), pictures)
+    pictures = [document.Tile(tile.jpeg(), tile.caption, tile.alt) for row in tiles(record) for tile in row]
+    return document.PictureGroup(title, " / ".join(named), pictures)
 
 
 def results_section(runs: Sequence[ShownRun]) -> list[Block]:
@@ -363,7 +345,7 @@ def provenance_section(runs: Sequence[ShownRun]) -> list[Block]:
     rows = [[fact, *(of_run[fact] for of_run in facts.values())] for fact in next(iter(facts.values()))]
     commands = "\n".join(run.record.started_by for run in runs if run.record.started_by)
     blocks: list[Block] = [Heading("Provenance"), Grid(["", *facts] if runs[1:] else ["", "this run"], rows)]
-    return [*blocks, Command(commands)] if commands else blocks
+    return [*blocks, document.Command(commands)] if commands else blocks
 
 
 def glossary_section(runs: Sequence[ShownRun]) -> list[Block]:
@@ -374,7 +356,7 @@ def glossary_section(runs: Sequence[ShownRun]) -> list[Block]:
     return [Heading("Glossary"), Paragraph(glossary.INTRODUCTION), *grid]
 
 
-def page(runs: Sequence[ShownRun], chosen: Chosen) -> Document:
+def page(runs: Sequence[ShownRun], chosen: Chosen) -> document.Document:
     """The page of one run, or of two side by side; pairs and images to show are chosen by the first run's scores."""
     first, *others = runs
     title = f"{first.record.cfg.name}: {first.name}" + "".join(f" beside {other.name}" for other in others)
@@ -389,4 +371,4 @@ def page(runs: Sequence[ShownRun], chosen: Chosen) -> Document:
         *provenance_section(runs),
         *glossary_section(runs),
     ]
-    return Document(title, blocks)
+    return document.Document(title, blocks)

@@ -58,10 +58,8 @@ class SweepRuns:
 def page(sweep: SweepRuns, best: ShownRun | None, chosen: Chosen) -> Document:
     """The page of a sweep: findings and pictures of the best run, tables of all models, provenance of all runs.
 
-    Args:
-        sweep: Its runs and scores.
-        best: The run whose maps are shown: the first of :meth:`SweepRuns.ranked`; None if no run was tested.
-        chosen: Pairs and images to show, by the scores of the best run.
+    ``best`` is the first of :meth:`SweepRuns.ranked` (None if no run was tested), by whose scores pairs and images are
+    ``chosen``.
     """
     finished = sum(run.record.folder.is_finished for run in sweep.runs)
     about = f"{finished} of {len(sweep.runs)} runs are finished."

@@ -113,7 +113,7 @@ def task_tables(scores: pd.DataFrame, references: Mapping[str, Published], setti
     """One table per protocol: scores of different protocols never share one.
 
     Args:
-        scores: One row per pair, model and protocol, with columns ``task``, ``model``, ``protocol`` and the metrics.
+        scores: One row per pair, model and protocol.
         references: See :func:`saltext.results.means.published`.
         setting: Evaluation setting, for the note below each table.
     """

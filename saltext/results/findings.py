@@ -20,13 +20,7 @@ _FEW = 30  # images; with fewer, a bootstrap interval is rough
 
 @dataclass(frozen=True)
 class Finding:
-    """A result in one sentence, with its interval and its limits.
-
-    Attributes:
-        kind: ``accuracy``, ``text`` (text ablation) or ``swap`` (text-swap test).
-        sentence: The result.
-        caveat: What limits it.
-    """
+    """A result in one sentence, and what limits it; ``accuracy``, ``text`` (ablation) or ``swap`` (text-swap test)."""
 
     kind: str
     sentence: str

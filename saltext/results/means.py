@@ -68,11 +68,10 @@ def published(data_set: str) -> Mapping[str, Published]:
 
 
 def rows(scores: pd.DataFrame, references: Published) -> list[Row]:
-    """All models under each condition, then the published values of that condition; likewise for pooled conditions.
+    """All models under each condition, then its published values; likewise for pooled conditions.
 
     Args:
-        scores: One row per pair and model, of one protocol, with columns ``image_id``, ``task``, ``model`` and the
-            metrics. Several seeds of a pair are averaged first.
+        scores: One row per pair and model, of one protocol. Several seeds of a pair are averaged first.
         references: model -> task (or name of :data:`POOLS`) -> metric -> value.
     """
     names = [name for name in metric_names(scores) if scores[name].notna().any()]

@@ -42,10 +42,7 @@ def write_scores(path: Path, scores: pd.DataFrame) -> None:
 
 
 def _register_extra_metrics(path: Path, columns: Sequence[str]) -> None:
-    """Register a table's metrics from outside the package, as the file beside it describes them.
-
-    Warns of columns that are no metric, described or built in, and no label.
-    """
+    """Register a table's metrics from outside the package, as the file beside it describes them; warns of others."""
     file = path.with_name(_EXTRA)
     described: dict[str, Any] = read_json(file, dict) if file.exists() else {}
     for name, description in described.items():
@@ -68,8 +65,7 @@ def _register_extra_metrics(path: Path, columns: Sequence[str]) -> None:
 def read_scores(path: Path | str) -> pd.DataFrame:
     """Read a score table; ids and names keep their leading zeros, an empty text stays a text.
 
-    Registers metrics from outside the package as :func:`write_scores` described them; the log names columns that are
-    left out because no metric has their name.
+    Registers metrics from outside the package as :func:`write_scores` described them.
 
     Raises:
         DamagedFileError: The file is missing, empty, cut, or no score table.

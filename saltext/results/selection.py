@@ -60,9 +60,7 @@ def extremes(scores: pd.DataFrame, count: int = _COUNT) -> list[Extreme]:
 def images_by_effect(own: pd.DataFrame, exchanged: pd.DataFrame) -> dict[str, str]:
     """The images nearest to each of :data:`QUANTILES` of the text effect: failures as well as successes.
 
-    Args:
-        own: Scores of the model with every pair's own text, one protocol, with ``cc``.
-        exchanged: Its scores with the image's other text, see :func:`saltext.results.text_effect.gains`.
+    ``own`` and ``exchanged`` are scores as in :func:`saltext.results.text_effect.gains`.
 
     Returns:
         Image -> its percentile and effect in words, in ascending order of the effect, then of ids.

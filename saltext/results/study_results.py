@@ -29,16 +29,9 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Cell:
-    """The mean of one metric over the pairs of a row; as text, with its interval.
+    """The mean of one metric over the pairs of a row and line of a study; as text, with its interval.
 
-    Attributes:
-        row: Of the study's table.
-        line: Its name.
-        metric: A name of ``saltext.metrics.METRICS``.
-        published: NaN where nothing was published.
-        ours: Mean and 95 % interval; NaN where it was not measured.
-        pairs: Image-text pairs.
-        verdict: Of the comparison.
+    ``published`` and ``ours`` are NaN where nothing was published or measured.
     """
 
     row: str
@@ -67,9 +60,7 @@ class Cell:
 
 
 def by_setting(runs: Sequence[RunRecord], lines: Sequence[Line]) -> dict[str, list[RunRecord]]:
-    """The runs that lines are made from, apart by evaluation setting; folds of one cross-validation are together, and
-    how many of them were scored is said.
-    """
+    """The runs that lines are made from by evaluation setting; folds of a cross-validation are together and counted."""
     found: dict[str, list[RunRecord]] = {}
     for run in runs:
         if any(is_of(run, line) for line in lines):

@@ -82,8 +82,7 @@ def _joined(tables: Iterable[pd.DataFrame], keys: Sequence[str], study: Study) -
 
 
 def write(to: Path, scores: StudyScores) -> None:
-    """Write the two files into a folder, each the same bytes whenever the scores are the same; the second one only
-    where there is something in it."""
+    """Write the two files into a folder, the same bytes whenever the scores are the same; the second if it has rows."""
     for name, table in ((OWN_FILE, scores.own), (VARIANTS_FILE, scores.variants)):
         if name == VARIANTS_FILE and table.empty:
             (to / name).unlink(missing_ok=True)
@@ -96,7 +95,7 @@ def write(to: Path, scores: StudyScores) -> None:
 
 
 def kept_file(path: Path) -> Path | None:
-    """The scores kept at a path, which is that file itself or the folder that holds it; None where there are none."""
+    """The scores kept at a path, which is that file or the folder that holds it; None where there are none."""
     return next((file for file in (path, path / OWN_FILE) if file.is_file()), None)
 
 
