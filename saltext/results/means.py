@@ -1,7 +1,7 @@
 """Means by condition and metric of scores of one protocol, beside the published values."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from saltext.baselines import BASELINES
 from saltext.data.tasks import TASK_BY_NAME, in_order
 from saltext.metrics import METRICS
-from saltext.results.comparison import estimate
+from saltext.results.comparison import lower_ends
 from saltext.results.score_table import averaged_over_seeds, metric_names
 
 Published = Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -83,10 +83,10 @@ def rows(scores: pd.DataFrame, references: Published) -> list[Row]:
         models = scores[scores["task"].isin(members)].groupby("model", sort=False)
         # A model or baseline that lacks a condition of a pool is not comparable with those that have all.
         complete = {str(model): part for model, part in models if part["task"].nunique() == len(members)}
-        winners = {name: _winner(complete, name) for name in names}
+        winners = _winners(complete, names)
         for model, part in complete.items():
             means = {n: Mean(float(part[n].mean()), standard_error(part[n], part["image_id"])) for n in names}
-            best_in = frozenset(name for name in names if winners[name] == model)
+            best_in = frozenset(name for name in names if winners.get(name) == model)
             table.append(Row(task, model, len(part), means, best_in))
         for model, by_task in references.items() if complete else ():
             if task in by_task:
@@ -95,17 +95,24 @@ def rows(scores: pd.DataFrame, references: Published) -> list[Row]:
     return table
 
 
-def _winner(scores: Mapping[str, pd.DataFrame], metric: str) -> str:
-    """The best of some models by a metric, on the same pairs; empty where none stands out, see :class:`Row`."""
-    sign = 1 if METRICS[metric].higher_is_better else -1
-    means = {model: sign * part[metric].mean() for model, part in scores.items() if model not in OF_THE_VERY_IMAGE}
-    first, *others = sorted(means, key=lambda model: -np.nan_to_num(means[model], nan=-np.inf)) or [""]
-    for other in others:
-        both = scores[first].merge(scores[other], on=["image_id", "task"], suffixes=("", "_other"))
-        gap = estimate(both[["image_id"]].assign(gap=both[metric] - both[f"{metric}_other"]), "gap")
-        if not math.isnan(means[other]) and (gap.images < FEWEST or not gap.excludes_zero):
-            return ""
-    return first if others else ""
+def _winners(scores: Mapping[str, pd.DataFrame], metrics: Sequence[str]) -> dict[str, str]:
+    """Metric -> the best of some models on the same pairs; metrics in which none stands out are left out, see Row."""
+    signs = [1 if METRICS[metric].higher_is_better else -1 for metric in metrics]
+    competing = {model: part for model, part in scores.items() if model not in OF_THE_VERY_IMAGE}
+    better = {name: part.set_index(["image_id", "task"])[metrics] * signs for name, part in competing.items()}
+    leaders, gaps = {}, {}
+    for metric in metrics:
+        means = pd.Series({model: table[metric].mean() for model, table in better.items()}, dtype=float).dropna()
+        for other in map(str, means.sort_values(ascending=False).index[1:]):
+            leaders[metric] = first = str(means.idxmax())
+            gaps[metric, other] = better[first][metric] - better[other][metric]
+    if not gaps:
+        return {}
+    table = pd.DataFrame(gaps)
+    images = table.notna().groupby(level="image_id").any().sum()
+    is_clear = (lower_ends(table) > 0) & (images >= FEWEST)
+    stands_out = is_clear.groupby(level=0).all()
+    return {metric: first for metric, first in leaders.items() if stands_out[metric]}
 
 
 def standard_error(values: pd.Series, images: pd.Series) -> float:
