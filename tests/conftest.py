@@ -170,7 +170,7 @@ def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     folder = RunFolder(outputs / "run")
     settings = ["preset=smoke", f"output_dir={outputs}", f"hydra.run.dir={folder.root}", "trainer.max_epochs=1",
                 "data.tasks=[salient,non_salient]", "evaluation.baselines=[]", "evaluation.paper=null",
-                "evaluation.text_effect=false"]  # fmt: skip
+                "evaluation.text_ablation=false"]  # fmt: skip
     done = command(*settings)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder

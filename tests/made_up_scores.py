@@ -70,7 +70,7 @@ def run(
         folder.result.write_text(json.dumps({"label": label, "seconds": 120, "test": {}}))
     if variants:
         others = [table(of, label, seed, first).assign(variant=name) for name, of in variants.items()]
-        pd.concat(others).query("protocol == 'standard'").to_csv(part.text_effect_scores, index=False)
+        pd.concat(others).query("protocol == 'standard'").to_csv(part.text_ablation_scores, index=False)
     if curve:
         by_epoch = pd.DataFrame(curve)
         log(part.root, 0, by_epoch.assign(epoch=by_epoch.index, step=by_epoch.index).to_dict("records"))

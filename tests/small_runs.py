@@ -15,7 +15,7 @@ SMALL = (
     "preset=smoke", "data.batch_size=4", "data.image_size=[64,96]", "data.map_size=[16,24]", "trainer.max_epochs=1",
     "evaluation.pictures=1",
 )  # fmt: skip
-QUICK = (*SMALL, "evaluation.baselines=[uniform]", "evaluation.text_effect=false", "evaluation.pictures=0")
+QUICK = (*SMALL, "evaluation.baselines=[uniform]", "evaluation.text_ablation=false", "evaluation.pictures=0")
 
 
 @contextmanager

@@ -48,7 +48,7 @@ def started(folder: RunFolder, *overrides: str) -> list[str]:
     """By its command, since processes that communicate by NCCL, or are killed, are not this one."""
     return command(
         *SMALL, "trainer.accelerator=gpu", f"output_dir={folder.root.parent}", f"hydra.run.dir={folder.root}",
-        "evaluation.baselines=[uniform]", "evaluation.text_effect=false", *overrides,
+        "evaluation.baselines=[uniform]", "evaluation.text_ablation=false", *overrides,
     )  # fmt: skip
 
 

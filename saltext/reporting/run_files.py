@@ -15,7 +15,7 @@ from saltext.reporting import figures, tables
 from saltext.reporting.curves import run_panels
 from saltext.reporting.grid import Grid
 from saltext.reporting.tables import TaskTable
-from saltext.results import score_table, text_effect
+from saltext.results import score_table, text_ablation
 from saltext.results.comparison import Difference, differences, model_scores, spread_over_runs
 from saltext.results.means import published
 from saltext.results.run_record import read_history
@@ -29,7 +29,7 @@ ALL = "all"
 def write_tables(
     folder: RunFolder, scores: RunScores, setting: str, data_set: str | None, stages: Sequence[str] = ()
 ) -> list[TaskTable]:
-    """Write ``table.md``, text ablation and text-swap test (``text_effect.md``, ``text_swap.md``, ``.csv``), curves.
+    """Write ``table.md``, text ablation and text-swap test (``text_ablation.md``, ``text_swap.md``, ``.csv``), curves.
 
     Args:
         folder: The run's.
@@ -45,10 +45,10 @@ def write_tables(
     storage.write_text(folder.table, markdown([tables.all_metrics(table) for table in by_protocol]))
     effects, swaps = text_tables(scores, ALL)
     if effects:
-        storage.write_text(folder.text_effect_table, markdown(effects))
+        storage.write_text(folder.text_ablation_table, markdown(effects))
     if swaps:
-        own = text_effect.own_scores(scores.pairs, scores.text_effect)
-        accuracies = pd.DataFrame(text_effect.swap_accuracies(own, scores.text_effect))
+        own = text_ablation.own_scores(scores.pairs, scores.text_ablation)
+        accuracies = pd.DataFrame(text_ablation.swap_accuracies(own, scores.text_ablation))
         storage.write_csv(folder.root / "text_swap.csv", accuracies, float_format=None)
         storage.write_text(folder.root / "text_swap.md", markdown(swaps))
     with not_essential("the curves"):
@@ -58,10 +58,10 @@ def write_tables(
 
 def text_tables(scores: RunScores, metric: str) -> tuple[list[Grid], list[Grid]]:
     """Text ablation and text-swap test of a run's model, as far as it was scored with other texts; see :func:`show`."""
-    if scores.text_effect.empty:
+    if scores.text_ablation.empty:
         return [], []
-    own = text_effect.own_scores(scores.pairs, scores.text_effect)
-    return tables.text_tables(own, scores.text_effect, selected_metrics(metric_names(own), metric))
+    own = text_ablation.own_scores(scores.pairs, scores.text_ablation)
+    return tables.text_tables(own, scores.text_ablation, selected_metrics(metric_names(own), metric))
 
 
 def markdown(grids: Sequence[Grid]) -> str:

@@ -28,7 +28,7 @@ from saltext.results.run_record import RunRecord, history
 from saltext.results.score_table import RunScores, metric_names, of_protocol
 from saltext.results.selection import Extreme, Key
 from saltext.results.study import DATA_SET
-from saltext.results.text_effect import short_title, text_effects
+from saltext.results.text_ablation import ablation_differences, short_title
 
 _SAME_CC = 5e-4  # equal up to the third digit
 _NUMBERED = 3  # pairs at either end of a scatter plot that get a number
@@ -91,7 +91,7 @@ class Chosen:
     @classmethod
     def of(cls, run: ShownRun) -> "Chosen":
         """Choose by the scores of a run; empty if it has none."""
-        swaps, rule = selection.images_under_both_texts(run.own, run.scores.text_effect)
+        swaps, rule = selection.images_under_both_texts(run.own, run.scores.text_ablation)
         return cls(selection.extremes(run.own), swaps, rule)
 
     @property
@@ -109,13 +109,13 @@ def findings_section(runs: Sequence[ShownRun], chosen: Chosen) -> list[Block]:
     missing = [glossary.conditions(task for run in runs for task in run.scores.pairs["task"])]
     for run in runs:
         prefix = f"{run.name}: " if len(runs) > 1 else ""
-        of_run = findings(run.scores.pairs, run.scores.text_effect, run.record.label, run.record.setting)
+        of_run = findings(run.scores.pairs, run.scores.text_ablation, run.record.label, run.record.setting)
         points += [(prefix + finding.sentence, finding.caveat) for finding in of_run]
         kinds = {finding.kind for finding in of_run}
         if not of_run:
             missing.append(f"{run.name}: no test pair of its own model is scored yet.")
         elif "text" not in kinds:
-            missing.append(f"{prefix}No text ablation: the model reads no text, or evaluation.text_effect is false.")
+            missing.append(f"{prefix}No text ablation: the model reads no text, or evaluation.text_ablation is false.")
         elif "swap" not in kinds:
             missing.append(f"{prefix}No text-swap test: no test image has a salient and a non_salient text.")
     blocks: list[Block] = [Points(points, summary=True)] if points else []
@@ -138,7 +138,7 @@ def _charts(runs: Sequence[ShownRun]) -> Figures:
         means = {task: mean for task, mean in means.items() if not np.isnan(mean.mean)}
         series += [Series(name, means, kind)] if name != "uniform map" and means else []  # type: ignore[arg-type]
     for run in runs:
-        for variant, effects in text_effects(run.own, run.scores.text_effect).items():
+        for variant, effects in ablation_differences(run.own, run.scores.text_ablation).items():
             values = {gap.task: gap for gap in effects if gap.metric == metric and not np.isnan(gap.mean)}
             name = f"vs. {short_title(variant)}" if len(runs) == 1 else f"{run.name} vs. {short_title(variant)}"
             gains += [Series(name, values, "text")] if values else []
@@ -249,7 +249,7 @@ def text_section(runs: Sequence[ShownRun]) -> list[Block]:
     """Text ablation and text-swap test of each run that was scored with other texts."""
     blocks: list[Block] = []
     for run in runs:
-        effects, swaps = tables.text_tables(run.own, run.scores.text_effect, metric_names(run.own))
+        effects, swaps = tables.text_tables(run.own, run.scores.text_ablation, metric_names(run.own))
         title = f"Text ablation: {run.name}" if runs[1:] else "Text ablation"
         blocks += [Heading(title), *effects, *swaps] if effects else []
     return blocks

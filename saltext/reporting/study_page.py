@@ -27,7 +27,7 @@ from saltext.results.score_table import without_absent
 from saltext.results.study import Study, is_of, part_of, studies
 from saltext.results.study_results import OURS, PUBLISHED, Verdict
 from saltext.results.study_scores import StudyScores
-from saltext.results.text_effect import TITLES, text_effects
+from saltext.results.text_ablation import TITLES, ablation_differences
 
 RUNS_FILE = "runs.csv"
 """Who ran when and where, kept beside the scores."""
@@ -48,7 +48,7 @@ def write_studies(experiment: str, runs: Sequence[RunRecord], to: Path) -> None:
 
 def write_study(study: Study, runs: Sequence[RunRecord], to: Path) -> Path | None:
     """Write ``results.html``, ``.md``, ``.tex`` and ``.csv``, what they are made from (``scores.csv.gz``, ``runs.csv``
-    and, where the study has a text ablation, ``text_effect.csv.gz``), and ``curves.png`` and ``.csv`` where it has a
+    and, where the study has a text ablation, ``text_ablation.csv.gz``), and ``curves.png`` and ``.csv`` where it has a
     figure.
 
     Args:
@@ -79,7 +79,7 @@ def write_again(study: Study, kept: Path, to: Path) -> Path:
 
     Args:
         study: What is compared.
-        kept: The file ``scores.csv.gz``; ``text_effect.csv.gz`` and ``runs.csv`` are read if they lie beside it.
+        kept: The file ``scores.csv.gz``; ``text_ablation.csv.gz`` and ``runs.csv`` are read if they lie beside it.
         to: Folder of the files; made if it is not there.
 
     Raises:
@@ -115,7 +115,7 @@ def _write(study: Study, scores: StudyScores, found: Mapping[str, Sequence[RunRe
         if any(cell.verdict is not Verdict.UNPUBLISHED for cell in part):  # whose table has no baselines
             blocks += [by_condition(study, metric, part) for metric in study.metrics]
         blocks += [tables.differences(of_base, f"model minus {base}") for base, of_base in gaps[how].items()]
-        blocks += [tables.text_ablation(by_variant, name) for name, by_variant in effects[how].items()]
+        blocks += [tables.ablation(by_variant, name) for name, by_variant in effects[how].items()]
     blocks += [document.Heading("How to read it"), document.Points([(note, "") for note in _notes(study)])]
     blocks += _origin(study, kept / RUNS_FILE)
     page = document.Document(study.title, blocks)
@@ -197,8 +197,10 @@ def _differences(study: Study, scores: StudyScores) -> dict[str, dict[str, list[
 
 
 def _effects(study: Study, scores: StudyScores) -> dict[str, dict[str, list[Difference]]]:
-    """Text ablation of each line named in ``text_effects``: text variant -> differences."""
-    of_lines = {n: text_effects(_of_line(scores.own, n), _of_line(scores.variants, n)) for n in study.text_effects}
+    """Text ablation of each line named in ``text_ablation``: text variant -> differences."""
+    of_lines = {
+        n: ablation_differences(_of_line(scores.own, n), _of_line(scores.variants, n)) for n in study.text_ablation
+    }
     return {name: effects for name, effects in of_lines.items() if effects}
 
 

@@ -12,12 +12,12 @@ from saltext.evaluation.protocols import PAPERS
 from saltext.metrics import METRICS
 from saltext.models.transalnet.fix_rates import FreezeRow
 from saltext.reporting.grid import Grid
-from saltext.results import text_effect
+from saltext.results import text_ablation
 from saltext.results.calibration import LEVELS, Calibration
 from saltext.results.comparison import Difference, estimate
 from saltext.results.means import FEWEST, Published, Row, rows
 from saltext.results.score_table import metric_names
-from saltext.results.text_effect import TITLES, SwapAccuracy, short_title
+from saltext.results.text_ablation import TITLES, SwapAccuracy, short_title
 
 STANDARD_NOTE = (
     "Mean over pairs ± standard error, at each image's own resolution with the original fixation points. AUC-J: all "
@@ -182,10 +182,10 @@ def differences(by_name: Mapping[str, Sequence[Difference]], what: str, note: st
     return pivot(cells, [what, "metric"], columns=list(columns.values()), grouped=True, note=note)
 
 
-def text_ablation(
+def ablation(
     effects: Mapping[str, Sequence[Difference]], name: str = "", metrics: Collection[str] | None = None
 ) -> Grid:
-    """A text ablation, see :func:`saltext.results.text_effect.text_effects`; by default of all metrics."""
+    """A text ablation, see :func:`saltext.results.text_ablation.ablation_differences`; by default of all metrics."""
     shown = {
         TITLES.get(variant, variant): [gap for gap in gaps if metrics is None or gap.metric in metrics]
         for variant, gaps in effects.items()
@@ -216,9 +216,9 @@ def text_tables(own: pd.DataFrame, variants: pd.DataFrame, metrics: Collection[s
     """
     if own.empty or variants.empty or not metrics:
         return [], []
-    accuracies = text_effect.swap_accuracies(own, variants) if text_effect.has_swaps(variants) else []
+    accuracies = text_ablation.swap_accuracies(own, variants) if text_ablation.has_swaps(variants) else []
     shown = swaps([accuracy for accuracy in accuracies if accuracy.metric in metrics])
-    return [text_ablation(text_effect.text_effects(own, variants), metrics=metrics)], shown
+    return [ablation(text_ablation.ablation_differences(own, variants), metrics=metrics)], shown
 
 
 def calibration(by_maps: Mapping[str, Sequence[Calibration]]) -> Grid:

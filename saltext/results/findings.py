@@ -11,7 +11,7 @@ from saltext.evaluation.protocols import STANDARD
 from saltext.metrics import METRICS
 from saltext.results.comparison import Difference, differences, estimate
 from saltext.results.score_table import metric_names, of_protocol
-from saltext.results.text_effect import TITLES, exchanged_pairs, has_swaps, short_title, swap_accuracies
+from saltext.results.text_ablation import TITLES, exchanged_pairs, has_swaps, short_title, swap_accuracies
 
 # Baselines a model is compared with, the strongest first.
 _BASELINES = ("human free-viewing map", "centre prior (other images)", "uniform map")
@@ -32,7 +32,7 @@ def shown_metric(own: pd.DataFrame) -> str:
     return "cc" if "cc" in own else metric_names(own)[0]
 
 
-def findings(pairs: pd.DataFrame, text_effect: pd.DataFrame, model: str, setting: str = "") -> list[Finding]:
+def findings(pairs: pd.DataFrame, text_ablation: pd.DataFrame, model: str, setting: str = "") -> list[Finding]:
     """Accuracy against the strongest baseline, text ablation and text-swap test, as far as they were measured.
 
     They are about the last condition that was scored with other texts, else about the last one: on SJTU-TIS
@@ -40,7 +40,7 @@ def findings(pairs: pd.DataFrame, text_effect: pd.DataFrame, model: str, setting
 
     Args:
         pairs: Scores of a run's test pairs, the model's and the baselines', all conditions.
-        text_effect: The model's scores with other texts; empty if it was given none.
+        text_ablation: The model's scores with other texts; empty if it was given none.
         model: The model's name in the scores.
         setting: Evaluation setting; the first caveat names what in it makes scores optimistic.
 
@@ -54,7 +54,7 @@ def findings(pairs: pd.DataFrame, text_effect: pd.DataFrame, model: str, setting
     metric = shown_metric(own)
     title = METRICS[metric].title
     own = own.drop(columns=[name for name in metric_names(own) if name != metric])  # bootstrapping others takes time
-    with_text = set(text_effect["task"]) & set(own["task"]) if len(text_effect) else set()
+    with_text = set(text_ablation["task"]) & set(own["task"]) if len(text_ablation) else set()
     task = in_order(task for task in own["task"] if task in with_text or not with_text)[-1]
     of_task = own[own["task"] == task]
     accuracy = estimate(of_task, metric)
@@ -68,11 +68,11 @@ def findings(pairs: pd.DataFrame, text_effect: pd.DataFrame, model: str, setting
     baselines = {f"the {name}": standard[standard["model"] == name] for name in _BASELINES}
     against = "".join(f", {gap.signed()} against {name}" for name, gap in _first_gap(of_task, baselines))
     results = [Finding("accuracy", f"{title} {accuracy} on {task}{against}.", f"{'; '.join(caveats)}.")]
-    if text_effect.empty:
+    if text_ablation.empty:
         return results
     # The most telling text first.
     names = [name for name in reversed(tuple(TITLES)) if name != "opposite_condition"]
-    by_variant = {short_title(name): text_effect[text_effect["variant"] == name] for name in names}
+    by_variant = {short_title(name): text_ablation[text_ablation["variant"] == name] for name in names}
     for variant, gap in _first_gap(of_task, by_variant):
         sentence = f"Text ablation: {gap.signed()} {title} on {task}, own text against {variant}, same weights."
         caveat = (
@@ -80,7 +80,7 @@ def findings(pairs: pd.DataFrame, text_effect: pd.DataFrame, model: str, setting
             "reading is the difference from the same network trained without text."
         )
         results.append(Finding("text", sentence, caveat))
-    for swap in swap_accuracies(own, exchanged_pairs(text_effect)) if has_swaps(text_effect) else ():
+    for swap in swap_accuracies(own, exchanged_pairs(text_ablation)) if has_swaps(text_ablation) else ():
         if swap.direction == "texts":
             sentence = f"The map follows the text for {swap} of the texts of {swap.images} images (text-swap test)."
             caveat = "50 % is chance for a map that moves at random, 0 % one that does not move."
@@ -98,6 +98,6 @@ def _first_gap(of_task: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> lis
     return []
 
 
-def conclusion(pairs: pd.DataFrame, text_effect: pd.DataFrame, model: str) -> str:
+def conclusion(pairs: pd.DataFrame, text_ablation: pd.DataFrame, model: str) -> str:
     """The findings in one line, without their caveats; empty if the model has no scores."""
-    return " ".join(finding.sentence for finding in findings(pairs, text_effect, model))
+    return " ".join(finding.sentence for finding in findings(pairs, text_ablation, model))

@@ -151,12 +151,12 @@ def means(scores: pd.DataFrame) -> dict[str, Any]:
 class RunScores(NamedTuple):
     """Scores of single pairs, one row per pair, model and protocol (and text variant).
 
-    ``pairs``: the model with every pair's own text, and the baselines; ``text_effect``: the model with other texts,
+    ``pairs``: the model with every pair's own text, and the baselines; ``text_ablation``: the model with other texts,
     standard protocol only, empty where it reads no text.
     """
 
     pairs: pd.DataFrame
-    text_effect: pd.DataFrame
+    text_ablation: pd.DataFrame
 
 
 def combined(parts: Sequence[RunScores]) -> RunScores:
@@ -166,8 +166,8 @@ def combined(parts: Sequence[RunScores]) -> RunScores:
 
 def write_run_scores(folder: RunFolder, scores: RunScores) -> None:
     """Write the scores into a run's or a stage's folder."""
-    if not scores.text_effect.empty:
-        write_scores(folder.text_effect_scores, scores.text_effect)
+    if not scores.text_ablation.empty:
+        write_scores(folder.text_ablation_scores, scores.text_ablation)
     write_scores(folder.scores, scores.pairs)  # last: where it is, the others are
 
 
@@ -177,5 +177,5 @@ def read_run_scores(folder: RunFolder) -> RunScores:
     Raises:
         DamagedFileError: A table is missing, empty or cut.
     """
-    effect = folder.text_effect_scores
+    effect = folder.text_ablation_scores
     return RunScores(read_scores(folder.scores), read_scores(effect) if effect.is_file() else pd.DataFrame())

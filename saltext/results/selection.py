@@ -7,8 +7,8 @@ import pandas as pd
 
 from saltext.data.pairs import Pair
 from saltext.data.tasks import in_order
-from saltext.results import text_effect
-from saltext.results.text_effect import TASKS, gains
+from saltext.results import text_ablation
+from saltext.results.text_ablation import TASKS, gains
 
 Key = tuple[str, str]
 """Image and condition."""
@@ -60,7 +60,7 @@ def extremes(scores: pd.DataFrame, count: int = _COUNT) -> list[Extreme]:
 def images_by_effect(own: pd.DataFrame, exchanged: pd.DataFrame) -> dict[str, str]:
     """The images nearest to each of :data:`QUANTILES` of the text effect: failures as well as successes.
 
-    ``own`` and ``exchanged`` are scores as in :func:`saltext.results.text_effect.gains`.
+    ``own`` and ``exchanged`` are scores as in :func:`saltext.results.text_ablation.gains`.
 
     Returns:
         Image -> its percentile and effect in words, in ascending order of the effect, then of ids.
@@ -81,8 +81,8 @@ def images_under_both_texts(own: pd.DataFrame, variants: pd.DataFrame) -> tuple[
     They are chosen by the text effect where CC was scored with swapped texts, otherwise by id; none where no image was
     tested under both texts. ``own`` and ``variants`` are the model's scores with own and other texts, one protocol.
     """
-    if text_effect.has_swaps(variants) and "cc" in own and "cc" in variants:
-        return images_by_effect(own, text_effect.exchanged_pairs(variants)), BY_EFFECT
+    if text_ablation.has_swaps(variants) and "cc" in own and "cc" in variants:
+        return images_by_effect(own, text_ablation.exchanged_pairs(variants)), BY_EFFECT
     ids = [set(own.loc[own["task"] == task, "image_id"]) for task in TASKS]
     return dict.fromkeys(sorted(set.intersection(*ids))[:_COUNT], ""), BY_ID
 

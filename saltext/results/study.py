@@ -16,7 +16,7 @@ Keys of the file, those marked * needed:
     tolerance      metric: {within, why}; experiments/tolerance.yaml by default
     panels         panels of the figure: what is logged (cc, train/loss): title
     against        line or lines, baselines included, from which the models' paired differences are shown
-    text_effects   line or lines whose effect of the text is shown: own text minus others; protocol standard only
+    text_ablation   line or lines whose effect of the text is shown: own text minus others; protocol standard only
     starts         experiment: {experiment, stage} whose chosen weights its runs start from
 
 Published curves stand beside it in ``published.csv`` (line, epoch, metric, value; epochs from 0).
@@ -117,7 +117,7 @@ class Study:
     tolerance: Mapping[str, Tolerance] = field(default_factory=dict)
     panels: Mapping[str, str] = field(default_factory=dict)
     against: OneOrMore = ()
-    text_effects: OneOrMore = ()
+    text_ablation: OneOrMore = ()
     starts: Mapping[str, Start] = field(default_factory=dict)
     curves: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CURVE_COLUMNS)))
 
@@ -128,11 +128,11 @@ class Study:
         starting = {name for name, start in self.starts.items() for name in (name, start.experiment)}
         lacking = [column for column in CURVE_COLUMNS if column not in self.curves]
         curves = set(() if lacking else self.curves["line"])
-        named = {(key, name) for key in ("against", "text_effects") for name in getattr(self, key)}
+        named = {(key, name) for key in ("against", "text_ablation") for name in getattr(self, key)}
         problems: dict[str, Any] = {
             f"protocol {self.protocol!r} (known: {', '.join(known)})": self.protocol not in known,
             "metrics are needed with protocol: standard": not self.metrics,
-            "text_effects are scored with protocol: standard alone": self.text_effects and self.protocol != STANDARD,
+            "text_ablation are scored with protocol: standard alone": self.text_ablation and self.protocol != STANDARD,
             f"published.csv lacks the columns {', '.join(lacking)}": lacking,
             **{f"unknown metric {name!r}": name not in METRICS for name in self.metrics},
             **{f"paper_rows: {name!r} is none of the rows": name not in self.rows for name in self.paper_rows},
@@ -142,14 +142,14 @@ class Study:
         }
         for line in self.lines:
             no_rows, where = sorted(set(line.rows) - set(self.rows)), f"lines.{line.name}:"
-            reads = f"text_effects: {line.name!r} is a baseline, which reads no text"
+            reads = f"text_ablation: {line.name!r} is a baseline, which reads no text"
             problems |= {
                 f"{where} experiment {line.experiment!r} is none of the experiments": line.experiment
                 not in self.experiments,
                 f"{where} unknown rows {no_rows}": no_rows,
                 f"{where} {line.published!r} is not published": {line.published} - {"", *self.references},
                 f"{where} no curve {line.curve!r} in published.csv": {line.curve} - {"", *curves},
-                reads: line.model and line.name in self.text_effects,
+                reads: line.model and line.name in self.text_ablation,
             }
         wrong = [text for text, applies in problems.items() if applies]
         if wrong:

@@ -1,6 +1,6 @@
 """The scores of single pairs that a study's tables are made from, pooled and kept as two small files.
 
-``scores.csv.gz`` has every line with each pair's own text, ``text_effect.csv.gz`` the lines of ``text_effects`` with
+``scores.csv.gz`` has every line with each pair's own text, ``text_ablation.csv.gz`` the lines of ``text_ablation`` with
 other texts. They are written beside the results and read back before anything is computed, so that the same tables
 come out of the files alone, without any run.
 """
@@ -22,7 +22,7 @@ from saltext.results.study import Line, Study, is_of, part_of
 
 _log = logging.getLogger(__name__)
 
-OWN_FILE, VARIANTS_FILE = "scores.csv.gz", "text_effect.csv.gz"
+OWN_FILE, VARIANTS_FILE = "scores.csv.gz", "text_ablation.csv.gz"
 
 _OWN = ("how", "generated", "line", "task", "image_id")
 _VARIANTS = ("how", "line", "variant", "task", "image_id")
@@ -56,8 +56,8 @@ def pooled(study: Study, runs: Mapping[str, Sequence[RunRecord]]) -> StudyScores
         generated = any(run.generated for run in part)
         for line in study.lines:
             own.append(_of_line(study, line, part, "scores").assign(how=how, generated=generated))
-            if line.name in study.text_effects:
-                variants.append(_of_line(study, line, part, "text_effect_scores").assign(how=how))
+            if line.name in study.text_ablation:
+                variants.append(_of_line(study, line, part, "text_ablation_scores").assign(how=how))
     return StudyScores(_joined(own, _OWN, study), _joined(variants, _VARIANTS, study))
 
 
@@ -100,7 +100,7 @@ def kept_file(path: Path) -> Path | None:
 
 
 def read(study: Study, file: Path) -> StudyScores:
-    """Read what :func:`write` wrote: ``scores.csv.gz``, and ``text_effect.csv.gz`` if it lies beside it.
+    """Read what :func:`write` wrote: ``scores.csv.gz``, and ``text_ablation.csv.gz`` if it lies beside it.
 
     Raises:
         ConfigError: A file is no score table, or not one of this study.

@@ -28,7 +28,7 @@ PRETRAINED = WeightPackage(
     requirement="saltext",
     digests=MappingProxyType(
         {
-            "config.yaml": "a02f2f4fad3951fa96eb56486917018fbe5d5d230d7a53926898c9078c81932d",
+            "config.yaml": "c7606d8aa87f91b1a50fdda3bf8723d1ca5a365508d6e0b44c61a649511f000a",
             "split.json": "c15d950d7d68687ffcf3b45d383e93cfd4804301daaafad4b20fe32b0aa7eb39",
             "class_names.safetensors": "3524fcbd590ebaa7fa4e952ed1f586af9fbe048127a59d9edcbd134e1369e76c",
             "checkpoints/best.ckpt": "7ded038a83ba09c7ff8443791221b09f2ef0fa6e22f865672fc0302d930a4da5",

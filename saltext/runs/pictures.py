@@ -15,9 +15,9 @@ from saltext.evaluation.protocols import STANDARD
 from saltext.images import read_photo
 from saltext.prediction import pictures
 from saltext.prediction.pictures import ImageRecord, TextMaps, density_of
-from saltext.results import selection, text_effect
+from saltext.results import selection, text_ablation
 from saltext.results.score_table import RunScores
-from saltext.results.text_effect import TASKS
+from saltext.results.text_ablation import TASKS
 from saltext.system.run_folder import RunFolder
 from saltext.training import ScoredModule
 
@@ -81,10 +81,10 @@ def write_swaps(folder: RunFolder, module: ScoredModule, data: SaliencyDataModul
         data: The data it was tested on.
         scores: Of its test pairs.
     """
-    if not text_effect.has_swaps(scores.text_effect):
+    if not text_ablation.has_swaps(scores.text_ablation):
         return
-    own = text_effect.own_scores(scores.pairs, scores.text_effect)
-    exchanged = text_effect.exchanged_pairs(scores.text_effect)
+    own = text_ablation.own_scores(scores.pairs, scores.text_ablation)
+    exchanged = text_ablation.exchanged_pairs(scores.text_ablation)
     cc, cc_other = (dict(table.set_index(["image_id", "task"]).get("cc", {})) for table in (own, exchanged))
     tested = data.dataset("test", native=True)
     indices = {(tested.pairs[i].image_id, tested.pairs[i].task): index for index, i in enumerate(tested.indices)}

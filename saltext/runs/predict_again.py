@@ -26,7 +26,7 @@ from saltext.prediction.pictures import ImageRecord, TextMaps, density_of, reduc
 from saltext.reporting.run_page import Predicted
 from saltext.results.calibration import COLUMNS, HUMAN, LEVELS, MODEL
 from saltext.results.selection import Key
-from saltext.results.text_effect import TASKS
+from saltext.results.text_ablation import TASKS
 from saltext.runs.jobs import digest
 from saltext.runs.load import pipeline_of
 from saltext.runs.stages import Stage, stages, weights_of

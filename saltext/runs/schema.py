@@ -176,7 +176,7 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "evaluation.extra_metrics.*.higher_is_better": bool,
         "evaluation.paper": one_of(lambda: signatures.names("saltext.evaluation.protocols.PAPERS")) | None,
         "evaluation.baselines": one_of(signatures.baselines, Annotated[list[str], AfterValidator(_unique)]),
-        "evaluation.text_effect": bool,
+        "evaluation.text_ablation": bool,
         "evaluation.mirror": bool,
         "evaluation.pictures": Annotated[int, Field(ge=0, le=1000)],
         "normalize.mean": Colours | None,
@@ -323,7 +323,7 @@ NEEDED = (
         f"evaluation.{key}"
         for key in ("selection_split", "validation_metrics", "monitor", "mode", "test_metrics", "paper")
     ),
-    *(f"evaluation.{key}" for key in ("baselines", "text_effect", "mirror", "pictures")),
+    *(f"evaluation.{key}" for key in ("baselines", "text_ablation", "mirror", "pictures")),
     *("data._target_", "data.cache_dir", "data.tasks", "data.selection_split", "data.image_size", "data.augment"),
     *("normalize.mean", "normalize.std", "normalize.order", "stages.sequence", "model.name"),
     *("trainer.accelerator", "trainer.devices", "trainer.max_epochs"),

@@ -27,7 +27,7 @@ def evaluator(cfg: DictConfig, module: ScoredModule | None, data: SaliencyDataMo
         own = ModelPredictor(module.predict_saliency)
         for protocol in (standard_protocol, *papers):
             built.add(cfg.label, own, protocol)
-        if cfg.evaluation.text_effect and module.reads_text:
+        if cfg.evaluation.text_ablation and module.reads_text:
             for variant in text_variants(data.pairs, tested, module.reads_condition):
                 built.add(cfg.label, ModelPredictor(module.predict_saliency, variant), standard_protocol, variant.name)
     for name in build.baselines(cfg):

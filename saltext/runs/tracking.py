@@ -22,7 +22,7 @@ from saltext.evaluation.protocols import STANDARD
 from saltext.metrics import METRICS
 from saltext.results.comparison import Difference
 from saltext.results.score_table import RunScores, means, of_protocol, read_run_scores
-from saltext.results.text_effect import text_effects
+from saltext.results.text_ablation import ablation_differences
 from saltext.runs.provenance import describe
 from saltext.runs.records import monitored
 from saltext.runs.trust import mapping, read_text
@@ -151,16 +151,19 @@ def _upload_results(run: "Run", cfg: DictConfig, folder: RunFolder) -> None:
 
     scores = read_run_scores(folder)
     effects: list[tuple[str, Difference]] = []
-    if not scores.text_effect.empty:
+    if not scores.text_ablation.empty:
         standard = of_protocol(scores.pairs, STANDARD)
-        by_variant = text_effects(standard[standard["model"] == cfg.label], scores.text_effect)
+        by_variant = ablation_differences(standard[standard["model"] == cfg.label], scores.text_ablation)
         effects = [(variant, difference) for variant, differences in by_variant.items() for difference in differences]
     values = test_values(scores, cfg.label)
     for name in values:
         run.define_metric(name, summary=direction(METRICS[name.rpartition("/")[2]]))
     run.config.update({"split": Split.load(folder.split).digest}, allow_val_change=True)  # type: ignore[no-untyped-call]
-    run.summary.update(values | {f"text_effect/{v}/{d.task}/{d.metric}": d.mean for v, d in effects})
-    tables = {"scores": scores.pairs, "text_effect": pd.DataFrame([{"own_minus": v, **asdict(d)} for v, d in effects])}
+    run.summary.update(values | {f"text_ablation/{v}/{d.task}/{d.metric}": d.mean for v, d in effects})
+    tables = {
+        "scores": scores.pairs,
+        "text_ablation": pd.DataFrame([{"own_minus": v, **asdict(d)} for v, d in effects]),
+    }
     pictures = {"pairs": folder.picture, **{name: folder.stage(name).picture for name in cfg.stages.sequence}}
     best = monitored(folder)
     run.log(

@@ -199,7 +199,7 @@ def train_and_test(cfg: DictConfig, folder: RunFolder, own: Collection[str] = ()
         if IN_SWEEP not in os.environ:  # a sweep prints one table of all its jobs
             run_files.show(by_protocol[0])
     with not_essential("the conclusion"):
-        _log.info("%s", conclusion(scores.pairs, scores.text_effect, cfg.label) or "The baselines are scored.")
+        _log.info("%s", conclusion(scores.pairs, scores.text_ablation, cfg.label) or "The baselines are scored.")
     taken = f"{seconds // 60} min {seconds % 60} s" if seconds >= 60 else f"{seconds} s"
     _log.info("done in %s: %s", taken, folder.root)
     if IN_SWEEP not in os.environ:

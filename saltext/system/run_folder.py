@@ -71,14 +71,14 @@ class RunFolder:
         return self.root / "scores.csv"
 
     @property
-    def text_effect_scores(self) -> Path:
+    def text_ablation_scores(self) -> Path:
         """Scores of the model with other texts than the pairs' own; only where it reads text."""
-        return self.root / "text_effect.csv"
+        return self.root / "text_ablation.csv"
 
     @property
-    def text_effect_table(self) -> Path:
+    def text_ablation_table(self) -> Path:
         """What the pairs' own texts are worth, by task and metric."""
-        return self.root / "text_effect.md"
+        return self.root / "text_ablation.md"
 
     @property
     def table(self) -> Path:
@@ -146,8 +146,8 @@ class RunFolder:
             DamagedFileError: One is missing, empty or cut.
         """
         check_csv(self.scores)
-        if self.text_effect_scores.exists():
-            check_csv(self.text_effect_scores)
+        if self.text_ablation_scores.exists():
+            check_csv(self.text_ablation_scores)
 
     def read_failure(self) -> str:
         """Why a failed job failed, in a line; empty for others."""

@@ -21,7 +21,7 @@ pytestmark = [
 pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="the extra slurm brings it")
 
 SWEEP = ("preset=smoke", "trainer.max_epochs=1", "data.tasks=[salient,non_salient]", "evaluation.baselines=[]",
-         "evaluation.paper=null", "evaluation.text_effect=false", "name=three", "hydra/launcher=slurm",
+         "evaluation.paper=null", "evaluation.text_ablation=false", "name=three", "hydra/launcher=slurm",
          "hydra.launcher.cpus_per_task=1", "hydra.launcher.array_parallelism=2", "seed=0,1,2", "-m")  # fmt: skip
 
 

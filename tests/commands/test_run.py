@@ -37,7 +37,7 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 
 def test_a_run_folder_holds_its_whole_record(finished: RunFolder) -> None:
     for path in (finished.config, finished.provenance, finished.split, finished.best, finished.last, finished.scores,
-                 finished.text_effect_scores, finished.text_effect_table, finished.table, finished.picture,
+                 finished.text_ablation_scores, finished.text_ablation_table, finished.table, finished.picture,
                  finished.log, finished.result):  # fmt: skip
         assert path.stat().st_size > 0, path
     (start,) = json.loads(finished.provenance.read_text())
@@ -86,7 +86,7 @@ def test_a_cross_validation_is_one_command_that_ends_with_one_table(outputs: Pat
     done = command(
         "preset=smoke", "+experiment=folds", f"output_dir={outputs}", f"hydra.sweep.dir={folder}", "data.folds=2",
         "data.fold=0,1", "data.batch_size=4", "trainer.max_epochs=1", "data.tasks=[salient]", "evaluation.paper=null",
-        "evaluation.baselines=[uniform]", "evaluation.text_effect=false", "-m",
+        "evaluation.baselines=[uniform]", "evaluation.text_ablation=false", "-m",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     scores = pooled(finished_runs(folder))
@@ -105,7 +105,7 @@ def test_the_papers_sizes_run_a_step_of_training_and_of_testing(outputs: Path) -
     done = command(
         "preset=paper", "data=synthetic_smoke", f"output_dir={outputs}", f"hydra.run.dir={outputs / 'paper'}",
         "data/split=file", f"data.split.path={outputs / 'few.json'}", "data.tasks=[non_salient]", "data.batch_size=2",
-        "data.num_workers=0", "trainer.max_epochs=1", "evaluation.baselines=[]", "evaluation.text_effect=false",
+        "data.num_workers=0", "trainer.max_epochs=1", "evaluation.baselines=[]", "evaluation.text_ablation=false",
         "evaluation.pictures=0", "+callbacks.last.save_weights_only=true",  # Adam's moments are 1 GB
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -141,7 +141,7 @@ def wait_for(path: Path) -> None:
 
 # What comes after the training does not change its weights.
 SCORED_BRIEFLY = (
-    "evaluation.paper=null", "evaluation.baselines=[]", "evaluation.text_effect=false", "evaluation.pictures=0",
+    "evaluation.paper=null", "evaluation.baselines=[]", "evaluation.text_ablation=false", "evaluation.pictures=0",
 )  # fmt: skip
 
 

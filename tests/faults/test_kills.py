@@ -66,7 +66,7 @@ def _places() -> list[Kill]:
         *(("single", "last.ckpt", number, moment) for number in (1, 2, 3) for moment in (*MOMENTS, "between")),
         *(("single", "best.ckpt", 1, moment) for moment in (*MOMENTS, "between")),
         *(("single", "scores.csv", 1, moment) for moment in (*MOMENTS, "between")),
-        *(("single", "text_effect.csv", 1, moment) for moment in (*MOMENTS, "between")),
+        *(("single", "text_ablation.csv", 1, moment) for moment in (*MOMENTS, "between")),
         *(("single", "rows.json", number, moment) for number in (1, 2) for moment in MOMENTS),
         *(("single", "metrics.csv", number, moment) for number in (1, 2, 4) for moment in MOMENTS),
         *(("single", name, 1, moment) for name in ("provenance.json", "split.json", "stage.json", "result.json")
@@ -77,7 +77,7 @@ def _places() -> list[Kill]:
         *(("single", "cache:building", number, "open") for number in (1, 2, 4, 6, 9)),
         *(("single", "cache:feature", number, "open") for number in (1, 2)),
         *(("staged", "last.ckpt", number, moment) for number in (2, 4) for moment in (*MOMENTS, "between")),
-        *(("staged", name, number, moment) for name in ("stage.json", "scores.csv", "text_effect.csv")
+        *(("staged", name, number, moment) for name in ("stage.json", "scores.csv", "text_ablation.csv")
           for number in (1, 2) for moment in MOMENTS),
     ]  # fmt: skip
     conditions = ("plain", "tmpdir", "full")
@@ -92,14 +92,14 @@ SHORT = [
     Kill("single", "scores.csv", 1, "written", "plain"),
     Kill("single", "cache:", 3, "open", "plain"),
     Kill("single", "last.ckpt", 2, "half", "full"),
-    Kill("staged", "text_effect.csv", 2, "half", "full"),
+    Kill("staged", "text_ablation.csv", 2, "half", "full"),
 ]
 
 
 # Of sixty faults, at least five interrupt each of these kinds of write by SIGKILL.
 KINDS = {
     "checkpoints": ("last.ckpt", "best.ckpt"),
-    "score tables": ("scores.csv", "text_effect.csv", "rows.json"),
+    "score tables": ("scores.csv", "text_ablation.csv", "rows.json"),
     "the log": ("metrics.csv",),
     "records": ("provenance.json", "split.json", "stage.json", "result.json"),
     "what is looked at": ("pairs.png", "table.md", "curves.csv", "curves.png"),

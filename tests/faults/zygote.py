@@ -175,7 +175,7 @@ def _findings(request: dict[str, Any]) -> dict[str, Any]:
             {key: content[key] for key in ("state_dict", "optimizer_states", "epoch", "global_step") if key in content}
         )
     for path in sorted(folder.root.rglob("*.csv")):
-        if path.name in ("scores.csv", "text_effect.csv", "text_swap.csv"):
+        if path.name in ("scores.csv", "text_ablation.csv", "text_swap.csv"):
             found[str(path.relative_to(folder.root))] = hashlib.sha256(path.read_bytes()).hexdigest()
     curves = read_history(folder).sort_values(["stage", "epoch", "name"])
     found["curves"] = [list(row) for row in curves.astype({"value": float}).itertuples(index=False)]

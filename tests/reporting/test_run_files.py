@@ -40,9 +40,9 @@ def test_a_run_leaves_its_tables_its_curves_and_how_its_maps_follow_the_text(tmp
     write_tables(RunFolder(tmp_path), scores(), "By hand.", None)
     written = {path.name for path in tmp_path.iterdir() if path.is_file()}
     assert written == {
-        "table.md", "text_effect.md", "text_swap.csv", "text_swap.md", "curves.csv", "curves.png", "rows.json",
+        "table.md", "text_ablation.md", "text_swap.csv", "text_swap.md", "curves.csv", "curves.png", "rows.json",
     }  # fmt: skip
-    table, effect, swap = ((tmp_path / f"{name}.md").read_text() for name in ("table", "text_effect", "text_swap"))
+    table, effect, swap = ((tmp_path / f"{name}.md").read_text() for name in ("table", "text_ablation", "text_swap"))
     assert "| salient | m | 20 | **0.700 ± 0.0" in table
     assert "By hand." in table
     assert "| swapped text (salient <-> non_salient) | CC | +0.100 (+0.100 to +0.100) |" in effect.replace("\\", "")

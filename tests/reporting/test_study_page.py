@@ -212,7 +212,7 @@ TEXTS = (
     Line("no text", "one", where={"label": "none"}),
     Line("with text", "one", where={"label": "text"}),
 )
-READ = study(*TEXTS, protocol="standard", against=("no text", "prior"), text_effects=("with text",))
+READ = study(*TEXTS, protocol="standard", against=("no text", "prior"), text_ablation=("with text",))
 
 
 def test_models_stand_against_each_line_that_is_named_and_own_text_against_each_other_one(tmp_path: Path) -> None:

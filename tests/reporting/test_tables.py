@@ -11,7 +11,7 @@ from saltext.models.transalnet.fix_rates import FreezeRow
 from saltext.reporting import tables
 from saltext.results.calibration import LEVELS, Calibration
 from saltext.results.comparison import Difference, Estimate, spread_over_runs
-from saltext.results.text_effect import SwapAccuracy
+from saltext.results.text_ablation import SwapAccuracy
 
 
 def scores(cc: list[float], model: str, task: str = "pure") -> pd.DataFrame:

@@ -184,10 +184,10 @@ def test_the_scores_of_stages_are_those_of_their_run_and_come_back(tmp_path: Pat
     write_run_scores(RunFolder(tmp_path), both)
     again = read_run_scores(RunFolder(tmp_path))
     pd.testing.assert_frame_equal(again.pairs, both.pairs, check_dtype=False)
-    pd.testing.assert_frame_equal(again.text_effect, other, check_dtype=False)
+    pd.testing.assert_frame_equal(again.text_ablation, other, check_dtype=False)
 
 
 def test_a_run_that_reads_no_text_has_no_scores_with_other_texts(tmp_path: Path, scores: pd.DataFrame) -> None:
     write_run_scores(RunFolder(tmp_path), RunScores(scores, pd.DataFrame()))
-    assert not RunFolder(tmp_path).text_effect_scores.exists()
-    assert read_run_scores(RunFolder(tmp_path)).text_effect.empty
+    assert not RunFolder(tmp_path).text_ablation_scores.exists()
+    assert read_run_scores(RunFolder(tmp_path)).text_ablation.empty

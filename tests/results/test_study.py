@@ -136,8 +136,8 @@ def test_a_paper_s_metrics_and_all_tasks_are_the_default(tmp_path: Path) -> None
 
 def test_one_line_or_several_can_be_named(tmp_path: Path) -> None:
     given = {"protocol": "standard", "metrics": ["cc"]}
-    study = read_study(written(tmp_path, **given, against="ours", text_effects="ours"))
-    assert (study.against, study.text_effects) == (("ours",), ("ours",))
+    study = read_study(written(tmp_path, **given, against="ours", text_ablation="ours"))
+    assert (study.against, study.text_ablation) == (("ours",), ("ours",))
     lines = {"ours": {"experiment": "one"}, "prior": {"experiment": "one", "model": "centre prior"}}
     assert list(read_study(written(tmp_path, against=["ours", "prior"], lines=lines)).against) == ["ours", "prior"]
     assert read_study(written(tmp_path)).against == ()
@@ -157,7 +157,7 @@ def test_one_line_or_several_can_be_named(tmp_path: Path) -> None:
         ({"rows": {"both": ["pure", "salientt"]}}, ["salientt"]),
         ({"against": "theirs"}, ["against: 'theirs' is none"]),
         ({"against": ["ours", "theirs"]}, ["against: 'theirs' is none"]),
-        ({"text_effects": ["prior", "theirs"], "lines": {"prior": {"experiment": "one", "model": "centre prior"}}},
+        ({"text_ablation": ["prior", "theirs"], "lines": {"prior": {"experiment": "one", "model": "centre prior"}}},
          ["'theirs' is none of the lines", "'prior' is a baseline", "protocol: standard alone"]),
         ({"starts": {"one": {"experiment": "two", "stage": "warmup"}}}, ["starts: two"]),
         ({"lines": {"a": {"experiment": "two", "rows": ["pur"], "published": "Nobody", "curve": "c"}}},

@@ -11,7 +11,7 @@ from saltext.results.comparison import differences
 from saltext.results.study import Line, known_study, studies_folder
 from saltext.results.study_results import by_setting, cells, frame
 from saltext.results.study_scores import StudyScores, kept_file, pooled, read, write
-from saltext.results.text_effect import text_effects
+from saltext.results.text_ablation import ablation_differences
 from saltext.runs.records import read_records
 from saltext.system.run_folder import RunFolder
 from tests.made_up_scores import curves, measured, run, spread, study
@@ -22,7 +22,7 @@ LINES = (
     Line("with text", "one", where={"label": "text"}, curve="theirs"),
 )
 WANTED = study(
-    *LINES, protocol="standard", curves=curves(theirs=[1.5]), against=("no text", "prior"), text_effects=("with text",)
+    *LINES, protocol="standard", curves=curves(theirs=[1.5]), against=("no text", "prior"), text_ablation=("with text",)
 )
 
 
@@ -72,7 +72,7 @@ def test_the_same_numbers_come_out_of_the_kept_scores_alone(tmp_path: Path, data
     with_text = back.own[back.own["line"] == "with text"]
     (gap,) = differences(with_text, back.own[back.own["line"] == "no text"])
     assert gap.mean == pytest.approx(0.1, abs=1e-4)
-    assert list(text_effects(with_text, back.variants)) == ["empty", "opposite"]
+    assert list(ablation_differences(with_text, back.variants)) == ["empty", "opposite"]
 
 
 def test_kept_scores_are_those_of_the_runs_to_five_digits(tmp_path: Path) -> None:
@@ -93,16 +93,16 @@ def test_the_same_scores_are_the_same_bytes_in_whatever_order_they_came(tmp_path
         write(tmp_path / name, scores_of(ordered))
         written.append({file.name: file.read_bytes() for file in (tmp_path / name).glob("*.gz")})
     assert written[0] == written[1]
-    assert set(written[0]) == {"scores.csv.gz", "text_effect.csv.gz"}
+    assert set(written[0]) == {"scores.csv.gz", "text_ablation.csv.gz"}
     assert written[0]["scores.csv.gz"][4:8] == bytes(4)  # the time in a gzip file's head
 
 
 def test_effects_of_an_earlier_time_do_not_stay(tmp_path: Path) -> None:
     scores = scores_of(folds(tmp_path / "runs", 0))
     write(tmp_path, scores)
-    assert (tmp_path / "text_effect.csv.gz").exists()
+    assert (tmp_path / "text_ablation.csv.gz").exists()
     write(tmp_path, StudyScores(scores.own, scores.variants[:0]))
-    assert not (tmp_path / "text_effect.csv.gz").exists()
+    assert not (tmp_path / "text_ablation.csv.gz").exists()
     assert read(WANTED, tmp_path / "scores.csv.gz").variants.empty
 
 

@@ -23,14 +23,15 @@ from tests.command_line import here, refused
 from tests.runs.test_sweep import make_job
 from tests.small_runs import SMALL, composed
 
-RESULTS = ("result.json", "scores.csv", "text_effect.csv")
+RESULTS = ("result.json", "scores.csv", "text_ablation.csv")
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda content: b"",
     "cut": lambda content: content[: len(content) // 2],
     "zeros": lambda content: b"\0" * len(content),
 }
 FILES = ("config.yaml", "provenance.json", "job.json", "result.json", "split.json", "stage.json", "failure.txt",
-         "metrics/version_0/metrics.csv", "scores.csv", "text_effect.csv", "calibration.csv", "rows.json")  # fmt: skip
+         "metrics/version_0/metrics.csv", "scores.csv", "text_ablation.csv", "calibration.csv",
+         "rows.json")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if job.folder.scores.exists():
             pairs = read_scores(job.folder.scores)
             own = pairs[pairs["model"] != "uniform map"]
-            write_scores(job.folder.text_effect_scores, own.assign(variant="empty"))
+            write_scores(job.folder.text_ablation_scores, own.assign(variant="empty"))
             levels = dict.fromkeys(calibration.COLUMNS[3:], 0.5)
             calibration.write(job.folder, own[["image_id", "task"]].assign(maps="model", **levels), "mark")
     return folder

@@ -77,7 +77,7 @@ def test_the_tables_name_every_condition_and_quote_no_paper(finished: RunFolder)
 
 
 def test_the_effect_of_the_text_is_measured_where_one_was_read(finished: RunFolder) -> None:
-    effect = read_scores(finished.text_effect_scores)
+    effect = read_scores(finished.text_ablation_scores)
     assert set(effect["variant"]) == {"empty", "other_image"}
     assert set(effect["task"]) == {*NAMES.values()} - {"free"}
 
@@ -123,7 +123,7 @@ def test_the_run_is_exported_and_the_export_predicts_as_it_does(finished: RunFol
 def test_a_network_that_is_told_the_condition_is_told_those_of_the_data(
     description: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = ("model=grounded_gaze", f"model.conditions=[{','.join(NAMES.values())}]", "evaluation.text_effect=false")
+    told = ("model=grounded_gaze", f"model.conditions=[{','.join(NAMES.values())}]", "evaluation.text_ablation=false")
     run = small_run(tmp_path, "data=own", f"data.description={description}", *told)
     assert set(read_scores(run.scores)["task"]) == set(NAMES.values())
 
@@ -153,7 +153,7 @@ def test_a_network_that_is_told_the_condition_is_told_those_of_the_data(
 
 def test_a_schedule_may_name_the_conditions(description: Path, tmp_path: Path) -> None:
     stages = "stages.sequence={look:{tasks:[free],test:false},read:{tasks:[large,small],start:look}}"
-    none = ("evaluation.baselines=[]", "evaluation.text_effect=false", "evaluation.paper=null")
+    none = ("evaluation.baselines=[]", "evaluation.text_ablation=false", "evaluation.paper=null")
     own = ("data=own", f"data.description={description}", f"output_dir={tmp_path}")
     run = ran(RunFolder(tmp_path / "run"), *SMALL, *own, f"+{stages}", *none)
     assert set(read_scores(run.scores)["task"]) == {"large", "small"}

@@ -77,7 +77,7 @@ def test_exchanged_texts_are_shown_with_the_scores_of_the_maps_shown(
     assert drawn
     texts = known.pairs.set_index(["image_id", "task"])["text"]
     # A model conditioned on the condition's name shows the maps of the two pairs, which differ in it as well.
-    variants = known.text_effect
+    variants = known.text_ablation
     exchanged = variants[variants["variant"] == (conditions[-1] if conditions else "opposite")]
     for record in drawn:
         assert [of.name for of in record.texts] == ["salient", "non_salient"]
@@ -116,7 +116,7 @@ def test_without_exchanged_texts_or_without_cc_there_is_no_such_picture(
 ) -> None:
     known = scores(data)
     write_swaps(RunFolder(tmp_path), Reader(), data, RunScores(known.pairs, pd.DataFrame()))
-    as_nss = RunScores(*(t.rename(columns={"cc": "nss"}) for t in (known.pairs, known.text_effect)))
+    as_nss = RunScores(*(t.rename(columns={"cc": "nss"}) for t in (known.pairs, known.text_ablation)))
     write_swaps(RunFolder(tmp_path), Reader(), data, as_nss)
     assert not list(tmp_path.iterdir())
     write_swaps(RunFolder(tmp_path), Reader(), data, known)

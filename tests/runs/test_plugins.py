@@ -171,7 +171,7 @@ def test_the_same_parts_in_a_folder_of_one_s_own_are_found_by_every_command_and_
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
 
-    ran("train", "--config-dir", "mine/conf", "+experiment=gates", *SMALL, *OWN, "evaluation.text_effect=false", "-m")
+    ran("train", "--config-dir", "mine/conf", "+experiment=gates", *SMALL, *OWN, "evaluation.text_ablation=false", "-m")
     (folder,) = (tmp_path / "outputs" / "gates").glob("tranblend-gate_*")
     for words in (("evaluate", folder, "--trust"), ("report", folder), ("export", folder, "model", "--trust")):
         done = command(*words, module="saltext", cwd=tmp_path, environment={"PYTHONPATH": str(ROOT)})

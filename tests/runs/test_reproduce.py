@@ -195,7 +195,7 @@ def saltext_reproduce(*arguments: str) -> "subprocess.CompletedProcess[str]":
 def test_figure_6_is_one_command(tmp_path: Path) -> None:
     done = saltext_reproduce(
         "fig6", *SMOKE, f"output_dir={tmp_path}", "data.image_size=[64,96]", "data.map_size=[16,24]",
-        "evaluation.baselines=[]", "evaluation.text_effect=false", "evaluation.pictures=1",
+        "evaluation.baselines=[]", "evaluation.text_ablation=false", "evaluation.pictures=1",
         "fixrate_ablation:model/freeze=full",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

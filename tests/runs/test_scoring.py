@@ -21,7 +21,7 @@ def configuration(**evaluation: Any) -> Any:
                 "test_metrics": ["cc", "auc_shuffled", "ig"],
                 "paper": "tranblend",
                 "baselines": list(BASELINES),
-                "text_effect": True,
+                "text_ablation": True,
                 **evaluation,
             },
         }
@@ -45,15 +45,15 @@ def test_a_table_has_the_model_and_every_baseline_under_both_protocols(data: Sal
     assert set(scores.pairs["split"]) == {"test"}
 
 
-def test_the_text_effect_is_measured_for_models_that_read(data: SaliencyDataModule) -> None:
+def test_the_text_ablation_is_measured_for_models_that_read(data: SaliencyDataModule) -> None:
     scores = score_test(configuration(baselines=[]), reader(), data)
-    assert set(scores.text_effect["variant"]) == {"empty", "other_image", "opposite"}
+    assert set(scores.text_ablation["variant"]) == {"empty", "other_image", "opposite"}
     own = scores.pairs[scores.pairs["protocol"] == "standard"]
-    both = scores.text_effect.merge(own, on=["image_id", "task"], suffixes=("", "_own"))
-    assert len(both) == len(scores.text_effect)
+    both = scores.text_ablation.merge(own, on=["image_id", "task"], suffixes=("", "_own"))
+    assert len(both) == len(scores.text_ablation)
     assert ((both["cc"] - both["cc_own"]).abs() > 1e-6).any()
     blind = score_test(configuration(baselines=[]), Reader(), data)
-    assert blind.text_effect.empty
+    assert blind.text_ablation.empty
 
 
 def test_the_uniform_map_is_at_chance_and_the_prior_of_others_gains_nothing_on_itself(

@@ -113,7 +113,7 @@ def test_the_command_shows_a_sweep_and_refuses_other_folders(
 
 SMALL = ("preset=smoke", "data.tasks=[salient,non_salient]", "data.batch_size=4", "data.image_size=[64,96]",
          "data.map_size=[16,24]", "evaluation.paper=null", "evaluation.baselines=[uniform]",
-         "evaluation.text_effect=false", "evaluation.pictures=0")  # fmt: skip
+         "evaluation.text_ablation=false", "evaluation.pictures=0")  # fmt: skip
 FOUR = ("name=study", "trainer.max_epochs=3", "seed=0,1", "model/blend=film,none", "-m")
 
 

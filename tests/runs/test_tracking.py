@@ -246,10 +246,10 @@ def test_what_the_text_is_worth_is_a_number_and_a_table_with_intervals(
     own = read_scores(swept[0].scores).query(
         "model == 'tranblend-film' and protocol == 'standard' and task == 'salient'"
     )
-    other = read_scores(swept[0].text_effect_scores).query("variant == 'opposite' and task == 'salient'")
+    other = read_scores(swept[0].text_ablation_scores).query("variant == 'opposite' and task == 'salient'")
     expected = own.set_index("image_id")["nss"].sub(other.set_index("image_id")["nss"]).mean()
-    assert read_back.summary["text_effect/opposite/salient/nss"] == pytest.approx(expected)
-    table = read_back.table("tables/text_effect")
+    assert read_back.summary["text_ablation/opposite/salient/nss"] == pytest.approx(expected)
+    table = read_back.table("tables/text_ablation")
     row = table.query("own_minus == 'opposite' and task == 'salient' and metric == 'nss'").iloc[0]
     assert row["low"] <= row["mean"] <= row["high"]
 
@@ -279,7 +279,7 @@ def test_a_resumed_run_goes_on_in_the_same_wandb_run(swept: "tuple[RunFolder, An
 def test_a_schedule_on_two_processes_is_one_wandb_run_with_stages_by_name(outputs: Path) -> None:
     folder = RunFolder(outputs / "two")
     done = saltext(
-        *SMALL, "evaluation.text_effect=false", "logger=wandb",
+        *SMALL, "evaluation.text_ablation=false", "logger=wandb",
         "logger.wandb.tags=[mine]", "trainer=ddp", "trainer.devices=2",
         "+stages.sequence.first={tasks:[pure,salient],test:false}",
         "+stages.sequence.second={tasks:[pure],start:first}",

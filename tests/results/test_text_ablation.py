@@ -4,15 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from saltext.results.text_effect import (
+from saltext.results.text_ablation import (
     TITLES,
     SwapAccuracy,
+    ablation_differences,
     exchanged_pairs,
     gains,
     has_swaps,
     own_scores,
     swap_accuracies,
-    text_effects,
 )
 from tests.made_up_scores import both_texts
 
@@ -137,7 +137,7 @@ def ablated(cc: list[float], task: str = "salient", **more: str) -> pd.DataFrame
 def test_the_effect_is_own_text_minus_other_text_on_the_same_pairs() -> None:
     own = pd.concat([ablated([0.8, 0.7, 0.6]), ablated([0.9, 0.9, 0.9], task="pure")])
     variants = [ablated([0.5, 0.4, 0.3], variant="empty"), ablated([0.9, 0.6, 0.6], variant="opposite")]
-    effects = text_effects(own, pd.concat(variants, ignore_index=True))
+    effects = ablation_differences(own, pd.concat(variants, ignore_index=True))
     (empty,) = effects["empty"]
     assert (empty.task, empty.metric, empty.images) == ("salient", "cc", 3)
     assert empty.mean == pytest.approx(0.3)
@@ -150,8 +150,9 @@ def test_the_effect_is_own_text_minus_other_text_on_the_same_pairs() -> None:
 def test_variants_stand_in_their_usual_order_and_unknown_ones_last() -> None:
     names = ["opposite", "typed_twice", "other_image", "empty"]
     variants = pd.concat([ablated([0.5, 0.5, 0.5], variant=name) for name in names])
-    assert list(text_effects(ablated([0.5, 0.5, 0.5]), variants)) == ["empty", "other_image", "opposite", "typed_twice"]
-    assert text_effects(ablated([0.5, 0.5, 0.5]), pd.DataFrame()) == {}
+    own = ablated([0.5, 0.5, 0.5])
+    assert list(ablation_differences(own, variants)) == ["empty", "other_image", "opposite", "typed_twice"]
+    assert ablation_differences(own, pd.DataFrame()) == {}
     assert TITLES["other_image"] == "shuffled text (another image's)"
 
 

@@ -52,7 +52,7 @@ def short_title(variant: str) -> str:
     return TITLES.get(variant, variant).partition(" (")[0]
 
 
-def text_effects(own: pd.DataFrame, variants: pd.DataFrame) -> dict[str, list[Difference]]:
+def ablation_differences(own: pd.DataFrame, variants: pd.DataFrame) -> dict[str, list[Difference]]:
     """Own text minus other text: variant -> differences by condition and metric, variants in their usual order.
 
     Args:
