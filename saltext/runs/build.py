@@ -101,7 +101,7 @@ def reader(cfg: DictConfig, own: Collection[str] = ()) -> Source:
     values: Any = OmegaConf.to_container(cfg.data, resolve=True)
     trust.check_targets(values, "data", own)
     taken = inspect.signature(located(values["_target_"])).parameters
-    node = OmegaConf.masked_copy(cfg.data, [key for key in values if key in ("_target_", *taken)])
+    node = OmegaConf.masked_copy(cfg.data, [key for key in values if key.startswith("_") or key in taken])
     built: Source = instantiated(node, "data", Source, own)
     return built
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from saltext.data.datamodule import SaliencyDataModule
 from saltext.data.splits import Part
 from saltext.errors import SaltextError
 from saltext.models.pipeline import Pipeline
@@ -97,8 +98,9 @@ class SupervisedModule(ScoredModule):
 
     def on_fit_start(self) -> None:
         """Encode all texts in batches, on the device that trains."""
-        pairs = self.trainer.datamodule.pairs  # type: ignore[attr-defined]
-        self.pipeline.encode_ahead([pair.text for pair in pairs], [pair.task for pair in pairs])
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, SaliencyDataModule):
+            self.pipeline.encode_ahead([pair.text for pair in data.pairs], [pair.task for pair in data.pairs])
 
     def training_step(self, batch: Mapping[str, Any], batch_index: int) -> Tensor:
         """The loss of a batch, at ``map_size``."""

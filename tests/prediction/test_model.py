@@ -104,7 +104,7 @@ def test_the_text_changes_the_map(model: Model, photo: Path) -> None:
 
 
 def test_an_image_is_encoded_once_whatever_the_texts(smoke_run: RunFolder, photo: Path) -> None:
-    model = saltext.load(smoke_run.root, device="cpu")
+    model = saltext.load(smoke_run.root, device="cpu", inference="reference")  # otherwise a copy of the encoder runs
     encoder = model._pipeline.network.get_submodule("encoder")
     seen: list[int] = []
     encoder.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
