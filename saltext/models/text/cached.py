@@ -63,7 +63,7 @@ class CachedTextEncoder(TextEncoder):
         )
 
     def encode_ahead(self, texts: Sequence[str]) -> None:
-        """Encode texts that will be read, as many as are cached; in batches, see :attr:`inference`."""
+        """Encode texts that will be read, as many as are cached; in batches, see ``inference``."""
         if is_frozen(self):
             self._cached_features(list(dict.fromkeys(texts))[: self.cache_size])
 
