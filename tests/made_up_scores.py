@@ -12,7 +12,7 @@ import yaml
 from saltext.data.splits import Split
 from saltext.results.run_record import RunRecord
 from saltext.results.study import Line, Study, Tolerance
-from saltext.results.study_scores import pooled
+from saltext.results.study_results import pooled_scores
 from saltext.system.run_folder import RunFolder
 
 
@@ -90,7 +90,7 @@ def table(scores: Mapping[str, Sequence[float]], model: str, seed: int, first: i
 
 def measured(study: Study, runs: Sequence[RunRecord]) -> pd.DataFrame:
     """What runs of one evaluation setting scored."""
-    return pooled(study, {"one way": runs}).own
+    return pooled_scores(study, {"one way": runs}).own
 
 
 def both_texts(

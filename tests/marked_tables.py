@@ -18,7 +18,7 @@ from saltext.console import set_up_streams
 from saltext.errors import ConfigError, SaltextError
 from saltext.reporting import tables
 from saltext.reporting.grid import Grid
-from saltext.results import study_scores
+from saltext.results import study_results
 from saltext.results.study import Study, known_study, studies_folder
 from saltext.results.study_results import Cell, cells
 
@@ -52,16 +52,16 @@ def filled(text: str, folder: Path | None = None) -> str:
 
 def _table(folder: Path, name: str, metric: str) -> str:
     study = known_study(name, folder)
-    kept = study_scores.kept_file(folder / name)
+    kept = study_results.kept_file(folder / name)
     if metric not in study.metrics:
         raise ConfigError(f"The study {name} does not show {metric!r}. Choose from: {', '.join(study.metrics)}")
     if kept is None:
         raise ConfigError(
             f"No scores are kept in {folder / name}. Write the study from its runs and put its "
-            f"{study_scores.OWN_FILE} there"
+            f"{study_results.OWN_FILE} there"
         )
     one = replace(study, metrics=(metric,))
-    scores = study_scores.read(one, kept)
+    scores = study_results.read_kept(one, kept)
     parts = [f"{_grid(one, metric, cells(one, scores.of(how).own))}\n\n{how}\n" for how in scores.ways]
     return "\n".join(parts)
 

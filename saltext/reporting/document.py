@@ -1,4 +1,4 @@
-"""Documents that can be rendered as Markdown and as one self-contained HTML file."""
+"""Documents of sections and blocks, rendered as Markdown and as one self-contained HTML file."""
 
 import base64
 import re
@@ -12,15 +12,7 @@ from saltext.reporting.grid import Grid, escape_markdown
 
 @dataclass(frozen=True)
 class Heading:
-    """The title of a section, or of a part of one (level 3)."""
-
-    text: str
-    level: int = 2
-
-
-@dataclass(frozen=True)
-class Paragraph:
-    """Plain text."""
+    """The title of a part of a section."""
 
     text: str
 
@@ -42,21 +34,11 @@ class Command:
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing: an ``svg`` element (see :func:`saltext.reporting.figures.svg`), and what stands below it.
-
-    Markdown shows ``file``, the name of an image file beside the document, if there is one.
-    """
+    """A drawing: an ``svg`` element, what stands below it, and the name of an image ``file`` that Markdown shows."""
 
     svg: str
     caption: str = ""
     file: str = ""
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Drawings beside each other, as far as there is room."""
-
-    figures: Sequence[Figure]
 
 
 @dataclass(frozen=True)
@@ -70,10 +52,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class PictureGroup:
-    """Small pictures that belong together, below a title and an untrusted text to quote (empty for none).
-
-    Markdown shows ``file``, the name of an image file beside the document, if there is one.
-    """
+    """Small pictures below a title and an untrusted text to quote; ``file`` is as that of a :class:`Figure`."""
 
     title: str
     text: str
@@ -81,22 +60,19 @@ class PictureGroup:
     file: str = ""
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """Groups of small pictures, beside each other as far as there is room; only in the HTML file."""
+Block = str | Heading | Points | Command | Grid | Sequence[Figure | PictureGroup]
+"""A paragraph of plain text, or what its class says; figures and pictures stand beside each other if there is room."""
 
-    groups: Sequence[PictureGroup]
-
-
-Block = Heading | Paragraph | Points | Command | Grid | Figures | Pictures
+Section = tuple[str, Sequence[Block]]
+"""Title and blocks; one without blocks is left out, one without a title continues the page above it."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """A title and blocks; the HTML file begins with links to its sections.
+    """A title and sections; the HTML file begins with links to them.
 
     Example:
-        >>> document = Document("A run", [Heading("Results"), Points([("CC: 0.68", "rough"), ("NSS: 2.1", "")])])
+        >>> document = Document("A run", [("Results", [Points([("CC: 0.68", "rough"), ("NSS: 2.1", "")])])])
         >>> print(markdown(document))
         # A run
         <BLANKLINE>
@@ -108,37 +84,32 @@ class Document:
     """
 
     title: str
-    blocks: Sequence[Block]
+    sections: Sequence[Section]
 
 
 def markdown(document: Document) -> str:
     """The document as GitHub Markdown, no text interpreted as markup; a note stands for each picture without a file."""
     parts = [f"# {escape_markdown(document.title)}"]
-    for block in document.blocks:
-        match block:
-            case Heading(text, level):
-                parts.append(f"{'#' * level} {escape_markdown(text)}")
-            case Paragraph(text):
-                parts.append(_sentence(text))
-            case Points(points):
-                marked = ((_sentence(text), escape_markdown(caveat).strip()) for text, caveat in points)
-                parts.append("\n".join(f"* {text} *{caveat}*" if caveat else f"* {text}" for text, caveat in marked))
-            case Command(text):
-                fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", text)), 0)
-                parts.append(f"{fence}text\n{text}\n{fence}")  # an indented block would be part of a list before it
-            case Grid():
-                parts.append(block.markdown())
-            case Figures(drawn):
-                for figure in drawn:
-                    label = re.search('aria-label="(.*?)"', figure.svg)
-                    caption = escape_markdown(figure.caption or (unescape(label[1]) if label else ""))
-                    caption = caption.replace("]", "\\]")
-                    parts.append(f"![{caption}](<{figure.file}>)" if figure.file else f"*{caption}: in the HTML file*")
-            case Pictures(groups):
-                for group in groups:
-                    title = escape_markdown(group.title)
-                    shown = f"![{title}](<{group.file}>)" if group.file else f"*{title}: pictures in the HTML file*"
-                    parts.append(shown)
+    for title, blocks in document.sections:
+        parts += [f"## {escape_markdown(title)}"] if title and blocks else []
+        for block in blocks:
+            match block:
+                case str():
+                    parts.append(_sentence(block))
+                case Heading(text):
+                    parts.append(f"### {escape_markdown(text)}")
+                case Points(points):
+                    caveats = (escape_markdown(caveat).strip() for _, caveat in points)
+                    marks = (f" *{caveat}*" if caveat else "" for caveat in caveats)
+                    lines = (f"* {_sentence(text)}{mark}" for (text, _), mark in zip(points, marks, strict=True))
+                    parts.append("\n".join(lines))
+                case Command(text):
+                    fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", text)), 0)
+                    parts.append(f"{fence}text\n{text}\n{fence}")  # an indented block would be part of a list before it
+                case Grid():
+                    parts.append(block.markdown())
+                case _:
+                    parts += map(_picture_markdown, block)
     return "\n\n".join(parts) + "\n"
 
 
@@ -147,9 +118,17 @@ def _sentence(text: str) -> str:
     return re.sub(r"^\s*(\d*)(?=[-+#>=.)])", r"\1\\", escape_markdown(text))
 
 
-_STYLE, _STACKED = (
-    Path(__file__).with_name("document.css").read_text(encoding="utf-8").strip().split("/* Rows as blocks */")
-)
+def _picture_markdown(shown: Figure | PictureGroup) -> str:
+    if isinstance(shown, PictureGroup):
+        name, note = shown.title, "pictures in the HTML file"
+    else:
+        label = re.search('aria-label="(.*?)"', shown.svg)
+        name, note = shown.caption or (unescape(label[1]) if label else ""), "in the HTML file"
+    name = escape_markdown(name).replace("]", "\\]")
+    return f"![{name}](<{shown.file}>)" if shown.file else f"*{name}: {note}*"
+
+
+_STYLE = Path(__file__).with_name("document.css").read_text(encoding="utf-8")
 
 
 def html(document: Document) -> str:
@@ -157,56 +136,58 @@ def html(document: Document) -> str:
 
     Its style fits light and dark mode, screens of any width, and print.
     """
-    style = _STYLE
-    # On a screen too narrow for a table, its rows become blocks: the same rules for tables of either width.
-    for kind, limit in ((".stack-tablet", "38rem"), (".stack-wide", "61rem")):
-        style += f"@media screen and (max-width: {limit}) {{{_STACKED.replace('.stack', kind)}\n}}\n"
-    links, body, level = [], [], 1
-    for number, block in enumerate(document.blocks):
-        match block:
-            case Heading(text, level):
-                anchor = f' id="section-{number}"' if level == 2 else ""
-                links += [f'<li><a href="#section-{number}">{escape(text)}</a></li>'] if anchor else []
-                body.append(f"<h{level}{anchor}>{escape(text)}</h{level}>")
-            case Paragraph(text):
-                body.append(f"<p>{escape(text)}</p>")
-            case Points(points, summary):
-                small = (f"<small>{escape(caveat)}</small>" if caveat else "" for _, caveat in points)
-                items = (f"<li>{escape(text)}{more}</li>" for (text, _), more in zip(points, small, strict=True))
-                kind = ' class="summary"' if summary else ""
-                body.append(f"<ul{kind}>{''.join(items)}</ul>")
-            case Command(text):
-                body.append(f"<pre><code>{escape(text)}</code></pre>")
-            case Grid():
-                body.append(block.html())
-            case Figures(drawn):
-                captions = (f"<figcaption>{escape(one.caption)}</figcaption>" if one.caption else "" for one in drawn)
-                drawings = (f"<figure>{one.svg}{text}</figure>" for one, text in zip(drawn, captions, strict=True))
-                body.append(f'<div class="figures">{"".join(drawings)}</div>')
-            case Pictures(groups):
-                elements = "\n".join(_picture_group_html(group, level + 1) for group in groups)
-                body.append(f'<div class="pictures">{elements}</div>')
+    links, body = [], []
+    for number, (title, blocks) in enumerate(document.sections):
+        level = 2 if title else 1
+        if title and blocks:
+            links.append(f'<li><a href="#section-{number}">{escape(title)}</a></li>')
+            body.append(f'<h2 id="section-{number}">{escape(title)}</h2>')
+        for block in blocks:
+            match block:
+                case str():
+                    body.append(f"<p>{escape(block)}</p>")
+                case Heading(text):
+                    level = 3
+                    body.append(f"<h3>{escape(text)}</h3>")
+                case Points(points, summary):
+                    small = (f"<small>{escape(caveat)}</small>" if caveat else "" for _, caveat in points)
+                    items = (f"<li>{escape(text)}{more}</li>" for (text, _), more in zip(points, small, strict=True))
+                    kind = ' class="summary"' if summary else ""
+                    body.append(f"<ul{kind}>{''.join(items)}</ul>")
+                case Command(text):
+                    body.append(f"<pre><code>{escape(text)}</code></pre>")
+                case Grid():
+                    body.append(block.html())
+                case _:
+                    kind = "pictures" if any(isinstance(shown, PictureGroup) for shown in block) else "figures"
+                    elements = "\n".join(_picture_html(shown, level + 1) for shown in block)
+                    body.append(f'<div class="{kind}">{elements}</div>')
     contents = f'\n<nav aria-label="Contents"><ol>{"".join(links)}</ol></nav>' if links else ""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(document.title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+        f"<title>{escape(document.title)}</title>\n<style>\n{_STYLE}</style>\n</head>\n<body>\n"
         f"<header><h1>{escape(document.title)}</h1>{contents}</header>\n<main>\n"
         + "\n".join(body)
         + "\n</main>\n</body>\n</html>\n"
     )
 
 
-def _picture_group_html(group: PictureGroup, level: int) -> str:
-    """A group of pictures as an element; its title is a heading of the given level."""
+def _picture_html(shown: Figure | PictureGroup, level: int) -> str:
+    """A figure, or a group of pictures whose title is a heading of the given level, as an element."""
+    if isinstance(shown, Figure):
+        return f"<figure>{shown.svg}{_caption(shown.caption)}</figure>"
     # bdi: an untrusted text must not change the writing direction of the text around it.
-    text = f"<blockquote><bdi>{escape(group.text)}</bdi></blockquote>" if group.text else ""
+    text = f"<blockquote><bdi>{escape(shown.text)}</bdi></blockquote>" if shown.text else ""
     tiles = []
-    for tile in group.tiles:
+    for tile in shown.tiles:
         kind = "png" if tile.data.startswith(b"\x89PNG") else "jpeg"
         source = f"data:image/{kind};base64,{base64.b64encode(tile.data).decode('ascii')}"
-        caption = f"<figcaption>{escape(tile.caption)}</figcaption>" if tile.caption else ""
-        tiles.append(f'<figure><img alt="{escape(tile.alt)}" src="{source}">{caption}</figure>')
-    wide = " wide" if len(group.tiles) > 4 else ""  # leaves no room for another group beside it
-    title = f"<h{level}>{escape(group.title)}</h{level}>" if group.title else ""
+        tiles.append(f'<figure><img alt="{escape(tile.alt)}" src="{source}">{_caption(tile.caption)}</figure>')
+    wide = " wide" if len(shown.tiles) > 4 else ""  # leaves no room for another group beside it
+    title = f"<h{level}>{escape(shown.title)}</h{level}>" if shown.title else ""
     return f'<div class="group{wide}">{title}{text}<div class="tiles">{"".join(tiles)}</div></div>'
+
+
+def _caption(text: str) -> str:
+    return f"<figcaption>{escape(text)}</figcaption>" if text else ""

@@ -1,7 +1,6 @@
 """Figures in one style: of the same Matplotlib figure, SVG that takes a page's colours, and PNG for files.
 
-Colours are Okabe and Ito's, which colour-blind readers can distinguish; every curve and point also has a label or a
-shape of its own. No figure is registered with ``pyplot``, so none has to be closed.
+No figure is registered with ``pyplot``, so none has to be closed.
 """
 
 import hashlib
@@ -11,7 +10,7 @@ import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +20,8 @@ import numpy as np
 import pandas as pd
 
 from saltext import storage
+from saltext.data.tasks import in_order
+from saltext.metrics import METRICS
 from saltext.prediction.captions import caption, printable
 from saltext.reporting.grid import one_line
 from saltext.results.calibration import LEVELS, Calibration
@@ -37,7 +38,7 @@ FOREGROUND = "#010203"
 """A placeholder: in a page, what is drawn in this colour takes the colour of the text."""
 
 COLOURS = ("#0072b2", "#d55e00", "#008f68", "#b3568c", "#2f8fc4", "#a87500", FOREGROUND)
-"""Colours of series, darkened where they are faint on white. A page can set them as ``--s0`` to ``--s5``."""
+"""Okabe and Ito's colours, which colour-blind readers can distinguish; darkened where they are faint on white."""
 
 _GREYS = (0.85, 0.6, 0.75, 0.5)  # opacity of published curves; each has a dash, since greys alone are too alike
 _DASHES: Sequence["LineStyleType"] = ("solid", (0, (5, 2)), (0, (1, 1)), (0, (6, 2, 1, 2)), (0, (3, 1)))
@@ -48,6 +49,18 @@ _DPI = 143
 _LABEL_HEIGHT = 0.17  # inches from a label of a curve to the next
 _ROW = 0.175  # inches between two estimates
 _SMALLEST_GAIN = 0.005  # an axis of differences reaches at least this far both ways: values have three digits
+
+MEAN = "mean of tasks"
+"""Label of a metric's curve that averages its curves by condition."""
+
+_LOSSES = {"train/loss": "loss"}
+_GAN_LOSSES = {
+    "train/loss": "generator",
+    "train/adversarial": "its adversarial term",
+    "train/discriminator": "discriminator",
+}
+_ACCURACIES = {"train/accuracy_real": "human maps", "train/accuracy_generated": "generated maps"}
+_PARTS = {"val": "validation images", "test": "test images"}
 
 Kind = Literal["model", "text", "baseline"]
 # Colour and shape of the first, second ... series of a kind.
@@ -60,14 +73,7 @@ _LOOKS: Mapping[Kind, Sequence[tuple[str, str]]] = {
 
 @dataclass(frozen=True)
 class CurvePanel:
-    """Curves that share their axes.
-
-    Attributes:
-        title: Above the panel.
-        ylabel: The quantity, with its unit if it has one.
-        lines: Label -> values, indexed by epoch from 0; one that is not finite leaves a gap.
-        published: Labels of published curves, which are drawn dashed and grey.
-    """
+    """Curves on the same axes: label -> values by epoch from 0; those labelled ``published`` are dashed and grey."""
 
     title: str
     ylabel: str
@@ -91,10 +97,8 @@ def curves(panels: Sequence[CurvePanel]) -> "Figure":
         ValueError: There is no panel, or one without a curve.
 
     Example:
-        >>> panel = CurvePanel("Training loss", "mean of the epoch", {"loss": pd.Series([9.0, 7.0, 6.5])})
-        >>> drawn = curves([panel])
-        >>> svg(drawn, "Training loss by epoch")[:79]
-        '<svg viewBox="0 0 288 208.8" role="img" aria-label="Training loss by epoch" str'
+        >>> svg(curves([CurvePanel("Loss", "mean", {"loss": pd.Series([9.0, 7.0, 6.5])})]), "Loss by epoch")[:61]
+        '<svg viewBox="0 0 288 208.8" role="img" aria-label="Loss by e'
     """
     if not panels or not all(panel.lines for panel in panels):
         raise ValueError("expected at least one panel, each with at least one curve")
@@ -108,12 +112,10 @@ def curves(panels: Sequence[CurvePanel]) -> "Figure":
         for axes, panel in zip(grid, panels, strict=False):
             looks = cycle({"linestyle": d, "color": c} for d, c in itertools.product(_DASHES, COLOURS))
             greys = zip(_GREYS, _DASHES[1:], strict=True)
-            published_looks = cycle(
-                {"alpha": a, "linestyle": d, "color": FOREGROUND, "linewidth": 1.3} for a, d in greys
-            )
+            dashed = cycle({"alpha": a, "linestyle": d, "color": FOREGROUND, "linewidth": 1.3} for a, d in greys)
             ends = []
             for label, values in panel.lines.items():
-                look: dict[str, Any] = next(published_looks if label in panel.published else looks)
+                look: dict[str, Any] = next(dashed if label in panel.published else looks)
                 finite = values[np.isfinite(values)]
                 # A single value makes no line: mark it.
                 marker = "o" if len(finite) == 1 else None
@@ -131,6 +133,57 @@ def curves(panels: Sequence[CurvePanel]) -> "Figure":
         for axes in grid[len(panels) :]:
             axes.set_axis_off()
     return figure
+
+
+def run_panels(history: pd.DataFrame) -> list[CurvePanel]:
+    """The panels of one run that have a curve: losses, discriminator accuracy, and each metric that was validated.
+
+    A run with stages shows each stage's mean over conditions; a run without stages shows every condition.
+    """
+    logged = list(dict.fromkeys(history["name"]))
+    adversarial = "train/discriminator" in logged
+    losses, title = (_GAN_LOSSES, "GAN losses") if adversarial else (_LOSSES, "Training loss")
+    panels = [
+        _panel(history, title, "mean of the epoch", losses),
+        _panel(history, "Discriminator accuracy", "fraction of maps", _ACCURACIES),
+    ]
+    staged = bool(history["stage"].ne("").any())
+    for part, images in _PARTS.items():
+        for metric in (metric for metric in METRICS if f"{part}/{metric}" in logged):
+            name, title = f"{part}/{metric}", METRICS[metric].title
+            # Some names begin with another one.
+            longer = tuple(f"{part}/{other}_" for other in METRICS if other.startswith(f"{metric}_"))
+            own = (key for key in logged if key.startswith(f"{name}_") and not f"{key}_".startswith(longer))
+            by_task = {f"{name}_{task}": task for task in in_order(key.removeprefix(f"{name}_") for key in own)}
+            names = {name: MEAN} if staged or not by_task else by_task if len(by_task) == 1 else {name: MEAN, **by_task}
+            panels.append(_panel(history, f"{title} on {images}", title, names))
+    return [panel for panel in panels if panel.lines]
+
+
+def _panel(history: pd.DataFrame, title: str, ylabel: str, names: Mapping[str, str]) -> CurvePanel:
+    lines: dict[str, pd.Series[float]] = {}
+    for stage in map(str, history["stage"].unique()):
+        of_stage = history[history["stage"] == stage]
+        for name, label in names.items():
+            values = of_stage[of_stage["name"] == name].set_index("epoch")["value"]
+            # A stage's only curve needs no other name than the stage's.
+            label = label if not stage else f"{stage}, {label}" if len(names) > 1 else stage
+            lines |= {label: values} if len(values) else {}
+    return CurvePanel(title, ylabel, lines)
+
+
+def panels_of_runs(histories: Mapping[str, pd.DataFrame]) -> list[CurvePanel]:
+    """A panel for each logged quantity, with the curves of all runs; of several runs the mean over conditions alone."""
+    panels: dict[str, CurvePanel] = {}
+    for name, history in histories.items():
+        for panel in run_panels(history):
+            lines = dict(panel.lines)
+            if len(histories) > 1:
+                means = {MEAN: lines[MEAN]} if MEAN in lines else lines
+                lines = {name if len(means) == 1 else f"{name}, {label}": line for label, line in means.items()}
+            earlier = panels[panel.title].lines if panel.title in panels else {}
+            panels[panel.title] = replace(panel, lines={**earlier, **lines})
+    return list(panels.values())
 
 
 def scatter(title: str, xlabel: str, ylabel: str, points: pd.DataFrame) -> "Figure":
@@ -182,11 +235,7 @@ def _square(figure: "Figure", title: str, xlabel: str, ylabel: str, limits: tupl
 def estimates(title: str, xlabel: str, series: Sequence[Series], gains: bool = False) -> "Figure":
     """Means with their intervals by condition, one row per estimate with its label and its value.
 
-    Args:
-        title: Above the axes.
-        xlabel: The metric, and which direction is better.
-        series: In the order of the rows within each condition; a series without an estimate of it has no row there.
-        gains: Whether the estimates are differences: values have a sign, and a line marks zero.
+    ``gains`` are differences: their values have a sign, and a line marks zero.
 
     Raises:
         ValueError: There is no estimate.
@@ -209,11 +258,9 @@ def estimates(title: str, xlabel: str, series: Sequence[Series], gains: bool = F
                     continue
                 y, estimate = len(rows), one.estimates[condition]
                 rows.append((condition if len(series) == 1 else one.label, False))
-                mean, low, high = (
-                    f"{v:{'+z' if gains else ''}.3f}" for v in (estimate.mean, estimate.low, estimate.high)
-                )
-                interval = f" ({low} to {high})" if estimate.low <= estimate.high else ""
-                tooltip = one_line(f"{condition}, {one.label}: {mean}{interval}")
+                mean = f"{estimate.mean:{'+z' if gains else ''}.3f}"
+                shown = estimate.signed() if gains else str(estimate)
+                tooltip = one_line(f"{condition}, {one.label}: {shown if estimate.low <= estimate.high else mean}")
                 if math.isfinite(estimate.mean):
                     axes.plot((estimate.low, estimate.high), (y, y), color=colour, url=tooltip)
                     axes.plot(estimate.mean, y, marker, color=colour, url=tooltip)
@@ -274,14 +321,9 @@ def svg(figure: "Figure", label: str) -> str:
                     value = value.replace(colour, f"var(--s{number}, {colour})")
             if value:
                 element.set(name, value)
-    shown = {
-        "viewBox": root.get("viewBox", ""),
-        "role": "img",
-        "aria-label": one_line(label),
-        "stroke-linejoin": "round",
-    }
+    box = root.get("viewBox", "")
     root.attrib.clear()
-    root.attrib.update(shown)
+    root.attrib.update({"viewBox": box, "role": "img", "aria-label": one_line(label), "stroke-linejoin": "round"})
     return ElementTree.tostring(root, encoding="unicode")
 
 

@@ -3,22 +3,19 @@
 import inspect
 import re
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 
 from saltext.baselines import BASELINES
 from saltext.metrics import METRICS
 
 _MARKUP = re.compile(r":\w+:(?=`)|[`*]")
 
-TASKS: Mapping[str, str] = MappingProxyType(
-    {
-        "pure": "free viewing, nothing was read before",
-        "whole": "viewing after reading a text about the whole scene",
-        "general": "after a text about salient and non-salient objects in it",
-        "salient": "after a text about its salient objects",
-        "non_salient": "after a text about objects that are not salient",
-    }
-)
+TASKS: Mapping[str, str] = {
+    "pure": "free viewing, nothing was read before",
+    "whole": "viewing after reading a text about the whole scene",
+    "general": "after a text about salient and non-salient objects in it",
+    "salient": "after a text about its salient objects",
+    "non_salient": "after a text about objects that are not salient",
+}
 """What the viewers did before or while they were recorded, by task."""
 
 INTRODUCTION = (
@@ -26,7 +23,6 @@ INTRODUCTION = (
     "under several conditions (tasks), each with the points they fixated, and a density map of these. A model predicts "
     "that map from image and text, and is scored on test images; the split below says whether it had seen them before."
 )
-
 
 GENERATED = "Synthetic data: these scores say nothing about real images and do not compare with published values."
 

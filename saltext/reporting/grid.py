@@ -19,8 +19,7 @@ _CONTROL = re.compile(r"\r\n|[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\
 _GAP = 2  # characters between two columns
 _HEADING = 12  # a heading of at most so many characters is not broken
 _TEXT, _PARAGRAPH = 20, 40  # characters of a text column before its texts are wrapped; in LaTeX
-_PAGE = 162  # characters that fit into the width of a page of 61rem or more
-_TABLET, _PHONE = 75, 30  # the same for 38rem and for 20rem
+_PAGE, _PHONE = 162, 30  # characters that fit into the width of a page of 61rem, and of one of 20rem
 _PORTRAIT, _LANDSCAPE = 120, 175  # the same for A4 in footnotesize
 
 
@@ -36,28 +35,21 @@ class Grid:
         grouped: Whether a rule separates rows whose first cells differ.
         title: Above the table; empty for none.
         note: Below the table; empty for none.
-        keys: How many of the first columns identify a row. They are repeated where a table is split because it is too
-            wide. By default those before the first column of numbers, or the first column if there are no numbers.
+        keys: How many of the first columns identify a row, and are repeated where a table is too wide. By default those
+            before the first column of numbers, or the first column.
 
     Raises:
         ValueError: A row of another length, or ``keys`` out of range.
 
     Example:
-        >>> grid = Grid(["model", "CC ↑"], [["centre prior", "0.41"], ["ours", "0.68"]], frozenset({1}), title="CC")
         >>> from rich.console import Console
+        >>> grid = Grid(["model", "CC ↑"], [["centre prior", "0.41"], ["ours", "0.68"]], frozenset({1}), title="CC")
         >>> Console(width=80).print(grid)
         CC
         model         CC ↑
         ──────────────────
         centre prior  0.41
         ours          0.68
-        >>> print(grid.markdown())
-        **CC**
-        <BLANKLINE>
-        | model | CC ↑ |
-        |---|---:|
-        | centre prior | 0.41 |
-        | ours | 0.68 |
     """
 
     headings: Sequence[str]
@@ -89,13 +81,10 @@ class Grid:
         return next((n for n in range(len(self.headings)) if n in self.numbers), 1) or 1
 
     def terminal(self, width: int | None = None) -> "Group":
-        """The table for ``rich``; ``console.print(grid)`` prints it as wide as the console.
+        """The table for ``rich``; ``console.print(grid)`` prints it as wide as the console (80 where there is none).
 
         Columns that do not fit into the width go into further blocks below, each with the key columns. Key columns
         wrap where they would take more than half of the width; nothing is cut.
-
-        Args:
-            width: Characters per line; None for the terminal's (80 where there is none).
         """
         from rich import box
         from rich.cells import cell_len
@@ -155,29 +144,29 @@ class Grid:
         """The table as HTML elements, which the style of :mod:`saltext.reporting.document` lays out.
 
         Columns that do not fit into the width of a page go into further tables below, each with the key columns. On a
-        screen too narrow for a table, its rows become blocks of labelled cells.
+        narrower screen a table scrolls inside its box, which the keyboard reaches.
         """
         widths = self._widths(_TEXT)
         tables: list[str] = []
         for block in self._blocks(widths, _PAGE):
-            taken = sum(widths[n] + _GAP for n in block)
-            attributes = ' class="stack-wide"' if taken > _TABLET else ' class="stack-tablet"' if taken > _PHONE else ""
+            name = f"{self.title or 'Table'}{', continued' if tables else ''}"
+            scrolls = sum(widths[n] + _GAP for n in block) > _PHONE
+            attributes = f' tabindex="0" role="group" aria-label="{escape(name)}"' if scrolls else ""
             caption = f"<caption>{escape(self.title)}</caption>" if self.title and not tables else ""
-            if self.title and tables:
-                attributes += f' aria-label="{escape(self.title)}, continued"'
-            lines = [f'<div class="table"><table{attributes}>{caption}']
+            lines = [f'<div class="table"{attributes}><table>{caption}']
             lines.append(f"<thead>{self._html_row(None, block)}</thead>")
             for group in self._groups():
                 lines += ["<tbody>", *(self._html_row(row, block) for row in group), "</tbody>"]
             tables.append("\n".join([*lines, "</table></div>"]))
-        return "\n".join([*tables, *([f'<p class="note">{escape(self.note)}</p>'] if self.note else [])])
+        note = [f'<p class="note">{escape(self.note)}</p>'] if self.note else []
+        return "\n".join([*tables, *note])
 
     def _html_row(self, row: int | None, block: Sequence[int]) -> str:
         """A row of the body, or that of the headings (None), as an element."""
         cells = []
         for n in block:
-            text, is_key = self.headings[n] if row is None else self.rows[row][n], n < self.key_columns
-            kinds = ["number"] * (n in self.numbers) + ["key"] * is_key
+            text = self.headings[n] if row is None else self.rows[row][n]
+            kinds = ["number"] * (n in self.numbers) + ["key"] * (n < self.key_columns)
             kinds += ["long"] * (max(map(len, text.split()), default=0) > _TEXT)  # a word that may be broken
             parts = _value_and_interval(text) if row is not None and n in self.numbers else [text]
             shown = " ".join(f"<span>{escape(part)}</span>" for part in parts) if len(parts) > 1 else escape(text)
@@ -186,16 +175,11 @@ class Grid:
             scope = ("col" if text else "") if row is None else "row" if n == 0 else ""
             tag, attributes = ("th", f' scope="{scope}"') if scope else ("td", "")
             attributes += f' class="{" ".join(kinds)}"' if kinds else ""
-            attributes += f' data-label="{escape(self.headings[n])}"' if row is not None and not is_key else ""
             cells.append(f"<{tag}{attributes}>{shown}</{tag}>")
         return f"<tr>{''.join(cells)}</tr>"
 
     def latex(self) -> str:
-        r"""The table as a ``tabular`` for booktabs and array, in T1; see :func:`escape_latex`.
-
-        Intervals stand below their values, long texts wrap (``p``). Title and note are comments, since captions are the
-        paper's.
-        """
+        r"""The table as a ``tabular`` for booktabs and array, in T1; title and note are comments, not a caption."""
         comments = [f"% {text}" for text in (self.title, self.note) if text]
         return "\n".join([*comments, self._latex(range(len(self.headings)), range(len(self.rows)))])
 
@@ -251,10 +235,9 @@ class Grid:
 
 
 def latex_document(grids: Sequence[Grid]) -> str:
-    """A complete file for ``pdflatex`` with one table below the other, each with its title and note.
+    """A complete file for ``pdflatex`` (Debian's texlive-latex-recommended) with titles and notes.
 
-    Debian's texlive-latex-base and texlive-latex-recommended are enough. Tables are in footnotesize: what is wider or
-    longer than the page goes on in further tables, with the key columns.
+    What is wider or longer than the page goes on in further tables, with the key columns.
     """
     widths = [grid._widths(_PARAGRAPH) for grid in grids]
     is_wide = any(sum(width + _GAP for width in of_grid) > _PORTRAIT for of_grid in widths)
@@ -331,12 +314,10 @@ _GREEK = {
 
 
 def escape_latex(text: str, breakable: bool = False) -> str:
-    r"""Escape a text so that LaTeX shows it literally, in the encoding T1 with textcomp.
+    r"""Escape one line so that LaTeX shows it literally, in the encoding T1 with textcomp.
 
-    Args:
-        text: One line. What pdflatex knows stays, Greek letters and symbols become commands, and any other character
-            becomes its Unicode name in brackets.
-        breakable: Whether long words may be broken, without a hyphen.
+    Any character that pdflatex does not know becomes its Unicode name in brackets. Where it is ``breakable``, long
+    words may be broken, without a hyphen.
 
     Example:
         >>> print(escape_latex("a_b ≤ 5 % of 🙂"))
@@ -351,11 +332,7 @@ def escape_latex(text: str, breakable: bool = False) -> str:
                 pieces.append(_LATEX.get(letter, letter))
                 continue
             name = unicodedata.name(letter, f"U+{ord(letter):04X}")
-            greek = (
-                name.removeprefix("GREEK CAPITAL LETTER ")
-                .removeprefix("GREEK SMALL LETTER ")
-                .replace("LAMDA", "LAMBDA")
-            )
+            greek = re.sub("^GREEK (CAPITAL|SMALL) LETTER ", "", name).replace("LAMDA", "LAMBDA")
             greek = greek.capitalize() if letter.isupper() else greek.lower()
             pieces.append(f"$\\{greek}$" if greek in _GREEK else " " if letter.isspace() else f"[{name}]")
     return re.sub(r"([-<>,])(?=\1)", r"\1{}", "".join(pieces))  # "--" would become a dash

@@ -12,18 +12,14 @@ from saltext.errors import ConfigError, near
 from saltext.evaluation.protocols import STANDARD
 from saltext.metrics import METRICS
 from saltext.reporting import figures, tables
-from saltext.reporting.curves import run_panels
 from saltext.reporting.grid import Grid
-from saltext.reporting.tables import TaskTable
+from saltext.reporting.tables import ALL, TaskTable, selected_metrics
 from saltext.results import score_table, text_ablation
-from saltext.results.comparison import Difference, differences, model_scores, spread_over_runs
+from saltext.results.comparison import differences, model_scores, spread_over_runs
 from saltext.results.means import published
 from saltext.results.run_record import read_history
 from saltext.results.score_table import RunScores, metric_names
 from saltext.system.run_folder import RunFolder, finished_runs, label
-
-ALL = "all"
-"""Selects every metric."""
 
 
 def write_tables(
@@ -31,19 +27,12 @@ def write_tables(
 ) -> list[TaskTable]:
     """Write ``table.md``, text ablation and text-swap test (``text_ablation.md``, ``text_swap.md``, ``.csv``), curves.
 
-    Args:
-        folder: The run's.
-        scores: Of the run.
-        setting: See :func:`saltext.results.run_record.evaluation_setting`.
-        data_set: Its name among the published values; None if there are none.
-        stages: Names of the run's stages in their order.
-
-    Returns:
-        The tables of the scores, the standard protocol's first.
+    ``data_set`` is its name among the published values, None if there are none. Returns the tables of the scores, the
+    standard protocol's first.
     """
     by_protocol = tables.task_tables(scores.pairs, published(data_set) if data_set else {}, setting)
     storage.write_text(folder.table, markdown([tables.all_metrics(table) for table in by_protocol]))
-    effects, swaps = text_tables(scores, ALL)
+    effects, swaps = tables.text_tables(scores)
     if effects:
         storage.write_text(folder.text_ablation_table, markdown(effects))
     if swaps:
@@ -56,37 +45,19 @@ def write_tables(
     return by_protocol
 
 
-def text_tables(scores: RunScores, metric: str) -> tuple[list[Grid], list[Grid]]:
-    """Text ablation and text-swap test of a run's model, as far as it was scored with other texts; see :func:`show`."""
-    if scores.text_ablation.empty:
-        return [], []
-    own = text_ablation.own_scores(scores.pairs, scores.text_ablation)
-    return tables.text_tables(own, scores.text_ablation, selected_metrics(metric_names(own), metric))
-
-
 def markdown(grids: Sequence[Grid]) -> str:
     """Several tables as one Markdown text."""
     return "\n\n".join(grid.markdown() for grid in grids) + "\n"
 
 
 def write_curves(folder: RunFolder, stages: Sequence[str] = ()) -> bool:
-    """Write the learning curves of a run: ``curves.png``, and their values as ``curves.csv``.
-
-    False where nothing was logged. ``stages`` are the names of its stages in their order.
-    """
+    """Write ``curves.png`` and their values ``curves.csv`` of a run with these stages; False if nothing was logged."""
     history = read_history(folder, stages)
-    panels = run_panels(history)
+    panels = figures.run_panels(history)
     if panels:
         storage.write_csv(folder.root / "curves.csv", history)
         figures.write_png(figures.curves(panels), folder.root / "curves.png")
     return bool(panels)
-
-
-def selected_metrics(names: Sequence[str], metric: str) -> list[str]:
-    """The metrics to show: the one asked for, every one for :data:`ALL`, by default CC or else the first one."""
-    if metric:
-        return list(names) if metric == ALL else [name for name in names if name == metric]
-    return ["cc"] if "cc" in names else list(names[:1])
 
 
 def show(table: TaskTable, metric: str = "") -> None:
@@ -116,7 +87,7 @@ def show_folder(root: Path, metric: str = "") -> None:
     _check_metric(metric, metric_names(scores))
     show_pooled(scores, list(dict.fromkeys(label(run) for run in runs)), metric)
     if len(runs) == 1:
-        effects, swaps = text_tables(score_table.read_run_scores(runs[0]), metric)
+        effects, swaps = tables.text_tables(score_table.read_run_scores(runs[0]), metric)
         for grid in (*effects, *swaps):
             show_grid(grid)
 
@@ -137,11 +108,7 @@ def show_pooled(scores: pd.DataFrame, labels: Sequence[str], metric: str = "") -
 
 
 def show_runs(runs: Sequence[Path], metric: str = "") -> None:
-    """Print the first run minus each of the others; see :func:`show`.
-
-    Raises:
-        ConfigError: A run is not finished, two share no test pair, or the metric is unknown.
-    """
+    """Print the first run minus each of the others, see :func:`saltext.results.comparison.compare`."""
     scores = model_scores(runs)
     _check_metric(metric, metric_names(next(iter(scores.values()))))
     _show_differences(scores, metric)
@@ -156,9 +123,8 @@ def _check_metric(metric: str, scored: Sequence[str]) -> None:
 def _show_differences(scores: Mapping[str, pd.DataFrame], metric: str) -> None:
     """Print the first model minus each of the others; nothing where there is one alone."""
     (first, own), *others = scores.items()
-    names = selected_metrics(metric_names(own), metric)
-    gaps: dict[str, list[Difference]] = {
-        f"{first} - {name}": [gap for gap in differences(own, other) if gap.metric in names] for name, other in others
-    }
+    names, gaps = selected_metrics(metric_names(own), metric), {}
+    for name, other in others:
+        gaps[f"{first} - {name}"] = [gap for gap in differences(own, other) if gap.metric in names]
     if any(gaps.values()):
         show_grid(tables.differences(gaps, "difference"))

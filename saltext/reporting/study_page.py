@@ -1,7 +1,4 @@
-"""What a study found, beside what was published: one page, its tables as Markdown and LaTeX, and its figure.
-
-The study is what ``experiments/NAME/expected.yaml`` describes. The command line is ``saltext reproduce``.
-"""
+"""What a study found, beside what was published: one page, its tables as Markdown and LaTeX, and its figure."""
 
 import math
 import re
@@ -16,17 +13,17 @@ from saltext.data.splits import fold_in
 from saltext.evaluation.protocols import PAPERS
 from saltext.metrics import METRICS
 from saltext.reporting import document, figures, glossary, provenance, tables
-from saltext.reporting.document import Block, PictureGroup, Tile
+from saltext.reporting.document import Block, Command, Document, Figure, PictureGroup, Points, Section, Tile
 from saltext.reporting.figures import CurvePanel, Series
 from saltext.reporting.grid import Grid, latex_document
 from saltext.reporting.run_page import estimates_chart
-from saltext.results import study_results, study_scores
+from saltext.results import study_results
 from saltext.results.comparison import Difference, differences
+from saltext.results.means import Mean
 from saltext.results.run_record import RunRecord
-from saltext.results.score_table import without_absent
+from saltext.results.score_table import shown_metric, without_absent
 from saltext.results.study import Study, is_of, part_of, studies
-from saltext.results.study_results import OURS, PUBLISHED, Verdict
-from saltext.results.study_scores import StudyScores
+from saltext.results.study_results import OURS, OWN_FILE, PUBLISHED, Cell, StudyScores, Verdict, numbered
 from saltext.results.text_ablation import TITLES, ablation_differences
 
 RUNS_FILE = "runs.csv"
@@ -36,11 +33,7 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9.-]+")  # of files, so that links to the
 
 
 def write_studies(experiment: str, runs: Sequence[RunRecord], to: Path) -> None:
-    """Write every study that an experiment (the ``name`` of its runs) belongs to, to ``studies/NAME`` in a folder.
-
-    Raises:
-        ConfigError: An ``expected.yaml`` that does not say what is needed.
-    """
+    """Write every study that an experiment (the ``name`` of its runs) belongs to, to ``studies/NAME`` in a folder."""
     for study in studies():
         if experiment in study.experiments:
             write_study(study, runs, to / "studies" / study.name)
@@ -49,43 +42,30 @@ def write_studies(experiment: str, runs: Sequence[RunRecord], to: Path) -> None:
 def write_study(study: Study, runs: Sequence[RunRecord], to: Path) -> Path | None:
     """Write ``results.html``, ``.md``, ``.tex`` and ``.csv``, what they are made from (``scores.csv.gz``, ``runs.csv``
     and, where the study has a text ablation, ``text_ablation.csv.gz``), and ``curves.png`` and ``.csv`` where it has a
-    figure.
-
-    Args:
-        study: What is compared.
-        runs: Of its experiments, finished or not; others are left out.
-        to: Folder of the files; made if there is something to write.
-
-    Returns:
-        The page; None where no run has got as far as having a split.
+    figure. Runs of other experiments are left out. Returns the page; None where no run has a split yet.
     """
     found = study_results.by_setting(runs, study.lines)
     if not found:
         return None
     to.mkdir(parents=True, exist_ok=True)
-    study_scores.write(to, study_scores.pooled(study, found))
+    study_results.write_kept(to, study_results.pooled_scores(study, found))
     rows = [
         {"run": ", ".join(filter(None, (f"{run.cfg.name}: {run.label}", fold_in(run.setting)))), **provenance.row(run)}
         for of_setting in found.values()
         for run in of_setting
     ]
     storage.write_csv(to / RUNS_FILE, pd.DataFrame(rows))
-    return _write(study, study_scores.read(study, to / study_scores.OWN_FILE), found, to, to)
+    return _write(study, study_results.read_kept(study, to / OWN_FILE), found, to, to)
 
 
 def write_again(study: Study, kept: Path, to: Path) -> Path:
     """Write the same tables from scores that :func:`write_study` kept, without what only the runs tell (curves,
-    pictures); returns the page.
-
-    Args:
-        study: What is compared.
-        kept: The file ``scores.csv.gz``; ``text_ablation.csv.gz`` and ``runs.csv`` are read if they lie beside it.
-        to: Folder of the files; made if it is not there.
+    pictures); returns the page. ``text_ablation.csv.gz`` and ``runs.csv`` are read if they lie beside ``kept``.
 
     Raises:
         ConfigError: A file that does not hold scores of the study.
     """
-    scores = study_scores.read(study, kept)
+    scores = study_results.read_kept(study, kept)
     to.mkdir(parents=True, exist_ok=True)
     return _write(study, scores, {}, kept.parent, to)
 
@@ -100,25 +80,22 @@ def _write(study: Study, scores: StudyScores, found: Mapping[str, Sequence[RunRe
     points = [(glossary.GENERATED, "")] if bool(scores.own["generated"].any()) else []
     points += [point for how, part in cells.items() for point in _findings(study, part, gaps[how], effects[how])]
     conditions = glossary.conditions(task for tasks in study.rows.values() for task in tasks)
-    blocks: list[Block] = [
-        document.Points(points, summary=True),
-        *([document.Paragraph(conditions)] if conditions else []),
-        *(block for part in cells.values() for block in _accuracy(study, part)),
-        *grids,
-        *(_figure(study, found, to) if found else []),
-    ]
+    first: list[Block] = [Points(points, summary=True), *([conditions] if conditions else [])]
+    first += [block for part in cells.values() for block in _accuracy(study, part)]
+    sections: list[Section] = [("", [*first, *grids]), ("By epoch", _figure(study, found, to))]
     for how, runs in found.items():
-        blocks += _pictures(study, runs, to, study_results.numbered(how, list(found)))
+        number = numbered(how, list(found))
+        sections.append((f"Test pairs{number}", _pictures(study, runs, to, number)))
     for how, part in cells.items():
-        blocks.append(document.Heading(f"{study_results.numbered(how, list(parts)).strip()} All comparisons".strip()))
-        blocks.append(document.Paragraph(how))
+        blocks: list[Block] = [how]
         if any(cell.verdict is not Verdict.UNPUBLISHED for cell in part):  # whose table has no baselines
             blocks += [by_condition(study, metric, part) for metric in study.metrics]
         blocks += [tables.differences(of_base, f"model minus {base}") for base, of_base in gaps[how].items()]
         blocks += [tables.ablation(by_variant, name) for name, by_variant in effects[how].items()]
-    blocks += [document.Heading("How to read it"), document.Points([(note, "") for note in _notes(study)])]
-    blocks += _origin(study, kept / RUNS_FILE)
-    page = document.Document(study.title, blocks)
+        sections.append((f"{numbered(how, list(parts))} All comparisons".strip(), blocks))
+    sections.append(("How to read it", [Points([(note, "") for note in _notes(study)])]))
+    sections.append(("Provenance", _origin(study, kept / RUNS_FILE)))
+    page = Document(study.title, sections)
     storage.write_text(to / "results.md", document.markdown(page))
     storage.write_text(to / "results.tex", latex_document(grids))
     storage.write_text(to / "results.html", document.html(page))
@@ -127,7 +104,7 @@ def _write(study: Study, scores: StudyScores, found: Mapping[str, Sequence[RunRe
 
 def _findings(
     study: Study,
-    cells: Sequence[study_results.Cell],
+    cells: Sequence[Cell],
     gaps: Mapping[str, Mapping[str, Sequence[Difference]]],
     effects: Mapping[str, Mapping[str, Sequence[Difference]]],
 ) -> list[tuple[str, str]]:
@@ -139,7 +116,7 @@ def _findings(
         said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in map(str, Verdict) if counts[verdict])
         caveat = "The published value's own uncertainty is unknown and not counted."
         found.append((f"Of {counts.total()} published values: {said}.", caveat))
-    metric = _shown_metric(study)
+    metric = shown_metric(study.metrics)
     title, is_higher_better = METRICS[metric].title, METRICS[metric].higher_is_better
     models = {line.name for line in study.lines if not line.model}
     measured = [cell for cell in cells if cell.metric == metric and cell.line in models and cell.pairs]
@@ -160,25 +137,21 @@ def _findings(
     return found
 
 
-def _shown_metric(study: Study) -> str:
-    return "cc" if "cc" in study.metrics else study.metrics[0]
-
-
 def _on_last(found: Sequence[Difference], metric: str) -> str:
     """Differences under the last two conditions, under which the text says most."""
     return " and ".join(f"{one.signed()} on {one.task}" for one in [d for d in found if d.metric == metric][:-3:-1])
 
 
-def _accuracy(study: Study, cells: Sequence[study_results.Cell]) -> list[Block]:
+def _accuracy(study: Study, cells: Sequence[Cell]) -> list[Block]:
     """Means of one metric by condition, models and baselines."""
-    metric, series = _shown_metric(study), []
+    metric, series = shown_metric(study.metrics), []
     for line in study.lines:
         estimates = {c.row: c.ours for c in cells if (c.line, c.metric) == (line.name, metric) and c.pairs}
         if estimates and line.model != "uniform map":
             series.append(Series(line.name, estimates, "baseline" if line.model else "model"))
     title = METRICS[metric].title
     xlabel = f"{title}, mean with its 95 % interval"
-    return [document.Figures([estimates_chart(f"{title} by condition", xlabel, series)])] if series else []
+    return [[estimates_chart(f"{title} by condition", xlabel, series)]] if series else []
 
 
 def _differences(study: Study, scores: StudyScores) -> dict[str, dict[str, list[Difference]]]:
@@ -208,7 +181,7 @@ def _of_line(scores: pd.DataFrame, line: str) -> pd.DataFrame:
     return without_absent(scores[scores["line"] == line])
 
 
-def by_condition(study: Study, metric: str, cells: Sequence[study_results.Cell]) -> Grid:
+def by_condition(study: Study, metric: str, cells: Sequence[Cell]) -> Grid:
     """Means of one metric with their intervals: models and baselines down, conditions across."""
     measured = [cell for cell in cells if cell.metric == metric and cell.pairs]
     pairs = {row: max((cell.pairs for cell in measured if cell.row == row), default=0) for row in study.rows}
@@ -222,23 +195,14 @@ def by_condition(study: Study, metric: str, cells: Sequence[study_results.Cell])
     return tables.pivot(shown, [tables.heading(metric)], columns=columns, note=note)
 
 
-def number(value: float) -> str:
-    """Three decimals; nothing where there is no value."""
-    return "" if math.isnan(value) else f"{value:.3f}"
-
-
 def panels(study: Study, points: pd.DataFrame) -> list[CurvePanel]:
-    """The panels of a study's figure that have a curve: ours beside the published ones.
-
-    ``points`` come from :func:`saltext.results.study_results.values`; runs of several evaluation settings have the
-    number of their section.
-    """
+    """The panels of a study's figure that have a curve, from ``study_results.values``: ours beside the published."""
     ways = list(dict.fromkeys(points.loc[points["by"] == OURS, "how"]))
     found = []
     for panel, title in study.panels.items():
         lines, published = {}, set()
         for (name, by, how), part in points.query("logged == @panel").groupby(["line", "by", "how"], sort=False):
-            label = f"{name}, paper" if by == PUBLISHED else f"{name}{study_results.numbered(str(how), ways)}"
+            label = f"{name}, paper" if by == PUBLISHED else f"{name}{numbered(str(how), ways)}"
             lines[label] = part.set_index("epoch")["value"]
             published |= {label} if by == PUBLISHED else set()
         if lines:
@@ -260,12 +224,11 @@ def _figure(study: Study, found: Mapping[str, Sequence[RunRecord]], to: Path) ->
     )
     rows = []
     for line, by, how, logged, best, epoch, last, lost in study_results.best_and_last(points).itertuples(index=False):
-        whose = by if by == PUBLISHED else f"{by}{study_results.numbered(how, list(found))}"
-        rows.append([METRICS[logged].title, line, whose, number(best), str(epoch), number(last), number(lost)])
+        whose = by if by == PUBLISHED else f"{by}{numbered(how, list(found))}"
+        rows.append([METRICS[logged].title, line, whose, f"{best:.3f}", str(epoch), f"{last:.3f}", f"{lost:.3f}"])
     headings = ["metric", "model", "by", "best", "its epoch", "last", "lost since the best"]
     ends = [Grid(headings, rows, numbers=frozenset({3, 4, 5, 6}))] if rows else []
-    figure = document.Figure(figures.svg(drawn, "Scores by epoch"), caption, "curves.png")
-    return [document.Heading("By epoch"), document.Figures([figure]), *ends]
+    return [[Figure(figures.svg(drawn, "Scores by epoch"), caption, "curves.png")], *ends]
 
 
 def _pictures(study: Study, runs: Sequence[RunRecord], to: Path, number: str) -> list[Block]:
@@ -281,22 +244,21 @@ def _pictures(study: Study, runs: Sequence[RunRecord], to: Path, number: str) ->
                 title = f"{line.name}{number}, {run.label}, seed {run.cfg.seed}"
                 alt = "Test pairs: image, human map and prediction"
                 groups.append(PictureGroup(title, "", [Tile(drawn.read_bytes(), "", alt)], name))
-    return [document.Heading(f"Test pairs{number}"), document.Pictures(groups)] if groups else []
+    return [groups] if groups else []
 
 
 def _origin(study: Study, runs: Path) -> list[Block]:
     """Where the values come from: paper, commands, runs."""
     commands = "\n".join(f"python -m saltext.run +experiment={name} -m" for name in study.experiments)
     again = "\n".join(f"make reproduce-{target}" for target in study.targets)
-    blocks: list[Block] = [document.Heading("Provenance"), document.Paragraph(f"Published: {study.source}")]
+    blocks: list[Block] = [f"Published: {study.source}"]
     if study.claims:
-        claims = document.Points([(claim, "") for claim in study.claims])
-        blocks += [document.Paragraph("What the paper concludes:"), claims]
-    blocks.append(document.Command(again or commands))
+        blocks += ["What the paper concludes:", Points([(claim, "") for claim in study.claims])]
+    blocks.append(Command(again or commands))
     if runs.is_file():
         table = pd.read_csv(runs, dtype=str, keep_default_na=False)
         return [*blocks, Grid(list(table.columns), table.to_numpy().tolist(), numbers=frozenset({3, 4}))]
-    return [*blocks, document.Paragraph(f"Made again from the scores of single pairs kept in {study_scores.OWN_FILE}.")]
+    return [*blocks, f"Made again from the scores of single pairs kept in {OWN_FILE}."]
 
 
 def _notes(study: Study) -> list[str]:
@@ -318,16 +280,11 @@ def _notes(study: Study) -> list[str]:
     return [*notes, *study.notes]
 
 
-def paper_tables(study: Study, cells: Sequence[study_results.Cell], setting: str = "") -> list[Grid]:
+def paper_tables(study: Study, cells: Sequence[Cell], setting: str = "") -> list[Grid]:
     """The study's main table, ready for a paper: a row a condition and method, a column a metric; none if it is empty.
 
     Where values were published, each row has lines: published, ours (with its 95 % interval), the difference (with the
-    interval of ours), and the verdict; baselines are left out.
-
-    Args:
-        study: What is compared.
-        cells: Of one evaluation setting, see :func:`saltext.results.study_results.cells`.
-        setting: Said in the title where there are several.
+    interval of ours), and the verdict; baselines are left out. The title says the ``setting`` where there are several.
     """
     paper = PAPERS.get(study.protocol)
     names = dict(zip(paper.metrics, paper.metric_names, strict=True)) if paper else {}
@@ -342,7 +299,11 @@ def paper_tables(study: Study, cells: Sequence[study_results.Cell], setting: str
             shown.append(tables.Cell(method, column, str(cell)))
         elif cell.line in published - baselines:
             is_better = bool(cell.passed) and cell.difference.excludes_zero
-            texts = {"published": number(cell.published), "ours": str(cell), "difference": cell.difference.signed()}
+            texts = {
+                "published": str(Mean(cell.published, math.nan)),
+                "ours": str(cell),
+                "difference": cell.difference.signed(),
+            }
             for what, text in {**texts, "verdict": str(cell.verdict)}.items():
                 shown.append(tables.Cell((*method, what), column, text, what == "difference" and is_better))
     if not shown:

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -16,7 +15,7 @@ from saltext.results import text_ablation
 from saltext.results.calibration import LEVELS, Calibration
 from saltext.results.comparison import Difference, estimate
 from saltext.results.means import FEWEST, Published, Row, rows
-from saltext.results.score_table import metric_names
+from saltext.results.score_table import RunScores, metric_names, shown_metric
 from saltext.results.text_ablation import TITLES, SwapAccuracy, short_title
 
 STANDARD_NOTE = (
@@ -28,19 +27,13 @@ PAPER_NOTE = (
     "Mean over pairs ± standard error, as the paper's own script measures: maps and fixation images resized to "
     "{size}; AUC and sAUC of the map binarised at its 0.8 quantile. {published}"
 )
-_PUBLISHED_NOTES: Mapping[str, str] = MappingProxyType(
-    {
-        "tranblend": (
-            "Published rows: the paper's split by row (the same image is in training under another text) and its best "
-            "test epoch."
-        ),
-        "clip_salgan": (
-            "Published rows: a model for each of the paper's groups of tasks, on its own test images; those of the "
-            "group total are in training under other texts. As in the paper, 'whole + general' and 'all' score the "
-            "pairs of several tasks together; their standard errors count images, not pairs."
-        ),
-    }
-)
+_PUBLISHED_NOTES = {
+    "tranblend": "Published rows: the paper's split by row (the same image is in training under another text) and its "
+    "best test epoch.",
+    "clip_salgan": "Published rows: a model for each of the paper's groups of tasks, on its own test images; those of "
+    "the group total are in training under other texts. As in the paper, 'whole + general' and 'all' score the pairs "
+    "of several tasks together; their standard errors count images, not pairs.",
+}
 BEST_NOTE = (
     f"Bold: better than every other measured model, by paired 95 % intervals over at least {FEWEST} images; human data "
     "of the same image do not compete."
@@ -53,12 +46,11 @@ SWAP_NOTE = (
     "counts as not moved; one that moves at random is right for half of the texts."
 )
 CALIBRATION_NOTE = (
-    "For each fraction of the predicted mass: the fraction of fixations that fall into the densest pixels holding it, "
-    "mean over test pairs with its 95 % interval (bootstrap over images). On the diagonal the predicted density means "
-    "what it says; above it the maps are more spread out than human fixations, below it they are overconfident. The "
-    "calibration error is the mean distance from the diagonal (0 to .5), the signed calibration error the mean of the "
-    "curve minus the diagonal. Human maps are blurred fixations, which spreads them out: a model that predicted them "
-    "exactly would have their curve. A uniform map is on the diagonal: calibration does not say how much a map knows."
+    "For each fraction of the predicted mass: the fraction of fixations in the densest pixels holding it, mean over "
+    "test pairs with its 95 % interval (bootstrap over images). Above the diagonal the maps are more spread out than "
+    "fixations, below it overconfident. The calibration error is the mean distance from the diagonal (0 to .5), the "
+    "signed one the mean of the curve minus the diagonal. Human maps are blurred fixations, which spreads them out. A "
+    "uniform map is on the diagonal: calibration does not say how much a map knows."
 )
 
 
@@ -76,12 +68,8 @@ def pivot(
 ) -> Grid:
     """A table with a row for each keys and a column for each column of some cells, in the order in which they appear.
 
-    Args:
-        cells: What is shown; a place without one stays empty.
-        headings: Of the columns that hold the keys.
-        keys: How many of them identify a row, the others are numbers; all by default.
-        columns: Their order.
-        more: Further fields of the table.
+    The first ``keys`` of the ``headings`` identify a row (all by default), the others are of numbers; ``more`` are
+    further fields of the table.
     """
     by_place = {(tuple(cell.keys), cell.column): cell for cell in cells}
     columns, first = columns or list(dict.fromkeys(column for _, column in by_place)), len(headings)
@@ -110,13 +98,7 @@ class TaskTable:
 
 
 def task_tables(scores: pd.DataFrame, references: Mapping[str, Published], setting: str = "") -> list[TaskTable]:
-    """One table per protocol: scores of different protocols never share one.
-
-    Args:
-        scores: One row per pair, model and protocol.
-        references: See :func:`saltext.results.means.published`.
-        setting: Evaluation setting, for the note below each table.
-    """
+    """One table per protocol, see :func:`saltext.results.means.published`; the note below each names the setting."""
     by_protocol = []
     for protocol, part in scores.groupby("protocol", sort=False):
         title, note = "Standard metrics", f"{STANDARD_NOTE} {BEST_NOTE} {setting}".strip()
@@ -209,12 +191,23 @@ def swaps(accuracies: Sequence[SwapAccuracy]) -> list[Grid]:
     return grids
 
 
-def text_tables(own: pd.DataFrame, variants: pd.DataFrame, metrics: Collection[str]) -> tuple[list[Grid], list[Grid]]:
-    """Text ablation and text-swap test of a model by some metrics, as far as it was scored with other texts.
+ALL = "all"
+"""Selects every metric."""
 
-    ``own`` and ``variants`` are its scores with every pair's own text and with others, standard protocol.
-    """
-    if own.empty or variants.empty or not metrics:
+
+def selected_metrics(names: Sequence[str], metric: str) -> list[str]:
+    """The metrics to show: the one asked for, every one for :data:`ALL`, by default CC or else the first one."""
+    if metric == ALL:
+        return list(names)
+    return [name for name in names if name == (metric or shown_metric(names))]
+
+
+def text_tables(scores: RunScores, metric: str = ALL) -> tuple[list[Grid], list[Grid]]:
+    """Text ablation and text-swap test of a run's model, as far as it was scored with other texts."""
+    pairs, variants = scores
+    own = text_ablation.own_scores(pairs, variants) if len(variants) else pairs[:0]
+    metrics = selected_metrics(metric_names(own), metric)
+    if own.empty or not metrics:
         return [], []
     accuracies = text_ablation.swap_accuracies(own, variants) if text_ablation.has_swaps(variants) else []
     shown = swaps([accuracy for accuracy in accuracies if accuracy.metric in metrics])

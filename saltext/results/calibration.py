@@ -1,20 +1,14 @@
-r"""Calibration of the predicted densities: the fraction of fixations inside the densest pixels of each predicted mass.
+"""Calibration of the predicted densities: the fraction of fixations inside the densest pixels of each predicted mass.
 
 The densest pixels that together hold a fraction *a* of an image's predicted mass should receive a fraction *a* of its
-fixations (:func:`saltext.metrics.calibration.coverage`). Fractions are averaged over the test pairs of a task, each
-pair with the same weight, for masses of 5 % to 95 %. Two numbers sum the curve up:
-
-* the **calibration error**, the mean distance of the curve from the diagonal: 0 (calibrated) to .5. It is the expected
-  calibration error of Naeini et al. (2015), which averages \|fraction observed - predicted\|, for regions of
-  prescribed mass, as Kuleshov et al. (2018) look at the regions of a regression.
-* the **signed calibration error**, the mean of the curve minus the diagonal: above 0 the maps are too spread out, below
-  0 overconfident.
-
-Pairs without a fixation have no coverage and are left out; a task with none but such pairs has no row.
+fixations (:func:`saltext.metrics.calibration.coverage`). Fractions are means over the pairs of a task that have a
+fixation. The **calibration error** is the mean distance of that curve from the diagonal, 0 (calibrated) to .5; the
+**signed calibration error** is the mean of the curve minus the diagonal: above 0 the maps are too spread out, below 0
+overconfident.
 
 References:
-    Naeini, Cooper and Hauskrecht, Obtaining well calibrated probabilities using Bayesian binning, AAAI 2015.
-    Kuleshov, Fenner and Ermon, Accurate uncertainties for deep learning using calibrated regression, ICML 2018.
+    Naeini et al., Obtaining well calibrated probabilities using Bayesian binning, AAAI 2015 (the error).
+    Kuleshov et al., Accurate uncertainties for deep learning using calibrated regression, ICML 2018 (its regions).
 """
 
 import logging
@@ -38,13 +32,11 @@ LEVELS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 _LEVEL_COLUMNS = [f"mass_{level:.2f}" for level in LEVELS]
 
 COLUMNS = ("image_id", "task", "maps", "fixations", *_LEVEL_COLUMNS)
-"""Columns of a table of coverages, one row per test pair and kind of map. ``fixations`` counts the pair's fixations;
-the last columns hold the fraction of them inside the densest pixels of each of :data:`LEVELS`."""
+"""Columns of a table of coverages, one row per test pair and kind of map; the last ones hold the fraction of the pair's
+fixations inside the densest pixels of each of :data:`LEVELS`."""
 
 MODEL, HUMAN = "model", "people"
-"""Kinds of map, as the column ``maps`` names them: the model's prediction, and the human map, which is blurred
-fixations. A model that predicted the human maps exactly would have their curve: its distance from the diagonal is the
-effect of the blur."""
+"""Kinds of map in the column ``maps``: predictions, and human maps, which are off the diagonal by their blur."""
 
 _DRAWS = 2000
 _INTERVAL = (0.025, 0.975)
@@ -52,16 +44,9 @@ _INTERVAL = (0.025, 0.975)
 
 @dataclass(frozen=True)
 class Calibration:
-    """Calibration curve of one task, with 95 % intervals (bootstrap over images).
+    """Calibration curve of the pairs of one task, with 95 % intervals (bootstrap over images).
 
-    Attributes:
-        task: The task.
-        pairs: Number of test pairs with at least one fixation.
-        covered: Fraction of the fixations inside the densest pixels of each of :data:`LEVELS`, mean over pairs, shape
-            (levels,).
-        low: Lower ends of the intervals of ``covered``, shape (levels,).
-        high: Upper ends, shape (levels,).
-        signed_error: Mean of the curve minus the diagonal, -.5 to .5.
+    ``covered``, ``low`` and ``high`` are of each of :data:`LEVELS`, shape (levels,); ``signed_error`` is -.5 to .5.
     """
 
     task: str
@@ -78,12 +63,7 @@ class Calibration:
 
 
 def calibrations(coverage: pd.DataFrame, maps: str = MODEL) -> list[Calibration]:
-    """Calibration of one kind of map (:data:`MODEL` or :data:`HUMAN`) by task, tasks in their usual order.
-
-    Args:
-        coverage: Table of coverages with :data:`COLUMNS`; a task without a pair with a fixation has no entry.
-        maps: Kind of map.
-    """
+    """Calibration of one kind of map by task, from a table with :data:`COLUMNS`; none without a pair with fixations."""
     defined = coverage[coverage["maps"] == maps].dropna(subset=_LEVEL_COLUMNS)
     by_task = []
     for task in in_order(defined["task"]):
@@ -100,10 +80,7 @@ def calibrations(coverage: pd.DataFrame, maps: str = MODEL) -> list[Calibration]
 
 
 def read(folder: RunFolder, fingerprint: str) -> pd.DataFrame | None:
-    """Read the table of coverages from a run's folder.
-
-    None where it is missing, damaged, or of maps with another fingerprint (see ``saltext/runs/predict_again.py``).
-    """
+    """The table of coverages in a run's folder; None if it is missing, damaged, or of maps of another fingerprint."""
     if not folder.coverage.is_file():
         return None
     try:

@@ -64,11 +64,7 @@ def bootstrap_means(
 ) -> NDArray[np.float64]:
     """Means of resampled data in which whole groups are drawn with replacement, shape (draws,).
 
-    Args:
-        values: One number per observation, shape (n,).
-        groups: The group of each observation, shape (n,): here the image a pair belongs to.
-        draws: Number of resamples.
-        seed: Of the resampling.
+    ``values`` and ``groups`` have shape (n,); the group of a pair is its image.
     """
     _, group_index = np.unique(groups, return_inverse=True)
     sums, sizes = np.bincount(group_index, weights=values), np.bincount(group_index)
@@ -85,10 +81,7 @@ def _times_drawn(groups: int, draws: int, seed: int) -> NDArray[np.uint16]:
 
 
 def estimate(scores: pd.DataFrame, metric: str) -> Estimate:
-    """The mean of a metric (a column) over pairs (rows, with ``image_id``); undefined scores are left out.
-
-    NaN with 0 images where no score is defined.
-    """
+    """The mean of a metric over pairs with a defined score; NaN with 0 images where there is none."""
     defined = scores.dropna(subset=[metric]) if metric in scores else scores[:0]
     if defined.empty:
         return Estimate(np.nan)
@@ -111,12 +104,9 @@ def lower_ends(values: pd.DataFrame) -> "pd.Series[float]":
 
 
 def differences(one: pd.DataFrame, other: pd.DataFrame) -> list[Difference]:
-    """``one`` minus ``other`` on the pairs both have, by condition (in their usual order) and metric.
+    """``one`` minus ``other``, score tables of two models, on the pairs both have, by condition and metric.
 
-    Args:
-        one: Score table of one model: ``image_id``, ``task`` and metrics.
-        other: Score table of another. A pair with an undefined score of either is left out; where no pair is left, the
-            difference is NaN.
+    A pair with an undefined score of either is left out; where no pair is left, the difference is NaN.
 
     Raises:
         ConfigError: No pair or no metric is in both.
@@ -129,12 +119,8 @@ def differences(one: pd.DataFrame, other: pd.DataFrame) -> list[Difference]:
             f"both, with {len(names)} metrics in common. Compare runs with one data set, split and split_seed."
         )
     gaps = both[["image_id", "task"]].assign(**{name: both[name] - both[f"{name}_other"] for name in names})
-    by_task = {task: gaps[gaps["task"] == task] for task in in_order(gaps["task"])}
-    return [
-        Difference(**vars(estimate(part, name)), task=task, metric=name)
-        for task, part in by_task.items()
-        for name in names
-    ]
+    parts = [(task, gaps[gaps["task"] == task]) for task in in_order(gaps["task"])]
+    return [Difference(**vars(estimate(part, name)), task=t, metric=name) for t, part in parts for name in names]
 
 
 def unique_names(labels: Sequence[str], folders: Sequence[Path]) -> list[str]:
@@ -143,21 +129,15 @@ def unique_names(labels: Sequence[str], folders: Sequence[Path]) -> list[str]:
     >>> unique_names(["film", "film", "none"], [Path("film_3b9a"), Path("film_37ac"), Path("none_29f4")])
     ['film (3b9a)', 'film (37ac)', 'none']
     """
-    rests = [
-        folder.resolve().name.replace(label, "").strip("_-") for label, folder in zip(labels, folders, strict=True)
-    ]
-    names = [
-        label if labels.count(label) == 1 else f"{label} ({rest})" if rest else label
-        for label, rest in zip(labels, rests, strict=True)
-    ]
+    names = []
+    for given, folder in zip(labels, folders, strict=True):
+        rest = folder.resolve().name.replace(given, "").strip("_-")
+        names.append(f"{given} ({rest})" if rest and labels.count(given) > 1 else given)
     return [name if names.count(name) == 1 else f"{name} {n}" for n, name in enumerate(names, start=1)]
 
 
 def model_scores(roots: Sequence[Path | str]) -> dict[str, pd.DataFrame]:
-    """The scores of the models of several runs by unique names: standard protocol, seeds averaged.
-
-    Args:
-        roots: Folders of finished runs, or of several runs of one model each (folds, seeds).
+    """Scores of the models in several folders by unique names, see :func:`compare`: standard protocol, seeds averaged.
 
     Raises:
         ConfigError: No run below a folder is finished, or its runs are of several models.
@@ -178,8 +158,6 @@ def model_scores(roots: Sequence[Path | str]) -> dict[str, pd.DataFrame]:
 
 def compare(runs: Sequence[Path | str]) -> pd.DataFrame:
     """How several runs differ from the first one, on the test pairs they share.
-
-    >>> saltext.results.compare(["outputs/run/A", "outputs/run/B"])  # doctest: +SKIP
 
     Args:
         runs: Folders of at least two finished runs, or of several runs of one model each (folds, seeds).
@@ -204,14 +182,9 @@ def compare(runs: Sequence[Path | str]) -> pd.DataFrame:
 
 
 def spread_over_runs(scores: pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard error of the means of several runs of one model: folds of a cross-validation, seeds.
+    """Mean and standard error (``error``) of the means of several runs of one model, which differ in fold or seed.
 
-    Args:
-        scores: One row per pair and run, one protocol, with columns ``task``, ``model``, ``run`` and the metrics.
-
-    Returns:
-        One row per condition, model and metric, with ``mean``, ``error`` (of the runs' means) and ``runs``; models of a
-        single run are left out.
+    ``scores`` are of one protocol, with a column ``run``. One row per condition, metric and model of several ``runs``.
     """
     by_run = scores.groupby(["task", "model", "run"], sort=False)[metric_names(scores)].mean()
     long = by_run.melt(ignore_index=False, var_name="metric").reset_index()

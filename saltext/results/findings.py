@@ -1,7 +1,7 @@
 """The findings of a run in sentences: accuracy, text ablation, text-swap test."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ from saltext.data.tasks import in_order
 from saltext.evaluation.protocols import STANDARD
 from saltext.metrics import METRICS
 from saltext.results.comparison import Difference, differences, estimate
-from saltext.results.score_table import metric_names, of_protocol
+from saltext.results.score_table import metric_names, of_protocol, shown_metric
 from saltext.results.text_ablation import TITLES, exchanged_pairs, has_swaps, short_title, swap_accuracies
 
 # Baselines a model is compared with, the strongest first.
@@ -18,8 +18,7 @@ _BASELINES = ("human free-viewing map", "centre prior (other images)", "uniform 
 _FEW = 30  # images; with fewer, a bootstrap interval is rough
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """A result in one sentence, and what limits it; ``accuracy``, ``text`` (ablation) or ``swap`` (text-swap test)."""
 
     kind: str
@@ -27,31 +26,20 @@ class Finding:
     caveat: str
 
 
-def shown_metric(own: pd.DataFrame) -> str:
-    """The metric a conclusion is about: CC, or the first there is."""
-    return "cc" if "cc" in own else metric_names(own)[0]
-
-
 def findings(pairs: pd.DataFrame, text_ablation: pd.DataFrame, model: str, setting: str = "") -> list[Finding]:
-    """Accuracy against the strongest baseline, text ablation and text-swap test, as far as they were measured.
+    """Accuracy against the strongest baseline, text ablation and text-swap test, as far as the model has their scores.
 
     They are about the last condition that was scored with other texts, else about the last one: on SJTU-TIS
     non_salient, under which the text matters most.
 
-    Args:
-        pairs: Scores of a run's test pairs, the model's and the baselines', all conditions.
-        text_ablation: The model's scores with other texts; empty if it was given none.
-        model: The model's name in the scores.
-        setting: Evaluation setting; the first caveat names what in it makes scores optimistic.
-
-    Returns:
-        At most three; none if the model has no scores.
+    ``pairs`` hold the scores of the model and of baselines; the first caveat says what in the evaluation ``setting``
+    makes scores optimistic.
     """
     standard = of_protocol(pairs, STANDARD)
     own = standard[standard["model"] == model]
     if own.empty:
         return []
-    metric = shown_metric(own)
+    metric = shown_metric(metric_names(own))
     title = METRICS[metric].title
     own = own.drop(columns=[name for name in metric_names(own) if name != metric])  # bootstrapping others takes time
     with_text = set(text_ablation["task"]) & set(own["task"]) if len(text_ablation) else set()

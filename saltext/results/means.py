@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,9 +18,7 @@ from saltext.results.score_table import averaged_over_seeds, metric_names
 
 Published = Mapping[str, Mapping[str, Mapping[str, float]]]
 
-POOLS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"whole + general": ("whole", "general"), "all": tuple(TASK_BY_NAME)}
-)
+POOLS: Mapping[str, tuple[str, ...]] = {"whole + general": ("whole", "general"), "all": tuple(TASK_BY_NAME)}
 """Conditions that a paper scores together in one row, by the row's name among the published values."""
 
 OF_THE_VERY_IMAGE = frozenset(BASELINES[name].title for name in ("human_pure", "human_others", "split_half"))
@@ -31,8 +28,7 @@ FEWEST = 6
 """Images from which on a model can be the best: differences of fewer may all have one sign by chance (p > .05)."""
 
 
-@dataclass(frozen=True)
-class Mean:
+class Mean(NamedTuple):
     """A mean over pairs. ``error`` is the standard error, NaN for published values and single pairs."""
 
     mean: float
@@ -44,11 +40,10 @@ class Mean:
         return f"{self.mean:.3f}" if math.isnan(self.error) else f"{self.mean:.3f} ± {self.error:.3f}"
 
 
-@dataclass(frozen=True)
-class Row:
-    """A model under a condition: number of pairs (None for published values), means, and the metrics it is best in.
+class Row(NamedTuple):
+    """A model under a condition; ``pairs`` is None for published values.
 
-    It is the best where the intervals of its differences from all other models leave out 0, of at least
+    It is best in a metric where the intervals of its differences from all other models leave out 0, of at least
     :data:`FEWEST` images.
     """
 
@@ -68,11 +63,9 @@ def published(data_set: str) -> Mapping[str, Published]:
 
 
 def rows(scores: pd.DataFrame, references: Published) -> list[Row]:
-    """All models under each condition, then its published values; likewise for pooled conditions.
+    """All models under each condition and pool of conditions, then its published values; seeds of a pair are averaged.
 
-    Args:
-        scores: One row per pair and model, of one protocol. Several seeds of a pair are averaged first.
-        references: model -> task (or name of :data:`POOLS`) -> metric -> value.
+    ``scores`` are of one protocol; ``references``: model -> task (or name of :data:`POOLS`) -> metric -> value.
     """
     names = [name for name in metric_names(scores) if scores[name].notna().any()]
     scores = averaged_over_seeds(scores)
@@ -116,10 +109,7 @@ def _winners(scores: Mapping[str, pd.DataFrame], metrics: Sequence[str]) -> dict
 
 
 def standard_error(values: pd.Series, images: pd.Series) -> float:
-    """Standard error of a mean over pairs, clustered by image since the pairs of one image are not independent.
-
-    Undefined scores are left out; NaN where fewer than two images have a score.
-    """
+    """Standard error of a mean over pairs, clustered by image; NaN where fewer than two images have a defined score."""
     numbers = values.to_numpy(np.float64)  # a table has hundreds of these: pandas' own grouping takes ten times as long
     defined = ~np.isnan(numbers)
     codes, unique = pd.factorize(images[defined])

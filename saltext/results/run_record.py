@@ -24,15 +24,9 @@ class StageRecord:
 class RunRecord:
     """A run that has begun to train, whether it has finished or not.
 
-    Attributes:
-        folder: The run's.
-        cfg: Its configuration, for reading alone.
-        setting: Evaluation setting: the split, and what selects the epoch. Only runs whose settings differ by the fold
-            alone share a table.
-        generated: Whether its data set is synthetic, so that its scores are not comparable with published values.
-        stages: Its trainings in their order; at least one.
-        started_by: The command that started it; empty if unknown.
-        failure: Why it failed; empty if it did not.
+    Only runs whose evaluation ``setting`` (the split, and what selects the epoch) differs by the fold alone share a
+    table; scores of ``generated`` data do not compare with published values. ``started_by`` (a command) and ``failure``
+    may be empty.
     """
 
     folder: RunFolder
@@ -78,25 +72,19 @@ def evaluation_setting(split: Split, selected_on: Part) -> str:
     return f"Split: {split.method}, seed {split.seed}, {grouped}. Epoch chosen on {chosen_on}."
 
 
-COLUMNS = ("stage", "epoch", "name", "value")
-
-
 def read_history(folder: RunFolder, stages: Sequence[str] = ()) -> pd.DataFrame:
     """Everything a run and its stages logged by epoch.
 
-    A resumed run continues in another file; where two files have a value for an epoch, the later one counts. Damaged
-    lines are left out, since a process may be killed while it writes one.
-
-    Args:
-        folder: Of a run, finished or not.
-        stages: Names of its stages, in their order; others follow by name.
+    A resumed run continues in another file; where two have a value for an epoch, the later one counts. Damaged lines
+    are left out, since a process may be killed while it writes one. ``stages`` are its stages in order; others follow.
 
     Returns:
         One row per value: ``stage`` (empty without stages), ``epoch`` (from 0), ``name`` (as logged) and ``value``.
     """
     names = sorted(path.name for path in (folder.root / "stages").glob("*") if path.is_dir())
     names.sort(key=lambda name: stages.index(name) if name in stages else len(stages))
-    by_stage = [pd.DataFrame(columns=list(COLUMNS))]
+    columns = ["stage", "epoch", "name", "value"]
+    by_stage = [pd.DataFrame(columns=columns)]
     for stage, training in [("", folder), *((name, folder.stage(name)) for name in names)]:
         logged = []
         versions = training.root.glob("metrics/version_*/metrics.csv")
@@ -111,7 +99,7 @@ def read_history(folder: RunFolder, stages: Sequence[str] = ()) -> pd.DataFrame:
         if logged:
             latest = pd.concat(logged).drop_duplicates(["epoch", "name"], keep="last")
             by_stage.append(latest.assign(stage=stage).sort_values(["name", "epoch"], kind="stable"))
-    values = pd.concat(by_stage[1:] or by_stage, ignore_index=True)[list(COLUMNS)]
+    values = pd.concat(by_stage[1:] or by_stage, ignore_index=True)[columns]
     return values.astype({"stage": str, "epoch": int, "name": str, "value": float})
 
 
@@ -133,9 +121,6 @@ def chosen_epochs(record: RunRecord) -> list[tuple[StageRecord, int, float]]:
 
 
 def monitored(record: RunRecord) -> float | None:
-    """The best value of the metric that selects the epoch (``evaluation.monitor``), the mean over tested stages.
-
-    None where nothing was validated.
-    """
+    """The best value of the metric that selects the epoch, mean over tested stages; None if nothing was validated."""
     values = [value for _, _, value in chosen_epochs(record)]
     return sum(values) / len(values) if values else None

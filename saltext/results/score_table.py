@@ -25,11 +25,15 @@ def metric_names(scores: pd.DataFrame) -> list[str]:
     return [str(column) for column in scores.columns if column in METRICS]
 
 
-def write_scores(path: Path, scores: pd.DataFrame) -> None:
-    """Write a score table as CSV; scores keep all their digits.
+def shown_metric(names: Sequence[str]) -> str:
+    """The metric a conclusion is about: CC, or the first there is; empty without any."""
+    return "cc" if "cc" in names else next(iter(names), "")
 
-    Title and direction of metrics from outside the package go to ``extra_metrics.json`` beside it, so that the scores
-    can be shown and compared where the metric's function is not installed.
+
+def write_scores(path: Path, scores: pd.DataFrame) -> None:
+    """Write a score table as CSV, with all digits; ``extra_metrics.json`` beside it has what others need to show it.
+
+    That is title and direction of metrics from outside the package, whose function may not be installed there.
     """
     extra = {
         name: {"title": METRICS[name].title, "higher_is_better": METRICS[name].higher_is_better}
@@ -54,8 +58,9 @@ def _register_extra_metrics(path: Path, columns: Sequence[str]) -> None:
                 except ValueError as error:
                     raise ConfigError(f"{file}: {error}") from error
             case _:
-                expected = "expected title and higher_is_better of each metric"
-                raise DamagedFileError(f"{file} is damaged: {expected}, got {description!r:.80}")
+                raise DamagedFileError(
+                    f"{file} is damaged: expected title and higher_is_better of each metric, got {description!r:.80}"
+                )
     unknown = [column for column in columns if column not in METRICS and column not in LABEL_COLUMNS]
     if unknown:
         names = ", ".join(map(printable, unknown))
@@ -92,7 +97,8 @@ def read_all(files: Mapping[RunFolder, Path]) -> dict[RunFolder, pd.DataFrame]:
     Raises:
         DamagedFileError: All are damaged.
     """
-    tables, problems = {}, []
+    tables: dict[RunFolder, pd.DataFrame] = {}
+    problems = []
     for run, file in files.items():
         try:
             tables[run] = read_scores(file)
@@ -106,12 +112,9 @@ def read_all(files: Mapping[RunFolder, Path]) -> dict[RunFolder, pd.DataFrame]:
 
 
 def pooled(runs: Sequence[RunFolder]) -> pd.DataFrame:
-    """Scores of finished runs in one table, with a column ``run`` (name of the run's folder).
+    """Scores of finished runs in one table, see :func:`read_all`, with a column ``run`` (name of the run's folder).
 
-    Rows of a baseline that several runs scored on the same pair are kept once; the log names runs with damaged scores.
-
-    Raises:
-        DamagedFileError: All are damaged.
+    Rows of a baseline that several runs scored on the same pair are kept once.
     """
     tables = read_all({run: run.scores for run in runs})
     scores = pd.concat([table.assign(run=run.root.name) for run, table in tables.items()], ignore_index=True)
@@ -134,10 +137,7 @@ def without_absent(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def averaged_over_seeds(scores: pd.DataFrame) -> pd.DataFrame:
-    """Scores averaged over runs, one row per pair and model (and text variant, where the table has that column).
-
-    Runs that differ in the seed alone are no further evidence about other images.
-    """
+    """Scores averaged over runs, one row per pair and model (and text variant, where the table has that column)."""
     keys = [key for key in ("image_id", "task", "model", "variant") if key in scores]
     return scores.groupby(keys, sort=False)[metric_names(scores)].mean().reset_index()
 
@@ -149,10 +149,9 @@ def means(scores: pd.DataFrame) -> dict[str, Any]:
 
 
 class RunScores(NamedTuple):
-    """Scores of single pairs, one row per pair, model and protocol (and text variant).
+    """``pairs``: the model with every pair's own text, and baselines; ``text_ablation``: the model with other texts.
 
-    ``pairs``: the model with every pair's own text, and the baselines; ``text_ablation``: the model with other texts,
-    standard protocol only, empty where it reads no text.
+    One row per pair, model and protocol (and text variant, whose protocol is the standard one).
     """
 
     pairs: pd.DataFrame

@@ -41,11 +41,9 @@ class Extreme(NamedTuple):
 
 
 def extremes(scores: pd.DataFrame, count: int = _COUNT) -> list[Extreme]:
-    """The pairs with the highest and lowest CC of each condition, best first, then the worst; no pair is both.
+    """At most ``count`` pairs with the highest and lowest CC of each condition, the best first; no pair is both.
 
-    Args:
-        scores: Of a run's own model, one protocol; without ``cc`` there are none.
-        count: Pairs at either end, as far as there are any; equal scores stand in the order of their images.
+    ``scores`` are of one model and protocol; equal ones stand in the order of their images.
     """
     chosen: list[Extreme] = []
     for task in in_order(scores["task"]) if "cc" in scores else ():
@@ -58,12 +56,9 @@ def extremes(scores: pd.DataFrame, count: int = _COUNT) -> list[Extreme]:
 
 
 def images_by_effect(own: pd.DataFrame, exchanged: pd.DataFrame) -> dict[str, str]:
-    """The images nearest to each of :data:`QUANTILES` of the text effect: failures as well as successes.
+    """The images nearest to each of :data:`QUANTILES` of the text effect -> percentile and effect, in ascending order.
 
     ``own`` and ``exchanged`` are scores as in :func:`saltext.results.text_ablation.gains`.
-
-    Returns:
-        Image -> its percentile and effect in words, in ascending order of the effect, then of ids.
     """
     table = gains(own, exchanged).query("metric == 'cc'")
     ranked = table.assign(effect=table[list(TASKS)].mean(axis=1)).sort_values(["effect", "image_id"])
@@ -78,8 +73,7 @@ def images_by_effect(own: pd.DataFrame, exchanged: pd.DataFrame) -> dict[str, st
 def images_under_both_texts(own: pd.DataFrame, variants: pd.DataFrame) -> tuple[dict[str, str], str]:
     """The images that are shown under their salient and non_salient text: image -> a remark, and the rule.
 
-    They are chosen by the text effect where CC was scored with swapped texts, otherwise by id; none where no image was
-    tested under both texts. ``own`` and ``variants`` are the model's scores with own and other texts, one protocol.
+    ``own`` and ``variants`` are the model's scores with own and other texts, one protocol.
     """
     if text_ablation.has_swaps(variants) and "cc" in own and "cc" in variants:
         return images_by_effect(own, text_ablation.exchanged_pairs(variants)), BY_EFFECT
@@ -90,8 +84,8 @@ def images_under_both_texts(own: pd.DataFrame, variants: pd.DataFrame) -> tuple[
 def pairs_by_id(pairs: Sequence[Pair], count: int) -> list[int]:
     """Positions in ``pairs`` of those that a run's picture shows.
 
-    The first ``count`` images by id with both a salient and a non_salient text, each under the two, then the first
-    image with a ``whole`` text; where there are none, the first ``count`` pairs.
+    The first ``count`` images by id with a salient and a non_salient text, under both, then the first image with a
+    ``whole`` text; where there are none, the first ``count`` pairs.
     """
     position_of: dict[Key, int] = {(pair.image_id, pair.task): position for position, pair in enumerate(pairs)}
     ids = sorted({pair.image_id for pair in pairs})
@@ -102,16 +96,9 @@ def pairs_by_id(pairs: Sequence[Pair], count: int) -> list[int]:
 
 
 def gaps(one: pd.DataFrame, other: pd.DataFrame, task: str, metric: str = "cc") -> pd.DataFrame:
-    """The pairs of a condition that both models were scored on, the largest advantage of ``one`` first.
+    """The pairs of a condition that two models have scores of, the largest advantage of ``one`` first.
 
-    Args:
-        one: Scores of one model, one protocol: ``image_id``, ``task``, ``text`` and the metric.
-        other: Scores of another model; ``text`` is not needed.
-        task: The condition.
-        metric: The one compared; pairs with an undefined score are left out.
-
-    Returns:
-        Columns ``image_id``, ``text``, ``one``, ``other`` (the scores) and ``gap``.
+    ``other`` needs no ``text``. Columns ``image_id``, ``text``, ``one``, ``other`` (the scores) and ``gap``.
     """
     first, second = (table[table["task"] == task].rename(columns={metric: "one"}) for table in (one, other))
     both = first.merge(second.rename(columns={"one": "other"}), on="image_id", suffixes=("", "_other"))

@@ -56,7 +56,6 @@ class Line:
     """One thing compared: a row of each table and task, a curve of the figure.
 
     Attributes:
-        name: In tables.
         experiment: Whose jobs it is made from (their ``name``).
         where: Values of the resolved configuration, by dotted key, that tell these jobs from others of the experiment.
         stage: Stage of the run it is made from; empty for the whole run.
@@ -96,11 +95,7 @@ class Start:
 
 @dataclass(frozen=True, config=_STRICT)
 class Study:
-    """A comparison with published values; attributes as described above.
-
-    Raises:
-        ValueError: Everything that is wrong with it.
-    """
+    """A comparison with published values, described above; a ValueError says everything that is wrong with one."""
 
     name: str
     title: str
@@ -170,9 +165,8 @@ class Study:
         if line.published:
             return self.references.get(line.published, {}).get(row, {}).get(metric)
         values = self.curve(line, metric)["value"]
-        if values.empty:
-            return None
-        return float(values.max() if METRICS[metric].higher_is_better else values.min())
+        best = values.max() if METRICS[metric].higher_is_better else values.min()
+        return None if values.empty else float(best)
 
     def curve(self, line: Line, metric: str) -> pd.DataFrame:
         """A line's published curve, epochs rising; empty where there is none."""
@@ -200,21 +194,12 @@ def studies_folder() -> Path:
 
 
 def studies(folder: Path | None = None) -> list[Study]:
-    """All studies that are compared with published values, by name.
-
-    Raises:
-        ConfigError: A file that does not say what is needed.
-    """
-    files = sorted((folder or studies_folder()).glob("*/expected.yaml"))
-    return [read_study(file) for file in files]
+    """All studies that are compared with published values, by name; see :func:`read_study`."""
+    return [read_study(file) for file in sorted((folder or studies_folder()).glob("*/expected.yaml"))]
 
 
 def known_study(name: str, folder: Path | None = None) -> Study:
-    """The study of a name.
-
-    Raises:
-        ConfigError: There is none, or its file does not say what is needed.
-    """
+    """The study of a name, see :func:`read_study`; a ConfigError names those there are."""
     file = (folder or studies_folder()) / name / "expected.yaml"
     if not file.is_file():
         known = ", ".join(study.name for study in studies(folder))

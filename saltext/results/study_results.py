@@ -1,18 +1,151 @@
-"""What the runs of a study measured, cell by cell and epoch by epoch, beside what was published."""
+"""What the runs of a study measured, pair by pair, cell by cell and epoch by epoch, beside what was published.
 
+Scores of single pairs are kept as two small files beside the results: ``scores.csv.gz`` has every line with each pair's
+own text, ``text_ablation.csv.gz`` the lines of ``text_ablation`` with other texts. They are read back before anything
+is computed, so that the same tables come out of the files alone, without any run.
+"""
+
+import gzip
+import io
+import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+from saltext import storage
 from saltext.data.splits import any_fold, pooled_folds
+from saltext.errors import ConfigError, DamagedFileError
 from saltext.metrics import METRICS
 from saltext.results.comparison import Estimate, estimate
 from saltext.results.run_record import RunRecord, history
+from saltext.results.score_table import averaged_over_seeds, of_protocol, read_all, read_scores
 from saltext.results.study import Line, Study, is_of, part_of
+
+_log = logging.getLogger(__name__)
+
+OWN_FILE, VARIANTS_FILE = "scores.csv.gz", "text_ablation.csv.gz"
+
+_OWN = ("how", "generated", "line", "task", "image_id")
+_VARIANTS = ("how", "line", "variant", "task", "image_id")
+_DIGITS = "%.5g"  # a score's error by rounding is far below what a table shows of a mean
+
+
+class StudyScores(NamedTuple):
+    """Scores of single pairs with their own texts and with other ones, folds pooled and seeds averaged pair by pair.
+
+    Beside the study's metrics there are ``how`` (evaluation setting), ``generated`` (whether the data set is) or
+    ``variant``, ``line``, ``task`` and ``image_id``.
+    """
+
+    own: pd.DataFrame
+    variants: pd.DataFrame
+
+    @property
+    def ways(self) -> list[str]:
+        """Every evaluation setting, each of which has tables of its own."""
+        return sorted(set(self.own["how"]))
+
+    def of(self, how: str) -> "StudyScores":
+        """Those of one evaluation setting."""
+        return StudyScores(*(table[table["how"] == how] for table in self))
+
+
+def by_setting(runs: Sequence[RunRecord], lines: Sequence[Line]) -> dict[str, list[RunRecord]]:
+    """The runs that lines are made from by evaluation setting; folds of a cross-validation are together and counted."""
+    found: dict[str, list[RunRecord]] = {}
+    for run in runs:
+        if any(is_of(run, line) for line in lines):
+            found.setdefault(any_fold(run.setting), []).append(run)
+    settings = {}
+    for alike in found.values():
+        by_line = [(line, [run for run in alike if is_of(run, line)]) for line in lines]
+        scored = {len({r.setting for r in own if part_of(r, line).scores.is_file()}) for line, own in by_line if own}
+        settings[pooled_folds(alike[0].setting, scored)] = alike
+    return dict(sorted(settings.items()))
+
+
+def pooled_scores(study: Study, runs: Mapping[str, Sequence[RunRecord]]) -> StudyScores:
+    """The scores of a study's runs, as far as they are there; see :func:`by_setting`."""
+    own, variants = [], []
+    for how, part in runs.items():
+        generated = any(run.generated for run in part)
+        for line in study.lines:
+            own.append(_of_line(study, line, part, "scores").assign(how=how, generated=generated))
+            if line.name in study.text_ablation:
+                variants.append(_of_line(study, line, part, "text_ablation_scores").assign(how=how))
+    return StudyScores(_joined(own, _OWN, study), _joined(variants, _VARIANTS, study))
+
+
+def _of_line(study: Study, line: Line, runs: Sequence[RunRecord], kind: str) -> pd.DataFrame:
+    own = {run.folder: run for run in runs if is_of(run, line) and getattr(part_of(run, line), kind).is_file()}
+    try:
+        read = read_all({folder: getattr(part_of(run, line), kind) for folder, run in own.items()})
+    except DamagedFileError as error:  # of all of them: the line is shown as not measured
+        _log.warning("left out: %s", error)
+        return pd.DataFrame()
+    tables = []
+    for folder, scores in read.items():
+        table = of_protocol(scores, study.protocol)
+        tables.append(table[table["model"] == (line.model or own[folder].label)].assign(model=line.name))
+    return averaged_over_seeds(pd.concat(tables)).assign(line=line.name) if tables else pd.DataFrame()
+
+
+def _joined(tables: Iterable[pd.DataFrame], keys: Sequence[str], study: Study) -> pd.DataFrame:
+    columns = [*keys, *study.metrics]
+    parts = [table.reindex(columns=columns) for table in tables if len(table)]
+    return pd.concat(parts).sort_values(list(keys), ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+def write_kept(to: Path, scores: StudyScores) -> None:
+    """Write the two files into a folder, the same bytes whenever the scores are the same; the second if it has rows."""
+    for name, table in ((OWN_FILE, scores.own), (VARIANTS_FILE, scores.variants)):
+        if name == VARIANTS_FILE and table.empty:
+            (to / name).unlink(missing_ok=True)
+        else:
+            text = table.to_csv(index=False, float_format=_DIGITS, lineterminator="\n")
+            packed = io.BytesIO()
+            with gzip.GzipFile(name, "wb", fileobj=packed, mtime=0) as stream:
+                stream.write(text.encode())
+            storage.write_bytes(to / name, packed.getvalue(), durable=True)
+
+
+def kept_file(path: Path) -> Path | None:
+    """The scores kept at a path, which is that file or the folder that holds it; None where there are none."""
+    return next((file for file in (path, path / OWN_FILE) if file.is_file()), None)
+
+
+def read_kept(study: Study, file: Path) -> StudyScores:
+    """Read what :func:`write_kept` wrote: ``scores.csv.gz``, and ``text_ablation.csv.gz`` if it lies beside it.
+
+    Raises:
+        ConfigError: A file is no score table, or not one of this study.
+    """
+    other = file.with_name(VARIANTS_FILE)
+    variants = _read_table(study, other, _VARIANTS) if other.is_file() else _joined([], _VARIANTS, study)
+    return StudyScores(_read_table(study, file, _OWN), variants)
+
+
+def _read_table(study: Study, file: Path, keys: Sequence[str]) -> pd.DataFrame:
+    try:
+        table = read_scores(file)
+    except DamagedFileError as error:
+        raise ConfigError(f"{file} is no score table ({error}). Expected what a study writes: {OWN_FILE}") from error
+    missing = [column for column in (*keys, *study.metrics) if column not in table]
+    names = {line.name for line in study.lines}
+    strangers = sorted(set(table["line"]) - names) if "line" in table else []
+    problems = [f"it lacks the columns {', '.join(missing)}"] if missing else []
+    problems += [f"it has the lines {', '.join(strangers)} (known: {', '.join(sorted(names))})"] if strangers else []
+    if problems:
+        raise ConfigError(
+            f"{file} does not hold scores of the study {study.name!r}: {'; '.join(problems)}. Write it again from the "
+            f"runs: saltext reproduce {study.name} --from FOLDER"
+        )
+    return table
 
 
 class Verdict(StrEnum):
@@ -29,10 +162,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Cell:
-    """The mean of one metric over the pairs of a row and line of a study; as text, with its interval.
-
-    ``published`` and ``ours`` are NaN where nothing was published or measured.
-    """
+    """The mean of one metric over the pairs of a row and line; ``published`` and ``ours`` are NaN where unknown."""
 
     row: str
     line: str
@@ -59,25 +189,8 @@ class Cell:
         return self.difference.mean > 0 if METRICS[self.metric].higher_is_better else self.difference.mean < 0
 
 
-def by_setting(runs: Sequence[RunRecord], lines: Sequence[Line]) -> dict[str, list[RunRecord]]:
-    """The runs that lines are made from by evaluation setting; folds of a cross-validation are together and counted."""
-    found: dict[str, list[RunRecord]] = {}
-    for run in runs:
-        if any(is_of(run, line) for line in lines):
-            found.setdefault(any_fold(run.setting), []).append(run)
-    settings = {}
-    for alike in found.values():
-        by_line = [(line, [run for run in alike if is_of(run, line)]) for line in lines]
-        scored = {len({r.setting for r in own if part_of(r, line).scores.is_file()}) for line, own in by_line if own}
-        settings[pooled_folds(alike[0].setting, scored)] = alike
-    return dict(sorted(settings.items()))
-
-
 def cells(study: Study, scores: pd.DataFrame) -> list[Cell]:
-    """Every cell of a study's tables; those that were neither measured nor published are left out.
-
-    ``scores`` are of single pairs, see :class:`saltext.results.study_scores.StudyScores`, of one evaluation setting.
-    """
+    """Every cell of a study's tables that was measured or published; ``scores`` are of one evaluation setting."""
     generated = bool(scores["generated"].any())
     found = []
     for row, tasks in study.rows.items():
@@ -114,51 +227,41 @@ def frame(found: Mapping[str, Sequence[Cell]], study: Study) -> pd.DataFrame:
     """All cells as a table: one row a cell, with the study's tolerance; ``found`` holds them by evaluation setting."""
     columns = ["row", "line", "metric", "published", "ours", "low", "high", "difference", "tolerance", "verdict",
                "passed", "pairs", "how"]  # fmt: skip
-    records = []
-    for how, part in found.items():
-        for cell in part:
-            ours, tolerance = cell.ours, study.tolerance.get(cell.metric)
-            records.append([
-                cell.row, cell.line, cell.metric, cell.published, ours.mean, ours.low, ours.high, cell.difference.mean,
-                tolerance.within if tolerance else math.nan, str(cell.verdict), cell.passed, cell.pairs, how,
-            ])  # fmt: skip
+    within = {metric: tolerance.within for metric, tolerance in study.tolerance.items()}
+    records = [
+        [cell.row, cell.line, cell.metric, cell.published, cell.ours.mean, cell.ours.low, cell.ours.high,
+         cell.difference.mean, within.get(cell.metric, math.nan), str(cell.verdict), cell.passed, cell.pairs, how]
+        for how, part in found.items()
+        for cell in part
+    ]  # fmt: skip
     return pd.DataFrame(records, columns=columns)
 
 
 OURS, PUBLISHED = "ours", "published"
 
-COLUMNS = ("line", "by", "how", "logged", "epoch", "value")
-
 
 def values(study: Study, runs: Mapping[str, Sequence[RunRecord]]) -> pd.DataFrame:
     """Every point of the figure: ``line``, ``by`` (ours, published), ``how`` (ours: evaluation setting), ``logged`` (a
     panel's key), ``epoch`` from 0 and ``value``; runs of several seeds or folds are averaged.
-
-    Args:
-        study: Whose panels are drawn.
-        runs: Evaluation setting -> runs.
     """
-    ways = [(line, how, part) for how, part in runs.items() for line in study.lines if not line.model]
-    found = [*(_published(study, line) for line in study.lines), *(_ours(study, *way) for way in ways)]
-    points = pd.concat([table for table in found if len(table)] or found[:1], ignore_index=True)
-    return points.reindex(columns=list(COLUMNS))
-
-
-def _published(study: Study, line: Line) -> pd.DataFrame:
-    known = pd.concat([study.curve(line, panel) for panel in study.panels] or [study.curves[:0]])
-    return known.rename(columns={"metric": "logged"}).assign(line=line.name, by=PUBLISHED, how="")
-
-
-def _ours(study: Study, line: Line, how: str, runs: Sequence[RunRecord]) -> pd.DataFrame:
-    """Of a line that is no baseline, which has no training of its own."""
-    parts = [pd.DataFrame(columns=["logged", "epoch", "value"])]
-    for run in (run for run in runs if is_of(run, line)):
-        # A metric is logged under the part of the split that selects the epoch.
-        names = {f"{run.cfg.data.selection_split}/{p}" if p in METRICS else p: p for p in study.panels}
-        table = history(run).query("stage == @line.stage")
-        parts.append(table.assign(logged=table["name"].map(names)).dropna(subset="logged"))
-    pooled = pd.concat(parts[1:] or parts).groupby(["logged", "epoch"], sort=False)["value"].mean().reset_index()
-    return pooled.assign(line=line.name, by=OURS, how=how)
+    found = []
+    for line in study.lines:
+        for curve in (study.curve(line, panel) for panel in study.panels):
+            found.append(curve.rename(columns={"metric": "logged"}).assign(line=line.name, by=PUBLISHED, how=""))
+    # A baseline has no training of its own.
+    for how, line in ((how, line) for how in runs for line in study.lines if not line.model):
+        parts = []
+        for run in (run for run in runs[how] if is_of(run, line)):
+            # A metric is logged under the part of the split that selects the epoch.
+            names = {f"{run.cfg.data.selection_split}/{p}" if p in METRICS else p: p for p in study.panels}
+            table = history(run).query("stage == @line.stage")
+            parts.append(table.assign(logged=table["name"].map(names)).dropna(subset="logged"))
+        if parts:
+            pooled = pd.concat(parts).groupby(["logged", "epoch"], sort=False)["value"].mean().reset_index()
+            found.append(pooled.assign(line=line.name, by=OURS, how=how))
+    columns = ["line", "by", "how", "logged", "epoch", "value"]
+    points = [table[columns] for table in found if len(table)]
+    return pd.concat(points, ignore_index=True) if points else pd.DataFrame(columns=columns)
 
 
 def numbered(how: str, ways: Sequence[str]) -> str:
@@ -167,12 +270,7 @@ def numbered(how: str, ways: Sequence[str]) -> str:
 
 
 def best_and_last(points: pd.DataFrame) -> pd.DataFrame:
-    """What each curve of a metric comes to, from the points of :func:`values`.
-
-    Returns:
-        One row a curve: ``line``, ``by``, ``how``, ``logged``, ``best``, ``epoch`` of it, ``last`` and ``lost`` (how
-        much worse the last epoch is than the best one, at least 0).
-    """
+    """Best value, its epoch and last value of each curve of a metric, and how much worse the last is (``lost``)."""
     records = []
     scored = points[points["logged"].isin(METRICS)]
     for (line, by, how, logged), part in scored.groupby(["line", "by", "how", "logged"], sort=False):

@@ -11,13 +11,12 @@ an image is correct
 * in the direction ``non_salient``: P(non_salient) scores better against T(non_salient) than P(salient) does,
 * in ``both``: both are true.
 
-Better means by more than 1e-6: a map that does not change is not correct. A model that is indifferent to the text is
-correct on 0 % of the images, one whose maps change at random on half of them, in each direction.
+Better means by more than 1e-6: a model that is indifferent to the text is correct on 0 % of the images, one whose maps
+change at random on half of them, in each direction.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -27,14 +26,12 @@ from saltext.metrics import METRICS
 from saltext.results.comparison import Difference, bootstrap_means, differences
 from saltext.results.score_table import metric_names, of_protocol
 
-TITLES: Mapping[str, str] = MappingProxyType(
-    {
-        "empty": "empty text",
-        "other_image": "shuffled text (another image's)",
-        "opposite": "swapped text (salient <-> non_salient)",
-        "opposite_condition": "swapped text and condition",
-    }
-)
+TITLES: Mapping[str, str] = {
+    "empty": "empty text",
+    "other_image": "shuffled text (another image's)",
+    "opposite": "swapped text (salient <-> non_salient)",
+    "opposite_condition": "swapped text and condition",
+}
 """Titles of the text variants by name, in their usual order."""
 
 SWAPS = ("opposite", "opposite_condition")
@@ -55,9 +52,7 @@ def short_title(variant: str) -> str:
 def ablation_differences(own: pd.DataFrame, variants: pd.DataFrame) -> dict[str, list[Difference]]:
     """Own text minus other text: variant -> differences by condition and metric, variants in their usual order.
 
-    Args:
-        own: Scores of the model with every pair's own text, one protocol.
-        variants: Its scores with other texts, with a column ``variant``; may be empty.
+    ``own`` and ``variants`` are scores of one model and protocol, the latter with a column ``variant``; may be empty.
     """
     scored = set(variants["variant"]) if len(variants) and len(own) else set()
     names = [*(name for name in TITLES if name in scored), *sorted(scored - set(TITLES))]
@@ -66,17 +61,10 @@ def ablation_differences(own: pd.DataFrame, variants: pd.DataFrame) -> dict[str,
 
 @dataclass(frozen=True)
 class SwapAccuracy:
-    """On which fraction of the images the prediction for the correct text is the better one.
+    """On which fraction of the images (0 to 1) the prediction for the correct text is the better one.
 
-    Attributes:
-        variant: One of :data:`SWAPS`.
-        metric: The one compared.
-        direction: ``salient``, ``non_salient``, ``both``, or ``texts``: of all texts, two per image.
-        images: Number of images.
-        accuracy: Fraction of images, 0 to 1.
-        exact_low, exact_high: Exact 95 % interval (Clopper and Pearson, Biometrika 1934); NaN for ``texts``, since the
-            two texts of an image are not independent.
-        bootstrap_low, bootstrap_high: 95 % interval by resampling images.
+    The ``direction`` is ``salient``, ``non_salient``, ``both``, or ``texts``: all texts, two per image, which are not
+    independent and have no ``exact`` interval (Clopper and Pearson, Biometrika 1934). Intervals are of 95 %.
     """
 
     variant: str
@@ -106,9 +94,7 @@ def has_swaps(variants: pd.DataFrame) -> bool:
 def gains(own: pd.DataFrame, exchanged: pd.DataFrame) -> pd.DataFrame:
     """How much better the prediction for the correct text scores than for the swapped one, on images that have both.
 
-    Args:
-        own: Scores of the model with every pair's own text, one protocol: ``image_id``, ``task`` and metrics.
-        exchanged: Its scores with the image's other text, against the same ground truth.
+    ``exchanged`` are the model's scores with the image's other text, against the same ground truth as ``own``.
 
     Returns:
         One row per image and metric, with ``metric``, ``image_id``, ``salient`` and ``non_salient``, positive where the
@@ -125,12 +111,9 @@ def gains(own: pd.DataFrame, exchanged: pd.DataFrame) -> pd.DataFrame:
 
 
 def swap_accuracies(own: pd.DataFrame, variants: pd.DataFrame) -> list[SwapAccuracy]:
-    """The text-swap test: one entry per variant in :data:`SWAPS`, metric and direction.
+    """The text-swap test: one entry per variant in :data:`SWAPS`, metric with defined scores, and direction.
 
-    Args:
-        own: See :func:`gains`.
-        variants: The model's scores with other texts, with a column ``variant``. A metric without an image on which all
-            scores are defined has no entry.
+    ``own`` and ``variants``: see :func:`ablation_differences`.
     """
     from scipy.stats import binomtest  # type: ignore[import-untyped]  # half a second
 

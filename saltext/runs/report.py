@@ -16,9 +16,8 @@ from saltext import storage
 from saltext.console import progress
 from saltext.data.report import Track
 from saltext.errors import ConfigError, SaltextError
-from saltext.reporting import document, provenance, run_page, sweep_page
-from saltext.reporting.run_page import Chosen, Predicted, ShownRun
-from saltext.reporting.sweep_page import SweepRuns
+from saltext.reporting import document, provenance, run_page
+from saltext.reporting.run_page import Chosen, Predicted, ShownRun, SweepRuns
 from saltext.results import calibration
 from saltext.results.score_table import pooled
 from saltext.results.selection import Key
@@ -65,7 +64,7 @@ def write(request: Request) -> Path:
         sweep = read_sweep(request.run)
         best = next((run for run, _ in sweep.ranked()), None)
         chosen = Chosen() if best is None else Chosen.of(best)
-        page = sweep_page.page(sweep, None if best is None else _with_maps(best, chosen, request), chosen)
+        page = run_page.sweep_page(sweep, None if best is None else _with_maps(best, chosen, request), chosen)
     else:
         folders = [path for path in (request.run, request.other) if path is not None]
         runs = readable((RunFolder.existing(path) for path in folders), provenance.SHOWN)

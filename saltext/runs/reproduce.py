@@ -30,7 +30,7 @@ from saltext.models.packaged_weights import (
 )
 from saltext.reporting.study_page import write_again, write_study
 from saltext.results.study import Study, studies
-from saltext.results.study_scores import kept_file
+from saltext.results.study_results import kept_file
 from saltext.runs import schema
 from saltext.runs.composition import CommandLine, compose_run
 from saltext.runs.jobs import Job, latest_jobs

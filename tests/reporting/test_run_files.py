@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from saltext.errors import ConfigError
 from saltext.reporting import run_files
-from saltext.reporting.run_files import write_tables
+from saltext.reporting.run_files import write_curves, write_tables
+from saltext.results.run_record import read_history
 from saltext.results.score_table import RunScores
 from saltext.system.run_folder import RunFolder
 from tests import made_up_scores
@@ -65,6 +67,21 @@ def test_what_cannot_be_drawn_leaves_the_tables_and_is_said(
     write_tables(RunFolder(tmp_path), scores(), "By hand.", None)
     assert (tmp_path / "table.md").is_file()
     assert "the curves" in caplog.text
+
+
+def test_the_figure_and_its_numbers_are_written_into_the_run(tmp_path: Path) -> None:
+    logged(tmp_path)
+    run = RunFolder(tmp_path)
+    assert write_curves(run)
+    again = pd.read_csv(run.root / "curves.csv", keep_default_na=False)
+    assert again.to_dict("list") == read_history(run).to_dict("list")
+    with Image.open(run.root / "curves.png") as picture:
+        assert picture.width > picture.height > 200
+
+
+def test_a_run_that_logged_nothing_has_no_figure(tmp_path: Path) -> None:
+    assert not write_curves(RunFolder(tmp_path))
+    assert not list(tmp_path.iterdir())
 
 
 def test_one_metric_is_printed_and_the_others_on_request(capsys: pytest.CaptureFixture[str]) -> None:

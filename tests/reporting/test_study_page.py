@@ -11,8 +11,7 @@ from saltext.reporting import study_page
 from saltext.reporting.figures import CurvePanel
 from saltext.reporting.study_page import panels, paper_tables, write_again, write_studies
 from saltext.results.study import Line, Study, read_study
-from saltext.results.study_results import by_setting, cells, values
-from saltext.results.study_scores import OWN_FILE, read
+from saltext.results.study_results import OWN_FILE, by_setting, cells, read_kept, values
 from saltext.runs.records import read_records
 from saltext.system.run_folder import RunFolder
 from tests.made_up_scores import curves, run, spread, study
@@ -172,7 +171,7 @@ def test_the_paper_s_table_has_its_rows_order_and_names_with_ours_and_the_differ
     named = study(
         *LINES, name="made_up", paper_rows={"salient": "type 2", "pure": "Free viewing"}, curves=WANTED.curves
     )
-    (grid,) = paper_tables(named, cells(named, read(WANTED, written / OWN_FILE).own))
+    (grid,) = paper_tables(named, cells(named, read_kept(WANTED, written / OWN_FILE).own))
     assert list(grid.headings) == ["Task", "Method", "", "CC ↑"]
     assert [row[:3] for row in grid.rows] == [
         ["Free viewing", method, what] for method in "ab" for what in ("published", "ours", "difference", "verdict")
@@ -188,7 +187,7 @@ def test_the_paper_s_table_has_its_rows_order_and_names_with_ours_and_the_differ
 
 def test_what_nobody_published_is_a_main_table_of_models_by_condition(written: Path) -> None:
     alone = study(*(Line(name, "one", where={"label": name}, rows=("pure",)) for name in "ab"))
-    (grid,) = paper_tables(alone, cells(alone, read(WANTED, written / OWN_FILE).own))
+    (grid,) = paper_tables(alone, cells(alone, read_kept(WANTED, written / OWN_FILE).own))
     assert list(grid.headings) == ["Task", "Method", "CC ↑"]
     assert [row[:2] for row in grid.rows] == [["pure", "a"], ["pure", "b"]]
 

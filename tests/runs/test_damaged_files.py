@@ -11,7 +11,7 @@ import pytest
 from saltext.data.splits import Split
 from saltext.errors import CheckpointError, DamagedFileError, DataError, SaltextError
 from saltext.reporting import run_files
-from saltext.results import calibration, comparison, study_scores
+from saltext.results import calibration, comparison, study_results
 from saltext.results.run_record import read_history
 from saltext.results.score_table import read_run_scores, read_scores, write_scores
 from saltext.results.study import Line, Study
@@ -127,7 +127,7 @@ def test_a_study_s_tables_leave_a_damaged_run_out(
     found = records.read_records(RunFolder(tmp_path / "study" / f"job{number}") for number in range(3))
     line = Line("ours", found[0].cfg.name)
     study = Study("ours", "Ours", "us", (found[0].cfg.name,), "standard", (line,), metrics=("cc",))
-    table = study_scores._of_line(study, line, found, lambda run: run.scores)
+    table = study_results._of_line(study, line, found, "scores")
     assert table["cc"].mean() == pytest.approx(0.6)  # of .5 and .7, without .6
     assert str(folder.scores) in caplog.text
 
