@@ -1,6 +1,6 @@
 """The pages of a run, of two runs side by side, and of a sweep."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -82,11 +82,6 @@ class Chosen:
         swaps, rule = selection.images_under_both_texts(run.own, run.scores.text_ablation)
         return cls(selection.extremes(run.own), swaps, rule)
 
-    @property
-    def keys(self) -> Collection[Key]:
-        """Image and condition of the best and worst pairs."""
-        return {pair.key for pair in self.extremes}
-
 
 def opening(runs: Sequence[ShownRun], chosen: Chosen) -> list[Section]:
     """The first screen: findings of each run and what it was not scored with, images under both texts, charts."""
@@ -149,7 +144,7 @@ def _two_texts(runs: Sequence[ShownRun], chosen: Chosen) -> list[Block]:
             titles = (record.title, chosen.swaps[record.image_id], run.name if runs[1:] else "")
             groups.append(_picture_group(record, ", ".join(filter(None, titles))))
     silent = [run for run in runs if not run.missing and not run.predicted.swaps]
-    shown = [groups, chosen.rule] if groups else []
+    shown: list[Block] = [groups, chosen.rule] if groups else []
     return [*shown, *_without_maps(runs), *(f"{run.name} reads no text." for run in silent)]
 
 
@@ -227,10 +222,11 @@ def score_tables(scores: pd.DataFrame, setting: str, generated: bool) -> list[Bl
     return [tables.all_metrics(table) for table in tables.task_tables(scores, references, setting)]
 
 
-def details(runs: Sequence[ShownRun], chosen: Chosen) -> list[Section]:
-    """What stands below the results: text ablation, best and worst pairs, calibration."""
+def details(runs: Sequence[ShownRun], chosen: Chosen, pairwise: Section) -> list[Section]:
+    """What stands below the results: text ablation, two models pair by pair, best and worst pairs, calibration."""
     return [
         ("Text ablation", text_ablation(runs)),
+        pairwise,
         ("Best and worst pairs by CC", best_and_worst(runs, chosen)),
         ("Calibration of the density", calibration_of(runs)),
     ]
@@ -341,11 +337,11 @@ def page(runs: Sequence[ShownRun], chosen: Chosen) -> Document:
     """The page of one run, or of two side by side; pairs and images to show are chosen by the first run's scores."""
     first, *others = runs
     title = f"{first.record.cfg.name}: {' beside '.join(run.name for run in runs)}"
+    pairwise = ("The two runs pair by pair", comparison(first, *others)) if others else against_baselines(first)
     sections: list[Section] = [
         *opening(runs, chosen),
         ("Results", results(runs)),
-        *details(runs, chosen),
-        ("The two runs pair by pair", comparison(first, *others)) if others else against_baselines(first),
+        *details(runs, chosen, pairwise),
         ("Learning curves", learning_curves(runs)),
         ("Provenance", provenance_of(runs)),
         ("Glossary", glossary_of(runs)),
@@ -401,7 +397,7 @@ def sweep_page(sweep: SweepRuns, best: ShownRun | None, chosen: Chosen) -> Docum
     sections: list[Section] = [("Results", _sweep_results(sweep))]
     if best is not None:
         about += f" Findings, pictures and calibration are of one run: {best.name}, the best by {best.record.monitor}."
-        sections = [*opening([best], chosen), *sections, *details([best], chosen), _pairwise(sweep, best)]
+        sections = [*opening([best], chosen), *sections, *details([best], chosen, _pairwise(sweep, best))]
     sections = [("", [about]), *sections, ("Learning curves", learning_curves(sweep.runs))]
     sections += [("Provenance", _sweep_provenance(sweep)), ("Glossary", glossary_of(sweep.runs))]
     return Document(f"{sweep.name}: {len(sweep.runs)} runs", sections)

@@ -110,7 +110,8 @@ def _with_maps(run: ShownRun, chosen: Chosen, request: Request) -> ShownRun:
     tested = set(run.own["image_id"])
     swaps = [image for image in chosen.swaps if image in tested]
     track = progress if request.predicts else None
-    return with_predictions(run, chosen.keys, swaps, request.changes, track, request.trust)
+    pairs = {pair.key for pair in chosen.extremes}
+    return with_predictions(run, pairs, swaps, request.changes, track, request.trust)
 
 
 def with_predictions(

@@ -73,7 +73,7 @@ def test_the_summary_the_page_and_the_tables_of_the_other_runs_are_made(
     page = report.write(report.Request(tmp_path / "study", predicts=False))
     assert "tranblend" in page.read_text(encoding="utf-8")
     run_files.show_folder(tmp_path / "study")
-    assert len(comparison.model_scores(tmp_path / "study"))
+    assert len(comparison.model_scores([tmp_path / "study"]))
     lost = 1 if file in RESULTS else 0
     # A record of rows that is lost is no reason to doubt a table.
     assert len(finished_runs(tmp_path / "study")) == 3 - lost
@@ -105,9 +105,10 @@ def test_without_any_whole_run_the_damage_is_the_error(whole: Path, tmp_path: Pa
     folder = damaged(whole, tmp_path / "study", "scores.csv", "empty")
     for other in ("job0", "job2", "job3"):
         shutil.rmtree(tmp_path / "study" / other)
-    for command in (run_files.show_folder, comparison.model_scores):
-        with pytest.raises(SaltextError, match="no whole result"):
-            command(tmp_path / "study")
+    with pytest.raises(SaltextError, match="no whole result"):
+        run_files.show_folder(tmp_path / "study")
+    with pytest.raises(SaltextError, match="no whole result"):
+        comparison.model_scores([tmp_path / "study"])
     with pytest.raises(DamagedFileError, match=r"scores\.csv is damaged: expected a table, got an empty file"):
         report.write(report.Request(folder.root, predicts=False))
 
