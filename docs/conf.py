@@ -39,7 +39,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(abc|collections|pathlib|types|typing|logging|random|enum|functools)\..*"),
     (r"py:.*", r"(torch|torchmetrics|lightning|numpy|pandas|omegaconf|PIL|pydantic|transformers|tokenizers|timm)\..*"),
-    (r"py:class", r"Tensor|Figure|FreeTypeFont|lambda|pd\.DataFrame"),
+    (r"py:class", r"Tensor|Figure|FreeTypeFont|lambda|pd\.(DataFrame|Series).*"),
     # Type variables and private types, and what is left of a signature with a default that is no expression.
     (r"py:class", r"saltext\..*\.(_\w+|\w+T)|dict\[str"),
 ]

@@ -163,9 +163,9 @@ def compare(runs: Sequence[Path | str]) -> pd.DataFrame:
         runs: Folders of at least two finished runs, or of several runs of one model each (folds, seeds).
 
     Returns:
-        One row per later run, condition and metric: names of the first run (``run``) and the later one (``minus``),
-        ``task``, ``metric``, ``difference``, ``low`` and ``high`` (95 % interval, paired bootstrap over images) and
-        ``images``.
+        A row for each later run, condition and metric, with the names of the first run (``run``) and the later one
+        (``minus``), ``task``, ``metric``, ``difference``, ``low`` and ``high`` (95 % interval, paired bootstrap over
+        images) and ``images``.
 
     Raises:
         ConfigError: Fewer than two runs, one that is not finished, or runs without a test pair in common.

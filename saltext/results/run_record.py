@@ -79,7 +79,8 @@ def read_history(folder: RunFolder, stages: Sequence[str] = ()) -> pd.DataFrame:
     are left out, since a process may be killed while it writes one. ``stages`` are its stages in order; others follow.
 
     Returns:
-        One row per value: ``stage`` (empty without stages), ``epoch`` (from 0), ``name`` (as logged) and ``value``.
+        A row for each value, with ``stage`` (empty without stages), ``epoch`` (from 0), ``name`` (as logged) and
+        ``value``.
     """
     names = sorted(path.name for path in (folder.root / "stages").glob("*") if path.is_dir())
     names.sort(key=lambda name: stages.index(name) if name in stages else len(stages))
