@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -18,11 +17,11 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from math import prod
 from pathlib import Path
-from typing import Any, TypeGuard, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +30,7 @@ from PIL import Image
 from saltext.console import bar
 from saltext.data import checksums
 from saltext.data.density import grey_map, in_8_bits
+from saltext.data.digests import digest_files
 from saltext.data.files import points_inside, read_fixations
 from saltext.data.fitting import fit
 from saltext.data.geometry import Resize, Size
@@ -39,7 +39,6 @@ from saltext.data.recorded import density_map, image_size, issue
 from saltext.data.report import DataIssue, DataReport
 from saltext.errors import ConfigError, DataError, InvalidFileError
 from saltext.images import check_file, read_head, read_photo
-from saltext.storage import write_json
 from saltext.system.home import own_folder
 
 _log = logging.getLogger(__name__)
@@ -48,12 +47,10 @@ _FORMAT = 2  # of the arrays
 _LEVEL = 1  # of zlib, for maps at native resolution: a sixth of their size, read in half a millisecond
 _READING_RULES = 2  # version of the rules for transparent or rotated images and coloured masks
 _ARRAYS = ("images", "image_rows", "density", "sizes", "native_density", "native_starts", "points", "point_starts")
-_DIGEST = re.compile(r"[0-9a-f]{32}")
 _REPLACE = "Replace these files with good ones and run again."
-_OTHER_THAN_PICTURES = (".npy", ".csv", ".mat")
+_ENDINGS_WITHOUT_SIZE = (".npy", ".csv", ".mat")  # files without a header that says how large the image is
 
 _UInt8 = npt.NDArray[np.uint8]
-_Digests = Mapping[Path, str]
 _Result = TypeVar("_Result")
 
 
@@ -159,8 +156,8 @@ class DecodedCache:
 
     def image(self, pair: int) -> _UInt8:
         """The pair's image, RGB, resized. Shape ``(height, width, 3)``."""
-        picture: _UInt8 = self.images[self.image_rows[pair]]
-        return picture
+        resized: _UInt8 = self.images[self.image_rows[pair]]
+        return resized
 
     def native_size(self, pair: int) -> Size:
         """Height and width of the pair's files."""
@@ -205,7 +202,13 @@ def open_cache(pairs: Sequence[Pair], settings: CacheSettings, cache_dir: Path |
     key = _cache_key(pairs, settings, digests)
     damage = _cache_damage(cache_dir / key)
     if damage and not _can_write(cache_dir):
-        temporary = _temporary_caches()
+        try:
+            temporary = own_folder("cache")
+        except OSError as error:
+            raise DataError(
+                "Expected data.cache_dir, or a folder for temporary files, that can be written to, but neither can "
+                f"({error}). Point data.cache_dir elsewhere."
+            ) from error
         _log.info("%s cannot be written to: the decoded cache is in %s", cache_dir, temporary)
         cache_dir, damage = temporary, _cache_damage(temporary / key)
     folder = cache_dir / key
@@ -236,21 +239,6 @@ def _can_write(folder: Path) -> bool:
         return False
 
 
-def _temporary_caches() -> Path:
-    """This user's temporary folder for decoded caches, used where ``cache_dir`` is read-only.
-
-    Raises:
-        DataError: It cannot be written to.
-    """
-    try:
-        return own_folder("cache")
-    except OSError as error:
-        raise DataError(
-            "Expected data.cache_dir, or a folder for temporary files, that can be written to, but neither can "
-            f"({error}). Point data.cache_dir elsewhere."
-        ) from error
-
-
 def _sources(pair: Pair) -> Iterator[tuple[str, Path | FixationPoints | float]]:
     """Kind and source of the image, the map and the fixations of a pair."""
     yield "image", pair.image
@@ -265,100 +253,38 @@ def _files(pairs: Iterable[Pair]) -> Iterator[tuple[str, Path]]:
 
 def _check_files(pairs: Sequence[Pair]) -> None:
     """Raise DataError unless all files are regular; called before any is opened, since opening a pipe would block."""
-    problems = DataReport()
+    issues = DataReport()
     for path in dict.fromkeys(path for _, path in _files(pairs)):
         try:
             check_file(path)
         except InvalidFileError as error:
-            problems.add(*DataIssue.of(path, error))
-    problems.raise_if_any(f"The data set under {pairs[0].image.parent.parent}", _REPLACE)
+            issues.add(*DataIssue.of(path, error))
+    issues.raise_if_any(f"The data set under {pairs[0].image.parent.parent}", _REPLACE)
 
 
-def _content_lines(pair: Pair, digests: _Digests) -> Iterator[str]:
-    """Lines that describe the content a pair's arrays are decoded from, for the cache's key."""
-    for kind, source in _sources(pair):
-        if isinstance(source, Path):
-            yield f"{kind}/{source.name}:{digests[source]}\n"
-        else:
-            yield f"{kind}:{source.digest if isinstance(source, FixationPoints) else source}\n"
-    if pair.drop_outside:
-        yield "drop_outside\n"
-    if not isinstance(pair, FilePair):  # files of published data sets mean the same in every version
-        yield f"reading {_READING_RULES}\n"
-
-
-def _cache_key(pairs: Sequence[Pair], settings: CacheSettings, digests: _Digests) -> str:
+def _cache_key(pairs: Sequence[Pair], settings: CacheSettings, digests: Mapping[Path, str]) -> str:
     """Digest of settings and contents; it does not change when the data set moves to another folder."""
     hasher = hashlib.blake2b(json.dumps([_FORMAT, asdict(settings)]).encode(), digest_size=12)
     for pair in pairs:
-        hasher.update("".join(_content_lines(pair, digests)).encode())
+        for kind, source in _sources(pair):
+            if isinstance(source, Path):
+                line = f"{kind}/{source.name}:{digests[source]}\n"
+            else:
+                line = f"{kind}:{source.digest if isinstance(source, FixationPoints) else source}\n"
+            hasher.update(line.encode())
+        if pair.drop_outside:
+            hasher.update(b"drop_outside\n")
+        if not isinstance(pair, FilePair):  # files of published data sets mean the same in every version
+            hasher.update(f"reading {_READING_RULES}\n".encode())
     return hasher.hexdigest()
 
 
-def digest_files(files: Iterable[tuple[str, Path]], root: Path, cache_dir: Path) -> dict[Path, str]:
-    """Content digest of every file, cached between runs while a file's size and times stay the same.
-
-    Args:
-        files: Kind and path of each; files are recognised by kind and name below ``root``.
-        root: Folder of the data set.
-        cache_dir: Folder of the file with the digests; if it cannot be written, they are computed again next time.
-
-    Returns:
-        Path -> digest.
-    """
-    root_digest = hashlib.blake2b(str(root.resolve()).encode(), digest_size=8).hexdigest()
-    digest_file = cache_dir / f"digests-{root_digest}.json"
-    known = _known_digests(digest_file)
-    inode_of: dict[Path, tuple[int, int, Path | None]] = {}
-    digest_of_inode: dict[tuple[int, int, Path | None], str] = {}  # published copies of one image may be hard links
-    stamps: dict[str, tuple[Path, list[int]]] = {}
-    for kind, path in files:
-        status = path.stat()
-        stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-        name = f"{kind}/{str(path).removeprefix(str(root))}"  # names alone repeat where conditions have folders
-        stamps[name] = path, stamp
-        inode_of[path] = status.st_dev, status.st_ino, None if status.st_ino else path
-        *old_stamp, old_digest = known.get(name, [""])
-        if old_stamp == stamp and _DIGEST.fullmatch(old_digest):
-            digest_of_inode[inode_of[path]] = old_digest
-    missing = {inode: path for path, inode in inode_of.items() if inode not in digest_of_inode}
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        digest_of_inode.update(zip(missing, pool.map(_digest, missing.values()), strict=True))
-    digests = {path: digest_of_inode[inode] for path, inode in inode_of.items()}
-    current = {name: [*stamp, digests[path]] for name, (path, stamp) in stamps.items()}
-    current = known | current  # scoring reads only some of the files
-    if current != known:
-        with suppress(OSError):  # a read-only folder, or a full disk
-            cache_dir.mkdir(parents=True, exist_ok=True)
-            write_json(digest_file, {"crc32": _crc(current), "files": current})
-    return digests
-
-
-def _crc(files: Mapping[str, Any]) -> int:
-    return zlib.crc32(json.dumps(files, sort_keys=True).encode())
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
-def _known_digests(path: Path) -> dict[str, list[Any]]:
-    """Digests that an earlier run wrote; empty where the file is missing or damaged."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        files: dict[str, list[Any]] = content["files"]
-        return files if content["crc32"] == _crc(files) else {}
-    except (OSError, ValueError, TypeError, LookupError, RecursionError):
-        return {}
-
-
-def _build_cache(pairs: Sequence[Pair], settings: CacheSettings, digests: _Digests, folder: Path) -> None:
+def _build_cache(pairs: Sequence[Pair], settings: CacheSettings, digests: Mapping[Path, str], folder: Path) -> None:
     """Decode all pairs into ``folder``, which exists only once it is complete."""
     started = time.monotonic()
     try:
         with checksums.building(folder) as part:
-            _Builder(pairs, settings, digests, part).run()
+            _CacheBuilder(pairs, settings, digests, part).build()
     except OSError as error:
         raise DataError(
             f"the decoded cache cannot be written to {folder.parent} ({error.strerror or error}). Make room, or point "
@@ -367,168 +293,166 @@ def _build_cache(pairs: Sequence[Pair], settings: CacheSettings, digests: _Diges
     _log.info("decoded %d image-text pairs into %s in %.1f s", len(pairs), folder, time.monotonic() - started)
 
 
-class _Builder:
-    """One pass over all files that validates them and writes the arrays."""
+class _CacheBuilder:
+    """One pass over all files that validates them and writes the arrays.
 
-    def __init__(self, pairs: Sequence[Pair], settings: CacheSettings, digests: _Digests, folder: Path) -> None:
+    Args:
+        pairs: All pairs of the data set.
+        settings: Sizes and limits.
+        digests: Path of an image -> digest of its content; images of equal content are decoded once.
+        folder: Empty folder for the arrays.
+    """
+
+    def __init__(
+        self, pairs: Sequence[Pair], settings: CacheSettings, digests: Mapping[Path, str], folder: Path
+    ) -> None:
         self.pairs = pairs
         self.settings = settings
         self.folder = folder
-        self.root = pairs[0].image.parent.parent
-        self.problems = DataReport()
-        self.refused: set[Path] = set()
-        first: dict[str, int] = {}  # content digest -> the first pair with that picture
+        self.issues = DataReport()
+        self.invalid_files: set[Path] = set()
+        first_pair: dict[str, int] = {}  # digest of an image -> the first pair with it
         for index, pair in enumerate(pairs):
-            first.setdefault(digests[pair.image], index)
-        self.distinct = list(first.values())
-        row = {digest: number for number, digest in enumerate(first)}
+            first_pair.setdefault(digests[pair.image], index)
+        self.pairs_to_decode = list(first_pair.values())  # one for each row of the images
+        row = {digest: number for number, digest in enumerate(first_pair)}
         self.image_rows = np.array([row[digests[pair.image]] for pair in pairs], dtype=np.int64)
         self.points: list[npt.NDArray[np.int32]] = [np.zeros((0, 2), np.int32)] * len(pairs)
 
-    def run(self) -> None:
-        """Write every array, or raise one error with all problems."""
-        self.sizes = [self._native_size(pair) for pair in self.pairs]
-        sizes = np.array(self.sizes, dtype=np.int64).reshape(-1, 2)
-        self._allocate_arrays(sizes)
-        self.usable: list[bool] = [bool(size.all()) for size in sizes]
+    def build(self) -> None:
+        """Write every array, or raise one error with all issues."""
+        self.sizes = [self._native_size(pair) for pair in self.pairs]  # (0, 0): the pair has an issue
+        self._allocate_arrays()
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            for _ in _with_progress(pool.map(self._decode_image, self.distinct), "pictures", len(self.distinct)):
+            images = pool.map(self._decode_image, self.pairs_to_decode)
+            for _ in _with_progress(images, "pictures", len(self.pairs_to_decode)):
                 pass
-            maps = pool.map(self._decode_truth, range(len(self.pairs)))
-            self.native_starts = self._write_native_density(_with_progress(maps, "maps", len(self.pairs)))
-        self.problems.raise_if_any(f"The data set under {self.root}", _REPLACE)
-        self._finish(sizes)
+            maps = pool.map(self._decode_ground_truth, range(len(self.pairs)))
+            native_starts = self._write_native_density(_with_progress(maps, "maps", len(self.pairs)))
+        self.issues.raise_if_any(f"The data set under {self.pairs[0].image.parent.parent}", _REPLACE)
+        self._write_remaining_arrays(native_starts)
 
     def _native_size(self, pair: Pair) -> Size:
         """Height and width from the headers of the pair's files; (0, 0), with an issue, where they are invalid."""
         limit = self.settings.max_pixels
-        pictures = {kind: source for kind, source in _sources(pair) if _is_picture(source) and kind != "image"}
-        sizes = {"image": self._usable(pair.image, lambda _: image_size(pair, limit))}
-        sizes |= {kind: self._usable(path, lambda path: read_head(path, limit).size) for kind, path in pictures.items()}
+        sizes = {"image": self._read_or_report(pair.image, lambda _: image_size(pair, limit))}
+        for kind, source in (("density", pair.density), ("fixations", pair.fixations)):
+            if isinstance(source, Path) and source.suffix.lower() not in _ENDINGS_WITHOUT_SIZE:
+                sizes[kind] = self._read_or_report(source, lambda path: read_head(path, limit).size)
         valid: dict[str, Size] = {kind: size for kind, size in sizes.items() if size is not None}
         if len(set(valid.values())) > 1:
             listed = ", ".join(f"{kind} {width}x{height}" for kind, (height, width) in valid.items())
-            self.problems.add("pairs whose image, map and fixation files differ in size", f"{pair.name} ({listed})")
+            self.issues.add("pairs whose image, map and fixation files differ in size", f"{pair.name} ({listed})")
             return 0, 0
         return valid["image"] if len(valid) == len(sizes) else (0, 0)
 
-    def _usable(self, path: Path, work: Callable[[Path], _Result]) -> _Result | None:
-        """The result of ``work`` on a file; None, with one issue per file, where the file is invalid."""
-        if path in self.refused:
+    def _read_or_report(self, path: Path, read: Callable[[Path], _Result]) -> _Result | None:
+        """The result of ``read`` for a file; None, with one issue per file, where the file is invalid."""
+        if path in self.invalid_files:
             return None
         try:
-            return work(path)
+            return read(path)
         except InvalidFileError as error:
-            self.refused.add(path)
-            self.problems.add(*issue(path, error, self.settings.max_pixels))
+            self.invalid_files.add(path)
+            self.issues.add(*issue(path, error, self.settings.max_pixels))
         return None
 
-    def _allocate_arrays(self, sizes: npt.NDArray[np.int64]) -> None:
+    def _allocate_arrays(self) -> None:
         """Create the large arrays, after a check that they fit on the disk: a full disk would kill the process."""
-        count, (rows, columns) = len(self.pairs), self.settings.image_size
         shapes = {
-            "images": (len(self.distinct), rows, columns, 3),
-            "density": (count, *self.settings.map_size),
+            "images": (len(self.pairs_to_decode), *self.settings.image_size, 3),
+            "density": (len(self.pairs), *self.settings.map_size),
         }
-        compressed = int(sizes.prod(axis=1).sum()) // 4  # of SJTU-TIS a sixth
-        needed = sum(int(np.prod(shape)) for shape in shapes.values()) + compressed
+        compressed = sum(height * width for height, width in self.sizes) // 4  # of SJTU-TIS a sixth
+        needed = sum(prod(shape) for shape in shapes.values()) + compressed
         free = shutil.disk_usage(self.folder).free
         if needed > 0.95 * free:
             raise DataError(
                 f"the decoded cache needs {needed / 1e9:.1f} GB under {self.folder.parent}, where {free / 1e9:.1f} GB "
                 "are free. Make room, point data.cache_dir elsewhere, or choose smaller sizes."
             )
-        arrays = {
-            name: np.lib.format.open_memmap(self.folder / f"{name}.npy", mode="w+", dtype=np.uint8, shape=shape)
-            for name, shape in shapes.items()
-            if 0 not in shape
-        }
-        for name in arrays if hasattr(os, "posix_fallocate") else ():
-            with (self.folder / f"{name}.npy").open("r+b") as stream:  # reserve the space, so that no one else takes it
-                os.posix_fallocate(stream.fileno(), 0, os.fstat(stream.fileno()).st_size)
-        self.arrays: Mapping[str, _UInt8] = arrays
+        self.arrays: dict[str, np.memmap[Any, np.dtype[np.uint8]]] = {}
+        for name, shape in shapes.items():
+            path = self.folder / f"{name}.npy"
+            self.arrays[name] = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+            if hasattr(os, "posix_fallocate"):
+                with path.open("r+b") as stream:  # reserve the space, so that no one else takes it
+                    os.posix_fallocate(stream.fileno(), 0, os.fstat(stream.fileno()).st_size)
 
     def _decode_image(self, index: int) -> None:
+        """Write the image of a pair, resized, to its row."""
         path, size = self.pairs[index].image, self.sizes[index]
-        photo = self._usable(path, lambda path: read_photo(path, self.settings.max_pixels))
-        if photo is None or not self.usable[index]:
+        photo = self._read_or_report(path, lambda path: read_photo(path, self.settings.max_pixels))
+        if photo is None or not all(size):
             return
         if photo.size != size:
-            self.problems.add("images that EXIF data behind their pixels turn (save them upright)", path.name)
+            self.issues.add("images that EXIF data behind their pixels turn (save them upright)", path.name)
             return
-        self.arrays["images"][self.image_rows[index]] = self._fit_to(
-            Image.fromarray(photo.pixels), self.settings.image_size
-        )
+        resized, _ = fit(Image.fromarray(photo.pixels), self.settings.image_size, self.settings.resize)
+        self.arrays["images"][self.image_rows[index]] = resized
 
-    def _decode_truth(self, index: int) -> bytes:
-        """The pair's map at native resolution, compressed; empty, with an issue, where a file is invalid."""
-        if not self.usable[index]:
-            return b""
+    def _decode_ground_truth(self, index: int) -> bytes:
+        """Keep a pair's fixations and write its density map, resized.
+
+        Returns:
+            The map at native resolution, compressed; empty, with an issue, where a file is invalid.
+        """
         pair, size = self.pairs[index], self.sizes[index]
-        points = self._points(pair, size)
+        if not all(size):
+            return b""
+        points = self._read_points(pair, size)
         if points is not None:
             self.points[index] = points
-        density = self._map_in_8_bits(pair, size, self.points[index])
-        if density is None:
-            return b""
-        self.arrays["density"][index] = self._fit_to(density, self.settings.map_size)
-        return zlib.compress(np.asarray(density).tobytes(), _LEVEL)
+        if isinstance(pair.density, Path):
+            limit = self.settings.max_pixels
+            density = self._read_or_report(pair.density, lambda path: density_map(path, size, limit))
+            if density is None:
+                return b""
+            if density.dtype != np.uint8:
+                density = in_8_bits(density / density.max())
+        else:
+            density = grey_map(self.points[index], size, pair.density)
+        self.arrays["density"][index], _ = fit(Image.fromarray(density), self.settings.map_size, self.settings.resize)
+        return zlib.compress(density.tobytes(), _LEVEL)
 
-    def _write_native_density(self, compressed: Iterable[bytes]) -> npt.NDArray[np.int64]:
+    def _read_points(self, pair: Pair, size: Size) -> npt.NDArray[np.int32] | None:
+        """(y, x) of a pair's fixations; None, with an issue, where they are invalid."""
+        source = pair.fixations
+        if isinstance(source, Path):
+            return self._read_or_report(source, lambda path: read_fixations(path, size, pair.drop_outside))
+        try:
+            return points_inside(source.coordinates, size, pair.drop_outside)
+        except InvalidFileError as error:
+            self.issues.add(*DataIssue.of(pair.image, error, pair.name))
+            return None
+
+    def _write_native_density(self, compressed_maps: Iterable[bytes]) -> npt.NDArray[np.int64]:
         """Write maps one behind the other, as they come; where each starts, and the last one ends."""
         starts = [0]
         with (self.folder / "native_density.npy").open("wb") as stream:
             header = {"descr": "|u1", "fortran_order": False, "shape": (0,)}
             np.lib.format.write_array_header_1_0(stream, header)
-            for of_pair in compressed:
-                stream.write(of_pair)
-                starts.append(starts[-1] + len(of_pair))
+            for compressed in compressed_maps:
+                stream.write(compressed)
+                starts.append(starts[-1] + len(compressed))
             stream.seek(0)  # numpy leaves room in a header for an array that grows
             np.lib.format.write_array_header_1_0(stream, header | {"shape": (starts[-1],)})
         return np.array(starts, dtype=np.int64)
 
-    def _points(self, pair: Pair, size: Size) -> npt.NDArray[np.int32] | None:
-        """(y, x) of a pair's fixations; None, with an issue, where the file is invalid."""
-        source = pair.fixations
-        if isinstance(source, Path):
-            return self._usable(source, lambda path: read_fixations(path, size, drop_outside=pair.drop_outside))
-        try:
-            return points_inside(source.coordinates, size, pair.drop_outside)
-        except InvalidFileError as error:
-            self.problems.add(*DataIssue.of(pair.image, error, pair.name))
-            return None
-
-    def _map_in_8_bits(self, pair: Pair, size: Size, points: npt.NDArray[np.int32]) -> Image.Image | None:
-        """A pair's map with 8 bits; None, with an issue, where the file is invalid."""
-        source = pair.density
-        if not isinstance(source, Path):
-            return Image.fromarray(grey_map(points, size, source))
-        density = self._usable(source, lambda path: density_map(path, size, self.settings.max_pixels))
-        if density is None:
-            return None
-        return Image.fromarray(density if density.dtype == np.uint8 else in_8_bits(density / density.max()))
-
-    def _fit_to(self, picture: Image.Image, target: Size) -> _UInt8:
-        return fit(picture, target, self.settings.resize)[0]
-
-    def _finish(self, sizes: npt.NDArray[np.int64]) -> None:
-        for array in self.arrays.values():
-            if isinstance(array, np.memmap):
-                array.flush()
-        point_starts = np.concatenate(([0], np.cumsum([len(points) for points in self.points])))
-        small: dict[str, npt.NDArray[Any]] = {
-            "sizes": sizes,
+    def _write_remaining_arrays(self, native_starts: npt.NDArray[np.int64]) -> None:
+        """Flush the large arrays and write the small ones."""
+        for large in self.arrays.values():
+            large.flush()
+        point_counts = [len(points) for points in self.points]
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "sizes": np.array(self.sizes, dtype=np.int64),
             "image_rows": self.image_rows,
-            "native_starts": self.native_starts,
+            "native_starts": native_starts,
             "points": np.concatenate(self.points),
-            "point_starts": point_starts,
+            "point_starts": np.concatenate(([0], np.cumsum(point_counts))),
         }
-        for name, array in small.items():
+        for name, array in arrays.items():
             np.save(self.folder / f"{name}.npy", array, allow_pickle=False)
-
-
-def _is_picture(source: Path | FixationPoints | float) -> TypeGuard[Path]:
-    return isinstance(source, Path) and source.suffix.lower() not in _OTHER_THAN_PICTURES
 
 
 def _with_progress(results: Iterable[_Result], what: str, count: int) -> Iterator[_Result]:

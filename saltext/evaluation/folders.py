@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from saltext.baselines.centre_prior import GRID, prior_of_others, sum_to_one
-from saltext.data.cache import digest_files
+from saltext.data.digests import digest_files
 from saltext.data.density import grey_map
 from saltext.data.files import points_inside, read_fixations, read_map
 from saltext.data.geometry import Size

@@ -21,6 +21,7 @@ from PIL import Image
 from torchvision.transforms.v2.functional import resize as torchvision_resize
 
 from saltext.data import cache as cache_module
+from saltext.data import digests
 from saltext.data.cache import CacheSettings, DecodedCache, open_cache
 from saltext.data.density import density_from_points
 from saltext.data.pairs import FixationPoints, Pair
@@ -58,7 +59,7 @@ def test_decoded_arrays_equal_torchvisions_resize(small_pairs: list[Pair], cache
         np.testing.assert_array_equal(cache.density[index], np.asarray(density))
 
 
-def test_native_truth_is_as_published(small_pairs: list[Pair], cache_dir: Path) -> None:
+def test_native_ground_truth_is_as_published(small_pairs: list[Pair], cache_dir: Path) -> None:
     cache = open_cache(small_pairs, SETTINGS, cache_dir)
     for index, pair in enumerate(small_pairs):
         density = _read(pair.density)
@@ -87,7 +88,7 @@ def test_a_second_opening_decodes_nothing(
 ) -> None:
     first = open_cache(small_pairs, SETTINGS, cache_dir)
     monkeypatch.setattr(Image, "open", _refuse)
-    monkeypatch.setattr(cache_module, "_digest", _refuse)
+    monkeypatch.setattr(digests, "_digest_file", _refuse)
     assert open_cache(small_pairs, SETTINGS, cache_dir).folder == first.folder
 
 
@@ -145,15 +146,15 @@ def test_processes_that_decode_at_once_end_with_one_cache(small_pairs: list[Pair
 def test_who_comes_second_drops_its_copy(
     small_pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    finish = cache_module._Builder._finish
+    write_remaining = cache_module._CacheBuilder._write_remaining_arrays
 
-    def other_is_first(builder: cache_module._Builder, sizes: np.ndarray) -> None:
-        finish(builder, sizes)
+    def other_is_first(builder: cache_module._CacheBuilder, native_starts: np.ndarray) -> None:
+        write_remaining(builder, native_starts)
         key = builder.folder.name.split("-")[1]
         if not (tmp_path / key).exists():
             shutil.copytree(builder.folder, tmp_path / key)
 
-    monkeypatch.setattr(cache_module._Builder, "_finish", other_is_first)
+    monkeypatch.setattr(cache_module._CacheBuilder, "_write_remaining_arrays", other_is_first)
     cache = open_cache(small_pairs, SETTINGS, tmp_path)
     assert _folders(tmp_path) == [cache.folder.name]
     assert len(cache) == 60
@@ -317,15 +318,15 @@ def test_who_repairs_second_keeps_what_the_first_made(
     kept = tmp_path / "kept"
     shutil.copytree(cache.folder, kept)
     _cut(cache)
-    finish = cache_module._Builder._finish
+    write_remaining = cache_module._CacheBuilder._write_remaining_arrays
 
-    def other_is_first(builder: cache_module._Builder, sizes: np.ndarray) -> None:
-        finish(builder, sizes)
+    def other_is_first(builder: cache_module._CacheBuilder, native_starts: np.ndarray) -> None:
+        write_remaining(builder, native_starts)
         shutil.rmtree(cache.folder)
         kept.rename(cache.folder)
         (cache.folder / "note").touch()
 
-    monkeypatch.setattr(cache_module._Builder, "_finish", other_is_first)
+    monkeypatch.setattr(cache_module._CacheBuilder, "_write_remaining_arrays", other_is_first)
     open_cache(small_pairs, SETTINGS, tmp_path)
     assert (cache.folder / "note").exists()
 
