@@ -131,7 +131,7 @@ WRITES_ITSELF = {
     "data/cache.py": "builds in a folder of its own, which it renames",
     "evaluation/score_cache.py": "builds in a folder of its own, which is renamed",
     "data/synthetic.py": "builds in a folder of its own, which it renames",
-    "models/feature_cache.py": "records with checksums in place; a lost one is computed again",
+    "models/feature_file.py": "records with checksums in place; a lost one is computed again",
     "demo/answer.py": "a picture for warming up, in a temporary folder",
     "reporting/figures.py": "draws into memory",
 }

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from saltext.models.feature_cache import FeatureCache, Features, get_or_compute
+from saltext.models.feature_cache import FeatureCache, get_or_compute
+from saltext.models.feature_file import Features
 from saltext.models.freezing import FrozenModulesMixin, is_frozen
 from saltext.models.grounding.base import Grounder, ImageGrounder
 from saltext.models.inference import Inference, for_inference

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from saltext.data.keys import ImageKey, ImageSource
 from saltext.errors import ConfigError
 from saltext.losses import PAPER_WEIGHTS, SaliencyLoss
-from saltext.models.feature_cache import FeatureCache, Features, addressed
+from saltext.models.feature_cache import FeatureCache, addressed
+from saltext.models.feature_file import Features
 from saltext.models.freezing import freeze
 from saltext.models.text.base import TextFeatures
 from saltext.models.text.cached import CachedTextEncoder

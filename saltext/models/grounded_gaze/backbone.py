@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from saltext.errors import ConfigError
-from saltext.models.feature_cache import Features, get_or_compute
+from saltext.models.feature_cache import get_or_compute
+from saltext.models.feature_file import Features
 from saltext.models.freezing import FrozenModulesMixin, is_frozen
 from saltext.models.grounded_gaze.two_scale import TwoScale, TwoScaleVit, resize_to_grid
 from saltext.models.grounding.base import Grounder, Grounding, ImageGrounder, ground

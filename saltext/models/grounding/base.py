@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from saltext.models.feature_cache import Features, get_or_compute
+from saltext.models.feature_cache import get_or_compute
+from saltext.models.feature_file import Features
 from saltext.models.freezing import is_frozen
 from saltext.models.text.base import TextEncoder
 

@@ -11,7 +11,8 @@ from torchvision.ops import stochastic_depth
 from transformers import BlipTextConfig, BlipTextModel, BlipVisionConfig, BlipVisionModel
 
 from saltext.errors import CheckpointError, ConfigError
-from saltext.models.feature_cache import Features, get_or_compute
+from saltext.models.feature_cache import get_or_compute
+from saltext.models.feature_file import Features
 from saltext.models.freezing import exclude_from_state_dict, freeze, is_frozen
 from saltext.models.text.base import TextEncoder, TextFeatures, pad_rows
 from saltext.models.text.blip_weights import find_blip, load_blip, read_configs
