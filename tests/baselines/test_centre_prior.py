@@ -80,7 +80,7 @@ def test_a_prediction_reads_no_map_but_its_own_once_the_sums_are_there() -> None
     truth = truth_of(PAIRS)
     prior = CentrePriorOfOthers(truth)
     prior.maps([0], (30, 40))
-    recordings: FixationsInMemory = truth._records  # type: ignore[assignment]
+    recordings: FixationsInMemory = truth._fixation_data  # type: ignore[assignment]
     recordings.read.clear()
     prior.maps([1, 2], (30, 40))
     assert recordings.read == [1, 2]
