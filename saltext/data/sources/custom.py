@@ -3,7 +3,7 @@
 import logging
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -34,7 +34,7 @@ _Key = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class _Picture:
+class _ImageFile:
     """An image file and its size."""
 
     path: Path
@@ -78,16 +78,18 @@ class Custom:
         """
         description = read_description(self.description, self.root)
         issues = DataReport()
-        pictures = _read_pictures(description, self.max_pixels, issues)
-        tables = _Tables(description, pictures, issues)
-        texts, parts, source = tables.texts(), tables.parts(), description.fixations
-        fixations = (
-            tables.points(source) if isinstance(source, Table) else _fixation_files(source, description, pictures)
-        )
+        images = _read_images(description, self.max_pixels, issues)
+        tables = _TableReader(description, images, issues)
+        texts = tables.read_texts()
+        parts = tables.read_split()
+        fixations: Mapping[_Key, FixationPoints] | Mapping[_Key, Path] | None
+        if isinstance(description.fixations, Table):
+            fixations = tables.read_fixations(description.fixations)
+        else:
+            fixations = _find_fixation_files(description.fixations, description, images)
         pairs = []
         if texts is not None and fixations is not None:
-            _check_belonging(description, pictures, texts, fixations, issues)
-            pairs = _build_pairs(description, pictures, texts, fixations, issues)
+            pairs = _build_pairs(description, images, texts, fixations, issues)
         issues.raise_if_any(f"The data set described in {description.path}", _ADVICE)
         level_of = {image_id: part for part, ids in (parts or {}).items() for image_id in ids}
         sigma = description.sigma
@@ -101,20 +103,23 @@ class Custom:
         )
 
 
-def _read_pictures(description: Description, max_pixels: int, issues: DataReport) -> dict[str, _Picture]:
-    """The images by ID, which is the path below their folder without the ending."""
+def _read_images(description: Description, max_pixels: int, issues: DataReport) -> dict[str, _ImageFile]:
+    """The images in a folder and its sub-folders, or of a pattern, by ID: the path below the folder without ending."""
     try:
-        base, paths = _image_files(description.images)
+        base, paths = matching(description.images)
+        if paths and paths[0] == Path(description.images) and paths[0].is_dir():
+            base, paths = matching(f"{description.images}/**")
     except InvalidFileError as error:
         issues.add(error.kind, error.detail)
         return {}
+    paths = [path for path in paths if path.suffix.lower() in IMAGE_ENDINGS]
     if not paths:
         issues.add(f"folders or patterns without an image ({', '.join(IMAGE_ENDINGS)})", description.images)
     ids = [path.relative_to(base).with_suffix("").as_posix() for path in paths]
     issues.add("images that differ in their ending alone", *(name for name, count in Counter(ids).items() if count > 1))
     issues.add("names that are not UTF-8", *(name for name in ids if not is_unicode(name)))
     heads = in_threads(lambda path: _head_or_issue(path, max_pixels), paths, "", lambda results, _, __: results)
-    pictures = {}
+    images = {}
     for image_id, path, head in zip(ids, paths, heads, strict=True):
         size = (0, 0)  # an invalid image has no size, but its ID is known, so its texts and fixations cause no issue
         if isinstance(head, DataIssue):
@@ -126,16 +131,8 @@ def _read_pictures(description: Description, max_pixels: int, issues: DataReport
             )
         else:
             size = head.size
-        pictures[image_id] = _Picture(path, size)
-    return pictures
-
-
-def _image_files(images: str) -> tuple[Path, list[Path]]:
-    """The folder that IDs are relative to, and the images in it and its sub-folders, sorted."""
-    base, paths = matching(images)
-    if paths and paths[0] == Path(images) and paths[0].is_dir():
-        base, paths = matching(f"{images}/**")
-    return base, [path for path in paths if path.suffix.lower() in IMAGE_ENDINGS]
+        images[image_id] = _ImageFile(path, size)
+    return images
 
 
 def _head_or_issue(path: Path, max_pixels: int) -> Head | DataIssue:
@@ -146,26 +143,27 @@ def _head_or_issue(path: Path, max_pixels: int) -> Head | DataIssue:
         return issue(path, error, max_pixels)
 
 
-class _Tables:
-    """Reads the tables of a description, and checks that their names are those of images and conditions."""
+class _TableReader:
+    """Reads the tables of a description, and checks that their names are those of images and conditions.
 
-    def __init__(self, description: Description, pictures: Mapping[str, _Picture], issues: DataReport) -> None:
+    Args:
+        description: Names the tables.
+        images: The images by ID.
+        issues: Gets everything that is wrong with the tables.
+    """
+
+    def __init__(self, description: Description, images: Mapping[str, _ImageFile], issues: DataReport) -> None:
         self.description = description
-        self.pictures = pictures
+        self.images = images
         self.issues = issues
-        self.names = {
-            same_form(name): image_id
-            for image_id, picture in pictures.items()
-            for name in self._accepted_names(image_id, picture)
-        }
+        self.id_of_name: dict[str, str] = {}
+        for image_id, image in images.items():
+            # A table may name an image by its ID, by its ID with the ending, or by its path relative to the root.
+            relative = Path(os.path.relpath(image.path, description.root)).as_posix()
+            for name in (image_id, image_id + image.path.suffix, relative):
+                self.id_of_name[same_form(name)] = image_id
 
-    def _accepted_names(self, image_id: str, picture: _Picture) -> Iterator[str]:
-        """The names of an image in tables: its ID, its ID with the ending, its path relative to the root."""
-        yield image_id
-        yield image_id + picture.path.suffix
-        yield Path(os.path.relpath(picture.path, self.description.root)).as_posix()
-
-    def texts(self) -> dict[_Key, str] | None:
+    def read_texts(self) -> dict[_Key, str] | None:
         """The texts by image and condition; None, with issues, where the table is invalid."""
         table = self.description.texts
         if table is None:
@@ -174,7 +172,7 @@ class _Tables:
         if rows is None:
             return None
         with_text = [name for name, reads in self.description.conditions.items() if reads]
-        rows = self._with_condition(table, rows, with_text)
+        rows = self._check_conditions(table, rows, with_text)
         empty, twice = rows["text"] == "", rows.duplicated(["image", "condition"])
         self.issues.add(f"rows of {table.path.name} without a text", *_line_numbers(rows[empty]))
         self.issues.add(f"rows of {table.path.name} with a second text for an image", *_line_numbers(rows[twice]))
@@ -182,28 +180,28 @@ class _Tables:
         keys = zip(rows["image"], rows["condition"], strict=True)
         return dict(zip(keys, rows["text"], strict=True))
 
-    def points(self, table: Table) -> dict[_Key, FixationPoints] | None:
+    def read_fixations(self, table: Table) -> dict[_Key, FixationPoints] | None:
         """The fixations by image and condition; None, with issues, where the table is invalid."""
         rows = self._read_rows(table)
         if rows is None:
             return None
-        rows = self._with_condition(table, rows, list(self.description.conditions))
+        rows = self._check_conditions(table, rows, list(self.description.conditions))
         xy = rows[["x", "y"]].to_numpy(np.float64)
         numbers = np.isfinite(xy).all(axis=1)
         self.issues.add(f"rows of {table.path.name} whose x and y are not numbers", *_line_numbers(rows[~numbers]))
         rows, indices = rows[numbers], pixels_of(xy[numbers], self.description.counted_from)
-        inside = self._lie_inside_image(rows, indices)
+        inside = self._inside_images(rows, indices)
         rows, indices = rows[inside], indices[inside].astype(np.int32)
         groups = rows.groupby(["image", "condition"], sort=False).indices
         return {(str(key[0]), str(key[1])): FixationPoints(indices[rows_of_key]) for key, rows_of_key in groups.items()}
 
-    def _lie_inside_image(self, rows: pd.DataFrame, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    def _inside_images(self, rows: pd.DataFrame, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Whether each point lies inside its image, as a mask; points outside are issues unless they are dropped.
 
         All points of an invalid image count as inside.
         """
         numbers, names = pd.factorize(rows["image"])
-        sizes = np.array([self.pictures[name].size for name in names]).reshape(-1, 2)[numbers]
+        sizes = np.array([self.images[name].size for name in names]).reshape(-1, 2)[numbers]
         inside = np.asarray(((indices >= 0) & (indices < sizes)).all(axis=1) | ~sizes.any(axis=1))
         outside = np.flatnonzero(~inside)
         if self.description.drop_outside:
@@ -219,7 +217,7 @@ class _Tables:
             self.issues.add("images with fixations outside them, counted from 0", f"{names[number]} ({details})")
         return inside
 
-    def parts(self) -> dict[str, list[str]] | None:
+    def read_split(self) -> dict[str, list[str]] | None:
         """Image IDs of each part of the given split; None without one."""
         split = self.description.split
         if split is None:
@@ -228,25 +226,29 @@ class _Tables:
             rows = self._read_rows(split)
             return None if rows is None else self._images_by_part(list(zip(rows["image"], rows["part"], strict=True)))
         listed = [(name, part) for part, names in split.items() for name in names]
-        known = [(self.names.get(same_form(name)), name, part) for name, part in listed]
+        known = [(self.id_of_name.get(same_form(name)), name, part) for name, part in listed]
         self.issues.add("names in split of no image", *(name for image_id, name, _ in known if not image_id))
         return self._images_by_part([(image_id, part) for image_id, _, part in known if image_id])
 
     def _images_by_part(self, named: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+        """Image IDs of each part, sorted.
+
+        Args:
+            named: Image ID and name of its part.
+        """
         unknown = sorted({part for _, part in named} - set(PARTS))
         self.issues.add(f"parts of split other than {', '.join(PARTS)}", *(f"{p!r}{near(p, PARTS)}" for p in unknown))
-        of_image: dict[str, set[str]] = {image_id: set() for image_id in self.pictures}
+        parts_of: dict[str, set[str]] = {image_id: set() for image_id in self.images}
         for image_id, part in named:
-            of_image[image_id].add(part)
-        self.issues.add(
-            "images in several parts of split", *(name for name, parts in of_image.items() if len(parts) > 1)
-        )
-        self.issues.add("images in no part of split", *(name for name, parts in of_image.items() if not parts))
-        divided: dict[str, list[str]] = {
-            part: sorted(name for name, parts in of_image.items() if part in parts) for part in PARTS
+            parts_of[image_id].add(part)
+        repeated = [image_id for image_id, parts in parts_of.items() if len(parts) > 1]
+        self.issues.add("images in several parts of split", *repeated)
+        self.issues.add("images in no part of split", *(image_id for image_id, parts in parts_of.items() if not parts))
+        images_of: dict[str, list[str]] = {
+            part: sorted(image_id for image_id, parts in parts_of.items() if part in parts) for part in PARTS
         }
-        self.issues.add("parts of split without an image", *(part for part in ("train", "test") if not divided[part]))
-        return divided
+        self.issues.add("parts of split without an image", *(part for part in ("train", "test") if not images_of[part]))
+        return images_of
 
     def _read_rows(self, table: Table) -> pd.DataFrame | None:
         """The used columns of a table under our own names, images by ID; None, with issues, where it is invalid."""
@@ -271,9 +273,9 @@ class _Tables:
             self.issues.add(f"rows of {name} that repeat another", *_line_numbers(rows[repeated]))
             rows = rows[~repeated]
         given = rows["image"].map(same_form)
-        known = given.isin(self.names.keys())
+        known = given.isin(self.id_of_name.keys())
         self.issues.add(f"names in {name} of no image", *rows["image"][~known].unique())
-        return rows[known].assign(image=given[known].map(self.names))
+        return rows[known].assign(image=given[known].map(self.id_of_name))
 
     def _column_indices(self, table: Table, cells: Cells) -> dict[str, int] | None:
         """Our name of a column -> its index, of the used columns; None, with an issue, where some are missing."""
@@ -286,7 +288,7 @@ class _Tables:
         self.issues.add(kind, *(f"{column!r}{near(column, cells.heading)}" for column in absent))
         return None if absent else {what: index for what, index in indices.items() if index is not None}
 
-    def _with_condition(self, table: Table, rows: pd.DataFrame, possible: Sequence[str]) -> pd.DataFrame:
+    def _check_conditions(self, table: Table, rows: pd.DataFrame, possible: Sequence[str]) -> pd.DataFrame:
         """The rows with a valid condition; where only one is possible, the column is optional."""
         if "condition" not in rows:
             return rows.assign(condition=possible[0])
@@ -302,10 +304,10 @@ def _line_numbers(rows: pd.DataFrame) -> list[str]:
     return [f"line {number}" for number in rows.index]
 
 
-def _fixation_files(pattern: str, description: Description, pictures: Mapping[str, _Picture]) -> dict[_Key, Path]:
+def _find_fixation_files(pattern: str, description: Description, images: Collection[str]) -> dict[_Key, Path]:
     """The existing fixation files by image and condition."""
     spelling = Spelling()
-    keys = [(image_id, condition) for image_id in pictures for condition in description.conditions]
+    keys = [(image_id, condition) for image_id in images for condition in description.conditions]
     files = {key: _find_file(pattern, key, FIXATION_ENDINGS, spelling) for key in keys}
     return {key: path for key, path in files.items() if path is not None}
 
@@ -318,37 +320,23 @@ def _find_file(pattern: str, key: _Key, endings: Collection[str], spelling: Spel
     return next((path for candidate in candidates if (path := spelling.find(candidate)) is not None), None)
 
 
-def _check_belonging(
-    description: Description,
-    pictures: Collection[str],
-    texts: Collection[_Key],
-    fixations: Collection[_Key],
-    issues: DataReport,
-) -> None:
-    """Add issues for images without fixations, fixations without their text, and texts without fixations."""
-    fixated = {image_id for image_id, _ in fixations}
-    issues.add("images without fixations", *(name for name in pictures if name not in fixated))
-    reads = description.conditions
-    issues.add(
-        "fixations without a text",
-        *(_image_and_condition(key) for key in fixations if reads[key[1]] and key not in texts),
-    )
-    issues.add("texts without fixations", *(_image_and_condition(key) for key in texts if key not in fixations))
-
-
-def _image_and_condition(key: _Key) -> str:
-    return f"{key[0]} ({key[1]})"
-
-
 def _build_pairs(
     description: Description,
-    pictures: Mapping[str, _Picture],
+    images: Mapping[str, _ImageFile],
     texts: Mapping[_Key, str],
     fixations: Mapping[_Key, FixationPoints] | Mapping[_Key, Path],
     issues: DataReport,
 ) -> list[Pair]:
-    """One pair for each image and condition with fixations, sorted by image, conditions in their order."""
+    """One pair for each image and condition with fixations, sorted by image, conditions in their order.
+
+    Images without fixations, fixations without their text or map, and texts without fixations are issues.
+    """
     order, spelling = list(description.conditions), Spelling()
+    fixated = {image_id for image_id, _ in fixations}
+    issues.add("images without fixations", *(image_id for image_id in images if image_id not in fixated))
+    textless = [key for key in fixations if description.conditions[key[1]] and key not in texts]
+    issues.add("fixations without a text", *map(_image_and_condition, textless))
+    issues.add("texts without fixations", *(_image_and_condition(key) for key in texts if key not in fixations))
     pairs = []
     for key in sorted(fixations, key=lambda key: (key[0], order.index(key[1]))):
         density: Path | float | None = description.sigma
@@ -358,7 +346,20 @@ def _build_pairs(
             issues.add("fixations without a map", _image_and_condition(key))
             continue
         image_id, condition = key
-        name = f"{image_id}/{condition}" if len(order) > 1 else image_id
-        picture, text = pictures[image_id].path, texts.get(key, "")
-        pairs.append(Pair(image_id, condition, text, picture, density, fixations[key], name, description.drop_outside))
+        pairs.append(
+            Pair(
+                image_id=image_id,
+                task=condition,
+                text=texts.get(key, ""),
+                image=images[image_id].path,
+                density=density,
+                fixations=fixations[key],
+                name=f"{image_id}/{condition}" if len(order) > 1 else image_id,
+                drop_outside=description.drop_outside,
+            )
+        )
     return pairs
+
+
+def _image_and_condition(key: _Key) -> str:
+    return f"{key[0]} ({key[1]})"

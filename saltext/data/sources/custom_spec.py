@@ -35,7 +35,7 @@ _COLUMNS: Mapping[str, Collection[str]] = {
     "fixations": ("image", "x", "y", "condition"),
     "split": ("image", "part"),
 }
-_READ = {"with text": True, "without text": False}
+_READS_TEXT = {"with text": True, "without text": False}
 _ENVIRONMENT = re.compile(r"\$\{oc\.env:\w+(,[^${}]*)?\}")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
@@ -99,8 +99,8 @@ def read_description(path: Path | str, root: Path | str | None = None) -> Descri
     path = Path(path)
     content = _load_mapping(path)
     issues = DataReport()
-    reader = _Reader(content, path.parent if root is None else Path(root), issues)
-    description = reader.description(path)
+    reader = _DescriptionReader(content, path.parent if root is None else Path(root), issues)
+    description = reader.read(path)
     issues.raise_if_any(f"The description {path}", "docs/own-data.md lists what a description may hold.")
     return description
 
@@ -114,7 +114,7 @@ def _load_mapping(path: Path) -> dict[str, Any]:
         )
     try:
         content = read_yaml(path)
-        if strange := sorted(set(_interpolations(OmegaConf.to_container(content)))):
+        if strange := sorted(set(_refused_interpolations(OmegaConf.to_container(content)))):
             raise InvalidFileError("interpolations other than ${oc.env:NAME}", ", ".join(strange[:3]))
         content = OmegaConf.to_container(content, resolve=True)
     except (InvalidFileError, OmegaConfBaseException, ValueError) as error:  # ValueError: nothing is in the file
@@ -124,17 +124,17 @@ def _load_mapping(path: Path) -> dict[str, Any]:
     return {key if isinstance(key, str) else _short_repr(key): value for key, value in content.items()}
 
 
-def _interpolations(content: Any) -> Iterator[str]:
+def _refused_interpolations(content: Any) -> Iterator[str]:
     """Every string with an interpolation other than an environment variable: such a short text can expand endlessly."""
     if isinstance(content, str) and "${" in _ENVIRONMENT.sub("", content):
         yield content[:80]
     if isinstance(content, list):
         for value in content:
-            yield from _interpolations(value)
+            yield from _refused_interpolations(value)
     if isinstance(content, dict):
         for key, value in content.items():
-            yield from _interpolations(key)
-            yield from _interpolations(value)
+            yield from _refused_interpolations(key)
+            yield from _refused_interpolations(value)
 
 
 def _short_repr(value: object) -> str:
@@ -146,7 +146,7 @@ def _short_repr(value: object) -> str:
     return written if len(written) <= 100 else f"{written[:100]} ..."
 
 
-class _Reader:
+class _DescriptionReader:
     """Parses a description; everything that is wrong with it is added to ``issues``."""
 
     def __init__(self, content: Mapping[str, Any], root: Path, issues: DataReport) -> None:
@@ -154,7 +154,7 @@ class _Reader:
         self.root = root
         self.issues = issues
 
-    def description(self, path: Path) -> Description:
+    def read(self, path: Path) -> Description:
         """The whole description; only valid if there are no issues."""
         self._check_keys("", self.content, _KEYS[""])
         texts, fixations, density = (self._read_section(name) for name in ("texts", "fixations", "density"))
@@ -162,7 +162,7 @@ class _Reader:
         return Description(
             path=path,
             root=self.root,
-            images=self._absolute(self._read_string("", self.content, "images", needed=True)),
+            images=str(self.root / self._read_string("", self.content, "images", needed=True)),
             conditions=conditions,
             texts=self._read_texts(texts, conditions),
             fixations=self._read_fixations(fixations, conditions),
@@ -174,6 +174,7 @@ class _Reader:
         )
 
     def _read_section(self, name: str) -> Mapping[str, Any]:
+        """The keys of a section; none where it is missing or invalid."""
         value = self.content.get(name)
         if value is None:
             return {}
@@ -183,21 +184,18 @@ class _Reader:
         self._check_keys(f"{name}.", value, _KEYS[name])
         return value
 
-    def _check_keys(self, before: str, given: Mapping[Any, Any], known: Collection[str]) -> None:
+    def _check_keys(self, prefix: str, given: Mapping[Any, Any], known: Collection[str]) -> None:
         unknown = [key if isinstance(key, str) else _short_repr(key) for key in given if key not in known]
-        self.issues.add("unknown keys", *(f"{before}{key}{near(key, known)}" for key in unknown))
+        self.issues.add("unknown keys", *(f"{prefix}{key}{near(key, known)}" for key in unknown))
 
     def _add_invalid(self, key: str, value: object, expected: str) -> None:
         self.issues.add("values that cannot be used", f"{key}: {_short_repr(value)}, expected {expected}")
-
-    def _add_missing(self, key: str) -> None:
-        self.issues.add("missing keys", key)
 
     def _read_string(self, section: str, given: Mapping[str, Any], key: str, needed: bool = False) -> str:
         name = f"{section}.{key}" if section else key
         value = given.get(key)
         if value is None and needed:
-            self._add_missing(name)
+            self.issues.add("missing keys", name)
         elif value is not None and (not isinstance(value, str) or not value.strip()):
             self._add_invalid(name, value, "a text")
         return value if isinstance(value, str) else ""
@@ -219,28 +217,25 @@ class _Reader:
             return default
         return choices[value]
 
-    def _absolute(self, given: str) -> str:
-        return str(self.root / given)
-
     def _read_conditions(self) -> dict[str, bool]:
         given = self.content.get("conditions")
         if given is None:
             return {"text": True} if self.content.get("texts") is not None else {"pure": False}
-        expected = "each condition with one of " + ", ".join(map(repr, _READ))
+        expected = "each condition with one of " + ", ".join(map(repr, _READS_TEXT))
         if not isinstance(given, Mapping) or not given:
             self._add_invalid("conditions", given, expected)
             return {}
         names = [name for name in given if not isinstance(name, str) or not _NAME.fullmatch(name)]
         self.issues.add("names of conditions that are not letters, digits, _ and -", *map(_short_repr, names))
         for name, value in given.items():
-            if not isinstance(value, str) or value not in _READ:
+            if not isinstance(value, str) or value not in _READS_TEXT:
                 self._add_invalid(
                     f"conditions.{name if isinstance(name, str) else _short_repr(name)}",
                     value,
-                    " or ".join(map(repr, _READ)),
+                    " or ".join(map(repr, _READS_TEXT)),
                 )
         return {
-            name: isinstance(value, str) and _READ.get(value, False)
+            name: isinstance(value, str) and _READS_TEXT.get(value, False)
             for name, value in given.items()
             if isinstance(name, str)
         }
@@ -249,7 +244,7 @@ class _Reader:
         with_text = [name for name, reads in conditions.items() if reads]
         if not given:
             if with_text:
-                self._add_missing(f"texts (of {', '.join(with_text)})")
+                self.issues.add("missing keys", f"texts (of {', '.join(with_text)})")
             return None
         if not with_text:
             self._add_invalid("texts", given.get("table"), "no texts, since no condition is 'with text'")
@@ -257,7 +252,7 @@ class _Reader:
 
     def _read_fixations(self, given: Mapping[str, Any], conditions: Mapping[str, bool]) -> Table | str:
         if ("table" in given) == ("files" in given):
-            self._add_missing("fixations.table or fixations.files, one of them")
+            self.issues.add("missing keys", "fixations.table or fixations.files, one of them")
             return ""
         if "table" in given:
             return self._read_table("fixations", given, several=len(conditions) > 1)
@@ -267,14 +262,14 @@ class _Reader:
 
     def _read_table(self, section: str, given: Mapping[str, Any], several: bool = False) -> Table:
         """A table with its headings; the condition is required where there are several, or if its heading is given."""
-        path = self._absolute(self._read_string(section, given, "table", needed=True))
+        path = self.root / self._read_string(section, given, "table", needed=True)
         headings = given.get("columns") or {}
         if not isinstance(headings, Mapping) or not all(isinstance(name, str) for name in headings.values()):
             self._add_invalid(f"{section}.columns", headings, f"headings of {', '.join(_COLUMNS[section])}")
             headings = {}
         self._check_keys(f"{section}.columns.", headings, _COLUMNS[section])
         columns = {name: str(headings.get(name, name)) for name in _COLUMNS[section]}
-        return Table(Path(path), columns, several or "condition" in headings)
+        return Table(path, columns, several or "condition" in headings)
 
     def _read_pattern(
         self, section: str, given: Mapping[str, Any], endings: Collection[str], conditions: Mapping[str, bool]
@@ -288,7 +283,7 @@ class _Reader:
             self._add_invalid(f"{section}.files", pattern, f"an ending of {', '.join(endings)}, or {ANY_ENDING}")
         if len(conditions) > 1 and "{condition}" not in pattern:
             self._add_invalid(f"{section}.files", pattern, "{condition} in it, since there are several")
-        return self._absolute(pattern)
+        return str(self.root / pattern)
 
     def _read_sigma(self, given: Mapping[str, Any]) -> float | None:
         """Standard deviation in pixels of the blur of the maps; None where it is not given."""
@@ -298,12 +293,12 @@ class _Reader:
         if "sigma_pixels" in given:
             return self._read_number("density.sigma_pixels", given["sigma_pixels"])
         if len(in_degrees) == 1:
-            self._add_missing("density.sigma_degrees and density.pixels_per_degree, both of them")
+            self.issues.add("missing keys", "density.sigma_degrees and density.pixels_per_degree, both of them")
         elif in_degrees:
             sigma, scale = (self._read_number(f"density.{key}", given[key]) for key in in_degrees)
             return sigma * scale
         elif "files" not in given:
-            self._add_missing("density.files, density.sigma_pixels or density.sigma_degrees, one of them")
+            self.issues.add("missing keys", "density.files, density.sigma_pixels or density.sigma_degrees, one of them")
         return None
 
     def _read_split(self) -> Table | Mapping[str, Collection[str]] | None:
@@ -316,7 +311,7 @@ class _Reader:
             return self._read_table("split", given)
         for part in ("train", "test"):
             if part not in given:
-                self._add_missing(f"split.{part}")
+                self.issues.add("missing keys", f"split.{part}")
         return {part: self._read_image_names(f"split.{part}", given[part]) for part in PARTS if part in given}
 
     def _read_image_names(self, key: str, value: object) -> list[str]:
@@ -330,8 +325,8 @@ class _Reader:
             self._add_invalid(key, value, "a list of images, or a text file with one in each line")
             return []
         try:
-            check_file(Path(self._absolute(value)))
-            lines = Path(self._absolute(value)).read_text(encoding="utf-8-sig").splitlines()
+            check_file(self.root / value)
+            lines = (self.root / value).read_text(encoding="utf-8-sig").splitlines()
         except (InvalidFileError, OSError, UnicodeDecodeError) as error:
             self._add_invalid(key, value, f"a text file with an image in each line ({reason(error)})")
             return []
