@@ -42,30 +42,30 @@ class SaliencyDataModule(LightningDataModule):
         source: The data set's reader, such as ``SjtuTis("data/sjtu-tis")`` (:mod:`saltext.data.sources`).
         tasks: Names of the data set's tasks; all by default. Unknown ones are an error; where the tasks are known only
             after reading the data, at set-up.
+        test_tasks: Tasks of the test part; ``tasks`` by default. Tasks that were not trained show how a model
+            generalises; they do not select the checkpoint unless ``selection_split`` is ``"test"``.
+        pair_pure: Whether pairs without a text are used only for images that also have another of ``tasks``.
         split: Split method (:mod:`saltext.data.splits`); by default the data set's own split, or 80/20 where it has
             none.
         folds: Number of folds of a :class:`saltext.data.splits.KFold`.
         fold: The test fold, from 0.
         val_fraction: Fraction of the training images used for validation, where the split method reads it.
         split_seed: Seed of the split, separate from ``seed`` so that runs with several seeds have the same test images.
+        selection_split: Split that selects the checkpoint: ``"val"``, or ``"test"`` for the papers' best test epoch.
+        test_on: ``"val"`` scores the validation images at the end instead of the test images; no checkpoint is
+            selected then. For model selection.
         image_size: Height and width of the network's input.
         map_size: Height and width of the maps to train on; those of the input by default.
         resize: ``"stretch"`` or ``"letterbox"``.
+        max_pixels: Maximum number of pixels of an image.
+        cache_dir: Folder for the decoded arrays; about 0.9 GB for the real data at 288x384.
         batch_size: Training samples per step and process.
         eval_batch_size: Samples per evaluation step; ``batch_size`` by default.
         num_workers: Loader processes; fewer, or none, where shared memory is too small for their batches.
-        augment: Augmentation of training samples; None for none.
-        cache_dir: Folder for the decoded arrays; about 0.9 GB for the real data at 288x384.
-        selection_split: Split that selects the checkpoint: ``"val"``, or ``"test"`` for the papers' best test epoch.
-        seed: Seed of training order and augmentation.
-        max_pixels: Maximum number of pixels of an image.
-        pair_pure: Whether pairs without a text are used only for images that also have another of ``tasks``.
-        test_tasks: Tasks of the test part; ``tasks`` by default. Tasks that were not trained show how a model
-            generalises; they do not select the checkpoint unless ``selection_split`` is ``"test"``.
         images_together: Whether the training pairs of an image follow each other, so that a batch holds several texts
             for it. Otherwise pairs are shuffled.
-        test_on: ``"val"`` scores the validation images at the end instead of the test images; no checkpoint is
-            selected then. For model selection.
+        augment: Augmentation of training samples; None for none.
+        seed: Seed of training order and augmentation.
 
     Raises:
         ConfigError: At construction: unknown tasks, or numbers outside their range. At set-up: a split that the data
@@ -83,50 +83,47 @@ class SaliencyDataModule(LightningDataModule):
         self,
         source: Source,
         tasks: str | Sequence[str] | None = None,
+        test_tasks: str | Sequence[str] | None = None,
+        pair_pure: bool = False,
         split: SplitMethod | None = None,
         folds: int = 5,
         fold: int = 0,
         val_fraction: float = 0.1,
         split_seed: int = 0,
+        selection_split: Part = "val",
+        test_on: Part = "test",
         image_size: Sequence[int] = (288, 384),
         map_size: Sequence[int] | None = None,
         resize: str = "stretch",
+        max_pixels: int = MAX_PIXELS,
+        cache_dir: str | Path = "data/cache",
         batch_size: int = 32,
         eval_batch_size: int | None = None,
         num_workers: int = 0,
-        augment: Augment | None = None,
-        cache_dir: str | Path = "data/cache",
-        selection_split: Part = "val",
-        seed: int = 0,
-        max_pixels: int = MAX_PIXELS,
-        pair_pure: bool = False,
-        test_tasks: str | Sequence[str] | None = None,
-        test_on: Part = "test",
         images_together: bool = False,
+        augment: Augment | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.source = source
         self._tasks = tasks
         self._test_tasks = tasks if test_tasks is None else test_tasks
         self.pair_pure = pair_pure
-        self.images_together = images_together
         self.split_method = GivenOrEightyTwenty() if split is None else split
         self.split_settings = SplitSettings(split_seed, val_fraction, folds, fold)
+        self.selection_split = selection_split
+        self.test_on = test_on
+        self.cache_dir = Path(cache_dir)
         self.batch_size = batch_size
         self.eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
         self.num_workers = num_workers
+        self.images_together = images_together
         self.augment = augment
-        self.cache_dir = Path(cache_dir)
-        self.selection_split = selection_split
-        self.test_on = test_on
         self.seed = seed
         if source.conditions is not None:
-            _ = self.tasks, self.test_tasks
+            _ = self.tasks, self.test_tasks  # unknown ones are an error
         self._check_numbers(split_seed)
         self.settings = CacheSettings.checked(image_size, map_size, resize, max_pixels)
-        self._cache: DecodedCache | None = None
-        self._split: Split | None = None
-        self._workers: int | None = None
 
     def _check_numbers(self, split_seed: int) -> None:
         numbers = {
@@ -187,12 +184,10 @@ class SaliencyDataModule(LightningDataModule):
         """The whole data set; a batch's ``index`` is a position in this list."""
         return self.index.pairs_with_images()
 
-    @property
+    @cached_property
     def cache(self) -> DecodedCache:
         """The decoded arrays of :attr:`pairs`."""
-        if self._cache is None:
-            self._cache = open_cache(self.pairs, self.settings, self.cache_dir)
-        return self._cache
+        return open_cache(self.pairs, self.settings, self.cache_dir)
 
     @cached_property
     def _blur_sigma(self) -> Callable[[Size], float]:
@@ -205,14 +200,12 @@ class SaliencyDataModule(LightningDataModule):
         """
         return self._blur_sigma(size)
 
-    @property
+    @cached_property
     def split(self) -> Split:
         """The split in use."""
-        if self._split is None:
-            split = self.split_method(self.index, self.split_settings)
-            split.check_against(self.pairs)
-            self._split = split if self.test_on == "test" else split.validation_tested()
-        return self._split
+        split = self.split_method(self.index, self.split_settings)
+        split.check_against(self.pairs)
+        return split if self.test_on == "test" else split.validation_tested()
 
     def indices(self, part: Part) -> list[int]:
         """Indices in :attr:`pairs` of the samples of ``part`` that belong to its tasks, ascending."""
@@ -302,27 +295,23 @@ class SaliencyDataModule(LightningDataModule):
         sizes = [self.cache.native_size(index) for index in dataset.indices]
         return self._loader(dataset, EvaluationBatches(sizes, self.eval_batch_size, *self._rank_and_world_size()))
 
-    def _fitting_workers(self) -> int:
+    @cached_property
+    def _workers_per_loader(self) -> int:
         """Processes of each loader, decided once, before the first loaders take their shared memory."""
-        if self._workers is None:
-            parts = (
-                [part for part in ("train", self.selection_split, "test") if self.indices(part)]
-                if self.num_workers
-                else []
-            )
-            needed = [self._batch_bytes(part) for part in parts]
-            self._workers = workers_that_fit(self.num_workers, needed, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-        return self._workers
-
-    def _batch_bytes(self, part: Part) -> int:
-        if part == "train":
-            return batch_bytes(self.dataset(part, augment=self.augment)[0], self.batch_size)
-        dataset = self.dataset(part, native=True)
-        largest = max(range(len(dataset)), key=lambda index: prod(self.cache.native_size(dataset.indices[index])))
-        return batch_bytes(dataset[largest], self.eval_batch_size)
+        needed = []  # bytes of a batch, by part
+        if self.num_workers:
+            if self.indices("train"):
+                needed.append(batch_bytes(self.dataset("train", augment=self.augment)[0], self.batch_size))
+            for part in (self.selection_split, "test"):
+                if self.indices(part):
+                    dataset = self.dataset(part, native=True)
+                    sizes = [self.cache.native_size(index) for index in dataset.indices]
+                    largest = max(range(len(dataset)), key=lambda number: prod(sizes[number]))
+                    needed.append(batch_bytes(dataset[largest], self.eval_batch_size))
+        return workers_that_fit(self.num_workers, needed, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
     def _loader(self, dataset: SJTUTIS, batches: Sampler[Any]) -> "DataLoader[Any]":
-        workers = self._fitting_workers()
+        workers = self._workers_per_loader
         return PatientLoader[Sample](
             dataset,
             batch_sampler=batches,
