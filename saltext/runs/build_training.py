@@ -19,7 +19,7 @@ from saltext.runs.launch import check_world
 from saltext.system.run_folder import RunFolder
 from saltext.training.callbacks import Bar, EpochLines
 from saltext.training.checkpoint_io import ReplacingCheckpointIO
-from saltext.training.epoch_log import KeepsLoggedEpoch
+from saltext.training.epoch_log import RelogLastEpoch
 from saltext.training.supervised import SupervisedModule
 
 
@@ -85,7 +85,7 @@ def trainer(cfg: DictConfig, folder: RunFolder, validates: bool, own: Collection
         if isinstance(callback, ModelCheckpoint):
             callback.dirpath = str(folder.checkpoints)
     # A progress bar is for a terminal; in a log file it is noise.
-    callbacks += [EpochLines(), KeepsLoggedEpoch(), *([Bar()] if sys.stdout.isatty() else [])]
+    callbacks += [EpochLines(), RelogLastEpoch(), *([Bar()] if sys.stdout.isatty() else [])]
     built: L.Trainer = build.instantiated(
         cfg.trainer,
         "trainer",

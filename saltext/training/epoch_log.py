@@ -13,11 +13,11 @@ from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from saltext import storage
 
-_KEY = "logged_epoch"
+_CHECKPOINT_KEY = "logged_epoch"
 
 
 class _AtomicWriter(ExperimentWriter):
-    """Replaces the whole file: Lightning's writer appends to it, and empties it where a column is new."""
+    """Replaces the whole file at every save: Lightning's writer appends, and empties it where a column is new."""
 
     def __init__(self, log_dir: str) -> None:
         super().__init__(log_dir)
@@ -49,28 +49,30 @@ class EpochLog(CSVLogger):
         return self._experiment
 
 
-class KeepsLoggedEpoch(Callback):
-    """Logs the values of a resumed run's last finished epoch again.
+class RelogLastEpoch(Callback):
+    """Logs the values of the last finished epoch again when a run is resumed.
 
     Lightning logs them after it saved the checkpoint; a run that is killed in between would never have them.
     """
 
     def __init__(self) -> None:
-        self._last_epoch: dict[str, Any] | None = None
+        self._logged: dict[str, Any] | None = None
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keep the values in the checkpoint."""
+        """Save the values in the checkpoint."""
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        checkpoint[_KEY] = {"values": {**values, "epoch": trainer.current_epoch}, "step": trainer.global_step - 1}
+        values["epoch"] = trainer.current_epoch
+        checkpoint[_CHECKPOINT_KEY] = {"values": values, "step": trainer.global_step - 1}
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Read the values from the checkpoint; older checkpoints have none."""
-        self._last_epoch = checkpoint.get(_KEY)
+        self._logged = checkpoint.get(_CHECKPOINT_KEY)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log the values, also where no epoch is left to train."""
-        if self._last_epoch is not None:
-            for logger in trainer.loggers:
-                if isinstance(logger, EpochLog):
-                    logger.log_metrics(self._last_epoch["values"], self._last_epoch["step"])
-                    logger.save()
+        if self._logged is None:
+            return
+        for logger in trainer.loggers:
+            if isinstance(logger, EpochLog):
+                logger.log_metrics(self._logged["values"], self._logged["step"])
+                logger.save()

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
 from saltext.training.checkpoint_io import ReplacingCheckpointIO
-from saltext.training.epoch_log import EpochLog, KeepsLoggedEpoch
+from saltext.training.epoch_log import EpochLog, RelogLastEpoch
 from tests.training.quick_trainer import trainer
 
 # One folder holds all of a run, and is used again when it resumes.
@@ -37,7 +37,7 @@ def trained(folder: Path, epochs: int, resume: str | None = None) -> None:
     last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
     built = trainer(
         folder, max_epochs=epochs, logger=EpochLog(folder, name="metrics"), enable_checkpointing=True,
-        callbacks=[KeepsLoggedEpoch(), last], plugins=[ReplacingCheckpointIO()], log_every_n_steps=1,
+        callbacks=[RelogLastEpoch(), last], plugins=[ReplacingCheckpointIO()], log_every_n_steps=1,
     )  # fmt: skip
     built.fit(Module(), data, ckpt_path=resume, weights_only=True)
 
