@@ -20,8 +20,8 @@ from saltext.prediction.pictures import (
     ImageRecord,
     TextMaps,
     Tile,
-    reduced,
-    small,
+    shrink_density,
+    shrink_image,
     tiles,
     write_density,
     write_picture,
@@ -121,9 +121,9 @@ def answer(model: Model, question: Question) -> Answer:
     """
     photo, queries = _checked_image_and_texts(question)
     densities = list(model.densities([(photo, query) for query in queries]))
-    thumbnail = small(photo.pixels, PANEL_SIDE)
+    thumbnail = shrink_image(photo.pixels, PANEL_SIDE)
     maps = [
-        TextMaps(query.text, reduced(density, thumbnail), name=query.task or "")
+        TextMaps(query.text, shrink_density(density, thumbnail), name=query.task or "")
         for query, density in zip(queries, densities, strict=True)
     ]
     name = re.sub(r"[^\w-]+", "_", question.image.stem)[:_MAX_NAME_LENGTH]  # the visitor's name is not trusted

@@ -8,7 +8,7 @@ import torch
 
 from saltext.metrics.functional import cc
 from saltext.prediction.model import Density
-from saltext.prediction.pictures import UNCHANGED, how_much_moves, moved
+from saltext.prediction.pictures import UNCHANGED, how_much_moves, moved_fraction
 
 _REGIONS = (
     ("in the upper left", "at the top", "in the upper right"),
@@ -38,7 +38,7 @@ class Comparison:
         """Compare two densities of the same (height, width)."""
         change = other - one
         correlation = float(cc(torch.from_numpy(one)[None, None], torch.from_numpy(other)[None, None]))
-        return cls(correlation, moved(one, other), _region_of_max(change), _region_of_max(-change))
+        return cls(correlation, moved_fraction(one, other), _region_of_max(change), _region_of_max(-change))
 
     @property
     def words(self) -> str:

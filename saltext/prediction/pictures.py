@@ -51,14 +51,14 @@ class TextMaps:
     Attributes:
         text: The text that was read; empty for free viewing.
         prediction: Density, float32 (h,w), sums to 1, at the size of the image.
-        truth: The human map, likewise; None where it is not known.
+        human_map: Likewise; None where it is not known.
         name: Name in captions, such as the condition or the model; empty: "text 1".
         scores: Shown in the caption of the prediction, such as ``{"CC": 0.71}``.
     """
 
     text: str
     prediction: _Density
-    truth: _Density | None = None
+    human_map: _Density | None = None
     name: str = ""
     scores: Mapping[str, float] = field(default_factory=dict)
 
@@ -84,7 +84,9 @@ class ImageRecord:
 
     def __post_init__(self) -> None:
         size = self.pixels.shape[:2]
-        maps = [density for of in self.texts for density in (of.prediction, of.truth) if density is not None]
+        maps = [
+            density for entry in self.texts for density in (entry.prediction, entry.human_map) if density is not None
+        ]
         wrong_shapes = [density.shape for density in maps if density.shape != size]
         if wrong_shapes or not maps:
             raise ValueError(f"expected maps of shape {size}, got {wrong_shapes[0] if wrong_shapes else 'none'}")
@@ -92,7 +94,7 @@ class ImageRecord:
     @property
     def names(self) -> list[str]:
         """Names of the texts in captions, all different."""
-        given = [of.name for of in self.texts]
+        given = [entry.name for entry in self.texts]
         if all(given) and len(set(given)) == len(given):
             return given
         return [f"text {index} ({name})" if name else f"text {index}" for index, name in enumerate(given, start=1)]
@@ -129,23 +131,23 @@ def write_density(path: Path, density: _Density) -> None:
         Image.fromarray(scaled.round().astype(np.uint16)).save(stream, "PNG", compress_level=COMPRESS_LEVEL)
 
 
-def density_of(values: npt.NDArray[Any]) -> _Density:
+def normalize_density(values: npt.NDArray[Any]) -> _Density:
     """A non-negative map divided by its sum, float32; a map that is zero everywhere becomes uniform."""
     total = float(values.sum(dtype=np.float64))
     density: _Density = (values / total if total > 0 else np.full(values.shape, 1 / values.size)).astype(np.float32)
     return density
 
 
-def small(pixels: _Pixels, side: int = TILE_SIDE) -> _Pixels:
+def shrink_image(pixels: _Pixels, side: int = TILE_SIDE) -> _Pixels:
     """An image whose longer side is at most ``side``."""
     picture = Image.fromarray(pixels)
     picture.thumbnail((side, side))
     return np.asarray(picture)
 
 
-def reduced(density: _Density, like: _Pixels) -> _Density:
+def shrink_density(density: _Density, image: _Pixels) -> _Density:
     """A density at the size of a smaller image; sums to 1 again."""
-    height, width = like.shape[:2]
+    height, width = image.shape[:2]
     if density.shape == (height, width):
         return density
     smaller = np.asarray(Image.fromarray(density).resize((width, height), Image.Resampling.BOX))
@@ -153,13 +155,13 @@ def reduced(density: _Density, like: _Pixels) -> _Density:
     return scaled
 
 
-def moved(one: _Density, other: _Density) -> float:
+def moved_fraction(one: _Density, other: _Density) -> float:
     """The fraction of one density that lies elsewhere in the other, 0 to 1: half the sum of absolute differences."""
     return float(np.abs(one.astype(np.float64) - other).sum()) / 2
 
 
 def how_much_moves(fraction: float) -> str:
-    """The result of :func:`moved` in words.
+    """The result of :func:`moved_fraction` in words.
 
     Example:
         >>> how_much_moves(0.24)
@@ -222,39 +224,41 @@ def tiles(record: ImageRecord, side: int = TILE_SIDE) -> list[list[Tile]]:
     Returns:
         Rows of two or three tiles, as many as there are texts.
     """
-    pixels = small(record.pixels, side)
+    pixels = shrink_image(record.pixels, side)
     names, of_image = record.names, f"image {record.image_id}"
-    predictions = [reduced(of.prediction, pixels) for of in record.texts]
-    truths: list[_Density | None] = []
-    for of in record.texts:
-        truth = None if of.truth is None else reduced(of.truth, pixels)
-        repeated = any(np.array_equal(truth, other) for other in truths if truth is not None and other is not None)
-        truths.append(None if repeated else truth)
-    several_truths = sum(truth is not None for truth in truths) > 1
-    highest, highest_truth = (
+    predictions = [shrink_density(entry.prediction, pixels) for entry in record.texts]
+    human_maps: list[_Density | None] = []
+    for entry in record.texts:
+        human_map = None if entry.human_map is None else shrink_density(entry.human_map, pixels)
+        shown = [other for other in human_maps if other is not None]
+        if human_map is not None and any(np.array_equal(human_map, other) for other in shown):
+            human_map = None
+        human_maps.append(human_map)
+    several_human_maps = sum(human_map is not None for human_map in human_maps) > 1
+    highest, highest_human = (
         max((float(density.max()) for density in densities if density is not None), default=0.0)
-        for densities in (predictions, truths)
+        for densities in (predictions, human_maps)
     )
     rows = []
-    for index, (of, name) in enumerate(zip(record.texts, names, strict=True)):
+    for index, (entry, name) in enumerate(zip(record.texts, names, strict=True)):
         suffix = f", {name}" if len(names) > 1 else ""
-        viewing = f"{of_image} after reading {quoted(of.text)}" if of.text else f"{of_image} without a text"
+        viewing = f"{of_image} after reading {quoted(entry.text)}" if entry.text else f"{of_image} without a text"
         if index == 0:
             row = [Tile(_with_legend(pixels, side), "image", f"Image {record.image_id}")]
         else:
             change = predictions[index] - predictions[0]
             strongest = max(float(np.abs(change).max()), _MIN_CHANGE_SCALE / change.size)
-            moves = how_much_moves(moved(record.texts[0].prediction, of.prediction))
+            moves = how_much_moves(moved_fraction(record.texts[0].prediction, entry.prediction))
             text = f"change from {names[0]} to {name}: {moves}"
             alt = f"Predicted density on {of_image}: {text}; red where it rises, blue where it falls"
             drawn = _with_legend(change_overlay(pixels, change, strongest), side, strongest * change.size, True)
             row = [Tile(drawn, text, alt)]
-        truth = truths[index]
-        if truth is not None:
-            drawn = _with_legend(overlay(pixels, truth, highest_truth), side, highest_truth * truth.size)
-            text = f"human map{suffix if several_truths else ''}"
+        human_map = human_maps[index]
+        if human_map is not None:
+            drawn = _with_legend(overlay(pixels, human_map, highest_human), side, highest_human * human_map.size)
+            text = f"human map{suffix if several_human_maps else ''}"
             row.append(Tile(drawn, text, f"Density of human fixations on {viewing}"))
-        scores = ", ".join(f"{score} {value:z.2f}" for score, value in of.scores.items())
+        scores = ", ".join(f"{score} {value:z.2f}" for score, value in entry.scores.items())
         drawn = _with_legend(overlay(pixels, predictions[index], highest), side, highest * pixels[..., 0].size)
         text = f"prediction{suffix}" + (f": {scores}" if scores else "")
         rows.append([*row, Tile(drawn, text, f"Predicted density of fixations on {viewing}")])
@@ -334,8 +338,8 @@ def write_picture(records: Sequence[ImageRecord], path: Path, note: str = "", si
     for record, rows_of_image in drawn:
         top += gap
         add_lines(record.title)
-        for of, name, row in zip(record.texts, record.names, rows_of_image, strict=True):
-            heading = [name, quoted(of.text)] if len(rows_of_image) > 1 else [quoted(of.text)]
+        for entry, name, row in zip(record.texts, record.names, rows_of_image, strict=True):
+            heading = [name, quoted(entry.text)] if len(rows_of_image) > 1 else [quoted(entry.text)]
             add_lines(": ".join(dict.fromkeys(heading)))
             captions = [caption(tile.caption, cell, size).splitlines() for tile in row]
             top += gap // 2 + line * max(map(len, captions))

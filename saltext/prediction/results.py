@@ -30,8 +30,8 @@ from saltext.prediction.pictures import (
     ImageRecord,
     TextMaps,
     overlay,
-    reduced,
-    small,
+    shrink_density,
+    shrink_image,
     write_density,
     write_picture,
 )
@@ -151,7 +151,7 @@ def _write_results(
 ) -> Iterator[list[str]]:
     """Write all files of an image, and yield its rows of the table, which name the written files."""
     panel = output.panel(request)
-    thumbnail = small(photo.pixels, PANEL_SIDE)
+    thumbnail = shrink_image(photo.pixels, PANEL_SIDE)
     panel_maps: list[TextMaps] = []
     rows = []
     for query, name, density in zip(request.queries, request.results, densities, strict=True):
@@ -166,7 +166,7 @@ def _write_results(
                         overlaid.save(part, "PNG", compress_level=COMPRESS_LEVEL)
                 written[kind] = path
         if panel is not None and len(panel_maps) < PANEL_TEXTS:
-            panel_maps.append(TextMaps(query.text, reduced(density, thumbnail), name=query.task or ""))
+            panel_maps.append(TextMaps(query.text, shrink_density(density, thumbnail), name=query.task or ""))
         rows.append((query, written))
     if panel is not None:
         with _write_errors_as_issues(panel, issues):

@@ -14,7 +14,7 @@ from saltext.evaluation.model_predictor import ModelPredictor
 from saltext.evaluation.protocols import STANDARD
 from saltext.images import read_photo
 from saltext.prediction import pictures
-from saltext.prediction.pictures import ImageRecord, TextMaps, density_of
+from saltext.prediction.pictures import ImageRecord, TextMaps, normalize_density
 from saltext.results import selection, text_ablation
 from saltext.results.score_table import RunScores
 from saltext.results.text_ablation import TASKS
@@ -43,8 +43,8 @@ def _predicted_image(
             predictor = ModelPredictor(module.predict_saliency)
             predictor.read(sample)
             saliency = predictor.maps(group.index, group.size)
-        prediction, truth = (density_of(values[0, 0].cpu().numpy()) for values in (saliency, group.density))
-        texts.append(TextMaps(pair.text, prediction, truth, pair.task, of_pair))
+        prediction, human_map = (normalize_density(values[0, 0].cpu().numpy()) for values in (saliency, group.density))
+        texts.append(TextMaps(pair.text, prediction, human_map, pair.task, of_pair))
     return ImageRecord(pair.image_id, read_photo(pair.image).pixels, texts, title)
 
 

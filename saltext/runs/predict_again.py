@@ -22,7 +22,7 @@ from saltext.images import read_photo
 from saltext.metrics import cc
 from saltext.metrics.calibration import coverage
 from saltext.prediction.model import Density
-from saltext.prediction.pictures import ImageRecord, TextMaps, density_of, reduced, small
+from saltext.prediction.pictures import ImageRecord, TextMaps, normalize_density, shrink_density, shrink_image
 from saltext.reporting.run_page import Predicted
 from saltext.results.calibration import COLUMNS, HUMAN, LEVELS, MODEL
 from saltext.results.selection import Key
@@ -159,16 +159,16 @@ def _predict_stage(
     shown: dict[Key, ImageRecord] = {}
     rows: list[list[Any]] = []
     for maps in model.maps(numbers, track):
-        key, fixations, truth = keys[maps.number], maps.group.fixations, maps.group.density
+        key, fixations, human = keys[maps.number], maps.group.fixations, maps.group.density
         if calibrated:
-            for kind, values in ((MODEL, maps.saliency), (HUMAN, truth)):
+            for kind, values in ((MODEL, maps.saliency), (HUMAN, human)):
                 covered = coverage(values, fixations, LEVELS)[0].tolist()
                 rows.append([*key, kind, int(fixations.each.number[0]), *covered])
         if key in pairs:
-            pixels = small(read_photo(model.pairs[maps.number].image).pixels)
-            human, prediction = (_small_density(values, pixels) for values in (truth, maps.saliency))
-            scores = {"CC": float(cc(maps.saliency, truth))}
-            of_text = TextMaps(model.pairs[maps.number].text, prediction, human, key[1], scores)
+            pixels = shrink_image(read_photo(model.pairs[maps.number].image).pixels)
+            prediction, human_map = (_thumbnail_density(values, pixels) for values in (maps.saliency, human))
+            scores = {"CC": float(cc(maps.saliency, human))}
+            of_text = TextMaps(model.pairs[maps.number].text, prediction, human_map, key[1], scores)
             shown[key] = ImageRecord(key[0], pixels, [of_text], f"image {key[0]}, {key[1]}")
     tested = {task for _, task in keys.values()}
     images = swaps if model.reads_text and tested & set(TASKS) else ()
@@ -177,9 +177,9 @@ def _predict_stage(
     return Predicted(shown, under_both, pd.DataFrame(rows, columns=list(COLUMNS)))
 
 
-def _small_density(values: Tensor, pixels: npt.NDArray[np.uint8]) -> Density:
+def _thumbnail_density(values: Tensor, pixels: npt.NDArray[np.uint8]) -> Density:
     """A map, shape (1, 1, height, width), as a density at the size of an image."""
-    return reduced(density_of(values[0, 0].cpu().numpy()), pixels)
+    return shrink_density(normalize_density(values[0, 0].cpu().numpy()), pixels)
 
 
 def _under_both_texts(model: _StageModel, numbers: Mapping[str, int]) -> ImageRecord:
@@ -195,7 +195,7 @@ def _under_both_texts(model: _StageModel, numbers: Mapping[str, int]) -> ImageRe
     # A model conditioned on the condition index gets that of free viewing.
     empty = TextVariant("empty", {numbers[TASKS[0]]: SubstituteText("", "pure")})
     (without,) = model.maps([numbers[TASKS[0]]], _untracked, empty)
-    pixels = small(read_photo(first.image).pixels)
+    pixels = shrink_image(read_photo(first.image).pixels)
     texts = []
     for name, maps in {**by_task, NO_TEXT: without}.items():
         scores = {
@@ -204,9 +204,9 @@ def _under_both_texts(model: _StageModel, numbers: Mapping[str, int]) -> ImageRe
             )
             for task in sorted(TASKS, key=lambda task: task != name)  # its own human map first
         }
-        human = _small_density(maps.group.density, pixels) if name in by_task else None
+        human = _thumbnail_density(maps.group.density, pixels) if name in by_task else None
         text = model.pairs[numbers[name]].text if name in by_task else ""
-        texts.append(TextMaps(text, _small_density(maps.saliency, pixels), human, name, scores))
+        texts.append(TextMaps(text, _thumbnail_density(maps.saliency, pixels), human, name, scores))
     title = ", ".join([f"image {first.image_id}", *([f"stage {model.stage.name}"] if model.stage.name else [])])
     return ImageRecord(first.image_id, pixels, texts, title)
 

@@ -12,12 +12,12 @@ from saltext.prediction.pictures import (
     ImageRecord,
     TextMaps,
     change_overlay,
-    density_of,
     how_much_moves,
-    moved,
+    moved_fraction,
+    normalize_density,
     overlay,
-    reduced,
-    small,
+    shrink_density,
+    shrink_image,
     tiles,
     write_density,
     write_picture,
@@ -76,15 +76,15 @@ def test_a_change_is_seen_on_white_and_on_black_and_is_the_stronger_the_larger_i
 
 def test_what_moves_is_half_the_sum_of_differences() -> None:
     one, other = (np.array([row], np.float32) for row in ([0.5, 0.5, 0.0], [0.5, 0.25, 0.25]))
-    assert moved(one, other) == pytest.approx(0.25)
-    assert moved(one, one) == 0
-    assert moved(density(4, 4, 0), density(4, 4, 3)) == pytest.approx(1)
+    assert moved_fraction(one, other) == pytest.approx(0.25)
+    assert moved_fraction(one, one) == 0
+    assert moved_fraction(density(4, 4, 0), density(4, 4, 3)) == pytest.approx(1)
 
 
 def test_a_reduced_density_still_sums_to_one_and_keeps_its_place() -> None:
-    image = small(np.zeros((1500, 3000, 3), np.uint8))
+    image = shrink_image(np.zeros((1500, 3000, 3), np.uint8))
     assert image.shape == (TILE_SIDE // 2, TILE_SIDE, 3)
-    shrunk = reduced(density(1500, 3000, 2999), image)
+    shrunk = shrink_density(density(1500, 3000, 2999), image)
     assert shrunk.shape == image.shape[:2]
     assert shrunk.sum() == pytest.approx(1, abs=1e-5)
     assert shrunk[:, -1].sum() > 0.99
@@ -92,14 +92,14 @@ def test_a_reduced_density_still_sums_to_one_and_keeps_its_place() -> None:
 
 def test_a_small_image_stays_as_it_is() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(small(pixels), pixels)
-    assert small(pixels, 15).shape == (10, 15, 3)
+    np.testing.assert_array_equal(shrink_image(pixels), pixels)
+    assert shrink_image(pixels, 15).shape == (10, 15, 3)
 
 
-def record(*texts: str, size: tuple[int, int] = (30, 40), truth: bool = False, title: str = "") -> ImageRecord:
+def record(*texts: str, size: tuple[int, int] = (30, 40), human: bool = False, title: str = "") -> ImageRecord:
     """An image in one colour, which nothing else has, whose map moves to the right with each text."""
     spots = [density(*size, place) for place in range(len(texts))]
-    maps = [TextMaps(text, spot, spot if truth else None) for text, spot in zip(texts, spots, strict=True)]
+    maps = [TextMaps(text, spot, spot if human else None) for text, spot in zip(texts, spots, strict=True)]
     return ImageRecord("007", np.full((*size, 3), COLOUR, np.uint8), maps, title)
 
 
@@ -111,7 +111,7 @@ def captions(shown: ImageRecord) -> list[list[str]]:
 
 
 def test_each_text_has_its_human_map_beside_its_prediction_and_the_change_from_the_first() -> None:
-    shown = record("a lamp", "a dog", truth=True)
+    shown = record("a lamp", "a dog", human=True)
     named = replace(shown, texts=[replace(of, name=name) for of, name in zip(shown.texts, "st", strict=True)])
     assert captions(named) == [
         ["image", "human map, s", "prediction, s"],
@@ -127,7 +127,7 @@ def test_scores_stand_beside_the_prediction() -> None:
 
 
 def test_a_human_map_that_two_predictions_share_is_shown_once() -> None:
-    of = record("a lamp", truth=True).texts[0]
+    of = record("a lamp", human=True).texts[0]
     shown = ImageRecord("007", np.zeros((30, 40, 3), np.uint8), [replace(of, name=name) for name in ("ours", "theirs")])
     assert captions(shown) == [
         ["image", "human map", "prediction, ours"],
@@ -144,7 +144,7 @@ def test_texts_whose_names_do_not_tell_them_apart_are_numbered() -> None:
 
 
 def test_a_tile_says_what_it_shows_to_those_who_cannot_see_it() -> None:
-    (image, human, prediction), (change, *_) = tiles(replace(record("a <lamp>", "", truth=True), image_id="IMG_007"))
+    (image, human, prediction), (change, *_) = tiles(replace(record("a <lamp>", "", human=True), image_id="IMG_007"))
     assert image.alt == "Image IMG_007"
     assert human.alt == "Density of human fixations on image IMG_007 after reading “a <lamp>”"
     assert prediction.alt == "Predicted density of fixations on image IMG_007 after reading “a <lamp>”"
@@ -155,7 +155,7 @@ def test_a_tile_says_what_it_shows_to_those_who_cannot_see_it() -> None:
 
 
 def test_tiles_of_one_image_are_of_one_width_and_a_small_image_is_enlarged() -> None:
-    (image, human, prediction), (change, *_) = tiles(record("a", "b", truth=True), side=200)
+    (image, human, prediction), (change, *_) = tiles(record("a", "b", human=True), side=200)
     assert image.pixels.shape == (150, 200, 3)
     assert {tile.pixels.shape for tile in (human, prediction, change)} == {(human.pixels.shape[0], 200, 3)}
     assert human.pixels.dtype == np.uint8
@@ -194,7 +194,7 @@ def test_what_rounding_changes_is_not_shown() -> None:
 
 
 def test_a_density_is_written_to_the_last_bit_and_as_levels_of_sixteen(tmp_path: Path) -> None:
-    values = density_of(np.random.default_rng(0).random((30, 40)))
+    values = normalize_density(np.random.default_rng(0).random((30, 40)))
     write_density(tmp_path / "map.npy", values)
     write_density(tmp_path / "map.png", values)
     assert np.load(tmp_path / "map.npy").tobytes() == values.tobytes()
@@ -219,9 +219,9 @@ def test_a_tile_is_a_small_file_for_a_page() -> None:
 
 
 def test_a_map_of_any_scale_becomes_a_density_and_an_empty_one_is_uniform() -> None:
-    assert density_of(np.array([[1, 3]], np.float32)).tolist() == [[0.25, 0.75]]
-    assert density_of(np.zeros((1, 4), np.float32)).tolist() == [[0.25] * 4]
-    assert density_of(np.ones((2, 2))).dtype == np.float32
+    assert normalize_density(np.array([[1, 3]], np.float32)).tolist() == [[0.25, 0.75]]
+    assert normalize_density(np.zeros((1, 4), np.float32)).tolist() == [[0.25] * 4]
+    assert normalize_density(np.ones((2, 2))).dtype == np.float32
 
 
 def test_a_map_of_another_size_than_the_image_is_refused() -> None:
@@ -265,7 +265,7 @@ def test_long_texts_cover_no_picture_and_make_none_smaller(tmp_path: Path, text:
     "text", ["", "🐈 on a mat", "白いランプ", "costs $5 or $6 {x}_^", "a\nb\tc\0", "z\u0300\u0301\u0302" * 50], ids=len
 )
 def test_any_text_can_stand_above_a_picture(tmp_path: Path, text: str) -> None:
-    shown = written([record(text, "b", truth=True)], tmp_path)
+    shown = written([record(text, "b", human=True)], tmp_path)
     assert (shown == COLOUR).all(axis=2).sum() == 150 * 200
 
 

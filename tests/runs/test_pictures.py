@@ -97,11 +97,11 @@ def test_each_prediction_is_under_its_own_text_and_beside_its_own_truth(
     numbers = {(p.image_id, p.task): n for n, p in enumerate(data.pairs)}
     for record in drawn:
         for of in record.texts:
-            assert of.truth is not None
+            assert of.human_map is not None
             ramp = np.linspace(0, 1, 16 * 24) ** len(of.text)
             assert of.prediction.max() * of.prediction.size == pytest.approx(ramp.max() / ramp.mean(), rel=0.05)
             truth = data.cache.native_density(numbers[record.image_id, of.name]).astype(np.float64)
-            np.testing.assert_allclose(of.truth, truth / truth.sum(), atol=1e-7)
+            np.testing.assert_allclose(of.human_map, truth / truth.sum(), atol=1e-7)
 
 
 def test_no_picture_is_drawn_where_none_is_asked_for(data: SaliencyDataModule, tmp_path: Path) -> None:

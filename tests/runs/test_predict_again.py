@@ -39,12 +39,12 @@ def test_a_pair_s_map_is_the_one_that_was_scored_small_and_a_density(found: Pred
     assert maps.text == scored["text"]
     assert maps.scores == {"CC": pytest.approx(scored["cc"], abs=1e-5)}
     assert max(record.pixels.shape[:2]) <= TILE_SIDE
-    assert maps.truth is not None
-    for density in (maps.truth, maps.prediction):
+    assert maps.human_map is not None
+    for density in (maps.human_map, maps.prediction):
         assert density.sum() == pytest.approx(1, abs=1e-4)
         assert density.min() >= 0
-    small = np.corrcoef(maps.truth.ravel(), maps.prediction.ravel())[0, 1]
-    assert small == pytest.approx(maps.scores["CC"], abs=0.05)
+    correlation = np.corrcoef(maps.human_map.ravel(), maps.prediction.ravel())[0, 1]
+    assert correlation == pytest.approx(maps.scores["CC"], abs=0.05)
 
 
 def test_an_image_s_maps_are_scored_with_the_truth_of_either_text(found: Predicted, smoke_run: RunFolder) -> None:
@@ -57,7 +57,7 @@ def test_an_image_s_maps_are_scored_with_the_truth_of_either_text(found: Predict
         assert list(maps.scores) == ["CC", f"CC with the human map of {other}"]
         assert maps.scores["CC"] == pytest.approx(own.loc[maps.name, "cc"], abs=1e-5)
         assert maps.text == own.loc[maps.name, "text"]
-    assert (without.text, without.truth) == ("", None)
+    assert (without.text, without.human_map) == ("", None)
     assert list(without.scores) == [f"CC with the human map of {task}" for task in ("salient", "non_salient")]
     assert np.abs(salient.prediction - non_salient.prediction).max() > 0
 
