@@ -50,7 +50,7 @@ class Baseline(ABC):
             Non-negative maps, float32 ``(len(indices), 1, *size)``, on the CPU.
         """
 
-    def truth(self, indices: Sequence[int], size: Size) -> tuple[Tensor, Fixations] | None:
+    def ground_truth(self, indices: Sequence[int], size: Size) -> tuple[Tensor, Fixations] | None:
         """The ground truth the predictions are scored against, where it is not the pairs' own.
 
         Returns:

@@ -99,7 +99,7 @@ class SplitHalf(Baseline):
 
         return native_maps(self._truth, indices, size, blurred_first_halves)
 
-    def truth(self, indices: Sequence[int], size: Size) -> tuple[Tensor, Fixations]:
+    def ground_truth(self, indices: Sequence[int], size: Size) -> tuple[Tensor, Fixations]:
         """Density and fixations of the second half."""
 
         def blurred_second_halves(same_size: Sequence[int], native: Size) -> Tensor:

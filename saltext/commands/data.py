@@ -42,7 +42,7 @@ def check(
     from saltext.runs import data_sets
 
     opened = open_data(data_sets.named(data, config_dir, trust), progress)
-    pairs = opened.truth.pairs
+    pairs = opened.ground_truth.pairs
     images = len({pair.image_id for pair in pairs})
     print(f"{' '.join(data)}: {len(pairs)} pairs of {images} images, no problems found")
     for task, count in Counter(pair.task for pair in pairs).items():

@@ -171,7 +171,7 @@ def _equal(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> bool:
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Stack samples into a batch; native truth stays a list, since its sizes differ."""
+    """Stack samples into a batch; native ground truth stays a list, since its sizes differ."""
     batch: Batch = {
         "image": torch.stack([sample["image"] for sample in samples]),
         "image_key": [sample["image_key"] for sample in samples],

@@ -124,7 +124,7 @@ class Evaluator:
                     continue
                 scored = complete.select(covered)
                 with one_thread_each(device):
-                    own = entry.predictor.truth(scored.index, scored.size)
+                    own = entry.predictor.ground_truth(scored.index, scored.size)
                     maps = entry.predictor.maps(scored.index, scored.size).to(device)
                 targets = scored.targets
                 if own is not None:

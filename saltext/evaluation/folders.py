@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from saltext.baselines.centre_prior import GRID, prior_of_others, sum_to_one
-from saltext.data.digests import digest_files
 from saltext.data.density import grey_map
+from saltext.data.digests import digest_files
 from saltext.data.files import points_inside, read_fixations, read_map
 from saltext.data.geometry import Size
 from saltext.data.ground_truth import GroundTruth, fitted_blur, in_unit_range, indices_for_blur_fit
@@ -77,12 +77,12 @@ class DataSet:
     """Ground truth in a folder.
 
     Attributes:
-        truth: Ground truth of the whole data set.
+        ground_truth: Of the whole data set.
         parts: Level of each pair, empty where the data set has none.
         depends_on: Digests of all content that was read, and the rules it was read by; empty where unknown.
     """
 
-    truth: GroundTruth
+    ground_truth: GroundTruth
     parts: Sequence[str]
     depends_on: Sequence[Any] = ()
 

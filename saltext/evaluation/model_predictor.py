@@ -62,6 +62,6 @@ class ModelPredictor:
             raise ValueError(f"expected one box in the network input, got {[self._boxes[row] for row in rows]}")
         return resample(self._saliency[rows], box, size, self._input_size)
 
-    def truth(self, indices: Sequence[int], size: Size) -> tuple[Tensor, Fixations] | None:
+    def ground_truth(self, indices: Sequence[int], size: Size) -> tuple[Tensor, Fixations] | None:
         """None: the predictions are scored against the pairs' own ground truth."""
         return None

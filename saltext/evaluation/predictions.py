@@ -40,7 +40,7 @@ class FolderOfMaps:
             maps.append(resized(torch.from_numpy(values.astype(exact_type))[None, None], size))
         return torch.cat(maps)
 
-    def truth(self, indices: Sequence[int], size: Size) -> tuple[Tensor, Fixations] | None:
+    def ground_truth(self, indices: Sequence[int], size: Size) -> tuple[Tensor, Fixations] | None:
         """None: the predictions are scored against the pairs' own ground truth."""
         return None
 

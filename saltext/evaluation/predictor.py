@@ -33,7 +33,7 @@ class Predictor(Protocol):
             Maps, float32 or float64 ``(len(indices), 1, *size)``, on any device.
         """
 
-    def truth(self, indices: Sequence[int], size: Size) -> tuple[Tensor, Fixations] | None:
+    def ground_truth(self, indices: Sequence[int], size: Size) -> tuple[Tensor, Fixations] | None:
         """The ground truth the maps are scored against, where it is not the pairs' own.
 
         Returns:

@@ -80,12 +80,14 @@ def score_folder(
     if predictions is not None:
         label = name or predictions.resolve().name
         predictors[label] = open_predictions(
-            predictions, files, data.truth, indices, resize=resize, issues=issues, track=progress
+            predictions, files, data.ground_truth, indices, resize=resize, issues=issues, track=progress
         )
     scores = _scores_with_cached_baselines(data, predictors, indices, metrics, baselines, cache)
     titles = [BASELINES[key].title for key in baselines]
-    frame = score_frame(data.truth, list(dict.fromkeys([*predictors, *titles])), scores, metrics)
-    levels = {(pair.image_id, pair.task): level for pair, level in zip(data.truth.pairs, data.parts, strict=True)}
+    frame = score_frame(data.ground_truth, list(dict.fromkeys([*predictors, *titles])), scores, metrics)
+    levels = {
+        (pair.image_id, pair.task): level for pair, level in zip(data.ground_truth.pairs, data.parts, strict=True)
+    }
     splits = [levels[key] or "all" for key in zip(frame["image_id"], frame["task"], strict=True)]
     frame = frame.assign(split=splits, seed=0, protocol=STANDARD)
     return frame[["image_id", "task", "text", "split", "model", "seed", "protocol", *metrics]]
@@ -110,13 +112,15 @@ def _scores_with_cached_baselines(
         baseline_scores = dict(zip(keys, cached["scores"].tolist(), strict=True))
         if not predictors:
             return baseline_scores
-        return {**score_pairs(data.truth, predictors, indices, metrics, progress), **baseline_scores}
-    tasks = {data.truth.pairs[index].task for index in indices}
+        return {**score_pairs(data.ground_truth, predictors, indices, metrics, progress), **baseline_scores}
+    tasks = {data.ground_truth.pairs[index].task for index in indices}
     training = [
-        index for index, level in enumerate(data.parts) if level == "train" and data.truth.pairs[index].task in tasks
+        index
+        for index, level in enumerate(data.parts)
+        if level == "train" and data.ground_truth.pairs[index].task in tasks
     ]
-    built = {BASELINES[key].title: BASELINES[key](data.truth, training) for key in baselines}
-    scores = score_pairs(data.truth, {**predictors, **built}, indices, metrics, progress)
+    built = {BASELINES[key].title: BASELINES[key](data.ground_truth, training) for key in baselines}
+    scores = score_pairs(data.ground_truth, {**predictors, **built}, indices, metrics, progress)
     if cacheable:
         keys_of_rows = [(titles.index(label), index) for label, index in scores if label in built]
         values = [row for (label, _), row in scores.items() if label in built]

@@ -50,7 +50,7 @@ class GeneratorLoss(nn.Module):
     # DISCREPANCY: the authors' script trains with the adversarial term alone. `alpha=0` reproduces it.
 
     Args:
-        alpha: Weight of the cross-entropy with the truth, at least 0.
+        alpha: Weight of the cross-entropy with the ground truth, at least 0.
         adversarial: Weight of the adversarial term, at least 0.
         terms: Weights of further terms; a score to be raised needs a negative weight. None, or all 0: none.
 

@@ -136,7 +136,7 @@ def _mse(p: Maps, g: Maps, f: Maps) -> Tensor:
 
 
 def _contrast(p: Maps, g: Maps, f: Maps) -> Tensor:
-    # A divergence without the entropy of the truth, which is the same for all predictions.
+    # A divergence without the entropy of the ground truth, which is the same for all predictions.
     agreement = g.distribution @ (p.distribution + functional.EPS).log().T
     return F.cross_entropy(agreement, torch.arange(len(agreement), device=agreement.device))
 

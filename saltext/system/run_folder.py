@@ -87,7 +87,7 @@ class RunFolder:
 
     @property
     def picture(self) -> Path:
-        """A few test pairs: image, text, truth, prediction."""
+        """A few test pairs: image, text, human map, prediction."""
         return self.root / "pairs.png"
 
     @property

@@ -54,7 +54,7 @@ def test_the_first_half_predicts_and_the_second_is_the_truth() -> None:
     truth = truth_of(PAIRS)
     split = SplitHalf(truth)
     halves = [split._halves(place) for place in (1, 3)]
-    density, fixations = split.truth([1, 3], SIZE)
+    density, fixations = split.ground_truth([1, 3], SIZE)
     assert torch.equal(split.maps([1, 3], SIZE), truth.blurred([first for first, _ in halves], SIZE))
     assert torch.equal(density, truth.blurred([second for _, second in halves], SIZE))
     assert fixations.each.index[0].tolist() == [40 * y + x for y, x in halves[0][1].tolist()]
@@ -84,8 +84,8 @@ def test_one_fixation_cannot_be_halved() -> None:
 
 def test_at_another_size_maps_are_resized_and_fixations_moved() -> None:
     split = SplitHalf(truth_of(PAIRS))
-    density, fixations = split.truth([1, 3], (15, 20))
-    native, _ = split.truth([1, 3], SIZE)
+    density, fixations = split.ground_truth([1, 3], (15, 20))
+    native, _ = split.ground_truth([1, 3], SIZE)
     assert density.shape == split.maps([1, 3], (15, 20)).shape == (2, 1, 15, 20)
     halved = torch.nn.functional.interpolate(native, (15, 20), mode="bilinear", antialias=True)
     torch.testing.assert_close(density, halved)

@@ -52,7 +52,7 @@ def test_a_map_does_not_depend_on_its_batch_mates(baseline: Baseline) -> None:
 
 
 def test_only_split_half_is_scored_against_a_part_of_the_truth(baseline: Baseline) -> None:
-    assert (baseline.truth([1], (30, 40)) is not None) == (baseline.name == "split_half")
+    assert (baseline.ground_truth([1], (30, 40)) is not None) == (baseline.name == "split_half")
 
 
 def test_baselines_load_neither_lightning_nor_hydra() -> None:

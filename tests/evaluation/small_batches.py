@@ -49,5 +49,5 @@ class Oracle:
         resized = [np.array(image.resize(size[::-1], Image.Resampling.BILINEAR)) for image in images]
         return torch.from_numpy(np.stack(resized))[:, None].float()
 
-    def truth(self, indices: Sequence[int], size: tuple[int, int]) -> None:
+    def ground_truth(self, indices: Sequence[int], size: tuple[int, int]) -> None:
         return None

@@ -63,7 +63,7 @@ class Half(Baseline):
         left[..., : size[1] // 2] = 1
         return left
 
-    def truth(self, indices: Sequence[int], size: tuple[int, int]) -> tuple[Tensor, Fixations]:
+    def ground_truth(self, indices: Sequence[int], size: tuple[int, int]) -> tuple[Tensor, Fixations]:
         points = [torch.tensor([[0, 0]]) for _ in indices]
         return self.maps(indices, size), Fixations.from_points(points, size)
 
@@ -131,7 +131,7 @@ class Ramp:
         ramp = torch.arange(size[0] * size[1]).view(1, 1, *size) % 97
         return torch.cat([ramp.float() + 20 * index for index in indices])
 
-    def truth(self, indices, size):
+    def ground_truth(self, indices, size):
         return None
 
 
@@ -186,7 +186,7 @@ def test_split_half_is_scored_against_its_own_half() -> None:
     truth = truth_of(PAIRS)
     split = SplitHalf(truth)
     scores = score_natively(truth, {"split": split}, [0], ["cc", "nss"], _silent)
-    density, fixations = split.truth([0], (30, 40))
+    density, fixations = split.ground_truth([0], (30, 40))
     maps = split.maps([0], (30, 40))
     assert scores["cc"].item() == pytest.approx(float(cc(maps, density)))
     assert scores["nss"].item() == pytest.approx(float(nss(maps, fixations)))
@@ -195,7 +195,7 @@ def test_split_half_is_scored_against_its_own_half() -> None:
 def test_what_no_metric_needs_is_not_read() -> None:
     truth = truth_of(PAIRS)
     score_natively(truth, {"ramp": Ramp()}, [0], ["cc", "nss"], _silent)
-    assert truth._records.read == [0]
+    assert truth._fixation_data.read == [0]
 
 
 def test_a_single_image_has_no_defined_gain_over_others() -> None:

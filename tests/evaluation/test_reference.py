@@ -33,7 +33,7 @@ def test_other_groups_than_tasks_leave_out_the_image_not_the_pair() -> None:
 
 def test_of_conditions_that_are_not_scored_nothing_is_read() -> None:
     truth = truth_of(PAIRS)
-    recordings: FixationsInMemory = truth._records  # type: ignore[assignment]
+    recordings: FixationsInMemory = truth._fixation_data  # type: ignore[assignment]
     recordings.points = lambda pair: FixationsInMemory.points(recordings, {3: 3, 4: 4}[pair])  # type: ignore[method-assign]
     assert _others(Reference(truth, scored=[4]), 4) == _pixels([3])
 
@@ -47,7 +47,7 @@ def test_the_baseline_is_the_centre_prior_of_the_other_images() -> None:
 def test_nothing_is_read_before_it_is_asked_for() -> None:
     truth = truth_of(PAIRS)
     reference = Reference(truth)
-    recordings: FixationsInMemory = truth._records  # type: ignore[assignment]
+    recordings: FixationsInMemory = truth._fixation_data  # type: ignore[assignment]
     reference.others([0], SIZE)
     assert recordings.read == []
     reference.baseline([0], SIZE)

@@ -112,7 +112,7 @@ def test_baselines_alone_need_no_predictions(data: SaliencyDataModule) -> None:
 
 
 def test_fixations_of_generated_data_are_blurred_as_its_maps_were(data: SaliencyDataModule) -> None:
-    truth = open_data(source_of(data.root), module.progress).truth
+    truth = open_data(source_of(data.root), module.progress).ground_truth
     for place in (0, 20):
         points = torch.from_numpy(truth.points(place).astype(np.int64))
         (blurred,) = truth.blurred([points], truth.native_size(place))
@@ -199,7 +199,7 @@ def test_a_salicon_folder_is_scored_against_its_points(tmp_path: Path, fixations
 def test_split_half_uses_the_blur_the_folders_maps_have(tmp_path: Path) -> None:
     _salicon(tmp_path / "data")
     data = open_data(source_of(tmp_path / "data"), module.progress)
-    assert data.truth._sigma(SIZE) == pytest.approx(5.0, rel=0.03)
+    assert data.ground_truth._sigma(SIZE) == pytest.approx(5.0, rel=0.03)
 
 
 def test_levels_are_the_split_and_the_training_level_makes_a_centre_prior(tmp_path: Path) -> None:

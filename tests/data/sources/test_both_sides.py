@@ -50,7 +50,7 @@ def trained(source: Source, cache: Path) -> list[Any] | DataError:
 def scored(root: Path, reader: Callable[[Path], Source] = source_of) -> list[Any] | DataError:
     """The pairs that are scored, or what is refused."""
     try:
-        truth = open_data(reader(root), lambda things, _, __: things).truth
+        truth = open_data(reader(root), lambda things, _, __: things).ground_truth
     except DataError as error:
         return error
     return [[pair.name, pair.task, pair.text, truth.native_size(place), truth.points(place).tolist(),
@@ -327,4 +327,4 @@ def test_generated_data_train_and_are_scored_whoever_reads_them(tmp_path: Path) 
     size = (120, 160)
     blurs = [SaliencyDataModule(one, cache_dir=tmp_path / "cache", **SIZES).sigma(size)
              for one in (source, SjtuTis(tmp_path / "data"))]  # fmt: skip
-    assert blurs[0] == blurs[1] == open_data(source_of(tmp_path / "data"), lambda t, _, __: t).truth._sigma(size)
+    assert blurs[0] == blurs[1] == open_data(source_of(tmp_path / "data"), lambda t, _, __: t).ground_truth._sigma(size)

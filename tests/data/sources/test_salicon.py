@@ -91,11 +91,11 @@ def test_what_trains_is_scored_by_the_same_reader(tmp_path: Path) -> None:
     found = Salicon(tmp_path).read()
     cache = open_cache(found.pairs, SETTINGS, tmp_path / "cache")
     scored = open_data(source_of(tmp_path), lambda things, _, __: things)
-    assert [one.name for one in scored.truth.pairs] == [one.name for one in found.pairs]
+    assert [one.name for one in scored.ground_truth.pairs] == [one.name for one in found.pairs]
     assert set(scored.parts) == {"train", "val"}
     for place in range(len(cache)):
-        np.testing.assert_array_equal(cache.points(place), scored.truth.points(place))
-        np.testing.assert_array_equal(cache.native_density(place), scored.truth.native_density(place))
+        np.testing.assert_array_equal(cache.points(place), scored.ground_truth.points(place))
+        np.testing.assert_array_equal(cache.native_density(place), scored.ground_truth.native_density(place))
 
 
 def test_the_kinds_of_files_that_are_scored_train_as_well(tmp_path: Path) -> None:
