@@ -11,7 +11,7 @@ from pathlib import Path
 
 from saltext.console import ending_in_words, set_up_streams
 from saltext.errors import ConfigError
-from saltext.runs import schema, trust
+from saltext.runs import schema, trust, untrusted_yaml
 from saltext.runs.composition import CommandLine, is_elsewhere
 from saltext.runs.launch import termination_raises
 from saltext.system.environment import restart_with_environment
@@ -41,7 +41,7 @@ def _resume(arguments: Sequence[str]) -> None:
         )
     else:
         folder = RunFolder.existing(name)
-    text = trust.read_text(folder.config)
+    text = untrusted_yaml.read_text(folder.config)
     resumed = trust.read(folder, trust=trusts, resumes=True)
     preflight.check([resumed.cfg])
     if resumed.remark():

@@ -30,7 +30,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from PIL import Image
 
-from saltext.runs import composition, trust
+from saltext.runs import composition, targets
 from tests.forked import Forked
 
 # What commands import in the course of their work, beside what the modules of the commands do.
@@ -173,7 +173,7 @@ def main() -> None:
     for model in ("tranblend", "clip_salgan", "grounded_gaze", "transalnet", "baselines"):
         composition.CommandLine(["preset=smoke", f"model={model}"]).check()
         composition.compose_run(["preset=smoke", f"model={model}"])
-    trust.own_targets({})
+    targets.own_targets({})
     gc.freeze()
     server = socket.socket(socket.AF_UNIX)
     server.bind(at)

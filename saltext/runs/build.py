@@ -1,24 +1,18 @@
-"""Build networks, pipelines and protocols from a resolved configuration. The only place that instantiates.
+"""Build networks, pipelines and protocols from a resolved configuration.
 
 :mod:`saltext.runs.build_training` builds the rest that training needs, and imports Lightning.
 """
 
-import inspect
 import logging
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
-from hydra.errors import HydraException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from saltext.baselines import BASELINES
 from saltext.data.cache import CacheSettings
-from saltext.data.index import Source
-from saltext.errors import ConfigError, SaltextError
+from saltext.errors import ConfigError
 from saltext.evaluation.protocols import PAPERS, Protocol, standard
 from saltext.metrics import Metric, check_names, register_metric
 from saltext.models.checkpoints import load_weights
@@ -29,81 +23,10 @@ from saltext.models.normalize import Normalize
 from saltext.models.pipeline import Pipeline
 from saltext.models.tranblend.network import load_published
 from saltext.models.transalnet.network import TranSalNet
-from saltext.runs import preflight, schema, trust
-from saltext.runs.own_classes import located
+from saltext.runs import preflight, schema, targets, untrusted_yaml
+from saltext.runs.instantiation import instantiated
 
 _log = logging.getLogger(__name__)
-
-
-def instantiated(
-    node: Any, location: str, expected: type | tuple[type, ...] | None, own: Collection[str], **extra: Any
-) -> Any:
-    """Instantiate a node of a configuration with Hydra, after checking that it may be built.
-
-    The node is resolved first, so that exactly the checked values are built. Errors of the configuration are raised as
-    :class:`ConfigError`, not wrapped in Hydra's.
-
-    Args:
-        node: Of a configuration; None gives None.
-        location: Its key there.
-        expected: Class of the result; None: anything that can be called.
-        own: Names that may be built besides those in ``conf/``, see :mod:`saltext.runs.trust`.
-        extra: Arguments besides those in the node.
-
-    Raises:
-        ConfigError: The node may not be built, its arguments are refused, or the result is of another class.
-    """
-    try:
-        values: Any = OmegaConf.to_container(OmegaConf.create({"node": node}), resolve=True)["node"]  # type: ignore[index,call-overload]
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{location}: {error}") from error
-    trust.check_targets(values, location, own)
-    if values is None:
-        return None
-    missing = []
-    for name in sorted(trust.own_targets(values)):
-        try:
-            located(name)
-        except ConfigError as error:
-            missing.append(f"{location}: {error}")
-    if missing:
-        raise ConfigError("\n  ".join(missing))
-    target = values.get("_target_") if isinstance(values, dict) else None
-    arguments = {key: trust.literal(value) if isinstance(value, str) else value for key, value in extra.items()}
-    try:
-        built = instantiate(trust.literal(values), _convert_="all", **arguments)
-    except HydraException as error:
-        cause = error.__cause__
-        if isinstance(cause, SaltextError):
-            raise cause from None
-        if cause is None or isinstance(cause, ValueError) or not trust.own_targets(values):
-            reason = error if cause is None else cause
-            raise ConfigError(f"{location}: {target}: {str(reason).partition(chr(10))[0]}") from error
-        raise
-    if target not in own and not (callable(built) if expected is None else isinstance(built, expected)):
-        kind = "something to call" if expected is None else getattr(expected, "__name__", str(expected))
-        raise ConfigError(f"{location}: expected {kind}, got a {type(built).__name__}")
-    return built
-
-
-def reader(cfg: DictConfig, own: Collection[str] = ()) -> Source:
-    """The reader of the data set: the class that ``data._target_`` names, with what it takes of the values of ``data``.
-
-    The others are settings of the data module. One that both take, such as ``max_pixels``, is given to both.
-
-    Args:
-        cfg: A run's configuration.
-        own: Names that may be built besides those in ``conf/``, see :mod:`saltext.runs.trust`.
-
-    Raises:
-        ConfigError: The class may not be built, or is no reader.
-    """
-    values: Any = OmegaConf.to_container(cfg.data, resolve=True)
-    trust.check_targets(values, "data", own)
-    taken = inspect.signature(located(values["_target_"])).parameters
-    node = OmegaConf.masked_copy(cfg.data, [key for key in values if key.startswith("_") or key in taken])
-    built: Source = instantiated(node, "data", Source, own)
-    return built
 
 
 def network(cfg: DictConfig, own: Collection[str] = ()) -> SaliencyNetwork:
@@ -181,10 +104,10 @@ def register_metrics_of(file: Path) -> list[str]:
         ConfigError: The file has other content, or as :func:`register_metrics`.
         DamagedFileError: The file cannot be read, or is no YAML.
     """
-    extra = trust.parsed(trust.read_text(file), file)
+    extra = untrusted_yaml.parsed(untrusted_yaml.read_text(file), file)
     cfg = OmegaConf.create({"evaluation": {"extra_metrics": extra}})
     preflight.check_metrics(cfg, file)
-    register_metrics(cfg, trust.own_targets(extra))
+    register_metrics(cfg, targets.own_targets(extra))
     return [str(name) for name in extra]
 
 

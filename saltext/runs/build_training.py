@@ -15,6 +15,7 @@ from saltext.data.datamodule import SaliencyDataModule
 from saltext.data.transforms import Augment
 from saltext.errors import ConfigError
 from saltext.runs import build, schema
+from saltext.runs.instantiation import instantiated, reader
 from saltext.runs.launch import check_world
 from saltext.system.run_folder import RunFolder
 from saltext.training.callbacks import Bar, EpochLines
@@ -33,9 +34,9 @@ def datamodule(cfg: DictConfig, own: Collection[str] = ()) -> SaliencyDataModule
     settings = [str(key) for key in cfg.data if key in schema.data_settings() and key not in ("split", "augment")]
     plain: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg.data, settings), resolve=True)
     return SaliencyDataModule(
-        build.reader(cfg, own),
-        split=build.instantiated(cfg.data.get("split"), "data.split", None, own),
-        augment=build.instantiated(cfg.data.get("augment"), "data.augment", Augment, own),
+        reader(cfg, own),
+        split=instantiated(cfg.data.get("split"), "data.split", None, own),
+        augment=instantiated(cfg.data.get("augment"), "data.augment", Augment, own),
         **plain,
     )
 
@@ -46,11 +47,11 @@ def module(cfg: DictConfig, own: Collection[str] = ()) -> SupervisedModule | Non
     if pipeline is None:
         return None
     parts = {
-        "loss": build.instantiated(cfg.loss, "loss", nn.Module, own),
-        "optimizer": build.instantiated(cfg.optimizer, "optimizer", None, own),
-        "scheduler": build.instantiated(cfg.scheduler, "scheduler", None, own),
+        "loss": instantiated(cfg.loss, "loss", nn.Module, own),
+        "optimizer": instantiated(cfg.optimizer, "optimizer", None, own),
+        "scheduler": instantiated(cfg.scheduler, "scheduler", None, own),
     }
-    around: Callable[..., SupervisedModule] = build.instantiated(cfg.training, "training", None, own)
+    around: Callable[..., SupervisedModule] = instantiated(cfg.training, "training", None, own)
     try:
         return around(
             network=pipeline.network,
@@ -78,7 +79,7 @@ def trainer(cfg: DictConfig, folder: RunFolder, validates: bool, own: Collection
         validates: Whether the split has validation images to select the epoch; without them the last epoch is used.
         own: See :func:`datamodule`.
     """
-    callbacks = [build.instantiated(node, f"callbacks.{name}", Callback, own) for name, node in cfg.callbacks.items()]
+    callbacks = [instantiated(node, f"callbacks.{name}", Callback, own) for name, node in cfg.callbacks.items()]
     if not validates:
         callbacks = [c for c in callbacks if not (isinstance(c, ModelCheckpoint) and c.monitor)]
     for callback in callbacks:
@@ -86,17 +87,17 @@ def trainer(cfg: DictConfig, folder: RunFolder, validates: bool, own: Collection
             callback.dirpath = str(folder.checkpoints)
     # A progress bar is for a terminal; in a log file it is noise.
     callbacks += [EpochLines(), RelogLastEpoch(), *([Bar()] if sys.stdout.isatty() else [])]
-    built: L.Trainer = build.instantiated(
+    built: L.Trainer = instantiated(
         cfg.trainer,
         "trainer",
         L.Trainer,
         own,
         callbacks=callbacks,
         logger=[
-            build.instantiated(node, f"logger.{name}", Logger, own, save_dir=str(folder.root))
+            instantiated(node, f"logger.{name}", Logger, own, save_dir=str(folder.root))
             for name, node in cfg.logger.items()
         ],
-        plugins=[*build.instantiated(cfg.trainer.get("plugins") or [], "trainer", list, own), ReplacingCheckpointIO()],
+        plugins=[*instantiated(cfg.trainer.get("plugins") or [], "trainer", list, own), ReplacingCheckpointIO()],
         default_root_dir=str(folder.root),
         enable_progress_bar=sys.stdout.isatty(),
         **({} if validates else {"limit_val_batches": 0}),

@@ -31,14 +31,16 @@ def named(arguments: Sequence[str], config_dir: Path | None = None, trusts: bool
     others = [argument for argument in arguments if not argument.lstrip("+").startswith(("data=", "data."))]
     if others:
         raise ConfigError(f"expected values of data behind {arguments[0]} (data.KEY=VALUE), got {' '.join(others)}")
-    from saltext.runs import build, preflight, trust
+    from saltext.runs import preflight, targets
     from saltext.runs.composition import CommandLine
+    from saltext.runs.instantiation import reader
+    from saltext.runs.untrusted_yaml import literal
 
     folder = [] if config_dir is None else [f"--config-dir={config_dir}"]
     (composed,) = CommandLine([*folder, *arguments]).check()
     data = OmegaConf.to_container(composed.data, resolve=True)
-    own = trust.own_targets(data) if trusts else ()
-    trust.check_targets(data, "data", own)
-    cfg: DictConfig = OmegaConf.create({"data": trust.literal(data)})
+    own = targets.own_targets(data) if trusts else ()
+    targets.check_targets(data, "data", own)
+    cfg: DictConfig = OmegaConf.create({"data": literal(data)})
     preflight.check_data(cfg)
-    return build.reader(cfg, own)
+    return reader(cfg, own)

@@ -19,7 +19,7 @@ from saltext.runs import schema
 from saltext.runs.load import chosen_stage
 from saltext.runs.saved import configuration
 from saltext.runs.stages import weights_of
-from saltext.runs.trust import literal, mapping, read_text
+from saltext.runs.untrusted_yaml import literal, mapping, read_text
 from saltext.system.run_folder import RunFolder
 
 _LARGEST_SPLIT = 2**26  # bytes; a million names

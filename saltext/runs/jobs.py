@@ -26,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from saltext import storage
 from saltext.errors import ConfigError, DamagedFileError, SaltextError
 from saltext.models.inference import has_fast_bfloat16
-from saltext.runs import preflight, trust
+from saltext.runs import preflight, trust, untrusted_yaml
 from saltext.runs.launch import gpus_from_pool, launch, node_rank, nodes, parallel_jobs, processes, slurm_gpus
 from saltext.system.environment import IN_SWEEP
 from saltext.system.locks import locked
@@ -344,9 +344,9 @@ def _check_same(cfg: DictConfig, folder: RunFolder) -> None:
     if folder.root.name.endswith(f"_{digest(cfg)}"):  # the name of a sweep's job has its digest
         return
     # Compared as recorded: values of the environment are left out of both.
-    earlier, now = trust.read_text(folder.config), trust.recorded(cfg)
-    earlier_digest = _digest_of_values(trust.mapping(earlier, folder.config))
-    if earlier_digest != _digest_of_values(trust.mapping(now, folder.config)):
+    earlier, now = untrusted_yaml.read_text(folder.config), trust.recorded(cfg)
+    earlier_digest = _digest_of_values(untrusted_yaml.mapping(earlier, folder.config))
+    if earlier_digest != _digest_of_values(untrusted_yaml.mapping(now, folder.config)):
         raise ConfigError(
             f"{folder.root} holds a run of another configuration (its config.yaml). Choose another folder, or replace "
             "that run with rerun=true."

@@ -14,7 +14,8 @@ from saltext.results.comparison import unique_names
 from saltext.results.run_record import RunRecord, StageRecord, evaluation_setting
 from saltext.results.score_table import read_run_scores
 from saltext.runs import schema
-from saltext.runs.trust import parsed, read_text, record
+from saltext.runs.trust import record
+from saltext.runs.untrusted_yaml import parsed, read_text
 from saltext.system.run_folder import RunFolder
 
 _log = logging.getLogger(__name__)

@@ -7,7 +7,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from saltext.runs import schema
-from saltext.runs.trust import Configuration, literal, read
+from saltext.runs.trust import Configuration, read
+from saltext.runs.untrusted_yaml import literal
 from saltext.system.run_folder import RunFolder
 
 

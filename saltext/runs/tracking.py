@@ -25,7 +25,7 @@ from saltext.results.score_table import RunScores, means, of_protocol, read_run_
 from saltext.results.text_ablation import ablation_differences
 from saltext.runs.provenance import describe
 from saltext.runs.records import monitored
-from saltext.runs.trust import mapping, read_text
+from saltext.runs.untrusted_yaml import mapping, read_text
 from saltext.system.run_folder import RunFolder
 from saltext.training.loggers import direction, epoch_name
 

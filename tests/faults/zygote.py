@@ -33,7 +33,8 @@ from PIL import Image
 from saltext import storage
 from saltext.results.run_record import read_history
 from saltext.runs import jobs, trust, worker
-from saltext.runs.trust import own_targets, record
+from saltext.runs.targets import own_targets
+from saltext.runs.trust import record
 from saltext.system.run_folder import RunFolder
 from saltext.training import checkpoint_io
 from tests.small_runs import composed

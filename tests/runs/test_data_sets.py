@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,3 +57,15 @@ def test_a_value_that_neither_reader_nor_data_module_takes_is_named(
     importable(written(tmp_path))
     with pytest.raises(ConfigError, match=r"data\.colour: no argument of mine\.triples\.Triples"):
         named(["data=triples", "+data.colour=red"], tmp_path / "mine/conf", trusts=True)
+
+
+def test_a_data_set_of_the_configuration_is_named_without_a_network() -> None:
+    code = (
+        "import sys\n"
+        "from saltext.runs.data_sets import named\n"
+        "named(['data=synthetic_smoke', 'data.root=x'])\n"
+        "networks = ('saltext.models.transalnet', 'saltext.models.tranblend', 'saltext.metrics', 'lightning', 'timm')\n"
+        "print([name for name in networks if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

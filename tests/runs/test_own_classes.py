@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from saltext.errors import ConfigError
-from saltext.runs import build
+from saltext.runs.instantiation import instantiated
 from saltext.runs.own_classes import located
 
 
@@ -46,4 +46,4 @@ def test_what_is_not_found_is_said_with_where_it_was_looked_for(as_a_script: Pat
 def test_all_that_a_trusted_folder_names_and_nobody_finds_is_said_at_once(as_a_script: Path) -> None:
     node = OmegaConf.create({"_target_": "nowhere.Loss", "of": {"_target_": "nowhere.Scale"}})
     with pytest.raises(ConfigError, match=r"(?s)loss: nowhere\.Loss cannot be .*loss: nowhere\.Scale cannot be"):
-        build.instantiated(node, "loss", None, {"nowhere.Loss", "nowhere.Scale"})
+        instantiated(node, "loss", None, {"nowhere.Loss", "nowhere.Scale"})

@@ -14,7 +14,7 @@ import pytest
 import saltext
 from saltext.errors import ConfigError
 from saltext.results.score_table import read_scores
-from saltext.runs import provenance, trust
+from saltext.runs import provenance, targets
 from saltext.runs.composition import CommandLine, completions, config_folder
 from saltext.runs.plugins import PACKAGES, plugins
 from saltext.system.run_folder import RunFolder
@@ -113,8 +113,8 @@ def test_a_start_names_the_packages_that_bring_files(mine: Path) -> None:
 def test_being_installed_is_no_licence(mine: Path) -> None:
     values = {"model": {"blend": {"_target_": "mine.gate.Gate"}}}
     with pytest.raises(ConfigError, match=r"mine-saliency 1\.0 is installed here, which is no reason to trust it"):
-        trust.check_targets(values, "", ())
-    trust.check_targets(values, "", {"mine.gate.Gate"})
+        targets.check_targets(values, "", ())
+    targets.check_targets(values, "", {"mine.gate.Gate"})
 
 
 def test_the_page_s_test_of_its_blending_module_passes(mine: Path) -> None:

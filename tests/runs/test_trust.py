@@ -26,7 +26,7 @@ from PIL import Image
 import saltext
 from saltext.demo.answer import load_model
 from saltext.errors import CheckpointError, ConfigError, DamagedFileError, SaltextError
-from saltext.runs import build_training, jobs, train, trust
+from saltext.runs import build_training, jobs, train, trust, untrusted_yaml
 from saltext.system.run_folder import RunFolder
 from saltext.training.scored import ScoredModule
 from tests.command_line import here
@@ -607,10 +607,10 @@ def test_values_are_read_as_omegaconf_reads_them(tmp_path: Path) -> None:
     )  # fmt: skip
     (tmp_path / "config.yaml").write_text(text, encoding="utf-8")
     expected = OmegaConf.to_container(OmegaConf.load(tmp_path / "config.yaml"))
-    found = trust.parsed(text, tmp_path / "config.yaml")
+    found = untrusted_yaml.parsed(text, tmp_path / "config.yaml")
     assert repr(found) == repr(expected)  # 1 is not 1.0
     with pytest.raises(DamagedFileError, match="duplicate key"):
-        trust.parsed("a: 1\na: 2", tmp_path / "config.yaml")
+        untrusted_yaml.parsed("a: 1\na: 2", tmp_path / "config.yaml")
 
 
 def test_the_watch_sees_what_it_watches_for(tmp_path: Path, stranger: RunFolder) -> None:
