@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from saltext.errors import ConfigError
 from saltext.runs import jobs, slurm
 from saltext.runs.composition import compose_run
-from saltext.runs.sweep import _Sweep, summarised
+from saltext.runs.sweep import _RunningSweep, summarised
 from saltext.system.run_folder import RunFolder
 from tests.command_line import command
 
@@ -66,7 +66,7 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., P
 def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[JobReturn]]:
     """Launches jobs that differ in their seed; they come to nothing unless a stand-in for a command writes a result."""
     cfg = compose_run([*SLURM, f"output_dir={tmp_path}", "trainer.accelerator=cpu"])
-    monkeypatch.setattr(_Sweep, "config", cfg)
+    monkeypatch.setattr(_RunningSweep, "config", cfg)
     monkeypatch.setattr(slurm, "_QUERY_EVERY", 0.05)
     monkeypatch.setattr(slurm, "_POLL", 0.01)
 

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from saltext.results.score_table import read_scores
 from saltext.runs.composition import compose_run
 from saltext.runs.jobs import Job, latest_jobs
-from saltext.runs.sweep import Summary, _Sweep, job_table, jobs, summarise, summarised
+from saltext.runs.sweep import Summary, _RunningSweep, job_table, summarise, summarised
 from saltext.system.run_folder import RunFolder
 from tests.command_line import command, forking, here, refused, start
 from tests.made_up_runs import write_run
@@ -97,8 +97,8 @@ def test_repetitions_whose_labels_tell_them_apart_are_pooled(tmp_path: Path) -> 
 def test_jobs_are_those_of_the_latest_sweep_in_its_order(tmp_path: Path) -> None:
     make_job(tmp_path, 0, "seed=0", cc=0.4, started="2026-01-01")
     later = [make_job(tmp_path, number, f"seed={number}", cc=None) for number in (10, 9)]
-    assert jobs(tmp_path) == [later[1].folder, later[0].folder]
-    assert jobs(tmp_path / "nothing") == []
+    assert [job.folder for job in latest_jobs(tmp_path)] == [later[1].folder, later[0].folder]
+    assert latest_jobs(tmp_path / "nothing") == []
 
 
 def test_the_command_shows_a_sweep_and_refuses_other_folders(
@@ -215,7 +215,7 @@ def test_every_process_of_joblib_watches_the_command_from_its_start(monkeypatch:
     monkeypatch.setenv("SALTEXT_FRONT", str(os.getpid()))
     monkeypatch.setattr(launcher, "Parallel", joblib.Parallel)
     target = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
-    monkeypatch.setattr(_Sweep, "config", None)
+    monkeypatch.setattr(_RunningSweep, "config", None)
     Summary("now").on_multirun_start(OmegaConf.create({"hydra": {"launcher": {"_target_": target}}}))
     found = launcher.Parallel(n_jobs=2, backend="loky")(joblib.delayed(_watching)() for _ in range(2))
     assert all("saltext-front" in names for names in found)
