@@ -2,6 +2,8 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 from torch import Tensor
 
@@ -71,7 +73,13 @@ def efficientnet_lite2(frozen: bool = False) -> TimmEncoder:
 def lite_weights(lite: Lite) -> dict[str, Tensor]:
     """Read ImageNet weights, classifier included, under timm's names. Errors as of :func:`efficientnet_lite0`."""
     (file,) = lite.package.digests
-    return timm_lite_names(read_weights(packaged_file(lite.package, file)), lite)
+    return timm_lite_names(_last_file_read(packaged_file(lite.package, file)), lite)
+
+
+@lru_cache(maxsize=1)
+def _last_file_read(file: Path) -> Weights:
+    """The weights of a file, kept until another is read: a backbone's encoder and its grounder both need them."""
+    return read_weights(file)
 
 
 def timm_lite_names(state: Weights, lite: Lite) -> dict[str, Tensor]:

@@ -1,4 +1,5 @@
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,9 @@ import timm
 import torch
 
 from saltext.errors import CheckpointError
+from saltext.models.checkpoints import read_weights
+from saltext.models.grounding.class_names import lite0_grounder, lite2_grounder
+from saltext.models.image import efficientnet_lite
 from saltext.models.image.efficientnet_lite import (
     LITE0,
     LITE2,
@@ -53,6 +57,17 @@ def test_lite0_encodes_with_imagenet_weights() -> None:
     assert torch.equal(encoder.encoder.conv_stem.weight, lite_weights(LITE0)["conv_stem.weight"])
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
     assert efficientnet_lite2().channels == (48, 120, 352)
+
+
+@needs_packages
+def test_the_file_is_read_once_for_the_encoder_and_the_grounder_of_a_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr(efficientnet_lite, "read_weights", lambda path: read.append(path) or read_weights(path))
+    efficientnet_lite._last_file_read.cache_clear()
+    for encoder, grounder in ((efficientnet_lite0, lite0_grounder), (efficientnet_lite2, lite2_grounder)):
+        encoder()
+        grounder()
+    assert len(read) == 2
 
 
 @needs_packages
