@@ -65,7 +65,7 @@ def images_by_effect(own: pd.DataFrame, exchanged: pd.DataFrame) -> dict[str, st
     shown = {round(quantile * (len(ranked) - 1)): quantile for quantile in reversed(QUANTILES) if len(ranked)}
     return {
         str(ranked["image_id"].iloc[index]): f"{100 * quantile:.0f}th percentile: text effect "
-        f"{ranked['effect'].iloc[index]:+.2f} CC"
+        f"{ranked['effect'].iloc[index]:+z.2f} CC"
         for index, quantile in sorted(shown.items())
     }
 
