@@ -100,4 +100,4 @@ def score(
         write_scores(out / "scores.csv", scores)
         storage.write_text(out / "table.md", run_files.markdown([tables.all_metrics(table) for table in by_protocol]))
     for table in by_protocol:
-        run_files.show(table, run_files.ALL if metric or extra_metrics else "")
+        run_files.show(table, tables.ALL if metric or extra_metrics else "")
