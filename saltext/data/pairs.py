@@ -33,8 +33,8 @@ class Pair:
         task: Name of the task (condition).
         text: The text that was read, without outer white space; empty for free viewing.
         image: Image file. Map and fixations refer to its pixels after its EXIF orientation is applied.
-        density: Grey picture or `.npy` of the blurred fixations; or the standard deviation in pixels of the Gaussian to blur
-            them with.
+        density: Grey picture or ``.npy`` of the blurred fixations; or the standard deviation in pixels of the Gaussian
+            to blur them with.
         fixations: File that is non-zero at the fixated pixels, another that
             :func:`saltext.data.files.read_fixations` reads, or the points themselves.
         name: Unique in the data set; of a published pair, the stem of its files.

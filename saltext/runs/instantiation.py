@@ -85,4 +85,10 @@ def reader(cfg: DictConfig, own: Collection[str] = ()) -> Source:
     # Hydra's own keys stay, so that one that does not belong there is refused and not passed over.
     node = OmegaConf.masked_copy(cfg.data, [key for key in values if key in taken or key.startswith("_")])
     built: Source = instantiated(node, "data", Source, own)
+    missing = [name for name in ("root", "conditions", "published", "read") if not hasattr(built, name)]
+    if missing:
+        raise ConfigError(
+            f"data: expected a reader (saltext.data.index.Source), got a {type(built).__name__} without "
+            f"{', '.join(missing)}; docs/extending.md has one to start from"
+        )
     return built
