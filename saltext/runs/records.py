@@ -97,7 +97,7 @@ def read_run(folder: RunFolder, needed: Sequence[str] = ()) -> ShownRun:
         )
     of_another_version = ConfigError(
         f"{folder.root} was written by an earlier version of saltext, whose scores have no protocol. Train the model "
-        "again, or use the version in its provenance.json."
+        f"again, or use {folder.version()}."
     )
     if OmegaConf.select(record(folder), "data.selection_split") is None:
         raise of_another_version

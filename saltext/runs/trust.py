@@ -164,7 +164,7 @@ def _raise_if_any(problems: Sequence[str], folder: RunFolder) -> None:
     if problems:
         raise ConfigError(
             f"{folder.config} was not written by this version of saltext: {'; '.join(problems[:10])}. Train the model "
-            "again, or use the version in its provenance.json."
+            f"again, or use {folder.version()}."
         )
 
 

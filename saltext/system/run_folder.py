@@ -1,6 +1,7 @@
 """What lies where in the folder of one run."""
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,6 +153,22 @@ class RunFolder:
     def read_failure(self) -> str:
         """Why a failed job failed, in a line; empty for others."""
         return self.failure.read_text(encoding="utf-8", errors="replace").strip() if self.failure.is_file() else ""
+
+    def version(self) -> str:
+        """The version of saltext that last wrote to the folder, and its commit, in words for a message.
+
+        "the version that wrote it" where no record says more: an export has none, and a stranger's may say anything.
+        """
+        unknown = "the version that wrote it"
+        try:
+            last = read_json(self.provenance, list)[-1] if self.provenance.is_file() else None
+            number, commit = last["packages"]["saltext"], last["commit"]
+        except (DamagedFileError, LookupError, TypeError):
+            return unknown
+        if not isinstance(number, str) or not re.fullmatch(r"[0-9][\w.+]{0,40}", number):
+            return unknown
+        is_hash = isinstance(commit, str) and re.fullmatch(r"[0-9a-f]{40}", commit)
+        return f"saltext {number}" + (f" of commit {commit[:12]}" if is_hash else "") + ", which wrote it"
 
     def damage(self) -> str:
         """Why a run that seems to have finished counts as unfinished; empty for all others."""

@@ -1,7 +1,9 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from saltext import storage
 from saltext.errors import ConfigError
 from saltext.system.run_folder import RunFolder
 
@@ -19,3 +21,33 @@ def test_the_last_epoch_is_tested_where_no_images_chose_one(tmp_path: Path) -> N
     folder.checkpoints.mkdir()
     folder.best.touch()
     assert folder.chosen == folder.best
+
+
+def test_a_folder_names_the_version_and_commit_that_last_wrote_it(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    starts = [{"commit": letter * 40, "packages": {"saltext": "0.2.0.dev0"}} for letter in "ab"]
+    storage.write_json(folder.provenance, starts)
+    assert folder.version() == "saltext 0.2.0.dev0 of commit bbbbbbbbbbbb, which wrote it"
+    installed = {"commit": None, "packages": {"saltext": "0.2.0"}}  # no checkout, so no commit
+    storage.write_json(folder.provenance, [installed])
+    assert folder.version() == "saltext 0.2.0, which wrote it"
+
+
+@pytest.mark.parametrize(
+    "starts",
+    [
+        None,
+        [],
+        ["a"],
+        [{}],
+        [{"commit": "a" * 40, "packages": []}],
+        [{"commit": "a" * 40, "packages": {"saltext": None}}],
+        [{"commit": "a" * 40, "packages": {"saltext": "\x1b[2J"}}],
+        {},
+    ],
+)
+def test_a_folder_without_a_usable_record_names_no_version(tmp_path: Path, starts: Any) -> None:
+    folder = RunFolder(tmp_path)
+    if starts is not None:
+        storage.write_json(folder.provenance, starts)
+    assert folder.version() == "the version that wrote it"
