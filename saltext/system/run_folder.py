@@ -160,8 +160,10 @@ class RunFolder:
         "the version that wrote it" where no record says more: an export has none, and a stranger's may say anything.
         """
         unknown = "the version that wrote it"
+        if not self.provenance.is_file():  # opening a pipe would wait for ever
+            return unknown
         try:
-            last = read_json(self.provenance, list)[-1] if self.provenance.is_file() else None
+            last = read_json(self.provenance, list)[-1]
             number, commit = last["packages"]["saltext"], last["commit"]
         except (DamagedFileError, LookupError, TypeError):
             return unknown
