@@ -18,13 +18,13 @@ from saltext.reporting.figures import CurvePanel, Series
 from saltext.reporting.grid import Grid, latex_document
 from saltext.reporting.run_page import estimates_chart
 from saltext.results import study_results
-from saltext.results.comparison import Difference, differences
+from saltext.results.comparison import Difference
 from saltext.results.means import Mean
 from saltext.results.run_record import RunRecord
-from saltext.results.score_table import shown_metric, without_absent
+from saltext.results.score_table import shown_metric
 from saltext.results.study import Study, is_of, part_of, studies
 from saltext.results.study_results import OURS, OWN_FILE, PUBLISHED, Cell, StudyScores, Verdict, numbered
-from saltext.results.text_ablation import TITLES, ablation_differences
+from saltext.results.text_ablation import TITLES
 
 RUNS_FILE = "runs.csv"
 """Who ran when and where, kept beside the scores."""
@@ -74,8 +74,8 @@ def _write(study: Study, scores: StudyScores, found: Mapping[str, Sequence[RunRe
     parts = {how: scores.of(how) for how in found or scores.ways}
     cells = {how: study_results.cells(study, part.own) for how, part in parts.items()}
     storage.write_csv(to / "results.csv", study_results.frame(cells, study), float_format=None)
-    effects = {how: _effects(study, part) for how, part in parts.items()}
-    gaps = {how: _differences(study, part) for how, part in parts.items()}
+    effects = {how: study_results.ablations(study, part) for how, part in parts.items()}
+    gaps = {how: study_results.compared_lines(study, part) for how, part in parts.items()}
     grids = [grid for how, part in cells.items() for grid in paper_tables(study, part, how if len(cells) > 1 else "")]
     points = [(glossary.GENERATED, "")] if bool(scores.own["generated"].any()) else []
     points += [point for how, part in cells.items() for point in _findings(study, part, gaps[how], effects[how])]
@@ -152,33 +152,6 @@ def _accuracy(study: Study, cells: Sequence[Cell]) -> list[Block]:
     title = METRICS[metric].title
     xlabel = f"{title}, mean with its 95 % interval"
     return [[estimates_chart(f"{title} by condition", xlabel, series)]] if series else []
-
-
-def _differences(study: Study, scores: StudyScores) -> dict[str, dict[str, list[Difference]]]:
-    """Line named in ``against`` -> model -> the model minus that line, on the pairs both have."""
-    own = {line.name: _of_line(scores.own, line.name) for line in study.lines}
-    found: dict[str, dict[str, list[Difference]]] = {}
-    for base in study.against:
-        shared = {
-            line.name: differences(own[line.name], own[base])
-            for line in study.lines
-            if not line.model and line.name != base
-            if not own[line.name].merge(own[base], on=["image_id", "task"]).empty
-        }
-        found |= {base: shared} if shared else {}
-    return found
-
-
-def _effects(study: Study, scores: StudyScores) -> dict[str, dict[str, list[Difference]]]:
-    """Text ablation of each line named in ``text_ablation``: text variant -> differences."""
-    of_lines = {
-        n: ablation_differences(_of_line(scores.own, n), _of_line(scores.variants, n)) for n in study.text_ablation
-    }
-    return {name: effects for name, effects in of_lines.items() if effects}
-
-
-def _of_line(scores: pd.DataFrame, line: str) -> pd.DataFrame:
-    return without_absent(scores[scores["line"] == line])
 
 
 def by_condition(study: Study, metric: str, cells: Sequence[Cell]) -> Grid:

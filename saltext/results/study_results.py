@@ -21,10 +21,11 @@ from saltext import storage
 from saltext.data.splits import any_fold, pooled_folds
 from saltext.errors import ConfigError, DamagedFileError
 from saltext.metrics import METRICS
-from saltext.results.comparison import Estimate, estimate
+from saltext.results.comparison import Difference, Estimate, differences, estimate
 from saltext.results.run_record import RunRecord, history
-from saltext.results.score_table import averaged_over_seeds, of_protocol, read_all, read_scores
+from saltext.results.score_table import averaged_over_seeds, of_protocol, read_all, read_scores, without_absent
 from saltext.results.study import Line, Study, is_of, part_of
+from saltext.results.text_ablation import ablation_differences
 
 _log = logging.getLogger(__name__)
 
@@ -221,6 +222,36 @@ def _verdict(published: float, ours: Estimate, within: float, generated: bool) -
     if ours.low <= published <= ours.high:
         return Verdict.COVERED
     return Verdict.ABOVE if ours.mean > published else Verdict.BELOW
+
+
+def compared_lines(study: Study, scores: StudyScores) -> dict[str, dict[str, list[Difference]]]:
+    """Line named in ``against`` -> model -> the model minus that line, by condition and metric, on the pairs of both.
+
+    ``scores`` are of one evaluation setting. Lines without a pair in common with the other are left out.
+    """
+    own = {line.name: without_absent(scores.own[scores.own["line"] == line.name]) for line in study.lines}
+    found: dict[str, dict[str, list[Difference]]] = {}
+    for base in study.against:
+        shared = {
+            line.name: differences(own[line.name], own[base])
+            for line in study.lines
+            if not line.model and line.name != base
+            if not own[line.name].merge(own[base], on=["image_id", "task"]).empty
+        }
+        found |= {base: shared} if shared else {}
+    return found
+
+
+def ablations(study: Study, scores: StudyScores) -> dict[str, dict[str, list[Difference]]]:
+    """Line named in ``text_ablation`` -> text variant -> own text minus other text, see ``ablation_differences``.
+
+    ``scores`` are of one evaluation setting. Lines without scores of other texts are left out.
+    """
+    found = {}
+    for name in study.text_ablation:
+        own, variants = (without_absent(table[table["line"] == name]) for table in scores)
+        found[name] = ablation_differences(own, variants)
+    return {name: effects for name, effects in found.items() if effects}
 
 
 def frame(found: Mapping[str, Sequence[Cell]], study: Study) -> pd.DataFrame:

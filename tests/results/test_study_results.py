@@ -8,15 +8,17 @@ import pandas as pd
 import pytest
 
 from saltext.errors import ConfigError
-from saltext.results.comparison import Estimate, differences
+from saltext.results.comparison import Estimate
 from saltext.results.study import Line, Study, known_study, studies_folder
 from saltext.results.study_results import (
     Cell,
     StudyScores,
     Verdict,
+    ablations,
     best_and_last,
     by_setting,
     cells,
+    compared_lines,
     frame,
     kept_file,
     numbered,
@@ -25,7 +27,6 @@ from saltext.results.study_results import (
     values,
     write_kept,
 )
-from saltext.results.text_ablation import ablation_differences
 from saltext.runs.records import read_records
 from saltext.system.run_folder import RunFolder
 from tests.made_up_scores import curves, measured, run, spread, study
@@ -318,10 +319,21 @@ def test_the_same_numbers_come_out_of_the_kept_scores_alone(tmp_path: Path, data
     assert back.ways == scores.ways
     assert table_of(back)["verdict"].tolist() == table_of(scores)["verdict"].tolist()
     pd.testing.assert_frame_equal(table_of(back), table_of(scores), atol=5e-5)
-    with_text = back.own[back.own["line"] == "with text"]
-    (gap,) = differences(with_text, back.own[back.own["line"] == "no text"])
+    (gap,) = compared_lines(READ, back)["no text"]["with text"]
     assert gap.mean == pytest.approx(0.1, abs=1e-4)
-    assert list(ablation_differences(with_text, back.variants)) == ["empty", "opposite"]
+    assert list(ablations(READ, back)["with text"]) == ["empty", "opposite"]
+
+
+def test_lines_that_share_no_pair_are_not_compared(tmp_path: Path) -> None:
+    scores = scores_of(folds(tmp_path / "runs", 0))
+    assert {base: list(models) for base, models in compared_lines(READ, scores).items()} == {
+        "no text": ["with text"],
+        "prior": ["no text", "with text"],
+    }
+    elsewhere = scores.own["image_id"].where(scores.own["line"] != "with text", "of another split")
+    apart = StudyScores(scores.own.assign(image_id=elsewhere), scores.variants[:0])
+    assert compared_lines(READ, apart) == {"prior": {"no text": compared_lines(READ, scores)["prior"]["no text"]}}
+    assert ablations(READ, apart) == {}
 
 
 def test_kept_scores_are_those_of_the_runs_to_five_digits(tmp_path: Path) -> None:
