@@ -66,6 +66,13 @@ def score_folder(
         ConfigError: An unknown metric, task or baseline, or a task the data set does not have.
     """
     _check_names(metrics, tasks, source.conditions, baselines)
+    label = name or (predictions.resolve().name if predictions is not None else "")
+    titles = [BASELINES[key].title for key in baselines]
+    if label in titles:
+        raise ConfigError(
+            f"expected a name that no baseline of the table has, got {label!r}; give the predictions another one with "
+            "--name"
+        )
     cache = ScoreCache(cache_dir)
     dataset = source.read()
     indices = _indices_of_tasks(dataset, tasks)
@@ -78,12 +85,10 @@ def score_folder(
     data = read_data(dataset, needed(dataset, indices), scored_tasks if needs_prior else (), cache, progress)
     predictors: dict[str, Predictor] = {}
     if predictions is not None:
-        label = name or predictions.resolve().name
         predictors[label] = open_predictions(
             predictions, files, data.ground_truth, indices, resize=resize, issues=issues, track=progress
         )
     scores = _scores_with_cached_baselines(data, predictors, indices, metrics, baselines, cache)
-    titles = [BASELINES[key].title for key in baselines]
     frame = score_frame(data.ground_truth, list(dict.fromkeys([*predictors, *titles])), scores, metrics)
     levels = {
         (pair.image_id, pair.task): level for pair, level in zip(data.ground_truth.pairs, data.parts, strict=True)

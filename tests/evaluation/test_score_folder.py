@@ -338,6 +338,13 @@ def test_unknown_names_are_refused_together_before_anything_is_read(tmp_path: Pa
     assert all(word in str(raised.value) for word in ("did you mean 'nss'", "unknown task 'silent'", "'human'"))
 
 
+@pytest.mark.parametrize("given", [None, "uniform map"])
+def test_predictions_named_as_a_baseline_are_refused_and_do_not_replace_it(tmp_path: Path, given: str | None) -> None:
+    folder = tmp_path / ("uniform map" if given is None else "maps")
+    with pytest.raises(ConfigError, match=r"a name that no baseline of the table has, got 'uniform map'; .*--name"):
+        score_folder(folder, SjtuTis(tmp_path), baselines=["uniform"], name=given)
+
+
 def test_a_task_the_data_set_does_not_have_is_refused(tmp_path: Path) -> None:
     _salicon(tmp_path / "data")
     with pytest.raises(ConfigError, match="unknown task 'salient'; choose from pure"):

@@ -36,7 +36,7 @@ class CachedTextEncoder(TextEncoder):
         super().__init__()
         self.cache_size = cache_size
         self._cache: OrderedDict[str, tuple[Tensor, Tensor]] = OrderedDict()
-        self._cached_list: tuple[tuple[str, ...], Tensor] | None = None
+        self._cached_lists: dict[tuple[str, ...], Tensor] = {}
         self.register_load_state_dict_post_hook(_clear_cache)  # type: ignore[no-untyped-call]
 
     def encode(self, texts: Sequence[str]) -> TextFeatures:
@@ -68,7 +68,7 @@ class CachedTextEncoder(TextEncoder):
             self._cached_features(list(dict.fromkeys(texts))[: self.cache_size])
 
     def pooled_list(self, texts: Sequence[str]) -> Tensor:
-        """As :meth:`saltext.models.text.base.TextEncoder.pooled_list`, with the last list cached.
+        """As :meth:`saltext.models.text.base.TextEncoder.pooled_list`, with each list cached.
 
         Texts of similar length are encoded in batches. The same list has the same features to the last bit on any
         number of threads.
@@ -77,11 +77,11 @@ class CachedTextEncoder(TextEncoder):
             return super().pooled_list(texts)
         parameter = next(self.parameters())
         dtype = torch.promote_types(parameter.dtype, torch.float32)
-        if self._cached_list is None or self._cached_list[0] != tuple(texts):
-            self._cached_list = tuple(texts), self._encode_list(texts)
-        names, pooled = self._cached_list
-        self._cached_list = names, pooled.to(parameter.device, dtype)  # stays on the device
-        return self._cached_list[1]
+        names = tuple(texts)
+        if names not in self._cached_lists:
+            self._cached_lists[names] = self._encode_list(texts)
+        self._cached_lists[names] = self._cached_lists[names].to(parameter.device, dtype)  # stays on the device
+        return self._cached_lists[names]
 
     def cache_list(self, texts: Sequence[str], pooled: Tensor) -> None:
         """Set the result of :meth:`pooled_list` for texts, float32 ``(texts, dim)``; valid until weights are loaded.
@@ -91,7 +91,7 @@ class CachedTextEncoder(TextEncoder):
         """
         if pooled.shape != (len(texts), self.dim):
             raise ValueError(f"expected features of shape {(len(texts), self.dim)}, got {tuple(pooled.shape)}")
-        self._cached_list = tuple(texts), pooled
+        self._cached_lists[tuple(texts)] = pooled
 
     def _encode_list(self, texts: Sequence[str]) -> Tensor:
         rows: dict[int, Tensor] = {}
@@ -154,4 +154,4 @@ def _one_thread() -> Iterator[None]:
 def _clear_cache(module: nn.Module, incompatible_keys: object) -> None:
     if isinstance(module, CachedTextEncoder):
         module._cache.clear()
-        module._cached_list = None
+        module._cached_lists.clear()

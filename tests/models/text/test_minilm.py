@@ -110,9 +110,18 @@ def test_a_long_list_is_encoded_in_batches_like_text_by_text_and_cached() -> Non
         encoder.cache_list(names[:2], listed)
 
 
+def test_each_of_two_lists_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, batches = MiniLM().eval(), []
+    encode = encoder.encode
+    monkeypatch.setattr(encoder, "encode", lambda texts: batches.append(list(texts)) or encode(texts))
+    for names in (["a lamp"], ["a dog", "a cat"]) * 2:
+        encoder.pooled_list(names)
+    assert sorted(text for batch in batches for text in batch) == ["a cat", "a dog", "a lamp"]
+
+
 def test_the_pretrained_model_brings_the_features_of_its_class_names() -> None:
     pretrained = saltext.load()._pipeline.network.text_encoder
-    names, pooled = pretrained._cached_list
+    ((names, pooled),) = pretrained._cached_lists.items()
     some = [0, 1, 500, 999]
     alone = MiniLM().eval()([names[place] for place in some]).pooled
     torch.testing.assert_close(pooled[some], alone, atol=1e-6, rtol=0)
