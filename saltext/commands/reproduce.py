@@ -21,6 +21,9 @@ def reproduce(
             help="run nothing: write the study NAME from the runs below a folder, or from scores that were kept there",
         ),
     ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="where --from writes  [default: outputs/reproduce/NAME]")
+    ] = None,
 ) -> None:
     """Reproduce a paper's table or figure, beside the published values.
 
@@ -33,14 +36,23 @@ def reproduce(
     saltext reproduce all preset=smoke             tiny and random: does everything run here?
     saltext reproduce table2 protocol=standard     no test image seen before the end
     saltext reproduce fig5 table2_tranblend:stages.warmup_epochs=2     of one experiment alone
-    saltext reproduce embedded --from experiments/embedded               into the folder embedded, from kept scores
+    saltext reproduce embedded --from experiments/embedded        the tables again, from kept scores
     """
     from saltext.errors import ConfigError, near
     from saltext.results.study import known_study
     from saltext.runs.reproduce import reproduce, targets, write_from
 
+    problems = []
+    if runs and overrides:
+        problems.append(f"--from runs nothing: expected no KEY=VALUE, got {' '.join(overrides)}")
+    if runs and name is None:
+        problems.append("--from: expected the NAME of a study, got none; --list shows them")
+    if out is not None and not runs:
+        problems.append("--out: expected only with --from; otherwise output_dir=DIR says where everything is written")
+    if problems:
+        raise ConfigError("\n  ".join(problems))
     if runs and name is not None:
-        print(write_from(known_study(name), runs, Path(name)))
+        print(write_from(known_study(name), runs, out or Path("outputs", "reproduce", name)))
         return
     known = targets()
     if show_names or name is None:

@@ -260,27 +260,27 @@ def _write(chosen: Iterable[Study], jobs: Sequence[RunFolder], configurations: M
         print(f"{', '.join(study.targets)}: {written or 'no run got far enough to show anything'}")
 
 
-def write_from(study: Study, indices: Sequence[Path], to: Path) -> Path:
-    """Write a study from all its runs below some folders, or again from the scores of single pairs kept in one index.
+def write_from(study: Study, sources: Sequence[Path], to: Path) -> Path:
+    """Write a study from all its runs below some folders, or again from the scores of single pairs kept in one folder.
 
     Args:
         study: The study.
-        indices: Folders of runs, or one index where scores are kept (``experiments/NAME``).
+        sources: Folders of runs, or one folder with kept scores (``experiments/NAME``).
         to: Folder to write into.
 
     Returns:
         The page.
 
     Raises:
-        ConfigError: No run of this study, or indices of both kinds.
+        ConfigError: No run of this study, or folders of both kinds.
     """
-    kept = [file for file in map(kept_file, indices) if file is not None]
-    listed = ", ".join(map(str, indices))
-    if kept and len(indices) > 1:
-        raise ConfigError(f"Expected folders of runs, or one index where scores are kept; got {listed}")
+    kept = [file for file in map(kept_file, sources) if file is not None]
+    listed = ", ".join(map(str, sources))
+    if kept and len(sources) > 1:
+        raise ConfigError(f"expected folders of runs, or one folder with kept scores; got {listed}")
     if kept:
         return write_again(study, kept[0], to)
-    folders = [RunFolder(config.parent) for index in indices for config in sorted(index.rglob("config.yaml"))]
+    folders = [RunFolder(config.parent) for source in sources for config in sorted(source.rglob("config.yaml"))]
     written = write_study(study, read_records(folders), to)
     if written is None:
         raise ConfigError(f"No run of this study below {listed}. Start: saltext reproduce NAME")
