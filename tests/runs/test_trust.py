@@ -25,8 +25,8 @@ from PIL import Image
 
 import saltext
 from saltext.demo.answer import load_model
-from saltext.errors import CheckpointError, ConfigError, DamagedFileError, SaltextError
-from saltext.runs import build_training, jobs, train, trust, untrusted_yaml
+from saltext.errors import CheckpointError, ConfigError, SaltextError
+from saltext.runs import build_training, jobs, train, trust
 from saltext.system.run_folder import RunFolder
 from saltext.training.scored import ScoredModule
 from tests.command_line import here
@@ -595,22 +595,6 @@ def test_a_job_is_the_same_one_whatever_the_environment_says(
     cfg.seed = 8
     with pytest.raises(ConfigError, match="another configuration"):
         jobs._check_same(cfg, stranger)  # type: ignore[arg-type]
-
-
-def test_values_are_read_as_omegaconf_reads_them(tmp_path: Path) -> None:
-    text = "\n".join(
-        f"v{number}: {value}"
-        for number, value in enumerate(
-            ["1e3", "1e-4", "1_000", ".5", "1.", "-.inf", ".nan1", "yes", "off", "0x1f", "012", "1:20", "~", "null",
-             "''", "'1'", "2001-01-01", "2001-01-01 10:00:00", "é", "[1, {a: b}]", "|\n  two\n  lines"]
-        )
-    )  # fmt: skip
-    (tmp_path / "config.yaml").write_text(text, encoding="utf-8")
-    expected = OmegaConf.to_container(OmegaConf.load(tmp_path / "config.yaml"))
-    found = untrusted_yaml.parsed(text, tmp_path / "config.yaml")
-    assert repr(found) == repr(expected)  # 1 is not 1.0
-    with pytest.raises(DamagedFileError, match="duplicate key"):
-        untrusted_yaml.parsed("a: 1\na: 2", tmp_path / "config.yaml")
 
 
 def test_the_watch_sees_what_it_watches_for(tmp_path: Path, stranger: RunFolder) -> None:
