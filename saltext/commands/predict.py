@@ -91,6 +91,11 @@ def predict(
         raise typer.BadParameter("--example has its own image and texts; leave out IMAGE, --text, --texts and --task")
     if texts is None and not images and not example:
         raise typer.BadParameter("expected an image, a folder or a pattern, --texts CSV or --example, got none")
+    runs = [image for image in images or () if Path(image, "config.yaml").is_file()]
+    if runs:
+        raise typer.BadParameter(
+            f"expected images, got the folder of a run or an export, {runs[0]}; a model is named by --model {runs[0]}"
+        )
     if bool(images) != bool(texts_given):
         raise typer.BadParameter('images and --text go together; --text "" is free viewing')
     if len(tasks) not in (0, 1, len(texts_given)):

@@ -1,12 +1,13 @@
 """Import classes and functions from outside the package that a configuration names."""
 
+import inspect
 import sys
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.utils import _locate
 
-from saltext.errors import ConfigError
+from saltext.errors import ConfigError, near
 
 
 def located(target: str) -> Any:
@@ -24,8 +25,20 @@ def located(target: str) -> Any:
     try:
         return _locate(target)
     except Exception as error:  # importing its module can raise anything
+        module, _, name = target.rpartition(".")
+        if module in sys.modules and not hasattr(sys.modules[module], name):
+            own = [key for key, value in vars(sys.modules[module]).items() if _is_defined_in(module, value)]
+            raise ConfigError(
+                f"{target} cannot be imported: expected a class or function of {sys.modules[module].__file__} "
+                f"({', '.join(own) or 'it has none'}), got {name!r}{near(name, own)}"
+            ) from error
         lines = [line for line in str(error).splitlines() if not line.startswith("Error loading")]
         reason = lines[0] if lines else type(error).__name__
         is_missing = f"ModuleNotFoundError(\"No module named '{target.split('.')[0]}'\")" in str(error)
         where = f". Searched the installed packages, the folders in PYTHONPATH and in {here}" if is_missing else ""
         raise ConfigError(f"{target} cannot be imported: {reason}{where}") from error
+
+
+def _is_defined_in(module: str, value: object) -> bool:
+    """Whether a value of a module is a class or function of its own, and not an imported one."""
+    return (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__ == module

@@ -15,16 +15,25 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
 
 GROUP = "saltext.conf"
 """The group of entry points; the value of each is the name of a package with a folder ``conf/``."""
 
-_HEADER = re.compile(r"(\s*#.*\n)*?\s*#\s*@package ")
+_HEADER = re.compile(r"(?:\s*#.*\n)*?\s*#\s*@package (\S*)")
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-PACKAGES: Mapping[str, str] = MappingProxyType(
-    {"experiment": "_global_", "model/blend": "model", "metric": "evaluation.extra_metrics"}
+PACKAGES: Mapping[str, str | None] = MappingProxyType(
+    {
+        **{"experiment": "_global_", "model/blend": "model", "metric": "evaluation.extra_metrics"},
+        **dict.fromkeys(("data", "data/split", "loss", "optimizer", "scheduler", "stages", "callbacks", "logger")),
+        **dict.fromkeys(("model", "model/encoder", "model/freeze", "model/backbones")),
+    }
 )
-"""Groups whose files have a header ``# @package``, and what it names: where in a configuration their keys stand."""
+"""Where in a configuration the keys of a group's files stand, which their header ``# @package`` says; None for groups
+whose files have no header, since their keys stand where the group's name says."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +86,8 @@ def plugin_of(target: str) -> Plugin | None:
 def problems(ours: Path, added: Path | None) -> Iterator[str]:
     """What is wrong with the configuration files of plugins and of ``--config-dir``, beside those of saltext.
 
-    Of several files of one name, Hydra would silently read the first. A file without the header ``# @package`` that
-    those of its group have would set keys that nobody reads.
+    Of several files of one name, Hydra would silently read the first. Of all files, ours too, :func:`_file_problems`
+    says what is missing.
 
     Args:
         ours: saltext's folder of configuration files.
@@ -107,16 +116,54 @@ def problems(ours: Path, added: Path | None) -> Iterator[str]:
         for file in own:
             if (folder / file).is_file():
                 yield f"{name}: {folder / file} has the name of one of saltext's own files. Give it another name"
-        for group, package in PACKAGES.items():
-            for path in sorted((folder / group).glob("*.yaml")):
-                if not _HEADER.match(path.read_text(encoding="utf-8")):
-                    yield (
-                        f"{name}: {path}: expected the first line '# @package {package}', as files of {group} have, "
-                        "got none"
-                    )
+        yield from (f"{name}: {problem}" for problem in _file_problems(folder))
+    yield from _file_problems(ours)
     seen: dict[Path, str] = {}
     for name, folder in folders.items() if len(folders) > 1 else ():
         for file in (path.relative_to(folder) for path in sorted(folder.rglob("*.yaml"))):
             if file in seen:
                 yield f"{name}: {folder / file} has the name of a file of {seen[file]}. Give one of them another name"
             seen[file] = name
+
+
+def _file_problems(folder: Path) -> Iterator[str]:
+    """What the files of a folder lack: the header of their group, or a key without which nothing can be composed.
+
+    A file without its header, or with one too many, would set keys that nobody reads.
+
+    Yields:
+        A message with the file, and the line where there is one.
+    """
+    for group, package in PACKAGES.items():
+        for path in sorted((folder / group).glob("*.yaml")):
+            text = path.read_text(encoding="utf-8")
+            header = _HEADER.match(text)
+            own = None if header is None else header[1]
+            line = 1 if header is None else text.count("\n", 0, header.start(1)) + 1
+            if package is not None and own != package:
+                got = "none" if own is None else f"'# @package {own}'"
+                yield f"{path}:{line}: expected '# @package {package}', as files of {group} have, got {got}"
+            elif package is None and own not in (None, "_group_", group.replace("/", ".")):
+                yield f"{path}:{line}: expected no header, as files of {group} have none, got '# @package {own}'"
+            elif group == "model/blend":
+                yield from _blend_problems(path, text)
+
+
+def _blend_problems(path: Path, text: str) -> Iterator[str]:
+    """What a file of ``model/blend`` lacks: the model's name, the blending module, or its place below ``blend``."""
+    try:
+        root = yaml.compose(text, Loader=_LOADER)
+    except yaml.YAMLError:  # said, with its line, when the file is chosen
+        return
+    nodes = root.value if isinstance(root, yaml.MappingNode) else []
+    lines = {str(key.value): key.start_mark.line + 1 for key, _ in nodes}
+    if "defaults" in lines:  # it has the keys of the file it starts from
+        return
+    misplaced = [key for key in lines if key.startswith("_")]
+    if misplaced:
+        yield f"{path}:{lines[misplaced[0]]}: expected {', '.join(misplaced)} below 'blend:', got it beside 'name:'"
+        return
+    for key, example in (("name", f"name: ${{model.family}}-{path.stem}"), ("blend", "blend:")):
+        if key not in lines:
+            last = max(lines.values(), default=1)
+            yield f"{path}:{last}: expected a line '{example}', got {', '.join(lines) or 'no keys'} alone"

@@ -39,7 +39,7 @@ def check(configurations: Iterable[DictConfig]) -> None:
     problems = {
         f"{key}: {text}": None
         for cfg in configurations
-        for key, text in (*schema.problems(cfg).items(), *_devices(cfg), *_own_classes(cfg, ""))
+        for key, text in (*schema.problems(cfg).items(), *_devices(cfg), *_own_classes(cfg, "", cfg))
     }
     if problems:
         raise ConfigError("\n  ".join(problems))
@@ -54,7 +54,7 @@ def check_data(cfg: DictConfig) -> None:
     Raises:
         ConfigError: All problems with it.
     """
-    problems = dict(_own_classes(cfg, ""))
+    problems = dict(_own_classes(cfg, "", cfg))
     if problems:
         raise ConfigError("\n  ".join(f"{key}: {text}" for key, text in problems.items()))
 
@@ -69,7 +69,7 @@ def check_metrics(cfg: DictConfig, file: Path) -> None:
     Raises:
         ConfigError: All problems with them.
     """
-    problems = dict(schema.file_problems(cfg)) or dict(_own_classes(cfg, ""))
+    problems = dict(schema.file_problems(cfg)) or dict(_own_classes(cfg, "", cfg))
     if problems:
         lines = (f"{key.removeprefix('evaluation.extra_metrics.')}: {text}" for key, text in problems.items())
         raise ConfigError("\n  ".join([f"{file}:", *lines]))
@@ -126,7 +126,7 @@ def _devices(cfg: DictConfig) -> Iterator[tuple[str, str]]:
             yield "trainer.devices", f"expected at most the {gpus} GPU(s) of this machine, from 0, got {devices}"
 
 
-def _own_classes(node: DictConfig, key: str) -> Iterator[tuple[str, str]]:
+def _own_classes(node: DictConfig, key: str, cfg: DictConfig) -> Iterator[tuple[str, str]]:
     """Problems, by key, with classes that are neither of the package nor in its table of signatures."""
     target = node.get("_target_")
     if isinstance(target, str) and signature(target) is None:
@@ -134,7 +134,7 @@ def _own_classes(node: DictConfig, key: str) -> Iterator[tuple[str, str]]:
             found = located(target)
             parameters = inspect.signature(found).parameters
         except (ConfigError, TypeError, ValueError) as error:  # it cannot be imported or called
-            yield f"{key}._target_", str(error)
+            yield f"{key}._target_", f"{error}{schema.named_in(cfg, key)}"
             return
         is_open = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
         for name in () if is_open else map(str, node):
@@ -149,7 +149,7 @@ def _own_classes(node: DictConfig, key: str) -> Iterator[tuple[str, str]]:
             continue
         child = node[name]
         if isinstance(child, DictConfig):
-            yield from _own_classes(child, f"{key}.{name}".lstrip("."))
+            yield from _own_classes(child, f"{key}.{name}".lstrip("."), cfg)
 
 
 def _misfit(found: type, base: type[nn.Module]) -> str:

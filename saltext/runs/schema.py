@@ -397,7 +397,7 @@ def _of_node(node: DictConfig, key: str, cfg: DictConfig) -> Iterator[tuple[str,
     """Problems of a group: its keys, and their values."""
     taken = _DELETED if key in _BUILT and "_target_" not in node else _taken(node)
     if isinstance(taken, str):
-        yield f"{key}._target_".lstrip("."), taken
+        yield f"{key}._target_".lstrip("."), f"{taken}{named_in(cfg, key)}"
         return
     if key == "data" and taken is not None:
         taken = Signature({**data_settings(), **taken.arguments}, taken.open)
@@ -408,7 +408,10 @@ def _of_node(node: DictConfig, key: str, cfg: DictConfig) -> Iterator[tuple[str,
         )
         return
     if key in PARTIAL and "_target_" in node and node.get("_partial_") is not True:
-        yield f"{key}._partial_", f"expected true{_file_of(cfg, key)}, since a network gives the class more arguments"
+        yield (
+            f"{key}._partial_",
+            f"expected true below _target_{named_in(cfg, key)}, since a network gives more arguments",
+        )
     if key.startswith("model.") and key not in PARTIAL and "_target_" in node and node.get("_partial_"):
         yield f"{key}._partial_", "expected none, since a network is given the object itself"
     is_own = taken is None and "_target_" in node
@@ -447,17 +450,32 @@ def _taken(node: DictConfig) -> Signature | str | None:
     taken = signature(target)
     if taken is not None:
         return taken
-    alike = signatures.third_party(target)
+    alike = signatures.third_party(target) or signatures.siblings(target)
     if alike or target.split(".")[0] == "saltext":
-        return f"there is no {target}{near(target, alike)}"
+        listed = ", ".join(name.rpartition(".")[2] for name in alike)
+        hint = near(target, alike) or (f"; {target.rpartition('.')[0]} has {listed}" if 0 < len(alike) < 9 else "")
+        return f"there is no {target}{hint}"
     return None
 
 
-def _file_of(cfg: DictConfig, key: str) -> str:
-    """Where to write what a node lacks: below ``_target_`` in the file that was chosen for it, where that is known."""
+def named_in(cfg: DictConfig, key: str) -> str:
+    """The file and line in which a node names its class, `` in FILE:LINE``; empty where no chosen file does."""
     group = key.replace(".", "/")
     choice = OmegaConf.select(cfg, "hydra.runtime.choices", default={}).get(group)
-    return f" below _target_ in {group}/{choice}.yaml" if choice else " below _target_"
+    target = OmegaConf.select(cfg, f"{key}._target_", throw_on_missing=False)
+    for folder in configuration_folders(cfg) if choice and target else ():
+        file = folder / f"{group}/{choice}.yaml"
+        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+        for number, line in enumerate(lines, start=1):
+            if re.match(rf"\s*_target_:\s*['\"]?{re.escape(str(target))}\b", line):
+                return f" in {file}:{number}"
+    return ""
+
+
+def configuration_folders(cfg: DictConfig) -> list[Path]:
+    """The folders that a configuration was composed of; none for one that was read from a run's folder."""
+    sources = OmegaConf.select(cfg, "hydra.runtime.config_sources", default=())
+    return [Path(source.path) for source in sources if source.schema == "file"]
 
 
 def data_settings() -> Mapping[str, Any]:
@@ -675,7 +693,17 @@ def metric_problems(cfg: DictConfig) -> Iterator[tuple[str, str]]:
         asked = cfg.evaluation.get(key) or ()
         for name in (name for name in asked if name not in known):
             said = f"expected one of {', '.join(known)}{near(name, known)}, got {_shown(list(asked))}"
+            for file in _files_with_metric(cfg, name):
+                said += f"; {name} is described in {file}: add +metric={file.stem}"
             yield _origin(cfg, f"evaluation.{key}"), said
+
+
+def _files_with_metric(cfg: DictConfig, name: str) -> Iterator[Path]:
+    """Files of the group ``metric`` that describe a metric, whether they were chosen or not."""
+    for folder in configuration_folders(cfg):
+        for file in sorted((folder / "metric").glob("*.yaml")):
+            if re.search(rf"^{re.escape(name)}:", file.read_text(encoding="utf-8"), re.MULTILINE):
+                yield file
 
 
 def _unused_metrics(cfg: DictConfig) -> Iterator[tuple[str, str]]:

@@ -73,6 +73,14 @@ def third_party(target: str) -> list[str]:
     return [name for name in _table() if name.rpartition(".")[0] == module]
 
 
+def siblings(target: str) -> list[str]:
+    """Dotted names of the classes and functions in the module of saltext that a dotted name belongs to."""
+    module = target.rpartition(".")[0]
+    tree = _syntax_tree(module) if module.split(".")[0] == "saltext" else None
+    nodes = [node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)] if tree else []
+    return [f"{module}.{node.name}" for node in nodes if not node.name.startswith("_")]
+
+
 @cache
 def signature(target: str) -> Signature | None:
     """The signature of a class or function, by its dotted name.

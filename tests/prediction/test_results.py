@@ -220,6 +220,14 @@ def test_a_mistake_gets_one_clear_error(
     assert said in refusal(arguments, capsys)
 
 
+def test_a_run_among_the_images_is_answered_with_the_option_that_names_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "config.yaml").touch()
+    said = refusal(["a.png", str(tmp_path), "--text", "x"], capsys)
+    assert f"--model {tmp_path}" in said
+
+
 def test_the_example_needs_no_file_of_the_users_own(run: list[str], tmp_path: Path) -> None:
     here("predict", "--example", "--out", str(tmp_path / "out"), *run)
     table = rows(tmp_path / "out")

@@ -43,6 +43,14 @@ def test_what_is_not_found_is_said_with_where_it_was_looked_for(as_a_script: Pat
     assert "PYTHONPATH" not in str(no.value)
 
 
+def test_a_name_that_its_module_does_not_have_is_answered_with_those_it_has(as_a_script: Path) -> None:
+    (as_a_script / "own_names.py").write_text("from pathlib import Path\n\n\nclass Gate: ...\n\n\ndef hit(): ...\n")
+    with pytest.raises(ConfigError, match=r"expected a class or function of /.*/own_names\.py \(Gate, hit\), got 'X'$"):
+        located("own_names.X")
+    with pytest.raises(ConfigError, match=r"got 'Gat' \(did you mean 'Gate'\?\)"):
+        located("own_names.Gat")
+
+
 def test_all_that_a_trusted_folder_names_and_nobody_finds_is_said_at_once(as_a_script: Path) -> None:
     node = OmegaConf.create({"_target_": "nowhere.Loss", "of": {"_target_": "nowhere.Scale"}})
     with pytest.raises(ConfigError, match=r"(?s)loss: nowhere\.Loss cannot be .*loss: nowhere\.Scale cannot be"):

@@ -16,8 +16,10 @@ from PIL import Image
 import saltext
 from saltext.data.sources.sjtu_tis import SjtuTis
 from saltext.data.synthetic import generate
+from saltext.errors import ConfigError
 from saltext.metrics import METRICS
 from saltext.runs import preflight, schema
+from saltext.runs.composition import CommandLine
 from saltext.system.run_folder import RunFolder
 from tests.command_line import ROOT, command, here, refused
 from tests.small_runs import QUICK, composed
@@ -261,6 +263,16 @@ def test_a_configuration_says_which_way_its_own_metric_is_better() -> None:
 )  # fmt: skip
 def test_what_is_wrong_with_a_metric_from_outside_is_said_by_its_key(overrides: list[str], key: str, said: str) -> None:
     assert said in schema.problems(composed("preset=smoke", *overrides))[key]
+
+
+def test_a_metric_whose_file_was_not_chosen_is_answered_with_the_choice(tmp_path: Path) -> None:
+    file = tmp_path / "metric" / "mine.yaml"
+    file.parent.mkdir()
+    file.write_text("# @package evaluation.extra_metrics\nhit: {_target_: mine.hit, higher_is_better: true}\n")
+    line = [f"--config-dir={tmp_path}", "preset=smoke", "evaluation.test_metrics=[cc,hit]"]
+    with pytest.raises(ConfigError, match=rf'got \["cc", "hit"\]; hit is described in {file}: add \+metric=mine$'):
+        CommandLine(line).check()
+    CommandLine([*line, "+metric=mine"]).check()
 
 
 def test_a_function_from_outside_is_looked_for_before_a_run_starts(

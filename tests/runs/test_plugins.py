@@ -94,16 +94,54 @@ def test_a_file_that_would_be_passed_over_or_change_our_models_is_refused(mine: 
 def test_a_file_without_the_header_of_its_group_is_named_with_the_line(file: str, package: str, tmp_path: Path) -> None:
     path = tmp_path / f"{file}.yaml"
     path.parent.mkdir(parents=True)
-    path.write_text("# What it is.\nname: x\n")
-    assert f"{path}: expected the first line '# @package {package}'" in refusal(f"--config-dir={tmp_path}")
-    path.write_text(f"# What it is.\n# @package {package}\nname: x\n")
+    path.write_text("# What it is.\nname: x\nblend: null\n")
+    said = f"expected '# @package {package}', as files of {file.removesuffix('/x')} have, got"
+    assert f"{path}:1: {said} none" in refusal(f"--config-dir={tmp_path}")
+    path.write_text("# What it is.\n# @package other\nname: x\nblend: null\n")
+    assert f"{path}:2: {said} '# @package other'" in refusal(f"--config-dir={tmp_path}")
+    path.write_text(f"# What it is.\n# @package {package}\nname: x\nblend: null\n")
+    CommandLine([f"--config-dir={tmp_path}", "preset=smoke"]).check()
+
+
+@pytest.mark.parametrize("group", ["model/encoder", "loss", "data"])
+def test_a_header_in_a_group_whose_files_have_none_is_named_with_its_line(group: str, tmp_path: Path) -> None:
+    path = tmp_path / group / "x.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("# What it is.\n# @package model\n_target_: mine.X\n")
+    said = f"{path}:2: expected no header, as files of {group} have none, got '# @package model'"
+    assert said in refusal(f"--config-dir={tmp_path}")
+    for package in (group.replace("/", "."), "_group_"):
+        path.write_text(f"# @package {package}\n_target_: mine.X\n")
+        CommandLine([f"--config-dir={tmp_path}", "preset=smoke"]).check()
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ("blend:\n  _target_: mine.Gate\n", ":2: expected a line 'name: ${model.family}-x', got blend alone"),
+        ("name: x\n", ":2: expected a line 'blend:', got name alone"),
+        (
+            "name: x\n_target_: mine.Gate\n_partial_: true\n",
+            ":3: expected _target_, _partial_ below 'blend:', got it beside 'name:'",
+        ),
+    ],
+)
+def test_a_blend_s_file_without_a_key_it_needs_is_named_with_the_line(keys: str, expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "model/blend/x.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(f"# @package model\n{keys}")
+    assert f"{path}{expected}" in refusal(f"--config-dir={tmp_path}")
+    path.write_text("# @package model\ndefaults: [film]\nblend:\n  width: 3\n")
     CommandLine([f"--config-dir={tmp_path}", "preset=smoke"]).check()
 
 
 def test_the_headers_that_are_asked_for_are_those_of_our_files() -> None:
     for group, package in PACKAGES.items():
         for path in (config_folder() / group).glob("*.yaml"):
-            assert path.read_text().startswith(f"# @package {package}\n"), path
+            if package is None:
+                assert "# @package" not in path.read_text(), path
+            else:
+                assert path.read_text().startswith(f"# @package {package}\n"), path
 
 
 def test_a_start_names_the_packages_that_bring_files(mine: Path) -> None:

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from saltext.errors import ConfigError
 from saltext.runs import preflight
+from saltext.runs.composition import CommandLine
 from tests.small_runs import composed
 
 
@@ -90,6 +91,22 @@ def test_a_class_that_cannot_be_a_network_s_part_is_named_with_its_file_and_the_
         preflight.check([cfg])
     assert f"model.{part}._target_: expected {expected}" in str(raised.value)
     assert f"in {tmp_path / 'mine.py'}:3" in str(raised.value)
+
+
+def test_a_class_that_is_not_there_is_named_with_the_file_and_line_that_names_it(
+    tmp_path: Path, importable: Callable[[Path], None]
+) -> None:
+    (tmp_path / "mine_gate.py").write_text("class Gate: ...\n")
+    importable(tmp_path)
+    file = tmp_path / "conf/model/blend/gate.yaml"
+    file.parent.mkdir(parents=True)
+    for name, said in (("mine_gate.Xyz", "got 'Xyz'"), ("saltext.models.blending.film.Xyz", "FiLMBlend")):
+        file.write_text(f"# @package model\nname: x\nblend:\n  _target_: {name}\n  _partial_: true\n")
+        arguments = [f"--config-dir={tmp_path}/conf", "preset=smoke", "model=tranblend", "model/blend=gate"]
+        with pytest.raises(ConfigError) as raised:
+            preflight.check(CommandLine(arguments).check())
+        assert said in str(raised.value)
+        assert str(raised.value).endswith(f" in {file}:4")
 
 
 def test_changes_of_a_run_are_of_keys_that_exist_and_the_rest_may_be_older() -> None:

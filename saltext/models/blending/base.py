@@ -1,9 +1,12 @@
 """The interface of a blending module."""
 
+import inspect
 from typing import ClassVar, Protocol
 
+import torch
 from torch import Tensor, nn
 
+from saltext.errors import ConfigError
 from saltext.models.text.base import TextFeatures
 
 
@@ -42,6 +45,30 @@ class BlendFactory(Protocol):
     def __call__(self, channels: int, text_dim: int, grid: tuple[int, int]) -> nn.Module:
         """Build. Arguments as in :class:`Blend`."""
         ...
+
+
+def built_blend(blend: BlendFactory, channels: int, text_dim: int, grid: tuple[int, int]) -> nn.Module:
+    """Build a blending module, and blend zeros once: a wrong shape would be noticed in the middle of training only.
+
+    Raises:
+        ConfigError: The module gives back another shape than that of the image feature.
+    """
+    built = blend(channels=channels, text_dim=text_dim, grid=grid)
+    x = torch.zeros(1, channels, *grid)
+    text = TextFeatures(torch.zeros(1, text_dim), torch.zeros(1, 2, text_dim), torch.ones(1, 2, dtype=torch.bool))
+    was_training = built.training
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        blended = built.eval()(x, text)
+    built.train(was_training)
+    got = tuple(blended.shape) if isinstance(blended, Tensor) else f"a {type(blended).__name__}"
+    if got != tuple(x.shape):
+        forward = type(built).forward
+        where = f"{inspect.getsourcefile(forward)}:{inspect.getsourcelines(forward)[1]}"
+        raise ConfigError(
+            f"{where}: expected {type(built).__name__}.forward to return the shape of the image feature, "
+            f"{tuple(x.shape)}, got {got}"
+        )
+    return built
 
 
 def text_projection(text_dim: int, channels: int) -> nn.Module:

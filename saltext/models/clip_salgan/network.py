@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saltext.errors import ConfigError
-from saltext.models.blending.base import BlendFactory
+from saltext.models.blending.base import BlendFactory, built_blend
 from saltext.models.network import SaliencyNetwork
 from saltext.models.text.base import TextEncoder, TextFeatures
 
@@ -70,7 +70,7 @@ class Generator(SaliencyNetwork):
         if text_encoder is None:
             raise ConfigError("generator: a blending module needs a text encoder; choose one, or blend none")
         self.text_feature_conv = nn.Conv2d(text_encoder.dim, text_channels, kernel_size=1)
-        self.fusion_conv = blend(channels=channels, text_dim=text_channels, grid=grid)
+        self.fusion_conv = built_blend(blend, channels, text_channels, grid)
         self.text_encoder = text_encoder
         text_encoder.set_input_normalization(self.mean, self.std)
 

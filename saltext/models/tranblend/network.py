@@ -8,7 +8,7 @@ from typing import Unpack
 from torch import Tensor, nn
 
 from saltext.errors import ConfigError
-from saltext.models.blending.base import Blend, BlendFactory
+from saltext.models.blending.base import Blend, BlendFactory, built_blend
 from saltext.models.blending.grounded import Grounded
 from saltext.models.checkpoints import load_state, read_weights, without_common_prefix
 from saltext.models.grounding.base import Grounder
@@ -83,7 +83,7 @@ def _middle_layer_factory(
         raise ConfigError("TranBlend: a blending module needs a text encoder; choose one, or blend none")
 
     def build(channels: int, grid: tuple[int, int]) -> nn.Module:
-        built = blend(channels=channels, text_dim=text_encoder.dim, grid=grid)
+        built = built_blend(blend, channels, text_encoder.dim, grid)
         return built if grounder is None else Grounded(built, channels, grounder.num_maps)
 
     return build
