@@ -3,6 +3,8 @@
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -104,6 +106,18 @@ def is_read(words: tuple[str, ...]) -> None:
     command.make_context(words[0], [*words[1:]])
     if words[0] == "reproduce" and "--from" not in words:
         assert words[1] in targets()
+
+
+def test_the_package_of_the_page_on_extending_passes_the_lint_that_a_part_inside_must_pass(tmp_path: Path) -> None:
+    pytest.importorskip("ruff")
+    package = written_example(tmp_path) / "mine"
+    for arguments in (["check"], ["format", "--check", "--diff"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *arguments, "--no-cache", "--config", ROOT / "pyproject.toml", package],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_there_are_commands() -> None:
