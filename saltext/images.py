@@ -215,7 +215,7 @@ def _has_deep_colours(picture: Image.Image) -> bool:
     return sixteen and not picture.mode.startswith("I")
 
 
-def _refuse_misread_tiff(picture: Image.Image) -> None:
+def _check_tiff(picture: Image.Image) -> None:
     """Raise InvalidFileError for 16-bit TIFF files that Pillow 13 silently decodes to wrong pixels."""
     tags = getattr(picture, "tag_v2", {})
     bits = tags.get(BITSPERSAMPLE, (1,))
@@ -232,7 +232,7 @@ def _decoded_upright(picture: Image.Image, max_pixels: int) -> tuple[Image.Image
     check_extent(picture.width, picture.height, max_pixels)
     if not picture.width or not picture.height:
         raise InvalidFileError("images without a pixel")
-    _refuse_misread_tiff(picture)
+    _check_tiff(picture)
     remarks = []
     try:
         # The further images of an MPO, a JPEG by some phones, belong to the first: brightness, depth, the other eye.

@@ -46,7 +46,7 @@ def _resume(arguments: Sequence[str]) -> None:
     preflight.check([resumed.cfg])
     if resumed.remark():
         print(resumed.remark(), flush=True)
-    trust.refuse_links(folder)
+    trust.check_links(folder)
     with jobs.held(folder, wait=False):
         jobs.run_alone(folder, resumed.cfg, text if trusts or trust.is_own(folder, text) else None)
 

@@ -84,19 +84,16 @@ class Gate:
             await send(message)
 
         if scope["type"] == "http":
-            if not _is_offered(scope["path"]):
+            path = scope["path"]
+            if (path.rstrip("/") or "/") not in _PAGES and not path.startswith(_FOLDERS):
                 await PlainTextResponse("Not found", 404)(scope, receive, sent)
                 return
-            if not _is_own(scope["method"], scope["path"], Headers(scope=scope)):
+            if not _is_own(scope["method"], path, Headers(scope=scope)):
                 await PlainTextResponse("Requests from other pages are refused", 403)(scope, receive, sent)
                 return
         elif scope["type"] != "lifespan":  # the page opens no socket
             return
         await self._app(scope, receive, sent)
-
-
-def _is_offered(path: str) -> bool:
-    return (path.rstrip("/") or "/") in _PAGES or path.startswith(_FOLDERS)
 
 
 def _is_own(method: str, path: str, headers: Headers) -> bool:

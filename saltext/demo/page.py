@@ -144,13 +144,13 @@ class Page:
 
     def _check_upload(self, image: Any) -> None:
         """Refuse an uploaded file at once if it is no valid image."""
-        self._ask_model(partial(check_image, image=_uploaded_path(image), max_pixels=self._settings.max_pixels))
+        self._call_model(partial(check_image, image=_uploaded_path(image), max_pixels=self._settings.max_pixels))
 
     def _compare_texts(self, image: Any, text1: Any, text2: Any, task1: Any, task2: Any) -> _Updates:
         """Predict for both texts; the new values of all components that show results."""
         queries = _text_query(text1, task1), _text_query(text2, task2)
         question = Question(_uploaded_path(image), self._settings.max_pixels, queries, self._downloads.new())
-        result = self._ask_model(partial(answer, question=question))
+        result = self._call_model(partial(answer, question=question))
         # Remarks may repeat what a visitor typed; as HTML entities they are neither HTML nor Markdown.
         remarks = [f"- Note: {_escaped(remark)}." for remark in result.remarks]
         updates = {
@@ -163,9 +163,9 @@ class Page:
             updates |= column.updates(shown)
         return updates
 
-    def _ask_model(self, question: Callable[[Model], _Result]) -> _Result:
+    def _call_model(self, question: Callable[[Model], _Result]) -> _Result:
         try:
-            return self._predictor.ask(question)
+            return self._predictor.call(question)
         except (SaltextError, OSError) as error:
             raise refusal(str(error)) from error
 

@@ -48,7 +48,7 @@ class About:
 
 
 class Predictor:
-    """Holds the model in a process of its own and asks it one question at a time.
+    """Holds the model in a process of its own and answers one call at a time.
 
     A thread cannot be killed, a process can: one that computes for too long, or that died on an image, is replaced by a
     new one, which loads the model while the page stays up.
@@ -86,7 +86,7 @@ class Predictor:
         self._over = True
         self._end()
 
-    def ask(self, question: Callable[["Model"], _Answer]) -> _Answer:
+    def call(self, question: Callable[["Model"], _Answer]) -> _Answer:
         """The answer to a question, after those asked before.
 
         Args:

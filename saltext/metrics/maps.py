@@ -102,7 +102,7 @@ class Maps:
         # One bad value spoils the sum. A sum may also overflow by itself, so the values have the last word.
         if not math.isfinite(float(self.flat.detach().sum())):
             bad = ~(torch.isfinite(self.low.detach()) & torch.isfinite(self.high.detach()))
-            self._refuse(bad, "NaN or infinite values", "find out where they come from; no score would mean anything")
+            self._raise_at(bad, "NaN or infinite values", "find out where they come from; no score would mean anything")
         return True
 
     @property
@@ -225,7 +225,7 @@ class Maps:
             ValueError: A map has negative values.
         """
         if self._validate and bool((self.low < 0).any()):
-            self._refuse(
+            self._raise_at(
                 self.low < 0,
                 "negative values, which no distribution has",
                 "apply a sigmoid or a softmax, or subtract the minimum",
@@ -276,7 +276,7 @@ class Maps:
             "keeps its size; fixations that must move are moved as coordinates, never by resizing their map"
         )
 
-    def _refuse(self, bad: Tensor, what: str, remedy: str) -> None:
+    def _raise_at(self, bad: Tensor, what: str, remedy: str) -> None:
         if bool(bad.any()):
             raise ValueError(
                 f"{self.name} has {what} (first in map {self._first + int(bad.nonzero()[0])} of the batch, "

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from saltext.models.feature_file import FORMAT, NO_TEXT, Address, FeatureFile, Features
-from saltext.models.feature_table import FeatureStore, FeatureTable, RecentFeatures, free_memory
+from saltext.models.feature_table import FeatureBackend, FeatureTable, RecentFeatures, free_memory
 from saltext.models.freezing import tensor_versions
 
 if TYPE_CHECKING:  # imports the readers of data sets
@@ -107,7 +107,7 @@ class FeatureCache:
             return in_chunks(compute, range(len(samples.keys)), device)
         keys = list(zip(samples.keys, text_digests, strict=True))
         if self.folder is None:
-            store: FeatureStore = self._recent
+            store: FeatureBackend = self._recent
             addresses: list[Any] = [None if key is None else (setting, key, text) for key, text in keys]
         else:
             (source,) = sources

@@ -14,7 +14,7 @@ from saltext.models.feature_file import Address, FeatureFile, Features, Layout
 _CONTAINER = Path("/sys/fs/cgroup")
 
 
-class FeatureStore(Protocol):
+class FeatureBackend(Protocol):
     """Holds the features of single images."""
 
     def get(self, addresses: Sequence[Any], device: torch.device) -> tuple[Features, list[int]]:
@@ -63,7 +63,7 @@ class FeatureTable:
         return max(len(self._file.known), 0 if self._resident is None else len(self._resident.index))
 
     def get(self, addresses: Sequence[Address | None], device: torch.device) -> tuple[Features, list[int]]:
-        """See :class:`FeatureStore`."""
+        """See :class:`FeatureBackend`."""
         if self._layout is None:
             return (), list(range(len(addresses)))
         if self._wants_resident or (self._wants_resident is None and device.type != "cpu"):
@@ -105,7 +105,7 @@ class FeatureTable:
         return features, missing
 
     def put(self, addresses: Sequence[Address | None], features: Features) -> None:
-        """See :class:`FeatureStore`."""
+        """See :class:`FeatureBackend`."""
         self._layout, device = Layout.of(features), features[0].device
         for index, address in enumerate(addresses):
             if address is None:
@@ -187,7 +187,7 @@ class RecentFeatures:
         return len(self._kept)
 
     def get(self, addresses: Sequence[Any], device: torch.device) -> tuple[Features, list[int]]:
-        """See :class:`FeatureStore`."""
+        """See :class:`FeatureBackend`."""
         found = [None if address is None else self._kept.get(address) for address in addresses]
         for address, features in zip(addresses, found, strict=True):
             if features is not None:
@@ -200,7 +200,7 @@ class RecentFeatures:
         return tuple(torch.stack(column).to(device) for column in zip(*rows, strict=True)), missing
 
     def put(self, addresses: Sequence[Any], features: Features) -> None:
-        """See :class:`FeatureStore`."""
+        """See :class:`FeatureBackend`."""
         for index, address in enumerate(addresses):
             if address is not None and address not in self._kept:
                 # A copy: a row of a batch would keep the whole batch alive.

@@ -64,7 +64,7 @@ _PARTS = {"val": "validation images", "test": "test images"}
 
 Kind = Literal["model", "text", "baseline"]
 # Colour and shape of the first, second ... series of a kind.
-_LOOKS: Mapping[Kind, Sequence[tuple[str, str]]] = {
+_MARKER_STYLES: Mapping[Kind, Sequence[tuple[str, str]]] = {
     "model": ((COLOURS[0], "o"), (COLOURS[2], "p"), (COLOURS[3], "h"), (COLOURS[4], "8")),
     "text": ((COLOURS[1], "D"), (COLOURS[5], "v"), (COLOURS[3], "^")),
     "baseline": ((FOREGROUND, "s"), (FOREGROUND, "P"), (FOREGROUND, "X"), (FOREGROUND, "d")),
@@ -110,16 +110,16 @@ def curves(panels: Sequence[CurvePanel]) -> "Figure":
     with _drawing(_PANEL[0] * columns, height * rows) as figure:
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes, panel in zip(grid, panels, strict=False):
-            looks = cycle({"linestyle": d, "color": c} for d, c in itertools.product(_DASHES, COLOURS))
+            styles = cycle({"linestyle": d, "color": c} for d, c in itertools.product(_DASHES, COLOURS))
             greys = zip(_GREYS, _DASHES[1:], strict=True)
             dashed = cycle({"alpha": a, "linestyle": d, "color": FOREGROUND, "linewidth": 1.3} for a, d in greys)
             ends = []
             for label, values in panel.lines.items():
-                look: dict[str, Any] = next(dashed if label in panel.published else looks)
+                style: dict[str, Any] = next(dashed if label in panel.published else styles)
                 finite = values[np.isfinite(values)]
                 # A single value makes no line: mark it.
                 marker = "o" if len(finite) == 1 else None
-                (curve,) = axes.plot(values.index, values, marker=marker, url=one_line(label), **look)
+                (curve,) = axes.plot(values.index, values, marker=marker, url=one_line(label), **style)
                 ends += [(finite.iloc[-1], curve, _short(label))] if len(finite) else []
             ends.sort(key=lambda end: -end[0])
             axes.set_title(caption(panel.title, *_TITLE))
@@ -240,8 +240,8 @@ def estimates(title: str, xlabel: str, series: Sequence[Series], gains: bool = F
     Raises:
         ValueError: There is no estimate.
     """
-    looks = {kind: cycle(looks_of_kind) for kind, looks_of_kind in _LOOKS.items()}
-    styled = [(one, *next(looks[one.kind])) for one in series]
+    styles = {kind: cycle(of_kind) for kind, of_kind in _MARKER_STYLES.items()}
+    styled = [(one, *next(styles[one.kind])) for one in series]
     conditions = list(dict.fromkeys(name for one in series for name in one.estimates))
     if not conditions:
         raise ValueError("expected at least one estimate, got none")

@@ -71,28 +71,30 @@ def write_again(study: Study, kept: Path, to: Path) -> Path:
 
 
 def _write(study: Study, scores: StudyScores, found: Mapping[str, Sequence[RunRecord]], kept: Path, to: Path) -> Path:
-    parts = {how: scores.of(how) for how in found or scores.ways}
-    cells = {how: study_results.cells(study, part.own) for how, part in parts.items()}
+    parts = {setting: scores.of(setting) for setting in found or scores.ways}
+    cells = {setting: study_results.cells(study, part.own) for setting, part in parts.items()}
     storage.write_csv(to / "results.csv", study_results.frame(cells, study), float_format=None)
-    effects = {how: study_results.ablations(study, part) for how, part in parts.items()}
-    gaps = {how: study_results.compared_lines(study, part) for how, part in parts.items()}
-    grids = [grid for how, part in cells.items() for grid in paper_tables(study, part, how if len(cells) > 1 else "")]
+    effects = {setting: study_results.ablations(study, part) for setting, part in parts.items()}
+    gaps = {setting: study_results.compared_lines(study, part) for setting, part in parts.items()}
+    grids: list[Grid] = []
     points = [(glossary.GENERATED, "")] if bool(scores.own["generated"].any()) else []
-    points += [point for how, part in cells.items() for point in _findings(study, part, gaps[how], effects[how])]
+    for setting, part in cells.items():
+        grids += paper_tables(study, part, setting if len(cells) > 1 else "")
+        points += _findings(study, part, gaps[setting], effects[setting])
     conditions = glossary.conditions(task for tasks in study.rows.values() for task in tasks)
     first: list[Block] = [Points(points, summary=True), *([conditions] if conditions else [])]
     first += [block for part in cells.values() for block in _accuracy(study, part)]
     sections: list[Section] = [("", [*first, *grids]), ("By epoch", _figure(study, found, to))]
-    for how, runs in found.items():
-        number = numbered(how, list(found))
+    for setting, runs in found.items():
+        number = numbered(setting, list(found))
         sections.append((f"Test pairs{number}", _pictures(study, runs, to, number)))
-    for how, part in cells.items():
-        blocks: list[Block] = [how]
+    for setting, part in cells.items():
+        blocks: list[Block] = [setting]
         if any(cell.verdict is not Verdict.UNPUBLISHED for cell in part):  # whose table has no baselines
             blocks += [by_condition(study, metric, part) for metric in study.metrics]
-        blocks += [tables.differences(of_base, f"model minus {base}") for base, of_base in gaps[how].items()]
-        blocks += [tables.ablation(by_variant, name) for name, by_variant in effects[how].items()]
-        sections.append((f"{numbered(how, list(parts))} All comparisons".strip(), blocks))
+        blocks += [tables.differences(of_base, f"model minus {base}") for base, of_base in gaps[setting].items()]
+        blocks += [tables.ablation(by_variant, name) for name, by_variant in effects[setting].items()]
+        sections.append((f"{numbered(setting, list(parts))} All comparisons".strip(), blocks))
     sections.append(("How to read it", [Points([(note, "") for note in _notes(study)])]))
     sections.append(("Provenance", _origin(study, kept / RUNS_FILE)))
     page = Document(study.title, sections)
@@ -108,7 +110,7 @@ def _findings(
     gaps: Mapping[str, Mapping[str, Sequence[Difference]]],
     effects: Mapping[str, Mapping[str, Sequence[Difference]]],
 ) -> list[tuple[str, str]]:
-    """Sentences with their caveats: beside what was published, the worth of training with text or of a design, and of
+    """Sentences with their caveats: beside what was published, the effect of training with text or of a design, and of
     reading the text."""
     found = []
     counts = Counter(str(cell.verdict) for cell in cells if cell.verdict is not Verdict.UNPUBLISHED)
@@ -195,9 +197,9 @@ def _figure(study: Study, found: Mapping[str, Sequence[RunRecord]], to: Path) ->
     caption = (
         "By epoch, ours solid, published dashed and grey. Epochs count from 0: the first point is after one epoch."
     )
-    rows = []
-    for line, by, how, logged, best, epoch, last, lost in study_results.best_and_last(points).itertuples(index=False):
-        whose = by if by == PUBLISHED else f"{by}{numbered(how, list(found))}"
+    rows, table = [], study_results.best_and_last(points)
+    for line, by, setting, logged, best, epoch, last, lost in table.itertuples(index=False):
+        whose = by if by == PUBLISHED else f"{by}{numbered(setting, list(found))}"
         rows.append([METRICS[logged].title, line, whose, f"{best:.3f}", str(epoch), f"{last:.3f}", f"{lost:.3f}"])
     headings = ["metric", "model", "by", "best", "its epoch", "last", "lost since the best"]
     ends = [Grid(headings, rows, numbers=frozenset({3, 4, 5, 6}))] if rows else []

@@ -19,7 +19,7 @@ from saltext.runs import build, build_training
 from saltext.runs.process_state import restored
 from saltext.runs.scoring import score_test
 from saltext.runs.stages import stages, weights_of
-from saltext.runs.trust import Configuration, refuse_links
+from saltext.runs.trust import Configuration, check_links
 from saltext.system.run_folder import RunFolder
 
 _log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def evaluate_and_write(folder: RunFolder, weights: str, configured: Configuratio
         configured: Its configuration, see :func:`saltext.runs.saved.configuration`.
     """
     cfg, own = configured.cfg, configured.own
-    refuse_links(folder)
+    check_links(folder)
     with restored(), logged_to(folder.root / "evaluation.log"), lost_workers_said():
         quiet_libraries()
         if configured.remark():

@@ -27,7 +27,8 @@ def located(target: str) -> Any:
     except Exception as error:  # importing its module can raise anything
         module, _, name = target.rpartition(".")
         if module in sys.modules and not hasattr(sys.modules[module], name):
-            own = [key for key, value in vars(sys.modules[module]).items() if _is_defined_in(module, value)]
+            defined = inspect.getmembers(sys.modules[module], lambda value: getattr(value, "__module__", "") == module)
+            own = [key for key, value in defined if inspect.isclass(value) or inspect.isfunction(value)]
             raise ConfigError(
                 f"{target} cannot be imported: expected a class or function of {sys.modules[module].__file__} "
                 f"({', '.join(own) or 'it has none'}), got {name!r}{near(name, own)}"
@@ -37,8 +38,3 @@ def located(target: str) -> Any:
         is_missing = f"ModuleNotFoundError(\"No module named '{target.split('.')[0]}'\")" in str(error)
         where = f". Searched the installed packages, the folders in PYTHONPATH and in {here}" if is_missing else ""
         raise ConfigError(f"{target} cannot be imported: {reason}{where}") from error
-
-
-def _is_defined_in(module: str, value: object) -> bool:
-    """Whether a value of a module is a class or function of its own, and not an imported one."""
-    return (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__ == module

@@ -26,7 +26,7 @@ from saltext.runs.predict_again import fingerprint, predict_again
 from saltext.runs.records import readable
 from saltext.runs.saved import configuration
 from saltext.runs.sweep import sweep_scores
-from saltext.runs.trust import refuse_links
+from saltext.runs.trust import check_links
 from saltext.system.run_folder import RunFolder, label
 
 _HYDRA = ".hydra"  # folder with a config.yaml of Hydra's own
@@ -139,7 +139,7 @@ def with_predictions(
     if run.own.empty:
         return replace(run, missing="it has no scores of a model of its own (yet)")
     try:
-        refuse_links(folder)
+        check_links(folder)
         configured = configuration(folder, changes, trust)
         run_fingerprint = fingerprint(configured.cfg, folder)
     except SaltextError as error:

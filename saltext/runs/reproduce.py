@@ -128,7 +128,7 @@ def missing(cfg: DictConfig) -> list[str]:
     """What a run of a configuration lacks here, each with how to get it; empty if nothing."""
     found = []
     if cfg.data._target_ == schema.SJTU_TIS:
-        found += _said(SjtuTis(cfg.data.root).read)
+        found += _problems_with(SjtuTis(cfg.data.root).read)
     if cfg.checkpoint is not None and not Path(cfg.checkpoint).is_file():
         found.append(f"There is no weight file {cfg.checkpoint} (checkpoint)")
     reads_text = cfg.model.get("blend", True) is not None  # without it the text encoder is dropped
@@ -150,15 +150,16 @@ def _weights_missing(part: DictConfig, started: bool) -> list[str]:
     target = part.get("_target_")
     package = _PACKAGES.get(target)
     if package is not None:
-        return [text for path in package.digests for text in _said(partial(packaged_file, package, path))]
+        return [text for path in package.digests for text in _problems_with(partial(packaged_file, package, path))]
     random = target in _WAYS_TO_WEIGHTS and part.get("weights") is None
     of_text = str(target).startswith("saltext.models.text.")
     return [_WAYS_TO_WEIGHTS[target]] if random and (of_text or not started) else []
 
 
-def _said(look: Callable[[], object]) -> list[str]:
+def _problems_with(reading: Callable[[], object]) -> list[str]:
+    """The message of the error that reading a file raises; empty without one."""
     try:
-        look()
+        reading()
     except SaltextError as error:
         return [str(error)]
     return []

@@ -424,17 +424,14 @@ def _of_node(node: DictConfig, key: str, cfg: DictConfig) -> Iterator[tuple[str,
             of = f" of {node['_target_']!s}" if taken else ""
             elsewhere = [other for other in VALUES if "*" not in other and other != location]
             hint = near(name, known if key else (*known, *_OTHER_GROUPS)) or near(location, elsewhere, ending=True)
-            yield location, f"no such key{of}{hint}{_choices_said(known)}"
+            named = [other for other in known if other not in _RESERVED]
+            listed = f"; known: {', '.join(named)}" if 0 < len(named) < 9 else ""
+            yield location, f"no such key{of}{hint}{listed}"
             continue
         kind = _kind(location)
         if kind is None and taken is not None:
             kind = taken.arguments.get(name)
         yield from _of_value(node, name, location, kind, cfg)
-
-
-def _choices_said(known: Collection[str]) -> str:
-    named = [name for name in known if name not in _RESERVED]
-    return f"; known: {', '.join(named)}" if 0 < len(named) < 9 else ""
 
 
 def _taken(node: DictConfig) -> Signature | str | None:

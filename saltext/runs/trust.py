@@ -309,7 +309,7 @@ def is_own(folder: RunFolder, text: str) -> bool:
         return False
 
 
-def refuse_links(folder: RunFolder) -> None:
+def check_links(folder: RunFolder) -> None:
     """Check, before writing into a run's folder, that no link in it leads elsewhere.
 
     Raises:

@@ -78,7 +78,7 @@ class RunFolder:
 
     @property
     def text_ablation_table(self) -> Path:
-        """What the pairs' own texts are worth, by task and metric."""
+        """Differences between the own text and other texts, by task and metric."""
         return self.root / "text_ablation.md"
 
     @property

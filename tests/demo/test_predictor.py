@@ -35,7 +35,7 @@ def test_it_says_which_model_it_holds(predictor: Predictor) -> None:
 
 
 def test_questions_are_answered_by_one_other_process(predictor: Predictor) -> None:
-    first, second = (predictor.ask(stub.process) for _ in range(2))
+    first, second = (predictor.call(stub.process) for _ in range(2))
     assert first == second != os.getpid()
 
 
@@ -43,7 +43,7 @@ def test_an_answer_arrives_whole_and_its_files_are_there(tmp_path: Path) -> None
     queries = TextQuery("left"), TextQuery("right")
     question = Question(stub.photo(tmp_path / "street.png"), 10_000, queries, tmp_path)
     with Predictor(stub.load, timeout=300) as running:  # to predict, the process imports torch first
-        found = running.ask(partial(answer, question=question))
+        found = running.call(partial(answer, question=question))
     assert found.first.text == "left"
     assert found.change.pixels.dtype == "uint8"
     assert np.load(found.first.npy).shape == (40, 60)
@@ -51,21 +51,21 @@ def test_an_answer_arrives_whole_and_its_files_are_there(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("error", [DataError("no picture"), CheckpointError("no numbers"), OSError(28, "disk full")])
 def test_a_refusal_comes_back_as_it_was_and_the_process_stays(predictor: Predictor, error: Exception) -> None:
-    before = predictor.ask(stub.process)
+    before = predictor.call(stub.process)
     with pytest.raises(type(error), match=str(error.args[-1])):
-        predictor.ask(partial(stub.refuse, error=error))
-    assert predictor.ask(stub.process) == before
+        predictor.call(partial(stub.refuse, error=error))
+    assert predictor.call(stub.process) == before
 
 
 def test_what_takes_too_long_is_stopped_and_the_next_question_is_answered(predictor: Predictor) -> None:
-    before = predictor.ask(stub.process)
+    before = predictor.call(stub.process)
     started = time.monotonic()
     with pytest.raises(PredictionError, match="longer than 5 s and was stopped"):
-        predictor.ask(stub.sleep)
+        predictor.call(stub.sleep)
     assert time.monotonic() - started < TIMEOUT + 20
     with pytest.raises(ProcessLookupError):
         os.kill(before, 0)
-    assert predictor.ask(stub.name) == "stub"
+    assert predictor.call(stub.name) == "stub"
 
 
 def test_the_process_ends_with_the_pages_own_however_that_ends(tmp_path: Path) -> None:
@@ -85,21 +85,21 @@ def test_the_process_ends_with_the_pages_own_however_that_ends(tmp_path: Path) -
 
 def test_a_process_that_breaks_down_is_replaced(predictor: Predictor) -> None:
     with pytest.raises(PredictionError, match=r"broke down \(status 3"):
-        predictor.ask(stub.crash)
-    assert predictor.ask(stub.name) == "stub"
+        predictor.call(stub.crash)
+    assert predictor.call(stub.name) == "stub"
 
 
 def test_a_mistake_of_the_programs_own_ends_the_process_but_not_the_page(predictor: Predictor) -> None:
     with pytest.raises(PredictionError, match=r"broke down \(status 1"):
-        predictor.ask(partial(stub.refuse, error=RuntimeError("a mistake")))
-    assert predictor.ask(stub.name) == "stub"
+        predictor.call(partial(stub.refuse, error=RuntimeError("a mistake")))
+    assert predictor.call(stub.name) == "stub"
 
 
 def test_a_process_that_was_killed_between_questions_is_replaced(predictor: Predictor) -> None:
-    os.kill(predictor.ask(stub.process), signal.SIGKILL)
+    os.kill(predictor.call(stub.process), signal.SIGKILL)
     with pytest.raises(PredictionError, match="status -9"):
-        predictor.ask(stub.name)
-    assert predictor.ask(stub.name) == "stub"
+        predictor.call(stub.name)
+    assert predictor.call(stub.name) == "stub"
 
 
 def test_a_model_that_cannot_be_loaded_is_refused_and_no_process_is_left() -> None:
@@ -112,7 +112,7 @@ def test_a_model_that_cannot_be_loaded_is_refused_and_no_process_is_left() -> No
 def test_no_process_outlives_the_page() -> None:
     before = multiprocessing.active_children()
     with Predictor(stub.load, TIMEOUT) as running:
-        child = running.ask(stub.process)
+        child = running.call(stub.process)
     assert multiprocessing.active_children() == before
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
