@@ -34,40 +34,40 @@ def building(folder: Path) -> Iterator[Path]:
         OSError: Something cannot be written.
     """
     _remove_abandoned(folder.parent)
-    part = folder.with_name(f"{_BUILDING}{folder.name}-{uuid.uuid4().hex}")
+    temporary = folder.with_name(f"{_BUILDING}{folder.name}-{uuid.uuid4().hex}")
     try:
-        part.mkdir()
-        yield part
-        record(part)
-        _rename_or_replace(part, folder)
+        temporary.mkdir()
+        yield temporary
+        record(temporary)
+        _rename_or_replace(temporary, folder)
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _rename_or_replace(part: Path, folder: Path) -> None:
-    """Rename ``part`` to ``folder``, and a damaged ``folder`` away first; another process may do the same."""
+def _rename_or_replace(temporary: Path, folder: Path) -> None:
+    """Rename ``temporary`` to ``folder``, and a damaged ``folder`` away first; another process may do the same."""
     try:
-        part.rename(folder)
+        temporary.rename(folder)
     except OSError:
         if not folder.is_dir():
             raise
-        if not damage(folder, [path.name for path in part.iterdir() if path.name != _LIST]):
+        if not damage(folder, [path.name for path in temporary.iterdir() if path.name != _LIST]):
             return  # another process was first; its files are the same
         damaged = folder.with_name(f"{_BUILDING}damaged-{uuid.uuid4().hex}")
         folder.rename(damaged)
-        part.rename(folder)
+        temporary.rename(folder)
         shutil.rmtree(damaged, ignore_errors=True)
 
 
 def _remove_abandoned(caches: Path) -> None:
     """Delete the folders of builds that were killed."""
-    for part in caches.glob(f"{_BUILDING}*"):
+    for temporary in caches.glob(f"{_BUILDING}*"):
         try:
-            abandoned = time.time() - part.stat().st_mtime > _ABANDONED_AFTER_S
+            abandoned = time.time() - temporary.stat().st_mtime > _ABANDONED_AFTER_S
         except FileNotFoundError:
             continue
         if abandoned:
-            shutil.rmtree(part, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def record(folder: Path) -> None:
@@ -106,10 +106,10 @@ def damage(folder: Path, names: Sequence[str]) -> str:
 
 
 def _block_checksums(path: Path) -> list[int]:
-    def of_block(start: int) -> int:
+    def block_checksum(start: int) -> int:
         with path.open("rb") as stream:
             stream.seek(start)
             return zlib.crc32(stream.read(_BLOCK))
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return list(pool.map(of_block, range(0, path.stat().st_size, _BLOCK)))
+        return list(pool.map(block_checksum, range(0, path.stat().st_size, _BLOCK)))

@@ -245,9 +245,7 @@ class SaliencyDataModule(LightningDataModule):
         dataset = self.dataset("train", augment=self.augment)
         images = [self.pairs[index].image_id for index in dataset.indices] if self.images_together else None
         overfits = bool(getattr(self.trainer, "overfit_batches", 0))  # the same few batches again and again
-        sampler = TrainingOrder(
-            len(dataset), self.seed, *self._rank_and_world_size(), together=images, repeats=overfits
-        )
+        sampler = TrainingOrder(len(dataset), self.seed, *self._rank_and_world_size(), groups=images, repeats=overfits)
         lonely_last = len(sampler) > 1 and len(sampler) % self.batch_size == 1 and self.batch_size > 1
         keys: Any = sampler  # (epoch, index), which torch's annotations do not know of
         return self._loader(dataset, BatchSampler(keys, self.batch_size, drop_last=lonely_last))

@@ -21,7 +21,7 @@ class TrainingOrder(Sampler[tuple[int, int]]):
         rank: Rank of this process.
         world_size: Number of processes.
         repeats: Whether every epoch has the order of the first one.
-        together: A name for each sample. Samples of one name follow each other, and the names are shuffled; each
+        groups: The group of each sample. Samples of a group follow each other, and the groups are shuffled; each
             process gets a contiguous piece of the order, which separates few of them. None: the samples are shuffled.
     """
 
@@ -31,14 +31,14 @@ class TrainingOrder(Sampler[tuple[int, int]]):
         seed: int,
         rank: int = 0,
         world_size: int = 1,
-        together: Sequence[str] | None = None,
+        groups: Sequence[str] | None = None,
         repeats: bool = False,
     ) -> None:
         self.length = length
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
-        self.together = together
+        self.groups = groups
         self.repeats = repeats
         self.epoch = 0
 
@@ -52,13 +52,13 @@ class TrainingOrder(Sampler[tuple[int, int]]):
     def __iter__(self) -> Iterator[tuple[int, int]]:
         epoch = self.epoch
         order = np.random.default_rng((self.seed, epoch)).permutation(self.length).tolist()
-        if self.together is None:
+        if self.groups is None:
             of_rank = order[: len(self) * self.world_size][self.rank :: self.world_size]
         else:
-            by_name: dict[str, list[int]] = {}
+            by_group: dict[str, list[int]] = {}
             for sample in order:
-                by_name.setdefault(self.together[sample], []).append(sample)
-            grouped = [sample for samples in by_name.values() for sample in samples]
+                by_group.setdefault(self.groups[sample], []).append(sample)
+            grouped = [sample for samples in by_group.values() for sample in samples]
             of_rank = grouped[self.rank * len(self) :][: len(self)]
         return iter([(epoch, index) for index in of_rank])
 

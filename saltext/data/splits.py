@@ -162,7 +162,7 @@ def holdout(
         ConfigError: The fractions are negative or do not sum to 1.
     """
     if min(fractions) < 0 or not math.isclose(sum(fractions), 1.0, abs_tol=1e-9):
-        raise ConfigError(f"fractions of a split must be at least 0 and sum to 1, got {fractions}")
+        raise ConfigError(f"expected fractions of at least 0 that sum to 1, got {fractions}")
     parts: dict[Part, list[str]] = {part: [] for part in PARTS}
     for ids in _strata(image_sets):
         ordered = _shuffled(ids, f"{seed}")
@@ -190,9 +190,9 @@ def kfold(image_sets: Mapping[str, str], folds: int, fold: int, val_fraction: fl
     strata = _strata(image_sets)
     smallest = min((len(ids) for ids in strata), default=0)
     if not 2 <= folds <= smallest:
-        raise ConfigError(f"data.folds must lie between 2 and {smallest}, the size of the smallest set; got {folds}")
+        raise ConfigError(f"data.folds: expected 2 to {smallest}, the size of the smallest set, got {folds}")
     if not 0 <= fold < folds:
-        raise ConfigError(f"data.fold counts from 0 and must be below data.folds={folds}, got {fold}")
+        raise ConfigError(f"data.fold: expected 0 to {folds - 1} with data.folds={folds}, got {fold}")
     _check_val_fraction(val_fraction)
     parts: dict[Part, list[str]] = {part: [] for part in PARTS}
     offset = 0
@@ -429,4 +429,4 @@ def _shuffled(ids: Iterable[str], salt: str) -> list[str]:
 
 def _check_val_fraction(val_fraction: float) -> None:
     if not 0 <= val_fraction < 1:
-        raise ConfigError(f"data.val_fraction must be at least 0 and below 1, got {val_fraction}")
+        raise ConfigError(f"data.val_fraction: expected at least 0 and below 1, got {val_fraction}")

@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 _FORMAT = 1
 _SETTINGS_FILE = "synthetic.json"
 _WORKBOOK = "text最终版本.xlsx"
-_OURS = {_SETTINGS_FILE, _WORKBOOK, *(names[0] for names in FOLDERS.values())}
+_WRITTEN_NAMES = {_SETTINGS_FILE, _WORKBOOK, *(names[0] for names in FOLDERS.values())}
 
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (225, 35, 35),
@@ -126,18 +126,18 @@ def generate(root: Path | str, images: int = 240, seed: int = 0, size_range: tup
     root = Path(root)
     if images < 4 or seed < 0 or not _MIN_SIDE <= size_range[0] <= size_range[1]:
         raise ConfigError(
-            f"synthetic data needs at least 4 images, a seed of at least 0 and {_MIN_SIDE} <= size_range[0] <= "
-            f"size_range[1]; got images={images}, seed={seed}, size_range={tuple(size_range)}"
+            f"synthetic data: expected at least 4 images, a seed of at least 0 and {_MIN_SIDE} <= size_range[0] <= "
+            f"size_range[1], got images={images}, seed={seed}, size_range={tuple(size_range)}"
         )
     settings = {"format": _FORMAT, "images": images, "seed": seed, "size_range": list(size_range)}
     if _written_settings(root) == settings:
         return root
-    _refuse_foreign(root)
+    _check_not_foreign(root)
     part = root.resolve().with_name(f".{root.resolve().name}-{uuid.uuid4().hex}")
     try:
         _write_data_set(part, settings, images, seed, size_range)
         if root.exists() and _written_settings(root) != settings:
-            _refuse_foreign(root)
+            _check_not_foreign(root)
             shutil.rmtree(root)
         try:
             part.rename(root)
@@ -167,11 +167,12 @@ def _written_settings(root: Path) -> dict[str, Any] | None:
     return content
 
 
-def _refuse_foreign(root: Path) -> None:
+def _check_not_foreign(root: Path) -> None:
+    """Raise a DataError for a folder with files that this module did not write."""
     if not root.exists():
         return
     content = {path.name for path in root.iterdir()} if root.is_dir() else {root.name}
-    if content and (_SETTINGS_FILE not in content or content - _OURS):
+    if content and (_SETTINGS_FILE not in content or content - _WRITTEN_NAMES):
         raise DataError(
             f"{root} holds files that the synthetic generator did not write ({', '.join(sorted(content)[:5])}). Choose "
             "a new folder as data.root of the synthetic data; nothing was changed."

@@ -41,7 +41,7 @@ NAMES = [f"image {place // 3 % 7}" for place in range(23)]  # two or three neigh
 
 
 def _side_by_side(epoch: int, rank: int = 0, world_size: int = 1) -> list[int]:
-    order = TrainingOrder(23, 5, rank, world_size, together=NAMES)
+    order = TrainingOrder(23, 5, rank, world_size, groups=NAMES)
     order.set_epoch(epoch)
     return [place for _, place in order]
 

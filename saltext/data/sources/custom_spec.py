@@ -99,8 +99,8 @@ def read_description(path: Path | str, root: Path | str | None = None) -> Descri
     path = Path(path)
     content = _load_mapping(path)
     issues = DataReport()
-    reader = _DescriptionReader(content, path.parent if root is None else Path(root), issues)
-    description = reader.read(path)
+    parser = _SpecParser(content, path.parent if root is None else Path(root), issues)
+    description = parser.parse(path)
     issues.raise_if_any(f"The description {path}", "docs/own-data.md lists what a description may hold.")
     return description
 
@@ -114,8 +114,8 @@ def _load_mapping(path: Path) -> dict[str, Any]:
         )
     try:
         content = read_yaml(path)
-        if strange := sorted(set(_refused_interpolations(OmegaConf.to_container(content)))):
-            raise InvalidFileError("interpolations other than ${oc.env:NAME}", ", ".join(strange[:3]))
+        if unsupported := sorted(set(_unsupported_interpolations(OmegaConf.to_container(content)))):
+            raise InvalidFileError("interpolations other than ${oc.env:NAME}", ", ".join(unsupported[:3]))
         content = OmegaConf.to_container(content, resolve=True)
     except (InvalidFileError, OmegaConfBaseException, ValueError) as error:  # ValueError: nothing is in the file
         raise DataError(f"The description {path} cannot be read as YAML: {reason(error)}") from error
@@ -124,17 +124,17 @@ def _load_mapping(path: Path) -> dict[str, Any]:
     return {key if isinstance(key, str) else _short_repr(key): value for key, value in content.items()}
 
 
-def _refused_interpolations(content: Any) -> Iterator[str]:
+def _unsupported_interpolations(content: Any) -> Iterator[str]:
     """Every string with an interpolation other than an environment variable: such a short text can expand endlessly."""
     if isinstance(content, str) and "${" in _ENVIRONMENT.sub("", content):
         yield content[:80]
     if isinstance(content, list):
         for value in content:
-            yield from _refused_interpolations(value)
+            yield from _unsupported_interpolations(value)
     if isinstance(content, dict):
         for key, value in content.items():
-            yield from _refused_interpolations(key)
-            yield from _refused_interpolations(value)
+            yield from _unsupported_interpolations(key)
+            yield from _unsupported_interpolations(value)
 
 
 def _short_repr(value: object) -> str:
@@ -146,7 +146,7 @@ def _short_repr(value: object) -> str:
     return written if len(written) <= 100 else f"{written[:100]} ..."
 
 
-class _DescriptionReader:
+class _SpecParser:
     """Parses a description; everything that is wrong with it is added to ``issues``."""
 
     def __init__(self, content: Mapping[str, Any], root: Path, issues: DataReport) -> None:
@@ -154,7 +154,7 @@ class _DescriptionReader:
         self.root = root
         self.issues = issues
 
-    def read(self, path: Path) -> Description:
+    def parse(self, path: Path) -> Description:
         """The whole description; only valid if there are no issues."""
         self._check_keys("", self.content, _KEYS[""])
         texts, fixations, density = (self._read_section(name) for name in ("texts", "fixations", "density"))

@@ -99,12 +99,13 @@ def _levels_to_read(root: Path) -> list[str]:
             "fixations/{train,val}, but neither maps/ nor fixations/ is there. Put the published archives there, "
             "unpacked, or point data.root (or SALICON_DATA) elsewhere."
         )
-    there = {level: [_folder(root, kind, level).is_dir() for kind in _RECORDED] for level in LEVELS}
-    levels = [level for level in ("train", "val") if any(there[level])] + ["test"] * all(there["test"])
+    present = {level: [_folder(root, kind, level).is_dir() for kind in _RECORDED] for level in LEVELS}
+    levels = [level for level in ("train", "val") if any(present[level])] + ["test"] * all(present["test"])
     return levels or [""]
 
 
 def _folder(root: Path, kind: str, level: str) -> Path:
+    """Folder of a kind of files at a level, which may be above it or below it."""
     above = root / level / kind
     return above if above.is_dir() else root / kind / level
 
@@ -113,15 +114,15 @@ def _read_level(root: Path, level: str, kinds: Sequence[str], issues: DataReport
     """The pairs of a level that have a file of each kind."""
     folders = {kind: _folder(root, kind, level) for kind in kinds}
     files = {kind: files_by_stem(root, folder, _ENDINGS[kind], issues) for kind, folder in folders.items()}
-    everything = set().union(*files.values())
-    for kind, present in files.items():
+    stems = set().union(*files.values())
+    for kind, found in files.items():
         folder = folders[kind].relative_to(root)
-        if present:
-            issues.add(f"images without a file in {folder}", *(everything - present.keys()))
-        elif everything and folders[kind].is_dir():
+        if found:
+            issues.add(f"images without a file in {folder}", *(stems - found.keys()))
+        elif stems and folders[kind].is_dir():
             issues.add("empty folders", f"{folder}/")
     pairs: list[FilePair | Recording] = []
-    for name in set.intersection(*(set(present) for present in files.values())):
+    for name in set.intersection(*(set(found) for found in files.values())):
         density, fixations = files["maps"][name], files["fixations"][name]
         drop_outside = fixations.suffix.lower() == ".mat"
         if "images" in files:
