@@ -42,7 +42,7 @@ class SaliencyDataModule(LightningDataModule):
         source: The data set's reader, such as ``SjtuTis("data/sjtu-tis")`` (:mod:`saltext.data.sources`).
         tasks: Names of the data set's tasks; all by default. Unknown ones are an error; where the tasks are known only
             after reading the data, at set-up.
-        test_tasks: Tasks of the test part; ``tasks`` by default. Tasks that were not trained show how a model
+        test_tasks: Tasks of the test set; ``tasks`` by default. Tasks that were not trained show how a model
             generalises; they do not select the checkpoint unless ``selection_split`` is ``"test"``.
         pair_pure: Whether pairs without a text are used only for images that also have another of ``tasks``.
         split: Split method (:mod:`saltext.data.splits`); by default the data set's own split, or 80/20 where it has
@@ -69,7 +69,7 @@ class SaliencyDataModule(LightningDataModule):
 
     Raises:
         ConfigError: At construction: unknown tasks, or numbers outside their range. At set-up: a split that the data
-            set cannot have, a batch larger than the training part, a part without samples.
+            set cannot have, a batch larger than the training set, a set without samples.
         DataError: At set-up: the data set or split file is not as expected.
 
     Example:
@@ -168,12 +168,12 @@ class SaliencyDataModule(LightningDataModule):
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """Names of the tasks of the training and validation parts."""
+        """Names of the tasks of the training and validation sets."""
         return self._tasks_or_all(self._tasks)
 
     @property
     def test_tasks(self) -> tuple[str, ...]:
-        """Names of the tasks of the test part."""
+        """Names of the tasks of the test set."""
         return self._tasks_or_all(self._test_tasks)
 
     def _tasks_or_all(self, tasks: str | Sequence[str] | None) -> tuple[str, ...]:

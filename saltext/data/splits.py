@@ -78,12 +78,12 @@ class Split:
         return [index for index, pair in enumerate(pairs) if self._name(pair) in names]
 
     def validation_tested(self) -> "Split":
-        """The same split with the validation part as its test part, and without the test images.
+        """The same split with the validation set as its test set, and without the test images.
 
         For model selection: a choice made on validation images does not use the test images.
 
         Raises:
-            ConfigError: There is no validation part.
+            ConfigError: There is no validation set.
         """
         if not self.parts["val"]:
             raise ConfigError(
@@ -153,7 +153,7 @@ def holdout(
 
     Args:
         image_sets: Image ID -> set (``"A"`` or ``"B"``).
-        fractions: Train, validation and test, summing to 1. The test part is cut first and is exact to rounding
+        fractions: Train, validation and test, summing to 1. The test set is cut first and is exact to rounding
             within each set.
         seed: Another seed gives another split.
         method: Name of the method in the split.
@@ -175,13 +175,13 @@ def holdout(
 
 
 def kfold(image_sets: Mapping[str, str], folds: int, fold: int, val_fraction: float, seed: int) -> Split:
-    """Fold ``fold`` of a cross-validation over images: every image is in exactly one fold's test part.
+    """Fold ``fold`` of a cross-validation over images: every image is in exactly one fold's test set.
 
     Args:
         image_sets: Image ID -> set. The folds of each set differ by at most one image, and so do whole folds.
         folds: Number of folds, from 2 to the size of the smallest set.
         fold: The test fold, counted from 0.
-        val_fraction: Fraction of the other folds' images, per set, in the validation part.
+        val_fraction: Fraction of the other folds' images, per set, in the validation set.
         seed: Another seed gives other folds.
 
     Raises:
@@ -238,7 +238,7 @@ def pooled_folds(text: str, folds: Collection[int]) -> str:
 def eighty_twenty(image_sets: Mapping[str, str], val_fraction: float, seed: int) -> Split:
     """80/20 split: 20 % of the images of each set for test, ``val_fraction`` of the others for validation.
 
-    The test part does not depend on ``val_fraction``.
+    The test set does not depend on ``val_fraction``.
     """
     _check_val_fraction(val_fraction)
     val = 0.8 * val_fraction
@@ -271,7 +271,7 @@ def given(parts: Mapping[str, Sequence[str]], val_fraction: float, seed: int) ->
 def published_tranblend(
     pairs: Iterable[Pair | Recording], seed: int = 42, rows: Mapping[str, Sequence[str]] | None = None
 ) -> Split:
-    """The TranBlend authors' split: 80/20 over the rows of each task separately, without a validation part.
+    """The TranBlend authors' split: 80/20 over the rows of each task separately, without a validation set.
 
     Images leak between tasks: about four fifths of the text tasks' test images are training images of ``pure``, so
     scores of a model that was warmed up on several tasks are optimistic. Only for comparison with the paper's table.

@@ -108,7 +108,7 @@ class Page:
                         texts = [_text_box(number) for number in (1, 2)]
                     with gr.Row(visible=predictor.about.reads_condition):
                         tasks = [_task_choice(number, predictor.about.conditions) for number in (1, 2)]
-                    button = gr.Button("Show where people look", variant="primary", elem_id="ask")
+                    button = gr.Button("Predict attention", variant="primary", elem_id="ask")
                     example_inputs = [image, *texts, *(tasks if _are_sjtu_tis(predictor.about.conditions) else [])]
                     if examples:
                         gr.Examples(

@@ -125,7 +125,7 @@ def open_predictions(
             issues.add(*issue)
     issues.raise_if_any(
         f"The predictions in {folder}",
-        "Expected one map a pair, named like the pair, of the ground truth's size. --resize accepts other sizes, "
+        "Expected one map per pair, named like the pair, of the ground truth's size. --resize accepts other sizes, "
         "--allow-missing pairs without a prediction, --task chooses what is scored.",
     )
     return FolderOfMaps(chosen)

@@ -256,7 +256,7 @@ def _notes(study: Study) -> list[str]:
 
 
 def paper_tables(study: Study, cells: Sequence[Cell], setting: str = "") -> list[Grid]:
-    """The study's main table, ready for a paper: a row a condition and method, a column a metric; none if it is empty.
+    """The study's main table, ready for a paper: rows per condition and method, a column per metric; none if empty.
 
     Where values were published, each row has lines: published, ours (with its 95 % interval), the difference (with the
     interval of ours), and the verdict; baselines are left out. The title says the ``setting`` where there are several.

@@ -255,7 +255,7 @@ def ablations(study: Study, scores: StudyScores) -> dict[str, dict[str, list[Dif
 
 
 def frame(found: Mapping[str, Sequence[Cell]], study: Study) -> pd.DataFrame:
-    """All cells as a table: one row a cell, with the study's tolerance; ``found`` holds them by evaluation setting."""
+    """All cells as a table, one row per cell, with the study's tolerance; ``found``: evaluation setting -> cells."""
     columns = ["row", "line", "metric", "published", "ours", "low", "high", "difference", "tolerance", "verdict",
                "passed", "pairs", "how"]  # fmt: skip
     within = {metric: tolerance.within for metric, tolerance in study.tolerance.items()}

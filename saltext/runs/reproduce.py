@@ -221,7 +221,7 @@ def reproduce(chosen: Sequence[Study], overrides: Sequence[str]) -> bool:
             failed.append(name)
     _write(chosen, [job.folder for found in jobs.values() for job in found], configurations)
     if failed:
-        print(f"not finished: {', '.join(failed)}; the same command goes on with what is left", file=sys.stderr)
+        print(f"not finished: {', '.join(failed)}; the same command continues with the others", file=sys.stderr)
     return not failed
 
 

@@ -149,7 +149,7 @@ def sweep_scores(jobs: Sequence[Job]) -> tuple[pd.DataFrame, list[str]]:
 
 
 def job_table(jobs: Sequence[Job]) -> pd.DataFrame:
-    """One row a job of a sweep.
+    """One row per job of a sweep.
 
     Args:
         jobs: At least one.

@@ -68,7 +68,7 @@ class RunFolder:
 
     @property
     def scores(self) -> Path:
-        """One row a test pair, model and protocol, one column a metric."""
+        """One row per test pair, model and protocol, one column per metric."""
         return self.root / "scores.csv"
 
     @property
@@ -93,7 +93,7 @@ class RunFolder:
 
     @property
     def coverage(self) -> Path:
-        """One row a test pair: the share of its fixations where the model puts each share of its mass."""
+        """One row per test pair: the fraction of its fixations in the region that holds each fraction of the mass."""
         return self.root / "calibration.csv"
 
     @property
