@@ -100,7 +100,7 @@ class InProcess:
 
     about = About("outputs/run/stub", "cpu", reads_text=True, reads_condition=True, conditions=Stub.conditions)
 
-    def ask(self, question: Callable[["Model"], _Answer]) -> _Answer:
+    def call(self, question: Callable[["Model"], _Answer]) -> _Answer:
         asked = getattr(question, "keywords", {}).get("question")
         if asked is not None and asked.queries[0].text == "<b>slow</b>":
             raise PredictionError("The text <b>slow</b> took too long.\nTry another.")

@@ -83,15 +83,15 @@ class SlowToArrive:
         return model.name
 
 
-def ask_and_sleep(path: str) -> None:
+def call_and_sleep(path: str) -> None:
     """Have a process busy, and say in a file which one."""
     from saltext.demo.predictor import Predictor
 
     with Predictor(load, timeout=600) as running:
         part = Path(f"{path}.part")
-        part.write_text(str(running.ask(process)))
+        part.write_text(str(running.call(process)))
         part.rename(path)
-        running.ask(sleep)
+        running.call(sleep)
 
 
 def photo(path: Path, width: int = 60, height: int = 40) -> Path:

@@ -69,7 +69,7 @@ def test_what_takes_too_long_is_stopped_and_the_next_question_is_answered(predic
 
 
 def test_the_process_ends_with_the_pages_own_however_that_ends(tmp_path: Path) -> None:
-    line = "import sys; from tests.demo import stub; stub.ask_and_sleep(sys.argv[1])"
+    line = "import sys; from tests.demo import stub; stub.call_and_sleep(sys.argv[1])"
     page = subprocess.Popen([sys.executable, "-c", line, str(tmp_path / "process")], cwd=ROOT)
     deadline = time.monotonic() + 60
     while not (tmp_path / "process").exists() and time.monotonic() < deadline:
