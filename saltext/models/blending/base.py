@@ -1,6 +1,5 @@
 """The interface of a blending module."""
 
-import inspect
 from typing import ClassVar, Protocol
 
 import torch
@@ -62,8 +61,8 @@ def built_blend(blend: BlendFactory, channels: int, text_dim: int, grid: tuple[i
     built.train(was_training)
     got = tuple(blended.shape) if isinstance(blended, Tensor) else f"a {type(blended).__name__}"
     if got != tuple(x.shape):
-        forward = type(built).forward
-        where = f"{inspect.getsourcefile(forward)}:{inspect.getsourcelines(forward)[1]}"
+        code = type(built).forward.__code__
+        where = f"{code.co_filename}:{code.co_firstlineno}"
         raise ConfigError(
             f"{where}: expected {type(built).__name__}.forward to return the shape of the image feature, "
             f"{tuple(x.shape)}, got {got}"
