@@ -95,7 +95,7 @@ class Blip(TextEncoder):
         frozen: bool = False,
     ) -> None:
         super().__init__()
-        _check_arguments(vision, start, max_tokens, dropout, drop_path)
+        _check_arguments(vision, text, start, max_tokens, dropout, drop_path)
         files = None if weights is None else find_blip(weights, revision)
         if files is None or files.config is None:
             tower = vision or "base"
@@ -194,11 +194,22 @@ class Blip(TextEncoder):
 
 
 def _check_arguments(
-    vision: str | TowerSizes | None, start: str, max_tokens: int, dropout: float, drop_path: float
+    vision: str | TowerSizes | None,
+    text: TowerSizes | None,
+    start: str,
+    max_tokens: int,
+    dropout: float,
+    drop_path: float,
 ) -> None:
     problems = []
     if isinstance(vision, str) and vision not in _VISION:
         problems.append(f"vision: expected {' or '.join(_VISION)} or a mapping of sizes, got {vision!r}")
+    for tower, sizes in {"vision": vision, "text": text}.items():
+        named = sizes if isinstance(sizes, Mapping) else {}
+        # Texts choose implementations, some of which transformers fetches from a hub.
+        others = [name for name, size in named.items() if name != "hidden_act" and not isinstance(size, int | float)]
+        if others:
+            problems.append(f"{tower}: expected numbers, got {', '.join(f'{n}={named[n]!r:.80}' for n in others)}")
     if start not in ("enc", "cls"):
         problems.append(f"start: expected enc or cls, got {start!r}")
     if max_tokens < 2:

@@ -165,6 +165,11 @@ def _plain_clip_config(name: str | Mapping[str, Any]) -> Config:
             f"OpenCLIP: {name} is no plain CLIP, it also has {', '.join(special)}. Choose one with CLIP's own text "
             "tower and tokenizer, such as ViT-B-32, ViT-L-14 or RN50."
         )
+    if config["vision_cfg"].get("timm_model_pretrained"):
+        raise ConfigError(
+            "OpenCLIP: expected timm_model_pretrained false, got true, with which timm would fetch weights. Name them "
+            "by weights."
+        )
     return config
 
 

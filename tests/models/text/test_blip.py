@@ -148,6 +148,12 @@ def test_every_wrong_argument_is_named_at_once() -> None:
         Blip(vision="huge", start="sep", max_tokens=1, dropout=1.0)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("tower", ["vision", "text"])
+def test_sizes_choose_no_implementation_that_transformers_would_fetch(tower: str) -> None:
+    with pytest.raises(ConfigError, match=f"{tower}: expected numbers, got attn_implementation='flash_attention_2'"):
+        Blip(**{tower: {"attn_implementation": "flash_attention_2", "hidden_act": "relu", "hidden_size": 48}})
+
+
 # Weights
 
 

@@ -165,6 +165,10 @@ def test_a_frozen_tower_may_be_kept_in_lower_precision(tiny_clip: Build, weights
         ({"name": "ViT-B-32", "weights": "laion"}, "no tag of ViT-B-32. Its tags: openai, laion400m_e31"),
         ({"precision": "bf16", "frozen": False}, "frozen tower, got bf16, not frozen"),
         ({"precision": "int8"}, "got int8"),
+        (
+            {"name": {"embed_dim": 8, "text_cfg": {}, "vision_cfg": {"timm_model_pretrained": True}}},
+            "timm would fetch weights",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_with_a_way_out(tiny_clip: Build, arguments: dict[str, Any], said: str) -> None:
