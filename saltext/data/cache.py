@@ -252,11 +252,17 @@ def _files(pairs: Iterable[Pair]) -> Iterator[tuple[str, Path]]:
 
 
 def _check_files(pairs: Sequence[Pair]) -> None:
-    """Raise DataError unless all files are regular; called before any is opened, since opening a pipe would block."""
+    """Raise DataError unless all files are regular, with names that tables and splits can hold.
+
+    Called before any is opened, since opening a pipe would block.
+    """
     issues = DataReport()
     for path in dict.fromkeys(path for _, path in _files(pairs)):
         try:
             check_file(path)
+            path.name.encode()
+        except UnicodeEncodeError:
+            issues.add("files whose names are not UTF-8", path.name)
         except InvalidFileError as error:
             issues.add(*DataIssue.of(path, error))
     issues.raise_if_any(f"The data set under {pairs[0].image.parent.parent}", _REPLACE)

@@ -248,6 +248,15 @@ def test_what_is_no_file_is_named_before_any_is_opened(tmp_path: Path) -> None:
     assert f"pipes or devices where a file is expected (1): {tmp_path.name}/pipe.png" in str(caught.value)
 
 
+def test_names_that_no_table_can_hold_are_said_before_training(copied_root: Path, tmp_path: Path) -> None:
+    image = next((copied_root / "image_1800").iterdir())
+    pairs = [pair for pair in SjtuTis(copied_root).read().pairs if pair.image == image]
+    latin = image.with_name(os.fsdecode(b"caf\xe9.png"))
+    image.rename(latin)
+    with pytest.raises(DataError, match=r"names are not UTF-8 \(1\): caf\\udce9\.png"):
+        open_cache([replace(pair, image=latin) for pair in pairs], SETTINGS, tmp_path / "cache")
+
+
 def test_a_damaged_cache_says_which_folder_to_delete(copied_root: Path, tmp_path: Path) -> None:
     cache = open_cache(SjtuTis(copied_root).read().pairs, SETTINGS, tmp_path / "cache")
     (cache.folder / "images.npy").write_bytes(b"\x93NUMPY")
