@@ -9,9 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from saltext import storage
 from saltext.console import ending_in_words, set_up_streams
 from saltext.errors import ConfigError
-from saltext.runs import schema, trust, untrusted_yaml
+from saltext.runs import schema, trust
 from saltext.runs.composition import CommandLine, is_elsewhere
 from saltext.runs.launch import termination_raises
 from saltext.system.environment import restart_with_environment
@@ -41,7 +42,7 @@ def _resume(arguments: Sequence[str]) -> None:
         )
     else:
         folder = RunFolder.existing(name)
-    text = untrusted_yaml.read_text(folder.config)
+    text = storage.read_text(folder.config)
     resumed = trust.read(folder, trust=trusts, resumes=True)
     preflight.check([resumed.cfg])
     if resumed.remark():

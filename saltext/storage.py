@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import os
+import stat
 import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 _PART = ".part"
 _ROWS = "rows.json"
 _MAX_FIELD = 2**24  # characters; csv's own limit is 128 KiB
+_MAX_TEXT, _MAX_TABLE = 2**20, 2**30  # bytes
+
+MAX_JSON = 2**26
+"""Largest JSON file that is read, in bytes: a split of a million names."""
 
 
 @contextmanager
@@ -93,6 +98,30 @@ def write_figure(path: Path | str, figure: "Figure", dpi: int, **how: Any) -> No
         figure.savefig(part, format="png", dpi=dpi, **how)
 
 
+def read_text(path: Path | str, most: int = _MAX_TEXT) -> str:
+    """The text of a small regular file, which anybody may have written.
+
+    Raises:
+        DamagedFileError: The file is missing, is no regular file (reading a pipe would wait for ever), is larger than
+            ``most`` bytes, or is not UTF-8.
+    """
+    try:
+        return _read_regular(path, most).decode("utf-8")
+    except (OSError, ValueError) as error:
+        raise DamagedFileError(f"{path} cannot be read: {error}") from error
+
+
+def _read_regular(path: Path | str, most: int) -> bytes:
+    """The content of a regular file of at most ``most`` bytes; ValueError for any other."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("expected a regular file")
+        if status.st_size > most:
+            raise ValueError(f"expected at most {most} bytes, got {status.st_size}")
+        return stream.read(most)
+
+
 def read_json(path: Path | str, kind: type[dict[str, Any]] | type[list[Any]], keys: Collection[str] = ()) -> Any:
     """The content of a file that :func:`write_json` wrote.
 
@@ -102,10 +131,11 @@ def read_json(path: Path | str, kind: type[dict[str, Any]] | type[list[Any]], ke
         keys: Required keys of a dictionary.
 
     Raises:
-        DamagedFileError: It is missing, empty, truncated, no JSON, or of another type.
+        DamagedFileError: It is missing, empty, truncated, no JSON, of another type, no regular file, or larger than
+            64 MiB.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(_read_regular(path, MAX_JSON).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise DamagedFileError(f"{path} is damaged: expected JSON, got {_unreadable_content(path, error)}") from error
     missing = [key for key in keys if not isinstance(content, dict) or key not in content]
@@ -133,12 +163,12 @@ def check_csv(path: Path | str) -> None:
     Any table is also checked for a truncated last line: one without a line end, or with too few fields.
 
     Raises:
-        DamagedFileError: It is missing, empty, truncated, or no CSV.
+        DamagedFileError: It is missing, empty, truncated, no CSV, no regular file, or larger than 1 GiB.
     """
     path = Path(path)
     expected = _recorded_rows(path.with_name(_ROWS)).get(path.name)
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = _read_regular(path, _MAX_TABLE).decode("utf-8")
         if not text:
             raise ValueError("empty")
         fields_per_line = _count_fields(text)

@@ -120,10 +120,8 @@ class Split:
             DataError: The file is missing or not such a file, its names do not fit its digest, or parts overlap.
         """
         path = Path(path)
-        if path.exists() and not path.is_file():  # opening a pipe would wait for ever
-            raise DataError(f"expected a split file, got {path}, which is no regular file")
         try:
-            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            content: dict[str, Any] = json.loads(storage.read_text(path, storage.MAX_JSON))
             parts = {part: tuple(str(name) for name in names) for part, names in content["parts"].items()}
             split = cls(str(content["method"]), int(content["seed"]), content["unit"], parts)
             digest = content["digest"]

@@ -26,11 +26,18 @@ SHOWN = (
 def starts(folder: RunFolder) -> list[dict[str, Any]]:
     """The records of a run's starts, see :func:`saltext.runs.provenance.describe`; empty if there are none to read."""
     try:
-        records: list[dict[str, Any]] = read_json(folder.provenance, list) if folder.provenance.is_file() else []
+        records: list[Any] = read_json(folder.provenance, list) if folder.provenance.exists() else []
     except DamagedFileError as error:
         _log.warning("%s; left out", error)
         return []
-    return [start for start in records if isinstance(start, dict)]
+    found = []
+    for record in records:
+        kinds = {"packages": dict, "gpus": list}
+        if isinstance(record, dict) and all(isinstance(record.get(key, kind()), kind) for key, kind in kinds.items()):
+            found.append(record)
+        else:
+            _log.warning("%s: left out what is no record of a start: %.80r", folder.provenance, record)
+    return found
 
 
 def row(run: RunRecord) -> dict[str, str]:

@@ -10,6 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 from saltext.data.splits import PARTS, Part, Split
 from saltext.system.run_folder import RunFolder
 
+_LOGS = "metrics/version_*/metrics.csv"
+_LARGEST_LOG, _MOST_EPOCHS = 2**30, 10**9  # bytes; the file of a long run has some MB
+
 
 @dataclass(frozen=True)
 class StageRecord:
@@ -88,14 +91,18 @@ def read_history(folder: RunFolder, stages: Sequence[str] = ()) -> pd.DataFrame:
     by_stage = [pd.DataFrame(columns=columns)]
     for stage, training in [("", folder), *((name, folder.stage(name)) for name in names)]:
         logged = []
-        versions = training.root.glob("metrics/version_*/metrics.csv")
-        for path in sorted(versions, key=lambda path: int(path.parent.name.removeprefix("version_"))):
+        versions = {path.parent.name.removeprefix("version_"): path for path in training.root.glob(_LOGS)}
+        for version in sorted(filter(str.isdecimal, versions), key=int):
+            path = versions[version]
+            if not path.is_file() or path.stat().st_size > _LARGEST_LOG:  # opening a pipe would wait for ever
+                continue
             try:
                 table = pd.read_csv(path, on_bad_lines="skip", encoding_errors="replace", dtype=str)
             except (OSError, ValueError):  # an empty one, for example
                 continue
             if "epoch" in table:
                 numbers = table.drop(columns="step", errors="ignore").apply(pd.to_numeric, errors="coerce")
+                numbers = numbers[numbers["epoch"].between(0, _MOST_EPOCHS)]
                 logged.append(numbers.melt("epoch", var_name="name").dropna())
         if logged:
             latest = pd.concat(logged).drop_duplicates(["epoch", "name"], keep="last")

@@ -18,6 +18,7 @@ _log = logging.getLogger(__name__)
 _EXTRA = "extra_metrics.json"  # beside a table: titles and directions of metrics from outside the package
 # Read as texts, also where they look like numbers.
 _TEXT_COLUMNS = ("image_id", "task", "text", "split", "model", "protocol", "variant", "how", "line")
+_PRINTED_COLUMNS = {"model", "task", "protocol", "variant"}
 
 
 def metric_names(scores: pd.DataFrame) -> list[str]:
@@ -84,6 +85,10 @@ def read_scores(path: Path | str) -> pd.DataFrame:
         _register_extra_metrics(Path(path), [str(column) for column in scores.columns])
         if not {"image_id", "task"} <= set(scores) or not metric_names(scores):
             raise ValueError(f"columns {', '.join(map(str, scores))}; image_id, task and a metric are required")
+        for column in _PRINTED_COLUMNS & set(scores):
+            for name in scores[column].unique():
+                if name != printable(name):
+                    raise ValueError(f"control characters in a {column}, {name!r:.80}")
         return scores.assign(**{name: pd.to_numeric(scores[name]) for name in metric_names(scores)})
     except SaltextError:
         raise
@@ -95,14 +100,18 @@ def read_all(files: Mapping[RunFolder, Path]) -> dict[RunFolder, pd.DataFrame]:
     """The score tables of several runs; the log names damaged ones, which are left out.
 
     Raises:
-        DamagedFileError: All are damaged.
+        DamagedFileError: All are damaged, lack a column, or describe a metric unlike another table.
     """
     tables: dict[RunFolder, pd.DataFrame] = {}
     problems = []
     for run, file in files.items():
         try:
-            tables[run] = read_scores(file)
-        except DamagedFileError as error:
+            scores = read_scores(file)
+            missing = {"model", "protocol"} - set(scores)
+            if missing:
+                raise DamagedFileError(f"{file} is damaged: expected a column {', '.join(sorted(missing))}, got none")
+            tables[run] = scores
+        except (ConfigError, DamagedFileError) as error:
             problems.append(str(error))
     if files and not tables:
         raise DamagedFileError("; ".join(problems))
@@ -174,7 +183,10 @@ def read_run_scores(folder: RunFolder) -> RunScores:
     """Read the scores that :func:`write_run_scores` wrote.
 
     Raises:
-        DamagedFileError: A table is missing, empty or cut.
+        DamagedFileError: A table is missing, empty or cut, or does not name its models.
     """
     effect = folder.text_ablation_scores
-    return RunScores(read_scores(folder.scores), read_scores(effect) if effect.is_file() else pd.DataFrame())
+    scores = RunScores(read_scores(folder.scores), read_scores(effect) if effect.is_file() else pd.DataFrame())
+    if "model" not in scores.pairs:
+        raise DamagedFileError(f"{folder.scores} is damaged: expected a column model, got none")
+    return scores

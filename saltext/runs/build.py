@@ -10,6 +10,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from saltext import storage
 from saltext.baselines import BASELINES
 from saltext.data.cache import CacheSettings
 from saltext.errors import ConfigError
@@ -104,7 +105,7 @@ def register_metrics_of(file: Path) -> list[str]:
         ConfigError: The file has other content, or as :func:`register_metrics`.
         DamagedFileError: The file cannot be read, or is no YAML.
     """
-    extra = untrusted_yaml.parsed(untrusted_yaml.read_text(file), file)
+    extra = untrusted_yaml.parsed(storage.read_text(file), file)
     cfg = OmegaConf.create({"evaluation": {"extra_metrics": extra}})
     preflight.check_metrics(cfg, file)
     register_metrics(cfg, targets.own_targets(extra))

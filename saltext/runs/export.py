@@ -19,10 +19,8 @@ from saltext.runs import schema
 from saltext.runs.load import chosen_stage
 from saltext.runs.saved import configuration
 from saltext.runs.stages import weights_of
-from saltext.runs.untrusted_yaml import literal, mapping, read_text
+from saltext.runs.untrusted_yaml import literal, mapping
 from saltext.system.run_folder import RunFolder
-
-_LARGEST_SPLIT = 2**26  # bytes; a million names
 
 
 def export(
@@ -55,7 +53,7 @@ def export(
         # Vectors, such as statistics of BatchNorm, stay: they are small, and may exceed the range of half precision.
         matrices = {name: value for name, value in weights.items() if value.is_floating_point() and value.ndim > 1}
         weights |= {name: value.half() for name, value in matrices.items()}
-    split = read_text(source.split, _LARGEST_SPLIT)
+    split = storage.read_text(source.split, storage.MAX_JSON)
     config = OmegaConf.to_yaml(_portable_configuration(chosen.cfg, source))
     try:
         target.checkpoints.mkdir(parents=True)
@@ -75,7 +73,7 @@ def _portable_configuration(cfg: DictConfig, run: RunFolder) -> DictConfig:
     """A single training's configuration with default paths and without values of the environment."""
     values: Any = OmegaConf.to_container(cfg, resolve=True)
     unresolved: Any = OmegaConf.to_container(
-        OmegaConf.create(mapping(read_text(run.config), run.config)), resolve=False
+        OmegaConf.create(mapping(storage.read_text(run.config), run.config)), resolve=False
     )
     portable: dict[str, Any] = _portable_value(values, unresolved)
     portable |= {"output_dir": "outputs", "checkpoint": None, "stages": {"sequence": {}}}

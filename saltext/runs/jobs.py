@@ -344,7 +344,7 @@ def _check_same(cfg: DictConfig, folder: RunFolder) -> None:
     if folder.root.name.endswith(f"_{digest(cfg)}"):  # the name of a sweep's job has its digest
         return
     # Compared as recorded: values of the environment are left out of both.
-    earlier, now = untrusted_yaml.read_text(folder.config), trust.recorded(cfg)
+    earlier, now = storage.read_text(folder.config), trust.recorded(cfg)
     earlier_digest = _digest_of_values(untrusted_yaml.mapping(earlier, folder.config))
     if earlier_digest != _digest_of_values(untrusted_yaml.mapping(now, folder.config)):
         raise ConfigError(

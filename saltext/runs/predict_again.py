@@ -12,6 +12,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from saltext import storage
 from saltext.data.dataset import SJTUTIS, collate
 from saltext.data.report import Track
 from saltext.errors import DataError
@@ -44,7 +45,7 @@ def fingerprint(cfg: DictConfig, folder: RunFolder) -> str:
     """
     locations = {key: "" for key in ("root", "split", "description") if key in cfg.data}
     own: DictConfig = OmegaConf.merge(cfg, {"data": locations, "checkpoint": None})  # type: ignore[assignment]
-    checksum = hashlib.sha256(f"{digest(own)} {folder.split.read_text()}".encode())
+    checksum = hashlib.sha256(f"{digest(own)} {storage.read_text(folder.split, storage.MAX_JSON)}".encode())
     for path in (weights_of(stage) for stage in stages(cfg, folder) if stage.tests):
         if not path.is_file():
             continue  # predicting raises the error

@@ -7,7 +7,7 @@ from dataclasses import replace
 from omegaconf import DictConfig, OmegaConf
 
 from saltext.data.splits import Split
-from saltext.errors import ConfigError, DamagedFileError, DataError, SaltextError
+from saltext.errors import ConfigError, SaltextError
 from saltext.reporting.run_page import NOTHING, ShownRun
 from saltext.results import run_record
 from saltext.results.comparison import unique_names
@@ -15,7 +15,8 @@ from saltext.results.run_record import RunRecord, StageRecord, evaluation_settin
 from saltext.results.score_table import read_run_scores
 from saltext.runs import schema
 from saltext.runs.trust import record
-from saltext.runs.untrusted_yaml import parsed, read_text
+from saltext.runs.untrusted_yaml import parsed
+from saltext.storage import read_text
 from saltext.system.run_folder import RunFolder
 
 _log = logging.getLogger(__name__)
@@ -112,21 +113,21 @@ def read_run(folder: RunFolder, needed: Sequence[str] = ()) -> ShownRun:
 
 
 def readable(folders: Iterable[RunFolder], needed: Sequence[str] = ()) -> list[ShownRun]:
-    """Runs with unique names, read from their folders; the log names damaged ones, which are left out.
+    """Runs with unique names, read from their folders; the log names those that cannot be read, which are left out.
 
     Args:
         folders: Of runs that have begun to train.
         needed: See :func:`read_record`.
 
     Raises:
-        SaltextError: All are damaged, or one cannot be shown for another reason.
+        SaltextError: None can be read.
     """
     runs: list[ShownRun] = []
     problems: list[SaltextError] = []
     for folder in folders:
         try:
             runs.append(read_run(folder, needed))
-        except (DamagedFileError, DataError) as error:
+        except SaltextError as error:
             problems.append(error)
     if not runs:
         raise problems[0]

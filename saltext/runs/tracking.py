@@ -25,7 +25,7 @@ from saltext.results.score_table import RunScores, means, of_protocol, read_run_
 from saltext.results.text_ablation import ablation_differences
 from saltext.runs.provenance import describe
 from saltext.runs.records import monitored
-from saltext.runs.untrusted_yaml import mapping, read_text
+from saltext.runs.untrusted_yaml import mapping
 from saltext.system.run_folder import RunFolder
 from saltext.training.loggers import direction, epoch_name
 
@@ -135,7 +135,7 @@ def _hydra_composition(folder: RunFolder) -> dict[str, Any]:
     record = folder.root / ".hydra" / "hydra.yaml"
     if not record.is_file():
         return {}
-    hydra = mapping(read_text(record), record)["hydra"]
+    hydra = mapping(storage.read_text(record), record)["hydra"]
     choices = {
         # "training@_global_.training" is the group "training"
         str(group).partition("@")[0]: choice

@@ -31,7 +31,7 @@ from saltext.runs import schema
 from saltext.runs.confinement import confine_to_folder
 from saltext.runs.paths import reached
 from saltext.runs.targets import check_targets, missing_targets, own_targets, packaged
-from saltext.runs.untrusted_yaml import literal, mapping, read_text
+from saltext.runs.untrusted_yaml import literal, mapping
 from saltext.system.run_folder import RunFolder
 
 TRUST = "--trust"
@@ -84,7 +84,7 @@ def record(folder: RunFolder, needed: Sequence[str] = ()) -> DictConfig:
     Raises:
         ConfigError: It cannot be read, a value has an unexpected type, or a needed key is missing.
     """
-    text = read_text(folder.config)
+    text = storage.read_text(folder.config)
     values = _resolve_interpolations(mapping(text, folder.config), folder.config, is_own(folder, text))
     _raise_if_any(_value_problems(values, needed), folder)
     return OmegaConf.create(values)
@@ -105,7 +105,7 @@ def read(
     Raises:
         ConfigError: It cannot be read, lacks values or has some of unexpected types, or names what may not be built.
     """
-    text = read_text(folder.config)
+    text = storage.read_text(folder.config)
     mine = is_own(folder, text)
     values = _resolve_interpolations(mapping(text, folder.config), folder.config, trust or mine)
     given = OmegaConf.create() if changes is None else changes
@@ -149,7 +149,7 @@ def started(folder: RunFolder, trusted_digest: str | None) -> Configuration:
     """
     if trusted_digest is None:
         return read(folder, resumes=True)
-    text = read_text(folder.config)
+    text = storage.read_text(folder.config)
     if digest_of(text) != trusted_digest:
         raise ConfigError(f"{folder.config} was changed since the run was started. Start it again.")
     cfg = OmegaConf.create(mapping(text, folder.config))
@@ -304,7 +304,7 @@ def is_own(folder: RunFolder, text: str) -> bool:
         mine = all(stat.S_ISREG(file.st_mode) and file.st_uid == os.getuid() for file in (config, trust))
         if not mine or trust.st_mode & 0o077:
             return False
-        return bool(json.loads(read_text(folder.trust)) == _binding_facts(folder, text))
+        return bool(json.loads(storage.read_text(folder.trust)) == _binding_facts(folder, text))
     except (OSError, SaltextError, ValueError, RecursionError):
         return False
 
@@ -317,7 +317,7 @@ def check_links(folder: RunFolder) -> None:
             that is no regular one.
     """
     try:
-        if is_own(folder, read_text(folder.config)):
+        if is_own(folder, storage.read_text(folder.config)):
             return
     except SaltextError:
         pass

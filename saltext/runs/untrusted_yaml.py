@@ -1,8 +1,6 @@
 """YAML files from anybody, read into plain values: small, without aliases, and no interpolation is resolved."""
 
-import os
 import re
-import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,31 +10,11 @@ from omegaconf._utils import get_yaml_loader
 
 from saltext.errors import DamagedFileError
 
-_BYTES, _DEPTH, _NODES = 2**20, 50, 50_000  # limits of a config.yaml; a real one has 4 kB, 7 levels and 200 nodes
+_DEPTH, _NODES = 50, 50_000  # limits of a config.yaml; a real one has 7 levels and 200 nodes
 _EVENTS: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # OmegaConf's loader, a safe one that reads numbers its way, behind libyaml's parser: ten times as fast.
 _OMEGACONF: Any = get_yaml_loader()
 _VALUES: Any = type("_Values", (yaml.CSafeLoader, _OMEGACONF), {}) if hasattr(yaml, "CSafeLoader") else _OMEGACONF
-
-
-def read_text(path: Path, most: int = _BYTES) -> str:
-    """The text of a small regular file in a run's folder.
-
-    Raises:
-        DamagedFileError: The file is missing, is no regular file (reading a pipe would wait for ever), is larger than
-            ``most`` bytes, or is not UTF-8.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise DamagedFileError(f"{path} cannot be read: expected a regular file")
-            content = stream.read(most + 1)
-        if len(content) > most:
-            raise DamagedFileError(f"{path} cannot be read: expected at most {most} bytes, got more")
-        return content.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DamagedFileError(f"{path} cannot be read: {error}") from error
 
 
 def parsed(text: str, source: Path) -> Any:

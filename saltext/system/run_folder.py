@@ -1,18 +1,20 @@
 """What lies where in the folder of one run."""
 
 import logging
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from saltext.errors import ConfigError, DamagedFileError
+from saltext.errors import ConfigError, DamagedFileError, printable
 from saltext.storage import check_csv, read_json
 
 _log = logging.getLogger(__name__)
 
 LAST, PREVIOUS = "last.ckpt", "last.prev.ckpt"
+_LONGEST_FAILURE = 10_000  # characters
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class RunFolder:
     @property
     def chosen(self) -> Path:
         """The weights to test: the best epoch's, or the last one's where no images were kept to choose."""
-        return self.best if self.best.is_file() else self.last
+        return self.best if os.path.lexists(self.best) else self.last
 
     @property
     def scores(self) -> Path:
@@ -134,9 +136,14 @@ class RunFolder:
         """Mean test scores, label and duration of a finished run, whose tables are complete.
 
         Raises:
-            DamagedFileError: ``result.json`` or a table of scores is missing, empty or cut.
+            DamagedFileError: ``result.json`` or a table of scores is missing, empty, cut or of other content.
         """
         found: dict[str, Any] = read_json(self.result, dict, ("label", "seconds", "test"))
+        match found:
+            case {"label": str(label), "seconds": int() | float(), "test": dict()} if label == printable(label):
+                pass
+            case _:
+                raise DamagedFileError(f"{self.result} is damaged: expected a label, seconds and scores, got others")
         self.check_scores()
         return found
 
@@ -152,7 +159,10 @@ class RunFolder:
 
     def read_failure(self) -> str:
         """Why a failed job failed, in a line; empty for others."""
-        return self.failure.read_text(encoding="utf-8", errors="replace").strip() if self.failure.is_file() else ""
+        if not self.failure.is_file():
+            return ""
+        with self.failure.open(encoding="utf-8", errors="replace") as stream:
+            return stream.read(_LONGEST_FAILURE).strip()
 
     def version(self) -> str:
         """The version of saltext that last wrote to the folder, and its commit, in words for a message.

@@ -81,6 +81,106 @@ def test_the_summary_the_page_and_the_tables_of_the_other_runs_are_made(
         assert str(folder.root / file) in caplog.text, "it is named"
 
 
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _larger_than_memory(path: Path) -> None:
+    with path.open("r+b") as stream:
+        stream.truncate(2**40)  # takes no space on the disk
+
+
+OTHER_KINDS = (_pipe, _link, _folder, _larger_than_memory)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_what_is_no_file_of_a_run_is_neither_waited_for_nor_read_whole(
+    whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, file: str
+) -> None:
+    for make in OTHER_KINDS:
+        shutil.copytree(whole, tmp_path / make.__name__)
+        folder = RunFolder(tmp_path / make.__name__ / ("job3" if file == "failure.txt" else "job1"))
+        make(folder.root / file)
+        here("sweep", folder.root.parent)
+        report.write(report.Request(folder.root.parent, predicts=False))
+        run_files.show_folder(folder.root.parent)
+        assert len(finished_runs(folder.root.parent)) == (2 if file in RESULTS else 3)
+        if file in (*RESULTS, "config.yaml", "provenance.json"):
+            assert str(folder.root / file) in caplog.text, "it is named"
+        shutil.rmtree(folder.root.parent)
+
+
+OTHER_CONTENTS: dict[str, tuple[object, ...]] = {
+    "result.json": (
+        {"label": ["a"], "seconds": 1, "test": {}}, {"label": "a", "seconds": "long", "test": {}},
+        {"label": "a", "seconds": 1, "test": [1]}, {"label": "\x1b[2J", "seconds": 1, "test": {}},
+    ),
+    "provenance.json": ([{"gpus": 1}], [{"packages": []}], [1, {"commit": {}, "cores": [], "time": 3}], [[]]),
+    "stage.json": ({"tasks": 1}, {"tasks": {}, "epochs": "x"}),
+    "job.json": (
+        {"sweep": [], "number": "x", "overrides": 3}, {"sweep": "now", "number": 10**30, "overrides": [{"a": 1}]},
+        {"sweep": "now", "number": 1, "overrides": ["\x1b[2J"]},
+    ),
+    "rows.json": ({"scores.csv": "many"}, {"scores.csv": -1}),
+    "extra_metrics.json": (
+        {"cc": {"title": "CC", "higher_is_better": False}}, {"cc": 1},
+        {"\x1b[2J": {"title": "a", "higher_is_better": True}},
+    ),
+    "split.json": ({"parts": 3}, {"parts": {"train": 3}, "method": [], "seed": {}, "unit": 1, "digest": []}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("file", OTHER_CONTENTS)
+def test_a_record_of_other_types_stops_nothing_and_writes_no_control_characters(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str
+) -> None:
+    for number, content in enumerate(OTHER_CONTENTS[file]):
+        shutil.copytree(whole, tmp_path / str(number))
+        (tmp_path / str(number) / "job1" / file).write_text(json.dumps(content))
+        here("sweep", tmp_path / str(number))
+        page = report.write(report.Request(tmp_path / str(number), predicts=False))
+        run_files.show_folder(tmp_path / str(number))
+        if file != "split.json":
+            report.write(report.Request(tmp_path / str(number) / "job0", predicts=False))
+        assert "\x1b" not in capsys.readouterr().out + page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("tranblend", "\x1b[2J"), ("pure", "\u202epure"), ("model", "who"), ("protocol", "how")]
+)
+def test_scores_without_a_column_or_with_control_characters_in_a_name_are_left_out(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], old: str, new: str
+) -> None:
+    shutil.copytree(whole, tmp_path / "study")
+    file = tmp_path / "study" / "job1" / "scores.csv"
+    file.write_text(file.read_text().replace(old, new))
+    run_files.show_folder(tmp_path / "study")
+    report.write(report.Request(tmp_path / "study", predicts=False))
+    assert "\x1b" not in capsys.readouterr().out
+    assert len(comparison.model_scores([tmp_path / "study"]))
+
+
+def test_an_epoch_that_is_no_number_of_one_is_left_out(tmp_path: Path) -> None:
+    for version in ("0", "1", "x"):
+        (tmp_path / "metrics" / f"version_{version}").mkdir(parents=True)
+    lines = "epoch,step,val/cc\n0,1,0.25\ninf,2,0.5\n-1,3,0.5\n1e30,3,0.5\nx,3,0.5\n"
+    (tmp_path / "metrics" / "version_0" / "metrics.csv").write_text(lines)
+    os.mkfifo(tmp_path / "metrics" / "version_1" / "metrics.csv")
+    (tmp_path / "metrics" / "version_x" / "metrics.csv").write_text(lines)
+    assert list(read_history(RunFolder(tmp_path))["value"]) == [0.25]
+
+
 @pytest.mark.parametrize("file", RESULTS)
 def test_a_run_whose_results_are_damaged_is_not_done(whole: Path, tmp_path: Path, file: str) -> None:
     folder = damaged(whole, tmp_path / "study", file, "cut")

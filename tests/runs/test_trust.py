@@ -28,7 +28,7 @@ from PIL import Image
 import saltext
 from saltext.demo.answer import load_model
 from saltext.errors import CheckpointError, ConfigError, SaltextError
-from saltext.runs import build_training, confinement, jobs, targets, train, trust
+from saltext.runs import build_training, confinement, jobs, targets, train, trust, untrusted_yaml
 from saltext.runs.composition import config_folder
 from saltext.runs.own_classes import located
 from saltext.system.run_folder import RunFolder

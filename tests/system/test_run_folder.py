@@ -51,3 +51,11 @@ def test_a_folder_without_a_usable_record_names_no_version(tmp_path: Path, start
     if starts is not None:
         storage.write_json(folder.provenance, starts)
     assert folder.version() == "the version that wrote it"
+
+
+def test_the_last_epoch_does_not_stand_in_for_a_best_one_that_cannot_be_read(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.checkpoints.mkdir()
+    folder.last.touch()
+    folder.best.symlink_to("gone")
+    assert folder.chosen == folder.best
