@@ -52,11 +52,15 @@ class Tile:
 
 @dataclass(frozen=True)
 class PictureGroup:
-    """Small pictures below a title and an untrusted text to quote; ``file`` is as that of a :class:`Figure`."""
+    """Rows of small pictures below a title and an untrusted text to quote; ``file`` is as that of a :class:`Figure`.
+
+    Rows follow each other on a line if there is room; on a narrow screen each begins a line, the first of three tiles
+    above the other two.
+    """
 
     title: str
     text: str
-    tiles: Sequence[Tile]
+    rows: Sequence[Sequence[Tile]]
     file: str = ""
 
 
@@ -69,7 +73,7 @@ Section = tuple[str, Sequence[Block]]
 
 @dataclass(frozen=True)
 class Document:
-    """A title and sections; the HTML file begins with links to them.
+    """A title and sections; the HTML file has links to them below its summary.
 
     Example:
         >>> document = Document("A run", [("Results", [Points([("CC: 0.68", "rough"), ("NSS: 2.1", "")])])])
@@ -136,7 +140,7 @@ def html(document: Document) -> str:
 
     Its style fits light and dark mode, screens of any width, and print.
     """
-    links, body = [], []
+    links, opening, body = [], [], []
     for number, (title, blocks) in enumerate(document.sections):
         level = 2 if title else 1
         if title and blocks:
@@ -151,9 +155,9 @@ def html(document: Document) -> str:
                     body.append(f"<h3>{escape(text)}</h3>")
                 case Points(points, summary):
                     small = (f"<small>{escape(caveat)}</small>" if caveat else "" for _, caveat in points)
-                    items = (f"<li>{escape(text)}{more}</li>" for (text, _), more in zip(points, small, strict=True))
+                    items = (f"<li>{_unbroken(text)}{more}</li>" for (text, _), more in zip(points, small, strict=True))
                     kind = ' class="summary"' if summary else ""
-                    body.append(f"<ul{kind}>{''.join(items)}</ul>")
+                    (opening if summary else body).append(f"<ul{kind}>{''.join(items)}</ul>")
                 case Command(text):
                     body.append(f"<pre><code>{escape(text)}</code></pre>")
                 case Grid():
@@ -162,15 +166,20 @@ def html(document: Document) -> str:
                     kind = "pictures" if any(isinstance(shown, PictureGroup) for shown in block) else "figures"
                     elements = "\n".join(_picture_html(shown, level + 1) for shown in block)
                     body.append(f'<div class="{kind}">{elements}</div>')
-    contents = f'\n<nav aria-label="Contents"><ol>{"".join(links)}</ol></nav>' if links else ""
+    contents = [f'<nav aria-label="Contents"><ol>{"".join(links)}</ol></nav>'] if links else []
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(document.title)}</title>\n<style>\n{_STYLE}</style>\n</head>\n<body>\n"
-        f"<header><h1>{escape(document.title)}</h1>{contents}</header>\n<main>\n"
-        + "\n".join(body)
+        f"<header><h1>{escape(document.title)}</h1></header>\n<main>\n"
+        + "\n".join([*opening, *contents, *body])
         + "\n</main>\n</body>\n</html>\n"
     )
+
+
+def _unbroken(text: str) -> str:
+    """A text escaped, its intervals, such as (+0.07 to +0.34), kept on one line."""
+    return re.sub(r"\([^()\s]+ to [^()\s]+\)", r'<span class="unbroken">\g<0></span>', escape(text))
 
 
 def _picture_html(shown: Figure | PictureGroup, level: int) -> str:
@@ -179,14 +188,17 @@ def _picture_html(shown: Figure | PictureGroup, level: int) -> str:
         return f"<figure>{shown.svg}{_caption(shown.caption)}</figure>"
     # bdi: an untrusted text must not change the writing direction of the text around it.
     text = f"<blockquote><bdi>{escape(shown.text)}</bdi></blockquote>" if shown.text else ""
-    tiles = []
-    for tile in shown.tiles:
-        kind = "png" if tile.data.startswith(b"\x89PNG") else "jpeg"
-        source = f"data:image/{kind};base64,{base64.b64encode(tile.data).decode('ascii')}"
-        tiles.append(f'<figure><img alt="{escape(tile.alt)}" src="{source}">{_caption(tile.caption)}</figure>')
-    wide = " wide" if len(shown.tiles) > 4 else ""  # leaves no room for another group beside it
+    rows = ""
+    for tiles in shown.rows:
+        figures = ""
+        for tile in tiles:
+            kind = "png" if tile.data.startswith(b"\x89PNG") else "jpeg"
+            source = f"data:image/{kind};base64,{base64.b64encode(tile.data).decode('ascii')}"
+            figures += f'<figure><img alt="{escape(tile.alt)}" src="{source}">{_caption(tile.caption)}</figure>'
+        rows += f'<div class="row">{figures}</div>'
+    wide = " wide" if sum(map(len, shown.rows)) > 4 else ""  # leaves no room for another group beside it
     title = f"<h{level}>{escape(shown.title)}</h{level}>" if shown.title else ""
-    return f'<div class="group{wide}">{title}{text}<div class="tiles">{"".join(tiles)}</div></div>'
+    return f'<div class="group{wide}">{title}{text}<div class="tiles">{rows}</div></div>'
 
 
 def _caption(text: str) -> str:

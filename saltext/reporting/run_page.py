@@ -188,8 +188,8 @@ def _picture_group(record: ImageRecord, title: str) -> PictureGroup:
     """An image with its maps, and the text or texts that were read."""
     texts = {maps.text: maps.name for maps in reversed(record.texts) if maps.text}
     named = (quoted(text) if len(texts) == 1 else f"{name}: {quoted(text)}" for text, name in reversed(texts.items()))
-    pictures = [Tile(tile.jpeg(), tile.caption, tile.alt) for row in tiles(record) for tile in row]
-    return PictureGroup(title, " / ".join(named), pictures)
+    rows = [[Tile(tile.jpeg(), tile.caption, tile.alt) for tile in row] for row in tiles(record)]
+    return PictureGroup(title, " / ".join(named), rows)
 
 
 def results(runs: Sequence[ShownRun]) -> list[Block]:

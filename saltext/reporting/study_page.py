@@ -125,7 +125,7 @@ def _findings(
     own = [cell for cell in measured if cell.row == measured[-1].row]  # the last condition
     if own:
         best = (max if is_higher_better else min)(own, key=lambda cell: cell.ours.mean)
-        among = f", the {'highest' if is_higher_better else 'lowest'} mean of {len(own)} models" if own[1:] else ""
+        among = f", the {'highest' if is_higher_better else 'lowest'} mean of {len(own)} models" if own[2:] else ""
         caveat = f"{best.pairs} pairs; the interval is over images, not over trainings."
         found.append((f"“{best.line}”: {title} {best} on {best.row}{among}.", caveat))
     for base, of_base in list(gaps.items())[:1]:
@@ -145,9 +145,9 @@ def _on_last(found: Sequence[Difference], metric: str) -> str:
 
 
 def _accuracy(study: Study, cells: Sequence[Cell]) -> list[Block]:
-    """Means of one metric by condition, models and baselines."""
+    """Means of one metric by condition, of the models and then of the baselines."""
     metric, series = shown_metric(study.metrics), []
-    for line in study.lines:
+    for line in sorted(study.lines, key=lambda line: bool(line.model)):
         estimates = {c.row: c.ours for c in cells if (c.line, c.metric) == (line.name, metric) and c.pairs}
         if estimates and line.model != "uniform map":
             series.append(Series(line.name, estimates, "baseline" if line.model else "model"))
@@ -218,7 +218,7 @@ def _pictures(study: Study, runs: Sequence[RunRecord], to: Path, number: str) ->
                 storage.write_bytes(to / name, drawn.read_bytes())
                 title = f"{line.name}{number}, {run.label}, seed {run.cfg.seed}"
                 alt = "Test pairs: image, human map and prediction"
-                groups.append(PictureGroup(title, "", [Tile(drawn.read_bytes(), "", alt)], name))
+                groups.append(PictureGroup(title, "", [[Tile(drawn.read_bytes(), "", alt)]], name))
     return [groups] if groups else []
 
 

@@ -14,10 +14,10 @@ Key = tuple[str, str]
 """Image and condition."""
 
 QUANTILES = (0.1, 0.5, 0.9)
-"""Quantiles of the text effect at which images are shown."""
+"""Quantiles of the gain by the right text at which images are shown."""
 
 BY_EFFECT = (
-    "Chosen by rule: the test images at the 10th, 50th and 90th percentile of the text effect (CC under the right text "
+    "Chosen by rule: the test images at the 10th, 50th and 90th percentile of the gain by the right text (CC under it "
     "minus CC under the swapped one, mean of the image's two texts)."
 )
 BY_ID = "Chosen by rule: the first test images by id that were tested under both texts."
@@ -56,16 +56,16 @@ def extremes(scores: pd.DataFrame, count: int = _COUNT) -> list[Extreme]:
 
 
 def images_by_effect(own: pd.DataFrame, exchanged: pd.DataFrame) -> dict[str, str]:
-    """The images nearest to each of :data:`QUANTILES` of the text effect -> percentile and effect, in ascending order.
+    """The images nearest to each of :data:`QUANTILES` of the gain by the right text -> both, in ascending order.
 
     ``own`` and ``exchanged`` are scores as in :func:`saltext.results.text_ablation.gains`.
     """
     table = gains(own, exchanged).query("metric == 'cc'")
-    ranked = table.assign(effect=table[list(TASKS)].mean(axis=1)).sort_values(["effect", "image_id"])
+    ranked = table.assign(gain=table[list(TASKS)].mean(axis=1)).sort_values(["gain", "image_id"])
     shown = {round(quantile * (len(ranked) - 1)): quantile for quantile in reversed(QUANTILES) if len(ranked)}
     return {
-        str(ranked["image_id"].iloc[index]): f"{100 * quantile:.0f}th percentile: text effect "
-        f"{ranked['effect'].iloc[index]:+z.2f} CC"
+        str(ranked["image_id"].iloc[index]): f"CC {ranked['gain'].iloc[index]:+z.2f} by the right text, "
+        f"{100 * quantile:.0f}th percentile of the test images"
         for index, quantile in sorted(shown.items())
     }
 

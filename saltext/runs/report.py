@@ -67,7 +67,7 @@ def write(request: Request) -> Path:
         page = run_page.sweep_page(sweep, None if best is None else _with_maps(best, chosen, request), chosen)
     else:
         folders = [path for path in (request.run, request.other) if path is not None]
-        runs = readable((RunFolder.existing(path) for path in folders), provenance.SHOWN)
+        runs = readable([RunFolder.existing(path) for path in folders], provenance.SHOWN)
         chosen = Chosen.of(runs[0])
         page = run_page.page([_with_maps(run, chosen, request) for run in runs], chosen)
     file = RunFolder(request.run).report

@@ -1,9 +1,9 @@
 """How long epochs of the default run take with the feature cache, and without it or at another commit.
 
-    python tests/benchmarks/epochs.py data.root=data/sjtu-tis                    # with the cache and without it
+    python -m tests.benchmarks.epochs data.root=data/sjtu-tis                    # with the cache and without it
     git worktree add ../base 6fbce6a
-    python tests/benchmarks/epochs.py --against ../base data.root=data/sjtu-tis  # this commit and that one
-    python tests/benchmarks/epochs.py --steps 16 --batches 4 data.root=...       # shorter epochs
+    python -m tests.benchmarks.epochs --against ../base data.root=data/sjtu-tis  # this commit and that one
+    python -m tests.benchmarks.epochs --steps 16 --batches 4 data.root=...       # shorter epochs
 
 The sides take turns, each with --epochs epochs (3) in a process of its own, of which the first is not counted: it fills
 the caches. Prints seconds by the clock and of the processor (user and system, without the loader's process), and a
@@ -81,13 +81,16 @@ def _processor() -> float:
 
 def run(side: str, options: argparse.Namespace, folder: Path, epochs: int) -> tuple[list[list[float]], str]:
     """Seconds of each epoch of a side, and the digest of its weights."""
+    from saltext.system.environment import KEEP_MEMORY, SPIN_BRIEFLY  # the other checkout may not have it
+
     source = options.against if side == AGAINST else ROOT
     caches = folder / ("other" if side == AGAINST else "own")
     overrides = [*options.overrides, f"output_dir={folder}", f"data.cache_dir={caches}"]
     overrides += ["cache_features=false"] if side == WITHOUT else []
     command = [sys.executable, __file__, "--measure", str(epochs), "--steps", str(options.steps)]
     command += ["--batches", str(options.batches), *overrides]
-    environment = {**os.environ, "PYTHONPATH": str(source)}
+    # What the command of each side sets: that of the other commit has kept memory from early on, but let threads spin.
+    environment = {**KEEP_MEMORY, **({} if side == AGAINST else SPIN_BRIEFLY), **os.environ, "PYTHONPATH": str(source)}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(("[", '"'))]
     return lines[:-1], lines[-1]

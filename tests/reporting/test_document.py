@@ -32,10 +32,10 @@ def document() -> Document:
         [Figure(SVG, "CC by <epoch>", "curves.png"), Figure(SVG, "only [here]")],
     ]
     blocks = [
-        [PictureGroup("worst <1>", 'a "text" & more', tiles), PictureGroup("best", "", tiles * 3)],
+        [PictureGroup("worst <1>", 'a "text" & more', [tiles]), PictureGroup("best", "", [tiles] * 3)],
         "1. Split: 80/20 & *more*",
         Heading("<part>"),
-        [PictureGroup("below a part", "", tiles)],
+        [PictureGroup("below a part", "", [tiles])],
         Points([("one", ""), ("# two", "")]),
         Command("make x\nmake y"),
         Grid(["task", "CC"], [["a < b", "0.5"], ["c|d", "0.1"]], frozenset({1}), title="Scores"),
@@ -98,9 +98,19 @@ def test_everything_in_a_page_lies_in_a_landmark_and_links_lead_to_its_sections(
     assert "<nav" not in html(Document("t", []))
 
 
+def test_what_was_found_stands_before_the_links_and_everything_else(document: Document) -> None:
+    text = html(document)
+    assert text.index("<h1>") < text.index('<ul class="summary">') < text.index("<nav") < text.index("<figure>")
+
+
+def test_on_a_narrow_screen_the_pictures_of_a_text_stay_together(document: Document) -> None:
+    assert html(document).count('<div class="row"><figure><img alt="what') == 5
+
+
 def test_what_was_found_stands_above_its_caveat(document: Document) -> None:
     text = html(document)
-    assert "<li>CC is 0.61 (0.59 to 0.63) &amp; more.<small>Another split &lt;x&gt;.</small></li>" in text
+    interval = '<span class="unbroken">(0.59 to 0.63)</span>'
+    assert f"<li>CC is 0.61 {interval} &amp; more.<small>Another split &lt;x&gt;.</small></li>" in text
     assert "<li>Nothing else.</li>" in text
 
 

@@ -56,7 +56,7 @@ def test_images_are_chosen_by_how_much_the_text_matters() -> None:
     found, rule = images_under_both_texts(both_texts(effect, effect), both_texts(ZEROS, ZEROS, variant="opposite"))
     assert rule == BY_EFFECT
     assert list(found) == ["001", "005", "009"]
-    assert found["009"] == "90th percentile: text effect +0.40 CC"
+    assert found["009"] == "CC +0.40 by the right text, 90th percentile of the test images"
 
 
 def test_a_model_conditioned_on_the_task_is_looked_at_with_the_condition_swapped_too() -> None:
@@ -83,9 +83,9 @@ def test_failures_and_successes_are_chosen_by_percentile() -> None:
     own = both_texts((0.5 + effect).tolist(), [0.5] * 21)
     found = images_by_effect(own, both_texts([0.5] * 21, [0.5] * 21))
     assert list(found.values()) == [  # the mean of both texts
-        "10th percentile: text effect -0.20 CC",
-        "50th percentile: text effect +0.00 CC",
-        "90th percentile: text effect +0.20 CC",
+        "CC -0.20 by the right text, 10th percentile of the test images",
+        "CC +0.00 by the right text, 50th percentile of the test images",
+        "CC +0.20 by the right text, 90th percentile of the test images",
     ]
     assert [effect[int(image_id)] for image_id in found] == pytest.approx([-0.4, 0.0, 0.4])
 

@@ -306,7 +306,8 @@ def test_folders_without_a_run_are_refused_with_the_way_out(tmp_path: Path) -> N
         ([tmp_path / "nothing"], "does not exist"),
         ([tmp_path], "has none"),
         ([tmp_path / "begun"], r"has no split\.json"),
-        ([tmp_path / "begun", tmp_path], r"no split\.json"),
+        ([tmp_path / "begun", tmp_path / "begun"], r"has no split\.json"),
+        ([tmp_path / "begun", tmp_path], r"holds no config\.yaml"),  # said before any is read
     ):
         with pytest.raises(ConfigError, match=said):
             write(Request(*arguments))
