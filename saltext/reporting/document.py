@@ -140,7 +140,8 @@ def html(document: Document) -> str:
 
     Its style fits light and dark mode, screens of any width, and print.
     """
-    links, opening, body = [], [], []
+    links, body = [], []
+    opening: list[str] = []
     for number, (title, blocks) in enumerate(document.sections):
         level = 2 if title else 1
         if title and blocks:

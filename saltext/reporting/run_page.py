@@ -19,7 +19,7 @@ from saltext.reporting.document import Block, Command, Document, Figure, Heading
 from saltext.reporting.figures import Series
 from saltext.reporting.grid import Grid
 from saltext.results import calibration, selection
-from saltext.results.comparison import differences, estimate, spread_over_runs
+from saltext.results.comparison import Difference, differences, estimate, spread_over_runs
 from saltext.results.findings import findings
 from saltext.results.means import published
 from saltext.results.run_record import RunRecord, history, monitored
@@ -30,6 +30,7 @@ from saltext.results.text_ablation import ablation_differences, short_title
 
 _SAME_CC = 5e-4  # equal up to the third digit
 _NUMBERED = 3  # pairs at either end of a scatter plot that get a number
+_MODELS_IN_FINDINGS = 5  # of a sweep
 
 NOTHING = RunScores(pd.DataFrame({"image_id": [], "task": [], "text": [], "model": [], "protocol": []}), pd.DataFrame())
 """Scores of a run that has not been tested."""
@@ -394,17 +395,46 @@ def sweep_page(sweep: SweepRuns, best: ShownRun | None, chosen: Chosen) -> Docum
     """
     finished = sum(run.record.folder.is_finished for run in sweep.runs)
     about = f"{finished} of {len(sweep.runs)} runs are finished."
-    sections: list[Section] = [("Results", _sweep_results(sweep))]
+    gaps = _sweep_gaps(sweep)
+    sections: list[Section] = [("Results", _sweep_results(sweep, gaps))]
     if best is not None:
         about += f" Findings, pictures and calibration are of one run: {best.name}, the best by {best.record.monitor}."
         sections = [*opening([best], chosen), *sections, *details([best], chosen, _pairwise(sweep, best))]
-    sections = [("", [about]), *sections, ("Learning curves", learning_curves(sweep.runs))]
+    first: Section = ("", [*_sweep_findings(sweep, gaps), about])
+    sections = [first, *sections, ("Learning curves", learning_curves(sweep.runs))]
     sections += [("Provenance", _sweep_provenance(sweep)), ("Glossary", glossary_of(sweep.runs))]
     return Document(f"{sweep.name}: {len(sweep.runs)} runs", sections)
 
 
-def _sweep_results(sweep: SweepRuns) -> list[Block]:
-    """Pooled tables, the spread over folds and seeds, and every model minus the first where they share test pairs."""
+def _sweep_gaps(sweep: SweepRuns) -> dict[str, list[Difference]]:
+    """Every later model minus the first, where they share test pairs."""
+    gaps = {}
+    for name in sweep.models[1:]:
+        with suppress(ConfigError):  # no test pair in common
+            gaps[name] = differences(sweep.of_model(name), sweep.of_model(sweep.models[0]))
+    return gaps
+
+
+def _sweep_findings(sweep: SweepRuns, gaps: Mapping[str, Sequence[Difference]]) -> list[Block]:
+    """The first models minus the first of all, under the last conditions."""
+    if not gaps:
+        return []
+    metric = shown_metric(metric_names(sweep.of_model(sweep.models[0])))
+    points = []
+    for name, of_name in list(gaps.items())[:_MODELS_IN_FINDINGS]:
+        sentence = f"“{name}” minus “{sweep.models[0]}”: {METRICS[metric].title} {on_last_conditions(of_name, metric)}."
+        points.append((sentence, tables.PAIRED))
+    return [Points(points, summary=True)]
+
+
+def on_last_conditions(gaps: Sequence[Difference], metric: str) -> str:
+    """Differences under the last two conditions, under which the text says most."""
+    of_metric = [gap for gap in gaps if gap.metric == metric]
+    return " and ".join(f"{gap.signed()} on {gap.task}" for gap in of_metric[:-3:-1])
+
+
+def _sweep_results(sweep: SweepRuns, gaps: Mapping[str, Sequence[Difference]]) -> list[Block]:
+    """Pooled tables, the spread over folds and seeds, and every model minus the first."""
     if sweep.scores.empty:
         return ["No run has finished yet."]
     settings = " ".join(dict.fromkeys(run.record.setting for run in sweep.runs if len(run.own)))
@@ -414,12 +444,8 @@ def _sweep_results(sweep: SweepRuns) -> list[Block]:
     ]
     several = spread_over_runs(sweep.standard[sweep.standard["model"].isin(sweep.models)])
     blocks += [tables.spread(several)] if len(several) else []
-    first, *others = sweep.models
-    gaps = {}
-    for name in others:
-        with suppress(ConfigError):  # no test pair in common
-            gaps[name] = differences(sweep.of_model(name), sweep.of_model(first))
     if gaps:
+        first = sweep.models[0]
         note = f"Each model minus {first}, on the pairs that both were tested on. {tables.PAIRED}"
         blocks.append(tables.differences(gaps, f"model minus {first}", note))
     return blocks

@@ -16,7 +16,7 @@ from saltext.reporting import document, figures, glossary, provenance, tables
 from saltext.reporting.document import Block, Command, Document, Figure, PictureGroup, Points, Section, Tile
 from saltext.reporting.figures import CurvePanel, Series
 from saltext.reporting.grid import Grid, latex_document
-from saltext.reporting.run_page import estimates_chart
+from saltext.reporting.run_page import estimates_chart, on_last_conditions
 from saltext.results import study_results
 from saltext.results.comparison import Difference
 from saltext.results.means import Mean
@@ -129,19 +129,15 @@ def _findings(
         caveat = f"{best.pairs} pairs; the interval is over images, not over trainings."
         found.append((f"“{best.line}”: {title} {best} on {best.row}{among}.", caveat))
     for base, of_base in list(gaps.items())[:1]:
-        for name, differences_of_name in list(of_base.items())[:2]:
-            found.append((f"“{name}” minus “{base}”: {title} {_on_last(differences_of_name, metric)}.", tables.PAIRED))
+        for name, of_name in list(of_base.items())[:2]:
+            sentence = f"“{name}” minus “{base}”: {title} {on_last_conditions(of_name, metric)}."
+            found.append((sentence, tables.PAIRED))
     for name, of_line in effects.items():
         for variant, several in list(of_line.items())[:1]:
             sentence = f"Text ablation of “{name}”, own text against {TITLES.get(variant, variant)}: {title}"
             caveat = "Same weights; a network trained without text is another network."
-            found.append((f"{sentence} {_on_last(several, metric)}.", caveat))
+            found.append((f"{sentence} {on_last_conditions(several, metric)}.", caveat))
     return found
-
-
-def _on_last(found: Sequence[Difference], metric: str) -> str:
-    """Differences under the last two conditions, under which the text says most."""
-    return " and ".join(f"{one.signed()} on {one.task}" for one in [d for d in found if d.metric == metric][:-3:-1])
 
 
 def _accuracy(study: Study, cells: Sequence[Cell]) -> list[Block]:

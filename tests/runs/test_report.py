@@ -275,6 +275,8 @@ def test_the_page_of_a_sweep_pools_its_runs_and_says_which_failed(tmp_path: Path
     assert page.rows_of("pure", "tranblend-film", "2")[0][3].startswith("0.500 ±")  # (.5 + .7) / 2 - .1
     assert ["pure", "tranblend-film", "2", "0.500 ± 0.100"] in [row[:4] for row in page.rows]  # over runs
     assert page.rows_of("tranblend-none", "CC")[0][2] == "+0.050 (+0.050 to +0.050)"
+    found = "“tranblend-none” minus “tranblend-film”: CC +0.050"
+    assert page.said.index(found) < page.said.index("3 of 4 runs are finished")
     assert "the best by val/cc" in page.said
     assert "of one run: tranblend-film (job1), the best by" in page.said
     assert "The two leading models pair by pair" in page.sections
