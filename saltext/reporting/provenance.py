@@ -1,17 +1,11 @@
 """Provenance of a run's numbers: commit, machine, date, data, and the selected epoch."""
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from saltext.errors import DamagedFileError
 from saltext.results.run_record import RunRecord, chosen_epochs
-from saltext.storage import read_json
-from saltext.system.run_folder import RunFolder
-
-_log = logging.getLogger(__name__)
 
 UNKNOWN = "–"
 _PACKAGES = ("saltext", "torch", "lightning")
@@ -23,26 +17,9 @@ SHOWN = (
 """Keys of a configuration that :func:`facts` reads."""
 
 
-def starts(folder: RunFolder) -> list[dict[str, Any]]:
-    """The records of a run's starts, see :func:`saltext.runs.provenance.describe`; empty if there are none to read."""
-    try:
-        records: list[Any] = read_json(folder.provenance, list) if folder.provenance.exists() else []
-    except DamagedFileError as error:
-        _log.warning("%s; left out", error)
-        return []
-    found = []
-    for record in records:
-        kinds = {"packages": dict, "gpus": list}
-        if isinstance(record, dict) and all(isinstance(record.get(key, kind()), kind) for key, kind in kinds.items()):
-            found.append(record)
-        else:
-            _log.warning("%s: left out what is no record of a start: %.80r", folder.provenance, record)
-    return found
-
-
 def row(run: RunRecord) -> dict[str, str]:
     """The provenance of one run among several; a + behind the commit stands for uncommitted changes."""
-    last = (starts(run.folder) or [{}])[-1]
+    last = (run.folder.read_starts() or [{}])[-1]
     gpus = "".join(f", {gpu}" for gpu in last.get("gpus") or ())
     return {
         "input": "x".join(str(side) for side in run.cfg.data.image_size),
@@ -56,7 +33,7 @@ def row(run: RunRecord) -> dict[str, str]:
 
 def facts(run: RunRecord, scores: pd.DataFrame) -> dict[str, str]:
     """The provenance of a run's numbers, by the names of the facts; ``scores`` are of its own model, may be empty."""
-    records = starts(run.folder)
+    records = run.folder.read_starts()
     first, last = (records[0], records[-1]) if records else ({}, {})
     cfg, shown = run.cfg, row(run)
     time = str(first.get("time", UNKNOWN)).replace("T", " ").replace("+00:00", " UTC")

@@ -164,23 +164,35 @@ class RunFolder:
         with self.failure.open(encoding="utf-8", errors="replace") as stream:
             return stream.read(_LONGEST_FAILURE).strip()
 
+    def read_starts(self) -> list[dict[str, Any]]:
+        """The records of the run's starts, see :func:`saltext.runs.provenance.describe`; the log names what is none."""
+        try:
+            records: list[Any] = read_json(self.provenance, list) if self.provenance.exists() else []
+        except DamagedFileError as error:
+            _log.warning("%s; left out", error)
+            return []
+        starts = []
+        for record in records:
+            kinds = {"packages": dict, "gpus": list}
+            if isinstance(record, dict) and all(isinstance(record.get(key, k()), k) for key, k in kinds.items()):
+                starts.append(record)
+            else:
+                _log.warning("%s: left out what is no record of a start: %.80r", self.provenance, record)
+        return starts
+
     def version(self) -> str:
         """The version of saltext that last wrote to the folder, and its commit, in words for a message.
 
         "the version that wrote it" where no record says more: an export has none, and a stranger's may say anything.
         """
-        unknown = "the version that wrote it"
-        if not self.provenance.is_file():  # opening a pipe would wait for ever
-            return unknown
-        try:
-            last = read_json(self.provenance, list)[-1]
-            number, commit = last["packages"]["saltext"], last["commit"]
-        except (DamagedFileError, LookupError, TypeError):
-            return unknown
+        last = (self.read_starts() or [{}])[-1]
+        number, commit = last.get("packages", {}).get("saltext"), last.get("commit")
         if not isinstance(number, str) or not re.fullmatch(r"[0-9][\w.+]{0,40}", number):
-            return unknown
-        is_hash = isinstance(commit, str) and re.fullmatch(r"[0-9a-f]{40}", commit)
-        return f"saltext {number}" + (f" of commit {commit[:12]}" if is_hash else "") + ", which wrote it"
+            return "the version that wrote it"
+        of_commit = ""
+        if isinstance(commit, str) and re.fullmatch(r"[0-9a-f]{40}", commit):
+            of_commit = f" of commit {commit[:12]}"
+        return f"saltext {number}{of_commit}, which wrote it"
 
     def damage(self) -> str:
         """Why a run that seems to have finished counts as unfinished; empty for all others."""
