@@ -70,7 +70,7 @@ def test_marked_tables_are_what_the_kept_scores_give(file: Path) -> None:
 README_COLUMNS = {
     "trained without text": "no text",
     "with text (ours)": "with text",
-    "human map, free viewing": "human free-viewing map",
+    "human map, free viewing": "human map, free viewing",
     "split-half": "split-half fixations",
 }
 

@@ -28,7 +28,7 @@ metric notices; KL on salient would be .856 without it and .577 with the Gaussia
 
 
 class HumanPure(Baseline):
-    """The image's human free-viewing map: the published map plus ``FLOOR``.
+    """The image's human map of free viewing: the published map plus ``FLOOR``.
 
     It predicts every pair whose image was also viewed without a text (``pure``), except the free-viewing pair itself.
 
@@ -37,7 +37,7 @@ class HumanPure(Baseline):
     """
 
     name = "human_pure"
-    title = "human free-viewing map"
+    title = "human map, free viewing"
 
     def covers(self, index: int) -> bool:
         """Where the image has another pair with free viewing."""
@@ -59,7 +59,7 @@ class HumanOthers(Baseline):
     """
 
     name = "human_others"
-    title = "mean of other human maps"
+    title = "human maps, other conditions"
 
     def covers(self, index: int) -> bool:
         """Where the image has at least two other conditions; for free viewing, at least one."""

@@ -90,7 +90,7 @@ class Split:
                 f"data.test_on=val: the split {self.method!r} keeps no validation images; set data.val_fraction above 0"
             )
         parts: Mapping[Part, tuple[str, ...]] = {"train": self.parts["train"], "val": (), "test": self.parts["val"]}
-        return Split(f"{self.method}, its validation part tested", self.seed, self.unit, parts)
+        return Split(f"{self.method}, validation set tested", self.seed, self.unit, parts)
 
     def check_against(self, pairs: Iterable[Pair | Recording]) -> None:
         """Raise a DataError if the split names images or pairs the data set does not have."""

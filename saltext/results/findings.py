@@ -13,8 +13,12 @@ from saltext.results.comparison import Difference, differences, estimate
 from saltext.results.score_table import metric_names, of_protocol, shown_metric
 from saltext.results.text_ablation import TITLES, exchanged_pairs, has_swaps, short_title, swap_accuracies
 
-# Baselines a model is compared with, the strongest first.
-_BASELINES = ("human free-viewing map", "centre prior (other images)", "uniform map")
+# Baselines a model is compared with, the strongest first, by their titles: how a sentence names them.
+_BASELINES = {
+    "human map, free viewing": "the human map of free viewing",
+    "centre prior (other images)": "the centre prior (other images)",
+    "uniform map": "the uniform map",
+}
 _FEW = 30  # images; with fewer, a bootstrap interval is rough
 
 
@@ -51,10 +55,10 @@ def findings(pairs: pd.DataFrame, text_ablation: pd.DataFrame, model: str, setti
         f"{accuracy.images} test images" + (", few: the interval is rough" if accuracy.images < _FEW else ""),
         f"{seeds} seeds, averaged pair by pair" if seeds > 1 else "one seed, whose spread is not in the interval",
     ]
-    baselines = {f"the {name}": standard[standard["model"] == name] for name in _BASELINES}
+    baselines = {name: standard[standard["model"] == title] for title, name in _BASELINES.items()}
     against = "".join(f", {gap.signed()} against {name}" for name, gap in _first_gap(of_task, baselines))
-    if _BASELINES[0] in against:
-        caveats.append("the human free-viewing map shows where people looked who had read nothing")
+    if "free viewing" in against:
+        caveats.append("in free viewing people had read nothing")
     if "optimistic" in setting or "by row" in setting:
         caveats.append("model selection or training has seen test images")
     results = [Finding("accuracy", f"{title} {accuracy} on {task}{against}.", f"{'; '.join(caveats)}.")]

@@ -68,11 +68,15 @@ class RunRecord:
 
 
 def evaluation_setting(split: Split, selected_on: Part) -> str:
-    """How the split was made and the epoch selected, in a sentence."""
+    """How the split was made and the checkpoint selected, in two sentences."""
     grouped = "grouped by image" if split.unit == "image" else "by row: test images also train under other texts"
-    validation = "the validation part" if split.parts["val"] else "nothing (the last one)"
-    chosen_on = validation if selected_on == "val" else "the test part itself, which makes its scores optimistic"
-    return f"Split: {split.method}, seed {split.seed}, {grouped}. Epoch chosen on {chosen_on}."
+    if selected_on == "test":
+        selected = "Checkpoint selected on the test set, which makes its scores optimistic."
+    else:
+        selected = (
+            "Checkpoint selected on the validation set." if split.parts["val"] else "Last epoch, no model selection."
+        )
+    return f"Split: {split.method}, seed {split.seed}, {grouped}. {selected}"
 
 
 def read_history(folder: RunFolder, stages: Sequence[str] = ()) -> pd.DataFrame:

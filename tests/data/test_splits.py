@@ -56,7 +56,7 @@ def test_testing_on_validation_images_leaves_the_test_images_out() -> None:
     split = kfold(SETS, 5, 2, 0.25, 3)
     chosen = split.validation_tested()
     assert chosen.parts == {"train": split.parts["train"], "val": (), "test": split.parts["val"]}
-    assert "validation part tested" in chosen.method
+    assert "validation set tested" in chosen.method
     with pytest.raises(ConfigError, match="val_fraction above 0"):
         kfold(SETS, 5, 2, 0.0, 3).validation_tested()
 

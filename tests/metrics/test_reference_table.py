@@ -66,8 +66,8 @@ def _check(
     ("model", "expected"),
     [
         ("centre prior (other images)", CENTRE_PRIOR),
-        ("human free-viewing map", HUMAN_PURE),
-        ("mean of other human maps", HUMAN_OTHERS),
+        ("human map, free viewing", HUMAN_PURE),
+        ("human maps, other conditions", HUMAN_OTHERS),
     ],
 )
 def test_human_bars_reproduce_the_reference_values(scores: pd.DataFrame, model: str, expected: dict) -> None:

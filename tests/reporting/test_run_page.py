@@ -77,7 +77,7 @@ def test_what_is_lacking_is_said(tmp_path: Path) -> None:
     unscored = read_run(made_up_scores.run(tmp_path / "c"))
     run = shown(tmp_path / "a", "a", 0.2)
     assert "No test pair was scored yet." in said(results([unscored]))
-    assert "scored none of centre prior (other images), human free-viewing map" in said(against_baselines(run)[1])
+    assert "scored none of centre prior (other images), human map, free viewing" in said(against_baselines(run)[1])
     assert "not both runs have scored" in said(comparison(run, unscored))
     assert text_ablation([run]) == []
 

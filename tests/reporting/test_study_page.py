@@ -76,7 +76,7 @@ def test_ours_stand_beside_the_published_values_with_difference_interval_and_ver
 def test_a_report_says_which_split_chose_the_epoch_on_what_and_how_to_make_it_again(written: Path) -> None:
     for name in ("results.md", "results.html"):
         text = (written / name).read_text()
-        for said in ("by hand", "Epoch chosen on the test part itself", "make reproduce-fig9", "b reads better",
+        for said in ("by hand", "Checkpoint selected on the test set", "make reproduce-fig9", "b reads better",
                      "Mind the gap.", "Tolerance of CC: 0.05", "measured as the TranBlend paper"):  # fmt: skip
             assert said in text
 

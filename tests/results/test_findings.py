@@ -48,9 +48,9 @@ def test_without_texts_or_baselines_it_says_what_there_is() -> None:
 
 
 def test_the_strongest_baseline_that_was_scored_on_the_condition_is_the_one_compared_with() -> None:
-    free_viewing = scores("human free-viewing map", 0.6)
+    free_viewing = scores("human map, free viewing", 0.6)
     lesser = [scores("mine", 0.5), scores("uniform map", 0.0)]
-    assert "-0.100 (-0.100 to -0.100) against the human free-viewing map" in conclusion(
+    assert "-0.100 (-0.100 to -0.100) against the human map of free viewing" in conclusion(
         pd.concat([*lesser, free_viewing]), pd.DataFrame(), "mine"
     )
     elsewhere = free_viewing[free_viewing["task"] == "salient"]

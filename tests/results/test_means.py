@@ -126,9 +126,9 @@ def competing(cc: dict[str, float]) -> pd.DataFrame:
 
 
 def test_a_human_map_of_the_very_image_does_not_compete() -> None:
-    found = rows(competing({"ours": 0.6, "centre prior": 0.4, "human free-viewing map": 0.9}), {})
+    found = rows(competing({"ours": 0.6, "centre prior": 0.4, "human map, free viewing": 0.9}), {})
     assert {row.model: set(row.best_in) for row in found} == {
-        "ours": {"cc", "kl"}, "centre prior": set(), "human free-viewing map": set()
+        "ours": {"cc", "kl"}, "centre prior": set(), "human map, free viewing": set()
     }  # fmt: skip
 
 

@@ -135,7 +135,7 @@ def test_evaluation_settings_are_kept_apart(tmp_path: Path) -> None:
     records = read_records(run(tmp_path / on, {"pure": [0.5]}, selection_split=on) for on in ("test", "val"))
     found = by_setting(records, [LINE])
     assert len(found) == 2
-    assert any("validation part" in how for how in found)
+    assert any("validation set" in how for how in found)
     assert any("optimistic" in how for how in found)
 
 

@@ -66,7 +66,9 @@ def test_every_condition_is_scored_beside_what_people_and_the_centre_reach(finis
     assert set(models) == set(NAMES.values())
     bars = {LABEL, "uniform map", "centre prior", "centre prior (other images)", "split-half fixations"}
     assert all(bars <= found for found in models.values())
-    assert {task for task, found in models.items() if "human free-viewing map" in found} == {*NAMES.values()} - {"free"}
+    assert {task for task, found in models.items() if "human map, free viewing" in found} == {*NAMES.values()} - {
+        "free"
+    }
     assert scores[["cc", "nss", "auc_judd", "auc_shuffled", "ig"]].notna().all().all()
 
 
@@ -168,7 +170,7 @@ def test_salicon_trains_to_weights_and_a_table(pretrained: RunFolder) -> None:
     scores = read_scores(pretrained.scores)
     assert set(scores["task"]) == {"pure"}
     assert all("val2014" in name for name in scores["image_id"])
-    assert "human free-viewing map" not in set(scores["model"])
+    assert "human map, free viewing" not in set(scores["model"])
 
 
 @pytest.mark.parametrize("model", ["transalnet", "tranblend"])
