@@ -438,8 +438,9 @@ def _sweep_results(sweep: SweepRuns, gaps: Mapping[str, Sequence[Difference]]) -
     if sweep.scores.empty:
         return ["No run has finished yet."]
     settings = " ".join(dict.fromkeys(run.record.setting for run in sweep.runs if len(run.own)))
+    several_runs = len(sweep.models) < sum(run.record.folder.is_finished for run in sweep.runs)
     blocks: list[Block] = [
-        "Folds of a cross-validation are pooled, and seeds are averaged pair by pair.",
+        *(["Folds of a cross-validation are pooled, and seeds are averaged pair by pair."] if several_runs else []),
         *score_tables(sweep.scores, settings, any(run.record.generated for run in sweep.runs)),
     ]
     several = spread_over_runs(sweep.standard[sweep.standard["model"].isin(sweep.models)])

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from saltext.baselines.human import SplitHalf
 from saltext.data.tasks import in_order
 from saltext.evaluation.protocols import PAPERS
 from saltext.metrics import METRICS
@@ -21,8 +22,9 @@ from saltext.results.text_ablation import TITLES, SwapAccuracy, short_title
 STANDARD_NOTE = (
     "Mean over pairs ± standard error, at each image's own resolution with the original fixation points. AUC-J: all "
     "pixels are negatives; sAUC: all fixations on other images of the same condition are; IG: bits per fixation over "
-    "the centre prior of the other images. The split-half row predicts one half of an image's fixations from the other."
+    "the centre prior of the other images."
 )
+SPLIT_HALF_NOTE = "The split-half row predicts one half of an image's fixations from the other."
 PAPER_NOTE = (
     "Mean over pairs ± standard error, as the paper's own script measures: maps and fixation images resized to "
     "{size}; AUC and sAUC of the map binarised at its 0.8 quantile. {published}"
@@ -101,7 +103,8 @@ def task_tables(scores: pd.DataFrame, references: Mapping[str, Published], setti
     """One table per protocol, see :func:`saltext.results.means.published`; the note below each names the setting."""
     by_protocol = []
     for protocol, part in scores.groupby("protocol", sort=False):
-        title, note = "Standard metrics", f"{STANDARD_NOTE} {BEST_NOTE} {setting}".strip()
+        title, split_half = "Standard metrics", SPLIT_HALF_NOTE if SplitHalf.title in set(part["model"]) else ""
+        note = " ".join(filter(None, (STANDARD_NOTE, split_half, BEST_NOTE, setting)))
         if protocol in PAPERS:
             paper = PAPERS[str(protocol)]
             height, width = paper.size or (0, 0)

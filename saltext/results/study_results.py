@@ -225,10 +225,7 @@ def _verdict(published: float, ours: Estimate, within: float, generated: bool) -
 
 
 def compared_lines(study: Study, scores: StudyScores) -> dict[str, dict[str, list[Difference]]]:
-    """Line named in ``against`` -> model -> the model minus that line, by condition and metric, on the pairs of both.
-
-    ``scores`` are of one evaluation setting. Lines without a pair in common with the other are left out.
-    """
+    """Line named in ``against`` -> model -> the model minus that line, on the pairs of both; of one setting's rows."""
     own = {line.name: without_absent(scores.own[scores.own["line"] == line.name]) for line in study.lines}
     found: dict[str, dict[str, list[Difference]]] = {}
     for base in study.against:
@@ -243,10 +240,7 @@ def compared_lines(study: Study, scores: StudyScores) -> dict[str, dict[str, lis
 
 
 def ablations(study: Study, scores: StudyScores) -> dict[str, dict[str, list[Difference]]]:
-    """Line named in ``text_ablation`` -> text variant -> own text minus other text, see ``ablation_differences``.
-
-    ``scores`` are of one evaluation setting. Lines without scores of other texts are left out.
-    """
+    """Line named in ``text_ablation`` -> text variant -> own text minus other text; of one setting's scores."""
     found = {}
     for name in study.text_ablation:
         own, variants = (without_absent(table[table["line"] == name]) for table in scores)

@@ -40,6 +40,13 @@ def test_protocols_never_share_a_table() -> None:
     assert standard.note.endswith("By hand.")
 
 
+def test_the_note_explains_the_split_half_row_where_there_is_one() -> None:
+    (with_it,) = tables.task_tables(THREE, {})
+    (without,) = tables.task_tables(THREE[THREE["model"] == "net"], {})
+    assert tables.SPLIT_HALF_NOTE in with_it.note
+    assert "split-half" not in without.note
+
+
 def test_the_best_measured_mean_stands_out_and_ceilings_and_published_rows_do_not_compete() -> None:
     (table,) = tables.task_tables(THREE, {"standard": {"Theirs": {"pure": {"cc": 0.99}}}})
     grid = tables.all_metrics(table)
