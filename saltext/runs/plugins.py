@@ -86,8 +86,8 @@ def plugin_of(target: str) -> Plugin | None:
 def problems(ours: Path, added: Path | None) -> Iterator[str]:
     """What is wrong with the configuration files of plugins and of ``--config-dir``, beside those of saltext.
 
-    Of several files of one name, Hydra would silently read the first. Of all files, ours too, :func:`_file_problems`
-    says what is missing.
+    Of several files of one name, Hydra would silently read the first. Of all files, ours too, it says
+    which header or key is missing.
 
     Args:
         ours: saltext's folder of configuration files.

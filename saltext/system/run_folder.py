@@ -165,7 +165,7 @@ class RunFolder:
             return stream.read(_LONGEST_FAILURE).strip()
 
     def read_starts(self) -> list[dict[str, Any]]:
-        """The records of the run's starts, see :func:`saltext.runs.provenance.describe`; the log names what is none."""
+        """The records of the run's starts, see ``saltext.runs.provenance``; the log names what is none."""
         try:
             records: list[Any] = read_json(self.provenance, list) if self.provenance.exists() else []
         except DamagedFileError as error:
