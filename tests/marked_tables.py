@@ -62,7 +62,7 @@ def _table(folder: Path, name: str, metric: str) -> str:
         )
     one = replace(study, metrics=(metric,))
     scores = study_results.read_kept(one, kept)
-    parts = [f"{_grid(one, metric, cells(one, scores.of(how).own))}\n\n{how}\n" for how in scores.ways]
+    parts = [f"{_grid(one, metric, cells(one, scores.of(setting).own))}\n\n{setting}\n" for setting in scores.settings]
     return "\n".join(parts)
 
 

@@ -71,7 +71,7 @@ def write_again(study: Study, kept: Path, to: Path) -> Path:
 
 
 def _write(study: Study, scores: StudyScores, found: Mapping[str, Sequence[RunRecord]], kept: Path, to: Path) -> Path:
-    parts = {setting: scores.of(setting) for setting in found or scores.ways}
+    parts = {setting: scores.of(setting) for setting in found or scores.settings}
     cells = {setting: study_results.cells(study, part.own) for setting, part in parts.items()}
     storage.write_csv(to / "results.csv", study_results.frame(cells, study), float_format=None)
     effects = {setting: study_results.ablations(study, part) for setting, part in parts.items()}
@@ -168,12 +168,13 @@ def by_condition(study: Study, metric: str, cells: Sequence[Cell]) -> Grid:
 
 def panels(study: Study, points: pd.DataFrame) -> list[CurvePanel]:
     """The panels of a study's figure that have a curve, from ``study_results.values``: ours beside the published."""
-    ways = list(dict.fromkeys(points.loc[points["by"] == OURS, "how"]))
+    settings = list(dict.fromkeys(points.loc[points["by"] == OURS, "setting"]))
     found = []
     for panel, title in study.panels.items():
         lines, published = {}, set()
-        for (name, by, how), part in points.query("logged == @panel").groupby(["line", "by", "how"], sort=False):
-            label = f"{name}, paper" if by == PUBLISHED else f"{name}{numbered(str(how), ways)}"
+        of_panel = points[points["logged"] == panel]
+        for (name, by, setting), part in of_panel.groupby(["line", "by", "setting"], sort=False):
+            label = f"{name}, paper" if by == PUBLISHED else f"{name}{numbered(str(setting), settings)}"
             lines[label] = part.set_index("epoch")["value"]
             published |= {label} if by == PUBLISHED else set()
         if lines:
@@ -235,9 +236,9 @@ def _origin(study: Study, runs: Path) -> list[Block]:
 def _notes(study: Study) -> list[str]:
     paper = PAPERS.get(study.protocol)
     size = f", all maps at {paper.size[0]}x{paper.size[1]}" if paper and paper.size else ""
-    how = f"measured as the {paper.title} paper's script measures{size}" if paper else "standard metrics"
+    measured = f"measured as the {paper.title} paper's script measures{size}" if paper else "standard metrics"
     notes = [
-        f"Tables: mean over test pairs, {how}; intervals: bootstrap over images.",
+        f"Tables: mean over test pairs, {measured}; intervals: bootstrap over images.",
         "Verdict: within tolerance; else covered where the 95 % interval of ours holds the published value; else above "
         "or below it. The published value's own uncertainty is unknown and not counted.",
         *(f"Tolerance of {METRICS[m].title}: {t.within:g}. {t.why}" for m, t in study.tolerance.items()),

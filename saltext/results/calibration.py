@@ -35,7 +35,7 @@ COLUMNS = ("image_id", "task", "maps", "fixations", *_LEVEL_COLUMNS)
 """Columns of a table of coverages, one row per test pair and kind of map; the last ones hold the fraction of the pair's
 fixations inside the densest pixels of each of :data:`LEVELS`."""
 
-MODEL, HUMAN = "model", "people"
+MODEL, HUMAN = "model", "human"
 """Kinds of map in the column ``maps``: predictions, and human maps, which are off the diagonal by their blur."""
 
 _DRAWS = 2000

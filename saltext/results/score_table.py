@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 _EXTRA = "extra_metrics.json"  # beside a table: titles and directions of metrics from outside the package
 # Read as texts, also where they look like numbers.
-_TEXT_COLUMNS = ("image_id", "task", "text", "split", "model", "protocol", "variant", "how", "line")
+_TEXT_COLUMNS = ("image_id", "task", "text", "split", "model", "protocol", "variant", "setting", "line")
 _PRINTED_COLUMNS = {"model", "task", "protocol", "variant"}
 
 

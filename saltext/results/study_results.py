@@ -31,15 +31,15 @@ _log = logging.getLogger(__name__)
 
 OWN_FILE, VARIANTS_FILE = "scores.csv.gz", "text_ablation.csv.gz"
 
-_OWN = ("how", "generated", "line", "task", "image_id")
-_VARIANTS = ("how", "line", "variant", "task", "image_id")
+_OWN = ("setting", "generated", "line", "task", "image_id")
+_VARIANTS = ("setting", "line", "variant", "task", "image_id")
 _DIGITS = "%.5g"  # a score's error by rounding is far below what a table shows of a mean
 
 
 class StudyScores(NamedTuple):
     """Scores of single pairs with their own texts and with other ones, folds pooled and seeds averaged pair by pair.
 
-    Beside the study's metrics there are ``how`` (evaluation setting), ``generated`` (whether the data set is) or
+    Beside the study's metrics there are ``setting`` (evaluation setting), ``generated`` (whether the data set is) or
     ``variant``, ``line``, ``task`` and ``image_id``.
     """
 
@@ -47,13 +47,13 @@ class StudyScores(NamedTuple):
     variants: pd.DataFrame
 
     @property
-    def ways(self) -> list[str]:
+    def settings(self) -> list[str]:
         """Every evaluation setting, each of which has tables of its own."""
-        return sorted(set(self.own["how"]))
+        return sorted(set(self.own["setting"]))
 
-    def of(self, how: str) -> "StudyScores":
+    def of(self, setting: str) -> "StudyScores":
         """Those of one evaluation setting."""
-        return StudyScores(*(table[table["how"] == how] for table in self))
+        return StudyScores(*(table[table["setting"] == setting] for table in self))
 
 
 def by_setting(runs: Sequence[RunRecord], lines: Sequence[Line]) -> dict[str, list[RunRecord]]:
@@ -73,12 +73,12 @@ def by_setting(runs: Sequence[RunRecord], lines: Sequence[Line]) -> dict[str, li
 def pooled_scores(study: Study, runs: Mapping[str, Sequence[RunRecord]]) -> StudyScores:
     """The scores of a study's runs, as far as they are there; see :func:`by_setting`."""
     own, variants = [], []
-    for how, part in runs.items():
+    for setting, part in runs.items():
         generated = any(run.generated for run in part)
         for line in study.lines:
-            own.append(_of_line(study, line, part, "scores").assign(how=how, generated=generated))
+            own.append(_of_line(study, line, part, "scores").assign(setting=setting, generated=generated))
             if line.name in study.text_ablation:
-                variants.append(_of_line(study, line, part, "text_ablation_scores").assign(how=how))
+                variants.append(_of_line(study, line, part, "text_ablation_scores").assign(setting=setting))
     return StudyScores(_joined(own, _OWN, study), _joined(variants, _VARIANTS, study))
 
 
@@ -251,12 +251,12 @@ def ablations(study: Study, scores: StudyScores) -> dict[str, dict[str, list[Dif
 def frame(found: Mapping[str, Sequence[Cell]], study: Study) -> pd.DataFrame:
     """All cells as a table, one row per cell, with the study's tolerance; ``found``: evaluation setting -> cells."""
     columns = ["row", "line", "metric", "published", "ours", "low", "high", "difference", "tolerance", "verdict",
-               "passed", "pairs", "how"]  # fmt: skip
+               "passed", "pairs", "setting"]  # fmt: skip
     within = {metric: tolerance.within for metric, tolerance in study.tolerance.items()}
     records = [
         [cell.row, cell.line, cell.metric, cell.published, cell.ours.mean, cell.ours.low, cell.ours.high,
-         cell.difference.mean, within.get(cell.metric, math.nan), str(cell.verdict), cell.passed, cell.pairs, how]
-        for how, part in found.items()
+         cell.difference.mean, within.get(cell.metric, math.nan), str(cell.verdict), cell.passed, cell.pairs, setting]
+        for setting, part in found.items()
         for cell in part
     ]  # fmt: skip
     return pd.DataFrame(records, columns=columns)
@@ -266,42 +266,42 @@ OURS, PUBLISHED = "ours", "published"
 
 
 def values(study: Study, runs: Mapping[str, Sequence[RunRecord]]) -> pd.DataFrame:
-    """Every point of the figure: ``line``, ``by`` (ours, published), ``how`` (ours: evaluation setting), ``logged`` (a
-    panel's key), ``epoch`` from 0 and ``value``; runs of several seeds or folds are averaged.
+    """Every point of the figure: ``line``, ``by`` (ours, published), evaluation ``setting`` of ours, ``logged`` (key of a
+    panel), ``epoch`` from 0 and ``value``; runs of several seeds or folds are averaged.
     """
     found = []
     for line in study.lines:
         for curve in (study.curve(line, panel) for panel in study.panels):
-            found.append(curve.rename(columns={"metric": "logged"}).assign(line=line.name, by=PUBLISHED, how=""))
+            found.append(curve.rename(columns={"metric": "logged"}).assign(line=line.name, by=PUBLISHED, setting=""))
     # A baseline has no training of its own.
-    for how, line in ((how, line) for how in runs for line in study.lines if not line.model):
+    for setting, line in ((setting, line) for setting in runs for line in study.lines if not line.model):
         parts = []
-        for run in (run for run in runs[how] if is_of(run, line)):
+        for run in (run for run in runs[setting] if is_of(run, line)):
             # A metric is logged under the part of the split that selects the epoch.
             names = {f"{run.cfg.data.selection_split}/{p}" if p in METRICS else p: p for p in study.panels}
             table = history(run).query("stage == @line.stage")
             parts.append(table.assign(logged=table["name"].map(names)).dropna(subset="logged"))
         if parts:
             pooled = pd.concat(parts).groupby(["logged", "epoch"], sort=False)["value"].mean().reset_index()
-            found.append(pooled.assign(line=line.name, by=OURS, how=how))
-    columns = ["line", "by", "how", "logged", "epoch", "value"]
+            found.append(pooled.assign(line=line.name, by=OURS, setting=setting))
+    columns = ["line", "by", "setting", "logged", "epoch", "value"]
     points = [table[columns] for table in found if len(table)]
     return pd.concat(points, ignore_index=True) if points else pd.DataFrame(columns=columns)
 
 
-def numbered(how: str, ways: Sequence[str]) -> str:
+def numbered(setting: str, settings: Sequence[str]) -> str:
     """What tells runs of one line apart: the number of their evaluation setting; nothing where there is one only."""
-    return f" ({ways.index(how) + 1})" if len(ways) > 1 else ""
+    return f" ({settings.index(setting) + 1})" if len(settings) > 1 else ""
 
 
 def best_and_last(points: pd.DataFrame) -> pd.DataFrame:
     """Best value, its epoch and last value of each curve of a metric, and how much worse the last is (``lost``)."""
     records = []
     scored = points[points["logged"].isin(METRICS)]
-    for (line, by, how, logged), part in scored.groupby(["line", "by", "how", "logged"], sort=False):
+    for (line, by, setting, logged), part in scored.groupby(["line", "by", "setting", "logged"], sort=False):
         sign = 1 if METRICS[str(logged)].higher_is_better else -1
         curve = part.set_index("epoch")["value"].sort_index()
         epoch: Any = (sign * curve).idxmax()
         best, last = float(curve[epoch]), float(curve.iloc[-1])
-        records.append((line, by, how, logged, best, int(epoch), last, sign * (best - last)))
-    return pd.DataFrame(records, columns=["line", "by", "how", "logged", "best", "epoch", "last", "lost"])
+        records.append((line, by, setting, logged, best, int(epoch), last, sign * (best - last)))
+    return pd.DataFrame(records, columns=["line", "by", "setting", "logged", "best", "epoch", "last", "lost"])

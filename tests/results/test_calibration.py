@@ -72,9 +72,9 @@ def test_intervals_hold_the_curve_and_count_images_not_pairs() -> None:
 
 
 def test_human_maps_are_looked_at_by_themselves() -> None:
-    table = pd.concat([coverages([AT]), coverages([AT + 0.04]).assign(maps="people")])
+    table = pd.concat([coverages([AT]), coverages([AT + 0.04]).assign(maps="human")])
     assert [one.signed_error.mean for one in calibrations(table)] == pytest.approx([0.0])
-    assert [one.signed_error.mean for one in calibrations(table, "people")] == pytest.approx([0.04])
+    assert [one.signed_error.mean for one in calibrations(table, "human")] == pytest.approx([0.04])
 
 
 def test_what_was_kept_is_read_back_to_the_last_digit_unless_the_maps_are_others(tmp_path: Path) -> None:

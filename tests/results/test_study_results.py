@@ -135,8 +135,8 @@ def test_evaluation_settings_are_kept_apart(tmp_path: Path) -> None:
     records = read_records(run(tmp_path / on, {"pure": [0.5]}, selection_split=on) for on in ("test", "val"))
     found = by_setting(records, [LINE])
     assert len(found) == 2
-    assert any("validation set" in how for how in found)
-    assert any("optimistic" in how for how in found)
+    assert any("validation set" in setting for setting in found)
+    assert any("optimistic" in setting for setting in found)
 
 
 def test_folds_of_one_cross_validation_are_together_and_others_apart(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_folds_of_one_cross_validation_are_together_and_others_apart(tmp_path: P
                "d": "fold 1 of 5, validation 0.1"}  # fmt: skip
     records = read_records(run(tmp_path / name, {"pure": [0.5]}, method=method) for name, method in methods.items())
     found = by_setting(records, [LINE])
-    together = {how.split(", seed")[0]: [run.folder.root.name for run in part] for how, part in found.items()}
+    together = {setting.split(", seed")[0]: [run.folder.root.name for run in part] for setting, part in found.items()}
     assert together == {
         "Split: 1 of 4 folds, validation 0": ["c"],
         "Split: 1 of 5 folds, validation 0.1": ["d"],
@@ -157,10 +157,10 @@ def test_a_fold_is_counted_once_it_was_scored_and_a_line_that_has_fewer_is_said(
     folders = [run(tmp_path / f"a{fold}", {"pure": [0.5]}, label="a", method=f"fold {fold} of 2") for fold in (0, 1)]
     folders += [run(tmp_path / "b0", {"pure": [0.5]}, label="b", method="fold 0 of 2")]
     folders += [run(tmp_path / "b1", label="b", method="fold 1 of 2")]
-    (how,) = by_setting(read_records(folders), lines)
-    assert how.startswith("Split: 1 to 2 of 2 folds, seed 0")
-    (how,) = by_setting(read_records(folders), lines[:1])
-    assert how.startswith("Split: 2 folds, seed 0")
+    (setting,) = by_setting(read_records(folders), lines)
+    assert setting.startswith("Split: 1 to 2 of 2 folds, seed 0")
+    (setting,) = by_setting(read_records(folders), lines[:1])
+    assert setting.startswith("Split: 2 folds, seed 0")
 
 
 @pytest.mark.parametrize(("metric", "ours", "passed"), [("cc", 0.51, True), ("cc", 0.5, False), ("cc", 0.4, False),
@@ -200,7 +200,7 @@ def test_the_table_of_cells_says_split_tolerance_and_verdict(tmp_path: Path) -> 
     wanted = against(0.5)
     found = {"how it was": of(wanted, run(tmp_path / "a", {"pure": [0.7, 0.7]}))}
     (row,) = frame(found, wanted).to_dict("records")
-    assert (row["how"], row["tolerance"], row["verdict"], row["published"]) == ("how it was", 0.05, "above", 0.5)
+    assert (row["setting"], row["tolerance"], row["verdict"], row["published"]) == ("how it was", 0.05, "above", 0.5)
     assert row["passed"]
     assert (row["ours"], row["low"], row["high"]) == pytest.approx((0.7, 0.7, 0.7))
 
@@ -225,9 +225,9 @@ def test_our_curves_stand_beside_the_published_ones_from_epoch_0(tmp_path: Path)
 
 def test_runs_of_two_settings_are_two_numbered_curves(tmp_path: Path) -> None:
     folders = [run(tmp_path / on, selection_split=on, curve={f"{on}/cc": [0.1]}) for on in ("test", "val")]
-    ways = sorted(set(points(WANTED, *folders).query("by == 'ours'")["how"]))
-    assert [numbered(how, ways) for how in ways] == [" (1)", " (2)"]
-    assert numbered(ways[0], ways[:1]) == ""
+    settings = sorted(set(points(WANTED, *folders).query("by == 'ours'")["setting"]))
+    assert [numbered(setting, settings) for setting in settings] == [" (1)", " (2)"]
+    assert numbered(settings[0], settings[:1]) == ""
 
 
 def test_without_a_log_there_is_the_published_curve_alone(tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def scores_of(folders: list[RunFolder]) -> StudyScores:
 
 
 def table_of(scores: StudyScores) -> pd.DataFrame:
-    return frame({how: cells(READ, scores.of(how).own) for how in scores.ways}, READ)
+    return frame({setting: cells(READ, scores.of(setting).own) for setting in scores.settings}, READ)
 
 
 def test_seeds_of_a_pair_are_averaged_and_count_as_one_pair(tmp_path: Path) -> None:
@@ -306,8 +306,8 @@ def test_seeds_of_a_pair_are_averaged_and_count_as_one_pair(tmp_path: Path) -> N
 
 def test_the_folds_of_a_cross_validation_are_one_table_of_all_their_pairs(tmp_path: Path) -> None:
     scores = scores_of(folds(tmp_path / "runs", 0, 1, 2))
-    (how,) = scores.ways
-    assert how.startswith("Split: 3 folds, validation 0, seed 0, grouped by image.")
+    (setting,) = scores.settings
+    assert setting.startswith("Split: 3 folds, validation 0, seed 0, grouped by image.")
     assert table_of(scores).set_index("line")["pairs"].to_dict() == {"prior": 30, "no text": 30, "with text": 30}
 
 
@@ -316,7 +316,7 @@ def test_the_same_numbers_come_out_of_the_kept_scores_alone(tmp_path: Path, data
     scores = scores_of(folds(tmp_path / "runs", 0, 1, data=data))
     write_kept(tmp_path, scores)
     back = read_kept(READ, tmp_path / "scores.csv.gz")
-    assert back.ways == scores.ways
+    assert back.settings == scores.settings
     assert table_of(back)["verdict"].tolist() == table_of(scores)["verdict"].tolist()
     pd.testing.assert_frame_equal(table_of(back), table_of(scores), atol=5e-5)
     (gap,) = compared_lines(READ, back)["no text"]["with text"]
@@ -386,7 +386,7 @@ def test_the_place_of_kept_scores_is_the_file_or_its_folder(tmp_path: Path) -> N
     [
         (b"no gzip", ["scores.csv.gz is no score table"]),
         (
-            gzip.compress(b"how,line,image_id,task,nss\nx,Theirs,1,pure,1\n", mtime=0),
+            gzip.compress(b"setting,line,image_id,task,nss\nx,Theirs,1,pure,1\n", mtime=0),
             ["lacks the columns generated, cc", "has the lines Theirs", "no text"],
         ),
     ],
@@ -408,7 +408,7 @@ KEPT = sorted(file.parent.name for file in studies_folder().glob("*/scores.csv.g
 def test_committed_results_are_what_the_scores_committed_beside_them_give(name: str, tmp_path: Path) -> None:
     known, folder = known_study(name), studies_folder() / name
     scores = read_kept(known, folder / "scores.csv.gz")
-    found = frame({how: cells(known, scores.of(how).own) for how in scores.ways}, known)
+    found = frame({setting: cells(known, scores.of(setting).own) for setting in scores.settings}, known)
     found.to_csv(tmp_path / "results.csv", index=False)
     again, committed = (pd.read_csv(place / "results.csv") for place in (tmp_path, folder))
     pd.testing.assert_frame_equal(again, committed)

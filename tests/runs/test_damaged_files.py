@@ -157,7 +157,7 @@ def test_a_record_of_other_types_stops_nothing_and_writes_no_control_characters(
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [("tranblend", "\x1b[2J"), ("pure", "\u202epure"), ("model", "who"), ("protocol", "how")]
+    ("old", "new"), [("tranblend", "\x1b[2J"), ("pure", "\u202epure"), ("model", "who"), ("protocol", "kind")]
 )
 def test_scores_without_a_column_or_with_control_characters_in_a_name_are_left_out(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], old: str, new: str

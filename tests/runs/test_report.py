@@ -141,7 +141,7 @@ def test_the_calibration_on_the_page_is_that_of_all_test_pairs(run: RunFolder) -
         zip(scores["image_id"], scores["task"], strict=True)
     )
     for task, part in kept.groupby("task"):
-        for maps, name in (("model", scores["model"].iloc[0]), ("people", "human maps")):
+        for maps, name in (("model", scores["model"].iloc[0]), ("human", "human maps")):
             own = part[part["maps"] == maps]
             (row,) = (row for row in page.rows_of(str(task), name, str(len(own))) if len(row) == 10)
             assert row[7] == f"{own['mass_0.50'].mean():.3f}"
