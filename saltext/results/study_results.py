@@ -266,8 +266,8 @@ OURS, PUBLISHED = "ours", "published"
 
 
 def values(study: Study, runs: Mapping[str, Sequence[RunRecord]]) -> pd.DataFrame:
-    """Every point of the figure: ``line``, ``by`` (ours, published), evaluation ``setting`` of ours, ``logged`` (key of a
-    panel), ``epoch`` from 0 and ``value``; runs of several seeds or folds are averaged.
+    """Every point of the figure; runs of several seeds or folds are averaged: ``line``, ``by`` (ours, published),
+    ``setting`` (ours: of the evaluation), ``logged`` (a panel's key), ``epoch`` from 0 and ``value``.
     """
     found = []
     for line in study.lines:
