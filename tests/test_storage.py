@@ -146,3 +146,16 @@ def test_what_is_no_table_is_named(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(DamagedFileError, match=r"scores\.csv is damaged"):
         storage.check_csv(path)
+
+
+def test_only_a_small_regular_file_of_text_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_bytes(b"a: \xff")
+    with pytest.raises(DamagedFileError, match="utf-8"):
+        storage.read_text(file)
+    with pytest.raises(DamagedFileError, match="expected at most 3 bytes, got 4"):
+        storage.read_text(file, most=3)
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(DamagedFileError, match="expected a regular file"):
+        storage.read_text(file)

@@ -1,6 +1,5 @@
 """YAML from anybody is read as plain values, within limits."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -43,19 +42,6 @@ def test_yaml_beyond_a_limit_or_with_other_values_is_refused_with_its_file(text:
         untrusted_yaml.parsed(text, Path("run/config.yaml"))
     assert str(refused.value).startswith("run/config.yaml cannot be read as a configuration")
     assert said in str(refused.value)
-
-
-def test_only_a_small_regular_file_of_text_is_read(tmp_path: Path) -> None:
-    file = tmp_path / "config.yaml"
-    file.write_bytes(b"a: \xff")
-    with pytest.raises(DamagedFileError, match="utf-8"):
-        untrusted_yaml.read_text(file)
-    with pytest.raises(DamagedFileError, match="expected at most 3 bytes, got more"):
-        untrusted_yaml.read_text(file, most=3)
-    file.unlink()
-    os.mkfifo(file)
-    with pytest.raises(DamagedFileError, match="expected a regular file"):
-        untrusted_yaml.read_text(file)
 
 
 @pytest.mark.parametrize("text", ["${oc.env:HOME}", "\\${a}", "a \\\\${b", "plain"])
