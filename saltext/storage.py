@@ -119,7 +119,10 @@ def _read_regular(path: Path | str, most: int) -> bytes:
             raise ValueError("expected a regular file")
         if status.st_size > most:
             raise ValueError(f"expected at most {most} bytes, got {status.st_size}")
-        return stream.read(most)
+        content = stream.read(most + 1)  # it may have grown, or tell no size, like those of the kernel
+    if len(content) > most:
+        raise ValueError(f"expected at most {most} bytes, got more")
+    return content
 
 
 def read_json(path: Path | str, kind: type[dict[str, Any]] | type[list[Any]], keys: Collection[str] = ()) -> Any:

@@ -91,7 +91,12 @@ def predict(
         raise typer.BadParameter("--example has its own image and texts; leave out IMAGE, --text, --texts and --task")
     if texts is None and not images and not example:
         raise typer.BadParameter("expected an image, a folder or a pattern, --texts CSV or --example, got none")
-    runs = [image for image in images or () if Path(image, "config.yaml").is_file()]
+    of_runs = ("checkpoints", "stages")  # photos may lie beside a config.yaml, too
+    runs = [
+        image
+        for image in images or ()
+        if Path(image, "config.yaml").is_file() and any(Path(image, name).is_dir() for name in of_runs)
+    ]
     if runs:
         raise typer.BadParameter(
             f"expected images, got the folder of a run or an export, {runs[0]}; a model is named by --model {runs[0]}"

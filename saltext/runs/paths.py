@@ -1,13 +1,10 @@
 """Relative paths in a run's configuration, made to work from the current working directory."""
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from saltext.errors import DamagedFileError
-from saltext.storage import read_json
 from saltext.system.run_folder import RunFolder
 
 _FILES = ("root", "description", "weights")
@@ -31,10 +28,7 @@ def reached(folder: RunFolder, cfg: DictConfig) -> DictConfig:
     data = cfg.get("data") or {}
     paths = [Path(data[key]) for key in ("root", "description") if isinstance(data.get(key), str)]
     relative = [path for path in paths if not path.is_absolute()]
-    started_in: list[Path] = []
-    with suppress(DamagedFileError, TypeError, AttributeError):  # a missing or damaged record is no obstacle
-        starts = read_json(folder.provenance, list)
-        started_in = [Path(start["folder"]) for start in starts if isinstance(start.get("folder"), str)]
+    started_in = [Path(start["folder"]) for start in folder.read_starts() if isinstance(start.get("folder"), str)]
     bases = [Path(), *folder.root.resolve().parents, *started_in]
     base = next((base for base in bases if all((base / path).exists() for path in relative)), Path())
     if base == Path():

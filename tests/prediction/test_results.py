@@ -224,6 +224,8 @@ def test_a_run_among_the_images_is_answered_with_the_option_that_names_it(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "config.yaml").touch()
+    assert f"--model {tmp_path}" not in refusal(["a.png", str(tmp_path), "--text", "x"], capsys)  # photos beside one
+    (tmp_path / "checkpoints").mkdir()
     said = refusal(["a.png", str(tmp_path), "--text", "x"], capsys)
     assert f"--model {tmp_path}" in said
 
