@@ -38,12 +38,15 @@ class Entry:
         predictor: Gives the maps.
         protocol: Metrics and size of the scoring.
         variant: What a model reads: the pairs' ``"own"`` texts, or the name of a text variant.
+        known: Index of each pair that the predictor covers -> its score for each metric, where these were computed
+            before; the predictor is then not asked for maps. None: not known.
     """
 
     model: str
     predictor: Predictor
     protocol: Protocol
     variant: str = OWN
+    known: Mapping[int, Sequence[float]] | None = None
 
 
 class Scores(NamedTuple):
@@ -80,9 +83,16 @@ class Evaluator:
         self._reference = reference
         self.entries: list[Entry] = []
 
-    def add(self, model: str, predictor: Predictor, protocol: Protocol, variant: str = OWN) -> None:
+    def add(
+        self,
+        model: str,
+        predictor: Predictor,
+        protocol: Protocol,
+        variant: str = OWN,
+        known: Mapping[int, Sequence[float]] | None = None,
+    ) -> None:
         """Score a predictor under a protocol, see :class:`Entry`."""
-        self.entries.append(Entry(model, predictor, protocol, variant))
+        self.entries.append(Entry(model, predictor, protocol, variant, known))
 
     def score_batch(self, batch: EvaluationBatch) -> Iterator[Scores]:
         """Score an evaluation batch of a loader under all protocols.
@@ -114,11 +124,18 @@ class Evaluator:
             Scores of the covered pairs of one group, for one entry at a time.
         """
         entries = [(number, entry) for number, entry in enumerate(self.entries) if entry.protocol == protocol]
+        computed = [(number, entry) for number, entry in entries if entry.known is None]
         for group in groups:
             device = group.density.device
+            for number, entry in entries:
+                known = {} if entry.known is None else entry.known
+                if rows := {index: known[index] for index in group.index if index in known}:
+                    yield Scores(number, list(rows), torch.tensor(list(rows.values()), dtype=torch.float64).to(device))
+            if not computed:
+                continue
             with one_thread_each(device):
                 complete = self._with_reference(group, protocol)
-            for number, entry in entries:
+            for number, entry in computed:
                 covered = [row for row, index in enumerate(group.index) if entry.predictor.covers(index)]
                 if not covered:
                     continue

@@ -10,7 +10,6 @@ data set, these are the maps and fixations of the scored images and of all image
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from saltext.baselines import BASELINES, CentrePriorOfOthers
@@ -18,16 +17,14 @@ from saltext.console import progress
 from saltext.data.index import DatasetIndex, Source
 from saltext.data.report import DataReport
 from saltext.errors import ConfigError
+from saltext.evaluation.baseline_scores import BaselineScores
 from saltext.evaluation.evaluator import PairScores, score_frame, score_pairs
 from saltext.evaluation.folders import DataSet, needed, read_data
 from saltext.evaluation.predictions import list_predictions, open_predictions
 from saltext.evaluation.predictor import Predictor
-from saltext.evaluation.protocols import STANDARD
+from saltext.evaluation.protocols import STANDARD, standard
 from saltext.evaluation.score_cache import ScoreCache
 from saltext.metrics import METRICS, check_names
-from saltext.metrics.scores import is_built_in
-
-_CACHED_ARRAYS = ("of", "scores")
 
 DEFAULT_METRICS = ("cc", "sim", "kl", "nss", "auc_judd", "auc_shuffled", "ig", "top20_auc")
 
@@ -106,31 +103,23 @@ def _scores_with_cached_baselines(
     baselines: Sequence[str],
     cache: ScoreCache,
 ) -> PairScores:
-    """Scores of predictors and baselines; those of the baselines are cached, since they are the same for any model."""
-    depends_on = [data.depends_on, list(data.parts), list(indices), list(metrics), list(baselines)]
-    titles = [BASELINES[key].title for key in baselines]
-    # Whether a function from outside the package is the same as before is not known.
-    cacheable = bool(data.depends_on and baselines and all(map(is_built_in, metrics)))
-    cached = cache.get(depends_on, _CACHED_ARRAYS) if cacheable else None
+    """Scores of predictors and baselines; those of the baselines are cached."""
+    truth, protocol = data.ground_truth, standard(metrics)
+    depends_on = [data.depends_on, list(data.parts), list(indices)] if data.depends_on else []
+    cache_of_baselines = BaselineScores(cache, depends_on, baselines)
+    cached = cache_of_baselines.get(protocol)
     if cached is not None:
-        keys = [(titles[row], index) for row, index in cached["of"].tolist()]
-        baseline_scores = dict(zip(keys, cached["scores"].tolist(), strict=True))
-        if not predictors:
-            return baseline_scores
-        return {**score_pairs(data.ground_truth, predictors, indices, metrics, progress), **baseline_scores}
-    tasks = {data.ground_truth.pairs[index].task for index in indices}
-    training = [
-        index
-        for index, level in enumerate(data.parts)
-        if level == "train" and data.ground_truth.pairs[index].task in tasks
-    ]
-    built = {BASELINES[key].title: BASELINES[key](data.ground_truth, training) for key in baselines}
-    scores = score_pairs(data.ground_truth, {**predictors, **built}, indices, metrics, progress)
-    if cacheable:
-        keys_of_rows = [(titles.index(label), index) for label, index in scores if label in built]
-        values = [row for (label, _), row in scores.items() if label in built]
-        arrays = {"of": np.array(keys_of_rows, np.int64), "scores": np.array(values, np.float64)}
-        cache.put(depends_on, {name: array.reshape(len(keys_of_rows), -1) for name, array in arrays.items()})
+        known = {(BASELINES[name].title, i): row for name, by_pair in cached.items() for i, row in by_pair.items()}
+        return {**score_pairs(truth, predictors, indices, metrics, progress), **known} if predictors else known
+    tasks = {truth.pairs[index].task for index in indices}
+    training = [i for i, level in enumerate(data.parts) if level == "train" and truth.pairs[i].task in tasks]
+    built = {BASELINES[name].title: BASELINES[name](truth, training) for name in baselines}
+    scores = score_pairs(truth, {**predictors, **built}, indices, metrics, progress)
+    by_baseline = {
+        name: {index: row for (label, index), row in scores.items() if label == BASELINES[name].title}
+        for name in baselines
+    }
+    cache_of_baselines.put(protocol, by_baseline)
     return scores
 
 

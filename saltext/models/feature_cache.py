@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from saltext.models.feature_file import FORMAT, NO_TEXT, Address, FeatureFile, Features
 from saltext.models.feature_table import FeatureBackend, FeatureTable, RecentFeatures, free_memory
-from saltext.models.freezing import tensor_versions
+from saltext.models.freezing import parameters_and_buffers, tensor_versions
 
 if TYPE_CHECKING:  # imports the readers of data sets
     from saltext.data.keys import ImageKey, ImageSource
@@ -157,7 +157,8 @@ class FeatureCache:
         """Digest of a module's weights and configuration, computed again when one of its tensors was written to."""
         if id(module) in samples.digests:  # checked once per forward pass
             return samples.digests[id(module)]
-        tensors = [*module.parameters(), *module.buffers()]
+        parameters, buffers = parameters_and_buffers(module)
+        tensors = [*parameters, *buffers]
         if any(tensor.is_inference() for tensor in tensors):
             raise _UntrackedError
         state = (id(module), getattr(module, "inference", ""), *tensor_versions(module))

@@ -30,10 +30,29 @@ class Layers:
             yield from layer
 
 
+def parameters_and_buffers(module: nn.Module) -> tuple[list[nn.Parameter], list[Tensor]]:
+    """All parameters and all buffers of a module and its submodules, in one walk.
+
+    For what is asked at every step: ``module.parameters()`` and ``module.buffers()`` build the names of all of them.
+    """
+    parameters: list[nn.Parameter] = []
+    buffers: list[Tensor] = []
+    seen: set[nn.Module] = set()
+    waiting = [module]
+    while waiting:
+        each = waiting.pop()
+        if each not in seen:
+            seen.add(each)
+            parameters += [value for value in each._parameters.values() if value is not None]
+            buffers += [value for value in each._buffers.values() if value is not None]
+            waiting += [child for child in each._modules.values() if child is not None]
+    return parameters, buffers
+
+
 def is_frozen(module: nn.Module) -> bool:
     """Whether the module has parameters and none of them trains."""
-    trains = [parameter.requires_grad for parameter in module.parameters()]
-    return bool(trains) and not any(trains)
+    parameters, _ = parameters_and_buffers(module)
+    return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
 
 
 def tensor_versions(module: nn.Module) -> tuple[object, ...]:
@@ -42,8 +61,8 @@ def tensor_versions(module: nn.Module) -> tuple[object, ...]:
     Raises:
         RuntimeError: A tensor was made in inference mode, where nobody counts its versions.
     """
-    tensors = [*module.parameters(), *module.buffers()]
-    return tuple((id(tensor), _pointer(tensor), tensor._version, tensor.stride()) for tensor in tensors)
+    parameters, buffers = parameters_and_buffers(module)
+    return tuple((id(t), _pointer(t), t._version, t.stride()) for t in (*parameters, *buffers))
 
 
 def _pointer(tensor: Tensor) -> int:

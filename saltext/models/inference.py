@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from saltext.models.freezing import is_frozen, tensor_versions
+from saltext.models.freezing import is_frozen, parameters_and_buffers, tensor_versions
 
 Inference = Literal["reference", "fp32", "bf16"]
 """How frozen modules compute on a CPU: as they are; with BatchNorm folded and channels last; so in bfloat16."""
@@ -45,7 +45,8 @@ def for_inference(module: nn.Module, images: Tensor, inference: Inference) -> nn
     """
     if inference == "reference" or images.device.type != "cpu" or images.dtype != torch.float32:
         return module
-    if any(tensor.is_inference() for tensor in (*module.parameters(), *module.buffers())):
+    parameters, buffers = parameters_and_buffers(module)
+    if any(tensor.is_inference() for tensor in (*parameters, *buffers)):
         return module  # nobody would see when these change
     if module.training or not is_frozen(module):
         raise ValueError(f"expected a frozen {type(module).__name__} in evaluation mode, got one that trains")
@@ -55,6 +56,16 @@ def for_inference(module: nn.Module, images: Tensor, inference: Inference) -> nn
         known = state, _LowPrecision(fold_batch_norms(module, images), inference)
         _copies[module] = known
     return known[1]
+
+
+def features_format(images: Tensor, inference: Inference) -> torch.memory_format:
+    """Memory format for modules that train on frozen features.
+
+    Convolutions and BatchNorms on a CPU are faster channels last. It moves the last bits of trained weights, so
+    ``reference`` and other devices keep the format of the features.
+    """
+    fast = inference != "reference" and images.device.type == "cpu"
+    return torch.channels_last if fast else torch.contiguous_format
 
 
 class _LowPrecision(nn.Module):

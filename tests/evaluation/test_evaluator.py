@@ -52,6 +52,21 @@ def test_a_network_does_not_predict_a_batch_of_which_it_covers_no_pair() -> None
     assert network.calls == 1
 
 
+def test_known_scores_are_yielded_for_their_pairs_and_the_predictor_is_not_asked() -> None:
+    network, evaluator = Counted(), Evaluator()
+    evaluator.add("network", ModelPredictor(network), standard(["cc"]))
+    known = {1: [0.5, 0.25], 3: [0.125, float("nan")]}
+    refusing = Uniform(truth_of([]))
+    refusing.maps = None  # type: ignore[assignment,method-assign]
+    evaluator.add("kept", refusing, standard(["cc", "nss"]), known=known)
+    found = {scores.entry: scores for scores in evaluator.score_batch(batch([0, 1, 3]))}
+    assert list(found[0].indices) == [0, 1, 3]
+    assert list(found[1].indices) == [1, 3]
+    torch.testing.assert_close(
+        found[1].values, torch.tensor([known[1], known[3]], dtype=torch.float64), rtol=0, atol=0, equal_nan=True
+    )
+
+
 class Half(Baseline):
     """Scored against a truth of its own: the map that is bright on the left."""
 

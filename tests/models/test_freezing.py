@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from saltext.models.freezing import FrozenModulesMixin, freeze, is_frozen
+from saltext.models.freezing import FrozenModulesMixin, freeze, is_frozen, parameters_and_buffers
 
 
 class Net(FrozenModulesMixin):
@@ -52,3 +52,16 @@ def test_a_frozen_part_inside_a_live_one_is_held() -> None:
 def test_a_module_without_parameters_is_not_frozen() -> None:
     assert not is_frozen(nn.Dropout(0.5))
     assert is_frozen(Net().frozen)
+
+
+def test_one_walk_finds_the_parameters_and_buffers_that_torch_finds_also_of_shared_and_missing_submodules() -> None:
+    shared = nn.BatchNorm2d(4)
+    module = nn.ModuleDict({"net": Net(), "first": shared, "second": nn.Sequential(shared)})
+    module["net"].register_module("absent", None)
+    module["net"].register_parameter("no_weight", None)
+    module["net"].register_buffer("table", torch.zeros(2), persistent=False)
+    parameters, buffers = parameters_and_buffers(module)
+    assert {id(each) for each in parameters} == {id(each) for each in module.parameters()}
+    assert {id(each) for each in buffers} == {id(each) for each in module.buffers()}
+    assert len(parameters) == len(list(module.parameters()))
+    assert len(buffers) == len(list(module.buffers()))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from saltext.models.freezing import freeze
 from saltext.models.grounded_gaze.two_scale import TwoScale
 from saltext.models.image.timm_encoder import TimmEncoder
-from saltext.models.inference import Inference, fold_batch_norms, for_inference
+from saltext.models.inference import Inference, features_format, fold_batch_norms, for_inference
 from saltext.runs import schema
 
 
@@ -124,3 +124,14 @@ def test_state_dicts_hold_no_copy(images: Tensor) -> None:
 def test_a_module_that_trains_is_refused(images: Tensor) -> None:
     with pytest.raises(ValueError, match="expected a frozen TimmEncoder in evaluation mode"):
         for_inference(TimmEncoder("test_efficientnet"), images, "fp32")
+
+
+@pytest.mark.parametrize(
+    ("inference", "expected"),
+    [("reference", torch.contiguous_format), ("fp32", torch.channels_last), ("bf16", torch.channels_last)],
+)
+def test_what_trains_on_features_gets_them_channels_last_unless_it_is_to_equal_the_reference(
+    inference: Inference, expected: torch.memory_format, images: Tensor
+) -> None:
+    assert features_format(images, inference) == expected
+    assert features_format(images.to("meta"), inference) == torch.contiguous_format

@@ -14,7 +14,7 @@ from saltext.models.grounded_gaze.two_scale import TwoScale, TwoScaleVit, resize
 from saltext.models.grounding.base import Grounder, Grounding, ImageGrounder, ground
 from saltext.models.image.base import Encoder
 from saltext.models.image.vit import VitEncoder
-from saltext.models.inference import for_inference
+from saltext.models.inference import features_format, for_inference
 from saltext.models.network import Colour
 from saltext.models.normalize import Renormalize
 from saltext.models.text.base import TextEncoder
@@ -98,17 +98,18 @@ class Backbone(FrozenModulesMixin):
             features = get_or_compute(image_modules, images, encode)
         else:
             features = two_scale(images if renormalize is None else renormalize(images))
-        scales = [feature.float() for feature in features]
-        last = two_scale.last(scales)
+        last = two_scale.last(features).float()
         if grounder is not None and text_encoder is not None:
             own = ground(grounder, last.detach(), images, texts, text_encoder, image_modules)
             groundings = [own, *groundings]
         grid = (last.shape[2], last.shape[3])
         maps = [resize_to_grid(grounding.maps, grid) for grounding in groundings]
         semantic = [resize_to_grid(each.semantic, grid) for each in groundings if each.semantic is not None]
+        layout = features_format(images, two_scale.inference)
+        scales = [feature.to(torch.float32, memory_format=layout) for feature in features]
         return BackboneFeatures(
             coarse=two_scale.coarse(scales),
             fine=two_scale.fine(scales),
-            semantic=torch.cat(semantic, dim=1) if semantic else None,
-            grounding=torch.cat(maps, dim=1) if maps else None,
+            semantic=torch.cat(semantic, dim=1).contiguous(memory_format=layout) if semantic else None,
+            grounding=torch.cat(maps, dim=1).contiguous(memory_format=layout) if maps else None,
         )

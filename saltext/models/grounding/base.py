@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from saltext.models.feature_cache import get_or_compute
 from saltext.models.feature_file import Features
-from saltext.models.freezing import is_frozen
+from saltext.models.freezing import is_frozen, parameters_and_buffers
 from saltext.models.text.base import TextEncoder
 
 
@@ -101,7 +101,7 @@ def ground(
 
     has_semantic = grounder.semantic_dim(encoder) > 0
     modules = [*image_modules, grounder, encoder]
-    trains = any(parameter.requires_grad for module in modules for parameter in module.parameters())
+    trains = any(p.requires_grad for module in modules for p in parameters_and_buffers(module)[0])
     if trains or any(module.training for module in (*image_modules, encoder)) or not is_frozen(encoder):
         # Features of modules that train are not cached.
         every = list(range(len(images)))
