@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 
-from saltext.errors import CheckpointError, ConfigError
+from saltext.errors import ConfigError
 from saltext.models.checkpoints import load_weights
 from saltext.models.feature_cache import FeatureCache
 from saltext.models.grounding.class_names import ClassNameGrounder
@@ -109,18 +109,12 @@ def pipeline_of(
         ConfigError: The run has no network, or the device is unavailable.
         CheckpointError: The weights are missing, damaged, of another network, or hold more than tensors.
     """
-    path = weights_of(stage)
     pipeline = build.pipeline(stage.cfg, own)
     if pipeline is None:
         raise ConfigError(
             f"Expected the run of a trained model, got {run.root} of model=baselines, which has no network."
         )
-    if not path.is_file():
-        raise CheckpointError(
-            f"{stage.folder.root} has no weights in checkpoints/, since it has not finished an epoch. Continue it with "
-            f"python -m saltext.run resume={run.root}, or name the folder of another run."
-        )
-    load_weights(pipeline.network, path)
+    load_weights(pipeline.network, weights_of(stage))
     pipeline.network.eval()
     try:
         if device is None:

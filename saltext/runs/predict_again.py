@@ -46,10 +46,8 @@ def fingerprint(cfg: DictConfig, folder: RunFolder) -> str:
     locations = {key: "" for key in ("root", "split", "description") if key in cfg.data}
     own: DictConfig = OmegaConf.merge(cfg, {"data": locations, "checkpoint": None})  # type: ignore[assignment]
     checksum = hashlib.sha256(f"{digest(own)} {storage.read_text(folder.split, storage.MAX_JSON)}".encode())
-    for path in (weights_of(stage) for stage in stages(cfg, folder) if stage.tests):
-        if not path.is_file():
-            continue  # predicting raises the error
-        with path.open("rb") as stream:
+    for stage in (stage for stage in stages(cfg, folder) if stage.tests):
+        with weights_of(stage).open("rb") as stream:
             checksum.update(hashlib.file_digest(stream, "sha256").digest())
     return checksum.hexdigest()[:16]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from saltext.errors import ConfigError
+from saltext.errors import CheckpointError, ConfigError
 from saltext.system.run_folder import RunFolder
 
 _STAGE_KEYS = {"tasks", "epochs", "lr", "start", "test"}
@@ -118,5 +118,21 @@ def weights_of(stage: Stage, which: str = "chosen") -> Path:
     Args:
         stage: A stage that has trained.
         which: ``chosen`` (the best epoch's; the last one's where there are no validation images) or ``last``.
+
+    Raises:
+        CheckpointError: It is not there.
     """
-    return {"chosen": stage.folder.chosen, "last": stage.folder.last}[which]
+    path = {"chosen": stage.folder.chosen, "last": stage.folder.last}[which]
+    if path.is_file():
+        return path
+    run = stage.folder.root.parents[1] if stage.name else stage.folder.root
+    if not stage.folder.has_trained:
+        raise CheckpointError(
+            f"{stage.folder.root} has no weights in checkpoints/, since it has not finished an epoch. Continue it with "
+            f"python -m saltext.run resume={run}, or name the folder of another run."
+        )
+    instead = f", score the last epoch with saltext evaluate {run} --weights last" * stage.folder.last.is_file()
+    raise CheckpointError(
+        f"There is no weight file {path}, whose weights {run} tested. Restore it from a copy{instead}, or run the "
+        "command that started the run again with rerun=true."
+    )

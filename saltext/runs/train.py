@@ -108,9 +108,15 @@ def _feature_cache(network: nn.Module) -> FeatureCache | None:
 
 
 def _record_stage(stage: Stage, data: SaliencyDataModule, seconds: float) -> None:
-    """Write the record of a finished stage, with the pairs it was trained on."""
+    """Write the record of a finished stage: the weights to test, and the pairs it was trained on."""
     trained = [data.pairs[number].name for number in data.indices("train")]
-    record = {"tasks": list(data.tasks), "epochs": stage.cfg.trainer.max_epochs, "seconds": round(seconds)}
+    weights = stage.folder.chosen.name
+    record = {
+        "tasks": list(data.tasks),
+        "epochs": stage.cfg.trainer.max_epochs,
+        "seconds": round(seconds),
+        "weights": weights,
+    }
     storage.write_json(stage.folder.finished_stage, {**record, "trained_on": trained}, durable=True)
 
 

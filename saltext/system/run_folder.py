@@ -4,6 +4,7 @@ import logging
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,14 @@ class RunFolder:
 
     @property
     def chosen(self) -> Path:
-        """The weights to test: the best epoch's, or the last one's where no images were kept to choose."""
+        """The weights to test: the best epoch's, or the last one's where no images were kept to choose.
+
+        The record of a finished training says which, so that the last epoch never stands in for a best one that is
+        gone; while it trains, or where the record is damaged, it is the best one where there is one.
+        """
+        with suppress(DamagedFileError):
+            if read_json(self.finished_stage, dict).get("weights") == self.best.name:
+                return self.best
         return self.best if os.path.lexists(self.best) else self.last
 
     @property

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from saltext.errors import ConfigError
+from saltext import storage
+from saltext.errors import CheckpointError, ConfigError
 from saltext.runs.composition import config_folder
 from saltext.runs.stages import stages, weights_of
 from saltext.system.run_folder import RunFolder
@@ -76,8 +77,9 @@ def test_stages_that_test_nothing_is_refused() -> None:
 
 def test_a_stage_is_tested_with_its_best_or_its_last_epoch(tmp_path: Path) -> None:
     (stage,) = stages(configuration(), RunFolder(tmp_path))
-    assert weights_of(stage) == stage.folder.last
     stage.folder.checkpoints.mkdir()
+    stage.folder.last.touch()
+    assert weights_of(stage) == stage.folder.last
     stage.folder.best.touch()
     assert weights_of(stage) == stage.folder.best
     assert weights_of(stage, "last") == stage.folder.last
@@ -109,3 +111,18 @@ def test_a_fast_run_trains_a_few_batches_of_an_epoch_and_keeps_its_weights(
     few = {"max_epochs": 1, "fast_dev_run": False, "limit_train_batches": batches, "limit_val_batches": batches}
     assert stage.cfg.trainer == few
     assert isinstance(stage.cfg.trainer.limit_train_batches, int)
+
+
+def test_weights_that_are_gone_are_named_with_what_can_be_done(tmp_path: Path) -> None:
+    (stage,) = stages(configuration(), RunFolder(tmp_path))
+    with pytest.raises(CheckpointError, match=rf"has not finished an epoch.*resume={tmp_path}"):
+        weights_of(stage)
+    storage.write_json(stage.folder.finished_stage, {"tasks": ["pure"], "weights": "best.ckpt"})
+    with pytest.raises(CheckpointError, match=r"no weight file .*best\.ckpt.*rerun=true") as caught:
+        weights_of(stage)
+    assert "--weights last" not in str(caught.value)
+    stage.folder.checkpoints.mkdir()
+    stage.folder.last.touch()
+    with pytest.raises(CheckpointError, match=rf"best\.ckpt.*saltext evaluate {tmp_path} --weights last"):
+        weights_of(stage)
+    assert weights_of(stage, "last") == stage.folder.last

@@ -59,3 +59,20 @@ def test_the_last_epoch_does_not_stand_in_for_a_best_one_that_cannot_be_read(tmp
     folder.last.touch()
     folder.best.symlink_to("gone")
     assert folder.chosen == folder.best
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_the_last_epoch_does_not_stand_in_for_a_best_one_that_is_gone(tmp_path: Path, damaged: bool) -> None:
+    folder = RunFolder(tmp_path)
+    folder.checkpoints.mkdir()
+    folder.last.touch()
+    storage.write_json(folder.finished_stage, {"tasks": ["pure"], "weights": "best.ckpt"})
+    assert folder.chosen == folder.best
+    storage.write_json(folder.finished_stage, {"tasks": ["pure"], "weights": "last.ckpt"})
+    assert folder.chosen == folder.last
+    if damaged:
+        folder.finished_stage.write_text("{")
+        assert folder.chosen == folder.last
+    else:
+        storage.write_json(folder.finished_stage, {"tasks": ["pure"], "weights": "../../elsewhere.ckpt"})
+        assert folder.chosen == folder.last
