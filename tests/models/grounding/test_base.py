@@ -1,0 +1,102 @@
+"""Grounding maps as a network gets them, computed or read from the feature cache."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from saltext.data.keys import ImageKey, ImageSource
+from saltext.models.feature_cache import FeatureCache, addressed
+from saltext.models.freezing import freeze
+from saltext.models.grounding.base import Grounder, Grounding, ground
+from saltext.models.text.base import TextEncoder
+from saltext.models.text.tiny import TinyText
+
+TEXTS = ["a", "bb", "ccc"]
+
+
+class Letters(Grounder):
+    """The feature times the length of the text; counts the images it has grounded."""
+
+    num_maps = 2
+
+    def __init__(self, has_semantic: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1), requires_grad=False)
+        self.has_semantic = has_semantic
+        self.grounded = 0
+
+    def forward(self, features: Tensor, texts: Sequence[str], encoder: TextEncoder) -> Tensor:
+        self.grounded += len(texts)
+        lengths = torch.tensor([float(len(text)) for text in texts])
+        return self.weight * features[:, :2] * lengths[:, None, None, None]
+
+    def semantic_dim(self, encoder: TextEncoder) -> int:
+        return 3 if self.has_semantic else 0
+
+    def semantic_map(self, features: Tensor, encoder: TextEncoder) -> Tensor:
+        return features
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.rand(3, 3, 4, 6, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def encoder() -> TextEncoder:
+    return freeze(TinyText(dim=4))
+
+
+def cached(
+    cache: FeatureCache, grounder: Grounder, images: Tensor, encoder: TextEncoder, texts: list[str]
+) -> Grounding:
+    source = ImageSource("three", 3)
+    with addressed(cache, images, [ImageKey(source, row) for row in range(3)], nn.Identity()):
+        return ground(grounder, images, images, texts, encoder)
+
+
+def test_maps_have_the_precision_of_the_cache_and_the_dtype_of_the_network(
+    images: Tensor, encoder: TextEncoder
+) -> None:
+    found = ground(Letters(), images, images, TEXTS, encoder)
+    lengths = torch.tensor([1.0, 2.0, 3.0])[:, None, None, None]
+    assert torch.equal(found.maps, (images[:, :2] * lengths).half().float())
+    assert found.semantic is not None
+    assert torch.equal(found.semantic, images.half().float())
+    assert found.maps.dtype == found.semantic.dtype == torch.float32
+
+
+def test_a_grounder_without_a_semantic_map_is_not_asked_for_one(images: Tensor, encoder: TextEncoder) -> None:
+    assert ground(Letters(has_semantic=False), images, images, TEXTS, encoder).semantic is None
+
+
+def test_a_text_is_grounded_once_in_an_image(images: Tensor, encoder: TextEncoder, tmp_path: Path) -> None:
+    grounder, cache = Letters().eval(), FeatureCache(tmp_path)
+    first = cached(cache, grounder, images, encoder, TEXTS)
+    again = cached(cache, grounder, images, encoder, TEXTS)
+    assert grounder.grounded == 3
+    assert torch.equal(first.maps, again.maps)
+    other = cached(cache, grounder, images, encoder, ["a", "cc", "ccc"])
+    assert grounder.grounded == 3 + 1
+    assert torch.equal(other.maps, ground(grounder, images, images, ["a", "cc", "ccc"], encoder).maps)
+
+
+@pytest.mark.parametrize("part", ["grounder", "encoder"])
+def test_maps_of_modules_that_train_are_computed_every_time(
+    images: Tensor, encoder: TextEncoder, tmp_path: Path, part: str
+) -> None:
+    grounder, cache = Letters().eval(), FeatureCache(tmp_path)
+    (grounder if part == "grounder" else encoder).requires_grad_(True)
+    for _ in range(2):
+        cached(cache, grounder, images, encoder, TEXTS)
+    assert grounder.grounded == 6
+    assert len(cache) == 0
+
+
+def test_a_base_grounder_has_no_semantic_map_and_no_maps(images: Tensor, encoder: TextEncoder) -> None:
+    assert Grounder().semantic_dim(encoder) == 0
+    with pytest.raises(NotImplementedError):
+        Grounder()(images, TEXTS, encoder)
