@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 # C0 and C1 controls, lone surrogates, other line ends, and what turns the direction of writing.
@@ -75,3 +75,18 @@ def near(name: str, known: Iterable[str], ending: bool = False) -> str:
     wrong = name.rpartition(".")[2] if ending else name
     close = difflib.get_close_matches(wrong.lower(), alike, n=1)
     return f" (did you mean {alike[close[0]]!r}?)" if close else ""
+
+
+def baseline_clash(label: str, baselines: Mapping[str, str]) -> str:
+    """Why a model cannot have a label: a baseline has it, and two rows of a table would look the same.
+
+    Args:
+        label: The label.
+        baselines: Name of each baseline -> its title, which is its row in a table.
+
+    Returns:
+        What was expected and what the label is; empty where no baseline has it as its name or title.
+    """
+    if label not in (*baselines, *baselines.values()):
+        return ""
+    return f"expected a label that is neither the name nor the title of a baseline, got {label!r}"

@@ -16,7 +16,7 @@ from saltext.baselines import BASELINES, CentrePriorOfOthers
 from saltext.console import progress
 from saltext.data.index import DatasetIndex, Source
 from saltext.data.report import DataReport
-from saltext.errors import ConfigError
+from saltext.errors import ConfigError, baseline_clash
 from saltext.evaluation.baseline_scores import BaselineScores
 from saltext.evaluation.evaluator import PairScores, score_frame, score_pairs
 from saltext.evaluation.folders import DataSet, needed, read_data
@@ -60,16 +60,13 @@ def score_folder(
 
     Raises:
         DataError: Invalid predictions or data set; one error names everything that is wrong.
-        ConfigError: An unknown metric, task or baseline, or a task the data set does not have.
+        ConfigError: An unknown metric, task or baseline, a task the data set does not have, or a label that is a
+            baseline's.
     """
     _check_names(metrics, tasks, source.conditions, baselines)
     label = name or (predictions.resolve().name if predictions is not None else "")
-    titles = [BASELINES[key].title for key in baselines]
-    if label in titles:
-        raise ConfigError(
-            f"expected a name that no baseline of the table has, got {label!r}; give the predictions another one with "
-            "--name"
-        )
+    if clash := baseline_clash(label, {key: baseline.title for key, baseline in BASELINES.items()}):
+        raise ConfigError(f"{clash}; give the predictions another label with --name")
     cache = ScoreCache(cache_dir)
     dataset = source.read()
     indices = _indices_of_tasks(dataset, tasks)
@@ -86,7 +83,8 @@ def score_folder(
             predictions, files, data.ground_truth, indices, resize=resize, issues=issues, track=progress
         )
     scores = _scores_with_cached_baselines(data, predictors, indices, metrics, baselines, cache)
-    frame = score_frame(data.ground_truth, list(dict.fromkeys([*predictors, *titles])), scores, metrics)
+    models = [*predictors, *(BASELINES[key].title for key in baselines)]
+    frame = score_frame(data.ground_truth, models, scores, metrics)
     levels = {
         (pair.image_id, pair.task): level for pair, level in zip(data.ground_truth.pairs, data.parts, strict=True)
     }

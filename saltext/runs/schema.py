@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from saltext.errors import ConfigError, near
+from saltext.errors import ConfigError, baseline_clash, near
 from saltext.runs import signatures
 from saltext.runs.signatures import Built, Signature, signature
 
@@ -719,6 +719,8 @@ def _together(cfg: DictConfig, found: Mapping[str, str]) -> Iterator[tuple[str, 
             bad == key or bad.startswith(f"{key}.") or key.startswith(f"{bad}.") for bad in found for key in keys
         )
 
+    if right("label") and (clash := baseline_clash(str(cfg.label), signatures.baselines())):
+        yield _origin(cfg, "label"), clash
     if right("evaluation"):
         wrong = list(metric_problems(cfg))
         yield from wrong or list(_monitored(cfg)) or _unused_metrics(cfg)

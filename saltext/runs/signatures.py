@@ -233,16 +233,21 @@ def names(target: str) -> tuple[str, ...]:
     return tuple(first.value for first in firsts if isinstance(first, ast.Constant) and isinstance(first.value, str))
 
 
-def baselines() -> tuple[str, ...]:
-    """Names of the baselines in ``saltext.baselines.BASELINES``."""
+@cache
+def baselines() -> Mapping[str, str]:
+    """Names of the baselines in ``saltext.baselines.BASELINES``, and their titles."""
     source = constant("saltext.baselines.BASELINES")
     classes = [node for part in ast.walk(source or ast.Tuple([])) if isinstance(part, ast.Tuple) for node in part.elts]
-    definitions = [_definition(_dotted_name(node, "saltext.baselines")) for node in classes]
-    bodies = [found[1].body for found in definitions if found and isinstance(found[1], ast.ClassDef)]
-    return tuple(
-        statement.value.value
-        for body in bodies
-        for statement in body
-        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "name"
-        if isinstance(statement.value, ast.Constant) and isinstance(statement.value.value, str)
-    )
+    titles = {}
+    for node in classes:
+        module, definition = _definition(_dotted_name(node, "saltext.baselines")) or ("", None)
+        texts: dict[str, str] = {}
+        for statement in definition.body if isinstance(definition, ast.ClassDef) else ():
+            if isinstance(statement, ast.Assign):
+                value: ast.expr | None = statement.value
+                if isinstance(value, ast.Name):
+                    value = constant(f"{module}.{value.id}")
+                if isinstance(value, ast.Constant):
+                    texts[ast.unparse(statement.targets[0])] = str(value.value)
+        titles[texts["name"]] = texts["title"]
+    return MappingProxyType(titles)

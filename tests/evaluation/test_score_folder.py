@@ -1,6 +1,7 @@
 """The command, on folders."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -338,11 +339,15 @@ def test_unknown_names_are_refused_together_before_anything_is_read(tmp_path: Pa
     assert all(word in str(raised.value) for word in ("did you mean 'nss'", "unknown task 'silent'", "'human'"))
 
 
-@pytest.mark.parametrize("given", [None, "uniform map"])
-def test_predictions_named_as_a_baseline_are_refused_and_do_not_replace_it(tmp_path: Path, given: str | None) -> None:
-    folder = tmp_path / ("uniform map" if given is None else "maps")
-    with pytest.raises(ConfigError, match=r"a name that no baseline of the table has, got 'uniform map'; .*--name"):
-        score_folder(folder, SjtuTis(tmp_path), baselines=["uniform"], name=given)
+@pytest.mark.parametrize("label", [*BASELINES, *(baseline.title for baseline in BASELINES.values())])
+@pytest.mark.parametrize("is_given", [True, False])
+def test_predictions_named_as_a_baseline_are_refused_and_do_not_replace_it(
+    tmp_path: Path, label: str, is_given: bool
+) -> None:
+    folder = tmp_path / ("maps" if is_given else label)
+    expected = f"neither the name nor the title of a baseline, got {label!r}; give the predictions another label"
+    with pytest.raises(ConfigError, match=re.escape(expected)):
+        score_folder(folder, SjtuTis(tmp_path), baselines=["uniform"], name=label if is_given else None)
 
 
 def test_a_task_the_data_set_does_not_have_is_refused(tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ def said(*arguments: str) -> str:
         ("~scheduler=3", "~scheduler=3: expected the name of a choice, got 3; ~scheduler alone will do"),
         ("data.root=[v2]", """as a text: 'data.root="[v2]"'"""),
         ("label='${hydra:nothing}'", "label"),
+        ("label='uniform map'", "label='uniform map': expected a label that is neither the name nor the title of a"),
         ("--config-dir=no-such-folder", "--config-dir: expected a folder"),
     ],
 )

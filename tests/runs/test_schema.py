@@ -8,6 +8,7 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
+from saltext.baselines import BASELINES
 from saltext.data.sources.sjtu_tis import SjtuTis
 from saltext.errors import ConfigError
 from saltext.runs import jobs, schema, signatures
@@ -226,6 +227,18 @@ def test_what_is_expected_is_said(override: str, key: str, said: str) -> None:
     assert list(found) == [key]
     assert said in found[key]
     assert "\n" not in found[key]
+
+
+@pytest.mark.parametrize("label", [*BASELINES, *(baseline.title for baseline in BASELINES.values())])
+def test_a_run_cannot_have_the_label_of_a_baseline(label: str) -> None:
+    said = f"expected a label that is neither the name nor the title of a baseline, got {label!r}"
+    assert schema.problems(composed(f"label='{label}'")) == {"label": said}
+    assert schema.problems(composed(f"model.name='{label}'")) == {"model.name": said}
+    assert schema.problems(composed(f"label='{label}'", "evaluation.baselines=[]")) == {"label": said}
+
+
+def test_a_label_that_holds_the_title_of_a_baseline_is_accepted() -> None:
+    assert schema.problems(composed("label='uniform map 2'")) == {}
 
 
 def test_a_saved_configuration_has_the_types_of_a_new_one_whatever_became_of_its_files() -> None:

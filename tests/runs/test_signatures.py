@@ -58,7 +58,7 @@ def test_the_table_of_other_packages_is_that_of_the_installed_ones() -> None:
 
 def test_names_in_sources_are_those_of_the_objects() -> None:
     assert dict(signatures.metrics()) == {name: metric.higher_is_better for name, metric in METRICS.items()}
-    assert signatures.baselines() == tuple(BASELINES)
+    assert list(signatures.baselines().items()) == [(name, baseline.title) for name, baseline in BASELINES.items()]
     assert signatures.names("saltext.evaluation.protocols.PAPERS") == tuple(PAPERS)
     assert signatures.names("saltext.losses.saliency._TERMS") == tuple(_TERMS)
 
