@@ -245,7 +245,7 @@ def _decoded_upright(picture: Image.Image, max_pixels: int) -> tuple[Image.Image
         if picture.getexif().get(_ORIENTATION_TAG, 1) != 1:  # Pillow would copy an image that is upright already
             picture = ImageOps.exif_transpose(picture)
     except Exception:  # broken EXIF data; the pixels are good all the same
-        remarks.append("has EXIF data that cannot be read; it is taken as it lies")
+        remarks.append("has EXIF data that cannot be read; its orientation is not changed")
     return picture, tuple(remarks)
 
 

@@ -21,7 +21,7 @@ from saltext.system.run_folder import RunFolder
 from saltext.system.watched import announce_front
 
 _OUTPUT_DIR = "outputs"  # conf/config.yaml's; resuming composes nothing
-_INTERRUPTED = "interrupted; a sweep's command goes on where it stopped, a run with resume=latest"
+_INTERRUPTED = "interrupted; start a sweep's command again to continue it, a run with resume=latest"
 
 
 def _resume(arguments: Sequence[str]) -> None:

@@ -102,7 +102,7 @@ def read_text(path: Path | str, most: int = _MAX_TEXT) -> str:
     """The text of a small regular file, which anybody may have written.
 
     Raises:
-        DamagedFileError: The file is missing, is no regular file (reading a pipe would wait for ever), is larger than
+        DamagedFileError: The file is missing, is no regular file (reading a pipe would wait forever), is larger than
             ``most`` bytes, or is not UTF-8.
     """
     try:

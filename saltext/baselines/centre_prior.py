@@ -33,7 +33,7 @@ def normalized_map(truth: GroundTruth, index: int) -> Tensor:
     """
     normalized = sum_to_one(truth.density([index])[0])
     if normalized is None:
-        raise DataError(f"the map of {truth.pairs[index].name} is zero everywhere: it says nothing; leave it out")
+        raise DataError(f"the map of {truth.pairs[index].name} is zero everywhere; leave it out")
     return normalized
 
 

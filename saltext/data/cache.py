@@ -182,7 +182,7 @@ def open_cache(pairs: Sequence[Pair], settings: CacheSettings, cache_dir: Path |
     Damaged arrays (truncated, missing, or with another checksum) are built again. A complete cache in a read-only
     folder is used as it is; a new one is then built in this user's folder for temporary files.
 
-    Safe with several processes: each builds in a folder of its own and renames it; the second one drops its copy.
+    Safe with several processes: each builds in a separate folder and renames it; the second one drops its copy.
 
     Args:
         pairs: All pairs of the data set; the rows of the cache are in this order.
@@ -392,7 +392,7 @@ class _CacheBuilder:
         if photo is None or not all(size):
             return
         if photo.size != size:
-            self.issues.add("images that EXIF data behind their pixels turn (save them upright)", path.name)
+            self.issues.add("images rotated by EXIF data behind their pixels (save them upright)", path.name)
             return
         resized, _ = fit(Image.fromarray(photo.pixels), self.settings.image_size, self.settings.resize)
         self.arrays["images"][self.image_rows[index]] = resized

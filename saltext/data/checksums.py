@@ -24,7 +24,7 @@ _ABANDONED_AFTER_S = 6 * 3600
 def building(folder: Path) -> Iterator[Path]:
     """A temporary folder to write files into, which is renamed to ``folder`` at the end, with their checksums.
 
-    Safe with several processes: each builds in a folder of its own and renames it; the second one drops its copy. A
+    Safe with several processes: each builds in a separate folder and renames it; the second one drops its copy. A
     damaged folder is moved away first; processes that have its files open keep them.
 
     Args:

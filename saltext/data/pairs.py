@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, eq=False)
 class FixationPoints:
-    """Fixations of one pair that come from a table of the whole data set, not from a file of their own.
+    """Fixations of one pair from a table of the whole data set, not from a separate file.
 
     Attributes:
         coordinates: (y, x) in pixels from 0, inside the image, int32 ``(n, 2)``; one listed twice counts twice.

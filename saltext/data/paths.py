@@ -40,11 +40,6 @@ def matching(pattern: str) -> tuple[Path, list[Path]]:
     return base, sorted(dict.fromkeys(_matches(base, parts[literal:])))
 
 
-def is_pattern(pattern: str) -> bool:
-    """Whether a string has wildcards, which :func:`matching` expands if no such path exists."""
-    return has_magic(pattern)
-
-
 def spelled(path: Path) -> Path | None:
     """An existing path as it is spelled on the disk: the path itself, or the only one with the same name.
 

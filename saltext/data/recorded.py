@@ -26,7 +26,7 @@ def image_size(pair: Pair, max_pixels: int) -> Size:
     """
     head = read_head(pair.image, max_pixels)
     if head.orientation != 1 and not (head.shows_its_frame and isinstance(pair.density, Path)):
-        raise InvalidFileError("images that EXIF data turn, so that x and y are in doubt (save them upright)")
+        raise InvalidFileError("images rotated by EXIF data, which leaves x and y unclear (save them upright)")
     return head.size
 
 

@@ -379,7 +379,7 @@ class Given:
         """Take the data set's own parts."""
         if index.parts is None:
             raise ConfigError(
-                f"data/split=given needs a data set with a division of its own, and {index.root} has none. Choose "
+                f"data/split=given needs a data set that defines a split, and {index.root} has none. Choose "
                 "80-20, 70-15-15 or kfold, or the split file of another run (data/split=file)."
             )
         return given(index.parts, settings.val_fraction, settings.seed)

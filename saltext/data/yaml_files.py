@@ -25,9 +25,7 @@ def read_yaml(path: Path) -> Any:
     """
     check_file(path)
     if path.stat().st_size > MAX_BYTES:
-        raise InvalidFileError(
-            _KIND, f"it has more than {MAX_BYTES // 2**10} KiB; long lists belong in tables of their own"
-        )
+        raise InvalidFileError(_KIND, f"it has more than {MAX_BYTES // 2**10} KiB; put long lists into tables")
     try:
         _check_extent(path.read_text(encoding="utf-8-sig"))
         return OmegaConf.load(path)

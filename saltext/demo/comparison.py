@@ -1,4 +1,4 @@
-"""Comparison of the maps of one image under two texts, in numbers and in words."""
+"""Comparison of the maps of one image under two texts, as numbers and sentences."""
 
 import math
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ class Comparison:
     Attributes:
         cc: Pearson correlation of the maps; NaN where one of them is constant.
         moved: Fraction of the density that moves, 0 to 1.
-        gained: The ninth of the image with the largest gain, in words.
-        lost: The ninth of the image with the largest loss, in words.
+        gained: Name of the ninth of the image with the largest gain.
+        lost: Name of the ninth of the image with the largest loss.
     """
 
     cc: float
@@ -55,7 +55,7 @@ class Comparison:
 
 
 def _region_of_max(gain: Density) -> str:
-    """The ninth of the image with the largest value, in words."""
+    """Name of the ninth of the image with the largest value."""
     position = np.unravel_index(int(gain.argmax()), gain.shape)
     row, column = (3 * int(index) // length for index, length in zip(position, gain.shape, strict=True))
     return _REGIONS[row][column]

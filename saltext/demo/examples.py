@@ -47,7 +47,7 @@ def photograph() -> Example:
     image = package / "mpl-data" / "sample_data" / "grace_hopper.jpg"
     if not image.is_file():
         raise DataError(
-            f"Expected the photograph that Matplotlib brings, but {image} is not there. Name an image of your own."
+            f"Expected the photograph that comes with Matplotlib, but {image} is not there. Give an image of your own."
         )
     return Example(
         image, (TextQuery("the face of a woman", "salient"), TextQuery("the medals on her uniform", "non_salient"))

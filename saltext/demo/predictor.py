@@ -48,7 +48,7 @@ class About:
 
 
 class Predictor:
-    """Holds the model in a process of its own and answers one call at a time.
+    """Keeps the model in a separate process and answers one call at a time.
 
     A thread cannot be killed, a process can: one that computes for too long, or that died on an image, is replaced by a
     new one, which loads the model while the page stays up.
@@ -127,7 +127,7 @@ class Predictor:
             self._process.join(_ENDING)  # its own status, not that of being ended here
             self._end()
             raise PredictionError(
-                f"The process that predicts broke down (status {self._process.exitcode}; -9 may be a lack of memory). "
+                f"The process that predicts crashed (status {self._process.exitcode}; -9 may be a lack of memory). "
                 "The terminal of the demo may say more; a smaller image may work."
             ) from error
         if isinstance(reply, Exception):

@@ -1,4 +1,4 @@
-"""The metrics of the papers' own scripts, and of the MIT benchmark's, under names of their own.
+"""The metrics of the papers' own scripts, and of the MIT benchmark's, under separate names.
 
 Their numbers compare with nothing else, hence the names. Shapes, dtypes and undefined cases are those of
 :mod:`saltext.metrics.functional`. TranBlend scores at 288x384 and CLIP-SalGAN at 256x256, both with fixation images
@@ -57,7 +57,7 @@ def top20_sauc(pred: Tensor | Maps, density: Tensor | Maps) -> Tensor:
         = \tfrac12 \Bigl( \frac{\mathrm{TPR} + \mathrm{FPR}}{2} + 1 - \mathrm{FPR} \Bigr)
         = \tfrac14 + \tfrac12 \mathrm{AUC}
 
-    It carries no information of its own and is no shuffled AUC in the literature's sense
+    It carries no further information and is no shuffled AUC in the literature's sense
     (:func:`saltext.metrics.functional.auc_shuffled`). The scripts also label as positive as many randomly chosen
     negatives as there are positives, then take the AUC of the binary prediction against these labels. On average the
     chosen negatives are predicted at the false positive rate, so TPR' = (TPR + FPR) / 2 and FPR' = FPR.

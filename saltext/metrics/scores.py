@@ -279,7 +279,7 @@ def check_names(names: Sequence[str]) -> tuple[str, ...]:
 class Targets:
     """What a batch of predictions is scored against.
 
-    What metrics make of it (deviations, distributions, sorted pixels) is computed once, however many predictions are
+    Intermediate results (deviations, distributions, sorted pixels) are computed once, however many predictions are
     scored against the same one, and held as long as it is: some 30 bytes a pixel.
 
     Args:

@@ -138,7 +138,7 @@ class Deferred(Tensor):
 
     @staticmethod
     def __new__(cls, normalize: nn.Module, pixels: Tensor) -> "Deferred":
-        """Create a tensor without memory of its own."""
+        """Create a tensor without memory."""
         deferred: Deferred = Tensor._make_wrapper_subclass(cls, pixels.shape, dtype=torch.float32, device=pixels.device)
         deferred._normalize, deferred._pixels, deferred._images = normalize, pixels, None
         return deferred

@@ -19,14 +19,14 @@ class Pipeline:
         network: ``(normalised images (B,3,H,W), texts, tasks) -> logits (B,1,h,w)``, see
             :class:`saltext.models.network.SaliencyNetwork`.
         normalize: ``uint8 images (B,3,H,W) -> float32`` of the same shape.
-        prompt: What the network reads for a pair: ``{text}`` is its text, ``{condition}`` its task in words.
+        prompt: What the network reads for a pair: ``{text}`` is its text, ``{condition}`` the name of its task.
         mirror: Whether predictions are averaged with those for the mirrored image, with left and right exchanged in
             its text.
 
     Attributes:
         reads_text: Whether the text can change a prediction.
         conditions: Names of the conditions the network is conditioned on; empty where there are none.
-        reads_condition: Whether the network is conditioned on the task, by an input of its own or in its text.
+        reads_condition: Whether the network is conditioned on the task, by a separate input or in its text.
 
     Raises:
         ValueError: ``prompt`` has another field than these two.

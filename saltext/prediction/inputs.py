@@ -5,10 +5,11 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from glob import has_magic
 from pathlib import Path
 
 from saltext.data.files import IGNORED_FILES
-from saltext.data.paths import is_pattern, matching, spelled
+from saltext.data.paths import matching, spelled
 from saltext.data.report import DataIssue, DataReport, Track, in_threads
 from saltext.data.tables import read_cells
 from saltext.data.tasks import TASK_BY_NAME
@@ -121,7 +122,7 @@ def _image_files(argument: str, issues: DataReport) -> list[Path]:
     try:
         if path.is_dir():
             return _images_in_folder(path, issues)
-        if (existing := spelled(path)) is not None or not is_pattern(argument):
+        if (existing := spelled(path)) is not None or not has_magic(argument):
             if existing is None and _ADDRESS.match(argument):
                 issues.add("addresses, which are not fetched: save the picture and name its file", argument)
                 return []

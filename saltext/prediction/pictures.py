@@ -161,7 +161,7 @@ def moved_fraction(one: _Density, other: _Density) -> float:
 
 
 def how_much_moves(fraction: float) -> str:
-    """The result of :func:`moved_fraction` in words.
+    """The result of :func:`moved_fraction` as a sentence.
 
     Example:
         >>> how_much_moves(0.24)

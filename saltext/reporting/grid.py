@@ -237,7 +237,7 @@ class Grid:
 def latex_document(grids: Sequence[Grid]) -> str:
     """A complete file for ``pdflatex`` (Debian's texlive-latex-recommended) with titles and notes.
 
-    What is wider or longer than the page goes on in further tables, with the key columns.
+    Columns and rows that do not fit on the page follow in further tables, with the key columns.
     """
     widths = [grid._widths(_PARAGRAPH) for grid in grids]
     is_wide = any(sum(width + _GAP for width in of_grid) > _PORTRAIT for of_grid in widths)

@@ -94,7 +94,7 @@ def opening(runs: Sequence[ShownRun], chosen: Chosen) -> list[Section]:
         points += [(prefix + finding.sentence, finding.caveat) for finding in of_run]
         kinds = {finding.kind for finding in of_run}
         if not of_run:
-            missing.append(f"{run.name}: no test pair of its own model is scored yet.")
+            missing.append(f"{run.name}: no test pair of the model is scored yet.")
         elif "text" not in kinds:
             missing.append(f"{prefix}No text ablation: the model reads no text, or evaluation.text_ablation is false.")
         elif "swap" not in kinds:

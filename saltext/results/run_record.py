@@ -98,7 +98,7 @@ def read_history(folder: RunFolder, stages: Sequence[str] = ()) -> pd.DataFrame:
         versions = {path.parent.name.removeprefix("version_"): path for path in training.root.glob(_LOGS)}
         for version in sorted(filter(str.isdecimal, versions), key=int):
             path = versions[version]
-            if not path.is_file() or path.stat().st_size > _LARGEST_LOG:  # opening a pipe would wait for ever
+            if not path.is_file() or path.stat().st_size > _LARGEST_LOG:  # opening a pipe would wait forever
                 continue
             try:
                 table = pd.read_csv(path, on_bad_lines="skip", encoding_errors="replace", dtype=str)

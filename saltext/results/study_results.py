@@ -48,7 +48,7 @@ class StudyScores(NamedTuple):
 
     @property
     def settings(self) -> list[str]:
-        """Every evaluation setting, each of which has tables of its own."""
+        """Every evaluation setting; each has its own tables."""
         return sorted(set(self.own["setting"]))
 
     def of(self, setting: str) -> "StudyScores":

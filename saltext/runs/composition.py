@@ -88,14 +88,8 @@ def is_elsewhere(cfg: DictConfig) -> bool:
     return str(cfg.hydra.launcher.get("_target_")).endswith("SlurmLauncher")
 
 
-def register_direction() -> None:
-    """Make ``${direction:MONITOR}`` known to OmegaConf: which way a monitored value is better."""
-    OmegaConf.register_new_resolver(
-        "direction", lambda monitor, *, _root_: schema.direction(monitor, _root_), replace=True
-    )
-
-
-register_direction()
+# ${direction:MONITOR}: which way a monitored value is better.
+OmegaConf.register_new_resolver("direction", lambda monitor, *, _root_: schema.direction(monitor, _root_), replace=True)
 
 
 class CommandLine:

@@ -26,7 +26,7 @@ from saltext.system.run_folder import RunFolder
 def export(
     run: str | Path, to: str | Path, stage: str | None = None, half: bool = True, trust: bool = False
 ) -> RunFolder:
-    """Write a trained model into a folder of its own.
+    """Write a trained model to a new folder.
 
     Args:
         run: Folder of a run that has trained at least an epoch.

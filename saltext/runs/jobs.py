@@ -50,7 +50,7 @@ def digest(cfg: DictConfig) -> str:
     """Hash of everything in a configuration that can change a result.
 
     Left out are the study's name, locations of files (of paths below ``output_dir``, that part), loggers, loader
-    processes, and which devices are named: their number counts, since each process takes batches of its own.
+    processes, and which devices are named: their number counts, since each process takes its own batches.
 
     Args:
         cfg: A run's configuration, composed or read back from its folder.
@@ -401,7 +401,7 @@ def run_alone(folder: RunFolder, cfg: DictConfig, trusted: str | None) -> None:
 
 
 def start(folder: RunFolder, cfg: DictConfig, trusted: str | None, in_sweep: bool = False) -> int:
-    """Run a folder's configuration in processes of its own; see :func:`saltext.runs.launch.launch`.
+    """Run a folder's configuration in separate processes; see :func:`saltext.runs.launch.launch`.
 
     Args:
         folder: The run's.

@@ -1,4 +1,4 @@
-"""Installed packages that bring configuration files of their own: the entry point group ``saltext.conf``.
+"""Installed packages that add configuration files: the entry point group ``saltext.conf``.
 
 A package says in its ``pyproject.toml`` ``[project.entry-points."saltext.conf"]`` and ``mine = "mine"``, and the files
 of its folder ``mine/conf/`` can be chosen on the command line of ``saltext train`` like those of ``conf/``. Nothing of

@@ -137,7 +137,7 @@ def with_predictions(
     """
     folder = run.record.folder
     if run.own.empty:
-        return replace(run, missing="it has no scores of a model of its own (yet)")
+        return replace(run, missing="it has no scores of a trained model (yet)")
     try:
         check_links(folder)
         configured = configuration(folder, changes, trust)

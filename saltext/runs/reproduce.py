@@ -244,7 +244,7 @@ def _as_in(overrides: Sequence[str], job: Job) -> list[str]:
 
 
 def _run(experiment: str, cfg: DictConfig, overrides: Sequence[str]) -> tuple[list[Job], bool]:
-    """Run an experiment in a process of its own; its jobs, and whether all finished."""
+    """Run an experiment in a separate process; its jobs, and whether all finished."""
     print(f"--- {experiment}", flush=True)
     started = datetime.now().strftime("%Y-%m-%d_%H-%M-%S.%f")
     status = launch("saltext.run", [f"+experiment={experiment}", *overrides, "-m"])
@@ -258,7 +258,7 @@ def _write(chosen: Iterable[Study], jobs: Sequence[RunFolder], configurations: M
     records = read_records(jobs)
     for study in chosen:
         written = write_study(study, records, root / study.name)
-        print(f"{', '.join(study.targets)}: {written or 'no run got far enough to show anything'}")
+        print(f"{', '.join(study.targets)}: {written or 'no run has results to show'}")
 
 
 def write_from(study: Study, sources: Sequence[Path], to: Path) -> Path:

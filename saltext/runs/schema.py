@@ -566,7 +566,7 @@ def _has(cfg: DictConfig, key: str) -> bool:
 
 
 def mismatch(kind: Any, value: Any) -> str:
-    """What is expected of a value of a type, and what came instead; empty if it fits."""
+    """What is expected of a value of a type, and what was given instead; empty if it fits."""
     try:
         _adapter(kind).validate_json(json.dumps(value))
     except ValidationError as error:

@@ -103,7 +103,7 @@ def _open_run(cfg: DictConfig, folder: RunFolder) -> "Run | None":
     except ConfigError:
         raise
     except Exception as error:
-        _log.warning("W&B cannot be used, the run goes on without it: %s", error)
+        _log.warning("W&B cannot be used; the run continues without it: %s", error)
         return None
     return run
 

@@ -1,4 +1,4 @@
-"""Python's collector of garbage, which goes through a million objects that libraries keep for ever."""
+"""Python's collector of garbage, which goes through a million objects that libraries keep forever."""
 
 import atexit
 import gc

@@ -1,4 +1,4 @@
-"""Where to write what has no place of its own: on machines without a home, or with one to read from alone.
+"""Where to write files that have no other place: on machines without a home folder, or with a read-only one.
 
 Nothing but the standard library is imported here: libraries look for their folders while they are imported.
 """
@@ -33,7 +33,7 @@ def own_folder(purpose: str) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()  # others may have made it before
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
-        raise PermissionError(f"{folder} is not a folder of this user's alone")
+        raise PermissionError(f"{folder} is not a folder that belongs to this user alone")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(f"{folder} cannot be written to")
     return folder

@@ -127,7 +127,7 @@ class RunFolder:
 
     @property
     def wandb_id(self) -> Path:
-        """Which W&B run it is, so that a resumed run goes on in it."""
+        """The id of the W&B run, so that a resumed run continues it."""
         return self.root / "wandb" / "id"
 
     @property
@@ -185,11 +185,11 @@ class RunFolder:
             if isinstance(record, dict) and all(isinstance(record.get(key, k()), k) for key, k in kinds.items()):
                 starts.append(record)
             else:
-                _log.warning("%s: left out what is no record of a start: %.80r", self.provenance, record)
+                _log.warning("%s: left out an entry that is no record of a start: %.80r", self.provenance, record)
         return starts
 
     def version(self) -> str:
-        """The version of saltext that last wrote to the folder, and its commit, in words for a message.
+        """The version of saltext that last wrote to the folder, and its commit, as text for a message.
 
         "the version that wrote it" where no record says more: an export has none, and a stranger's may say anything.
         """

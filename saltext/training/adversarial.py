@@ -74,7 +74,7 @@ class AdversarialModule(SupervisedModule):
             updated discriminator.
         clip: Largest norm of each network's gradient; None does not limit it.
         patience: Saturated epochs in a row (the discriminator classified every map correctly) after which training
-            ends; None goes on.
+            ends; None continues.
         prompt: See :class:`SupervisedModule`.
         mirror: See :class:`SupervisedModule`.
         validation_metrics: See :class:`~saltext.training.scored.ScoredModule`.
@@ -241,7 +241,7 @@ class AdversarialModule(SupervisedModule):
                 f"The discriminator is saturated: it classified every map of epoch {span} correctly, so the "
                 "generator learns nothing more from it. Give it a lower "
                 "training.discriminator_optimizer.lr or some training.label_smoothing, or the generator a "
-                f"training.warm_start; training.patience=null goes on regardless. {SAVED}"
+                f"training.warm_start; training.patience=null continues regardless. {SAVED}"
             )
 
     def on_train_epoch_end(self) -> None:

@@ -37,7 +37,7 @@ def _give_up_on_error(method: _Method) -> _Method:
             method(logger, *arguments, **named)
         except Exception as error:  # its own process may be gone, the disk full ...
             logger.given_up = True
-            _log.warning("W&B takes no more values, the run goes on without it: %s", error)
+            _log.warning("W&B accepts no more values; the run continues without it: %s", error)
 
     return cast(_Method, guarded)
 

@@ -72,7 +72,7 @@ class ScoredModule(L.LightningModule):
         for path in (Path(text).absolute() for text in _strings_in(checkpoint.get("callbacks"))):
             if any(folder in path.parents and ".." in path.relative_to(folder).parts for folder in folders):
                 raise CheckpointError(
-                    f"The checkpoint names {path} as a file of its own, which it is not. Do not use it."
+                    f"The checkpoint names {path} as one of its files, which it is not. Do not use it."
                 )
 
     def on_validation_epoch_start(self) -> None:

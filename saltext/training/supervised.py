@@ -48,7 +48,7 @@ class SupervisedModule(ScoredModule):
         optimizer: Makes the optimizer of the trainable parameters.
         scheduler: Makes the schedule, stepped after each batch; given ``total_steps`` and ``max_lr`` (the
             optimizer's) where it takes them.
-        prompt: What the network reads for a pair: ``{text}`` is its text, ``{condition}`` its task in words.
+        prompt: What the network reads for a pair: ``{text}`` is its text, ``{condition}`` the name of its task.
         mirror: Whether predictions to score are averaged with those for the mirrored image, with left and right
             exchanged in its text.
         validation_metrics: See :class:`ScoredModule`.

@@ -234,7 +234,7 @@ def test_a_turned_picture_is_refused_where_nothing_shows_what_x_and_y_are(
     upright = shape if orientation == 3 else shape[::-1]
     density = _saved(np.arange(upright[0] * upright[1]).reshape(upright).astype(np.uint8), tmp_path / "map.png")
     shown = 3.0 if upright == (30, 40) else density
-    with pytest.raises(DataError, match=r"images that EXIF data turn, so that x and y are in doubt .*\(1\)"):
+    with pytest.raises(DataError, match=r"images rotated by EXIF data, which leaves x and y unclear .*\(1\)"):
         open_cache([_own(tmp_path, path, shown)], CacheSettings((30, 40), (30, 40)), tmp_path / "cache")
 
 
@@ -432,7 +432,7 @@ def test_without_a_place_for_it_a_cache_is_made_among_temporary_files(
     own.chmod(0o777)  # somebody else may have put arrays there
     said, count, _ = opened_read_only(tmp_path / "cache")
     assert count == 0
-    assert "is not a folder of this user's alone). Point data.cache_dir elsewhere" in said
+    assert "is not a folder that belongs to this user alone). Point data.cache_dir elsewhere" in said
 
 
 def test_a_disk_that_fills_while_decoding_is_said_and_leaves_nothing(

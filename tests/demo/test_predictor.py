@@ -84,13 +84,13 @@ def test_the_process_ends_with_the_pages_own_however_that_ends(tmp_path: Path) -
 
 
 def test_a_process_that_breaks_down_is_replaced(predictor: Predictor) -> None:
-    with pytest.raises(PredictionError, match=r"broke down \(status 3"):
+    with pytest.raises(PredictionError, match=r"crashed \(status 3"):
         predictor.call(stub.crash)
     assert predictor.call(stub.name) == "stub"
 
 
 def test_a_mistake_of_the_programs_own_ends_the_process_but_not_the_page(predictor: Predictor) -> None:
-    with pytest.raises(PredictionError, match=r"broke down \(status 1"):
+    with pytest.raises(PredictionError, match=r"crashed \(status 1"):
         predictor.call(partial(stub.refuse, error=RuntimeError("a mistake")))
     assert predictor.call(stub.name) == "stub"
 

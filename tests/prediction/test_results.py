@@ -245,7 +245,7 @@ def test_without_the_photograph_the_example_says_what_to_do(
 ) -> None:
     stripped = SimpleNamespace(origin=str(tmp_path / "matplotlib" / "__init__.py"))
     monkeypatch.setattr("saltext.demo.examples.find_spec", lambda _: stripped)
-    assert "Name an image of your own" in refusal(["--example", *run], capsys)
+    assert "Give an image of your own" in refusal(["--example", *run], capsys)
 
 
 def test_the_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:

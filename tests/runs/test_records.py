@@ -45,7 +45,7 @@ def test_what_cannot_be_shown_is_refused_with_the_way_out(tmp_path: Path) -> Non
 def test_a_run_that_was_not_scored_or_cannot_be_rebuilt_says_why_it_has_no_maps(tmp_path: Path) -> None:
     unscored = read_run(made_up_scores.run(tmp_path / "unscored"))
     nothing = OmegaConf.create({})
-    assert "no scores of a model of its own" in with_predictions(unscored, [], [], nothing, None).missing
+    assert "no scores of a trained model" in with_predictions(unscored, [], [], nothing, None).missing
     strange = with_predictions(shown(tmp_path / "strange", "net"), [], [], nothing, None)
     assert "not written by this version" in strange.missing
     assert not strange.predicted.pairs

@@ -120,7 +120,7 @@ def test_a_wandb_that_cannot_be_started_is_done_without(
     monkeypatch.setattr(wandb, "init", fail)
     with tracking.tracked(cfg, folder):
         assert list(cfg.logger) == ["csv"]
-    assert "the run goes on without it" in caplog.text
+    assert "the run continues without it" in caplog.text
 
 
 def test_a_wandb_that_ends_meanwhile_fails_no_finished_run_and_hides_no_error(

@@ -67,9 +67,9 @@ def test_a_folder_of_ones_own_is_not_taken_from_others(temporary: Path, tmp_path
     assert mine == own_folder("cache")
     assert mine.stat().st_mode & 0o777 == 0o700
     mine.chmod(0o777)
-    with pytest.raises(PermissionError, match="not a folder of this user's alone"):
+    with pytest.raises(PermissionError, match="not a folder that belongs to this user alone"):
         own_folder("cache")
     mine.rmdir()
     mine.symlink_to(tmp_path)
-    with pytest.raises(PermissionError, match="not a folder of this user's alone"):
+    with pytest.raises(PermissionError, match="not a folder that belongs to this user alone"):
         own_folder("cache")

@@ -107,5 +107,5 @@ def test_a_wandb_that_fails_is_said_once_and_fails_no_training(
     stage.finalize("success")
     assert len(asked) == 1
     assert [message for message in caplog.messages if "W&B" in message] == [
-        f"W&B takes no more values, the run goes on without it: {error}"
+        f"W&B accepts no more values; the run continues without it: {error}"
     ]

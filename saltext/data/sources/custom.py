@@ -43,7 +43,7 @@ class _ImageFile:
 
 @dataclass(frozen=True)
 class Custom:
-    """Images, fixations and texts of your own, described in a YAML file: docs/own-data.md.
+    """Your own images, fixations and texts, described in a YAML file: docs/own-data.md.
 
     Attributes:
         description: The YAML file.
@@ -126,7 +126,7 @@ def _read_images(description: Description, max_pixels: int, issues: DataReport) 
             issues.add(*head)
         elif head.orientation != 1 and description.density is None:
             issues.add(
-                "images that EXIF data turn, so that x and y are in doubt (save them upright)",
+                "images rotated by EXIF data, which leaves x and y unclear (save them upright)",
                 "/".join(path.parts[-2:]),
             )
         else:

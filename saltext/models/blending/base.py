@@ -33,7 +33,7 @@ class Blend(nn.Module):
             text: Features of the texts.
 
         Returns:
-            The feature to go on with, same shape.
+            The blended feature, same shape.
         """
         raise NotImplementedError
 

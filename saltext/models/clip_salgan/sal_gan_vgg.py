@@ -32,7 +32,7 @@ class SalGANVGG(Generator):
         blend: Builds the blending module; None reads no text.
         weights: ImageNet weights of the whole classifier (torchvision's or timm's names), as a file or a state dict.
             None: random.
-        frozen: Whether the encoder stays as it is.
+        frozen: Whether the encoder is frozen.
         grid: Rows and columns of the usual input divided by 16, for blending modules with position embeddings.
         text_channels: Size of the text feature after the 1x1 convolution.
         round_features: See :class:`Generator`.

@@ -51,7 +51,7 @@ class Backbone(FrozenModulesMixin):
         renormalize: Converts the network's images where they are normalised otherwise; None: they come as they should.
 
     Raises:
-        ConfigError: A grounder with an image encoder of its own, which has no use for this one's features.
+        ConfigError: A grounder that encodes the images itself and does not use this encoder's features.
     """
 
     def __init__(self, encoder: Encoder | VitEncoder, grounder: Grounder | None = None) -> None:

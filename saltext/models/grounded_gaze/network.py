@@ -28,7 +28,7 @@ class GroundedGaze(SaliencyNetwork):
     a density: the logarithm of the probability that a fixation falls there, up to a constant.
 
     Args:
-        backbones: Classifiers by name, each with readouts of its own: the features of two backbones differ more than
+        backbones: Classifiers by name, each with separate readouts: the features of two backbones differ more than
             two readouts of one, so their mean gains more. Images come normalised as the first of them expects; the
             others convert them if they expect another normalisation.
         text_encoder: Frozen encoder of sentences, also of the class names. None: the same network without text, which

@@ -54,7 +54,7 @@ def efficientnet_lite0(frozen: bool = False) -> TimmEncoder:
     """Build EfficientNet-Lite0 with ImageNet weights: 40, 112 and 320 channels; mean and deviation of pixels 0.5.
 
     Args:
-        frozen: Whether it stays as it is, see :func:`saltext.models.freezing.freeze`.
+        frozen: Whether it is frozen, see :func:`saltext.models.freezing.freeze`.
 
     Raises:
         CheckpointError: The packaged weights are not installed, or not the expected ones.

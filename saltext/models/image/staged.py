@@ -61,7 +61,7 @@ class DenseNet161(StagedEncoder):
     Args:
         weights: ImageNet weights of the whole classifier (timm's or torchvision's names, also torchvision's old
             ones), as a file or a state dict. None: random.
-        frozen: Whether it stays as it is, see :func:`saltext.models.freezing.freeze`.
+        frozen: Whether it is frozen, see :func:`saltext.models.freezing.freeze`.
 
     Raises:
         CheckpointError: A file that is not of a DenseNet-161.
@@ -87,7 +87,7 @@ class ResNet50(StagedEncoder):
 
     Args:
         weights: ImageNet weights of the whole classifier, as a file or a state dict. None: random.
-        frozen: Whether it stays as it is, see :func:`saltext.models.freezing.freeze`.
+        frozen: Whether it is frozen, see :func:`saltext.models.freezing.freeze`.
 
     Raises:
         CheckpointError: A file that is not of a ResNet-50.

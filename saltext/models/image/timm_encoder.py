@@ -19,7 +19,7 @@ class TimmEncoder(Encoder):
         name: timm's name, such as ``tf_efficientnet_lite0``.
         checkpoint: Weights of the whole model under timm's names, with or without its classifier, as a file or a state
             dict. None: random.
-        frozen: Whether it stays as it is, see :func:`saltext.models.freezing.freeze`.
+        frozen: Whether it is frozen, see :func:`saltext.models.freezing.freeze`.
 
     Raises:
         ConfigError: timm does not know the name, or the backbone lacks one of the strides.

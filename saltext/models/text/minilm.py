@@ -27,7 +27,7 @@ class MiniLM(CachedTextEncoder):
     sentence-transformers computes it. The empty text is [CLS] [SEP].
 
     Args:
-        frozen: Whether the weights stay as they are; then state dicts leave them out, since the package has them, and
+        frozen: Whether the weights are frozen; then state dicts leave them out, since the package has them, and
             each distinct text is encoded once. Otherwise they train, with BERT's dropout.
         cache_size: As of :class:`CachedTextEncoder`; a text takes 98 kB at most.
 

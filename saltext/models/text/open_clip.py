@@ -34,7 +34,7 @@ class OpenCLIP(CachedTextEncoder):
         name: Model as open_clip names it, such as ``ViT-B-32``; or its configuration (``embed_dim``, ``vision_cfg``,
             ``text_cfg``, ``quick_gelu``). Only plain CLIPs: a causal text tower with CLIP's own tokenizer.
         weights: A tag of open_clip (``openai``, ``laion2b_s34b_b79k``), fetched once; or a weight file. None: random.
-        frozen: Whether the text tower stays as it is; then each distinct text is encoded once, and state dicts leave
+        frozen: Whether the text tower is frozen; then each distinct text is encoded once, and state dicts leave
             out the weights of ``weights``: keep what it names.
         image_tower: Whether to keep the image tower too, for :meth:`encode_images`. It is always frozen, since the
             text features do not depend on it.

@@ -158,7 +158,7 @@ def test_everything_wrong_with_the_files_is_said_at_once(tmp_path: Path) -> None
         "images with more than data.max_pixels=10000 pixels (1): images/large.png",
         "images that differ in their ending alone (1): unseen",
         "files that are not images (1): images/broken.png",
-        "images that EXIF data turn, so that x and y are in doubt (save them upright) (1): images/turned.jpg",
+        "images rotated by EXIF data, which leaves x and y unclear (save them upright) (1): images/turned.jpg",
         "rows of texts.csv with a second text for an image (1): line 3", "rows of texts.csv without a text (1): line 4",
         "names in texts.csv of no image (1): cow", "names in fixations.csv of no image (1): bird",
         "conditions in fixations.csv other than free, described (1): 'fre' (did you mean 'free'?)",
