@@ -15,7 +15,7 @@ from typing import Any, TextIO, TypeVar
 from saltext.errors import SaltextError
 from saltext.system.environment import restart_with_environment
 
-_Thing = TypeVar("_Thing")
+_Item = TypeVar("_Item")
 
 MISTAKE = 2
 """Exit status of a command that its user can fix."""
@@ -199,13 +199,13 @@ def ending_in_words(interrupted: str = "interrupted") -> Iterator[None]:
         sys.exit(INTERRUPTED)
 
 
-def bar(things: Iterable[_Thing], what: str, total: int) -> Iterator[_Thing]:
+def bar(items: Iterable[_Item], what: str, total: int) -> Iterator[_Item]:
     """Iterate with a progress bar on standard error; a terminal that fails ends the bar, not the iteration.
 
     Args:
-        things: What to iterate over.
+        items: What to iterate over.
         what: Label of the bar.
-        total: Number of things.
+        total: Number of items.
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -218,20 +218,20 @@ def bar(things: Iterable[_Thing], what: str, total: int) -> Iterator[_Thing]:
             progress.start()
             shown.callback(_succeeds, progress.stop)
             advance = partial(progress.advance, task)
-        for thing in things:
-            yield thing
+        for item in items:
+            yield item
             if advance is not None and not _succeeds(advance):
                 advance = None
 
 
-def progress(things: Iterable[_Thing], what: str, total: int) -> Iterator[_Thing]:
+def progress(items: Iterable[_Item], what: str, total: int) -> Iterator[_Item]:
     """Iterate with a bar on a terminal, or with four lines elsewhere, both on standard error."""
     if sys.stderr.isatty():
-        yield from bar(things, what, total)
+        yield from bar(items, what, total)
         return
     step = max(1, total // 4)
-    for done, thing in enumerate(things, start=1):
-        yield thing
+    for done, item in enumerate(items, start=1):
+        yield item
         if done % step == 0:
             print(f"{what}: {done} of {total}", file=sys.stderr)
 

@@ -123,8 +123,10 @@ class Reference:
         losses = []
         for index, (fake, batch) in enumerate(fakes):
             judge = self.d if index + 1 == len(fakes) else before
-            verdict = torch.sigmoid(judge(fake, self.normalize(batch["image"])))
-            losses.append(alpha * self.bce(fake, batch["density"]) + self.bce(verdict, torch.ones_like(verdict)))
+            probability = torch.sigmoid(judge(fake, self.normalize(batch["image"])))
+            losses.append(
+                alpha * self.bce(fake, batch["density"]) + self.bce(probability, torch.ones_like(probability))
+            )
         self._update(self.g, self.g_optimizer, torch.stack(losses).mean())
 
     def _update(self, part: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

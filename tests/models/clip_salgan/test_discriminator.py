@@ -27,27 +27,27 @@ def test_state_dict_has_the_published_names_and_shapes_in_order(golden: Path, pu
 
 
 @pytest.mark.golden
-def test_verdicts_equal_the_authors(golden: Path, published: Discriminator) -> None:
-    def judged(map_: Tensor) -> Tensor:
+def test_probabilities_equal_the_authors(golden: Path, published: Discriminator) -> None:
+    def logit_of(map_: Tensor) -> Tensor:
         with torch.no_grad():
             return published(map_, NO_IMAGE)
 
     with np.load(golden / "clipsalgan.npz") as wanted:
-        uniform = judged(formula.uniform(7, (1, 1, 256, 256)))
+        uniform = logit_of(formula.uniform(7, (1, 1, 256, 256)))
         np.testing.assert_allclose(uniform.numpy().ravel(), wanted["disc_on_uniform_logit"].ravel(), rtol=0, atol=ATOL)
         for row in (0, 1):
-            verdict = judged(torch.from_numpy(wanted[f"gen_text{row}"])[None, None]).sigmoid()
-            np.testing.assert_allclose(verdict.numpy(), wanted[f"disc_on_gen_text{row}"], rtol=0, atol=ATOL)
+            probability = logit_of(torch.from_numpy(wanted[f"gen_text{row}"])[None, None]).sigmoid()
+            np.testing.assert_allclose(probability.numpy(), wanted[f"disc_on_gen_text{row}"], rtol=0, atol=ATOL)
 
 
-def test_the_image_changes_the_verdict_exactly_where_it_is_seen() -> None:
+def test_the_image_changes_the_logit_exactly_where_it_is_an_input() -> None:
     maps, one, other = torch.rand(2, 1, 16, 24), torch.randn(2, 3, 64, 96), torch.randn(2, 3, 64, 96)
     for sees in (True, False):
         net = Discriminator((16, 24), sees_image=sees)
         assert torch.equal(net(maps, one), net(maps, other)) is not sees
 
 
-def test_a_verdict_does_not_depend_on_batch_mates() -> None:
+def test_a_logit_does_not_depend_on_batch_mates() -> None:
     net = Discriminator((16, 24)).train()
     maps, images = torch.rand(3, 1, 16, 24), torch.randn(3, 3, 16, 24)
     together = net(maps, images)
@@ -56,12 +56,12 @@ def test_a_verdict_does_not_depend_on_batch_mates() -> None:
 
 
 @pytest.mark.parametrize("size", [(16, 24), (15, 23), (40, 60)])
-def test_maps_of_any_size_are_judged(size: tuple[int, int]) -> None:
-    verdicts = Discriminator((16, 24))(torch.rand(2, 1, *size), torch.randn(2, 3, 50, 70))
-    assert tuple(verdicts.shape) == (2, 1)
+def test_maps_of_any_size_have_a_logit(size: tuple[int, int]) -> None:
+    logits = Discriminator((16, 24))(torch.rand(2, 1, *size), torch.randn(2, 3, 50, 70))
+    assert tuple(logits.shape) == (2, 1)
 
 
-def test_a_map_of_another_size_is_judged_as_the_same_map_resized() -> None:
+def test_a_map_of_another_size_has_the_logit_of_the_same_map_resized() -> None:
     net = Discriminator((16, 24), sees_image=False)
     flat = torch.full((1, 1, 16, 24), 0.3)
     torch.testing.assert_close(net(flat, NO_IMAGE), net(torch.full((1, 1, 70, 90), 0.3), NO_IMAGE))
