@@ -352,7 +352,7 @@ def _drawing(width: float, height: float) -> Iterator["Figure"]:
         engine = figure.get_layout_engine()
         if engine is not None:
             engine.execute(figure)
-        figure.set_layout_engine("none")
+        figure.set_layout_engine(None)  # "none" would have a file drawn twice, once for a layout
 
 
 def _short(text: str, longest: int = 22) -> str:

@@ -222,6 +222,7 @@ def metrics() -> Mapping[str, bool]:
     return MappingProxyType(directions)
 
 
+@cache
 def names(target: str) -> tuple[str, ...]:
     """The keys of a constant of saltext that is a mapping, else the first argument of each call in its value."""
     source = constant(target)
