@@ -1,10 +1,11 @@
-"""Reading of untrusted YAML files: plain values only, with limits on size and depth."""
+"""Reading of YAML files: the package's own, and untrusted ones, with limits on size and depth; plain values only."""
 
 from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
+from omegaconf._utils import get_yaml_loader
 
 from saltext.errors import InvalidFileError
 from saltext.images import check_file, reason
@@ -15,6 +16,15 @@ MAX_NODES = 20_000
 MAX_DEPTH = 40
 
 _KIND = "files that cannot be read as YAML"
+_OMEGACONF: Any = get_yaml_loader()
+
+LOADER: Any = type("_Loader", (yaml.CSafeLoader, _OMEGACONF), {}) if hasattr(yaml, "CSafeLoader") else _OMEGACONF
+"""OmegaConf's loader, a safe one that reads numbers its way, behind libyaml's parser: ten times as fast."""
+
+
+def read_packaged(path: Path) -> Any:
+    """The values in one of the package's own YAML files, interpolations not resolved."""
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)  # noqa: S506  a subclass of the safe one
 
 
 def read_yaml(path: Path) -> Any:

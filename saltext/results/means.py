@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from omegaconf import OmegaConf
 
 from saltext.baselines import BASELINES
 from saltext.data.tasks import TASK_BY_NAME, in_order
+from saltext.data.yaml_files import read_packaged
 from saltext.metrics import METRICS
 from saltext.results.comparison import lower_ends
 from saltext.results.score_table import averaged_over_seeds, metric_names
@@ -57,8 +57,8 @@ class Row(NamedTuple):
 @cache
 def published(data_set: str) -> Mapping[str, Published]:
     """Published values of a data set: protocol -> model -> task -> metric -> value; empty if there are none."""
-    known = OmegaConf.to_container(OmegaConf.load(Path(__file__).with_name("published.yaml")))
-    values: Mapping[str, Published] = known.get(data_set, {}) if isinstance(known, dict) else {}
+    known = read_packaged(Path(__file__).with_name("published.yaml"))
+    values: Mapping[str, Published] = known.get(data_set, {})
     return values
 
 

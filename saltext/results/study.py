@@ -34,6 +34,7 @@ from pydantic import BeforeValidator, ConfigDict, ValidationError, model_validat
 from pydantic.dataclasses import dataclass
 
 from saltext.data.tasks import TASK_BY_NAME
+from saltext.data.yaml_files import read_packaged
 from saltext.errors import ConfigError
 from saltext.evaluation.protocols import PAPERS, STANDARD
 from saltext.metrics import METRICS
@@ -213,11 +214,11 @@ def read_study(file: Path) -> Study:
     Raises:
         ConfigError: Everything that is wrong with it.
     """
-    given: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
+    given = read_packaged(file)
     protocol, lines = given.get("protocol"), given.get("lines") or {}
     metrics = given.get("metrics") or (PAPERS[protocol].metrics if protocol in PAPERS else ())
     shared, curves = file.parent.with_name("tolerance.yaml"), file.with_name("published.csv")
-    tolerances: Any = OmegaConf.to_container(OmegaConf.load(shared)) if shared.is_file() else {}
+    tolerances = read_packaged(shared) if shared.is_file() else {}
     tolerance = {**tolerances.get(protocol, {}), **(given.get("tolerance") or {})}
     read = {
         "name": file.parent.name,

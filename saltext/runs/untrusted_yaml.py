@@ -6,15 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
-from omegaconf._utils import get_yaml_loader
 
+from saltext.data.yaml_files import LOADER
 from saltext.errors import DamagedFileError
 
 _DEPTH, _NODES = 50, 50_000  # limits of a config.yaml; a real one has 7 levels and 200 nodes
 _EVENTS: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-# OmegaConf's loader, a safe one that reads numbers its way, behind libyaml's parser: ten times as fast.
-_OMEGACONF: Any = get_yaml_loader()
-_VALUES: Any = type("_Values", (yaml.CSafeLoader, _OMEGACONF), {}) if hasattr(yaml, "CSafeLoader") else _OMEGACONF
 
 
 def parsed(text: str, source: Path) -> Any:
@@ -33,7 +30,7 @@ def parsed(text: str, source: Path) -> Any:
                     f"{source} cannot be read as a configuration: expected at most {_NODES} values in {_DEPTH} levels "
                     f"and no aliases (*name), got more in line {event.start_mark.line + 1}"
                 )
-        value = yaml.load(text, Loader=_VALUES)  # noqa: S506  OmegaConf's subclass of the safe one
+        value = yaml.load(text, Loader=LOADER)  # noqa: S506  OmegaConf's subclass of the safe one
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a number of thousands of digits
         reason = " ".join(str(error).split())
         raise DamagedFileError(f"{source} cannot be read as a configuration: {reason}") from error
