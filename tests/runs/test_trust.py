@@ -166,9 +166,19 @@ def watched(folder: RunFolder, command: Callable[..., None], *more: str) -> str:
     return said
 
 
+def parsed(text: str) -> Any:
+    """As ``yaml.safe_load``, with libyaml where it is there: a configuration is changed a thousand times here."""
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+def write(folder: RunFolder, values: Any) -> None:
+    """As ``yaml.safe_dump`` writes it, with libyaml where it is there."""
+    folder.config.write_text(yaml.dump(values, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper)))
+
+
 def change(folder: RunFolder, **changes: Any) -> None:
     """Set values of the configuration by their keys, a dot written as two underscores."""
-    values = yaml.safe_load(folder.config.read_text())
+    values = parsed(folder.config.read_text())
     for key, value in changes.items():
         *groups, name = key.split("__")
         node = values
@@ -176,7 +186,7 @@ def change(folder: RunFolder, **changes: Any) -> None:
             node = node.setdefault(group, {})
             assert isinstance(node, dict)
         node[name] = copy.deepcopy(value)
-    folder.config.write_text(yaml.safe_dump(values))
+    write(folder, values)
 
 
 PLACES = (
@@ -223,7 +233,7 @@ def places_in_conf() -> list[str]:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_nothing_is_run_at_any_place_that_the_files_of_conf_have(stranger: RunFolder, command: str) -> None:
-    original = yaml.safe_load(stranger.config.read_text())
+    original = parsed(stranger.config.read_text())
     places = places_in_conf()
     assert {"model.grounders.detections", "model.backbones.vit.encoder", "model.smoothing", "callbacks.throughput",
             "trainer.profiler", "inference", "data.split", "stages.sequence"} <= set(places)  # fmt: skip
@@ -237,7 +247,7 @@ def test_nothing_is_run_at_any_place_that_the_files_of_conf_have(stranger: RunFo
             node[group] = node[group] if isinstance(node.get(group), dict) else {}
             node = node[group]
         node[name] = {**node[name], **BOMB} if isinstance(node.get(name), dict) else BOMB
-        stranger.config.write_text(yaml.safe_dump(values))
+        write(stranger, values)
         assert "os.mkdir" in watched(stranger, COMMANDS[command]), place
 
 
@@ -354,11 +364,11 @@ GROUPS = ("data", "model", "normalize", "loss", "optimizer", "scheduler", "train
 
 def test_a_report_runs_nothing_that_any_group_of_a_strangers_configuration_names(stranger: RunFolder) -> None:
     assert {place.partition("__")[0] for place in PLACES} <= set(GROUPS)
-    assert set(yaml.safe_load(stranger.config.read_text())) <= set(GROUPS)
+    assert set(parsed(stranger.config.read_text())) <= set(GROUPS)
     original = stranger.config.read_text()
     for group in GROUPS:
         stranger.config.write_text(original)
-        is_group = isinstance(yaml.safe_load(original).get(group), dict)
+        is_group = isinstance(parsed(original).get(group), dict)
         change(stranger, **({group: BOMB, f"{group}__extra": BOMB} if is_group else {group: BOMB}))
         watched(stranger, SHOWING["report"])
 
@@ -376,9 +386,9 @@ def test_no_place_that_a_stranger_names_is_written_to_or_read(stranger: RunFolde
            model__encoder__checkpoint=f"{away}/weights.pth", data__num_workers=50)  # fmt: skip
     change(stranger, logger={"wandb": {"_target_": "saltext.training.loggers.StageLogger", "project": "x", "tags": []}})
     assert "default_root_dir" in watched(stranger, COMMANDS["evaluate"])
-    values = yaml.safe_load(stranger.config.read_text())
+    values = parsed(stranger.config.read_text())
     del values["trainer"]["default_root_dir"]
-    stranger.config.write_text(yaml.safe_dump(values))
+    write(stranger, values)
     assert trust.read(stranger).cfg.data.num_workers == 1
     change(stranger, data__num_workers=0)
     found = trust.read(stranger)
@@ -615,10 +625,10 @@ def test_what_the_environment_says_is_in_no_file_but_known_to_the_runs_processes
     trust.write(raw, folder)
     text = folder.config.read_text()
     assert "hunter2" not in text
-    assert yaml.safe_load(text)["data"]["root"] == "/data/tis"  # which data a run read is no secret
+    assert parsed(text)["data"]["root"] == "/data/tis"  # which data a run read is no secret
     started = trust.started(folder, trust.digest_of(text))
     assert OmegaConf.to_container(started.cfg, resolve=True) == OmegaConf.to_container(raw, resolve=True)
-    copied = OmegaConf.create(yaml.safe_load(text))
+    copied = OmegaConf.create(parsed(text))
     OmegaConf.save(copied, folder.config)
     assert trust.record(folder).key is None  # a stranger's question is not answered
     assert stranger.config.is_file()
