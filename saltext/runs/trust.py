@@ -14,11 +14,12 @@ followed. Elsewhere a configuration cannot cause anything to be written, read, f
 import hashlib
 import json
 import os
+import pickle
 import re
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +86,22 @@ def record(folder: RunFolder, needed: Sequence[str] = ()) -> DictConfig:
         ConfigError: It cannot be read, a value has an unexpected type, or a needed key is missing.
     """
     text = storage.read_text(folder.config)
-    values = _resolve_interpolations(mapping(text, folder.config), folder.config, is_own(folder, text))
-    _raise_if_any(_value_problems(values, needed), folder)
-    return OmegaConf.create(values)
+    # What a text with interpolations says depends on the environment.
+    read_values = _recorded_values.__wrapped__ if "${" in text else _recorded_values
+    pickled, unfit, values = read_values(text, folder.config, is_own(folder, text))
+    _raise_if_any([*_missing_keys(values, needed), *unfit], folder)
+    recorded: DictConfig = pickle.loads(pickled)  # noqa: S301 - this process's own
+    return recorded
+
+
+@lru_cache(maxsize=256)
+def _recorded_values(text: str, source: Path, own: bool) -> tuple[bytes, list[str], dict[str, Any]]:
+    """The configuration in a config.yaml, pickled, its values of unexpected types, and its plain values.
+
+    Kept, since a page or a summary asks for each of its runs several times, and pickled, since who asks may change it.
+    """
+    values = _resolve_interpolations(mapping(text, source), source, own)
+    return pickle.dumps(OmegaConf.create(values)), _unfit_values(values), values
 
 
 def read(
@@ -219,6 +233,15 @@ def _resolve_interpolations(values: dict[str, Any], source: Path, trusted: bool)
 
 def _value_problems(values: dict[str, Any], needed: Sequence[str]) -> list[str]:
     """Missing keys of a configuration, and its values of unexpected types."""
+    return [*_missing_keys(values, needed), *_unfit_values(values)]
+
+
+def _unfit_values(values: dict[str, Any]) -> list[str]:
+    return [f"{key}: {text}" for key, text in schema.unfit(values).items()]
+
+
+def _missing_keys(values: dict[str, Any], needed: Sequence[str]) -> list[str]:
+    """What is said of the keys that a configuration lacks; empty if it has all."""
     missing = []
     for key in needed:
         node: Any = values
@@ -227,10 +250,7 @@ def _value_problems(values: dict[str, Any], needed: Sequence[str]) -> list[str]:
                 missing.append(key)
                 break
             node = node[name]
-    return [
-        *([f"it lacks {', '.join(missing[:10])}"] if missing else []),
-        *(f"{key}: {text}" for key, text in schema.unfit(values).items()),
-    ]
+    return [f"it lacks {', '.join(missing[:10])}"] if missing else []
 
 
 # Writing
