@@ -105,8 +105,9 @@ def _become(request: dict[str, Any], streams: Sequence[int], at: str) -> None:
     atexit.register(logging.shutdown)
     atexit.register(multiprocessing.util._exit_function)
     # As in a process that starts from nothing: where it is, what its environment adds, and what was there.
+    here = [] if os.environ.get("PYTHONSAFEPATH") else [request["cwd"]]
     added = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    sys.path[:] = dict.fromkeys([request["cwd"], *added, *(path for path in sys.path if path)])
+    sys.path[:] = dict.fromkeys([*here, *added, *(path for path in sys.path if path)])
     _fork_what_is_launched(at)
 
 

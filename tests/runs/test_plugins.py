@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from saltext.runs import provenance, targets
 from saltext.runs.composition import CommandLine, completions, config_folder
 from saltext.runs.plugins import PACKAGES, plugins
 from saltext.system.run_folder import RunFolder
-from tests.command_line import ENVIRONMENT, ROOT, command
+from tests.command_line import ROOT, command
 from tests.worked_example import entered, installed, written
 
 SMALL = ("preset=smoke", "trainer.max_epochs=1", "evaluation.pictures=0", "evaluation.baselines=[uniform]")
@@ -201,19 +200,17 @@ def test_the_same_parts_in_a_folder_of_one_s_own_are_found_by_every_command_and_
 ) -> None:
     written(tmp_path)
 
-    def ran(*words: str) -> None:
-        """As the script ``saltext`` is started: Python does not look into the current folder by itself."""
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "saltext", *words], cwd=tmp_path, capture_output=True, text=True,
-            env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
+    def ran(*words: str, **variables: str) -> None:
+        done = command(*words, module="saltext", cwd=tmp_path, environment={"PYTHONPATH": str(ROOT), **variables})
         assert done.returncode == 0, done.stdout + done.stderr
 
-    ran("train", "--config-dir", "mine/conf", "+experiment=gates", *SMALL, *OWN, "evaluation.text_ablation=false", "-m")
+    # As the script ``saltext`` is started: Python does not look into the current folder by itself.
+    script = {"PYTHONSAFEPATH": "1"}
+    ran("train", "--config-dir", "mine/conf", "+experiment=gates", *SMALL, *OWN, "evaluation.text_ablation=false", "-m",
+        **script)  # fmt: skip
     (folder,) = (tmp_path / "outputs" / "gates").glob("tranblend-gate_*")
     for words in (("evaluate", folder, "--trust"), ("report", folder), ("export", folder, "model", "--trust")):
-        done = command(*words, module="saltext", cwd=tmp_path, environment={"PYTHONPATH": str(ROOT)})
-        assert done.returncode == 0, done.stdout + done.stderr
-    ran("predict", "triples/1.jpg", "--text", "a lamp", "--model", "model", "--trust", "--device", "cpu")
+        ran(*map(str, words))
+    ran("predict", "triples/1.jpg", "--text", "a lamp", "--model", "model", "--trust", "--device", "cpu", **script)
     assert (tmp_path / "predictions" / "density" / "1.npy").is_file()
     assert {"report.html", "evaluation", "lines.txt"} <= {path.name for path in folder.iterdir()}
