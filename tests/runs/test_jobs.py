@@ -18,6 +18,7 @@ from saltext.runs import jobs, train
 from saltext.runs.composition import compose_run
 from saltext.runs.jobs import Job, digest, held, latest_jobs, latest_unfinished, status
 from saltext.runs.records import monitored
+from saltext.runs.untrusted_yaml import mapping
 from saltext.system.run_folder import RunFolder
 from tests.made_up_runs import write_run
 
@@ -97,8 +98,7 @@ class Session:
 
     def work(self, module: str, arguments: Sequence[str], *rest: Any) -> int:
         folder = RunFolder(Path(arguments[0]))
-        cfg = OmegaConf.load(folder.config)
-        assert isinstance(cfg, DictConfig)
+        cfg = OmegaConf.create(mapping(folder.config.read_text(), folder.config))
         self.started.append(cfg)
         folder.checkpoints.mkdir(exist_ok=True)
         folder.last.touch()

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import threading
 import time
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from saltext.system.run_folder import RunFolder
 from tests.command_line import command, forking, here, refused, start
 from tests.made_up_runs import write_run
 from tests.small_runs import composed
+from tests.watching import thread_names
 
 # What is said of jobs, made up
 
@@ -114,7 +114,7 @@ def test_the_command_shows_a_sweep_and_refuses_other_folders(
 SMALL = ("preset=smoke", "data.tasks=[salient,non_salient]", "data.batch_size=4", "data.image_size=[64,96]",
          "data.map_size=[16,24]", "evaluation.paper=null", "evaluation.baselines=[uniform]",
          "evaluation.text_ablation=false", "evaluation.pictures=0")  # fmt: skip
-FOUR = ("name=study", "trainer.max_epochs=3", "seed=0,1", "model/blend=film,none", "-m")
+FOUR = ("name=study", "trainer.max_epochs=2", "seed=0,1", "model/blend=film,none", "-m")
 
 
 def of_sweep(outputs: Path, *arguments: str) -> list[str]:
@@ -204,11 +204,6 @@ def test_every_launcher_runs_two_ranks_beside_a_job_that_fails(outputs: Path, la
     pd.testing.assert_frame_equal(read_scores(ours.scores), reference, rtol=0, atol=1e-6)
 
 
-def _watching() -> list[str]:
-    time.sleep(0.2)  # until the other process has a job as well
-    return [thread.name for thread in threading.enumerate()]
-
-
 def test_every_process_of_joblib_watches_the_command_from_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
     joblib = pytest.importorskip("joblib")
     launcher = pytest.importorskip("hydra_plugins.hydra_joblib_launcher._core", reason="the extra parallel brings it")
@@ -217,7 +212,7 @@ def test_every_process_of_joblib_watches_the_command_from_its_start(monkeypatch:
     target = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
     monkeypatch.setattr(_RunningSweep, "config", None)
     Summary("now").on_multirun_start(OmegaConf.create({"hydra": {"launcher": {"_target_": target}}}))
-    found = launcher.Parallel(n_jobs=2, backend="loky")(joblib.delayed(_watching)() for _ in range(2))
+    found = launcher.Parallel(n_jobs=2, backend="loky")(joblib.delayed(thread_names)() for _ in range(2))
     assert all("saltext-front" in names for names in found)
     joblib.externals.loky.get_reusable_executor().shutdown(kill_workers=True)
 
