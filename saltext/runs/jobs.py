@@ -24,7 +24,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from saltext import storage
-from saltext.errors import ConfigError, DamagedFileError, SaltextError
+from saltext.errors import ConfigError, DamagedFileError, SaltextError, printable
 from saltext.models.inference import has_fast_bfloat16
 from saltext.runs import preflight, trust, untrusted_yaml
 from saltext.runs.launch import gpus_from_pool, launch, node_rank, nodes, parallel_jobs, processes, slurm_gpus
@@ -130,7 +130,7 @@ class Job:
 
     @classmethod
     def read(cls, folder: RunFolder) -> "Job | None":
-        """Read the record in a folder; None for a run that no sweep started.
+        """Read the record in a folder; None for a run that no sweep started. Control characters in it are escaped.
 
         Raises:
             DamagedFileError: The file is empty, cut, or no such record.
@@ -140,7 +140,8 @@ class Job:
             return None
         record = storage.read_json(path, dict, ("sweep", "number", "overrides"))
         try:
-            return cls(folder, str(record["sweep"]), int(record["number"]), tuple(map(str, record["overrides"])))
+            overrides = tuple(printable(str(override)) for override in record["overrides"])
+            return cls(folder, str(record["sweep"]), int(record["number"]), overrides)
         except (TypeError, ValueError) as error:
             raise DamagedFileError(f"{path} is damaged: expected a job's record, got {record}") from error
 

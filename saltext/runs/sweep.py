@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 
 from saltext import storage
 from saltext.console import not_essential
-from saltext.errors import SaltextError
+from saltext.errors import SaltextError, printable
 from saltext.evaluation.protocols import STANDARD
 from saltext.metrics import METRICS
 from saltext.reporting import run_files, tables
@@ -114,7 +114,8 @@ def summarise(folder: Path, jobs: Sequence[Job]) -> None:
     """
     table = job_table(jobs)
     scores, models = sweep_scores(jobs)
-    remarks = [*_failures(jobs), *_best_experiment(jobs), *_config_warnings(jobs)]
+    # Why a job failed is a text of anybody's.
+    remarks = [printable(remark) for remark in (*_failures(jobs), *_best_experiment(jobs), *_config_warnings(jobs))]
     storage.write_csv(folder / "summary.csv", table)
     grids = [_job_grid(table, folder)]
     if models:
