@@ -108,17 +108,20 @@ OTHER_KINDS = (_pipe, _link, _folder, _larger_than_memory)
 def test_what_is_no_file_of_a_run_is_neither_waited_for_nor_read_whole(
     whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, file: str
 ) -> None:
-    for make in OTHER_KINDS:
-        shutil.copytree(whole, tmp_path / make.__name__)
-        folder = RunFolder(tmp_path / make.__name__ / ("job3" if file == "failure.txt" else "job1"))
-        make(folder.root / file)
-        here("sweep", folder.root.parent)
-        report.write(report.Request(folder.root.parent, predicts=False))
-        run_files.show_folder(folder.root.parent)
-        assert len(finished_runs(folder.root.parent)) == (2 if file in RESULTS else 3)
-        if file in (*RESULTS, "config.yaml", "provenance.json"):
-            assert str(folder.root / file) in caplog.text, "it is named"
-        shutil.rmtree(folder.root.parent)
+    shutil.copytree(whole, tmp_path / "study")
+    of = RunFolder(tmp_path / "study" / ("job3" if file == "failure.txt" else "job1"))
+    changed = []
+    for number, make in enumerate(OTHER_KINDS, 4):  # a job for each of them, beside those that are whole
+        changed.append(RunFolder(of.root.with_name(f"job{number}")))
+        shutil.copytree(of.root, changed[-1].root)
+        make(changed[-1].root / file)
+    here("sweep", tmp_path / "study")
+    report.write(report.Request(tmp_path / "study", predicts=False))
+    run_files.show_folder(tmp_path / "study")
+    others = 0 if file in (*RESULTS, "failure.txt") else len(OTHER_KINDS)
+    assert len(finished_runs(tmp_path / "study")) == 3 + others
+    if file in (*RESULTS, "config.yaml", "provenance.json"):
+        assert not [folder for folder in changed if str(folder.root / file) not in caplog.text], "each is named"
 
 
 OTHER_CONTENTS: dict[str, tuple[object, ...]] = {
@@ -145,15 +148,16 @@ OTHER_CONTENTS: dict[str, tuple[object, ...]] = {
 def test_a_record_of_other_types_stops_nothing_and_writes_no_control_characters(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str
 ) -> None:
-    for number, content in enumerate(OTHER_CONTENTS[file]):
-        shutil.copytree(whole, tmp_path / str(number))
-        (tmp_path / str(number) / "job1" / file).write_text(json.dumps(content))
-        here("sweep", tmp_path / str(number))
-        page = report.write(report.Request(tmp_path / str(number), predicts=False))
-        run_files.show_folder(tmp_path / str(number))
-        if file != "split.json":
-            report.write(report.Request(tmp_path / str(number) / "job0", predicts=False))
-        assert "\x1b" not in capsys.readouterr().out + page.read_text(encoding="utf-8")
+    study = tmp_path / "study"
+    shutil.copytree(whole, study)
+    for number, content in enumerate(OTHER_CONTENTS[file], 4):  # a job for each of them, beside those that are whole
+        shutil.copytree(study / "job1", study / f"job{number}")
+        (study / f"job{number}" / file).write_text(json.dumps(content))
+    here("sweep", study)
+    page = report.write(report.Request(study, predicts=False))
+    run_files.show_folder(study)
+    report.write(report.Request(study / "job0", predicts=False))
+    assert "\x1b" not in capsys.readouterr().out + page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
