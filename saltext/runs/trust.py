@@ -14,7 +14,6 @@ followed. Elsewhere a configuration cannot cause anything to be written, read, f
 import hashlib
 import json
 import os
-import pickle
 import re
 import stat
 from collections.abc import Mapping, Sequence
@@ -82,26 +81,27 @@ def record(folder: RunFolder, needed: Sequence[str] = ()) -> DictConfig:
         folder: The run's.
         needed: Keys that must exist.
 
+    Returns:
+        The configuration, read-only: pages and summaries ask for it several times, and it is read once.
+
     Raises:
         ConfigError: It cannot be read, a value has an unexpected type, or a needed key is missing.
     """
     text = storage.read_text(folder.config)
     # What a text with interpolations says depends on the environment.
-    read_values = _recorded_values.__wrapped__ if "${" in text else _recorded_values
-    pickled, unfit, values = read_values(text, folder.config, is_own(folder, text))
+    read_values = _recorded.__wrapped__ if "${" in text else _recorded
+    cfg, values, unfit = read_values(text, folder.config, is_own(folder, text))
     _raise_if_any([*_missing_keys(values, needed), *unfit], folder)
-    recorded: DictConfig = pickle.loads(pickled)  # noqa: S301 - this process's own
-    return recorded
+    return cfg
 
 
 @lru_cache(maxsize=256)
-def _recorded_values(text: str, source: Path, own: bool) -> tuple[bytes, list[str], dict[str, Any]]:
-    """The configuration in a config.yaml, pickled, its values of unexpected types, and its plain values.
-
-    Kept, since a page or a summary asks for each of its runs several times, and pickled, since who asks may change it.
-    """
+def _recorded(text: str, source: Path, own: bool) -> tuple[DictConfig, dict[str, Any], list[str]]:
+    """The configuration in the text of a config.yaml, as plain values too, and its values of unexpected types."""
     values = _resolve_interpolations(mapping(text, source), source, own)
-    return pickle.dumps(OmegaConf.create(values)), _unfit_values(values), values
+    cfg = OmegaConf.create(values)
+    OmegaConf.set_readonly(cfg, True)
+    return cfg, values, _unfit_values(values)
 
 
 def read(
