@@ -1,4 +1,5 @@
 import inspect
+import multiprocessing
 import pickle
 import sys
 from functools import partial
@@ -374,10 +375,19 @@ def _score_on_one_of_two(rank, address, folder, case):
     torch.distributed.destroy_process_group()
 
 
+def _score_on_both(_, *arguments):
+    """A process that starts from nothing, and its fork: what both import is imported once."""
+    other = multiprocessing.get_context("fork").Process(target=_score_on_one_of_two, args=(1, *arguments))
+    other.start()
+    _score_on_one_of_two(0, *arguments)
+    other.join()
+    assert other.exitcode == 0
+
+
 @pytest.mark.slow
 def test_two_processes_give_the_scores_of_one_however_the_samples_fall(tmp_path: Path, seven) -> None:
     expected = _scored(seven, range(7))
-    torch.multiprocessing.spawn(_score_on_one_of_two, (tmp_path / "meeting", tmp_path, seven), nprocs=2)
+    torch.multiprocessing.spawn(_score_on_both, (tmp_path / "meeting", tmp_path, seven), nprocs=1)
     for rank in range(2):
         found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         assert found["suite"] == [], "metrics have to work without Lightning and Hydra"
