@@ -13,6 +13,7 @@ from saltext.models.checkpoints import load_weights, modern_densenet_names, read
 from saltext.models.image.base import Encoder
 from saltext.models.image.staged import DenseNet161, ResNet50
 from saltext.models.transalnet.network import TranSalNet
+from tests.models.zero_weights import ZeroWeights
 from tests.reference import formula
 
 
@@ -132,7 +133,7 @@ def shapes(golden: Path, variant: str) -> dict[str, tuple[int, ...]]:
     return formula.published_shapes(golden / f"keys_transalnet_{variant}.json", "state_dict")
 
 
-def torchvision_file(golden: Path, variant: str, old_names: bool = False) -> dict[str, torch.Tensor]:
+def torchvision_file(golden: Path, variant: str) -> dict[str, torch.Tensor]:
     """An ImageNet classifier's state dict, by torchvision's names, made of the names of the published TranSalNet.
 
     The published encoder is a list of torchvision's modules; their names are put back, and what it lacks is added.
@@ -150,10 +151,7 @@ def torchvision_file(golden: Path, variant: str, old_names: bool = False) -> dic
         part, _, rest = key.removeprefix("encoder.encoder.").partition(".")
         if key.startswith("encoder.") and not key.endswith("num_batches_tracked"):
             found[f"{names[int(part)]}.{rest}"] = shape
-    state = formula.weights(found)
-    if not old_names:
-        return state
-    return {re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2", key): value for key, value in state.items()}
+    return formula.weights(found)
 
 
 @pytest.mark.golden
@@ -164,11 +162,14 @@ def torchvision_file(golden: Path, variant: str, old_names: bool = False) -> dic
 def test_torchvisions_imagenet_files_fill_the_encoders(
     golden: Path, tmp_path: Path, variant: str, encoder: type[Encoder], old_names: bool
 ) -> None:
-    state = torchvision_file(golden, variant, old_names)
-    assert ("features.denseblock4.denselayer24.norm.1.weight" in state) == old_names
-    torch.save(state, tmp_path / "imagenet.pth")
-    filled = encoder(tmp_path / "imagenet.pth").state_dict()
-    wanted = iter(value for key, value in torchvision_file(golden, variant).items() if "norm5" not in key)
+    state = torchvision_file(golden, variant)
+    digit = r"\1.\2" if old_names else r"\1\2"
+    named = {re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)", digit, key): value for key, value in state.items()}
+    assert ("features.denseblock4.denselayer24.norm.1.weight" in named) == old_names
+    torch.save(named, tmp_path / "imagenet.pth")
+    with ZeroWeights():
+        filled = encoder(tmp_path / "imagenet.pth").state_dict()
+    wanted = iter(value for key, value in state.items() if "norm5" not in key)
     values = [value for key, value in filled.items() if not key.endswith("num_batches_tracked")]
     body = [value for value in wanted if value.shape[:1] != (1000,)]
     assert len(values) == len(body)
@@ -180,7 +181,10 @@ def test_an_imagenet_file_that_lacks_a_layer_is_refused_by_name(golden: Path, tm
     state = torchvision_file(golden, "res")
     del state["layer4.2.conv3.weight"]
     torch.save(state | {"head.weight": torch.ones(1)}, tmp_path / "cut.pth")
-    with pytest.raises(CheckpointError, match=r"(?s)1 missing: layer4\.2\.conv3\.weight.*1 left over: head\.weight"):
+    with (
+        ZeroWeights(),
+        pytest.raises(CheckpointError, match=r"(?s)1 missing: layer4\.2\.conv3\.weight.*1 left over: head\.weight"),
+    ):
         ResNet50(tmp_path / "cut.pth")
 
 
@@ -197,7 +201,7 @@ def test_a_wrong_file_for_an_encoder_says_where_it_belongs(
 ) -> None:
     state = formula.weights(shapes(golden, "dense")) if given == "whole" else torchvision_file(golden, given)
     torch.save(state, tmp_path / "wrong.pth")
-    with pytest.raises(CheckpointError, match=advice):
+    with ZeroWeights(), pytest.raises(CheckpointError, match=advice):
         DenseNet161(tmp_path / "wrong.pth")
 
 
@@ -213,10 +217,13 @@ def test_a_wrong_file_for_an_encoder_says_where_it_belongs(
     ],
 )
 def test_another_member_of_the_family_is_recognised(tmp_path: Path, name: str, kind: str) -> None:
-    with torch.device("meta"):
+    with torch.device("meta"), ZeroWeights():
         keys = timm.create_model(name, pretrained=False).state_dict()
     torch.save({key: torch.zeros(1) for key in keys}, tmp_path / "other.pth")
-    with pytest.raises(CheckpointError, match=f"an ImageNet {kind}; choose the file of a DenseNet-161 or a ResNet-50"):
+    with (
+        ZeroWeights(),
+        pytest.raises(CheckpointError, match=f"an ImageNet {kind}; choose the file of a DenseNet-161 or a ResNet-50"),
+    ):
         ResNet50(tmp_path / "other.pth")
 
 
@@ -227,11 +234,12 @@ def test_a_published_transalnet_loads_strictly_and_fails_by_name_elsewhere(
 ) -> None:
     state = formula.weights(shapes(golden, variant))
     torch.save(state, tmp_path / "published.pth")
-    network = TranSalNet(encoder())
+    with ZeroWeights():
+        network = TranSalNet(encoder())
+        narrow = TranSalNet(encoder(), hidden=(8, 8, 8), heads=(2, 2, 2), channels=(8, 8, 8, 8))
     load_weights(network, tmp_path / "published.pth")
     assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
 
-    narrow = TranSalNet(encoder(), hidden=(8, 8, 8), heads=(2, 2, 2), channels=(8, 8, 8, 8))
     with pytest.raises(CheckpointError, match=r"(?s)decoder\.conv1\.weight \(768x768x3x3 in.*model/decoder=paper"):
         load_weights(narrow, tmp_path / "published.pth")
     torch.save(state | {"decoder.conv8.weight": torch.ones(1)}, tmp_path / "published.pth")

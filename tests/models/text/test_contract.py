@@ -11,6 +11,7 @@ from saltext.models.freezing import freeze
 from saltext.models.packaged_weights import MINILM
 from saltext.models.text.base import TextEncoder, TextFeatures
 from saltext.models.text.tiny import TinyText
+from tests.models.zero_weights import ZeroWeights
 
 TEXTS = ["", "a red dog", "a cat runs on the grass, and the dog is running", "zyzzyva 😀 ünïcödé !", "!"]
 LONG = "word " * 500
@@ -31,7 +32,8 @@ def build(
     def minilm(frozen: bool) -> TextEncoder:
         from saltext.models.text.minilm import MiniLM
 
-        return MiniLM(frozen=frozen).eval()
+        with ZeroWeights():
+            return MiniLM(frozen=frozen).eval()
 
     def half_frozen() -> TextEncoder:
         encoder = tiny_blip()

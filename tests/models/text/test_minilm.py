@@ -1,4 +1,5 @@
 from importlib.util import find_spec
+from typing import Any
 
 import pytest
 import torch
@@ -8,15 +9,21 @@ import saltext
 from saltext.models.packaged_weights import MINILM
 from saltext.models.text.base import TextFeatures
 from saltext.models.text.minilm import MiniLM
+from tests.models.zero_weights import ZeroWeights
 
 pytestmark = pytest.mark.skipif(find_spec(MINILM.module) is None, reason="the extra `embedded` is not installed")
 
 TEXTS = ["A dog runs.", "", "A puppy is running across the grass towards two children.", "The stock market fell."]
 
 
+def minilm(**settings: Any) -> MiniLM:
+    with ZeroWeights():
+        return MiniLM(**settings)
+
+
 @pytest.fixture(scope="module")
 def encoder() -> MiniLM:
-    return MiniLM()
+    return minilm()
 
 
 def test_sentences_of_one_meaning_are_closer_than_others(encoder: MiniLM) -> None:
@@ -36,7 +43,7 @@ def test_the_empty_text_is_its_two_marks(encoder: MiniLM) -> None:
 
 
 def test_batch_mates_do_not_change_a_single_bit(encoder: MiniLM) -> None:
-    fresh = MiniLM()
+    fresh = minilm()
     together, alone = encoder(TEXTS), fresh(TEXTS[:1])
     assert torch.equal(together.pooled[0], alone.pooled[0])
     assert torch.equal(together.tokens[0, : alone.tokens.shape[1]], alone.tokens[0])
@@ -50,7 +57,7 @@ def test_cached_features_equal_those_of_the_whole_padded_batch(encoder: MiniLM) 
 
 
 def test_each_distinct_text_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder = MiniLM(cache_size=2)
+    encoder = minilm(cache_size=2)
     encoded: list[str] = []
     encode = encoder.encode
     monkeypatch.setattr(encoder, "encode", lambda texts: encoded.extend(texts) or encode(texts))
@@ -60,7 +67,7 @@ def test_each_distinct_text_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_loading_other_weights_forgets_the_features_of_the_old_ones() -> None:
-    encoder = MiniLM()
+    encoder = minilm()
     before = encoder(["a dog"]).pooled
     own = encoder.model.state_dict()
     state = {f"text.model.{k}": v * 1.1 if k.endswith("dense.weight") else v for k, v in own.items()}
@@ -76,7 +83,7 @@ def test_a_frozen_encoder_stays_in_eval_mode_and_keeps_no_graph(encoder: MiniLM)
 
 
 def test_an_unfrozen_encoder_trains_and_caches_nothing() -> None:
-    encoder = MiniLM(frozen=False)
+    encoder = minilm(frozen=False)
     features = encoder(["a dog", ""])
     (features.pooled.sum() + features.tokens.sum()).backward()
     assert [key for key, parameter in encoder.named_parameters() if parameter.grad is None] == []
@@ -97,11 +104,11 @@ def test_state_dicts_leave_frozen_weights_out_and_load_without_them(encoder: Min
     assert set(state) == {"head.weight", "head.bias"}
     network.load_state_dict(state, strict=True)
     assert torch.equal(encoder(["a dog"]).pooled, before)
-    assert len(MiniLM(frozen=False).state_dict()) > 100
+    assert len(minilm(frozen=False).state_dict()) > 100
 
 
 def test_a_long_list_is_encoded_in_batches_like_text_by_text_and_cached() -> None:
-    encoder, names = MiniLM().eval(), ("a lamp", "a great white shark of the open sea", "a dog")
+    encoder, names = minilm().eval(), ("a lamp", "a great white shark of the open sea", "a dog")
     alone, listed = encoder(names).pooled, encoder.pooled_list(names)
     torch.testing.assert_close(listed, alone, atol=1e-6, rtol=0)
     encoder.cache_list(names, 2 * listed)
@@ -111,7 +118,7 @@ def test_a_long_list_is_encoded_in_batches_like_text_by_text_and_cached() -> Non
 
 
 def test_each_of_two_lists_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder, batches = MiniLM().eval(), []
+    encoder, batches = minilm().eval(), []
     encode = encoder.encode
     monkeypatch.setattr(encoder, "encode", lambda texts: batches.append(list(texts)) or encode(texts))
     for names in (["a lamp"], ["a dog", "a cat"]) * 2:
@@ -123,5 +130,5 @@ def test_the_pretrained_model_brings_the_features_of_its_class_names() -> None:
     pretrained = saltext.load()._pipeline.network.text_encoder
     ((names, pooled),) = pretrained._cached_lists.items()
     some = [0, 1, 500, 999]
-    alone = MiniLM().eval()([names[place] for place in some]).pooled
+    alone = minilm().eval()([names[place] for place in some]).pooled
     torch.testing.assert_close(pooled[some], alone, atol=1e-6, rtol=0)

@@ -27,6 +27,7 @@ from saltext.models.text.tiny import TinyText
 from saltext.models.tranblend.network import TranBlend, load_published
 from saltext.models.transalnet.network import TranSalNet
 from tests.models.transalnet.training_step import gradient_norm, loss_terms
+from tests.models.zero_weights import ZeroWeights
 from tests.reference import formula
 
 # Section 5 of the golden files' README.
@@ -53,8 +54,9 @@ def small(blend: object = TokenCrossAttention, encoder: str = "test_efficientnet
     return TranBlend(TimmEncoder(encoder), TinyText(dim=12), blend, **SIZES)  # type: ignore[arg-type]
 
 
+@pytest.fixture(scope="module")
 def published(golden: Path) -> dict[str, Tensor]:
-    """The authors' state dict, with the up-sampling that their third mode keeps outside the network."""
+    """The authors' state dict, with the up-sampling that their third mode keeps outside the network; not to change."""
     state = formula.weights(formula.published_shapes(golden / "keys_tranblend.json", "modules", "TranSalNet"))
     outside = {
         f"miniUpsamplingNetwork.upsample.{last}": shape for last, shape in (("weight", (1, 1, 18, 24)), ("bias", (1,)))
@@ -74,20 +76,21 @@ def test_a_network_gains_nothing_in_its_first_pass() -> None:
 @pytest.mark.golden
 @pytest.mark.parametrize(("mode", "blend"), [("concat", BlendingNet), ("cross", CrossAttention)])
 def test_the_whole_network_loads_published_names_and_gives_the_authors_maps(
-    golden: Path, tmp_path: Path, mode: str, blend: type[Blend]
+    golden: Path, published: dict[str, Tensor], tmp_path: Path, mode: str, blend: type[Blend]
 ) -> None:
-    state = {name: value for name, value in published(golden).items() if "miniUpsampling" not in name}
+    state = {name: value for name, value in published.items() if "miniUpsampling" not in name}
     torch.save(state, tmp_path / "tranblend.pth")
-    network = TranBlend(DenseNet161(), GivenText(), blend).eval()
+    with ZeroWeights():
+        network = TranBlend(DenseNet161(), GivenText(), blend).eval()
     load_published(network, tmp_path / "tranblend.pth")
     gives_the_authors_maps(network, golden, mode)
 
 
 @pytest.mark.golden
-def test_the_mode_the_authors_could_not_reach_gives_their_maps_too(golden: Path) -> None:
-    network = TranBlend(DenseNet161(), GivenText(), MiniSample).eval()
-    state = published(golden)
-    network.load_state_dict({name: state[name] for name in network.state_dict()})
+def test_the_mode_the_authors_could_not_reach_gives_their_maps_too(golden: Path, published: dict[str, Tensor]) -> None:
+    with ZeroWeights():
+        network = TranBlend(DenseNet161(), GivenText(), MiniSample).eval()
+    network.load_state_dict({name: published[name] for name in network.state_dict()})
     gives_the_authors_maps(network, golden, "minisample")
 
 
@@ -105,13 +108,13 @@ def gives_the_authors_maps(network: TranBlend, golden: Path, mode: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("mode", "blend"), [("concat", BlendingNet), ("cross", CrossAttention)])
 def test_a_training_step_in_float64_equals_the_authors(
-    golden: Path, mode: str, blend: type[Blend], monkeypatch: pytest.MonkeyPatch
+    golden: Path, published: dict[str, Tensor], mode: str, blend: type[Blend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cross_attention, "_positions", positions_as_the_authors)
     wanted = json.loads((golden / "train_step_float64.json").read_text())[f"tranblend_{mode}_loop2"]
-    network = TranBlend(DenseNet161(), GivenText(torch.float64), blend)
-    state = published(golden)
-    network.load_state_dict({name: state[name] for name in network.state_dict()})
+    with ZeroWeights():
+        network = TranBlend(DenseNet161(), GivenText(torch.float64), blend)
+    network.load_state_dict({name: published[name] for name in network.state_dict()})
     network.double().train()
     optimizer = torch.optim.Adam(network.parameters(), lr=wanted["lr"])
 
@@ -158,11 +161,11 @@ def positions_as_the_authors(feature: Tensor) -> Tensor:
 
 @pytest.mark.golden
 def test_state_dict_without_the_text_encoder_is_the_published_one(golden: Path) -> None:
-    published = formula.published_shapes(golden / "keys_tranblend.json", "modules", "TranSalNet")
-    with torch.device("meta"):
+    shapes = formula.published_shapes(golden / "keys_tranblend.json", "modules", "TranSalNet")
+    with torch.device("meta"), ZeroWeights():
         own = TranBlend(DenseNet161(), GivenText(), BlendingNet).state_dict()
     assert {name: tuple(value.shape) for name, value in own.items()} == {
-        name: shape for name, shape in published.items() if ".cross_attention." not in name
+        name: shape for name, shape in shapes.items() if ".cross_attention." not in name
     }
 
 

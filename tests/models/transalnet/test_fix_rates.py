@@ -14,6 +14,7 @@ from saltext.models.text.base import TextEncoder, TextFeatures
 from saltext.models.tranblend.network import TranBlend
 from saltext.models.transalnet.fix_rates import FixRates, fixed_layers, freeze_table
 from saltext.models.transalnet.network import TranSalNet
+from tests.models.zero_weights import ZeroWeights
 
 SIZES = {"hidden": (8, 8, 8), "heads": (2, 2, 2), "channels": (8, 8, 8, 8), "grid": (2, 3), "layers": 1}
 
@@ -86,13 +87,13 @@ def test_the_decoder_is_counted_in_the_order_of_data_flow_and_its_blend_always_t
 
 
 def test_densenet_is_counted_by_its_blocks_and_transitions_after_the_stem() -> None:
-    with torch.device("meta"):
+    with torch.device("meta"), ZeroWeights():
         encoder = TranSalNet(DenseNet161(), freeze=FixRates(encoder=0.5)).encoder
     assert fixed(encoder.encoder) == {"0", "1", "4", "5", "6"}  # convolution, norm; block 1, transition 1, block 2
 
 
 def test_resnet_is_counted_by_its_four_layers_and_a_small_rate_fixes_the_stem() -> None:
-    with torch.device("meta"):
+    with torch.device("meta"), ZeroWeights():
         half = TranSalNet(ResNet50(), freeze=FixRates(encoder=0.5)).encoder
         tenth = TranSalNet(ResNet50(), freeze=FixRates(encoder=0.1)).encoder
     assert fixed(half.encoder) == {"0", "1", "4", "5"}
@@ -181,7 +182,7 @@ def test_the_authors_counting_fixes_what_their_script_fixes(golden: Path) -> Non
     content = json.loads((golden / "freeze_table.json").read_text())
     for wanted in content["table"]:
         rates = FixRates(encoder=wanted["fse"], decoder=wanted["fsd"], counting="authors")
-        with torch.device("meta"):
+        with torch.device("meta"), ZeroWeights():
             net = TranBlend(DenseNet161(), Blip(), BlendingNet, freeze=rates)
         assert fixed(net.decoder) == set(wanted["decoder_children_frozen"])
         assert fixed(net) == ({"encoder"} if wanted["encoder_frozen"] else set())
