@@ -8,15 +8,16 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from saltext.data.datamodule import SaliencyDataModule
-from saltext.data.sources.synthetic import Synthetic
-from saltext.metrics.scores import _REGISTERED
 from saltext.system.environment import keep_memory
 from saltext.system.run_folder import RunFolder
 from tests.command_line import command
+
+if TYPE_CHECKING:  # the process that hands out the tests needs nothing of what takes seconds to import
+    from saltext.data.datamodule import SaliencyDataModule
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -72,8 +73,11 @@ def sjtu_root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory) -> SaliencyDataModule:
+def data(tmp_path_factory: pytest.TempPathFactory) -> "SaliencyDataModule":
     """Twenty generated images, ready to serve."""
+    from saltext.data.datamodule import SaliencyDataModule
+    from saltext.data.sources.synthetic import Synthetic
+
     folder = tmp_path_factory.mktemp("synthetic")
     source = Synthetic(folder / "data", images=20)
     module = SaliencyDataModule(
@@ -109,6 +113,8 @@ def _the_suites_logger_is_as_it_comes() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _the_metrics_are_those_of_the_package() -> Iterator[None]:
+    from saltext.metrics.scores import _REGISTERED
+
     before = dict(_REGISTERED)
     yield
     _REGISTERED.clear()
