@@ -56,6 +56,10 @@ class SaliencyNetwork(FrozenModulesMixin):
             lambda indices: for_inference(module, images, getattr(module, "inference", "reference"))(images[indices]),
         )
 
+    def image_features(self, grounder: ImageGrounder, images: Tensor) -> Tensor:
+        """What the image encoder of a grounder makes of images, see :meth:`cached`."""
+        return self.cached(grounder.image_encoder, images)[0]
+
     def grounder_features(self, grounder: Grounder, images: Tensor, x32: Tensor) -> Tensor:
         """What a grounder works on: the features of its own image encoder, or the network's at stride 32.
 
@@ -64,7 +68,7 @@ class SaliencyNetwork(FrozenModulesMixin):
             images: The tensor that the network was given.
             x32: The network's image feature at stride 32.
         """
-        return self.cached(grounder.image_encoder, images)[0] if isinstance(grounder, ImageGrounder) else x32
+        return self.image_features(grounder, images) if isinstance(grounder, ImageGrounder) else x32
 
     def set_inference(self, inference: Inference) -> None:
         """Choose how frozen modules compute on a CPU, see :data:`saltext.models.inference.Inference`."""

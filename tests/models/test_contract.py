@@ -1,7 +1,10 @@
 """What every network promises, whichever its parts."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 import torch
@@ -19,8 +22,12 @@ from saltext.models.clip_salgan.small import SmallGenerator
 from saltext.models.grounded_gaze.backbone import Backbone
 from saltext.models.grounded_gaze.network import GroundedGaze
 from saltext.models.grounding.class_names import ClassNameGrounder
+from saltext.models.grounding.clip_dense import ClipDenseGrounder
+from saltext.models.grounding.clipseg import ClipSegGrounder
 from saltext.models.grounding.detections import DetectionGrounder
+from saltext.models.grounding.grounding_dino import GroundingDinoGrounder
 from saltext.models.grounding.nanodet import NanoDet
+from saltext.models.grounding.owlv2 import Owlv2Grounder
 from saltext.models.image.timm_encoder import TimmEncoder
 from saltext.models.image.vit import VitEncoder
 from saltext.models.network import SaliencyNetwork
@@ -30,6 +37,7 @@ from saltext.models.tranblend.network import TranBlend
 from saltext.models.transalnet.fix_rates import FixRates
 from saltext.models.transalnet.network import TranSalNet
 from saltext.runs.composition import config_folder
+from tests.models import tiny_pretrained
 
 SIZES = {"hidden": (16, 16, 8), "heads": (2, 2, 2), "channels": (16, 8, 8, 4), "grid": (2, 3), "layers": 1}
 TEXTS = ["", "a red circle", "the small blue square left of the big green star, and a dog", "the dog"]
@@ -83,6 +91,35 @@ def grounded_gaze_by_vit_and_detections() -> GroundedGaze:
     )
 
 
+ALIGNED: dict[str, Callable[[Path], Any]] = {
+    "clipseg": lambda folder: ClipSegGrounder(tiny_pretrained.clipseg(folder)),
+    "owlv2": lambda folder: Owlv2Grounder(tiny_pretrained.owlv2(folder)),
+    "grounding_dino": lambda folder: GroundingDinoGrounder(tiny_pretrained.grounding_dino(folder)),
+    "clip_dense": lambda folder: ClipDenseGrounder(tiny_pretrained.CLIP, tiny_pretrained.clip(folder), image_size=32),
+}
+
+
+@cache
+def aligned_grounder(name: str) -> Any:
+    """A grounder whose weights come from elsewhere: the same in each network, read once."""
+    torch.manual_seed(0)
+    with TemporaryDirectory() as folder:
+        return ALIGNED[name](Path(folder) / name)
+
+
+def grounded_gaze_aligned(name: str) -> GroundedGaze:
+    return GroundedGaze(
+        {"one": Backbone(TimmEncoder("test_efficientnet", frozen=True))},
+        TinyText(dim=12),
+        ["pure", "whole"],
+        width=16,
+        layers=1,
+        heads=2,
+        grid=(2, 3),
+        grounders={name: aligned_grounder(name)},
+    )
+
+
 def blends() -> dict[str, Callable[..., nn.Module]]:
     """Every blending module that a file of ``conf/`` names, by the file's name."""
     files = sorted((config_folder() / "model" / "blend").glob("*.yaml"))
@@ -107,6 +144,7 @@ NETWORKS: dict[str, Callable[[], SaliencyNetwork]] = {
     "grounded-gaze-frozen": lambda: grounded_gaze(frozen=True),
     "grounded-gaze-no-grounder": lambda: grounded_gaze(grounder=False),
     "grounded-gaze-vit-and-detections": grounded_gaze_by_vit_and_detections,
+    **{f"grounded-gaze-{name}": partial(grounded_gaze_aligned, name) for name in ALIGNED},
     "grounded-gaze-no-text": lambda: grounded_gaze(text=False),
 }
 IGNORE_TEXT = {"transalnet", "no-blend", "small-none", "pyramid-none", "grounded-gaze-no-text"}

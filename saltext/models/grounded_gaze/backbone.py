@@ -100,7 +100,7 @@ class Backbone(FrozenModulesMixin):
             features = two_scale(images if renormalize is None else renormalize(images))
         last = two_scale.last(features).float()
         if grounder is not None and text_encoder is not None:
-            own = ground(grounder, last.detach(), images, texts, text_encoder, image_modules)
+            own = ground(grounder, last.detach, images, texts, text_encoder, image_modules)
             groundings = [own, *groundings]
         grid = (last.shape[2], last.shape[3])
         maps = [resize_to_grid(grounding.maps, grid) for grounding in groundings]

@@ -1,6 +1,7 @@
 """GroundedGaze, from image, text and condition to the density of fixations."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -139,7 +140,7 @@ class GroundedGaze(SaliencyNetwork):
         groundings = []
         for grounder in self.grounders.values():
             if isinstance(grounder, ImageGrounder) and self.text_encoder is not None:
-                (features,) = self.cached(grounder.image_encoder, images)
+                features = partial(self.image_features, grounder, images)
                 groundings.append(ground(grounder, features, images, texts, self.text_encoder))
         outputs = []
         for name, backbone in self.backbones.items():

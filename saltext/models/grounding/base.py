@@ -1,6 +1,7 @@
 """What a grounder is: where an image shows what a text names."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -73,7 +74,7 @@ class Grounding(NamedTuple):
 
 def ground(
     grounder: Grounder,
-    features: Tensor,
+    features: Callable[[], Tensor],
     images: Tensor,
     texts: Sequence[str],
     encoder: TextEncoder,
@@ -83,7 +84,7 @@ def ground(
 
     Args:
         grounder: The grounder.
-        features: What it works on.
+        features: Gives what it works on; called, once, if maps are not in the feature cache.
         images: The very tensor that the network was given, by which the cache finds the images.
         texts: One text per image.
         encoder: Encodes texts.
@@ -93,11 +94,13 @@ def ground(
         Maps in the precision of the cache, half, as float, whether computed or read.
     """
 
+    computed = cache(features)
+
     def semantic_map(indices: list[int]) -> Features:
-        return (grounder.semantic_map(features[indices], encoder).half(),)
+        return (grounder.semantic_map(computed()[indices], encoder).half(),)
 
     def grounding_maps(indices: list[int]) -> Features:
-        return (grounder(features[indices], [texts[index] for index in indices], encoder).half(),)
+        return (grounder(computed()[indices], [texts[index] for index in indices], encoder).half(),)
 
     has_semantic = grounder.semantic_dim(encoder) > 0
     modules = [*image_modules, grounder, encoder]

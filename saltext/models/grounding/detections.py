@@ -126,6 +126,25 @@ def draw_boxes(boxes: Tensor, scores: Tensor, numbers: Tensor, classes: int, gri
     return maps
 
 
+def draw_best(boxes: Tensor, scores: Tensor, grid: tuple[int, int], min_score: float, max_boxes: int) -> Tensor:
+    """Draw the boxes of one image that fit each of some texts best.
+
+    Args:
+        boxes: As of :func:`draw_boxes`.
+        scores: Of each text, shape ``(texts, boxes)``.
+        grid: Rows and columns.
+        min_score: Boxes with lower scores are not drawn.
+        max_boxes: Most boxes that are drawn for a text.
+
+    Returns:
+        Shape ``(texts, rows, columns)``.
+    """
+    best, chosen = scores.topk(min(max_boxes, scores.shape[1]))
+    best = best * (best >= min_score)
+    numbers = torch.arange(len(scores), device=scores.device).repeat_interleave(best.shape[1])
+    return draw_boxes(boxes[chosen.flatten()], best.flatten(), numbers, len(scores), grid)
+
+
 class DetectionGrounder(ImageGrounder):
     r"""Where an image shows the things of COCO that a text names, by a detector.
 

@@ -8,18 +8,16 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import BlipTextConfig, BlipVisionConfig
 
 from saltext.errors import CheckpointError
 from saltext.models.checkpoints import Weights, load_state, read_weights
+from saltext.models.hub import WEIGHTS, hub_folder
 
 _CONFIG = "config.json"
 _VOCABULARIES = ("tokenizer.json", "vocab.txt")
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 _BLOCK = r"^visual_encoder\.blocks\.(\d+)\."
 _LAYER = r"vision.encoder.layers.\1."
@@ -93,10 +91,10 @@ def find_blip(weights: str | Path, revision: str | None = None) -> BlipFiles:
     path = Path(weights).expanduser()
     if path.is_file():
         return BlipFiles(weights=path)
-    folder = path if path.is_dir() else _download_from_hub(str(weights), revision)
-    present = {name: folder / name for name in (_CONFIG, *_WEIGHTS, *_VOCABULARIES) if (folder / name).is_file()}
-    files = [present[name] for name in _WEIGHTS if name in present]
-    missing = [what for what, found in ((_CONFIG, _CONFIG in present), (" or ".join(_WEIGHTS), files)) if not found]
+    folder = path if path.is_dir() else hub_folder(str(weights), revision, [_CONFIG, *_VOCABULARIES])
+    present = {name: folder / name for name in (_CONFIG, *WEIGHTS, *_VOCABULARIES) if (folder / name).is_file()}
+    files = [present[name] for name in WEIGHTS if name in present]
+    missing = [what for what, found in ((_CONFIG, _CONFIG in present), (" or ".join(WEIGHTS), files)) if not found]
     if missing:
         raise CheckpointError(
             f"{folder} is no BLIP as transformers saves one: it has no {', no '.join(missing)}. Give such a folder, or "
@@ -166,24 +164,6 @@ def our_names(state: Weights) -> dict[str, Tensor]:
         replacements = (re.subn(pattern, replacement, key) for pattern, replacement in table)
         renamed[next((name for name, changes in replacements if changes), key)] = value
     return renamed
-
-
-def _download_from_hub(name: str, revision: str | None) -> Path:
-    """The folder of a repository of the Hugging Face hub, downloaded once."""
-
-    def snapshot(*files: str) -> Path:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(files)))
-
-    try:
-        folder = snapshot(_CONFIG, *_VOCABULARIES, _WEIGHTS[0])
-        # The older format only where there is no other: it would be the same gigabytes a second time.
-        return folder if (folder / _WEIGHTS[0]).is_file() else snapshot(_CONFIG, *_VOCABULARIES, _WEIGHTS[1])
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise CheckpointError(
-            f"BLIP weights {name!r}: no such file or folder here, and the hub does not give a repository of that name "
-            f"({error}). Give the path of a weight file, of a folder saved by transformers, or owner/name of a "
-            "repository that can be reached."
-        ) from error
 
 
 def _fit_positions(given: Tensor, own: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Image input of text encoders that also read the image."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,8 +16,8 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 class ImageInput(Renormalize):
     """Converts the input images of a saliency network to those a vision tower was trained on.
 
-    Undoes the saliency network's normalisation, resizes to a square (bicubic with antialiasing, cut to [0, 1], the
-    aspect ratio not kept), and applies the tower's own normalisation.
+    Undoes the saliency network's normalisation, resizes to a square (with antialiasing, cut to [0, 1], the aspect ratio
+    not kept), and applies the tower's own normalisation.
 
     # DISCREPANCY: TranBlend's script resizes the image file itself to the tower's square; here it is the network's
     # input, resized before. So one augmentation serves both towers, and no second image travels with each sample.
@@ -25,14 +26,22 @@ class ImageInput(Renormalize):
         size: Side of the tower's input, in pixels.
         mean: Mean of its RGB channels in [0, 1].
         std: Standard deviation of the channels, above 0.
+        interpolation: ``bicubic`` or ``bilinear``.
 
     Raises:
         ConfigError: Not three numbers each, or a deviation that is not positive.
     """
 
-    def __init__(self, size: int, mean: Sequence[float] = CLIP_MEAN, std: Sequence[float] = CLIP_STD) -> None:
+    def __init__(
+        self,
+        size: int,
+        mean: Sequence[float] = CLIP_MEAN,
+        std: Sequence[float] = CLIP_STD,
+        interpolation: Literal["bicubic", "bilinear"] = "bicubic",
+    ) -> None:
         super().__init__(mean, std)
         self.size = size
+        self.interpolation = interpolation
 
     def forward(self, images: Tensor) -> Tensor:
         """Convert a batch.
@@ -46,7 +55,7 @@ class ImageInput(Renormalize):
         pixels = self.pixels(images.detach())
         if pixels.shape[2:] != (self.size, self.size):
             # Bicubic weights overshoot at edges; image files cannot hold such values.
-            pixels = F.interpolate(pixels, (self.size, self.size), mode="bicubic", antialias=True).clamp(0, 1)
+            pixels = F.interpolate(pixels, (self.size, self.size), mode=self.interpolation, antialias=True).clamp(0, 1)
         return (pixels - self.target.mean) / self.target.std
 
     def extra_repr(self) -> str:

@@ -1,6 +1,7 @@
 """Text encoder: the text tower of any plain CLIP of open_clip."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,25 +68,13 @@ class OpenCLIP(CachedTextEncoder):
                 f"OpenCLIP: expected precision fp32, or bf16 or fp16 of a frozen tower, got {precision}, "
                 f"{'frozen' if frozen else 'not frozen'}. To train in lower precision set the trainer's."
             )
-        config = _plain_clip_config(name)
-        tag = _pretrained_tag(name, weights)
-        activation = quick_gelu if quick_gelu is not None else tag and tag.get("quick_gelu", False)
-        if activation is not None:
-            config["quick_gelu"] = activation
-        model = open_clip.CLIP(**config, cast_dtype=_PRECISIONS[precision])
-        if weights is not None:
-            _load_file_or_tag(model, str(weights), tag)
-        self.tokenizer = open_clip.SimpleTokenizer(context_length=model.context_length)
-        if self.tokenizer.vocab_size != model.vocab_size:
-            raise ConfigError(
-                f"OpenCLIP: expected a model with the {self.tokenizer.vocab_size} tokens of CLIP's tokenizer, got "
-                f"{model.vocab_size}"
-            )
+        clip = plain_clip(name, weights, quick_gelu, cast_dtype=_PRECISIONS[precision])
+        model, self.tokenizer = clip.model, clip.tokenizer
         if precision != "fp32":
             open_clip.convert_weights_to_lp(model, dtype=_PRECISIONS[precision])
-        self.dim = int(config["embed_dim"])
-        normalization = (tag or {}).get("mean") or CLIP_MEAN, (tag or {}).get("std") or CLIP_STD
-        self.image_input = ImageInput(_image_size(model), *normalization) if image_tower else None
+        self.dim = int(model.text_projection.shape[1])
+        self.image_input = ImageInput(_image_size(model), clip.mean, clip.std) if image_tower else None
+        self.sharpness = float(model.logit_scale.detach().exp())
         self.model = _drop_unused(model, image_tower)
         frozen_modules = [freeze(self.model)] if frozen else [freeze(self.model.visual)] if image_tower else []
         if weights is not None:
@@ -153,6 +142,62 @@ class OpenCLIP(CachedTextEncoder):
         return out["image_features"].float(), out["image_intermediates"][-1].float()
 
 
+@dataclass(frozen=True)
+class PlainClip:
+    """A CLIP of open_clip, and what belongs to it.
+
+    Attributes:
+        model: The network.
+        tokenizer: CLIP's own, for the model's number of tokens.
+        mean: RGB mean in [0, 1] of the images that the weights were trained on.
+        std: Their standard deviation.
+    """
+
+    model: Any
+    tokenizer: Any
+    mean: Sequence[float]
+    std: Sequence[float]
+
+
+def plain_clip(
+    name: str | Mapping[str, Any],
+    weights: str | Path | None,
+    quick_gelu: bool | None = None,
+    image_size: int | None = None,
+    cast_dtype: torch.dtype | None = None,
+) -> PlainClip:
+    """Build a CLIP with CLIP's own text tower and tokenizer.
+
+    Args:
+        name: As of :class:`OpenCLIP`.
+        weights: As of :class:`OpenCLIP`.
+        quick_gelu: As of :class:`OpenCLIP`.
+        image_size: Side of the image tower's input in pixels; position embeddings are interpolated. None: its own.
+        cast_dtype: Of open_clip's.
+
+    Raises:
+        ConfigError: As of :class:`OpenCLIP`.
+        CheckpointError: As of :class:`OpenCLIP`.
+    """
+    config = _plain_clip_config(name)
+    tag = _pretrained_tag(name, weights)
+    activation = quick_gelu if quick_gelu is not None else tag and tag.get("quick_gelu", False)
+    if activation is not None:
+        config["quick_gelu"] = activation
+    if image_size is not None:
+        config["vision_cfg"] = {**config["vision_cfg"], "image_size": image_size}
+    model = open_clip.CLIP(**config, cast_dtype=cast_dtype)
+    if weights is not None:
+        _load_file_or_tag(model, str(weights), tag)
+    tokenizer = open_clip.SimpleTokenizer(context_length=model.context_length)
+    if tokenizer.vocab_size != model.vocab_size:
+        raise ConfigError(
+            f"OpenCLIP: expected a model with the {tokenizer.vocab_size} tokens of CLIP's tokenizer, got "
+            f"{model.vocab_size}"
+        )
+    return PlainClip(model, tokenizer, (tag or {}).get("mean") or CLIP_MEAN, (tag or {}).get("std") or CLIP_STD)
+
+
 def _plain_clip_config(name: str | Mapping[str, Any]) -> Config:
     """The configuration of a model, checked to be a plain CLIP."""
     config: Config | None = open_clip.get_model_config(name) if isinstance(name, str) else dict(name)
@@ -198,7 +243,9 @@ def _load_file_or_tag(model: nn.Module, weights: str, tag: Config | None) -> Non
                 f"The weights {weights!r} cannot be fetched ({error}). Fetch them where there is a connection, and "
                 "give the file's path."
             ) from error
-    load_state(model, read_weights(path), str(path))
+    state = read_weights(path)
+    open_clip.model.resize_pos_embed(state, model)  # where the image tower is given images of another size
+    load_state(model, state, str(path))
 
 
 def _image_size(model: Any) -> int:

@@ -14,11 +14,11 @@ from transformers import BlipConfig, BlipForImageTextRetrieval, BlipTextConfig, 
 
 from saltext.data.keys import ImageKey, ImageSource
 from saltext.errors import CheckpointError, ConfigError
+from saltext.models import hub
 from saltext.models.feature_cache import FeatureCache, addressed
 from saltext.models.freezing import freeze
 from saltext.models.normalize import Normalize
 from saltext.models.packaged_weights import MINILM
-from saltext.models.text import blip_weights
 from saltext.models.text.blip import Blip
 from saltext.models.text.images import CLIP_MEAN, CLIP_STD
 
@@ -233,11 +233,20 @@ def test_a_repository_is_fetched_at_its_revision_and_only_what_is_needed(
 ) -> None:
     asked: list[tuple[str, str | None, list[str]]] = []
 
-    def snapshot(name: str, revision: str | None, allow_patterns: list[str]) -> str:
+    def snapshot(
+        name: str,
+        revision: str | None,
+        allow_patterns: list[str],
+        dry_run: bool = False,
+        local_files_only: bool = False,
+    ) -> str | list[str]:
+        assert not local_files_only
+        if dry_run:  # it says how large they are
+            return []
         asked.append((name, revision, allow_patterns))
         return str(folder)
 
-    monkeypatch.setattr(blip_weights, "snapshot_download", snapshot)
+    monkeypatch.setattr(hub, "snapshot_download", snapshot)
     came = Blip(weights="owner/blip", revision="abc", image_size=32).state_dict()
     expected = Blip(weights=folder, image_size=32).state_dict()
     assert all(torch.equal(value, came[key]) for key, value in expected.items())

@@ -1,0 +1,83 @@
+"""Files of repositories on the Hugging Face hub: fetched once, after saying how large they are."""
+
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.constants import HF_HUB_CACHE, is_offline_mode
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from saltext.errors import CheckpointError
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""Weight files as transformers names them, the preferred first."""
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_log = logging.getLogger(__name__)
+
+
+def hub_folder(name: str, revision: str | None, files: Sequence[str], local_files_only: bool = False) -> Path:
+    """The folder with files of a repository and one of its weight files, which are downloaded once.
+
+    What is to be downloaded is said in the log, with its size, and the hub's own progress bar follows. A commit whose
+    files are here is not asked for again.
+
+    Args:
+        name: ``owner/name``.
+        revision: Commit, tag or branch. Only a commit never changes.
+        files: Names of the files besides the weights; those that the repository does not have are left out.
+        local_files_only: Whether to take only what was downloaded before. So does the variable ``HF_HUB_OFFLINE=1``.
+
+    Returns:
+        The folder, which lacks what the repository does not have.
+
+    Raises:
+        CheckpointError: There is no such repository or revision, or it cannot be reached.
+    """
+    offline = local_files_only or is_offline_mode()
+    try:
+        if offline or is_commit(revision):
+            downloaded = _downloaded(name, revision, files)
+            if downloaded is not None:
+                return downloaded
+        # The older format only where there is no other: it would be the same gigabytes a second time.
+        for weights in WEIGHTS:
+            chosen = [*files, weights]
+            if not offline:
+                _announce(name, revision, chosen)
+            folder = Path(snapshot_download(name, revision=revision, allow_patterns=chosen, local_files_only=offline))
+            if (folder / weights).is_file():
+                break
+        return folder
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise CheckpointError(
+            f"weights {name!r}: no such file or folder here, and the hub does not give a repository of that name "
+            f"({error}). Where there is a connection, fetch it (hf download {name}"
+            f"{f' --revision {revision}' if revision else ''}), and give the folder's path or copy {HF_HUB_CACHE}; or "
+            "give another owner/name that can be reached."
+        ) from error
+
+
+def is_commit(revision: str | None) -> bool:
+    """Whether a revision is a whole commit, which never changes."""
+    return revision is not None and _COMMIT.fullmatch(revision) is not None
+
+
+def _downloaded(name: str, revision: str | None, files: Sequence[str]) -> Path | None:
+    """The folder of what was downloaded before; None if there are no weights in it."""
+    try:
+        folder = Path(
+            snapshot_download(name, revision=revision, allow_patterns=[*files, *WEIGHTS], local_files_only=True)
+        )
+    except LocalEntryNotFoundError:
+        return None
+    return folder if any((folder / weights).is_file() for weights in WEIGHTS) else None
+
+
+def _announce(name: str, revision: str | None, files: Sequence[str]) -> None:
+    planned = snapshot_download(name, revision=revision, allow_patterns=list(files), dry_run=True)
+    size = sum(file.file_size or 0 for file in planned if file.will_download)
+    if size:
+        _log.info("downloading %s (%.0f MB) to %s", name, size / 1e6, HF_HUB_CACHE)
