@@ -1,9 +1,11 @@
 """Files of repositories on the Hugging Face hub: fetched once, after saying how large they are."""
 
+import json
 import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.constants import HF_HUB_CACHE, is_offline_mode
@@ -18,7 +20,13 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _log = logging.getLogger(__name__)
 
 
-def hub_folder(name: str, revision: str | None, files: Sequence[str], local_files_only: bool = False) -> Path:
+def hub_folder(
+    name: str,
+    revision: str | None,
+    files: Sequence[str],
+    local_files_only: bool = False,
+    weights: Sequence[str] = WEIGHTS,
+) -> Path:
     """The folder with files of a repository and one of its weight files, which are downloaded once.
 
     What is to be downloaded is said in the log, with its size, and the hub's own progress bar follows. A commit whose
@@ -29,6 +37,7 @@ def hub_folder(name: str, revision: str | None, files: Sequence[str], local_file
         revision: Commit, tag or branch. Only a commit never changes.
         files: Names of the files besides the weights; those that the repository does not have are left out.
         local_files_only: Whether to take only what was downloaded before. So does the variable ``HF_HUB_OFFLINE=1``.
+        weights: Names of the weight files that will do, the preferred first.
 
     Returns:
         The folder, which lacks what the repository does not have.
@@ -39,16 +48,16 @@ def hub_folder(name: str, revision: str | None, files: Sequence[str], local_file
     offline = local_files_only or is_offline_mode()
     try:
         if offline or is_commit(revision):
-            downloaded = _downloaded(name, revision, files)
+            downloaded = _downloaded(name, revision, files, weights)
             if downloaded is not None:
                 return downloaded
         # The older format only where there is no other: it would be the same gigabytes a second time.
-        for weights in WEIGHTS:
-            chosen = [*files, weights]
+        for file in weights:
+            chosen = [*files, file]
             if not offline:
                 _announce(name, revision, chosen)
             folder = Path(snapshot_download(name, revision=revision, allow_patterns=chosen, local_files_only=offline))
-            if (folder / weights).is_file():
+            if (folder / file).is_file():
                 break
         return folder
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
@@ -60,20 +69,33 @@ def hub_folder(name: str, revision: str | None, files: Sequence[str], local_file
         ) from error
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """The content of a configuration beside weights.
+
+    Raises:
+        CheckpointError: It cannot be read.
+    """
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as a configuration ({error}).") from error
+    return content
+
+
 def is_commit(revision: str | None) -> bool:
     """Whether a revision is a whole commit, which never changes."""
     return revision is not None and _COMMIT.fullmatch(revision) is not None
 
 
-def _downloaded(name: str, revision: str | None, files: Sequence[str]) -> Path | None:
+def _downloaded(name: str, revision: str | None, files: Sequence[str], weights: Sequence[str]) -> Path | None:
     """The folder of what was downloaded before; None if there are no weights in it."""
     try:
         folder = Path(
-            snapshot_download(name, revision=revision, allow_patterns=[*files, *WEIGHTS], local_files_only=True)
+            snapshot_download(name, revision=revision, allow_patterns=[*files, *weights], local_files_only=True)
         )
     except LocalEntryNotFoundError:
         return None
-    return folder if any((folder / weights).is_file() for weights in WEIGHTS) else None
+    return folder if any((folder / file).is_file() for file in weights) else None
 
 
 def _announce(name: str, revision: str | None, files: Sequence[str]) -> None:

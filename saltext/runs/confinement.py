@@ -23,8 +23,8 @@ _MOST_IMAGES = 1000
 
 # Class -> arguments that say where its initial weights are from, which a run's checkpoint replaces -> without any.
 _FIRST_WEIGHTS: Mapping[str, Mapping[str, Any]] = {
-    "saltext.models.image.timm_encoder.TimmEncoder": {"checkpoint": None},
-    "saltext.models.image.vit.VitEncoder": {"checkpoint": None, "pretrained": False},
+    "saltext.models.image.timm_encoder.TimmEncoder": {"checkpoint": None, "pretrained": False, "revision": None},
+    "saltext.models.image.vit.VitEncoder": {"checkpoint": None, "pretrained": False, "revision": None},
     "saltext.models.image.staged.DenseNet161": {"weights": None},
     "saltext.models.image.staged.ResNet50": {"weights": None},
     "saltext.models.clip_salgan.sal_gan_vgg.SalGANVGG": {"weights": None},

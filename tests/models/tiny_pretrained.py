@@ -6,6 +6,7 @@ from typing import Any
 
 import open_clip
 import torch
+from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.normalizers import Lowercase
@@ -118,6 +119,24 @@ def clip(path: Path) -> Path:
     """Weights of the CLIP of :data:`CLIP`."""
     torch.save(open_clip.CLIP(**CLIP).state_dict(), path)
     return path
+
+
+def siglip(folder: Path) -> Path:
+    """A SigLIP as open_clip saves it for the hub."""
+    config = {
+        "embed_dim": 12, "init_logit_bias": -10.0, "custom_text": True, "vision_cfg": CLIP["vision_cfg"],
+        "text_cfg": {
+            "context_length": 10, "vocab_size": len(WORDS) + 4, "width": 16, "heads": 2, "layers": 2,
+            "no_causal_mask": True, "proj_bias": True, "pool_type": "last", "norm_kwargs": {"eps": 1e-6},
+            "act_kwargs": {"approximate": "tanh"}, "tokenizer_kwargs": {"clean": "canonicalize"},
+        },
+    }  # fmt: skip
+    folder.mkdir(parents=True)
+    model = open_clip.CustomTextCLIP(**{key: value for key, value in config.items() if key != "custom_text"})
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
+    clip_tokenizer(10).save_pretrained(folder)
+    return folder
 
 
 def _saved(model: Any, images: Any, folder: Path) -> Path:

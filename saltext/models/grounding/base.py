@@ -5,6 +5,7 @@ from functools import cache
 from typing import NamedTuple
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from saltext.models.feature_cache import get_or_compute
 from saltext.models.feature_file import Features
@@ -70,6 +71,12 @@ class Grounding(NamedTuple):
 
     maps: Tensor
     semantic: Tensor | None
+
+
+def cosines(encoder: TextEncoder, texts: Sequence[str], names: Sequence[str]) -> Tensor:
+    """Cosines of the sentence features of texts and of names, shape ``(texts, names)``."""
+    ours, theirs = (F.normalize(features, dim=1) for features in (encoder(texts).pooled, encoder.pooled_list(names)))
+    return ours @ theirs.T
 
 
 def ground(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from saltext.models.freezing import exclude_from_state_dict, freeze
-from saltext.models.grounding.base import Grounder
+from saltext.models.grounding.base import Grounder, cosines
 from saltext.models.image.efficientnet_lite import LITE0, LITE2, Lite, lite_weights
 from saltext.models.inference import Inference, for_inference
 from saltext.models.text.base import TextEncoder
@@ -30,7 +30,7 @@ class ClassNameGrounder(Grounder):
         head: From the encoder's stride-32 feature, (batch, channels, rows, columns), to class logits of the same rows
             and columns.
         names: The classes' names, in the head's order.
-        sharpness: :math:`\tau`.
+        sharpness: :math:`\tau`. None: the text encoder's own.
 
     Attributes:
         num_maps: Grounding maps of a text: by the whole text and by its best-fitting word, each relative and absolute.
@@ -43,7 +43,7 @@ class ClassNameGrounder(Grounder):
     num_maps = 4
     inference: Inference = "reference"
 
-    def __init__(self, head: nn.Module, names: Sequence[str], sharpness: float = 20.0) -> None:
+    def __init__(self, head: nn.Module, names: Sequence[str], sharpness: float | None = 20.0) -> None:
         super().__init__()
         self.head = exclude_from_state_dict(freeze(head))
         self.names = tuple(names)
@@ -98,17 +98,17 @@ class ClassNameGrounder(Grounder):
 
     def extra_repr(self) -> str:
         """What its results depend on besides weights."""
-        return f"sharpness={self.sharpness:g}"
+        return "sharpness of the text encoder" if self.sharpness is None else f"sharpness={self.sharpness:g}"
 
     def _weigh_classes(self, text: str, encoder: TextEncoder) -> Tensor:
         """Softmax weights of the classes for the whole text and for its best-fitting word, shape ``(2, classes)``."""
         words = list(dict.fromkeys(re.findall(r"[a-z]+", text.lower()))) or [text]
-        whole, *by_word = encoder([text, *words]).pooled @ encoder.pooled_list(self.names).T
+        whole, *by_word = cosines(encoder, [text, *words], self.names)
         similarity = torch.stack([whole, torch.stack(by_word).amax(0)])
-        return (self.sharpness * similarity).softmax(1)
+        return ((encoder.sharpness if self.sharpness is None else self.sharpness) * similarity).softmax(1)
 
 
-def lite0_grounder(sharpness: float = 20.0) -> ClassNameGrounder:
+def lite0_grounder(sharpness: float | None = 20.0) -> ClassNameGrounder:
     """Build the grounder of EfficientNet-Lite0's 1000 ImageNet classes, weights from the ``embedded`` extra.
 
     Raises:
@@ -117,12 +117,12 @@ def lite0_grounder(sharpness: float = 20.0) -> ClassNameGrounder:
     return _lite_grounder(LITE0, sharpness)
 
 
-def lite2_grounder(sharpness: float = 20.0) -> ClassNameGrounder:
+def lite2_grounder(sharpness: float | None = 20.0) -> ClassNameGrounder:
     """Build that of EfficientNet-Lite2, see :func:`lite0_grounder`."""
     return _lite_grounder(LITE2, sharpness)
 
 
-def _lite_grounder(lite: Lite, sharpness: float) -> ClassNameGrounder:
+def _lite_grounder(lite: Lite, sharpness: float | None) -> ClassNameGrounder:
     from timm import create_model  # takes seconds, and is needed only to build a network
     from timm.data.imagenet_info import ImageNetInfo
 

@@ -70,6 +70,7 @@ class ClipDenseGrounder(ImageGrounder):
         image_size: Side of the image tower's input in pixels: images are resized to a square of that side, and position
             embeddings are interpolated. None: that of the model, 224 for most.
         quick_gelu: As of :class:`saltext.models.text.open_clip.OpenCLIP`.
+        revision: Commit of the tag's repository on the hub; None: the newest.
 
     Attributes:
         num_maps: Grounding maps of a text: cosines of the whole text and of its :func:`~.phrases.head_phrase`, each as
@@ -91,9 +92,10 @@ class ClipDenseGrounder(ImageGrounder):
         weights: str | Path | None = None,
         image_size: int | None = 448,
         quick_gelu: bool | None = None,
+        revision: str | None = None,
     ) -> None:
         super().__init__()
-        clip = plain_clip(name, weights, quick_gelu, image_size)
+        clip = plain_clip(name, weights, quick_gelu, revision, image_size)
         visual = clip.model.visual
         blocks = getattr(getattr(visual, "transformer", None), "resblocks", ())
         if len(blocks) < 2 or visual.attn_pool is not None:

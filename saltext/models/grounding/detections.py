@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saltext.models.freezing import exclude_from_state_dict, freeze
-from saltext.models.grounding.base import ImageGrounder
+from saltext.models.grounding.base import ImageGrounder, cosines
 from saltext.models.grounding.coco import NAMES, VOCABULARY, named_things
 from saltext.models.grounding.nanodet import Detections, nanodet
 from saltext.models.normalize import Renormalize
@@ -157,7 +157,7 @@ class DetectionGrounder(ImageGrounder):
 
     Args:
         detector: See :class:`DetectionMaps`, with COCO's classes in COCO's order.
-        sharpness: :math:`\tau`.
+        sharpness: :math:`\tau`. None: the text encoder's own.
         longer_side: See :class:`DetectionMaps`.
 
     Attributes:
@@ -166,7 +166,7 @@ class DetectionGrounder(ImageGrounder):
 
     num_maps = 6
 
-    def __init__(self, detector: Any, sharpness: float = 20.0, longer_side: int = 416) -> None:
+    def __init__(self, detector: Any, sharpness: float | None = 20.0, longer_side: int = 416) -> None:
         super().__init__()
         self.image_encoder = exclude_from_state_dict(freeze(DetectionMaps(detector, longer_side)))
         self.sharpness = sharpness
@@ -212,20 +212,21 @@ class DetectionGrounder(ImageGrounder):
 
     def extra_repr(self) -> str:
         """What its results depend on besides weights."""
-        return f"sharpness={self.sharpness:g}"
+        return "sharpness of the text encoder" if self.sharpness is None else f"sharpness={self.sharpness:g}"
 
     def _weigh_classes(self, text: str, encoder: TextEncoder) -> Tensor:
         """Weights of the things by similarity, named first, and named later, shape ``(3, classes)``."""
-        similarity = (encoder([text]).pooled @ encoder(NAMES).pooled.T)[0]
+        similarity = cosines(encoder, [text], NAMES)[0]
         named = torch.zeros(2, len(NAMES)).to(similarity)
         mentions = named_things(text)
         for position, numbers in enumerate(mentions):
             named[min(position, 1), list(numbers)] = 1
         named[1] *= 1 - named[0]  # what was named first stays with the first
-        return torch.cat([(self.sharpness * similarity).softmax(0)[None], named])
+        sharpness = encoder.sharpness if self.sharpness is None else self.sharpness
+        return torch.cat([(sharpness * similarity).softmax(0)[None], named])
 
 
-def nanodet_grounder(sharpness: float = 20.0, longer_side: int = 416) -> DetectionGrounder:
+def nanodet_grounder(sharpness: float | None = 20.0, longer_side: int = 416) -> DetectionGrounder:
     """Build the grounder of NanoDet-g, whose weights come with the package.
 
     Args:

@@ -1,6 +1,5 @@
 """Models of transformers with their tokenizer and their preprocessing, from the hub or from a folder."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from saltext.errors import CheckpointError, ConfigError
-from saltext.models.hub import WEIGHTS, hub_folder, is_commit
+from saltext.models.hub import WEIGHTS, hub_folder, is_commit, read_json
 
 _CONFIG = "config.json"
 _PREPROCESSING = ("preprocessor_config.json", "processor_config.json")  # the latter by transformers 5
@@ -69,7 +68,7 @@ def load_pretrained(
             f"{', no '.join(lacking)}."
         )
     chosen: Any = kind
-    found, expected = _read(folder / _CONFIG).get("model_type"), chosen.config_class.model_type
+    found, expected = read_json(folder / _CONFIG).get("model_type"), chosen.config_class.model_type
     if found != expected:
         raise CheckpointError(f"{folder}: expected a model of type {expected!r}, got {found!r}")
     progress: Any = transformers_logging
@@ -90,7 +89,7 @@ def load_pretrained(
             f"{', '.join(random[:4])}"
         )
     file = next(folder / name for name in _PREPROCESSING if (folder / name).is_file())
-    preprocessing = _read(file)
+    preprocessing = read_json(file)
     return Pretrained(model.eval(), tokenizer, preprocessing.get("image_processor", preprocessing))
 
 
@@ -124,11 +123,3 @@ class ClipText(nn.Module):
                 pooled = self.model(input_ids=ids, attention_mask=mask).pooler_output
                 self._embedded[phrase] = self.projection(pooled)[0].cpu()
         return torch.stack([self._embedded[phrase] for phrase in phrases])
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} cannot be read ({error}).") from error
-    return content

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from torch import Tensor
 
-from saltext.errors import ConfigError
+from saltext.errors import CheckpointError, ConfigError
 from saltext.models.checkpoints import Weights, load_state, modern_densenet_names, read_weights
 from saltext.models.freezing import Layers, freeze
+from saltext.models.hub import WEIGHTS, hub_folder
 from saltext.models.image.base import STRIDES, Encoder, Taps
 
 
@@ -20,15 +22,26 @@ class TimmEncoder(Encoder):
         checkpoint: Weights of the whole model under timm's names, with or without its classifier, as a file or a state
             dict. None: random.
         frozen: Whether it is frozen, see :func:`saltext.models.freezing.freeze`.
+        pretrained: Whether the weights of the tag in the name are fetched from timm's hub; not together with
+            ``checkpoint``.
+        revision: Commit of the tag's repository there; None: the newest.
 
     Raises:
-        ConfigError: timm does not know the name, or the backbone lacks one of the strides.
-        CheckpointError: A file of another backbone.
+        ConfigError: timm does not know the name, the backbone lacks one of the strides, or two sources of weights are
+            named.
+        CheckpointError: A file of another backbone, or weights that cannot be fetched.
     """
 
-    def __init__(self, name: str, checkpoint: str | Path | Weights | None = None, frozen: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        checkpoint: str | Path | Weights | None = None,
+        frozen: bool = False,
+        pretrained: bool = False,
+        revision: str | None = None,
+    ) -> None:
         super().__init__()
-        self.encoder = timm_backbone(name, checkpoint)
+        self.encoder = timm_backbone(name, checkpoint, pretrained, revision)
         self.indices = _tap_indices(name, self.encoder)
         c8, c16, c32 = (self.encoder.feature_info[index]["num_chs"] for index in self.indices)
         self.channels = (c8, c16, c32)
@@ -52,29 +65,50 @@ class TimmEncoder(Encoder):
         return Layers(stem=[named[key] for key in stem], layers=[[named[key] for key in stage] for stage in rest])
 
 
-def timm_backbone(name: str, checkpoint: str | Path | Weights | None, pretrained: bool = False, **options: Any) -> Any:
+def timm_backbone(
+    name: str,
+    checkpoint: str | Path | Weights | None,
+    pretrained: bool = False,
+    revision: str | None = None,
+    **options: Any,
+) -> Any:
     """A model of timm without its classifier.
 
     Args:
         name: timm's name of it.
         checkpoint: Weights of the whole model, see :class:`TimmEncoder`; of a DenseNet, also under torchvision's old
             names.
-        pretrained: Whether timm fetches the weights that the tag in the name says from its hub.
+        pretrained: As of :class:`TimmEncoder`.
+        revision: As of :class:`TimmEncoder`.
         options: Of timm's constructor.
 
     Returns:
         The model, an ``nn.Module`` with timm's ``pretrained_cfg`` and ``feature_info``.
 
     Raises:
-        ConfigError: timm does not know the name.
-        CheckpointError: A file of another backbone.
+        ConfigError: timm does not know the name, or two sources of weights are named.
+        CheckpointError: A file of another backbone, or weights that cannot be fetched.
     """
     import timm  # takes seconds, and is needed only to build a network
 
     if not timm.is_model(name):
         close = timm.list_models(f"*{name.split('_')[0]}*")[:5]
         raise ConfigError(f"timm has no backbone {name!r}. Close names: {', '.join(close) or 'none'}.")
-    model: Any = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
+    if pretrained and checkpoint is not None:
+        raise ConfigError(f"{name}: expected one source of weights, got both pretrained and checkpoint")
+    if pretrained and revision is not None:
+        repository = timm.get_pretrained_cfg(name).hf_hub_id
+        folder = hub_folder(str(repository), revision, [])
+        options["pretrained_cfg_overlay"] = {
+            "file": str(next(path for path in map(folder.joinpath, WEIGHTS) if path.is_file()))
+        }
+    try:
+        model: Any = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
+    except (OSError, HfHubHTTPError, LocalEntryNotFoundError) as error:
+        raise CheckpointError(
+            f"The weights of {name!r} cannot be fetched ({error}). Fetch them where there is a connection "
+            f"(hf download timm/{name}), and give the file's path as checkpoint, with pretrained=false."
+        ) from error
     if checkpoint is None:
         return model
     if isinstance(checkpoint, Mapping):

@@ -40,6 +40,7 @@ class VitEncoder(FrozenModulesMixin):
             covers these. Twice the stride takes less than a quarter of the time.
         pretrained: Whether timm fetches the weights of the tag from its hub; not together with ``checkpoint``.
         frozen: Whether it is frozen, see :func:`saltext.models.freezing.freeze`.
+        revision: Commit of the tag's repository on timm's hub; None: the newest.
 
     Attributes:
         channels: Channels of each block's features.
@@ -49,7 +50,7 @@ class VitEncoder(FrozenModulesMixin):
     Raises:
         ConfigError: timm does not know the name, it is no plain vision transformer, it has no such blocks, or two
             sources of weights are named.
-        CheckpointError: A file of another backbone.
+        CheckpointError: A file of another backbone, or weights that cannot be fetched.
 
     References:
         Dosovitskiy et al., An image is worth 16x16 words, ICLR 2021; Oquab et al., DINOv2, TMLR 2024.
@@ -66,12 +67,11 @@ class VitEncoder(FrozenModulesMixin):
         stride: int = 16,
         pretrained: bool = False,
         frozen: bool = False,
+        revision: str | None = None,
     ) -> None:
         super().__init__()
-        if pretrained and checkpoint is not None:
-            raise ConfigError(f"{name}: expected one source of weights, got both pretrained and checkpoint")
         try:
-            model = timm_backbone(name, checkpoint, pretrained, dynamic_img_size=True)
+            model = timm_backbone(name, checkpoint, pretrained, revision, dynamic_img_size=True)
         except TypeError as error:  # of timm's constructors
             raise ConfigError(f"expected a plain vision transformer of timm, got {name!r}: {error}") from error
         depth = len(model.blocks)

@@ -1,6 +1,5 @@
 """BLIP's published weights: finding them, and renaming their keys from three conventions to ours."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from transformers import BlipTextConfig, BlipVisionConfig
 
 from saltext.errors import CheckpointError
 from saltext.models.checkpoints import Weights, load_state, read_weights
-from saltext.models.hub import WEIGHTS, hub_folder
+from saltext.models.hub import WEIGHTS, hub_folder, read_json
 
 _CONFIG = "config.json"
 _VOCABULARIES = ("tokenizer.json", "vocab.txt")
@@ -110,10 +109,7 @@ def read_configs(path: Path) -> tuple[BlipVisionConfig, BlipTextConfig]:
     Raises:
         CheckpointError: They are another model's.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} cannot be read as a configuration ({error}).") from error
+    content = read_json(path)
     lacking = [part for part in ("vision_config", "text_config") if part not in content]
     if content.get("model_type") != "blip" or lacking:
         raise CheckpointError(

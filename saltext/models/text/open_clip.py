@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from saltext.errors import CheckpointError, ConfigError, near
 from saltext.models.checkpoints import load_state, read_weights
 from saltext.models.freezing import exclude_from_state_dict, freeze
+from saltext.models.hub import hub_folder
 from saltext.models.text.base import TextFeatures
 from saltext.models.text.cached import CachedTextEncoder
 from saltext.models.text.images import CLIP_MEAN, CLIP_STD, ImageInput
@@ -20,6 +21,9 @@ Config = dict[str, Any]
 
 _PLAIN_TEXT = {"context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio"}
 _PLAIN = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}
+OPEN_CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+"""Weight files as open_clip names them on the hub, the preferred first."""
+
 _PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -43,6 +47,10 @@ class OpenCLIP(CachedTextEncoder):
             few others need and no file tells. None: what the tag, otherwise the name, says.
         precision: ``fp32``; or ``bf16`` or ``fp16`` for the weights of a frozen tower. Features are float32 always.
         cache_size: As of :class:`CachedTextEncoder`.
+        revision: Commit of the tag's repository on the hub; None: the newest.
+
+    Attributes:
+        sharpness: That which its weights were trained with, the exponential of ``logit_scale``.
 
     Raises:
         ConfigError: A model or tag open_clip does not have, or of another kind, or arguments that contradict.
@@ -61,6 +69,7 @@ class OpenCLIP(CachedTextEncoder):
         quick_gelu: bool | None = None,
         precision: Literal["fp32", "bf16", "fp16"] = "fp32",
         cache_size: int = 4096,
+        revision: str | None = None,
     ) -> None:
         super().__init__(cache_size)
         if precision not in _PRECISIONS or (precision != "fp32" and not frozen):
@@ -68,13 +77,14 @@ class OpenCLIP(CachedTextEncoder):
                 f"OpenCLIP: expected precision fp32, or bf16 or fp16 of a frozen tower, got {precision}, "
                 f"{'frozen' if frozen else 'not frozen'}. To train in lower precision set the trainer's."
             )
-        clip = plain_clip(name, weights, quick_gelu, cast_dtype=_PRECISIONS[precision])
+        clip = plain_clip(name, weights, quick_gelu, revision, cast_dtype=_PRECISIONS[precision])
         model, self.tokenizer = clip.model, clip.tokenizer
         if precision != "fp32":
             open_clip.convert_weights_to_lp(model, dtype=_PRECISIONS[precision])
         self.dim = int(model.text_projection.shape[1])
         self.image_input = ImageInput(_image_size(model), clip.mean, clip.std) if image_tower else None
-        self.sharpness = float(model.logit_scale.detach().exp())
+        if weights is not None:
+            self.sharpness = float(model.logit_scale.detach().exp())
         self.model = _drop_unused(model, image_tower)
         frozen_modules = [freeze(self.model)] if frozen else [freeze(self.model.visual)] if image_tower else []
         if weights is not None:
@@ -163,6 +173,7 @@ def plain_clip(
     name: str | Mapping[str, Any],
     weights: str | Path | None,
     quick_gelu: bool | None = None,
+    revision: str | None = None,
     image_size: int | None = None,
     cast_dtype: torch.dtype | None = None,
 ) -> PlainClip:
@@ -172,6 +183,7 @@ def plain_clip(
         name: As of :class:`OpenCLIP`.
         weights: As of :class:`OpenCLIP`.
         quick_gelu: As of :class:`OpenCLIP`.
+        revision: As of :class:`OpenCLIP`.
         image_size: Side of the image tower's input in pixels; position embeddings are interpolated. None: its own.
         cast_dtype: Of open_clip's.
 
@@ -188,7 +200,7 @@ def plain_clip(
         config["vision_cfg"] = {**config["vision_cfg"], "image_size": image_size}
     model = open_clip.CLIP(**config, cast_dtype=cast_dtype)
     if weights is not None:
-        _load_file_or_tag(model, str(weights), tag)
+        _load_file_or_tag(model, str(weights), tag, revision)
     tokenizer = open_clip.SimpleTokenizer(context_length=model.context_length)
     if tokenizer.vocab_size != model.vocab_size:
         raise ConfigError(
@@ -232,10 +244,17 @@ def _pretrained_tag(name: str | Mapping[str, Any], weights: str | Path | None) -
     return tag
 
 
-def _load_file_or_tag(model: nn.Module, weights: str, tag: Config | None) -> None:
+def _load_file_or_tag(model: nn.Module, weights: str, tag: Config | None, revision: str | None) -> None:
     """Load a weight file, or the published weights of a tag, which are downloaded once."""
     path = Path(weights).expanduser()
-    if tag is not None:
+    if tag is not None and revision is not None:
+        if not tag.get("hf_hub"):
+            raise ConfigError(f"OpenCLIP: expected no revision of {weights!r}, which is on no hub; got {revision!r}")
+        repository, _, file = tag["hf_hub"].rpartition("/")
+        names = [file] if file else list(OPEN_CLIP_WEIGHTS)
+        folder = hub_folder(repository, revision, [], weights=names)
+        path = next((folder / name for name in names if (folder / name).is_file()), folder / names[-1])
+    elif tag is not None:
         try:
             path = Path(open_clip.download_pretrained(tag))
         except Exception as error:  # open_clip and the hub raise many kinds

@@ -85,3 +85,28 @@ def test_the_packaged_head_is_the_classifier_at_every_position(
     assert grounding.names[0].startswith("tench")
     assert len(grounding.names) == 1000
     assert grounding.state_dict() == {}
+
+
+class Long(Words):
+    """The same directions, ten times as long, as a CLIP gives them."""
+
+    sharpness = 100.0
+
+    def forward(self, texts: Sequence[str], images: Tensor | None = None) -> TextFeatures:
+        features = super().forward(texts)
+        return TextFeatures(10 * features.pooled, features.tokens, features.mask)
+
+
+def test_the_length_of_sentence_features_does_not_count() -> None:
+    logits = logits_of_two_classes()
+    expected = grounder()(logits, ["the dog"], Words())
+    torch.testing.assert_close(grounder()(logits, ["the dog"], Long()), expected)
+
+
+def test_without_a_sharpness_the_text_encoder_s_own_counts() -> None:
+    logits = logits_of_two_classes()
+    for encoder in (Long(), Words()):
+        own = ClassNameGrounder(nn.Identity(), NAMES, sharpness=None)
+        told = ClassNameGrounder(nn.Identity(), NAMES, sharpness=encoder.sharpness)
+        assert torch.equal(own(logits, ["the dog"], encoder), told(logits, ["the dog"], encoder))
+        assert own.extra_repr() != told.extra_repr()  # which decides what is read from the feature cache

