@@ -282,6 +282,7 @@ def device(kind: str = "cuda") -> Iterator[torch.device]:
         with (
             mock.patch.object(torch.inference_mode, "__enter__", _without_gradient),
             mock.patch.object(torch.inference_mode, "__exit__", _with_gradient_again),
+            mock.patch.object(Tensor, "pin_memory", lambda tensor: tensor),  # which asks the driver
             mock.patch.object(torch.cuda, "get_device_name", return_value="stand-in"),
             mock.patch.object(torch.cuda, "mem_get_info", return_value=(_MEMORY, _MEMORY)),
             mock.patch.object(torch.mps, "recommended_max_memory", return_value=_MEMORY),

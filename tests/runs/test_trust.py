@@ -326,6 +326,16 @@ WRONG: tuple[dict[str, Any], ...] = (
     {"model__text_encoder": {"_target_": "saltext.models.text.blip.Blip", "text": {"attn_implementation": "flash"}}},
     {"model__text_encoder": {"_target_": "saltext.models.text.blip.Blip", "weights": "a/b"}},
     {"model__text_encoder": {"_target_": "saltext.models.text.blip.Blip", "vocabulary": "words"}},
+    {"model__text_encoder": {"_target_": "saltext.models.text.siglip.SigLIP", "weights": "a/b", "revision": "0" * 40}},
+    {"model__text_encoder": {"_target_": "saltext.models.text.open_clip.OpenCLIP", "revision": "0" * 40}},
+    *({"model__grounders": {"g": {"_target_": f"saltext.models.grounding.{target}", **given}}} for target, given in (
+        ("grounding_dino.GroundingDinoGrounder", {"weights": "a/b", "revision": "0" * 40}),
+        ("grounding_dino.GroundingDinoGrounder", {"weights": "folder"}),
+        ("owlv2.Owlv2Grounder", {"weights": "a/b", "revision": "0" * 40}),
+        ("clipseg.ClipSegGrounder", {"weights": "../../x"}),
+        ("clip_dense.ClipDenseGrounder", {"weights": "openai"}),
+        ("clip_dense.ClipDenseGrounder", {"name": "hf-hub:a/b"}),
+    )),
     {"trainer__profiler": "advanced"}, {"trainer__plugins": "slurm"}, {"callbacks__best__filename": "../../x"},
     {"callbacks__best__dirpath": "/tmp"}, {"data__images": 10**9},
 )  # fmt: skip
@@ -405,11 +415,29 @@ def test_no_place_that_a_stranger_names_is_written_to_or_read(stranger: RunFolde
 
 def test_a_strangers_run_has_no_weights_fetched_from_a_hub(stranger: RunFolder) -> None:
     encoder = {"_target_": "saltext.models.image.vit.VitEncoder", "name": "test_vit.r160_in1k", "pretrained": True}
-    backbone = {"_target_": "saltext.models.grounded_gaze.backbone.Backbone", "encoder": encoder, "grounder": None}
-    change(stranger, model__backbones={"vit": backbone})
+    timm = {"_target_": "saltext.models.image.timm_encoder.TimmEncoder", "name": "test_convnext", "pretrained": True}
+    backbones = {
+        name: {"_target_": "saltext.models.grounded_gaze.backbone.Backbone", "encoder": each, "grounder": None}
+        for name, each in {"vit": {**encoder, "revision": "0" * 40}, "convnext": timm}.items()
+    }
+    change(stranger, model__backbones=backbones)
     found = trust.read(stranger)
-    assert found.cfg.model.backbones.vit.encoder.pretrained is False
-    assert "VitEncoder.pretrained" in found.not_followed
+    for backbone in found.cfg.model.backbones.values():
+        assert backbone.encoder.pretrained is False
+        assert backbone.encoder.get("revision") is None
+    assert {"VitEncoder.pretrained", "VitEncoder.revision", "TimmEncoder.pretrained"} <= {*found.not_followed}
+
+
+GROUNDERS = ("grounding_dino.GroundingDinoGrounder", "owlv2.Owlv2Grounder", "clipseg.ClipSegGrounder")
+
+
+@pytest.mark.parametrize("name", GROUNDERS)
+def test_a_strangers_run_whose_weights_stand_in_no_file_of_it_has_the_published_ones(
+    stranger: RunFolder, name: str
+) -> None:
+    """Without its arguments a grounder takes the commit that this package names; the stranger chooses none."""
+    change(stranger, model__grounders={"g": {"_target_": f"saltext.models.grounding.{name}"}})
+    assert trust.read(stranger).cfg.model.grounders.g == {"_target_": f"saltext.models.grounding.{name}"}
 
 
 def test_every_argument_by_which_a_part_of_a_model_reads_a_file_or_asks_a_hub_is_confined() -> None:
@@ -421,7 +449,10 @@ def test_every_argument_by_which_a_part_of_a_model_reads_a_file_or_asks_a_hub_is
                 replaced = argument in confinement._FIRST_WEIGHTS.get(name, {})
                 assert replaced or argument in confinement._NAMES_OF_FILES, (name, argument)
                 leading.add(name.rpartition(".")[2])
-    assert leading >= {"TimmEncoder", "VitEncoder", "DenseNet161", "SalGANVGG", "OpenCLIP", "Blip"}
+    assert leading >= {
+        "TimmEncoder", "VitEncoder", "DenseNet161", "SalGANVGG", "OpenCLIP", "Blip", "SigLIP", "GroundingDinoGrounder",
+        "Owlv2Grounder", "ClipSegGrounder", "ClipDenseGrounder",
+    }  # fmt: skip
 
 
 def test_a_split_file_that_a_stranger_names_is_not_read(stranger: RunFolder, tmp_path: Path) -> None:
