@@ -48,7 +48,8 @@ TIMM = ("test_vit.r160_in1k", "test_convnext.r160_in1k")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CLIP = str(tiny_pretrained.CLIP).replace("'", "").replace(" ", "")
 SMALL = (
-    "preset=aligned", "data=synthetic_smoke", "data.images=8", "data.val_fraction=0.3", "data.tasks=[pure,salient]",
+    "preset=aligned", "model/grounders=aligned_four", "data=synthetic_smoke", "data.images=8",
+    "data.val_fraction=0.3", "data.tasks=[pure,salient]",
     "data.image_size=[64,96]", "data.map_size=[8,12]", "data.batch_size=4", "data.eval_batch_size=2",
     "data.num_workers=0", "trainer.max_epochs=2", "evaluation.pictures=0", "evaluation.text_ablation=false",
     "evaluation.baselines=[uniform]", "evaluation.paper=null", "evaluation.test_metrics=[cc]", "model.width=16",
@@ -59,10 +60,6 @@ SMALL = (
     f"model.grounders.clip_dense.name={CLIP}", "model.grounders.clip_dense.weights=clip.pt",
     "model.grounders.clip_dense.revision=null", "model.grounders.clip_dense.image_size=32",
 )  # fmt: skip
-OTHER_GROUNDERS = tuple(
-    f"+model.grounders.{name}={{_target_:saltext.models.grounding.{name}.{kind}Grounder}}"
-    for name, kind in (("owlv2", "Owlv2"), ("clipseg", "ClipSeg"))
-)
 
 
 @pytest.fixture(scope="module")
@@ -106,12 +103,11 @@ def test_a_run_trains_is_evaluated_exported_predicts_and_resumes(
     fetched: set[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shared = (f"data.root={tmp_path}/data", f"data.cache_dir={tmp_path}/cache")
-    folder = ran(RunFolder(tmp_path / "run"), *SMALL, *OTHER_GROUNDERS, *shared)
+    folder = ran(RunFolder(tmp_path / "run"), *SMALL, *shared)
     cfg = OmegaConf.load(folder.config)
-    pinned = {(node.weights, node.revision) for name, node in cfg.model.grounders.items() if name == "grounding_dino"}
-    assert fetched >= {*pinned, *((f"timm/{name}", COMMIT) for name in TIMM)}
-    assert len(fetched) == 5
-    assert all(hub.is_commit(revision) for _, revision in fetched)
+    pinned = {(node.weights, node.revision) for node in cfg.model.grounders.values() if node.weights in TRANSFORMERS}
+    assert len(pinned) == 3
+    assert fetched == {*pinned, *((f"timm/{name}", COMMIT) for name in TIMM)}
 
     weights = torch.load(folder.last, weights_only=True)["state_dict"]
     assert not [key for key in weights if ".grounders." in key or "text_encoder" in key]  # the hub has them
@@ -130,7 +126,7 @@ def test_a_run_trains_is_evaluated_exported_predicts_and_resumes(
 
     interrupted = RunFolder(tmp_path / "interrupted")
     interrupted.root.mkdir()
-    same = composed(*SMALL, *OTHER_GROUNDERS, *shared)
+    same = composed(*SMALL, *shared)
     trust.write(same, interrupted)
     build = build_training.trainer
 
@@ -160,7 +156,8 @@ def read_elsewhere(repositories: dict[str, Path], monkeypatch: pytest.MonkeyPatc
         grounding_dino: GroundingDinoForObjectDetection,
     }
     for module, kind in kinds.items():
-        loaded = module.load_pretrained(kind, repositories[module.HUB_NAME], None)
+        (name,) = (name for name, module_name in TRANSFORMERS.items() if module.__name__.endswith(f".{module_name}"))
+        loaded = module.load_pretrained(kind, repositories[name], None)
         monkeypatch.setattr(module, "load_pretrained", lambda *_, loaded=loaded: copy.deepcopy(loaded))
 
 
@@ -168,7 +165,7 @@ def read_elsewhere(repositories: dict[str, Path], monkeypatch: pytest.MonkeyPatc
 def test_it_trains_is_scored_and_predicts_on_a_gpu(tmp_path: Path) -> None:
     with standin.device("cuda"):
         folder = ran(
-            RunFolder(tmp_path / "run"), *SMALL, *OTHER_GROUNDERS, "trainer.max_epochs=1", f"data.root={tmp_path}/data",
+            RunFolder(tmp_path / "run"), *SMALL, "trainer.max_epochs=1", f"data.root={tmp_path}/data",
             f"data.cache_dir={tmp_path}/cache", "trainer.accelerator=standin", "trainer.strategy=standin",
         )  # fmt: skip
         again = evaluate(configuration(folder, OmegaConf.create({})).cfg, folder)

@@ -331,6 +331,7 @@ WRONG: tuple[dict[str, Any], ...] = (
     *({"model__grounders": {"g": {"_target_": f"saltext.models.grounding.{target}", **given}}} for target, given in (
         ("grounding_dino.GroundingDinoGrounder", {"weights": "a/b", "revision": "0" * 40}),
         ("grounding_dino.GroundingDinoGrounder", {"weights": "folder"}),
+        ("grounding_dino.GroundingDinoGrounder", {}),
         ("owlv2.Owlv2Grounder", {"weights": "a/b", "revision": "0" * 40}),
         ("clipseg.ClipSegGrounder", {"weights": "../../x"}),
         ("clip_dense.ClipDenseGrounder", {"weights": "openai"}),
@@ -426,18 +427,6 @@ def test_a_strangers_run_has_no_weights_fetched_from_a_hub(stranger: RunFolder) 
         assert backbone.encoder.pretrained is False
         assert backbone.encoder.get("revision") is None
     assert {"VitEncoder.pretrained", "VitEncoder.revision", "TimmEncoder.pretrained"} <= {*found.not_followed}
-
-
-GROUNDERS = ("grounding_dino.GroundingDinoGrounder", "owlv2.Owlv2Grounder", "clipseg.ClipSegGrounder")
-
-
-@pytest.mark.parametrize("name", GROUNDERS)
-def test_a_strangers_run_whose_weights_stand_in_no_file_of_it_has_the_published_ones(
-    stranger: RunFolder, name: str
-) -> None:
-    """Without its arguments a grounder takes the commit that this package names; the stranger chooses none."""
-    change(stranger, model__grounders={"g": {"_target_": f"saltext.models.grounding.{name}"}})
-    assert trust.read(stranger).cfg.model.grounders.g == {"_target_": f"saltext.models.grounding.{name}"}
 
 
 def test_every_argument_by_which_a_part_of_a_model_reads_a_file_or_asks_a_hub_is_confined() -> None:

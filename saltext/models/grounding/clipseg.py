@@ -17,9 +17,6 @@ from saltext.models.normalize import IMAGENET_MEAN, IMAGENET_STD
 from saltext.models.text.base import TextEncoder
 from saltext.models.text.images import ImageInput
 
-HUB_NAME = "CIDAS/clipseg-rd64-refined"
-REVISION = "999e0328d9e10b484360c477313983f9afdd7050"
-
 _BICUBIC = 3  # Pillow's number, in files of preprocessing
 _CELLS_PER_PATCH = 2
 
@@ -71,7 +68,7 @@ class ClipSegGrounder(ImageGrounder):
 
     Args:
         weights: A folder as transformers saves the model with its processor, or a repository on the hub.
-        revision: Commit of the repository.
+        revision: Commit of the repository, 40 hexadecimal digits.
         local_files_only: Whether to take only what was downloaded before.
 
     Attributes:
@@ -87,9 +84,7 @@ class ClipSegGrounder(ImageGrounder):
 
     num_maps = 2
 
-    def __init__(
-        self, weights: str | Path = HUB_NAME, revision: str | None = REVISION, local_files_only: bool = False
-    ) -> None:
+    def __init__(self, weights: str | Path, revision: str | None = None, local_files_only: bool = False) -> None:
         super().__init__()
         loaded = load_pretrained(CLIPSegForImageSegmentation, weights, revision, local_files_only)
         model = loaded.model

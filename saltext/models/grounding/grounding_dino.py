@@ -17,9 +17,6 @@ from saltext.models.grounding.pretrained import load_pretrained
 from saltext.models.normalize import IMAGENET_MEAN, IMAGENET_STD, Renormalize
 from saltext.models.text.base import TextEncoder
 
-HUB_NAME = "IDEA-Research/grounding-dino-tiny"
-REVISION = "a2bb814dd30d776dcf7e30523b00659f4f141c71"
-
 MAX_TOKENS = 64
 """Of a text, its marks included; longer ones are cut. All are padded to it, so that none depends on its batch-mates."""
 
@@ -90,7 +87,7 @@ class GroundingDinoGrounder(ImageGrounder):
 
     Args:
         weights: A folder as transformers saves the model with its processor, or a repository on the hub.
-        revision: Commit of the repository.
+        revision: Commit of the repository, 40 hexadecimal digits.
         local_files_only: Whether to take only what was downloaded before.
         shorter_side: Of the detector's input in pixels; half takes a quarter of the time. None: as published, 800.
         min_score: Boxes with lower scores are not drawn.
@@ -112,8 +109,8 @@ class GroundingDinoGrounder(ImageGrounder):
 
     def __init__(
         self,
-        weights: str | Path = HUB_NAME,
-        revision: str | None = REVISION,
+        weights: str | Path,
+        revision: str | None = None,
         local_files_only: bool = False,
         shorter_side: int | None = None,
         min_score: float = 0.1,

@@ -19,9 +19,6 @@ from saltext.models.normalize import Renormalize
 from saltext.models.text.base import TextEncoder
 from saltext.models.text.images import CLIP_MEAN, CLIP_STD
 
-HUB_NAME = "google/owlv2-base-patch16-ensemble"
-REVISION = "cfd3195ba4ea9592eec887ded089f4c08eff231d"
-
 _PATCHES_PER_CELL = 3  # of the 60 along a side: 20 cells, as GroundedGaze has tokens
 _BOX, _SHIFT, _SCALE = slice(0, 4), 4, 5  # of the features; the class embedding follows
 
@@ -116,7 +113,7 @@ class Owlv2Grounder(ImageGrounder):
 
     Args:
         weights: A folder as transformers saves the model with its processor, or a repository on the hub.
-        revision: Commit of the repository.
+        revision: Commit of the repository, 40 hexadecimal digits.
         local_files_only: Whether to take only what was downloaded before.
         min_score: Boxes with lower scores are not drawn.
         max_boxes: Most boxes that are drawn for a text, the best first.
@@ -137,8 +134,8 @@ class Owlv2Grounder(ImageGrounder):
 
     def __init__(
         self,
-        weights: str | Path = HUB_NAME,
-        revision: str | None = REVISION,
+        weights: str | Path,
+        revision: str | None = None,
         local_files_only: bool = False,
         min_score: float = 0.05,
         max_boxes: int = 50,

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
+from hydra.utils import get_method
 from PIL import Image
 from torch import Tensor
 from transformers import AutoImageProcessor, AutoProcessor, CLIPSegForImageSegmentation
@@ -22,6 +24,7 @@ from saltext.models.grounding.grounding_dino import GroundingDinoGrounder
 from saltext.models.grounding.owlv2 import Owlv2Grounder
 from saltext.models.normalize import Normalize
 from saltext.models.text.tiny import TinyText
+from saltext.runs.composition import config_folder
 
 Tiny = dict[str, Path]
 GROUNDERS: dict[str, Callable[..., Any]] = {
@@ -108,11 +111,13 @@ def test_the_hub_is_asked_for_the_pinned_commit(name: str, monkeypatch: pytest.M
         return tiny[name]
 
     monkeypatch.setattr(pretrained, "hub_folder", folder)
-    GROUNDERS[name](local_files_only=True)
-    (repository, revision, local) = asked[0]
-    assert repository.count("/") == 1
-    assert hub.is_commit(revision)
-    assert local
+    file = config_folder() / "model" / "grounders" / f"{name}.yaml"
+    node = yaml.safe_load(file.read_text(encoding="utf-8"))[name]
+    assert get_method(node.pop("_target_")) is GROUNDERS[name]
+    GROUNDERS[name](**{**node, "local_files_only": True})
+    assert asked == [(node["weights"], node["revision"], True)]
+    assert node["weights"].count("/") == 1
+    assert hub.is_commit(node["revision"])
 
 
 @pytest.mark.parametrize("revision", ["main", "v1.0", None, COMMIT[:10]])
