@@ -5,7 +5,7 @@
 # make docs         the documentation, into build/docs: open build/docs/index.html, no server is needed
 # make demo         install, then a page in your browser: RUN=folder of a trained run, ARGS=any argument of saltext demo
 # make notebooks    install, then JupyterLab (which it installs besides) in your browser, at notebooks/ (ARGS=--no-browser)
-# make reproduce-table2   the papers' tables and figures beside ours: -table2, -fig2 ... -fig7, -salgan; our own: -embedded; -all. Says what is missing,
+# make reproduce-table2   the papers' tables and figures beside ours: -table2, -fig2 ... -fig7, -salgan; our own: -embedded, -aligned; -all. Says what is missing,
 #                      runs or resumes what it needs, and writes outputs/reproduce/.
 #                      PRESET=smoke|embedded|paper (embedded), DATA=folder of SJTU-TIS, ARGS=any override, as in
 #                      make reproduce-fig6 DATA=/data/sjtu-tis ARGS="protocol=standard seed=0,1,2"
@@ -75,6 +75,7 @@ notebooks: install
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks $(ARGS)
 
 # A name that is no study is answered with those that are.
+reproduce-aligned: PRESET := aligned
 reproduce-%: install
 	$(BIN)/saltext reproduce $* preset=$(PRESET) $(if $(DATA),"data.root=$(DATA)") $(ARGS)
 

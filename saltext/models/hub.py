@@ -45,7 +45,7 @@ def hub_folder(
     Raises:
         CheckpointError: There is no such repository or revision, or it cannot be reached.
     """
-    offline = local_files_only or is_offline_mode()
+    offline = is_offline(local_files_only)
     try:
         if offline or is_commit(revision):
             downloaded = _downloaded(name, revision, files, weights)
@@ -80,6 +80,11 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read as a configuration ({error}).") from error
     return content
+
+
+def is_offline(local_files_only: bool = False) -> bool:
+    """Whether the hub may not be asked: by an argument, or by ``HF_HUB_OFFLINE=1``."""
+    return local_files_only or is_offline_mode()
 
 
 def is_commit(revision: str | None) -> bool:

@@ -6,6 +6,7 @@ Keys of the file, those marked * needed:
     source *       where the published values come from: paper, table or figure
     experiments *  choices of conf/experiment the study is made from, in the order in which they run
     targets        names under which ``saltext reproduce`` and ``make reproduce-NAME`` know it
+    part_of_all    whether the target ``all`` has it; true by default
     claims         what the paper concludes, as sentences
     notes          what a reader has to know about the comparison, as sentences
     protocol *     whose metrics: standard, or a paper of saltext/evaluation/protocols.py
@@ -105,6 +106,7 @@ class Study:
     protocol: str
     lines: Sequence[Line]
     targets: Sequence[str] = ()
+    part_of_all: bool = True
     claims: Sequence[str] = ()
     notes: Sequence[str] = ()
     metrics: Sequence[str] = ()

@@ -75,12 +75,12 @@ _WAYS_TO_WEIGHTS: Mapping[str, str] = MappingProxyType(
 
 
 def targets() -> dict[str, list[Study]]:
-    """What can be reproduced: name -> studies; ``all`` is every one of them."""
+    """What can be reproduced: name -> studies; ``all`` is every one that is part of it."""
     found: dict[str, list[Study]] = {}
     for study in studies():
         for name in study.targets:
             found.setdefault(name, []).append(study)
-    every = {study.name: study for part in found.values() for study in part}
+    every = {study.name: study for part in found.values() for study in part if study.part_of_all}
     return {**dict(sorted(found.items())), EVERYTHING: list(every.values())}
 
 
@@ -151,9 +151,22 @@ def _weights_missing(part: DictConfig, started: bool) -> list[str]:
     package = _PACKAGES.get(target)
     if package is not None:
         return [text for path in package.digests for text in _problems_with(partial(packaged_file, package, path))]
+    if part.get("revision") is not None:
+        return _not_downloaded(part)
     random = target in _WAYS_TO_WEIGHTS and part.get("weights") is None
     of_text = str(target).startswith("saltext.models.text.")
     return [_WAYS_TO_WEIGHTS[target]] if random and (of_text or not started) else []
+
+
+def _not_downloaded(part: DictConfig) -> list[str]:
+    """What a part needs of a repository on the hub, where that may not be asked; empty where it may."""
+    from saltext.models.hub import hub_folder, is_offline  # takes seconds, and few studies need a hub
+
+    weights = str(part.get("weights"))
+    offline = is_offline(bool(part.get("local_files_only")))
+    if not offline or weights.count("/") != 1 or Path(weights).is_dir():
+        return []
+    return _problems_with(partial(hub_folder, weights, part.revision, [], True))
 
 
 def _problems_with(reading: Callable[[], object]) -> list[str]:

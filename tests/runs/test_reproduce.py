@@ -3,11 +3,15 @@
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+from huggingface_hub import constants
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 from saltext.errors import ConfigError
+from saltext.models import hub
 from saltext.runs import reproduce as module
 from saltext.runs.jobs import Job
 from saltext.runs.reproduce import EVERYTHING, check, experiments, own_overrides, reproduce, targets
@@ -125,6 +129,25 @@ def test_packaged_weights_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "efficientnet-lite0" in str(caught.value)
     assert "minilm" in str(caught.value)
     assert str(caught.value).count("efficientnet-lite0") == 1
+
+
+def test_weights_of_the_hub_are_looked_for_where_it_may_not_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = ["data=synthetic_smoke"]
+    monkeypatch.setattr(hub, "snapshot_download", nothing_here)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    assert list(check(TARGETS["aligned"], given)) == ["aligned"]
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ConfigError, match=r"hf download IDEA-Research/grounding-dino-tiny --revision a2bb814dd30d"):
+        check(TARGETS["aligned"], given)
+
+
+def nothing_here(*given: Any, **options: Any) -> str:
+    raise LocalEntryNotFoundError("not here")
+
+
+def test_what_needs_a_hub_is_no_part_of_all() -> None:
+    assert "aligned" not in experiments(TARGETS[EVERYTHING])
+    assert "embedded" in experiments(TARGETS[EVERYTHING])
 
 
 @pytest.mark.parametrize(
