@@ -73,8 +73,8 @@ class ClipDenseGrounder(ImageGrounder):
         revision: Commit of the tag's repository on the hub; None: the newest.
 
     Attributes:
-        num_maps: Grounding maps of a text: cosines of the whole text and of its :func:`~.phrases.head_phrase`, each as
-            it is, and standardised over the positions.
+        num_maps: Grounding maps of a text: cosines of the whole text and of its
+            :func:`saltext.models.grounding.phrases.head_phrase`, each as it is, and standardised over the positions.
 
     Raises:
         ConfigError: No plain CLIP with a vision transformer of at least two blocks.

@@ -72,7 +72,8 @@ class ClipSegGrounder(ImageGrounder):
         local_files_only: Whether to take only what was downloaded before.
 
     Attributes:
-        num_maps: Grounding maps of a text: of the whole text and of its :func:`~.phrases.head_phrase`.
+        num_maps: Grounding maps of a text: of the whole text and of its
+            :func:`saltext.models.grounding.phrases.head_phrase`.
 
     Raises:
         ConfigError: A repository without a commit.

@@ -95,7 +95,7 @@ class GroundingDinoGrounder(ImageGrounder):
 
     Attributes:
         num_maps: Grounding maps of a text: boxes by the score of the best word of the whole text, and by that of the
-            best word of its :func:`~.phrases.head_phrase`.
+            best word of its :func:`saltext.models.grounding.phrases.head_phrase`.
 
     Raises:
         ConfigError: A repository without a commit.

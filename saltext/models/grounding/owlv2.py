@@ -120,7 +120,7 @@ class Owlv2Grounder(ImageGrounder):
 
     Attributes:
         num_maps: Grounding maps of a text: scores and boxes of the whole text, and of its
-            :func:`~.phrases.head_phrase`.
+            :func:`saltext.models.grounding.phrases.head_phrase`.
 
     Raises:
         ConfigError: A repository without a commit.

@@ -97,11 +97,12 @@ def timm_backbone(
     if pretrained and checkpoint is not None:
         raise ConfigError(f"{name}: expected one source of weights, got both pretrained and checkpoint")
     if pretrained and revision is not None:
-        repository = timm.get_pretrained_cfg(name).hf_hub_id
-        folder = hub_folder(str(repository), revision, [])
-        options["pretrained_cfg_overlay"] = {
-            "file": str(next(path for path in map(folder.joinpath, WEIGHTS) if path.is_file()))
-        }
+        published: Any = timm.get_pretrained_cfg(name)
+        if not published.hf_hub_id:
+            raise ConfigError(f"{name}: expected no revision of weights that are on no hub, got {revision!r}")
+        folder = hub_folder(published.hf_hub_id, revision, [])
+        file = next((folder / weights for weights in WEIGHTS if (folder / weights).is_file()), folder / WEIGHTS[0])
+        options["pretrained_cfg_overlay"] = {"file": str(file)}
     try:
         model: Any = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
     except (OSError, HfHubHTTPError, LocalEntryNotFoundError) as error:
