@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from saltext.data.keys import ImageKey, ImageSource
 from saltext.models.feature_cache import FeatureCache, addressed
 from saltext.models.freezing import freeze
-from saltext.models.grounding.base import Grounder, Grounding, ground
+from saltext.models.grounding.base import Grounder, Grounding, cosines, ground
 from saltext.models.text.base import TextEncoder
 from saltext.models.text.tiny import TinyText
 
@@ -55,13 +55,13 @@ def cached(
 ) -> Grounding:
     source = ImageSource("three", 3)
     with addressed(cache, images, [ImageKey(source, row) for row in range(3)], nn.Identity()):
-        return ground(grounder, images, images, texts, encoder)
+        return ground(grounder, lambda: images, images, texts, encoder)
 
 
 def test_maps_have_the_precision_of_the_cache_and_the_dtype_of_the_network(
     images: Tensor, encoder: TextEncoder
 ) -> None:
-    found = ground(Letters(), images, images, TEXTS, encoder)
+    found = ground(Letters(), lambda: images, images, TEXTS, encoder)
     lengths = torch.tensor([1.0, 2.0, 3.0])[:, None, None, None]
     assert torch.equal(found.maps, (images[:, :2] * lengths).half().float())
     assert found.semantic is not None
@@ -70,7 +70,7 @@ def test_maps_have_the_precision_of_the_cache_and_the_dtype_of_the_network(
 
 
 def test_a_grounder_without_a_semantic_map_is_not_asked_for_one(images: Tensor, encoder: TextEncoder) -> None:
-    assert ground(Letters(has_semantic=False), images, images, TEXTS, encoder).semantic is None
+    assert ground(Letters(has_semantic=False), lambda: images, images, TEXTS, encoder).semantic is None
 
 
 def test_a_text_is_grounded_once_in_an_image(images: Tensor, encoder: TextEncoder, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_text_is_grounded_once_in_an_image(images: Tensor, encoder: TextEncode
     assert torch.equal(first.maps, again.maps)
     other = cached(cache, grounder, images, encoder, ["a", "cc", "ccc"])
     assert grounder.grounded == 3 + 1
-    assert torch.equal(other.maps, ground(grounder, images, images, ["a", "cc", "ccc"], encoder).maps)
+    assert torch.equal(other.maps, ground(grounder, lambda: images, images, ["a", "cc", "ccc"], encoder).maps)
 
 
 @pytest.mark.parametrize("part", ["grounder", "encoder"])
@@ -100,3 +100,32 @@ def test_a_base_grounder_has_no_semantic_map_and_no_maps(images: Tensor, encoder
     assert Grounder().semantic_dim(encoder) == 0
     with pytest.raises(NotImplementedError):
         Grounder()(images, TEXTS, encoder)
+
+
+def test_features_are_asked_for_only_where_maps_are_not_cached(images: Tensor, encoder: TextEncoder) -> None:
+    grounder, cache, asked = Letters().eval(), FeatureCache(), []
+    keys = [ImageKey(ImageSource("three", 3), row) for row in range(3)]
+
+    def features() -> Tensor:
+        asked.append(1)
+        return images
+
+    def grounded(*texts: str) -> Grounding:
+        with addressed(cache, images, keys, nn.Identity()):
+            return ground(grounder, features, images, texts, encoder)
+
+    first = grounded("a", "bb", "ccc")
+    assert len(asked) == 1  # for both kinds of maps
+    again = grounded("a", "bb", "ccc")
+    assert len(asked) == 1
+    assert torch.equal(again.maps, first.maps)
+    grounded("a", "bb", "cccc")
+    assert len(asked) == 2
+
+
+def test_cosines_are_those_of_directions() -> None:
+    encoder = TinyText(dim=8)
+    table = cosines(encoder, ["a dog", "a cup", ""], ["a cup", "a dog"])
+    assert table.shape == (3, 2)
+    torch.testing.assert_close(table[[0, 1], [1, 0]], torch.ones(2))
+    assert (table.abs() <= 1 + 1e-6).all()
