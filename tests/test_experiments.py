@@ -12,6 +12,12 @@ from tests.test_config import choices
 
 pytestmark = pytest.mark.slow
 
+# A plain CLIP with the tokens of the published ones, and two of their twelve layers, narrower.
+TINY_CLIP = (
+    "{embed_dim: 512, vision_cfg: {layers: 1, width: 64, patch_size: 16, image_size: 32},"
+    " text_cfg: {width: 64, heads: 2, layers: 2}}"
+)
+
 
 def small_data(experiment: str, outputs: Path) -> list[str]:
     if experiment != "pretrain_salicon":
@@ -23,10 +29,15 @@ def small_data(experiment: str, outputs: Path) -> list[str]:
 def last_job(experiment: str, outputs: Path) -> list[str]:
     """Overrides for the last job of an experiment's sweep, which differs most from the default one."""
     base = [f"+experiment={experiment}", *QUICK, f"output_dir={outputs}", *small_data(experiment, outputs)]
-    hydra = compose_run(base).hydra
-    if hydra.runtime.choices.get("model/generator") == "small":
+    cfg = compose_run(base)
+    chosen = cfg.hydra.runtime.choices
+    if chosen.get("model/generator") == "small":
         base.append("model/generator=tiny")  # the same with an eighth of its widths, which is the smoke preset's
-    params = hydra.sweeper.params or {}
+    if chosen.get("model/text_encoder") == "open_clip":
+        base.append(f"model.text_encoder.name={TINY_CLIP}")
+    if "bf16" in str(cfg.trainer.get("precision")):
+        base.append("data.image_size=[32,48]")  # which most CPUs compute by a loop
+    params = cfg.hydra.sweeper.params or {}
     return [*base, *(f"{key}={str(values).split(',')[-1]}" for key, values in params.items())]
 
 
