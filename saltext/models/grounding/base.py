@@ -75,8 +75,10 @@ class Grounding(NamedTuple):
 
 def cosines(encoder: TextEncoder, texts: Sequence[str], names: Sequence[str]) -> Tensor:
     """Cosines of the sentence features of texts and of names, shape ``(texts, names)``."""
-    ours, theirs = (F.normalize(features, dim=1) for features in (encoder(texts).pooled, encoder.pooled_list(names)))
-    return ours @ theirs.T
+    of_texts, of_names = encoder(texts).pooled, encoder.pooled_list(names)
+    if not encoder.unit_length:
+        of_texts, of_names = F.normalize(of_texts, dim=1), F.normalize(of_names, dim=1)
+    return of_texts @ of_names.T
 
 
 def ground(

@@ -98,7 +98,8 @@ class ClassNameGrounder(Grounder):
 
     def extra_repr(self) -> str:
         """What its results depend on besides weights."""
-        return "sharpness of the text encoder" if self.sharpness is None else f"sharpness={self.sharpness:g}"
+        sharpness = "of the text encoder" if self.sharpness is None else f"{self.sharpness:g}"
+        return f"similarity=cosine, sharpness={sharpness}"
 
     def _weigh_classes(self, text: str, encoder: TextEncoder) -> Tensor:
         """Softmax weights of the classes for the whole text and for its best-fitting word, shape ``(2, classes)``."""

@@ -212,7 +212,8 @@ class DetectionGrounder(ImageGrounder):
 
     def extra_repr(self) -> str:
         """What its results depend on besides weights."""
-        return "sharpness of the text encoder" if self.sharpness is None else f"sharpness={self.sharpness:g}"
+        sharpness = "of the text encoder" if self.sharpness is None else f"{self.sharpness:g}"
+        return f"similarity=cosine, sharpness={sharpness}"
 
     def _weigh_classes(self, text: str, encoder: TextEncoder) -> Tensor:
         """Weights of the things by similarity, named first, and named later, shape ``(3, classes)``."""

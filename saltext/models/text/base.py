@@ -41,11 +41,13 @@ class TextEncoder(FrozenModulesMixin):
         reads_image: Whether ``forward`` needs the images.
         sharpness: By what cosines of its sentence features are multiplied before a softmax. Those of a CLIP are all
             large, and differ by little: it was trained with a factor of its own, about 100.
+        unit_length: Whether its sentence features have length 1.
     """
 
     dim: int
     reads_image: bool = False
     sharpness: float = 20.0
+    unit_length: bool = False
 
     @property
     def text_embeddings(self) -> nn.Module:

@@ -38,6 +38,8 @@ class MiniLM(CachedTextEncoder):
         Reimers and Gurevych, Sentence-BERT, EMNLP 2019; Wang et al., MiniLM, NeurIPS 2020.
     """
 
+    unit_length = True
+
     def __init__(self, frozen: bool = True, cache_size: int = 4096) -> None:
         super().__init__(cache_size)
         config = BertConfig(**json.loads(packaged_file(MINILM, "model/config.json").read_text(encoding="utf-8")))

@@ -99,6 +99,8 @@ def test_features_have_the_promised_shapes_whatever_the_texts(build: Build, imag
     assert features.pooled.isfinite().all()
     assert features.tokens[features.mask].isfinite().all()
     assert features.saw_image == encoder.reads_image
+    if encoder.unit_length:
+        torch.testing.assert_close(features.pooled.norm(dim=1), torch.ones(len(TEXTS)))
 
 
 @each_encoder

@@ -32,6 +32,7 @@ def test_sentences_of_one_meaning_are_closer_than_others(encoder: MiniLM) -> Non
 
 
 def test_pooled_is_the_mean_token_scaled_to_length_1(encoder: MiniLM) -> None:
+    assert encoder.unit_length
     features = encoder(TEXTS)
     for row, text in enumerate(TEXTS):
         alone = features.tokens[row][features.mask[row]].mean(0)
