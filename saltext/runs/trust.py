@@ -82,7 +82,7 @@ def record(folder: RunFolder, needed: Sequence[str] = ()) -> DictConfig:
         needed: Keys that must exist.
 
     Returns:
-        The configuration, read-only: pages and summaries ask for it several times, and it is read once.
+        A configuration that cannot be changed, since it is read once for all that ask for it.
 
     Raises:
         ConfigError: It cannot be read, a value has an unexpected type, or a needed key is missing.
