@@ -55,15 +55,7 @@ def test_a_frozen_encoder_keeps_no_graph_and_stays_in_eval_mode() -> None:
     assert not any(module.training for module in encoder.encoder.modules())
 
 
-def test_a_tag_is_fetched_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-    create = timm.create_model
-
-    def recorded(name: str, pretrained: bool = False, **options: object) -> object:
-        asked.append((name, pretrained))
-        return create(name, pretrained=False, **options)
-
-    monkeypatch.setattr(timm, "create_model", recorded)
+def test_a_tag_is_fetched_where_it_is_asked_for(asked: list[tuple[str, bool]]) -> None:
     TimmEncoder("test_convnext.r160_in1k", pretrained=True)
     TimmEncoder("test_convnext.r160_in1k")
     assert asked == [("test_convnext.r160_in1k", True), ("test_convnext.r160_in1k", False)]

@@ -81,15 +81,7 @@ def test_two_sources_of_weights_are_refused() -> None:
         VitEncoder("test_vit", checkpoint={}, pretrained=True)
 
 
-def test_a_tag_is_fetched_by_timm_alone_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-    create = timm.create_model
-
-    def recorded(name: str, pretrained: bool = False, **options: object) -> object:
-        asked.append((name, pretrained))
-        return create(name, pretrained=False, **options)
-
-    monkeypatch.setattr(timm, "create_model", recorded)
+def test_a_tag_is_fetched_by_timm_alone_when_asked(asked: list[tuple[str, bool]]) -> None:
     VitEncoder("test_vit.r160_in1k", pretrained=True)
     VitEncoder("test_vit.r160_in1k")
     assert asked == [("test_vit.r160_in1k", True), ("test_vit.r160_in1k", False)]
