@@ -173,13 +173,13 @@ def launch(
     Returns:
         The exit status; not 0 if any process failed.
     """
-    import torch
-
     command = [sys.executable, *_torchrun_arguments(ranks, machines), *watched.COMMAND, module, *arguments]
     # Another launcher's rank variables do not apply to the processes started here.
     inherited = {key: value for key, value in os.environ.items() if key not in _RANK_VARIABLES}
     defaults = wanted()
     if ranks > 1:
+        import torch  # seconds, where nothing has imported it yet
+
         defaults = {**defaults, "OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // ranks))}
         loopback = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")]
         if loopback and machines == 1:  # gloo would look for the interface by the machine's name
