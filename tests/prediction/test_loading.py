@@ -117,12 +117,16 @@ def test_weights_of_another_network_are_named(run: RunFolder) -> None:
 @pytest.mark.slow
 def test_a_run_without_weights_says_how_to_go_on(run: RunFolder) -> None:
     shutil.rmtree(run.checkpoints)
+    assert "rerun=true" in refusal(run)
+    run.finished_stage.unlink()
     assert "resume=" in refusal(run)
 
 
 @pytest.mark.slow
 def test_an_interrupted_runs_last_weights_serve_where_no_epoch_was_chosen(run: RunFolder) -> None:
     run.best.unlink()
+    assert "best.ckpt" in refusal(run)  # it has finished, and an epoch was chosen
+    run.finished_stage.unlink()
     assert saltext.load(run.root).predict(GREY).shape == (20, 30)
 
 

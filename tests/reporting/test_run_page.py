@@ -84,7 +84,8 @@ def test_what_is_lacking_is_said(tmp_path: Path) -> None:
 
 def test_a_run_of_baselines_has_their_tables(tmp_path: Path) -> None:
     run = shown(tmp_path / "a", "uniform map", 0.2)
-    run.record.cfg.label = "baselines"
+    cfg = OmegaConf.merge(run.record.cfg, {"label": "baselines"})
+    run = replace(run, record=replace(run.record, cfg=cfg))
     standard, _ = grids(results([run]))
     assert [row[1] for row in standard.rows] == ["uniform map"]
 

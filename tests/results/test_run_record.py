@@ -1,7 +1,9 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
 from saltext.data.splits import Split
 from saltext.results.run_record import (
@@ -77,8 +79,8 @@ def test_a_run_that_logged_nothing_yet_has_no_rows(tmp_path: Path) -> None:
 
 def of(folder: RunFolder, monitor: str = "val/cc", mode: str = "max") -> RunRecord:
     record = read_record(folder)
-    record.cfg.evaluation.update(monitor=monitor, mode=mode)
-    return record
+    changed = OmegaConf.merge(record.cfg, {"evaluation": {"monitor": monitor, "mode": mode}})
+    return replace(record, cfg=changed)
 
 
 def test_the_epoch_is_the_best_in_the_metric_s_own_direction(tmp_path: Path) -> None:
