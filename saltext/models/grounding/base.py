@@ -78,7 +78,8 @@ def cosines(encoder: TextEncoder, texts: Sequence[str], names: Sequence[str]) ->
     of_texts, of_names = encoder(texts).pooled, encoder.pooled_list(names)
     if not encoder.unit_length:
         of_texts, of_names = F.normalize(of_texts, dim=1), F.normalize(of_names, dim=1)
-    return of_texts @ of_names.T
+    table: Tensor = of_texts @ of_names.T
+    return table
 
 
 def ground(
