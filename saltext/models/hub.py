@@ -1,6 +1,5 @@
 """Files of repositories on the Hugging Face hub: fetched once, after saying how large they are."""
 
-import json
 import logging
 import re
 from collections.abc import Sequence
@@ -11,7 +10,8 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.constants import HF_HUB_CACHE, is_offline_mode
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from saltext.errors import CheckpointError
+from saltext import storage
+from saltext.errors import CheckpointError, ConfigError, DamagedFileError
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """Weight files as transformers names them, the preferred first."""
@@ -69,6 +69,38 @@ def hub_folder(
         ) from error
 
 
+def pinned_folder(
+    weights: str | Path,
+    revision: str | None,
+    files: Sequence[str],
+    local_files_only: bool = False,
+    weight_files: Sequence[str] = WEIGHTS,
+) -> Path:
+    """A folder with a model's files: one that is here, or that of a repository at one commit.
+
+    Args:
+        weights: The folder, or ``owner/name`` of a repository on the hub, downloaded once.
+        revision: The repository's commit, 40 hexadecimal digits: a branch or tag may be other weights tomorrow.
+        files: As of :func:`hub_folder`, as are the others.
+        local_files_only: As above.
+        weight_files: Names of the weight files that will do, the preferred first.
+
+    Raises:
+        ConfigError: A repository without a commit.
+        CheckpointError: As of :func:`hub_folder`.
+    """
+    folder = Path(weights).expanduser()
+    if folder.is_dir():
+        return folder
+    if not is_commit(revision):
+        raise ConfigError(
+            f"{weights}: expected the commit of a repository on the hub as revision, 40 hexadecimal digits, or the "
+            f"path of a folder as weights; got revision {revision!r}. A branch such as main may have other weights "
+            "tomorrow."
+        )
+    return hub_folder(str(weights), revision, files, local_files_only, weight_files)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The content of a configuration beside weights.
 
@@ -76,8 +108,8 @@ def read_json(path: Path) -> dict[str, Any]:
         CheckpointError: It cannot be read.
     """
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content: dict[str, Any] = storage.read_json(path, dict)
+    except DamagedFileError as error:
         raise CheckpointError(f"{path} cannot be read as a configuration ({error}).") from error
     return content
 

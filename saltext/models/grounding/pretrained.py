@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from saltext.errors import CheckpointError, ConfigError
-from saltext.models.hub import WEIGHTS, hub_folder, is_commit, read_json
+from saltext.errors import CheckpointError
+from saltext.models.hub import WEIGHTS, pinned_folder, read_json
 
 _CONFIG = "config.json"
 _PREPROCESSING = ("preprocessor_config.json", "processor_config.json")  # the latter by transformers 5
@@ -50,15 +50,7 @@ def load_pretrained(
         ConfigError: A repository without a commit.
         CheckpointError: The files cannot be had, are incomplete, or are of another model.
     """
-    folder = Path(weights).expanduser()
-    if not folder.is_dir():
-        if not is_commit(revision):
-            raise ConfigError(
-                f"{weights}: expected the commit of a repository on the hub as revision, 40 hexadecimal digits, or the "
-                f"path of a folder as weights; got revision {revision!r}. A branch such as main may have other weights "
-                "tomorrow."
-            )
-        folder = hub_folder(str(weights), revision, [_CONFIG, *_PREPROCESSING, *_TOKENIZER], local_files_only)
+    folder = pinned_folder(weights, revision, [_CONFIG, *_PREPROCESSING, *_TOKENIZER], local_files_only)
     lacking = []
     for names in ((_CONFIG,), _PREPROCESSING, WEIGHTS, ("tokenizer.json", "vocab.json", "vocab.txt")):
         lacking += [] if any((folder / name).is_file() for name in names) else [" or ".join(names)]

@@ -10,10 +10,10 @@ from open_clip.tokenizer import get_clean_fn
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
-from saltext.errors import CheckpointError, ConfigError
+from saltext.errors import CheckpointError
 from saltext.models.checkpoints import load_state, read_weights
 from saltext.models.freezing import exclude_from_state_dict, freeze
-from saltext.models.hub import hub_folder, is_commit, read_json
+from saltext.models.hub import pinned_folder, read_json
 from saltext.models.text.base import TextFeatures
 from saltext.models.text.cached import CachedTextEncoder
 from saltext.models.text.open_clip import OPEN_CLIP_WEIGHTS
@@ -60,16 +60,7 @@ class SigLIP(CachedTextEncoder):
         cache_size: int = 4096,
     ) -> None:
         super().__init__(cache_size)
-        folder = Path(weights).expanduser()
-        if not folder.is_dir():
-            if not is_commit(revision):
-                raise ConfigError(
-                    f"SigLIP: expected the commit of {weights} as revision, 40 hexadecimal digits, or the path of a "
-                    f"folder as weights; got revision {revision!r}"
-                )
-            folder = hub_folder(
-                str(weights), revision, [_CONFIG, *_TOKENIZER], local_files_only, weights=OPEN_CLIP_WEIGHTS
-            )
+        folder = pinned_folder(weights, revision, [_CONFIG, *_TOKENIZER], local_files_only, OPEN_CLIP_WEIGHTS)
         files = [folder / name for name in OPEN_CLIP_WEIGHTS if (folder / name).is_file()]
         lacking = [name for name in (_CONFIG, "tokenizer.json") if not (folder / name).is_file()]
         lacking += [] if files else [" or ".join(OPEN_CLIP_WEIGHTS)]

@@ -17,7 +17,6 @@ from transformers import AutoImageProcessor, AutoProcessor, CLIPSegForImageSegme
 
 from saltext.errors import CheckpointError, ConfigError
 from saltext.models import hub
-from saltext.models.grounding import pretrained
 from saltext.models.grounding.base import ImageGrounder
 from saltext.models.grounding.clipseg import ClipSegGrounder
 from saltext.models.grounding.grounding_dino import GroundingDinoGrounder
@@ -106,11 +105,13 @@ def test_it_is_frozen_and_left_out_of_state_dicts(name: str, tiny: Tiny) -> None
 def test_the_hub_is_asked_for_the_pinned_commit(name: str, monkeypatch: pytest.MonkeyPatch, tiny: Tiny) -> None:
     asked = []
 
-    def folder(repository: str, revision: str | None, files: list[str], local_files_only: bool) -> Path:
+    def folder(
+        repository: str, revision: str | None, files: list[str], local_files_only: bool, weights: list[str]
+    ) -> Path:
         asked.append((repository, revision, local_files_only))
         return tiny[name]
 
-    monkeypatch.setattr(pretrained, "hub_folder", folder)
+    monkeypatch.setattr(hub, "hub_folder", folder)
     file = config_folder() / "model" / "grounders" / f"{name}.yaml"
     node = yaml.safe_load(file.read_text(encoding="utf-8"))[name]
     assert get_method(node.pop("_target_")) is GROUNDERS[name]

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from saltext.errors import CheckpointError, ConfigError
+from saltext.models import hub
 from saltext.models.hub import read_json
-from saltext.models.text import siglip as module
 from saltext.models.text.siglip import SigLIP
 from tests.models import tiny_pretrained
 
@@ -63,10 +63,10 @@ def test_a_repository_is_fetched_at_its_commit_and_no_branch(folder: Path, monke
         asked.append((name, revision, local_files_only))
         return folder
 
-    monkeypatch.setattr(module, "hub_folder", fetched)
+    monkeypatch.setattr(hub, "hub_folder", fetched)
     SigLIP("owner/name", COMMIT, local_files_only=True)
     assert asked == [("owner/name", COMMIT, True)]
-    with pytest.raises(ConfigError, match="expected the commit of owner/name as revision"):
+    with pytest.raises(ConfigError, match="owner/name: expected the commit of a repository on the hub as revision"):
         SigLIP("owner/name", "main")
 
 
