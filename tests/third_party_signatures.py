@@ -34,7 +34,8 @@ def text(annotation: Any) -> str:
         return "str"
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
-        return " | ".join(dict.fromkeys(map(text, inner)))
+        # Python keeps one union of the same types, in the order in which it was first written by any module.
+        return " | ".join(sorted({*map(text, inner)}, key=lambda kind: (kind == "None", kind)))
     if origin is Literal:
         return f"Literal[{', '.join(map(repr, inner))}]"
     if origin is tuple and inner[-1] is not Ellipsis:
