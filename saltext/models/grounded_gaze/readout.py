@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saltext.models.attention import resize_positions
+from saltext.models.attention import MultiheadAttention, resize_positions
 from saltext.models.film import FiLM
 from saltext.models.grounded_gaze.backbone import BackboneFeatures
 from saltext.models.text.base import TextFeatures
@@ -220,8 +220,8 @@ class TransformerBlock(nn.Module):
         super().__init__()
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(3))
         self.film = FiLM(dim, dim)
-        self.cross_attn = nn.MultiheadAttention(dim, num_heads, batch_first=True)
-        self.self_attn = nn.MultiheadAttention(dim, num_heads, batch_first=True)
+        self.cross_attn = MultiheadAttention(dim, num_heads)
+        self.self_attn = MultiheadAttention(dim, num_heads)
         projection = nn.Linear(2 * dim, dim)
         self.mlp = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), projection)
         for last in (self.cross_attn.out_proj, self.self_attn.out_proj, projection):
@@ -244,10 +244,10 @@ class TransformerBlock(nn.Module):
             Shape of ``tokens``.
         """
         query = self.film(self.norms[0](tokens), text_embed[:, None]) + pos_embed
-        tokens = tokens + self.cross_attn(query, words, words, key_padding_mask=~word_mask, need_weights=False)[0]
+        tokens = tokens + self.cross_attn(query, words, words, word_mask)
         normed = self.norms[1](tokens)
         query = normed + pos_embed
-        tokens = tokens + self.self_attn(query, query, normed, need_weights=False)[0]
+        tokens = tokens + self.self_attn(query, query, normed)
         transformed: Tensor = tokens + self.mlp(self.norms[2](tokens))
         return transformed
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from saltext.models.attention import MultiheadAttention
 from saltext.models.grounded_gaze.backbone import BackboneFeatures
 from saltext.models.grounded_gaze.readout import (
     DensityHead,
@@ -145,9 +146,7 @@ def test_without_text_the_condition_alone_is_embedded() -> None:
     assert {name.split(".")[0] for name, _ in embed.named_parameters()} == {"condition", "null_word"}
 
 
-def attended(
-    attention: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
-) -> Tensor:
+def attended(attention: MultiheadAttention, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
     """Multi-head attention by torch's scaled dot product."""
     weights = attention.in_proj_weight.chunk(3)
     biases = attention.in_proj_bias.chunk(3)
