@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from saltext.models.freezing import exclude_from_state_dict, freeze
 from saltext.models.grounding.base import Grounder, cosines
+from saltext.models.grounding.phrases import head_and_context
 from saltext.models.image.efficientnet_lite import LITE0, LITE2, Lite, lite_weights
 from saltext.models.inference import Inference, for_inference
 from saltext.models.text.base import TextEncoder
@@ -31,23 +32,34 @@ class ClassNameGrounder(Grounder):
             and columns.
         names: The classes' names, in the head's order.
         sharpness: :math:`\tau`. None: the text encoder's own.
+        head_and_context: The text counts twice more: once as its head phrase, once as the rest, which often says where
+            ("a white pot | on the table"), see :func:`saltext.models.grounding.phrases.head_and_context`. Maps of a
+            text without a rest are 0 there.
 
     Attributes:
-        num_maps: Grounding maps of a text: by the whole text and by its best-fitting word, each relative and absolute.
+        num_maps: Grounding maps of a text: by the whole text, by its best-fitting word, and by head phrase and rest
+            if they count, each relative and absolute.
         inference: How the head computes, see :data:`saltext.models.inference.Inference`.
 
     References:
         Zhou et al., Learning deep features for discriminative localization, CVPR 2016, for the class activation maps.
     """
 
-    num_maps = 4
     inference: Inference = "reference"
 
-    def __init__(self, head: nn.Module, names: Sequence[str], sharpness: float | None = 20.0) -> None:
+    def __init__(
+        self,
+        head: nn.Module,
+        names: Sequence[str],
+        sharpness: float | None = 20.0,
+        head_and_context: bool = False,
+    ) -> None:
         super().__init__()
         self.head = exclude_from_state_dict(freeze(head))
         self.names = tuple(names)
         self.sharpness = sharpness
+        self.head_and_context = head_and_context
+        self.num_maps = 8 if head_and_context else 4
         self._class_weights: dict[str, Tensor] = {}
 
     @torch.no_grad()
@@ -99,31 +111,40 @@ class ClassNameGrounder(Grounder):
     def extra_repr(self) -> str:
         """What its results depend on besides weights."""
         sharpness = "of the text encoder" if self.sharpness is None else f"{self.sharpness:g}"
-        return f"similarity=cosine, sharpness={sharpness}"
+        described = f"similarity=cosine, sharpness={sharpness}"
+        return f"{described}, head_and_context" if self.head_and_context else described
 
     def _weigh_classes(self, text: str, encoder: TextEncoder) -> Tensor:
-        """Softmax weights of the classes for the whole text and for its best-fitting word, shape ``(2, classes)``."""
+        """Softmax weights of the classes for each way that the text counts, shape ``(num_maps / 2, classes)``."""
         words = list(dict.fromkeys(re.findall(r"[a-z]+", text.lower()))) or [text]
-        whole, *by_word = cosines(encoder, [text, *words], self.names)
-        similarity = torch.stack([whole, torch.stack(by_word).amax(0)])
-        return ((encoder.sharpness if self.sharpness is None else self.sharpness) * similarity).softmax(1)
+        phrases = head_and_context(text) if self.head_and_context else ()
+        whole, *others = cosines(encoder, [text, *words, *phrases], self.names)
+        similarity = torch.stack([whole, torch.stack(others[: len(words)]).amax(0), *others[len(words) :]])
+        weights = ((encoder.sharpness if self.sharpness is None else self.sharpness) * similarity).softmax(1)
+        if phrases and not phrases[1]:
+            weights[-1] = 0
+        return weights
 
 
-def lite0_grounder(sharpness: float | None = 20.0) -> ClassNameGrounder:
+def lite0_grounder(sharpness: float | None = 20.0, head_and_context: bool = False) -> ClassNameGrounder:
     """Build the grounder of EfficientNet-Lite0's 1000 ImageNet classes, weights from the ``embedded`` extra.
+
+    Args:
+        sharpness: As of :class:`ClassNameGrounder`.
+        head_and_context: As of :class:`ClassNameGrounder`.
 
     Raises:
         CheckpointError: The packaged weights are not installed, or not the expected ones.
     """
-    return _lite_grounder(LITE0, sharpness)
+    return _lite_grounder(LITE0, sharpness, head_and_context)
 
 
-def lite2_grounder(sharpness: float | None = 20.0) -> ClassNameGrounder:
+def lite2_grounder(sharpness: float | None = 20.0, head_and_context: bool = False) -> ClassNameGrounder:
     """Build that of EfficientNet-Lite2, see :func:`lite0_grounder`."""
-    return _lite_grounder(LITE2, sharpness)
+    return _lite_grounder(LITE2, sharpness, head_and_context)
 
 
-def _lite_grounder(lite: Lite, sharpness: float | None) -> ClassNameGrounder:
+def _lite_grounder(lite: Lite, sharpness: float | None, head_and_context: bool) -> ClassNameGrounder:
     from timm import create_model  # takes seconds, and is needed only to build a network
     from timm.data.imagenet_info import ImageNetInfo
 
@@ -134,4 +155,4 @@ def _lite_grounder(lite: Lite, sharpness: float | None) -> ClassNameGrounder:
     classifier.bias = model.classifier.bias
     info: Any = ImageNetInfo()
     names = [info.index_to_description(index) for index in range(info.num_classes())]
-    return ClassNameGrounder(nn.Sequential(model.conv_head, model.bn2, classifier), names, sharpness)
+    return ClassNameGrounder(nn.Sequential(model.conv_head, model.bn2, classifier), names, sharpness, head_and_context)

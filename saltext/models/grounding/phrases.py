@@ -1,4 +1,4 @@
-"""What a text is about: its first noun phrase, without what is said of the surroundings."""
+"""What a text is about, its first noun phrase, and what it says of the surroundings."""
 
 import re
 from collections.abc import Sequence
@@ -31,9 +31,29 @@ def head_phrase(text: str) -> str:
         >>> head_phrase("There is a white pot on the table")
         'a white pot'
     """
+    return head_and_context(text)[0]
+
+
+def head_and_context(text: str) -> tuple[str, str]:
+    """What :func:`head_phrase` gives, and the rest of the text, in lower case.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The phrase, and what follows it; empty where nothing does.
+
+    Example:
+        >>> head_and_context("There is a white pot on the table")
+        ('a white pot', 'on the table')
+    """
     whole = " ".join(text.lower().split())
-    rest = _INTRODUCTION.sub("", whole)
-    return _END.split(rest, maxsplit=1)[0].strip() or whole
+    said = _INTRODUCTION.sub("", whole)
+    end = _END.search(said)
+    head = said[: end.start()].strip() if end else said.strip()
+    if not head:
+        return whole, ""
+    return head, said[end.start() :].strip(" .,;:!?") if end else ""
 
 
 def names_something(texts: Sequence[str]) -> Tensor:

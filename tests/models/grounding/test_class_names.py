@@ -25,8 +25,9 @@ class Words(TextEncoder):
         return TextFeatures(pooled, pooled[:, None], torch.ones(len(texts), 1, dtype=torch.bool))
 
 
-def grounder() -> ClassNameGrounder:
-    return ClassNameGrounder(nn.Identity(), NAMES)  # the feature is the logits
+def grounder(head_and_context: bool = False) -> ClassNameGrounder:
+    # The feature is the logits.
+    return ClassNameGrounder(nn.Identity(), NAMES, head_and_context=head_and_context)
 
 
 def logits_of_two_classes() -> Tensor:
@@ -39,7 +40,7 @@ def logits_of_two_classes() -> Tensor:
 @pytest.mark.parametrize(("text", "position"), [("the dog", (0, 0)), ("a lamp here", (3, 4))])
 def test_every_map_peaks_where_the_named_class_is(text: str, position: tuple[int, int]) -> None:
     maps = grounder()(logits_of_two_classes(), [text], Words())
-    assert maps.shape == (1, ClassNameGrounder.num_maps, 4, 5)
+    assert maps.shape == (1, 4, 4, 5)
     for each in maps[0]:
         assert divmod(int(each.argmax()), 5) == position
 
@@ -49,6 +50,26 @@ def test_the_closest_word_counts_where_the_whole_text_is_about_more() -> None:
     torch.testing.assert_close(whole, word, rtol=0, atol=1e-5)  # the three names weigh the same in both
     _, word, *_ = grounder()(logits_of_two_classes(), ["lamp"], Words())[0]
     assert divmod(int(word.argmax()), 5) == (3, 4)
+
+
+def test_head_phrase_and_context_are_grounded_apart() -> None:
+    apart = grounder(head_and_context=True)
+    maps = apart(logits_of_two_classes(), ["There is a dog beside the lamp"], Words())
+    assert maps.shape == (1, apart.num_maps, 4, 5)
+    places = [divmod(int(each.argmax()), 5) for each in maps[0]]
+    for head, context in (places[2:4], places[6:8]):  # relative, absolute
+        assert (head, context) == ((0, 0), (3, 4))
+    torch.testing.assert_close(maps[:, [0, 1, 4, 5]], grounder()(logits_of_two_classes(), ["dog lamp"], Words()))
+
+
+def test_a_text_without_context_has_empty_maps_for_it() -> None:
+    maps = grounder(head_and_context=True)(logits_of_two_classes(), ["the dog"], Words())[0]
+    assert not maps[[3, 7]].any()
+    assert maps[[2, 6]].any()
+
+
+def test_cached_maps_of_both_kinds_are_told_apart() -> None:
+    assert repr(grounder()) != repr(grounder(head_and_context=True))
 
 
 def test_the_semantic_map_has_the_class_that_is_there() -> None:

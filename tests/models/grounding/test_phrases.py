@@ -1,6 +1,6 @@
 import pytest
 
-from saltext.models.grounding.phrases import head_phrase, names_something
+from saltext.models.grounding.phrases import head_and_context, head_phrase, names_something
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,23 @@ from saltext.models.grounding.phrases import head_phrase, names_something
 )
 def test_a_text_is_about_its_first_noun_phrase(text: str, phrase: str) -> None:
     assert head_phrase(text) == phrase
+
+
+@pytest.mark.parametrize(
+    ("text", "phrases"),
+    [
+        ("There is a white pot on the table.", ("a white pot", "on the table")),
+        ("A cup of coffee, and a plate", ("a cup of coffee", "and a plate")),
+        ("The man in pink pants", ("the man", "in pink pants")),
+        ("There are two dogs.", ("two dogs", "")),
+        ("lamps", ("lamps", "")),
+        ("On the left", ("on the left", "")),
+        ("...", ("...", "")),
+        ("", ("", "")),
+    ],
+)
+def test_what_follows_the_first_noun_phrase_is_the_context(text: str, phrases: tuple[str, str]) -> None:
+    assert head_and_context(text) == phrases
 
 
 def test_texts_without_a_word_name_nothing() -> None:
