@@ -93,6 +93,9 @@ def _write(study: Study, scores: StudyScores, found: Mapping[str, Sequence[RunRe
         if any(cell.verdict is not Verdict.UNPUBLISHED for cell in part):  # whose table has no baselines
             blocks += [by_condition(study, metric, part) for metric in study.metrics]
         blocks += [tables.differences(of_base, f"model minus {base}") for base, of_base in gaps[setting].items()]
+        for subset in study.subsets:
+            of_subset = study_results.compared_lines(study, parts[setting], subset)
+            blocks += [tables.differences(of, f"{subset}: model minus {base}") for base, of in of_subset.items()]
         blocks += [tables.ablation(by_variant, name) for name, by_variant in effects[setting].items()]
         sections.append((f"{numbered(setting, list(parts))} All comparisons".strip(), blocks))
     sections.append(("How to read it", [Points([(note, "") for note in _notes(study)])]))

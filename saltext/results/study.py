@@ -17,12 +17,14 @@ Keys of the file, those marked * needed:
     tolerance      metric: {within, why}; experiments/tolerance.yaml by default
     panels         panels of the figure: what is logged (cc, train/loss): title
     against        line or lines, baselines included, from which the models' paired differences are shown
+    subsets        name: regular expression of whole image names; the differences are shown of these images alone, too
     text_ablation   line or lines whose effect of the text is shown: own text minus others; protocol standard only
     starts         experiment: {experiment, stage} whose chosen weights its runs start from
 
 Published curves stand beside it in ``published.csv`` (line, epoch, metric, value; epochs from 0).
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import field, fields
 from itertools import pairwise
@@ -115,6 +117,7 @@ class Study:
     tolerance: Mapping[str, Tolerance] = field(default_factory=dict)
     panels: Mapping[str, str] = field(default_factory=dict)
     against: OneOrMore = ()
+    subsets: Mapping[str, str] = field(default_factory=dict)
     text_ablation: OneOrMore = ()
     starts: Mapping[str, Start] = field(default_factory=dict)
     curves: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CURVE_COLUMNS)))
@@ -135,6 +138,7 @@ class Study:
             **{f"unknown metric {name!r}": name not in METRICS for name in self.metrics},
             **{f"paper_rows: {name!r} is none of the rows": name not in self.rows for name in self.paper_rows},
             **{f"unknown task {name!r} in rows": name not in TASK_BY_NAME for name in sorted(tasks)},
+            **{f"subsets.{name}: {why}": why for name, why in map(_expression_problem, self.subsets.items())},
             **{f"starts: {name} is none of the experiments": name not in self.experiments for name in sorted(starting)},
             **{f"{key}: {name!r} is none of the lines": name not in names for key, name in sorted(named)},
         }
@@ -175,6 +179,16 @@ class Study:
         """A line's published curve, epochs rising; empty where there is none."""
         found = self.curves[(self.curves["line"] == line.curve) & (self.curves["metric"] == metric)]
         return found.sort_values("epoch")
+
+
+def _expression_problem(subset: tuple[str, str]) -> tuple[str, str]:
+    """Name of a subset, and why its regular expression is none; empty if it is one."""
+    name, expression = subset
+    try:
+        re.compile(expression)
+    except re.error as error:
+        return name, f"{expression!r} is no regular expression ({error})"
+    return name, ""
 
 
 def is_of(run: RunRecord, line: Line) -> bool:

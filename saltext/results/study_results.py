@@ -224,9 +224,13 @@ def _verdict(published: float, ours: Estimate, within: float, generated: bool) -
     return Verdict.ABOVE if ours.mean > published else Verdict.BELOW
 
 
-def compared_lines(study: Study, scores: StudyScores) -> dict[str, dict[str, list[Difference]]]:
-    """Line named in ``against`` -> model -> the model minus that line, on the pairs of both; of one setting's rows."""
-    own = {line.name: without_absent(scores.own[scores.own["line"] == line.name]) for line in study.lines}
+def compared_lines(study: Study, scores: StudyScores, subset: str = "") -> dict[str, dict[str, list[Difference]]]:
+    """Line named in ``against`` -> model -> the model minus that line, on the pairs of both; of one setting's rows, of
+    all images or those of a subset of the study."""
+    table = scores.own
+    if subset:
+        table = table[table["image_id"].str.fullmatch(study.subsets[subset])]
+    own = {line.name: without_absent(table[table["line"] == line.name]) for line in study.lines}
     found: dict[str, dict[str, list[Difference]]] = {}
     for base in study.against:
         shared = {

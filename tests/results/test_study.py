@@ -159,6 +159,7 @@ def test_one_line_or_several_can_be_named(tmp_path: Path) -> None:
         ({"against": ["ours", "theirs"]}, ["against: 'theirs' is none"]),
         ({"text_ablation": ["prior", "theirs"], "lines": {"prior": {"experiment": "one", "model": "centre prior"}}},
          ["'theirs' is none of the lines", "'prior' is a baseline", "protocol: standard alone"]),
+        ({"subsets": {"some": "(", "others": "[0-9"}}, ["subsets.some: '('", "subsets.others", "regular expression"]),
         ({"starts": {"one": {"experiment": "two", "stage": "warmup"}}}, ["starts: two"]),
         ({"lines": {"a": {"experiment": "two", "rows": ["pur"], "published": "Nobody", "curve": "c"}}},
          ["experiment 'two'", "pur", "Nobody", "no curve 'c'"]),

@@ -1,7 +1,9 @@
 """Kept scores and cells from made-up scores, and curves from made-up logs: what is averaged, compared and left out."""
 
+import dataclasses
 import gzip
 import math
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -322,6 +324,17 @@ def test_the_same_numbers_come_out_of_the_kept_scores_alone(tmp_path: Path, data
     (gap,) = compared_lines(READ, back)["no text"]["with text"]
     assert gap.mean == pytest.approx(0.1, abs=1e-4)
     assert list(ablations(READ, back)["with text"]) == ["empty", "opposite"]
+
+
+def test_differences_of_a_subset_are_those_of_its_images_alone(tmp_path: Path) -> None:
+    scores = scores_of(folds(tmp_path / "runs", 0, 1))
+    names = sorted(set(scores.own["image_id"]))
+    wanted = dataclasses.replace(READ, subsets={"three": "|".join(map(re.escape, names[:3])), "none": "no such name"})
+    every, few = (compared_lines(wanted, scores, subset)["prior"]["with text"][0] for subset in ("", "three"))
+    assert (every.images, few.images) == (20, 3)
+    own, prior = (scores.own[scores.own["line"] == line].set_index("image_id")["cc"] for line in ("with text", "prior"))
+    assert few.mean == pytest.approx((own - prior)[names[:3]].mean())
+    assert compared_lines(wanted, scores, "none") == {}
 
 
 def test_lines_that_share_no_pair_are_not_compared(tmp_path: Path) -> None:
