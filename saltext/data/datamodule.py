@@ -15,7 +15,7 @@ from saltext.data.cache import CacheSettings, DecodedCache, open_cache
 from saltext.data.dataset import KEPT_ON_CPU, SJTUTIS, Batch, Sample, collate
 from saltext.data.geometry import Size
 from saltext.data.ground_truth import fitted_blur
-from saltext.data.index import DatasetIndex, Source
+from saltext.data.index import DatasetIndex, PseudoPairs, Source
 from saltext.data.loading import PREFETCHED, TIMEOUT, PatientLoader, batch_bytes, workers_that_fit
 from saltext.data.pairs import Pair
 from saltext.data.samplers import EvaluationBatches, TrainingOrder
@@ -65,6 +65,8 @@ class SaliencyDataModule(LightningDataModule):
         images_together: Whether the training pairs of an image follow each other, so that a batch holds several texts
             for it. Otherwise pairs are shuffled.
         augment: Augmentation of training samples; None for none.
+        pseudo: Derives further training pairs from the images; None for none. They are trained on where ``tasks`` has
+            their condition.
         seed: Seed of training order and augmentation.
 
     Raises:
@@ -102,6 +104,7 @@ class SaliencyDataModule(LightningDataModule):
         num_workers: int = 0,
         images_together: bool = False,
         augment: Augment | None = None,
+        pseudo: PseudoPairs | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -119,6 +122,7 @@ class SaliencyDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.images_together = images_together
         self.augment = augment
+        self.pseudo = pseudo
         self.seed = seed
         if source.conditions is not None:
             _ = self.tasks, self.test_tasks  # unknown ones are an error
@@ -157,14 +161,16 @@ class SaliencyDataModule(LightningDataModule):
 
     @cached_property
     def index(self) -> DatasetIndex:
-        """The index of the data set."""
-        return self.source.read()
+        """The index of the data set, with its pseudo pairs."""
+        index = self.source.read()
+        return index if self.pseudo is None else index.with_pseudo_pairs(self.pseudo.condition, self.pseudo(index))
 
     @property
     def conditions(self) -> Sequence[str]:
         """Names of all tasks of the data set, in the order of tables."""
         known = self.source.conditions
-        return tuple(self.index.conditions if known is None else known)
+        own = tuple(self.index.conditions if known is None else known)
+        return own if self.pseudo is None else (*own, *{self.pseudo.condition} - {*own})
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -173,11 +179,14 @@ class SaliencyDataModule(LightningDataModule):
 
     @property
     def test_tasks(self) -> tuple[str, ...]:
-        """Names of the tasks of the test set."""
-        return self._tasks_or_all(self._test_tasks)
+        """Names of the tasks of the test set; those of pseudo pairs are not tested."""
+        return self._recorded(self._tasks_or_all(self._test_tasks))
 
     def _tasks_or_all(self, tasks: str | Sequence[str] | None) -> tuple[str, ...]:
         return tuple(self.conditions) if tasks is None else chosen(tasks, self.conditions)
+
+    def _recorded(self, tasks: tuple[str, ...]) -> tuple[str, ...]:
+        return tasks if self.pseudo is None else tuple(task for task in tasks if task != self.pseudo.condition)
 
     @cached_property
     def pairs(self) -> list[Pair]:
@@ -209,13 +218,24 @@ class SaliencyDataModule(LightningDataModule):
 
     def indices(self, part: Part) -> list[int]:
         """Indices in :attr:`pairs` of the samples of ``part`` that belong to its tasks, ascending."""
-        tasks = self.test_tasks if part == "test" else self.tasks
+        tasks = {"train": self.tasks, "val": self._recorded(self.tasks), "test": self.test_tasks}[part]
         selected = [index for index in self.split.select(self.pairs, part) if self.pairs[index].task in tasks]
         if not self.pair_pure:
             return selected
         tasks = self.tasks
         with_text = {pair.image_id for pair in self.pairs if pair.task in tasks and pair.text}
         return [i for i in selected if self.pairs[i].text or self.pairs[i].image_id in with_text]
+
+    @property
+    def validates(self) -> bool:
+        """Whether there are samples that select the checkpoint."""
+        return bool(self.indices(self.selection_split))
+
+    @property
+    def recorded_training_indices(self) -> list[int]:
+        """Those of :meth:`indices` of the training set that were recorded, which baselines are made from."""
+        recorded = self._recorded(self.tasks)
+        return [index for index in self.indices("train") if self.pairs[index].task in recorded]
 
     def dataset(self, part: Part, native: bool = False, augment: Augment | None = None) -> SJTUTIS:
         """The samples of ``part``, with ground truth at native resolution if ``native``."""
@@ -251,8 +271,8 @@ class SaliencyDataModule(LightningDataModule):
         return self._loader(dataset, BatchSampler(keys, self.batch_size, drop_last=lonely_last))
 
     def val_dataloader(self) -> "DataLoader[Batch] | list[Any]":
-        """Samples that select the checkpoint, with native ground truth; an empty list where the split has none."""
-        return self._evaluation_loader(self.selection_split) if self.split.parts[self.selection_split] else []
+        """Samples that select the checkpoint, with native ground truth; an empty list where there are none."""
+        return self._evaluation_loader(self.selection_split) if self.validates else []
 
     def test_dataloader(self) -> "DataLoader[Batch]":
         """Test samples, with native ground truth."""
@@ -261,7 +281,13 @@ class SaliencyDataModule(LightningDataModule):
     def _check_parts(self, stage: str | None) -> None:
         counts = {part: len(self.indices(part)) for part in PARTS}
         tasks = ", ".join(dict.fromkeys((*self.tasks, *self.test_tasks)))
-        empty = [part for part in PARTS if not counts[part] and (part != "val" or self.split.parts["val"])]
+        # Pseudo pairs alone are neither validated nor tested.
+        needed = {
+            "train": True,
+            "val": bool(self.split.parts["val"] and self._recorded(self.tasks)),
+            "test": bool(self.test_tasks),
+        }
+        empty = [part for part in PARTS if needed[part] and not counts[part]]
         if empty:
             raise ConfigError(
                 f"no samples of the tasks {tasks} in the {' and '.join(empty)} part of the split {self.split.method!r}."

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -40,6 +40,9 @@ class DatasetIndex:
         parts: The data set's own split: image IDs of ``train``, ``test`` and perhaps ``val``; None if it has none.
         blur: How its maps are blurred; None where the blur has to be fitted to the maps.
         is_sjtu_tis: Whether it has the pairs of SJTU-TIS, which the papers' split is drawn from, or generated ones.
+        pseudo_conditions: Those of the conditions whose texts and fixations were not recorded but derived from the
+            image, see :class:`PseudoPairs`. They are trained on, and never validated or tested. An image may have
+            several pairs of one.
 
     Raises:
         DataError: Pairs that share a name, or an image and a condition.
@@ -53,12 +56,16 @@ class DatasetIndex:
     parts: Mapping[str, Sequence[str]] | None = None
     blur: BlurRule | None = None
     is_sjtu_tis: bool = False
+    pseudo_conditions: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         report = DataReport()
         for what, keys in (
             ("names of several pairs", [pair.name for pair in self.pairs]),
-            ("images with two pairs of one condition", [f"{pair.image_id} ({pair.task})" for pair in self.pairs]),
+            (
+                "images with two pairs of one condition",
+                [f"{pair.image_id} ({pair.task})" for pair in self.pairs if pair.task not in self.pseudo_conditions],
+            ),
         ):
             report.add(what, *(key for key, count in Counter(keys).items() if count > 1))
         report.raise_if_any(f"The data set under {self.root}", "Each pair of an image and a condition is listed once.")
@@ -66,6 +73,23 @@ class DatasetIndex:
             object.__setattr__(self, "levels", [""] * len(self.pairs))
         if not self.image_sets:
             object.__setattr__(self, "image_sets", sets_by_conditions(self.pairs))
+
+    def with_pseudo_pairs(self, condition: str, pairs: Sequence[Pair]) -> "DatasetIndex":
+        """The same data set with further pairs of its images, of a pseudo condition; its splits stay the same.
+
+        Raises:
+            DataError: The condition is one of the data set's own, or a name is taken.
+        """
+        if condition in self.conditions:
+            raise DataError(f"The data set under {self.root} has a condition {condition!r} of its own")
+        level_of = {pair.image_id: level for pair, level in zip(self.pairs, self.levels, strict=True)}
+        return replace(
+            self,
+            pairs=[*self.pairs, *pairs],
+            conditions=[*self.conditions, condition],
+            levels=[*self.levels, *(level_of[pair.image_id] for pair in pairs)],
+            pseudo_conditions=[*self.pseudo_conditions, condition],
+        )
 
     def pairs_with_images(self) -> list[Pair]:
         """All pairs, each with its image, as training needs them.
@@ -80,6 +104,17 @@ class DatasetIndex:
                 "images: maps can be scored without, a network cannot be trained. Put the images there."
             )
         return with_images
+
+
+@runtime_checkable
+class PseudoPairs(Protocol):
+    """Derives further pairs from the images of a data set, to train on: such as a detector's boxes with their names."""
+
+    condition: str
+    """The task of these pairs."""
+
+    def __call__(self, index: DatasetIndex) -> Sequence[Pair]:
+        """The pairs, each of an image of the data set, with names that no other pair has."""
 
 
 @runtime_checkable

@@ -219,6 +219,7 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "data.images": Annotated[int, Field(ge=4)],
         "data.description": Text | None,
         "data.augment": dict[str, Any] | None,
+        "data.pseudo": Built | None,
         "data.augment.hue": Annotated[float, Field(ge=0, le=180)],
         "data.augment.saturation": Annotated[float, Field(ge=0, le=255)],
         "data.augment.blur": Annotated[float, Field(ge=0, le=10)],
@@ -727,6 +728,8 @@ def _together(cfg: DictConfig, found: Mapping[str, str]) -> Iterator[tuple[str, 
         yield from wrong or list(_monitored(cfg)) or _unused_metrics(cfg)
     if right("data") and cfg.data.get("_target_") in (SJTU_TIS, SYNTHETIC):  # with tasks of fixed names
         tasks = signatures.names("saltext.data.tasks.TASKS")
+        pseudo = cfg.data.get("pseudo")
+        tasks += (str(pseudo.get("condition")),) if isinstance(pseudo, DictConfig) else ()
         for key, node in (("data.tasks", cfg.data), ("data.test_tasks", cfg.data), *_stages(cfg)):
             named = node.get(key.rpartition(".")[2])
             for task in [named] if isinstance(named, str) else named or ():

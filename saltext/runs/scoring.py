@@ -30,7 +30,7 @@ def evaluator(
     cfg: DictConfig, module: ScoredModule | None, data: SaliencyDataModule, truth: GroundTruth, cached: BaselineScores
 ) -> Evaluator:
     """The evaluator of the test pairs, with model, text variants and baselines in the order of the tables."""
-    tested, trained = data.indices("test"), data.indices("train")
+    tested, trained = data.indices("test"), data.recorded_training_indices
     standard_protocol, *papers = build.protocols(cfg)
     built = Evaluator(Reference(truth))
     if module is not None:
@@ -62,7 +62,8 @@ def score_test(cfg: DictConfig, module: ScoredModule | None, data: SaliencyDataM
     tester = build_training.tester(cfg)
     truth = GroundTruth(data.pairs, data.cache, data.sigma)
     cache = ScoreCache(data.cache.folder.parent)
-    depends_on = [*_ground_truth(data), data.indices("train"), data.indices("test"), tester.strategy.root_device.type]
+    split = [data.recorded_training_indices, data.indices("test")]
+    depends_on = [*_ground_truth(data), *split, tester.strategy.root_device.type]
     cached = BaselineScores(cache, depends_on, build.baselines(cfg))
     with _cached_prior(data, truth, cache):
         built = evaluator(cfg, module, data, truth, cached)

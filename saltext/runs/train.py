@@ -68,9 +68,7 @@ def _train(stage: Stage, module: SupervisedModule, data: SaliencyDataModule, own
             _load_trained(module, stage.start)
         if is_first():
             _log_trainable_parameters_and_cache(module, data)
-        trainer = build_training.trainer(
-            stage.cfg, folder, validates=bool(data.split.parts[data.selection_split]), own=own
-        )
+        trainer = build_training.trainer(stage.cfg, folder, validates=data.validates, own=own)
         with out_of_memory_in_words(trainer):
             trainer.fit(module, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
         if is_first():

@@ -421,3 +421,46 @@ def test_a_root_other_than_the_description_s_folder_can_be_named(description: Pa
     moved.write_text(description.read_text())
     data = SaliencyDataModule(Custom(moved, description.parent), **SETTINGS, cache_dir=tmp_path / "cache")
     assert len(data.pairs) == len(own(description).pairs)
+
+
+class TwoNames:
+    """Two texts about the first pixel of each image."""
+
+    condition = "named"
+
+    def __call__(self, index: DatasetIndex) -> list[Pair]:
+        images = {pair.image_id: pair.image for pair in index.pairs_with_images()}
+        point = FixationPoints(np.zeros((1, 2), np.int32))
+        return [
+            Pair(image_id, "named", text, path, 5.0, point, f"{image_id} {text}")
+            for image_id, path in images.items()
+            for text in ("a dog", "a cat")
+        ]
+
+
+def test_pseudo_pairs_of_training_images_are_trained_on_and_no_others_are_used(make: Make) -> None:
+    plain, data = make(), make(pseudo=TwoNames())
+    assert data.tasks == (*plain.tasks, "named")
+    assert data.test_tasks == plain.test_tasks
+    assert data.split.digest == plain.split.digest
+    for part in ("val", "test"):
+        assert data.indices(part) == plain.indices(part)
+    assert data.recorded_training_indices == plain.indices("train")
+    named = [data.pairs[index] for index in data.indices("train") if data.pairs[index].task == "named"]
+    trained = {plain.pairs[index].image_id for index in plain.indices("train")}
+    assert Counter(pair.image_id for pair in named) == dict.fromkeys(trained, 2)
+    assert "a dog" in {text for batch in data.train_dataloader() for text in batch["text"]}
+
+
+def test_pseudo_pairs_are_used_only_where_their_task_is_chosen(make: Make) -> None:
+    plain, data = make(), make(pseudo=TwoNames(), tasks=list(SjtuTis.conditions))
+    assert data.indices("train") == plain.indices("train")
+
+
+def test_a_training_on_pseudo_pairs_alone_has_nothing_to_validate_or_test(make: Make) -> None:
+    data = make(pseudo=TwoNames(), tasks=["named"])
+    data.setup()
+    assert data.test_tasks == ()
+    assert not data.validates
+    assert data.val_dataloader() == []
+    assert {text for batch in data.train_dataloader() for text in batch["text"]} == {"a dog", "a cat"}

@@ -315,6 +315,13 @@ def test_a_split_file_has_to_be_there() -> None:
     assert schema.problems(composed("data/split=file", f"data.split.path={__file__}")) == {}
 
 
+def test_the_task_of_pseudo_pairs_is_known_where_there_are_some() -> None:
+    tasks = "data.tasks=[pure,referring]"
+    with pytest.raises(ConfigError, match="got 'referring'"):
+        schema.check(composed(tasks))
+    schema.check(composed(tasks, "data/pseudo=detections"))
+
+
 def test_the_names_of_tasks_are_those_of_the_published_data() -> None:
     assert signatures.names("saltext.data.tasks.TASKS") == tuple(SjtuTis.conditions)
 

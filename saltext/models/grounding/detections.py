@@ -65,22 +65,43 @@ class DetectionMaps(nn.Module):
         """
         height, width = images.shape[2:]
         rows, columns = -(-height // CELL), -(-width // CELL)
-        inputs = self.renormalize(images)
-        scale = min(1.0, self.longer_side / max(height, width))
-        if scale < 1:
-            size = (round(height * scale), round(width * scale))
-            inputs = F.interpolate(inputs, size, mode="bilinear", antialias=True, align_corners=False)
-        levels: list[Detections] = self.detector(inputs)
+        levels, size = self._detected(images)
         scores = torch.stack([F.adaptive_max_pool2d(level.scores, (rows, columns)) for level in levels]).amax(0)
         every_box = torch.cat([level.boxes.flatten(2) for level in levels], dim=2).movedim(1, 2)
         every_score = torch.cat([level.scores.flatten(2) for level in levels], dim=2).movedim(1, 2)
         # In cells of the maps.
-        sides = torch.tensor([columns / inputs.shape[3], rows / inputs.shape[2]] * 2).to(every_box)
+        sides = torch.tensor([columns / size[1], rows / size[0]] * 2).to(every_box)
         drawn = [
             draw_boxes(*self.best_boxes(boxes, scored), scored.shape[1], (rows, columns))
             for boxes, scored in zip(every_box * sides, every_score, strict=True)
         ]
         return (torch.cat([scores, torch.stack(drawn)], dim=1).half(),)
+
+    @torch.no_grad()
+    def boxes(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The boxes of one image that are drawn.
+
+        Args:
+            image: As the saliency network gets it, float, shape ``(1, 3, height, width)``.
+
+        Returns:
+            As :meth:`best_boxes`, edges as fractions of the image's sides; a little of a box may lie outside.
+        """
+        levels, size = self._detected(image)
+        boxes = torch.cat([level.boxes[0].flatten(1) for level in levels], dim=1).T
+        scores = torch.cat([level.scores[0].flatten(1) for level in levels], dim=1).T
+        best, kept, numbers = self.best_boxes(boxes, scores)
+        return best / torch.tensor([size[1], size[0]] * 2).to(best), kept, numbers
+
+    def _detected(self, images: Tensor) -> tuple[list[Detections], tuple[int, int]]:
+        """What the detector says at each stride, and the height and width of its input."""
+        height, width = images.shape[2:]
+        inputs = self.renormalize(images)
+        scale = min(1.0, self.longer_side / max(height, width))
+        if scale < 1:
+            size = (round(height * scale), round(width * scale))
+            inputs = F.interpolate(inputs, size, mode="bilinear", antialias=True, align_corners=False)
+        return self.detector(inputs), (inputs.shape[2], inputs.shape[3])
 
     def best_boxes(self, boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The boxes of one image to draw.

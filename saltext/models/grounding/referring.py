@@ -1,0 +1,236 @@
+"""Pseudo-referring pairs: images with a text that names what a detector found in them, and fixations on it."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from saltext import storage
+from saltext.console import bar
+from saltext.data.digests import digest_files
+from saltext.data.geometry import Size
+from saltext.data.index import DatasetIndex
+from saltext.data.pairs import FixationPoints, Pair
+from saltext.errors import DamagedFileError, DataError
+from saltext.images import read_photo
+from saltext.models.freezing import freeze
+from saltext.models.grounding.coco import NAMES
+from saltext.models.grounding.detections import DetectionMaps
+from saltext.models.grounding.nanodet import nanodet
+from saltext.models.packaged_weights import NANODET
+
+_FORMAT = 1  # of the file of boxes
+_APART = 0.15  # of the image's width: boxes whose centres are closer are not told apart by left and right
+_QUANTILES = tuple(NormalDist().inv_cdf((i + 0.5) / 5) for i in range(5))
+_SIGMAS = 4  # standard deviations of the fixations on a box across the box
+_NUMBERS = ("two", "three", "four", "five")
+_PLURALS = {"person": "people", "knife": "knives", "mouse": "mice", "bus": "buses", "bench": "benches",
+            "couch": "couches", "toothbrush": "toothbrushes", "sandwich": "sandwiches", "wine glass": "wine glasses",
+            "sheep": "sheep", "skis": "skis", "scissors": "scissors", "broccoli": "broccoli"}  # fmt: skip
+_ALWAYS_PLURAL = ("skis", "scissors")
+
+
+@dataclass(frozen=True)
+class Box:
+    """A detection; edges are fractions of the image's sides."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    score: float
+    name: str
+
+    @property
+    def x(self) -> float:
+        """The centre's."""
+        return (self.left + self.right) / 2
+
+    @property
+    def y(self) -> float:
+        """The centre's."""
+        return (self.top + self.bottom) / 2
+
+    @property
+    def area(self) -> float:
+        """As a fraction of the image's."""
+        return (self.right - self.left) * (self.bottom - self.top)
+
+
+class DetectedPairs:
+    """Makes up pairs of a data set's images: a text names a thing of COCO that NanoDet-g found, fixations lie on it.
+
+    No human said or looked at any of it: such pairs teach a network which place a name means. Texts and boxes of an
+    image follow from the image alone, so a split that keeps test images apart keeps their pairs apart, too.
+
+    Boxes are detected once and kept in a file, valid for the images' contents, the detector and its settings.
+
+    Args:
+        cache_dir: Folder of that file; not written if it cannot be.
+        condition: Task of the pairs.
+        min_score: Boxes with lower scores are not named.
+        min_area: Nor are smaller ones, as a fraction of the image's area.
+        most: Most pairs of an image, those of the largest things first.
+
+    Raises:
+        CheckpointError: On use: the detector's weights are missing, or not the expected ones.
+    """
+
+    def __init__(
+        self,
+        cache_dir: Path | str,
+        condition: str = "referring",
+        min_score: float = 0.4,
+        min_area: float = 0.003,
+        most: int = 6,
+    ) -> None:
+        self.cache_dir = Path(cache_dir)
+        self.condition = condition
+        self.min_score = min_score
+        self.min_area = min_area
+        self.most = most
+
+    def __call__(self, index: DatasetIndex) -> list[Pair]:
+        """The pairs, sorted by image; images in which nothing is named have none.
+
+        Raises:
+            DataError: The data set has maps without images, or its maps' blur is unknown.
+            InvalidFileError: An image cannot be read.
+        """
+        if index.blur is None:
+            raise DataError(f"Expected a data set with a known blur, to blur made-up fixations alike; got {index.root}")
+        images = {pair.image_id: pair.image for pair in index.pairs_with_images()}
+        found = self._detected(list(images.values()))
+        pairs = []
+        for image_id, path in images.items():
+            size, boxes = found[path]
+            kept = [box for box in boxes if box.score >= self.min_score and box.area >= self.min_area]
+            for number, (text, targets) in enumerate(self._chosen(kept)):
+                pairs.append(
+                    Pair(
+                        image_id=image_id,
+                        task=self.condition,
+                        text=text,
+                        image=path,
+                        density=index.blur.sigma(size),
+                        fixations=FixationPoints(fixations_on(targets, size)),
+                        name=f"{image_id}_{self.condition}_{number}",
+                    )
+                )
+        return pairs
+
+    def _chosen(self, boxes: Sequence[Box]) -> list[tuple[str, list[Box]]]:
+        said = sorted(referring_texts(boxes), key=lambda each: -max(box.area for box in each[1]))
+        return said[: self.most]
+
+    def _detected(self, images: Sequence[Path]) -> dict[Path, tuple[Size, list[Box]]]:
+        """Size and boxes of each image, read from the file or detected now."""
+        digests = digest_files((("image", path) for path in images), images[0].parent, self.cache_dir)
+        detector = freeze(DetectionMaps(nanodet())).eval()
+        detector.renormalize.set_input_normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+        settings = [detector.longer_side, detector.min_score, detector.max_boxes, detector.max_overlap]
+        key = json.dumps([_FORMAT, *NANODET.digests.values(), *settings])
+        file = self.cache_dir / f"detections-{hashlib.blake2b(key.encode(), digest_size=12).hexdigest()}.json"
+        known = _read(file)
+        missing = [path for path in images if digests[path] not in known]
+        for path in bar(missing, "detecting things", len(missing)) if missing else ():
+            pixels = torch.tensor(read_photo(path).pixels)
+            boxes, scores, numbers = detector.boxes(pixels.permute(2, 0, 1)[None].float() / 255)
+            rows = torch.cat([boxes.clamp(0, 1), scores[:, None]], dim=1).double().round(decimals=4).tolist()
+            found = [[*row, NAMES[number]] for row, number in zip(rows, numbers.tolist(), strict=True)]
+            known[digests[path]] = {"size": list(pixels.shape[:2]), "boxes": found}
+        if missing:
+            with suppress(OSError):  # a read-only folder, or a full disk
+                self.cache_dir.mkdir(parents=True, exist_ok=True)
+                storage.write_json(file, known)
+        found_in = {path: known[digests[path]] for path in images}
+        return {
+            path: ((found["size"][0], found["size"][1]), [Box(*box) for box in found["boxes"]])
+            for path, found in found_in.items()
+        }
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Content digest -> size and boxes; empty where the file is missing or damaged."""
+    try:
+        known: dict[str, Any] = storage.read_json(file, dict)
+        for found in known.values():
+            height, width = found["size"]
+            if not all(isinstance(side, int) and side > 0 for side in (height, width)):
+                raise ValueError(f"expected a size, got {found['size']}")
+            for *numbers, name in found["boxes"]:
+                in_range = [isinstance(number, int | float) and 0 <= number <= 1 for number in numbers]
+                if name not in NAMES or in_range != [True] * 5:
+                    raise ValueError(f"expected four edges, a score and a name, got {numbers} and {name!r}")
+    except (OSError, DamagedFileError, ValueError, TypeError, KeyError):
+        return {}
+    return known
+
+
+def referring_texts(boxes: Sequence[Box]) -> Iterator[tuple[str, list[Box]]]:
+    """Texts that can be said of detected things, each with the boxes it is about.
+
+    Of one thing of a kind "There is a dog", of several "There are two dogs"; the outermost of several, where its centre
+    is apart from the next one's, "The dog on the left"; and of each kind with another kind nearby "There is a dog next
+    to a bench", which is about the dog.
+
+    Args:
+        boxes: Of one image.
+
+    Example:
+        >>> list(referring_texts([Box(0.1, 0.2, 0.3, 0.6, 0.9, "dog")]))
+        [('There is a dog', [Box(left=0.1, top=0.2, right=0.3, bottom=0.6, score=0.9, name='dog')])]
+    """
+    by_name: dict[str, list[Box]] = {}
+    for box in sorted(boxes, key=lambda box: box.x):
+        by_name.setdefault(box.name, []).append(box)
+    for name, alike in by_name.items():
+        plural = _PLURALS.get(name, f"{name}s")
+        verb = "are" if name in _ALWAYS_PLURAL else "is"
+        if len(alike) == 1:
+            yield f"There {verb} {_one(name)}", alike
+        else:
+            number = _NUMBERS[len(alike) - 2] if len(alike) - 2 < len(_NUMBERS) else "many"
+            yield f"There are {number} {plural}", alike
+            if alike[1].x - alike[0].x > _APART:
+                yield f"The {name} on the left", alike[:1]
+            if alike[-1].x - alike[-2].x > _APART:
+                yield f"The {name} on the right", alike[-1:]
+        others = [box for box in boxes if box.name != name]
+        if others and len(alike) == 1:
+            nearest = min(others, key=lambda box: math.hypot(box.x - alike[0].x, box.y - alike[0].y))
+            yield f"There {verb} {_one(name)} next to {_one(nearest.name)}", alike
+
+
+def _one(name: str) -> str:
+    """A name with its article, if it has one."""
+    if name in _ALWAYS_PLURAL or name == "broccoli":
+        return name
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def fixations_on(boxes: Sequence[Box], size: Size) -> npt.NDArray[np.int32]:
+    """Fixations as a Gaussian a quarter as wide and as high as each box would have them: at its quantiles.
+
+    Args:
+        boxes: At least one.
+        size: Height and width of the image.
+
+    Returns:
+        (y, x) in pixels inside the image, int32, shape ``(25 * len(boxes), 2)``.
+    """
+    points = []
+    for box in boxes:
+        ys = box.y + np.array(_QUANTILES) * (box.bottom - box.top) / _SIGMAS
+        xs = box.x + np.array(_QUANTILES) * (box.right - box.left) / _SIGMAS
+        points += [(y * size[0], x * size[1]) for y in ys for x in xs]
+    return np.clip(np.array(points), 0, np.array(size) - 1).astype(np.int32)
