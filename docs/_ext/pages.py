@@ -49,8 +49,8 @@ def _commands() -> str:
     with whole.make_context("saltext", [], resilient_parsing=True) as context:
         described = [
             _help(["saltext", *name.split()], context)
-            for name in (*whole.list_commands(context), "data check")
-            if name not in ("train", "data")
+            for name in (*whole.list_commands(context), "data check", "folds export")
+            if name not in ("train", "data", "folds")
         ]
     return "\n".join(described)
 

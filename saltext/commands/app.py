@@ -15,6 +15,7 @@ from saltext.commands import (
     demo,
     evaluate,
     export,
+    folds,
     predict,
     report,
     reproduce,
@@ -52,6 +53,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(data.app, name="data")
+app.add_typer(folds.app, name="folds")
 
 _EXAMPLES = (
     ("train", "train a model and score it", "saltext train preset=smoke"),
@@ -64,6 +66,7 @@ _EXAMPLES = (
     ("reproduce", "a paper's table or figure", "saltext reproduce table2"),
     ("export", "a trained model to pass on", "saltext export outputs/run/FOLDER my_model"),
     ("data check", "is this data set right?", "saltext data check data/sjtu-tis"),
+    ("folds export", "the fixed folds as a file", "saltext folds export data/sjtu-tis"),
     ("cache", "what the caches hold", "saltext cache"),
     ("demo", "a page in your browser", "saltext demo"),
 )

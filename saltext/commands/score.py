@@ -41,7 +41,13 @@ def score(
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="write scores.csv and table.md there")] = None,
     resize: Annotated[bool, typer.Option("--resize", help="accept maps of another size (bilinear)")] = False,
-    allow_missing: Annotated[bool, typer.Option("--allow-missing", help="accept pairs without a prediction")] = False,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="accept pairs without a prediction; with --folds, whole folds")
+    ] = False,
+    folds: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="file of saltext folds export: MAPS has exactly one map of each pair in it"),
+    ] = None,
 ) -> None:
     """Score a folder of prediction maps, from any model, and print them beside the baselines.
 
@@ -56,6 +62,7 @@ def score(
     saltext score MAPS data/sjtu-tis --task salient --task non_salient --out scores --name "my model"
     saltext score MAPS salicon/val              maps/ and fixations/ (.mat, .npy, .csv or .png)
     saltext score MAPS my_data.yaml             your own data (docs/own-data.md): CONDITION/IMAGE.png
+    saltext score MAPS data/sjtu-tis --folds folds.json --out DIR   a cross-validation (docs/leaderboard.md)
     saltext score MAPS data=salicon data.root=DIR      a data set of the configuration, as train has it
     saltext score --baselines data/sjtu-tis     no predictions: the baselines alone
     saltext score MAPS DATA --extra-metrics my_metrics.yaml --metric cc --metric hit
@@ -92,6 +99,7 @@ def score(
         baselines=baseline_names,
         resize=resize,
         allow_missing=allow_missing,
+        folds=folds,
         cache_dir=Path("outputs/cache"),
     )
     by_protocol = tables.task_tables(scores, {})

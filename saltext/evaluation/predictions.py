@@ -92,6 +92,7 @@ def open_predictions(
     resize: bool,
     issues: DataReport,
     track: Track,
+    constant: bool = True,
 ) -> FolderOfMaps:
     """The predictions in a folder, after each was read once to check that it can be scored.
 
@@ -103,6 +104,7 @@ def open_predictions(
         resize: Accept maps of another size than the ground truth.
         issues: Issues that :func:`list_predictions` found in the folder.
         track: Shows the progress of the check.
+        constant: Accept maps with one value everywhere.
 
     Raises:
         DataError: Missing or invalid files, or other issues: all in one error.
@@ -113,9 +115,12 @@ def open_predictions(
 
     def check(index: int) -> DataIssue | None:
         try:
-            height, width = read_map(chosen[index]).shape
+            values = read_map(chosen[index])
+            height, width = values.shape
             if not resize and (height, width) != truth.native_size(index):
                 raise wrong_size((height, width), truth.native_size(index))
+            if not constant and values.min() == values.max():
+                raise InvalidFileError("maps with one value everywhere", f"{values.flat[0]:g}")
         except InvalidFileError as error:
             return DataIssue.of(chosen[index], error)
         return None

@@ -14,9 +14,10 @@ import pandas as pd
 
 from saltext.baselines import BASELINES, CentrePriorOfOthers
 from saltext.console import progress
+from saltext.data.folds import Folds
 from saltext.data.index import DatasetIndex, Source
 from saltext.data.report import DataReport
-from saltext.errors import ConfigError, baseline_clash
+from saltext.errors import ConfigError, DataError, baseline_clash
 from saltext.evaluation.baseline_scores import BaselineScores
 from saltext.evaluation.evaluator import PairScores, score_frame, score_pairs
 from saltext.evaluation.folders import DataSet, needed, read_data
@@ -39,6 +40,7 @@ def score_folder(
     baselines: Sequence[str] = tuple(BASELINES),
     resize: bool = False,
     allow_missing: bool = False,
+    folds: Path | None = None,
     cache_dir: Path | None = None,
 ) -> pd.DataFrame:
     """Scores of a folder of predictions and of the baselines on the same pairs.
@@ -52,11 +54,14 @@ def score_folder(
         baselines: Names of ``saltext.baselines.BASELINES``. ``centre_prior`` learns from the level ``train``
             of the data set, and has no row where there is none.
         resize: Accept predictions of another size.
-        allow_missing: Score only the pairs that have a prediction.
+        allow_missing: Score only the pairs that have a prediction; with ``folds``, only the folds that have one.
+        folds: File of :class:`saltext.data.folds.Folds`. Its images are scored, and each of their pairs has exactly one
+            map, which is not constant.
         cache_dir: Folder in which fixation data and the baselines' scores are cached; None caches nothing.
 
     Returns:
-        One row per pair and model, with the columns image_id, task, text, split, model, seed, protocol and the metrics.
+        One row per pair and model, with the columns image_id, task, text, split, model, seed, protocol and the metrics;
+        with ``folds``, a column fold (from 0) after split.
 
     Raises:
         DataError: Invalid predictions or data set; one error names everything that is wrong.
@@ -72,15 +77,30 @@ def score_folder(
     indices = _indices_of_tasks(dataset, tasks)
     issues = DataReport()
     files = {} if predictions is None else list_predictions(predictions, dataset, issues)
+    fixed = None if folds is None else Folds.read(folds, issues)
+    if fixed is not None:
+        fixed.check_against(dataset, issues)
+        indices = fixed.indices(dataset, indices)
+        if predictions is None or not indices:
+            issues.raise_if_any(f"The folds of {folds}", _FOLDS_ADVICE)
+        if not indices:
+            raise DataError(f"Expected images of the data set in the folds of {folds}, found none. {_FOLDS_ADVICE}")
     if predictions is not None and allow_missing:
-        indices = [index for index in indices if index in files] or indices
+        indices = _with_predictions(dataset, indices, files, fixed) or indices
     needs_prior = CentrePriorOfOthers.name in baselines or any("baseline" in METRICS[key].needs for key in metrics)
     scored_tasks = list(dict.fromkeys(dataset.pairs[index].task for index in indices))
     data = read_data(dataset, needed(dataset, indices), scored_tasks if needs_prior else (), cache, progress)
     predictors: dict[str, Predictor] = {}
     if predictions is not None:
         predictors[label] = open_predictions(
-            predictions, files, data.ground_truth, indices, resize=resize, issues=issues, track=progress
+            predictions,
+            files,
+            data.ground_truth,
+            indices,
+            resize=resize,
+            constant=fixed is None,
+            issues=issues,
+            track=progress,
         )
     scores = _scores_with_cached_baselines(data, predictors, indices, metrics, baselines, cache)
     models = [*predictors, *(BASELINES[key].title for key in baselines)]
@@ -90,7 +110,24 @@ def score_folder(
     }
     splits = [levels[key] or "all" for key in zip(frame["image_id"], frame["task"], strict=True)]
     frame = frame.assign(split=splits, seed=0, protocol=STANDARD)
-    return frame[["image_id", "task", "text", "split", "model", "seed", "protocol", *metrics]]
+    first = ["image_id", "task", "text", "split", "model", "seed", "protocol"]
+    if fixed is not None:
+        frame = frame.assign(fold=[fixed.fold_of[image] for image in frame["image_id"]])
+        first.insert(4, "fold")
+    return frame[[*first, *metrics]]
+
+
+_FOLDS_ADVICE = "Take the original file, or write it again from the same data set: saltext folds export FILE DATA."
+
+
+def _with_predictions(
+    dataset: DatasetIndex, indices: Sequence[int], files: Mapping[int, Path], folds: Folds | None
+) -> list[int]:
+    """Those of some pairs that have a file; of folds, all pairs of the folds that have one."""
+    if folds is None:
+        return [index for index in indices if index in files]
+    begun = folds.begun(dataset, (index for index in indices if index in files))
+    return [index for index in indices if folds.fold_of[dataset.pairs[index].image_id] in begun]
 
 
 def _scores_with_cached_baselines(

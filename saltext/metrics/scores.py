@@ -29,7 +29,21 @@ BLOCK_PIXELS = 2**20
 Bounds the memory, and takes enough maps at a time for threads to compute longer than they wait for the interpreter."""
 
 LABEL_COLUMNS = frozenset(
-    ("image_id", "task", "text", "split", "model", "seed", "protocol", "variant", "run", "setting", "line", "generated")
+    (
+        "image_id",
+        "task",
+        "text",
+        "split",
+        "fold",
+        "model",
+        "seed",
+        "protocol",
+        "variant",
+        "run",
+        "setting",
+        "line",
+        "generated",
+    )
 )
 """Columns of score tables that say what was scored; no metric has such a name."""
 

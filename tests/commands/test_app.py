@@ -32,7 +32,7 @@ def test_saltext_alone_lists_every_command_with_an_example_and_where_data_is_loo
     monkeypatch.setenv("SALTEXT_DATA", "no/such/folder")
     here()
     said = capsys.readouterr().out
-    for name in (*COMMANDS, "data check"):
+    for name in (*COMMANDS, "data check", "folds export"):
         assert f"saltext {name}" in said
     assert "no/such/folder: not found" in said
     assert len(said.splitlines()) <= 24, "one screen"
@@ -51,7 +51,8 @@ def test_a_misspelt_command_or_option_is_answered_with_the_near_one(capsys: pyte
 
 def test_a_mistake_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in (("evaluate", "no/run"), ("export", "no/run", "x"), ("sweep", "no/run"), ("compare", "no/run"),
-                      ("report", "no/run"), ("reproduce", "table22"), ("data", "check", "no/data")):  # fmt: skip
+                      ("report", "no/run"), ("reproduce", "table22"), ("data", "check", "no/data"),
+                      ("folds", "export", "no/data")):  # fmt: skip
         said = refused(capsys, *arguments)
         assert said.startswith("error: "), arguments
         assert len(said.splitlines()) == 1, arguments
@@ -59,8 +60,8 @@ def test_a_mistake_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.parametrize(
     "words",
-    [*((name, "--没有") for name in COMMANDS if name != "train"), ("data", "check", "--没有"), ("train", "没有=1"),
-     ("evaluate", "没有"), ("没有",)],
+    [*((name, "--没有") for name in COMMANDS if name != "train"), ("data", "check", "--没有"),
+     ("folds", "export", "--没有"), ("train", "没有=1"), ("evaluate", "没有"), ("没有",)],
     ids=" ".join,
 )  # fmt: skip
 def test_every_command_answers_on_a_terminal_that_lacks_its_characters(
