@@ -19,6 +19,7 @@ from typer.exceptions import TyperException
 from typer.main import get_command
 
 from saltext.commands.app import app
+from saltext.data.folds import Folds
 from saltext.data.sources.sjtu_tis import SjtuTis
 from saltext.data.synthetic import generate
 from saltext.errors import ConfigError
@@ -169,7 +170,10 @@ def workplace(smoke_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) ->
     for name in ("street.jpg", "photo.jpg", "photos/hall.png", "more/deep/down.png"):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(place / name)
-    for pair in SjtuTis(generate(place / "data" / "sjtu-tis", images=6, size_range=(96, 128))).read().pairs:
+    index = SjtuTis(generate(place / "data" / "sjtu-tis", images=6, size_range=(96, 128))).read()
+    images = sorted({pair.image_id for pair in index.pairs})
+    Folds(tuple(tuple(images[first::3]) for first in range(3))).write(place / "folds.json")
+    for pair in index.pairs:
         (place / "MAPS").mkdir(exist_ok=True)
         shutil.copyfile(pair.density, place / "MAPS" / f"{pair.name}.png")
     (place / "texts.csv").write_text("image,text\nstreet.jpg,the white lamps\nphoto.jpg,a dog\n", encoding="utf-8")

@@ -16,6 +16,7 @@ from saltext.commands import (
     evaluate,
     export,
     folds,
+    leaderboard,
     predict,
     report,
     reproduce,
@@ -49,6 +50,7 @@ for command in (
     reproduce.reproduce,
     export.export,
     demo.demo,
+    leaderboard.leaderboard,
     cache.cache,
 ):
     app.command()(command)
@@ -67,6 +69,7 @@ _EXAMPLES = (
     ("export", "a trained model to pass on", "saltext export outputs/run/FOLDER my_model"),
     ("data check", "is this data set right?", "saltext data check data/sjtu-tis"),
     ("folds export", "the fixed folds as a file", "saltext folds export data/sjtu-tis"),
+    ("leaderboard", "one table of many models", "saltext leaderboard experiments/leaderboard/rows.yaml"),
     ("cache", "what the caches hold", "saltext cache"),
     ("demo", "a page in your browser", "saltext demo"),
 )

@@ -21,6 +21,7 @@ COMMANDS = (
     "sweep",
     "reproduce",
     "export",
+    "leaderboard",
     "demo",
     "cache",
 )

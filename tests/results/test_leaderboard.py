@@ -1,0 +1,156 @@
+"""The leaderboard from score files."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from saltext.data.folds import Folds
+from saltext.errors import ConfigError, DataError
+from saltext.results.comparison import estimate
+from saltext.results.leaderboard import Place, frame, published_rows, read
+
+IMAGES = [f"{number:02d}" for number in range(20)]
+FOLDS = Folds(tuple(tuple(IMAGES[first::5]) for first in range(5)))
+
+
+def scores(model: str, images: list[str] = IMAGES, base: float = 0.5, task: str = "salient") -> pd.DataFrame:
+    """A score for each image, from ``base`` upwards."""
+    values = [base + 0.01 * number for number in range(len(images))]
+    return pd.DataFrame(
+        {"image_id": images, "task": task, "model": model, "seed": 0, "protocol": "standard", "cc": values, "nss": 1.0}
+    )
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a score table, and returns its path."""
+
+    def write(name: str, *tables: pd.DataFrame) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        pd.concat(tables).to_csv(path, index=False, lineterminator="\n")
+        return path
+
+    return write
+
+
+def rows(tmp_path: Path, text: str) -> Path:
+    FOLDS.write(tmp_path / "folds.json")
+    (tmp_path / "rows.yaml").write_text(f"folds: folds.json\nrows:\n{text}")
+    return tmp_path / "rows.yaml"
+
+
+def by_name(places: list[Place]) -> dict[str, Place]:
+    return {place.row.name: place for place in places}
+
+
+def test_a_row_is_the_mean_over_its_images_with_its_interval(kept: Callable[..., Path], tmp_path: Path) -> None:
+    table = scores("net")
+    kept("scores.csv", table)
+    (place,) = read([rows(tmp_path, "  - {name: ours, file: scores.csv, row: net}")]).places()
+    assert place.estimates["cc"] == estimate(table, "cc")
+    assert place.images == 20
+    assert place.folds == 5
+    assert place.is_complete
+    assert place.estimates["kl"].images == 0
+
+
+def test_rows_that_lack_images_say_so_and_stand_below(kept: Callable[..., Path], tmp_path: Path) -> None:
+    kept("scores.csv", scores("all"), scores("part", [*FOLDS.images[0], *FOLDS.images[3], IMAGES[1]], base=0.9))
+    text = "  - {name: part, file: scores.csv, row: part}\n  - {name: all, file: scores.csv, row: all}"
+    places = read([rows(tmp_path, text)]).places()
+    assert [place.row.name for place in places] == ["all", "part"]
+    part = by_name(places)["part"]
+    assert (part.images, part.folds, part.is_complete) == (9, 2, False)
+
+
+def test_a_table_alone_gives_its_models_without_the_baselines(kept: Callable[..., Path]) -> None:
+    path = kept("scores.csv", scores("mine"), scores("uniform map"), scores("other", base=0.6))
+    places = read([path]).places()
+    assert [place.row.name for place in places] == ["other", "mine"]
+    assert {place.folds for place in places} == {None}
+
+
+def test_the_effect_of_the_text_is_read_from_the_table_beside_the_scores(
+    kept: Callable[..., Path], tmp_path: Path
+) -> None:
+    tasks = ("salient", "non_salient")
+    path = kept("scores.csv", *(scores("mine", task=task) for task in tasks))
+    variants = [
+        scores("mine", base=base, task=task).assign(variant=variant)
+        for variant, base in (("empty", 0.4), ("opposite", 0.3))
+        for task in tasks
+    ]
+    kept("text_ablation.csv", *variants)
+    for place in read([path]).places():
+        assert place.ablation.mean == pytest.approx(0.1)
+        assert place.swap is not None
+        assert (place.swap.accuracy, place.swap.direction) == (1.0, place.task)
+
+
+def test_a_row_without_other_texts_has_no_effect_of_the_text(kept: Callable[..., Path]) -> None:
+    (place,) = read([kept("scores.csv", scores("mine"))]).places()
+    assert place.ablation.images == 0
+    assert place.swap is None
+
+
+def test_seeds_are_averaged_before_anything_is_counted(kept: Callable[..., Path]) -> None:
+    path = kept("scores.csv", scores("mine"), scores("mine", base=0.7).assign(seed=1))
+    (place,) = read([path]).places()
+    assert place.images == 20
+    assert place.estimates["cc"].mean == pytest.approx(estimate(scores("mine", base=0.6), "cc").mean)
+
+
+def test_all_that_is_wrong_is_said_at_once(kept: Callable[..., Path], tmp_path: Path) -> None:
+    kept("twice.csv", scores("net"), scores("net"))
+    kept("strangers.csv", scores("net", ["99"]))
+    kept("folds.csv", scores("net").assign(fold=0))
+    kept("papers.csv", scores("net").assign(protocol="tranblend"))
+    kept("generated.csv", scores("net").assign(generated=True))
+    text = "".join(
+        f"  - {{name: {name}, file: {name}.csv, row: net}}\n"
+        for name in ("twice", "strangers", "folds", "papers", "generated", "gone")
+    )
+    text += "  - {name: twice, file: folds.csv, row: nett}\n  - {name: folds, file: strangers.csv, row: net}"
+    with pytest.raises(DataError) as raised:
+        read([rows(tmp_path, text)])
+    for expected in (
+        "rows with two scores of one pair (1): twice",
+        "images that are in no fold (2): folds: 99, strangers: 99",
+        "rows whose folds are others (1): folds",
+        "rows without a score of the standard protocol (1): papers",
+        "rows of generated images (1): generated",
+        "tables that cannot be read (1)",
+        "gone.csv is damaged: expected a table, got no file",
+        "rows that their table does not have (1): twice: 'nett' (did you mean 'net'?) of net",
+        "names of two rows (1): folds",
+    ):
+        assert expected in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("- a", "expected the keys rows, folds and unknown"),
+        ("rows: []\nrow: 1", "expected the keys rows, folds and unknown"),
+        ("rows: [{name: a}]", "0.file: Field required"),
+        ("rows: [{name: a, file: b, kind: c}]", "0.kind"),
+    ],
+)
+def test_a_file_that_describes_no_rows_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "rows.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        read([tmp_path / "rows.yaml"])
+
+
+def test_the_numbers_are_those_of_the_places(kept: Callable[..., Path]) -> None:
+    places = read([kept("scores.csv", scores("mine"))]).places()
+    table = frame(places).set_index("metric")
+    assert list(table.index) == ["cc", "nss"]
+    assert table.loc["cc", "mean"] == places[0].estimates["cc"].mean
+
+
+def test_published_rows_are_of_both_papers() -> None:
+    assert {paper for paper, *_ in published_rows()} == {"tranblend", "clip_salgan"}
