@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from saltext.baselines.base import Baseline
 from saltext.baselines.centre_prior import CENTRE_PRIOR, CentrePrior, CentrePriorOfOthers
-from saltext.baselines.human import HumanOthers, HumanPure, SplitHalf
+from saltext.baselines.human import HumanOthers, HumanPure, SplitHalf, SplitViewers
 from saltext.baselines.uniform import Uniform
 
 BASELINES: Mapping[str, type[Baseline]] = MappingProxyType(
@@ -25,5 +25,6 @@ __all__ = [
     "HumanOthers",
     "HumanPure",
     "SplitHalf",
+    "SplitViewers",
     "Uniform",
 ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -15,7 +17,8 @@ from saltext.metrics import Fixations
 
 if TYPE_CHECKING:
     from saltext.data.geometry import Size
-    from saltext.data.ground_truth import GroundTruth
+    from saltext.data.ground_truth import GroundTruth, ImageTextPair
+    from saltext.data.pairs import Viewers
 
 FLOOR = 1e-3 / 255
 """Added to a human map of maximum 1 that is used as a prediction.
@@ -112,11 +115,53 @@ class SplitHalf(Baseline):
     def _halves(self, index: int) -> tuple[Tensor, Tensor]:
         """(y, x) of the fixations of both halves, int64 ``(n, 2)``, each in the order of the recording."""
         points = torch.from_numpy(self._truth.points(index).astype(np.int64))
-        pair = self._truth.pairs[index]
-        seed = hashlib.blake2b(f"{pair.image_id}/{pair.task}".encode(), digest_size=8).digest()
-        order = np.random.default_rng(int.from_bytes(seed)).permutation(len(points))
+        order = np.random.default_rng(_seed(self._truth.pairs[index])).permutation(len(points))
         first, second = np.split(order, [len(points) // 2])
         return points[np.sort(first)], points[np.sort(second)]
+
+
+class SplitViewers(SplitHalf):
+    """The fixations of half of the viewers, blurred as the data set's maps are, predict those of the other half.
+
+    Unlike :class:`SplitHalf` it is no optimistic ceiling, since the halves share nobody; it is below what all viewers
+    would predict of as many others. For data sets that say whose a fixation is. The halves of the viewers are drawn at
+    random, seeded by image and task alone; of an odd number the first half has one fewer.
+
+    Args:
+        truth: Ground truth of the whole data set.
+        viewers: Index of a pair -> whose its fixations are; pairs without an entry are not covered.
+    """
+
+    name = "split_viewers"
+    title = "split-half viewers"
+
+    def __init__(self, truth: GroundTruth, viewers: Mapping[int, Viewers]) -> None:
+        super().__init__(truth)
+        self._viewers = viewers
+        self._read = lru_cache(maxsize=64)(self._drawn)
+
+    def covers(self, index: int) -> bool:
+        """Where there are viewers with fixations in both halves."""
+        return index in self._viewers and all(map(len, self._halves(index)))
+
+    def _halves(self, index: int) -> tuple[Tensor, Tensor]:
+        return self._read(index)
+
+    def _drawn(self, index: int) -> tuple[Tensor, Tensor]:
+        points = self._viewers[index].points(self._truth.native_size(index))
+        order = np.random.default_rng(_seed(self._truth.pairs[index])).permutation(len(points))
+        halves = np.split(order, [len(points) // 2])
+        first, second = ([points[viewer] for viewer in sorted(half)] for half in halves)
+        return _joined(first), _joined(second)
+
+
+def _joined(points: Sequence[npt.NDArray[np.int32]]) -> Tensor:
+    return torch.from_numpy(np.concatenate([np.zeros((0, 2), np.int32), *points]).astype(np.int64))
+
+
+def _seed(pair: ImageTextPair) -> int:
+    """A number that follows from the image and condition of a pair alone."""
+    return int.from_bytes(hashlib.blake2b(f"{pair.image_id}/{pair.task}".encode(), digest_size=8).digest())
 
 
 def _max_normalized_maps(truth: GroundTruth, indices: Sequence[int], size: Size) -> Tensor:

@@ -37,10 +37,11 @@ def reproduce(
     saltext reproduce table2 protocol=standard     no test image seen before the end
     saltext reproduce fig5 table2_tranblend:stages.warmup_epochs=2     of one experiment alone
     saltext reproduce embedded --from experiments/embedded        the tables again, from kept scores
+    saltext reproduce zero-shot data.root=DIR      the pretrained model on OSIE, MIT1003 or other free viewing
     """
     from saltext.errors import ConfigError, near
     from saltext.results.study import known_study
-    from saltext.runs.reproduce import reproduce, targets, write_from
+    from saltext.runs.reproduce import ZERO_SHOT, reproduce, targets, write_from
 
     problems = []
     if runs and overrides:
@@ -62,4 +63,9 @@ def reproduce(
         raise ConfigError(
             f"Unknown table, figure or study {name!r}{near(name, list(known))}; choose from {', '.join(known)}"
         )
+    if name == ZERO_SHOT:
+        from saltext.runs.zero_shot import zero_shot
+
+        print(zero_shot(overrides or []))
+        return
     raise typer.Exit(int(not reproduce(known[name], overrides or [])))

@@ -1,6 +1,7 @@
 """Reading of untrusted map and fixation files; errors say why a file is invalid."""
 
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +25,7 @@ IGNORED_FILES = {"Thumbs.db", "desktop.ini"}
 
 _MAX_COORDINATE = 2**31 - 1
 _MAT_BYTES = 2**28  # maximum size of the variables in a .mat file, uncompressed
+_WHITE = 128  # of 255; isolated white pixels keep 240 at JPEG's quality 75, pixels around them get up to 40
 _COMPRESSED = 15  # type code of a compressed variable in it
 
 _Array = npt.NDArray[Any]
@@ -69,6 +71,8 @@ def read_fixations(path: Path, size: Size, drop_outside: bool = False) -> npt.ND
     * ``.png``, ``.bmp``, ``.tif``: fixated where any channel is not zero; transparent pixels are not.
     * ``.npy``: an array of the image's shape, which counts the fixations at each pixel; or a list of (x, y), shape
       (n, 2), counted from 0.
+    * ``.jpg``: a grey picture whose fixated pixels are white, as MIT1003 has it. Lossy compression leaves a haze around
+      them, so only pixels of at least 128 count.
     * ``.csv``: columns x and y, counted from 0, with or without a heading; see :func:`saltext.data.tables.read_cells`.
     * ``.mat``: as SALICON publishes them: ``gaze(i).fixations`` are the (x, y) of observer i, counted from 1, and
       ``resolution`` is the image's height and width; or one matrix of the image's shape, as above, whatever its name.
@@ -214,6 +218,10 @@ def _from_picture(path: Path, size: Size) -> _Array:
     return _points_of_mask(marked if opacity is None else marked & (opacity > 0), size)
 
 
+def _from_lossy_picture(path: Path, size: Size) -> _Array:
+    return _points_of_mask(_grey_picture(path, MAX_PIXELS) >= _WHITE, size)
+
+
 def _from_array(path: Path, size: Size) -> _Array:
     array = _real_array(path)
     if array.shape == size:
@@ -260,6 +268,32 @@ def _from_mat(path: Path, size: Size) -> _Array:
     )
 
 
+def read_mat(path: Path, names: Sequence[str] | None = None) -> dict[str, Any]:
+    """The variables of a Matlab file, structures as objects with their fields as attributes, single elements unpacked.
+
+    Args:
+        path: A file of version 4 to 7.
+        names: The variables to read; None: all.
+
+    Raises:
+        InvalidFileError: It cannot be read, or holds more than 256 MiB.
+    """
+    from scipy.io import loadmat  # half a second
+
+    check_file(path)
+    try:
+        _check_uncompressed_size(path)
+        chosen = None if names is None else list(names)
+        found: dict[str, Any] = loadmat(path, variable_names=chosen, squeeze_me=True, struct_as_record=False)
+    except InvalidFileError:
+        raise
+    except NotImplementedError as error:
+        raise InvalidFileError("files that cannot be read", "Matlab 7.3 (HDF5); save it with -v7") from error
+    except Exception as error:  # scipy parses what it finds; what it stumbles over depends on where the file is broken
+        raise _unreadable(error) from error
+    return {name: value for name, value in found.items() if not name.startswith("__")}
+
+
 def _gaze_points(content: dict[str, Any], size: Size) -> _Array:
     """(x, y) of all observers' fixations; each observer is an element of a structure, or a cell with a structure."""
     if "resolution" not in content:
@@ -294,6 +328,7 @@ def _check_uncompressed_size(path: Path) -> None:
 
 _READERS = {
     **dict.fromkeys(_MASK_ENDINGS, _from_picture),
+    ".jpg": _from_lossy_picture,
     ".npy": _from_array,
     ".csv": _from_csv,
     ".mat": _from_mat,

@@ -3,9 +3,12 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from saltext.data.geometry import Size
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +27,23 @@ class FixationPoints:
         return hashlib.blake2b(np.ascontiguousarray(self.coordinates).tobytes(), digest_size=16).hexdigest()
 
 
+class Viewers(Protocol):
+    """The fixations of one pair by the person who made them."""
+
+    def points(self, size: Size) -> list[npt.NDArray[np.int32]]:
+        """Fixations of each viewer inside an image of some size.
+
+        Args:
+            size: Height and width of the image.
+
+        Returns:
+            For each viewer, (y, x) in pixels from 0, int32 ``(n, 2)``; n may be 0.
+
+        Raises:
+            InvalidFileError: A file of them cannot be read.
+        """
+
+
 @dataclass(frozen=True)
 class Pair:
     """One image-text pair: an image, the text that was read before it, and the fixations and map of the viewing.
@@ -39,6 +59,7 @@ class Pair:
             :func:`saltext.data.files.read_fixations` reads, or the points themselves.
         name: Unique in the data set; of a published pair, the stem of its files.
         drop_outside: Whether fixations outside the image are dropped. Otherwise a file that has one is invalid.
+        viewers: Whose the fixations are; None where the data set does not say.
     """
 
     image_id: str
@@ -49,6 +70,7 @@ class Pair:
     fixations: Path | FixationPoints
     name: str
     drop_outside: bool = False
+    viewers: Viewers | None = None
 
 
 @dataclass(frozen=True)

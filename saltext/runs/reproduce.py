@@ -39,6 +39,8 @@ from saltext.runs.records import read_records
 from saltext.system.run_folder import RunFolder
 
 EVERYTHING = "all"
+ZERO_SHOT = "zero-shot"
+"""No study of runs: the pretrained model on other data, see :mod:`saltext.runs.zero_shot`."""
 
 _PACKAGES: Mapping[str, WeightPackage] = MappingProxyType(
     {
@@ -75,13 +77,13 @@ _WAYS_TO_WEIGHTS: Mapping[str, str] = MappingProxyType(
 
 
 def targets() -> dict[str, list[Study]]:
-    """What can be reproduced: name -> studies; ``all`` is every one that is part of it."""
+    """What can be reproduced: name -> studies; ``all`` is every one that is part of it, ``zero-shot`` has none."""
     found: dict[str, list[Study]] = {}
     for study in studies():
         for name in study.targets:
             found.setdefault(name, []).append(study)
     every = {study.name: study for part in found.values() for study in part if study.part_of_all}
-    return {**dict(sorted(found.items())), EVERYTHING: list(every.values())}
+    return {**dict(sorted(found.items())), ZERO_SHOT: [], EVERYTHING: list(every.values())}
 
 
 def experiments(chosen: Sequence[Study]) -> list[str]:

@@ -1,7 +1,9 @@
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
-from saltext.baselines import HumanOthers, HumanPure, SplitHalf
+from saltext.baselines import HumanOthers, HumanPure, SplitHalf, SplitViewers
 from saltext.baselines.human import FLOOR
 from tests.data.in_memory import PairInMemory, random_pair, truth_of
 
@@ -91,3 +93,41 @@ def test_at_another_size_maps_are_resized_and_fixations_moved() -> None:
     torch.testing.assert_close(density, halved)
     expected = [20 * (y // 2) + x // 2 for y, x in split._halves(1)[1].tolist()]
     assert fixations.each.index[0].tolist() == expected
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Viewers by list."""
+
+    of_viewers: list[np.ndarray]
+
+    def points(self, size: tuple[int, int]) -> list[np.ndarray]:
+        return self.of_viewers
+
+
+def _viewers(place: int, count: int = 5) -> Listed:
+    points = np.array(PAIRS[place].points, np.int32)
+    return Listed([points[viewer::count] for viewer in range(count)])
+
+
+def test_halves_of_viewers_share_nobody() -> None:
+    split = SplitViewers(truth_of(PAIRS), {1: _viewers(1)})
+    first, second = ({tuple(point) for point in half.tolist()} for half in split._halves(1))
+    members = [{tuple(point) for point in points.tolist()} for points in _viewers(1).of_viewers]
+    assert {bool(of_viewer & first) for of_viewer in members} == {True, False}
+    assert all(of_viewer <= first or of_viewer <= second for of_viewer in members)
+    assert sum(of_viewer <= first for of_viewer in members) == 2
+
+
+def test_halves_of_viewers_predict_and_are_scored_like_halves_of_fixations() -> None:
+    truth = truth_of(PAIRS)
+    split = SplitViewers(truth, {1: _viewers(1), 3: _viewers(3)})
+    density, _ = split.ground_truth([1, 3], SIZE)
+    assert torch.equal(split.maps([1, 3], SIZE), truth.blurred([split._halves(place)[0] for place in (1, 3)], SIZE))
+    assert torch.equal(density, truth.blurred([split._halves(place)[1] for place in (1, 3)], SIZE))
+
+
+def test_pairs_without_viewers_or_with_an_empty_half_are_not_covered() -> None:
+    alone = Listed([np.array([[1, 2]], np.int32), np.zeros((0, 2), np.int32)])
+    split = SplitViewers(truth_of(PAIRS), {1: _viewers(1), 2: alone})
+    assert [split.covers(place) for place in range(3)] == [False, True, False]

@@ -1,4 +1,4 @@
-"""Small data sets in layouts other than SJTU-TIS's: one described by a YAML file, and SALICON."""
+"""Small data sets in layouts other than SJTU-TIS's: one described by a YAML file, SALICON, OSIE and MIT1003."""
 
 import csv
 import shutil
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import yaml
 from PIL import Image
+from scipy.io import savemat
 
 from saltext.data.density import density_from_points
 from saltext.data.sources.sjtu_tis import SjtuTis
@@ -87,4 +88,69 @@ def write_salicon(
             observers = [[(x + 1, y + 1) for x, y in points[k::3]] for k in range(3)]
             write_mat(root / "fixations" / level / f"{name}.mat", observers, size)
             found[name] = points
+    return found
+
+
+Viewing = dict[str, list[list[tuple[int, int]]]]
+"""Image -> (x, y), counted from 0, of each viewer."""
+
+
+def viewings(names: Sequence[str], size: tuple[int, int], viewers: int = 5, fixations: int = 6) -> Viewing:
+    """Random fixations around a point of each image."""
+    found = {}
+    for number, name in enumerate(names):
+        rng = np.random.default_rng(number)
+        centre = rng.uniform(0.3, 0.7, 2) * size[::-1]
+        drawn = rng.normal(centre, min(size) / 10, (viewers, fixations, 2))
+        kept = np.clip(drawn, 2, np.array(size[::-1]) - 3).astype(int)
+        found[name] = [[(int(x), int(y)) for x, y in of_viewer] for of_viewer in kept]
+    return found
+
+
+def _picture(path: Path, size: tuple[int, int], seed: int) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, format="JPEG")
+
+
+def write_osie(root: Path, images: int = 4, size: tuple[int, int] = (60, 80)) -> Viewing:
+    """A data set as OSIE is published: a cell array of structures, coordinates counted from 1."""
+    names = [str(1001 + number) for number in range(images)]
+    found = viewings(names, size)
+    (root / "stimuli").mkdir(parents=True)
+    (root / "eye").mkdir()
+    cells = np.empty((images, 1), object)
+    for number, name in enumerate(names):
+        _picture(root / "stimuli" / f"{name}.jpg", size, number)
+        subjects = np.empty((len(found[name]), 1), object)
+        for viewer, points in enumerate(found[name]):
+            x, y = (np.array(values, float) + 1 for values in zip(*points, strict=True))
+            subjects[viewer, 0] = {"fix_x": x, "fix_y": y, "fix_duration": np.full(len(points), 200.0)}
+        cells[number, 0] = {"img": f"{name}.jpg", "subjects": subjects}
+    savemat(root / "eye" / "fixations.mat", {"fixations": cells})
+    return found
+
+
+def write_mit1003(root: Path, images: int = 4, size: tuple[int, int] = (60, 80), gaze: bool = True) -> Viewing:
+    """A data set as MIT1003 is published; each recording rests on each fixation for a quarter of a second."""
+    names = [f"i{number:03d}" for number in range(images)]
+    found = viewings(names, size)
+    for folder in ("ALLSTIMULI", "ALLFIXATIONMAPS"):
+        (root / folder).mkdir(parents=True)
+    for number, name in enumerate(names):
+        _picture(root / "ALLSTIMULI" / f"{name}.jpeg", size, number)
+        everything = sorted({point for points in found[name] for point in points})
+        places = torch.tensor([(y, x) for x, y in everything])
+        density = density_from_points([places], size, 4.0)[0, 0]
+        maps = root / "ALLFIXATIONMAPS"
+        Image.fromarray((255 * density).round().byte().numpy()).save(maps / f"{name}_fixMap.jpg")
+        marked = np.zeros(size, np.uint8)
+        marked[tuple(places.T.numpy())] = 255
+        Image.fromarray(marked).save(maps / f"{name}_fixPts.jpg")
+        for viewer, points in enumerate(found[name] if gaze else ()):
+            # As people start at the centre, the first fixation is not one on the image.
+            samples = np.repeat(np.array([(size[1] // 2, size[0] // 2), *points], float) + 1, 60, axis=0)
+            samples[70:74] = -1  # a blink
+            folder = root / "DATA" / f"viewer{viewer}"
+            folder.mkdir(parents=True, exist_ok=True)
+            savemat(folder / f"{name}.mat", {name: {"DATA": {"eyeData": samples}}})
     return found
