@@ -176,6 +176,8 @@ def workplace(smoke_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) ->
     for pair in index.pairs:
         (place / "MAPS").mkdir(exist_ok=True)
         shutil.copyfile(pair.density, place / "MAPS" / f"{pair.name}.png")
+    for name in ("OTHER_MAPS", "EMPTY", "SWAPPED"):  # predicted with other texts
+        shutil.copytree(place / "MAPS", place / name)
     (place / "texts.csv").write_text("image,text\nstreet.jpg,the white lamps\nphoto.jpg,a dog\n", encoding="utf-8")
     return place
 

@@ -48,6 +48,14 @@ def score(
         Path | None,
         typer.Option(metavar="FILE", help="file of saltext folds export: MAPS has exactly one map of each pair in it"),
     ] = None,
+    variant: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="MAPS were predicted with other texts (empty, other_image, opposite): add them to --out's "
+            "text_ablation.csv",
+        ),
+    ] = None,
 ) -> None:
     """Score a folder of prediction maps, from any model, and print them beside the baselines.
 
@@ -63,6 +71,7 @@ def score(
     saltext score MAPS salicon/val              maps/ and fixations/ (.mat, .npy, .csv or .png)
     saltext score MAPS my_data.yaml             your own data (docs/own-data.md): CONDITION/IMAGE.png
     saltext score MAPS data/sjtu-tis --folds folds.json --out DIR   a cross-validation (docs/leaderboard.md)
+    saltext score OTHER_MAPS data/sjtu-tis --variant opposite --task salient --task non_salient --out DIR
     saltext score MAPS data=salicon data.root=DIR      a data set of the configuration, as train has it
     saltext score --baselines data/sjtu-tis     no predictions: the baselines alone
     saltext score MAPS DATA --extra-metrics my_metrics.yaml --metric cc --metric hit
@@ -70,6 +79,8 @@ def score(
     maps, data = ([], arguments) if baselines else (arguments[:1], arguments[1:])
     if not data or (len(data) > 1 and not data[0].startswith("data=")):
         raise typer.BadParameter(f"expected MAPS DATA, or --baselines DATA, got {' '.join(arguments)}")
+    if variant is not None and (out is None or baselines):
+        raise typer.BadParameter("--variant: expected --out DIR, where the scores with other texts are kept, and MAPS")
     from saltext.system.environment import spin_briefly
     from saltext.system.garbage import uncollected
 
@@ -80,6 +91,7 @@ def score(
         from saltext.evaluation.score_folder import DEFAULT_METRICS, score_folder
         from saltext.reporting import run_files, tables
         from saltext.results.score_table import write_scores
+        from saltext.results.text_ablation import check_variant, write_variant
         from saltext.runs import data_sets
 
     chosen = metric or list(DEFAULT_METRICS)
@@ -90,6 +102,9 @@ def score(
         extra = register_metrics_of(extra_metrics)
         chosen = metric or [*DEFAULT_METRICS, *extra]
     baseline_names = list(BASELINES) if beside is None else [name for name in beside if name != "none"]
+    if variant is not None:
+        check_variant(variant)
+        baseline_names = []  # they read no text
     scores = score_folder(
         Path(maps[0]) if maps else None,
         data_sets.named(data, config_dir, trust),
@@ -105,6 +120,9 @@ def score(
     by_protocol = tables.task_tables(scores, {})
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
+    if out is not None and variant is not None:
+        write_variant(out / "text_ablation.csv", scores, variant)
+    elif out is not None:
         write_scores(out / "scores.csv", scores)
         storage.write_text(out / "table.md", run_files.markdown([tables.all_metrics(table) for table in by_protocol]))
     for table in by_protocol:

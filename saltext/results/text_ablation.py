@@ -17,14 +17,16 @@ change at random on half of them, in each direction.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from saltext.errors import ConfigError, near
 from saltext.evaluation.protocols import STANDARD
 from saltext.metrics import METRICS
 from saltext.results.comparison import Difference, bootstrap_means, differences
-from saltext.results.score_table import metric_names, of_protocol
+from saltext.results.score_table import metric_names, of_protocol, read_scores, write_scores
 
 TITLES: Mapping[str, str] = {
     "empty": "empty text",
@@ -81,6 +83,33 @@ class SwapAccuracy:
         is_pooled = self.direction == "texts"
         low, high = (self.bootstrap_low, self.bootstrap_high) if is_pooled else (self.exact_low, self.exact_high)
         return f"{100 * self.accuracy:.0f} % ({100 * low:.0f} to {100 * high:.0f})"
+
+
+def check_variant(name: str) -> None:
+    """Raise a ConfigError if there is no text variant of that name."""
+    if name not in TITLES:
+        raise ConfigError(f"Unknown text variant {name!r}{near(name, TITLES)}; choose from {', '.join(TITLES)}")
+
+
+def write_variant(path: Path, scores: pd.DataFrame, variant: str) -> None:
+    """Add a model's scores with other texts to a table, in place of those of the same pairs, model and variant.
+
+    Args:
+        path: The table; it is created where it is missing.
+        scores: Rows as of :func:`saltext.evaluation.score_folder.score_folder`.
+        variant: A name of :data:`TITLES`.
+
+    Raises:
+        ConfigError: An unknown variant.
+        DamagedFileError: The table that is there cannot be read.
+    """
+    check_variant(variant)
+    added = scores.assign(variant=variant)
+    if path.is_file():
+        keys = ["image_id", "task", "model", "variant"]
+        added = pd.concat([read_scores(path), added], ignore_index=True)
+        added = added.drop_duplicates(keys, keep="last", ignore_index=True)
+    write_scores(path, added)
 
 
 def has_swaps(variants: pd.DataFrame) -> bool:

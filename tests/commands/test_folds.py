@@ -105,3 +105,29 @@ def test_all_that_is_wrong_with_maps_and_file_is_said_at_once(
 
 def test_a_file_without_a_data_set_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "expected [FILE] DATA, got folds.json" in refused(capsys, "folds", "export", "folds.json")
+
+
+def test_maps_with_other_texts_are_kept_beside_the_scores_for_the_leaderboard(
+    data: SaliencyDataModule, exported: Path, maps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tasks = ("--task", "salient", "--task", "non_salient")
+    out = ("--name", "mine", "--out", tmp_path / "out")
+    _score(maps, data, exported, *tasks, *out)
+    for variant in ("empty", "opposite", "opposite"):  # again: in place of the first
+        _score(maps, data, exported, *tasks, *out, "--variant", variant)
+    kept = read_scores(tmp_path / "out" / "text_ablation.csv")
+    own = read_scores(tmp_path / "out" / "scores.csv").query("model == 'mine'")
+    assert kept["variant"].value_counts().to_dict() == {"empty": len(own), "opposite": len(own)}
+    assert set(kept["model"]) == {"mine"}
+    here("leaderboard", tmp_path / "out" / "scores.csv", "--out", tmp_path / "board")
+    table = (tmp_path / "board" / "leaderboard.md").read_text()
+    assert "+0.000 (+0.000 to +0.000) | 0 % (" in table, "the same maps: nothing changes with the text"
+
+
+def test_other_texts_need_a_name_and_a_folder(
+    data: SaliencyDataModule, maps: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "expected --out DIR" in refused(capsys, "score", maps, data.root, "--variant", "empty")
+    words = ("score", maps, data.root, "--out", tmp_path / "out", "--variant", "oposite")
+    assert "did you mean 'opposite'?" in refused(capsys, *words)

@@ -352,3 +352,13 @@ def test_a_mat_file_that_unpacks_to_too_much_is_refused_without_unpacking_it(
     monkeypatch.setattr("scipy.io.loadmat", lambda *_, **__: pytest.fail("it was unpacked"))
     with pytest.raises(InvalidFileError, match="hold more than 1 MiB"):
         read_fixations(tmp_path / "a.mat", SIZE)
+
+
+@pytest.mark.parametrize("quality", [75, 95])
+def test_white_pixels_of_a_lossy_picture_are_fixated_and_their_haze_is_not(tmp_path: Path, quality: int) -> None:
+    marked = np.zeros((240, 320), np.uint8)
+    places = np.random.default_rng(0).integers(0, (240, 320), (80, 2))
+    marked[tuple(places.T)] = 255
+    Image.fromarray(marked).save(tmp_path / "a.jpg", quality=quality)
+    found = read_fixations(tmp_path / "a.jpg", (240, 320))
+    np.testing.assert_array_equal(found, np.argwhere(marked))
