@@ -60,6 +60,8 @@ _EXTRAS: Mapping[tuple[str, str], tuple[str, str]] = MappingProxyType(
         ("hydra/launcher", "submitit_local"): _SLURM,
         ("hydra/sweeper", "optuna"): _OPTUNA,
         ("hydra/sweeper", "search"): _OPTUNA,
+        ("logger", "tensorboard"): ("tensorboard", "tensorboard"),
+        ("logger", "mlflow"): ("mlflow", "mlflow"),
     }
 )
 

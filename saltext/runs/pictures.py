@@ -50,10 +50,14 @@ def _predicted_image(
 
 def write_pairs(
     cfg: DictConfig, folder: RunFolder, module: ScoredModule, data: SaliencyDataModule, scores: pd.DataFrame
-) -> None:
-    """Write the picture of a run's test pairs; nothing with ``evaluation.pictures=0``."""
+) -> list[ImageRecord]:
+    """Write the picture of a run's test pairs; nothing with ``evaluation.pictures=0``.
+
+    Returns:
+        The images in it, with the maps of their texts.
+    """
     if not cfg.evaluation.pictures:
-        return
+        return []
     of_model = scores[(scores["model"] == cfg.label) & (scores["protocol"] == STANDARD)]
     cc = dict(of_model.set_index(["image_id", "task"])["cc"]) if "cc" in of_model else {}
     tested = data.dataset("test", native=True)
@@ -70,6 +74,7 @@ def write_pairs(
             _predicted_image(module, tested, positions, [{"CC": cc[key]} if key in cc else {} for key in keys], title)
         )
     pictures.write_picture(records, folder.picture)
+    return records
 
 
 def write_swaps(folder: RunFolder, module: ScoredModule, data: SaliencyDataModule, scores: RunScores) -> None:

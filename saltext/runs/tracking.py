@@ -1,14 +1,16 @@
-"""Weights & Biases: one W&B run per job, with ``logger=wandb``.
+"""Weights & Biases: one W&B run per job, with ``logger=wandb``; and what every tracker is told of a finished job.
 
 The first process of a job opens the W&B run; the job's stages log into it (:mod:`saltext.training.loggers`), and at the
-end it gets the scores, tables and pictures of the run's folder. The folder is complete without W&B.
+end it gets the scores, tables and pictures of the run's folder. The folder is complete without W&B. The other trackers
+are in :mod:`saltext.runs.mlflow_run` and :mod:`saltext.runs.tensorboard_run`.
 """
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -20,6 +22,7 @@ from saltext.data.splits import Split
 from saltext.errors import ConfigError
 from saltext.evaluation.protocols import STANDARD
 from saltext.metrics import METRICS
+from saltext.prediction.pictures import ImageRecord, overlay, shrink_density, shrink_image
 from saltext.results.comparison import Difference
 from saltext.results.score_table import RunScores, means, of_protocol, read_run_scores
 from saltext.results.text_ablation import ablation_differences
@@ -111,8 +114,9 @@ def _open_run(cfg: DictConfig, folder: RunFolder) -> "Run | None":
 def _init_arguments(cfg: DictConfig, folder: RunFolder) -> dict[str, Any]:
     """Arguments of ``wandb.init``: the settings in the configuration, and those that all runs have in common."""
     settings: dict[str, Any] = OmegaConf.to_container(cfg.logger.wandb, resolve=True)  # type: ignore[assignment]
-    settings.pop("_target_")
-    composition = _hydra_composition(folder)
+    for name in ("_target_", "log_model"):
+        settings.pop(name, None)
+    composition = hydra_composition(folder)
     choices = composition.get("choices", {})
     tasks = [cfg.data.tasks] if isinstance(cfg.data.tasks, str) else cfg.data.tasks or ()
     tags = [choices.get("preset"), choices.get("model"), cfg.model.name, *tasks, *settings["tags"]]
@@ -130,7 +134,7 @@ def _init_arguments(cfg: DictConfig, folder: RunFolder) -> dict[str, Any]:
     }
 
 
-def _hydra_composition(folder: RunFolder) -> dict[str, Any]:
+def hydra_composition(folder: RunFolder) -> dict[str, Any]:
     """Hydra's record of the job: the choice of each group, and the overrides; empty if Hydra did not compose it."""
     record = folder.root / ".hydra" / "hydra.yaml"
     if not record.is_file():
@@ -146,31 +150,140 @@ def _hydra_composition(folder: RunFolder) -> dict[str, Any]:
 
 
 def _upload_results(run: "Run", cfg: DictConfig, folder: RunFolder) -> None:
-    """Upload test scores, text ablation, tables and pictures of a finished job."""
+    """Upload test scores, text ablation, tables and pictures of a finished job, and its files as artifacts."""
     import wandb
 
     scores = read_run_scores(folder)
-    effects: list[tuple[str, Difference]] = []
-    if not scores.text_ablation.empty:
-        standard = of_protocol(scores.pairs, STANDARD)
-        by_variant = ablation_differences(standard[standard["model"] == cfg.label], scores.text_ablation)
-        effects = [(variant, difference) for variant, differences in by_variant.items() for difference in differences]
+    effects = _text_effects(scores, cfg.label)
     values = test_values(scores, cfg.label)
     for name in values:
         run.define_metric(name, summary=direction(METRICS[name.rpartition("/")[2]]))
     run.config.update({"split": Split.load(folder.split).digest}, allow_val_change=True)  # type: ignore[no-untyped-call]
-    run.summary.update(values | {f"text_ablation/{v}/{d.task}/{d.metric}": d.mean for v, d in effects})
+    run.summary.update(values | _effect_values(effects))
     tables = {
         "scores": scores.pairs,
         "text_ablation": pd.DataFrame([{"own_minus": v, **asdict(d)} for v, d in effects]),
     }
-    pictures = {"pairs": folder.picture, **{name: folder.stage(name).picture for name in cfg.stages.sequence}}
-    best = monitored(folder)
     run.log(
-        ({} if best is None else {f"best/{epoch_name(cfg.evaluation.monitor)}": best})
+        _best_value(cfg, folder)
         | {f"tables/{name}": wandb.Table(dataframe=table) for name, table in tables.items() if not table.empty}
-        | {f"pictures/{name}": wandb.Image(str(path)) for name, path in pictures.items() if path.is_file()}
+        | {f"pictures/{name}": wandb.Image(str(path)) for name, path in pictures(cfg, folder).items()}
     )
+    for kind, name, files in artifacts(cfg, folder, bool(cfg.logger.wandb.get("log_model"))):
+        artifact = wandb.Artifact(f"{name}-{run.id}", type=kind, metadata={"test/cc": values.get("test/cc")})
+        for path in files:
+            artifact.add_file(str(path), name=path.name)
+        run.log_artifact(artifact)
+
+
+def log_pairs(cfg: DictConfig, stage: str, records: Sequence[ImageRecord]) -> None:
+    """Log the table of test pairs with their maps to the job's open W&B run: ``tables/pairs``.
+
+    Args:
+        cfg: The job's resolved configuration; without ``logger.wandb`` nothing is logged.
+        stage: Name of the stage that predicted the maps; empty in a job without stages.
+        records: The images, with the maps of their texts.
+    """
+    if "wandb" not in cfg.logger or not records:
+        return
+    import wandb
+
+    if wandb.run is None or wandb.run.disabled:
+        return
+    columns: list[str | int] = ["image_id", "task", "text", "image", "human_map", "prediction", "cc"]
+    rows: list[Any] = []
+    for record in records:
+        image = shrink_image(record.pixels)
+        for maps in record.texts:
+            drawn = [image]
+            for density in (maps.human_map, maps.prediction):
+                drawn.append(image if density is None else overlay(image, shrink_density(density, image)))
+            cc = maps.scores.get("CC")
+            rows.append([record.image_id, maps.name, maps.text, *(wandb.Image(pixels) for pixels in drawn), cc])
+    name = f"{stage}/tables/pairs" if stage else "tables/pairs"
+    wandb.run.log({name: wandb.Table(columns=columns, data=rows)})
+
+
+# What every tracker is told.
+
+
+def final_values(cfg: DictConfig, folder: RunFolder) -> dict[str, float]:
+    """What a finished job found, under the same names in every tracker.
+
+    Args:
+        cfg: The job's resolved configuration.
+        folder: The job's.
+
+    Returns:
+        Those of :func:`test_values`; ``text_ablation/TEXT/TASK/METRIC``: mean score under the pairs' own text minus
+        that under another one; ``best/MONITORED``: the score that chose the epoch.
+    """
+    scores = read_run_scores(folder)
+    effects = _effect_values(_text_effects(scores, cfg.label))
+    return test_values(scores, cfg.label) | effects | _best_value(cfg, folder)
+
+
+def _text_effects(scores: RunScores, model: str) -> list[tuple[str, Difference]]:
+    """Kind of another text, and the difference of a task and metric to it; empty without a text ablation."""
+    if scores.text_ablation.empty:
+        return []
+    standard = of_protocol(scores.pairs, STANDARD)
+    by_variant = ablation_differences(standard[standard["model"] == model], scores.text_ablation)
+    return [(variant, difference) for variant, differences in by_variant.items() for difference in differences]
+
+
+def _effect_values(effects: Sequence[tuple[str, Difference]]) -> dict[str, float]:
+    return {f"text_ablation/{variant}/{d.task}/{d.metric}": d.mean for variant, d in effects}
+
+
+def _best_value(cfg: DictConfig, folder: RunFolder) -> dict[str, float]:
+    best = monitored(folder)
+    return {} if best is None else {f"best/{epoch_name(cfg.evaluation.monitor)}": best}
+
+
+def flat_configuration(cfg: DictConfig) -> dict[str, str]:
+    """The values of a configuration by their dotted keys, as texts.
+
+    Example:
+        >>> flat_configuration(OmegaConf.create({"data": {"tasks": ["pure"], "fold": 0}}))
+        {'data.tasks': "['pure']", 'data.fold': '0'}
+    """
+
+    def flattened(values: Any, key: str) -> Iterator[tuple[str, str]]:
+        if not isinstance(values, dict) or not values:
+            yield key, str(values)
+            return
+        for name, value in values.items():
+            yield from flattened(value, f"{key}.{name}".lstrip("."))
+
+    # Unresolved: an interpolation that is left asks the environment, perhaps for a password.
+    return dict(flattened(OmegaConf.to_container(cfg, resolve=False, throw_on_missing=True), ""))
+
+
+def pictures(cfg: DictConfig, folder: RunFolder) -> dict[str, Path]:
+    """The pictures of test pairs that a finished job has drawn: ``pairs``, and one for each stage."""
+    drawn = {"pairs": folder.picture, **{str(name): folder.stage(name).picture for name in cfg.stages.sequence}}
+    return {name: path for name, path in drawn.items() if path.is_file()}
+
+
+def artifacts(cfg: DictConfig, folder: RunFolder, weights: bool) -> list[tuple[str, str, list[Path]]]:
+    """The files of a finished job that a tracker keeps.
+
+    Args:
+        cfg: The job's resolved configuration.
+        folder: The job's.
+        weights: Whether the tested weights are among them.
+
+    Returns:
+        Type, name and existing files of each group: ``scores``, the tables; and ``model``, of each stage, weights
+        with the configuration and the split.
+    """
+    scores = [folder.scores, folder.text_ablation_scores, folder.table, folder.split]
+    groups = [("scores", "scores", scores)]
+    if weights and "_target_" in cfg.model:
+        trained = {f"model-{name}": folder.stage(str(name)) for name in cfg.stages.sequence} or {"model": folder}
+        groups += [("model", name, [own.chosen, folder.config, folder.split]) for name, own in trained.items()]
+    return [(kind, name, [path for path in paths if path.is_file()]) for kind, name, paths in groups]
 
 
 def test_values(scores: RunScores, model: str) -> dict[str, float]:

@@ -30,10 +30,12 @@ from saltext.results.findings import conclusion
 from saltext.results.run_record import evaluation_setting
 from saltext.results.score_table import RunScores, combined, means, of_protocol, read_run_scores, write_run_scores
 from saltext.runs import build, build_training, pictures, provenance
+from saltext.runs.mlflow_run import in_mlflow
 from saltext.runs.process_state import restored
 from saltext.runs.scoring import score_test
 from saltext.runs.stages import Stage, stages
-from saltext.runs.tracking import tracked
+from saltext.runs.tensorboard_run import in_tensorboard
+from saltext.runs.tracking import log_pairs, tracked
 from saltext.runs.trust import started
 from saltext.system.environment import IN_SWEEP
 from saltext.system.run_folder import RunFolder
@@ -73,7 +75,9 @@ def _train(stage: Stage, module: SupervisedModule, data: SaliencyDataModule, own
             trainer.fit(module, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
         if is_first():
             folder.previous.unlink(missing_ok=True)  # last.ckpt is final; deleted before the stage counts as trained
-            _record_stage(stage, data, time.monotonic() - start)
+            if trainer.current_epoch < (trainer.max_epochs or 0):
+                _log.info("training ended after %d of %d epochs", trainer.current_epoch, trainer.max_epochs)
+            _record_stage(stage, data, trainer.current_epoch, time.monotonic() - start)
     _load_trained(module, folder)
 
 
@@ -105,13 +109,13 @@ def _feature_cache(network: nn.Module) -> FeatureCache | None:
     return network.feature_cache if isinstance(network, SaliencyNetwork) else None
 
 
-def _record_stage(stage: Stage, data: SaliencyDataModule, seconds: float) -> None:
+def _record_stage(stage: Stage, data: SaliencyDataModule, epochs: int, seconds: float) -> None:
     """Write the record of a finished stage: the weights to test, and the pairs it was trained on."""
     trained = [data.pairs[number].name for number in data.indices("train")]
     weights = stage.folder.chosen.name
     record = {
         "tasks": list(data.tasks),
-        "epochs": stage.cfg.trainer.max_epochs,
+        "epochs": epochs,
         "seconds": round(seconds),
         "weights": weights,
     }
@@ -158,8 +162,9 @@ def run_stage(stage: Stage, run: RunFolder, own: Collection[str] = ()) -> RunSco
         if cache is not None and len(cache):
             _log.info("Feature cache: %d entries, %.0f MiB (%s)", len(cache), cache.disk_bytes / 2**20, cache.folder)
         with not_essential("the pictures of the test pairs"):
-            pictures.write_pairs(cfg, stage.folder, module, data, scores.pairs)
+            records = pictures.write_pairs(cfg, stage.folder, module, data, scores.pairs)
             pictures.write_swaps(stage.folder, module, data, scores)
+            log_pairs(cfg, stage.name, records)
     return scores
 
 
@@ -241,8 +246,9 @@ def train_folder(folder: RunFolder, started_with: str | None) -> None:
         quiet_libraries()
         configured = started(folder, started_with)
         try:
-            with tracked(configured.cfg, folder), lost_workers_said():
-                train_and_test(configured.cfg, folder, configured.own)
+            cfg = configured.cfg
+            with tracked(cfg, folder), in_mlflow(cfg, folder), in_tensorboard(cfg, folder), lost_workers_said():
+                train_and_test(cfg, folder, configured.own)
         except OSError as error:
             if error.errno not in _DISK_FULL:
                 raise

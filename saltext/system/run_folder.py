@@ -131,6 +131,11 @@ class RunFolder:
         return self.root / "wandb" / "id"
 
     @property
+    def mlflow_id(self) -> Path:
+        """The id of the MLflow run, so that a resumed run continues it."""
+        return self.root / "mlflow" / "run_id"
+
+    @property
     def failure(self) -> Path:
         """Why a job of a sweep failed, in a line; there only where it did."""
         return self.root / "failure.txt"

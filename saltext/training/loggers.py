@@ -1,4 +1,7 @@
-"""The W&B logger of a training stage."""
+"""The loggers of a training stage: Weights & Biases, TensorBoard and MLflow.
+
+The loggers log the same values under the same names; a failure of one does not fail the training.
+"""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -8,9 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pandas as pd
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from saltext.errors import ConfigError
 from saltext.metrics import METRICS
 from saltext.metrics.scores import Metric
 from saltext.models.transalnet.fix_rates import freeze_table
@@ -27,23 +31,23 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
 def _give_up_on_error(method: _Method) -> _Method:
-    """Decorate a method of the logger: the first error of W&B is logged as a warning, and W&B gets no more values."""
+    """Decorate a method of a logger: the first error is logged as a warning, and the logger gets no more values."""
 
     @wraps(method)
-    def guarded(logger: "StageLogger", *arguments: Any, **named: Any) -> None:
+    def guarded(logger: Any, *arguments: Any, **named: Any) -> None:
         if logger.given_up:
             return
         try:
             method(logger, *arguments, **named)
         except Exception as error:  # its own process may be gone, the disk full ...
             logger.given_up = True
-            _log.warning("W&B accepts no more values; the run continues without it: %s", error)
+            _log.warning("%s accepts no more values; the run continues without it: %s", logger.service, error)
 
     return cast(_Method, guarded)
 
 
 def epoch_name(key: str) -> str:
-    """The name of an epoch's value in W&B: ``chosen_on_test/`` where test pairs select the checkpoint.
+    """The name of an epoch's value in these loggers: ``chosen_on_test/`` where test pairs select the checkpoint.
 
     ``test/`` is the final test of a run.
     """
@@ -82,12 +86,14 @@ class StageLogger(WandbLogger):
 
     Args:
         save_dir: Folder of the stage.
+        log_model: Whether the job uploads the tested weights when it ends.
         settings: Of the run, see ``conf/logger/wandb.yaml``; used here only where none is open.
     """
 
     LOGGER_JOIN_CHAR = "/"
+    service = "W&B"
 
-    def __init__(self, save_dir: str, **settings: Any) -> None:
+    def __init__(self, save_dir: str, log_model: bool = False, **settings: Any) -> None:
         import wandb
 
         self.given_up = False
@@ -136,3 +142,117 @@ class StageLogger(WandbLogger):
     def finalize(self, status: str) -> None:
         """Finish the logging of a stage, as Lightning does."""
         super().finalize(status)
+
+
+class TensorBoardStageLogger(TensorBoardLogger):
+    """The TensorBoard logger of one stage: it writes to ``tensorboard/`` of the stage's folder.
+
+    A resumed run adds a file there, which TensorBoard shows as one run. For ``chosen_on_test/`` see
+    :func:`epoch_name`. A failure, such as a full disk, does not fail the training.
+
+    Attributes:
+        given_up: Whether a file could not be written.
+
+    Args:
+        save_dir: Folder of the stage.
+
+    Raises:
+        ConfigError: TensorBoard is not installed.
+    """
+
+    service = "TensorBoard"
+
+    def __init__(self, save_dir: str) -> None:
+        self.given_up = False
+        try:
+            super().__init__(save_dir, name="tensorboard", version="", default_hp_metric=False)
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"logger=tensorboard needs the package tensorboard: pip install 'saltext[tensorboard]' ({error})"
+            ) from error
+
+    @rank_zero_only
+    @_give_up_on_error
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log values; see the class for their names."""
+        super().log_metrics({epoch_name(key): value for key, value in metrics.items()}, step)
+
+    @rank_zero_only
+    @_give_up_on_error
+    def save(self) -> None:
+        """Write what was logged; hyperparameters are in the run's ``config.yaml``."""
+        self.experiment.flush()
+
+    @rank_zero_only
+    @_give_up_on_error
+    def finalize(self, status: str) -> None:
+        """Close the file."""
+        super().finalize(status)
+
+
+class MLflowStageLogger(MLFlowLogger):
+    """The MLflow logger of one stage: it logs into the job's run, which ``saltext.runs.mlflow_run`` has opened.
+
+    With several stages, the stage's name precedes all of its values: ``warmup/val/cc``. For ``chosen_on_test/`` see
+    :func:`epoch_name`. A failure of MLflow does not fail the training.
+
+    Attributes:
+        given_up: Whether MLflow failed.
+
+    Args:
+        save_dir: Folder of the stage.
+        experiment_name: Experiment that the run belongs to.
+        tracking_uri: Server, database or folder of MLflow.
+        tags: Of the run.
+        log_model: Whether the job uploads the tested weights when it ends.
+        run_id: The job's run.
+        root: Folder of the job; where it is another folder than ``save_dir``, that is of a stage.
+
+    Raises:
+        ConfigError: MLflow is not installed.
+    """
+
+    LOGGER_JOIN_CHAR = "/"
+    service = "MLflow"
+
+    def __init__(
+        self,
+        save_dir: str,
+        experiment_name: str = "saltext",
+        tracking_uri: str | None = None,
+        tags: dict[str, str] | None = None,
+        log_model: bool = False,
+        run_id: str | None = None,
+        root: str | None = None,
+    ) -> None:
+        self.given_up = False
+        in_stage = root is not None and Path(save_dir).resolve() != Path(root).resolve()
+        try:
+            super().__init__(
+                experiment_name,
+                tracking_uri=tracking_uri,
+                tags=tags,
+                save_dir=save_dir,
+                prefix=Path(save_dir).name if in_stage else "",
+                run_id=run_id,
+            )
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"logger=mlflow needs the package mlflow: pip install 'saltext[mlflow]' ({error})"
+            ) from error
+
+    @rank_zero_only
+    @_give_up_on_error
+    def log_hyperparams(self, params: Any) -> None:
+        """Log the hyperparameters that Lightning collects from the module."""
+        super().log_hyperparams(params)
+
+    @rank_zero_only
+    @_give_up_on_error
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log values; see the class for their names."""
+        super().log_metrics({epoch_name(key): value for key, value in metrics.items()}, step)
+
+    @rank_zero_only
+    def finalize(self, status: str = "success") -> None:
+        """Nothing: the run goes on with the next stage and the test, and the job ends it."""

@@ -32,6 +32,7 @@ class WandbRun:
     config: dict[str, Any]
     state: str
     record: dict[str, Any]
+    artifacts: list[dict[str, Any]]
 
     def media(self, name: str) -> Path:
         path = self.files / self.summary[name]["path"]
@@ -52,9 +53,10 @@ def wandb_runs(run: RunFolder) -> list[WandbRun]:
     found = []
     for folder in sorted((run.root / "wandb").glob("offline-run-*")):
         whole = json.loads(inspected(folder, "--summary"))
-        records = (json.loads(line) for line in inspected(folder).splitlines())
+        records = [json.loads(line) for line in inspected(folder).splitlines()]
         record = next(r["run"] for r in records if r["type"] == "run")
-        found.append(WandbRun(folder / "files", whole["summary"], whole["config"], whole["state"], record))
+        kept = [r["artifact"] for r in records if r["type"] == "artifact"]
+        found.append(WandbRun(folder / "files", whole["summary"], whole["config"], whole["state"], record, kept))
     return found
 
 
@@ -156,7 +158,8 @@ def swept(outputs: Path) -> "tuple[RunFolder, subprocess.CompletedProcess[str]]"
     agents = {"WANDB_RUN_ID": "a1b2c3d4", "WANDB_SWEEP_ID": "s1w2e3e4", "WANDB_PROJECT": "saltext"}
     minus_m, module, *words = agent_command(file, {"model/blend": "film"})
     assert minus_m == "-m"
-    done = saltext(*words, *SMALL, f"output_dir={outputs}", home=outputs / "home", module=module, **agents)
+    own = ("logger.wandb.log_model=true", f"output_dir={outputs}")
+    done = saltext(*words, *SMALL, *own, home=outputs / "home", module=module, **agents)
     assert done.returncode == 0, done.stdout + done.stderr
     return RunFolder(outputs / "blend_variants" / "a1b2c3d4_tranblend-film"), done
 
@@ -262,6 +265,34 @@ def test_the_picture_and_the_tables_are_those_of_the_run(swept: "tuple[RunFolder
     assert list(pairs["image_id"]) == list(scores["image_id"])
     assert list(pairs["cc"].astype(float)) == pytest.approx(list(scores["cc"]))
     assert {"encoder", "blend", "decoder"} <= set(read_back.table("tables/freeze")["module"])
+
+
+@pytest.mark.slow
+def test_the_score_table_and_the_tested_weights_are_artifacts(
+    swept: "tuple[RunFolder, Any]", read_back: WandbRun
+) -> None:
+    folder, by_kind = swept[0], {artifact["type"]: artifact for artifact in read_back.artifacts}
+    files = {
+        kind: {entry["path"]: Path(entry["local_path"]) for entry in by_kind[kind]["manifest"]["contents"]}
+        for kind in ("scores", "model")
+    }
+    assert {"scores.csv", "text_ablation.csv", "table.md", "split.json"} == files["scores"].keys()
+    assert files["scores"]["scores.csv"].read_bytes() == folder.scores.read_bytes()
+    assert {"best.ckpt", "config.yaml", "split.json"} == files["model"].keys()
+    assert files["model"]["best.ckpt"].read_bytes() == folder.best.read_bytes()
+
+
+@pytest.mark.slow
+def test_the_table_of_pairs_has_the_maps_of_the_pictures_pairs(
+    swept: "tuple[RunFolder, Any]", read_back: WandbRun
+) -> None:
+    table, scores = read_back.table("tables/pairs"), read_scores(swept[0].scores)
+    own = scores.query("model == 'tranblend-film' and protocol == 'standard'").set_index(["image_id", "task"])["cc"]
+    for row in table.to_dict("records"):
+        assert row["cc"] == pytest.approx(own[row["image_id"], row["task"]])
+        for column in ("image", "human_map", "prediction"):
+            assert row[column]["_type"] == "image-file"
+            assert (read_back.files / row[column]["path"]).is_file() or row[column]["path"].startswith("media/images")
 
 
 @pytest.mark.slow

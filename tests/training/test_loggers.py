@@ -2,13 +2,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import lightning.fabric.loggers.tensorboard as lightning_tensorboard
+import lightning.pytorch.loggers.mlflow as lightning_mlflow
 import pytest
 import torch
 import wandb
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
-from saltext.training.loggers import StageLogger
+from saltext.errors import ConfigError
+from saltext.training.loggers import MLflowStageLogger, StageLogger, TensorBoardStageLogger
 
 
 class OpenRun:
@@ -109,3 +112,77 @@ def test_a_wandb_that_fails_is_said_once_and_fails_no_training(
     assert [message for message in caplog.messages if "W&B" in message] == [
         f"W&B accepts no more values; the run continues without it: {error}"
     ]
+
+
+OF_MLFLOW = "ignore:The ``noload`` loader strategy"  # mlflow 3.17 with SQLAlchemy 2.1
+
+
+def scalars(folder: Path) -> dict[str, list[float]]:
+    """The values in a folder of TensorBoard, by name."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    read = accumulator.EventAccumulator(str(folder))
+    read.Reload()
+    return {name: [event.value for event in read.Scalars(name)] for name in read.Tags()["scalars"]}
+
+
+def test_tensorboard_has_the_values_of_every_epoch_also_of_a_resumed_run(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    for epoch, cc in enumerate((0.25, 0.5)):  # a logger for each start
+        started = TensorBoardStageLogger(str(tmp_path))
+        started.log_metrics({"val/cc": cc, "test/cc": 2 * cc}, step=epoch)
+        started.finalize("success")
+    assert scalars(tmp_path / "tensorboard") == {"val/cc": [0.25, 0.5], "chosen_on_test/cc": [0.5, 1.0]}
+    assert {path.name.split(".")[0] for path in (tmp_path / "tensorboard").iterdir()} == {"events"}
+
+
+def test_a_tensorboard_that_cannot_be_written_is_said_once_and_fails_no_training(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("tensorboard")
+    (tmp_path / "tensorboard").write_text("no folder")
+    started = TensorBoardStageLogger(str(tmp_path))
+    for step in range(3):
+        started.log_metrics({"val/cc": 0.5}, step=step)
+    started.save()
+    started.finalize("success")
+    assert len([message for message in caplog.messages if "TensorBoard accepts no more values" in message]) == 1
+
+
+@pytest.mark.parametrize(
+    ("logger_class", "module", "flag", "extra"),
+    [(TensorBoardStageLogger, lightning_tensorboard, "_TENSORBOARD", "tensorboard"),
+     (MLflowStageLogger, lightning_mlflow, "_MLFLOW", "mlflow")],
+)  # fmt: skip
+def test_a_logger_whose_package_is_missing_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logger_class: Any, module: Any, flag: str, extra: str
+) -> None:
+    for name in (f"{flag}_AVAILABLE", f"{flag}X_AVAILABLE"):
+        if hasattr(module, name):
+            monkeypatch.setattr(module, name, False)
+    with pytest.raises(ConfigError, match=rf"pip install 'saltext\[{extra}\]'"):
+        logger_class(str(tmp_path))
+
+
+@pytest.mark.filterwarnings(OF_MLFLOW)
+def test_mlflow_has_a_stages_name_before_its_values_and_no_epoch_under_the_name_of_a_test(tmp_path: Path) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    run = client.create_run(client.create_experiment("study", str(tmp_path / "files"))).info.run_id
+    settings: dict[str, Any] = {"tracking_uri": client.tracking_uri, "run_id": run, "root": str(tmp_path)}
+    MLflowStageLogger(str(tmp_path), **settings).log_metrics({"test/cc": 0.5}, step=3)
+    warmup = MLflowStageLogger(str(tmp_path / "stages" / "warmup"), **settings)
+    warmup.log_metrics({"val/cc": 0.25}, step=3)
+    warmup.finalize("success")
+    assert client.get_run(run).data.metrics == {"chosen_on_test/cc": 0.5, "warmup/val/cc": 0.25}
+    assert client.get_run(run).info.status == "RUNNING"  # the job ends it
+
+
+@pytest.mark.filterwarnings(OF_MLFLOW)
+def test_an_mlflow_that_does_not_answer_is_said_once_and_fails_no_training(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("mlflow")
+    gone = MLflowStageLogger(str(tmp_path), tracking_uri=f"sqlite:///{tmp_path}/mlflow.db", run_id="gone")
+    for step in range(3):
+        gone.log_metrics({"val/cc": 0.5}, step=step)
+    assert len([message for message in caplog.messages if "MLflow accepts no more values" in message]) == 1
