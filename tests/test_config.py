@@ -72,6 +72,7 @@ FOLDERS = {
     "stages/tranblend": "stages=tranblend/",
     "preset/stages": "preset/stages@stages=",
     "debug": "+debug=",
+    "trainer/profiler": "+trainer/profiler=",
 }
 
 

@@ -372,6 +372,10 @@ class _CacheBuilder:
         compressed = sum(height * width for height, width in self.sizes) // 4  # of SJTU-TIS a sixth
         needed = sum(prod(shape) for shape in shapes.values()) + compressed
         free = shutil.disk_usage(self.folder).free
+        _log.info(
+            "decoding %d images and %d maps takes %.1f GB in %s, where %.1f GB are free",
+            len(self.pairs_to_decode), len(self.pairs), needed / 1e9, self.folder.parent, free / 1e9,
+        )  # fmt: skip
         if needed > 0.95 * free:
             raise DataError(
                 f"the decoded cache needs {needed / 1e9:.1f} GB under {self.folder.parent}, where {free / 1e9:.1f} GB "

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import math
 import os
 import stat
@@ -15,6 +16,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+_log = logging.getLogger(__name__)
 
 Features = tuple[Tensor, ...]
 """Tensors of shape ``(batch, ...)``."""
@@ -227,7 +230,11 @@ class FeatureFile:
         needed = self._offset(self._slots, 0, layout)
         free = os.statvfs(self._path.parent)
         if needed - self.disk_bytes > _DISK_FRACTION * free.f_bavail * free.f_frsize:
-            raise OSError(errno.ENOSPC, f"{needed / 2**30:.1f} GiB are needed at most, fewer are free")
+            raise OSError(errno.ENOSPC, f"it needs up to {needed / 1e9:.1f} GB, more than are free")
+        _log.info(
+            "feature cache: %s takes up to %.1f GB, where %.1f GB are free",
+            self._path, needed / 1e9, free.f_bavail * free.f_frsize / 1e9,
+        )  # fmt: skip
         described = json.dumps({"digest": self._digest, "layout": layout.json(), "format": FORMAT}).encode()
         content = zlib.crc32(described).to_bytes(4, "little") + len(described).to_bytes(4, "little") + described
         _write_all(self._descriptor, (_MAGIC + content).ljust(_HEADER_BYTES, b"\0"), 0)

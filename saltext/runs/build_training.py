@@ -1,12 +1,13 @@
 """Build data module, Lightning module and trainer from a resolved configuration."""
 
+import logging
 import sys
 from collections.abc import Callable, Collection
 from typing import Any
 
 import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -21,8 +22,11 @@ from saltext.runs.launch import check_world
 from saltext.system.run_folder import RunFolder
 from saltext.training.callbacks import Bar, EpochLines
 from saltext.training.checkpoint_io import ReplacingCheckpointIO
+from saltext.training.compiled import compile_trained
 from saltext.training.epoch_log import RelogLastEpoch
 from saltext.training.supervised import SupervisedModule
+
+_log = logging.getLogger(__name__)
 
 
 def datamodule(cfg: DictConfig, own: Collection[str] = ()) -> SaliencyDataModule:
@@ -55,6 +59,8 @@ def module(cfg: DictConfig, own: Collection[str] = ()) -> SupervisedModule | Non
         "scheduler": instantiated(cfg.scheduler, "scheduler", None, own),
     }
     around: Callable[..., SupervisedModule] = instantiated(cfg.training, "training", None, own)
+    if cfg.get("compile"):  # runs of earlier versions have no such key
+        _log.info("torch.compile: %s", ", ".join(compile_trained(pipeline.network)) or "nothing trains")
     try:
         return around(
             network=pipeline.network,
@@ -84,7 +90,9 @@ def trainer(cfg: DictConfig, folder: RunFolder, validates: bool, own: Collection
     """
     callbacks = [instantiated(node, f"callbacks.{name}", Callback, own) for name, node in cfg.callbacks.items()]
     if not validates:
-        callbacks = [c for c in callbacks if not (isinstance(c, ModelCheckpoint) and c.monitor)]
+        if any(isinstance(callback, EarlyStopping) for callback in callbacks):
+            _log.warning("no validation images, so that training does not stop early")
+        callbacks = [c for c in callbacks if not (isinstance(c, ModelCheckpoint | EarlyStopping) and c.monitor)]
     for callback in callbacks:
         if isinstance(callback, ModelCheckpoint):
             callback.dirpath = str(folder.checkpoints)

@@ -72,15 +72,19 @@ def _digest_of_values(values: Any) -> str:
             node = node.get(group, {})
         node.pop(key, None)
     # Runs from before these keys were there did the same without them.
-    if values.get("trainer", {}).get("deterministic") is False:
-        del values["trainer"]["deterministic"]
+    trainer = values.get("trainer", {})
+    before = {"deterministic": False, "accumulate_grad_batches": 1, "gradient_clip_algorithm": "norm"}
+    for key in [key for key, value in before.items() if trainer.get(key) == value]:
+        del trainer[key]
+    if values.get("compile") is False:
+        del values["compile"]
     if values.get("inference") == "reference":
         del values["inference"]
     elif values.get("inference") == "auto":  # in a sweep, whose folders have the digest in their names
         values["inference"] = "fp32"
-    devices = values.get("trainer", {}).get("devices")
+    devices = trainer.get("devices")
     if isinstance(devices, list):
-        values["trainer"]["devices"] = len(devices)
+        trainer["devices"] = len(devices)
     text = json.dumps(_without_prefix(values, output_prefix), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 

@@ -162,6 +162,7 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "prompt": Annotated[str, AfterValidator(_prompt)],
         "cache_features": bool,
         "inference": Literal["auto", "reference", "fp32", "bf16"],
+        "compile": bool,
         "checkpoint": Text | None,
         "output_dir": Text,
         "rerun": bool,

@@ -21,7 +21,7 @@ class _LastBatch(Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        accumulate = "+trainer.accumulate_grad_batches" if pl_module.automatic_optimization else "training.accumulate"
+        accumulate = "trainer.accumulate_grad_batches" if pl_module.automatic_optimization else "training.accumulate"
         self._note_batch(
             "training",
             batch,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from omegaconf import DictConfig
 
 from saltext.errors import ConfigError
@@ -85,6 +85,40 @@ def test_without_validation_images_no_epoch_is_chosen(tmp_path: Path) -> None:
 
     assert set(monitors(True)) == {None, "val/cc"}
     assert monitors(False) == [None]
+
+
+def test_training_stops_early_by_the_score_that_selects_the_checkpoint_and_not_without_validation_images(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cfg = smoke("callbacks=early_stopping", "evaluation.monitor=val/kl")
+
+    def stopping(validates: bool) -> list[EarlyStopping]:
+        callbacks = build_training.trainer(cfg, RunFolder(tmp_path), validates).callbacks  # type: ignore[attr-defined]
+        return [callback for callback in callbacks if isinstance(callback, EarlyStopping)]
+
+    (callback,) = stopping(validates=True)
+    assert (callback.monitor, callback.mode) == ("val/kl", "min")
+    assert not stopping(validates=False)
+    assert "does not stop early" in caplog.text
+
+
+def test_callbacks_are_combined_in_a_list_and_a_profiler_is_added(tmp_path: Path) -> None:
+    chosen = "callbacks=[early_stopping,ema,learning_rate_monitor,model_summary]"
+    trainer = build_training.trainer(smoke(chosen, "+trainer/profiler=simple"), RunFolder(tmp_path), validates=True)
+    names = [type(callback).__name__ for callback in trainer.callbacks]  # type: ignore[attr-defined]
+    assert {"EarlyStopping", "EMAWeightAveraging", "LearningRateMonitor", "RichModelSummary"} <= {*names}
+    assert names.count("ModelCheckpoint") == 2
+    assert type(trainer.profiler).__name__ == "SimpleProfiler"
+
+
+def test_what_trains_is_compiled_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(build_training, "compile_trained", lambda network: asked.append(network) or ["decoder"])
+    plain = build_training.module(smoke())
+    compiled = build_training.module(smoke("compile=true"))
+    assert plain is not None
+    assert compiled is not None
+    assert asked == [compiled.network]
 
 
 def test_checkpoints_stay_in_the_run_folder(tmp_path: Path) -> None:

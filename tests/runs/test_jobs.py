@@ -36,7 +36,8 @@ def composed(*overrides: str) -> DictConfig:
 @pytest.mark.parametrize(
     "override",
     ["seed=7", "optimizer.lr=0.5", "data.tasks=[pure]", "trainer.devices=2", "model/blend=none", "data.root=elsewhere",
-     "trainer.deterministic=true", "trainer.deterministic=warn", "inference=reference", "inference=bf16"],
+     "trainer.deterministic=true", "trainer.deterministic=warn", "inference=reference", "inference=bf16",
+     "compile=true", "trainer.accumulate_grad_batches=2", "trainer.gradient_clip_algorithm=value"],
 )  # fmt: skip
 def test_what_can_change_a_result_changes_the_digest(override: str) -> None:
     assert digest(composed(override)) != digest(composed())
@@ -45,7 +46,8 @@ def test_what_can_change_a_result_changes_the_digest(override: str) -> None:
 @pytest.mark.parametrize(
     "override",
     ["output_dir=elsewhere", "name=other", "rerun=true", "data.num_workers=3", "data.cache_dir=x", "~logger.csv",
-     "trainer.devices=[3]", "~trainer.deterministic", "inference=fp32"],
+     "trainer.devices=[3]", "~trainer.deterministic", "inference=fp32", "~compile",
+     "~trainer.accumulate_grad_batches", "~trainer.gradient_clip_algorithm"],
 )  # fmt: skip
 def test_what_cannot_change_a_result_leaves_the_digest(override: str) -> None:
     assert digest(composed(override)) == digest(composed())
