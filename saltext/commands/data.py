@@ -26,13 +26,18 @@ def check(
     config_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="your own configuration files, where data=NAME is one of them")
     ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(metavar="PNG", help="draw some pairs as they were read: image, density map, fixations"),
+    ] = None,
+    pairs: Annotated[int, typer.Option(min=1, max=50, metavar="N", help="pairs in the picture")] = 6,
     trust: Annotated[bool, typer.Option("--trust", help="let data=NAME run a reader of your own")] = False,
 ) -> None:
     """Read a whole data set, and report all problems, or its number of pairs by task and split.
 
     \b
     saltext data check data/sjtu-tis
-    saltext data check my_data.yaml
+    saltext data check my_data.yaml --picture check.png
     saltext data check data=salicon data.root=DIR
     """
     from collections import Counter
@@ -42,10 +47,20 @@ def check(
     from saltext.runs import data_sets
 
     opened = open_data(data_sets.named(data, config_dir, trust), progress)
-    pairs = opened.ground_truth.pairs
-    images = len({pair.image_id for pair in pairs})
-    print(f"{' '.join(data)}: {len(pairs)} pairs of {images} images, no problems found")
-    for task, count in Counter(pair.task for pair in pairs).items():
+    read = opened.ground_truth.pairs
+    images = len({pair.image_id for pair in read})
+    print(f"{' '.join(data)}: {len(read)} pairs of {images} images, no problems found")
+    for task, count in Counter(pair.task for pair in read).items():
         print(f"  {task}: {count} pairs")
     for part, count in Counter(part for part in opened.parts if part).items():
         print(f"  split {part}: {count} pairs")
+    if picture is not None:
+        from saltext.errors import ConfigError
+        from saltext.reporting.data_figure import data_figure, pairs_to_show
+        from saltext.reporting.figures import write_png
+
+        shown = pairs_to_show(read, pairs)
+        if not shown:
+            raise ConfigError("--picture: expected a data set with images, got one of maps and fixations alone")
+        write_png(data_figure(opened.ground_truth, shown), picture)
+        print(f"{picture}: {len(shown)} pairs as they were read")

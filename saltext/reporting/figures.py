@@ -107,7 +107,7 @@ def curves(panels: Sequence[CurvePanel]) -> "Figure":
     rows = math.ceil(len(panels) / _PANELS_A_ROW)
     columns = math.ceil(len(panels) / rows)
     height = max(_PANEL[1], _LABEL_HEIGHT * max(len(panel.lines) for panel in panels) + 0.4)
-    with _drawing(_PANEL[0] * columns, height * rows) as figure:
+    with drawing(_PANEL[0] * columns, height * rows) as figure:
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes, panel in zip(grid, panels, strict=False):
             styles = cycle({"linestyle": d, "color": c} for d, c in itertools.product(_DASHES, COLOURS))
@@ -193,7 +193,7 @@ def scatter(title: str, xlabel: str, ylabel: str, points: pd.DataFrame) -> "Figu
     (written beside the point, may be empty). Points that are not finite are left out.
     """
     shown = points.astype({"x": float, "y": float}).replace([np.inf, -np.inf], np.nan).dropna(subset=["x", "y"])
-    with _drawing(4.0, 4.0) as figure:
+    with drawing(4.0, 4.0) as figure:
         values = shown[["x", "y"]].to_numpy().ravel() if len(shown) else np.array([0.0, 1.0])
         margin = 0.05 * np.ptp(values) or 0.5
         axes = _square(figure, title, xlabel, ylabel, (values.min() - margin, values.max() + margin))
@@ -207,7 +207,7 @@ def scatter(title: str, xlabel: str, ylabel: str, points: pd.DataFrame) -> "Figu
 
 def calibration(title: str, curves_by_maps: Mapping[str, Calibration]) -> "Figure":
     """Calibration curves by whose maps they are, intervals as bands; a calibrated density is on the dashed diagonal."""
-    with _drawing(4.0, 4.1 + 0.2 * len(curves_by_maps)) as figure:
+    with drawing(4.0, 4.1 + 0.2 * len(curves_by_maps)) as figure:
         xlabel, ylabel = "predicted mass of the densest pixels", "fraction of fixations in them"
         axes, lines = _square(figure, title, xlabel, ylabel, (0, 1)), []
         for (name, curve), colour, dash in zip(curves_by_maps.items(), cycle(COLOURS), cycle(_DASHES), strict=False):
@@ -249,7 +249,7 @@ def estimates(title: str, xlabel: str, series: Sequence[Series], gains: bool = F
     plain = len(series) == 1 or len(conditions) == 1
     rows: list[tuple[str, bool]] = []  # label, whether it is a condition above its estimates
     count = sum(len(one.estimates) for one in series) + (0 if plain else len(conditions))
-    with _drawing(4.0, 0.8 + _ROW * max(count, 3)) as figure:
+    with drawing(4.0, 0.8 + _ROW * max(count, 3)) as figure:
         axes = figure.subplots()
         for condition in conditions:
             rows += [] if plain else [(condition, True)]
@@ -342,7 +342,7 @@ def _style() -> Iterator[None]:
 
 
 @contextmanager
-def _drawing(width: float, height: float) -> Iterator["Figure"]:
+def drawing(width: float, height: float) -> Iterator["Figure"]:
     """A figure of a size in inches to draw on; its layout is computed once afterwards, so every file of it is alike."""
     from matplotlib.figure import Figure
 
