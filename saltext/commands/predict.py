@@ -42,7 +42,10 @@ def predict(
         ),
     ] = None,
     example: Annotated[
-        bool, typer.Option("--example", help="a photograph and two texts that come with the package, instead of yours")
+        bool,
+        typer.Option(
+            "--example", help="two photographs and their texts, which come with the package, instead of yours"
+        ),
     ] = False,
     out: Annotated[Path, typer.Option(metavar="DIR")] = Path("predictions"),
     only: Annotated[list[_Kind] | None, typer.Option(help="write only this kind; may be given twice")] = None,
@@ -78,7 +81,7 @@ def predict(
     In Python: saltext.load().predict("street.jpg", "the white lamps")
 
     \b
-    saltext predict --example                                                      a photograph of the package
+    saltext predict --example                                                      photographs of the package
     saltext predict street.jpg --text "the white lamps"
     saltext predict street.jpg --text "the white lamps" --text "the people"        also side by side
     saltext predict photos/ 'more/**/*.png' --text ""                              free viewing, many images
@@ -127,15 +130,18 @@ def predict(
         logging.basicConfig(format="%(message)s", stream=sys.stderr)
         # The model before the images: its problems show sooner than those of many images.
         loaded = load(model, stage=stage, device=device, inference=inference, trust=trust)
-    if example:
-        from saltext.demo.examples import photograph
-
-        photo = photograph()
-        images, texts_given = [str(photo.image)], [query.text for query in photo.queries or ()]
-        conditions = [query.condition for query in photo.queries or ()]
-        tasks = [task if task in loaded.conditions else loaded.conditions[0] for task in conditions]
     issues = DataReport()
-    requested = requests(images or [], texts_given, texts, issues, tasks, loaded.conditions)
+    if example:
+        from saltext.demo.examples import photographs
+
+        requested = []
+        for photo in photographs():
+            queries = photo.queries or ()
+            conditions = [q.condition if q.condition in loaded.conditions else loaded.conditions[0] for q in queries]
+            texts_given = [query.text for query in queries]
+            requested += requests([str(photo.image)], texts_given, None, issues, conditions, loaded.conditions)
+    else:
+        requested = requests(images or [], texts_given, texts, issues, tasks, loaded.conditions)
     valid = usable(requested, issues, progress)
     try:
         issues.raise_if_any("Some of the input", "Fix or remove these, or pass --skip-bad to continue without them.")

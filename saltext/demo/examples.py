@@ -1,9 +1,8 @@
-"""Example images of the demo: a photograph, generated images, images of the data set, or the user's own."""
+"""Example images of the demo: photographs, generated images, images of the data set, or the user's own."""
 
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from saltext.data.report import DataReport
 from saltext.data.sources.sjtu_tis import SjtuTis
 from saltext.data.splits import Split
 from saltext.data.synthetic import generate
-from saltext.errors import DataError
 from saltext.prediction.inputs import requests, usable
 from saltext.prediction.texts import TextQuery
 
@@ -22,6 +20,7 @@ _log = logging.getLogger(__name__)
 MOST = 24
 """Maximum number of examples."""
 
+_PHOTOGRAPHS = Path(__file__).with_name("photographs")
 _GENERATED_IMAGES = 12  # half of them have the two texts
 _GENERATED_SIDES = (480, 640)  # pixels, smallest and largest
 
@@ -34,24 +33,19 @@ class Example:
     queries: tuple[TextQuery, TextQuery] | None = None
 
 
-def photograph() -> Example:
-    """A photograph that is installed with Matplotlib, with a text about its salient object and one about another.
+def photographs() -> list[Example]:
+    """Two photographs of the package, each with a text about its salient object and one about another.
 
-    A portrait of Grace Hopper by the United States Navy, in the public domain.
-
-    Raises:
-        DataError: Matplotlib is installed without its sample data.
+    ``NOTICE.md`` says where they are from; both are in the public domain or under CC0.
     """
-    spec = find_spec("matplotlib")  # faster than importing it
-    package = Path(spec.origin).parent if spec and spec.origin else Path("matplotlib")
-    image = package / "mpl-data" / "sample_data" / "grace_hopper.jpg"
-    if not image.is_file():
-        raise DataError(
-            f"Expected the photograph that comes with Matplotlib, but {image} is not there. Give an image of your own."
-        )
-    return Example(
-        image, (TextQuery("the face of a woman", "salient"), TextQuery("the medals on her uniform", "non_salient"))
-    )
+    texts = {
+        "astronaut": ("the face of the woman", "the model of a space shuttle"),
+        "coffee": ("the cup of coffee", "the spoon"),
+    }
+    return [
+        Example(_PHOTOGRAPHS / f"{name}.jpg", (TextQuery(salient, "salient"), TextQuery(other, "non_salient")))
+        for name, (salient, other) in texts.items()
+    ]
 
 
 def generated(folder: Path) -> list[Example]:

@@ -59,7 +59,7 @@ def serve(settings: Settings, folder: Path) -> None:
 def _offered_examples(settings: Settings, folder: Path) -> list[Example]:
     """The examples that the settings name; generated ones are written to ``folder``."""
     if settings.examples is None:
-        return [examples.photograph(), *examples.generated(folder)]
+        return [*examples.photographs(), *examples.generated(folder)]
     if not is_published_layout(settings.examples):
         return examples.own(settings.examples)
     run = pretrained_run() if settings.run is None else RunFolder.existing(settings.run)

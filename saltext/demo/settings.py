@@ -14,7 +14,7 @@ class Settings:
         run: Folder of a run; None: the pretrained model.
         stage: Stage of a run that has several.
         device: Name of the torch device; None: an accelerator if there is one.
-        examples: Folder of images, table of images and texts, or folder of SJTU-TIS; None: a photograph and generated
+        examples: Folder of images, table of images and texts, or folder of SJTU-TIS; None: photographs and generated
             images.
         host: Address to listen at.
         port: Port to listen at; 0: any free one.

@@ -11,12 +11,15 @@ from saltext.prediction.texts import TextQuery
 from tests.demo.stub import photo
 
 
-def test_the_photograph_is_installed_and_comes_with_a_text_about_each_kind_of_object() -> None:
-    example = examples.photograph()
-    assert example.queries is not None
-    assert [query.task for query in example.queries] == ["salient", "non_salient"]
-    with Image.open(example.image) as picture:
-        assert (picture.format, min(picture.size) >= 480) == ("JPEG", True)
+def test_the_photographs_are_small_and_come_with_a_text_about_each_kind_of_object() -> None:
+    offered = examples.photographs()
+    assert [example.image.name for example in offered] == ["astronaut.jpg", "coffee.jpg"]
+    for example in offered:
+        assert example.queries is not None
+        assert [query.task for query in example.queries] == ["salient", "non_salient"]
+        assert example.image.stat().st_size < 100_000
+        with Image.open(example.image) as picture:
+            assert (picture.format, min(picture.size) >= 400) == ("JPEG", True)
 
 
 def test_generated_pictures_come_with_a_text_about_each_kind_of_object(tmp_path: Path) -> None:
