@@ -61,9 +61,9 @@ apidoc_modules = [
                 "commands", "demo", "reporting", "system/environment.py", "system/locks.py", "system/home.py",
                 "system/watched.py", "__main__.py", "console.py", "run.py", "data/loading.py",
                 "data/paths.py", "runs/completion.py", "runs/composition.py", "runs/evaluate.py",
-                "runs/export.py", "runs/jobs.py", "runs/launch.py", "runs/paths.py",
+                "runs/export.py", "runs/jobs.py", "runs/launch.py", "runs/model_card.py", "runs/paths.py",
                 "runs/pictures.py", "runs/predict_again.py", "runs/preflight.py", "runs/process_state.py",
-                "runs/provenance.py", "runs/records.py", "runs/report.py", "runs/reproduce.py",
+                "runs/provenance.py", "runs/publish.py", "runs/records.py", "runs/report.py", "runs/reproduce.py",
                 "runs/schema.py", "runs/scoring.py", "runs/signatures.py", "runs/slurm.py", "runs/sweep.py",
                 "runs/tracking.py", "runs/train.py", "runs/worker.py",
             )

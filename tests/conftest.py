@@ -18,6 +18,7 @@ from tests.command_line import command
 
 if TYPE_CHECKING:  # the process that hands out the tests needs nothing of what takes seconds to import
     from saltext.data.datamodule import SaliencyDataModule
+    from tests.hub_server import Hub
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -180,3 +181,22 @@ def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     done = command(*settings)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[Hub]":
+    """A Hugging Face hub on this machine, empty, with a cache of its own; nobody is logged in."""
+    from huggingface_hub import constants
+
+    from tests.hub_server import served
+
+    with served() as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.address)
+        template = hub.address + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # a second protocol for large files
+        for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+            monkeypatch.delenv(name, raising=False)
+        yield hub

@@ -265,7 +265,7 @@ def test_a_run_that_is_shown_runs_at_smoke_size(words: tuple[str, ...], outputs:
 
 PROGRAMS = ("predict", "export", "score", "evaluate", "report", "compare")
 _IN_THE_WORKPLACE = ("outputs/run/", "data/sjtu-tis")
-_NOT_THERE = ("image_1800/", "--stage", "/elsewhere/", "trainer.devices=2")  # its run has one stage and one process
+_NOT_THERE = ("image_1800/", "--stage", "/elsewhere/", "trainer.devices=2", "--push")  # one stage, one process, no hub
 
 
 def on_the_workplace(module: str, words: list[str]) -> bool:

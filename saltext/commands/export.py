@@ -13,6 +13,16 @@ def export(
     single: Annotated[
         bool, typer.Option("--single", help="keep weights in single precision, which is twice as large")
     ] = False,
+    push: Annotated[
+        str | None,
+        typer.Option(metavar="ORG/NAME", help="also push it to this repository on the Hugging Face hub (HF_TOKEN)"),
+    ] = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="with --push: nobody else may see a new repository")
+    ] = False,
+    license: Annotated[
+        str | None, typer.Option(metavar="ID", help="the model's licence, for its card, such as mit")
+    ] = None,
     trust: Annotated[
         bool, typer.Option("--trust", help="trust the run: keep classes that it names and conf/ does not")
     ] = False,
@@ -20,21 +30,26 @@ def export(
     """Export a trained model: only what is needed to predict and to be scored.
 
     Writes the configuration (without paths of this machine), the split (so that training images are not taken for test
-    images), and the tested weights, without optimizer state and logs. Other commands accept the folder in place of a
-    run's. Prints the files' SHA-256.
+    images), the tested weights as safetensors, without optimizer state and logs, and a model card with the scores.
+    Other commands accept the folder in place of a run's. Prints the files' SHA-256.
 
     \b
     saltext export outputs/run/FOLDER my_model
     saltext export outputs/run/FOLDER my_model --stage salient
+    saltext export outputs/run/FOLDER my_model --push org/model --license mit
     """
+    if private and push is None:
+        raise typer.BadParameter("--private goes with --push ORG/NAME")
     import hashlib
 
-    from saltext.errors import ConfigError
+    from saltext.runs import publish
     from saltext.runs.export import export
 
-    try:
-        exported = export(run, to, stage, half=not single, trust=trust)
-    except RuntimeError as error:  # torch raises it for a full disk
-        raise ConfigError(str(error)) from error
-    for file in (exported.config, exported.split, exported.best):
+    if push is not None:
+        publish.check_repository(push)
+    exported = export(run, to, stage, half=not single, trust=trust, repository=push, licence=license)
+    for file in (exported.config, exported.split, exported.exported, exported.card):
         print(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file}  {file.stat().st_size / 1e6:.1f} MB")
+    if push is not None:
+        commit = publish.push(exported, push, private=private)
+        print(f'Pushed to {commit.repo_url}: saltext.load("{push}", revision="{commit.oid}")')

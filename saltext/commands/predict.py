@@ -30,7 +30,14 @@ def predict(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="folder of a trained run or an export (default: the pretrained model)"),
+        typer.Option(
+            metavar="RUN",
+            help="folder of a trained run or an export, or ORG/NAME on the Hugging Face hub (default: the pretrained "
+            "model)",
+        ),
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option(metavar="COMMIT", help="commit, tag or branch of --model on the hub (default: newest)")
     ] = None,
     stage: Annotated[str | None, typer.Option(metavar="NAME", help="which training of a run of several stages")] = None,
     task: Annotated[
@@ -88,17 +95,18 @@ def predict(
     saltext predict --texts texts.csv                                              columns image,text (and task)
     saltext predict photos/ --text "a cat" --only density --density png --out maps --skip-bad
     saltext predict street.jpg --text "the white lamps" --model outputs/run/FOLDER
+    saltext predict street.jpg --text "the white lamps" --model org/model --revision COMMIT
     """
     texts_given, tasks = text or [], task or []
     if example and (images or texts_given or tasks or texts is not None):
         raise typer.BadParameter("--example has its own image and texts; leave out IMAGE, --text, --texts and --task")
     if texts is None and not images and not example:
         raise typer.BadParameter("expected an image, a folder or a pattern, --texts CSV or --example, got none")
-    of_runs = ("checkpoints", "stages")  # photos may lie beside a config.yaml, too
+    of_runs = ("checkpoints", "stages", "model.safetensors")  # photos may lie beside a config.yaml, too
     runs = [
         image
         for image in images or ()
-        if Path(image, "config.yaml").is_file() and any(Path(image, name).is_dir() for name in of_runs)
+        if Path(image, "config.yaml").is_file() and any(Path(image, name).exists() for name in of_runs)
     ]
     if runs:
         raise typer.BadParameter(
@@ -128,8 +136,9 @@ def predict(
         quiet_libraries()
         warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # its bound is above ours
         logging.basicConfig(format="%(message)s", stream=sys.stderr)
+        logging.getLogger("saltext").setLevel(logging.INFO)
         # The model before the images: its problems show sooner than those of many images.
-        loaded = load(model, stage=stage, device=device, inference=inference, trust=trust)
+        loaded = load(model, stage=stage, device=device, inference=inference, trust=trust, revision=revision)
     issues = DataReport()
     if example:
         from saltext.demo.examples import photographs

@@ -43,6 +43,8 @@ def serve(settings: Settings, folder: Path) -> None:
     Raises:
         SaltextError: The model or an example is invalid, or the address or the port cannot be used.
     """
+    if settings.run is not None:
+        RunFolder.existing(settings.run)  # a repository on the hub would be downloaded, and nothing leaves the machine
     offered = _offered_examples(settings, folder / "examples")
     load = partial(load_model, settings.run, settings.stage, settings.device, settings.trust)
     with Predictor(load, settings.timeout) as predictor:

@@ -1,14 +1,24 @@
 """Files of repositories on the Hugging Face hub: fetched once, after saying how large they are."""
 
+import hashlib
 import logging
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.constants import HF_HUB_CACHE, is_offline_mode
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub import constants, snapshot_download
+from huggingface_hub.constants import is_offline_mode
+from huggingface_hub.errors import (
+    DryRunError,
+    GatedRepoError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.errors import HTTPError as HTTPError  # type: ignore[attr-defined]  # of httpx, or its successor
 
 from saltext import storage
 from saltext.errors import CheckpointError, ConfigError, DamagedFileError
@@ -16,7 +26,11 @@ from saltext.errors import CheckpointError, ConfigError, DamagedFileError
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """Weight files as transformers names them, the preferred first."""
 
+UNREACHABLE = (HTTPError, HFValidationError, LocalEntryNotFoundError, OSError)
+"""What the hub's library raises where a repository cannot be read or written; none of its users has to know more."""
+
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _log = logging.getLogger(__name__)
 
 
@@ -26,6 +40,7 @@ def hub_folder(
     files: Sequence[str],
     local_files_only: bool = False,
     weights: Sequence[str] = WEIGHTS,
+    token: str | bool | None = None,
 ) -> Path:
     """The folder with files of a repository and one of its weight files, which are downloaded once.
 
@@ -38,12 +53,13 @@ def hub_folder(
         files: Names of the files besides the weights; those that the repository does not have are left out.
         local_files_only: Whether to take only what was downloaded before. So does the variable ``HF_HUB_OFFLINE=1``.
         weights: Names of the weight files that will do, the preferred first.
+        token: Of the hub, for private repositories; None: the one that ``hf auth login`` stored, or of ``HF_TOKEN``.
 
     Returns:
         The folder, which lacks what the repository does not have.
 
     Raises:
-        CheckpointError: There is no such repository or revision, or it cannot be reached.
+        CheckpointError: There is no such repository or revision, it cannot be reached, or a download is incomplete.
     """
     offline = is_offline(local_files_only)
     try:
@@ -55,18 +71,42 @@ def hub_folder(
         for file in weights:
             chosen = [*files, file]
             if not offline:
-                _announce(name, revision, chosen)
-            folder = Path(snapshot_download(name, revision=revision, allow_patterns=chosen, local_files_only=offline))
+                _announce(name, revision, chosen, token)
+            folder = Path(
+                snapshot_download(name, revision=revision, allow_patterns=chosen, local_files_only=offline, token=token)
+            )
             if (folder / file).is_file():
                 break
         return folder
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+    except UNREACHABLE as error:
         raise CheckpointError(
-            f"weights {name!r}: no such file or folder here, and the hub does not give a repository of that name "
-            f"({error}). Where there is a connection, fetch it (hf download {name}"
-            f"{f' --revision {revision}' if revision else ''}), and give the folder's path or copy {HF_HUB_CACHE}; or "
-            "give another owner/name that can be reached."
+            f"{name!r}: no such file or folder here, and {hub_problem(name, error, revision)}. Where there is a "
+            f"connection, fetch it (hf download {name}{f' --revision {revision}' if revision else ''}), and give the "
+            f"folder's path or copy {constants.HF_HUB_CACHE}; or give another owner/name that can be reached."
         ) from error
+
+
+def hub_problem(name: str, error: Exception, revision: str | None = None) -> str:
+    """Why the hub refuses a repository, in words: of the errors in :data:`UNREACHABLE`.
+
+    Args:
+        name: ``owner/name``.
+        error: What the hub's library raised.
+        revision: That was asked for.
+    """
+    reason = " ".join(str(error).split())
+    if isinstance(error, GatedRepoError):
+        return f"on the hub one must agree to its terms, at {constants.ENDPOINT}/{name}, before it is given ({reason})"
+    if isinstance(error, RepositoryNotFoundError):
+        return (
+            "the hub gives no repository of that name: a private one needs a token (token=, HF_TOKEN or hf auth login) "
+            f"({reason})"
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return f"the repository on the hub has no commit, tag or branch {revision!r} ({reason})"
+    if isinstance(error, HFValidationError):
+        return f"the hub has no repository of such a name, only owner/name ({reason})"
+    return f"the hub ({constants.ENDPOINT}) cannot be reached, or sends only a part ({reason})"
 
 
 def pinned_folder(
@@ -99,6 +139,26 @@ def pinned_folder(
             "tomorrow."
         )
     return hub_folder(str(weights), revision, files, local_files_only, weight_files)
+
+
+def checked_digest(file: Path) -> str:
+    """The SHA-256 of a file of a repository, after comparing it with the digest under which the hub keeps it.
+
+    Args:
+        file: In a folder of :func:`hub_folder`: there large files are links to files that are named by their SHA-256.
+
+    Raises:
+        CheckpointError: The content is another one: the download was cut or changed.
+    """
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    stored = file.resolve()
+    if _SHA256.fullmatch(stored.name) and stored.name != digest:
+        raise CheckpointError(
+            f"{file}: expected SHA-256 {stored.name}, got {digest}. The download was cut or changed: delete {stored} "
+            "and fetch it again."
+        )
+    return digest
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -135,8 +195,9 @@ def _downloaded(name: str, revision: str | None, files: Sequence[str], weights: 
     return folder if any((folder / file).is_file() for file in weights) else None
 
 
-def _announce(name: str, revision: str | None, files: Sequence[str]) -> None:
-    planned = snapshot_download(name, revision=revision, allow_patterns=list(files), dry_run=True)
-    size = sum(file.file_size or 0 for file in planned if file.will_download)
-    if size:
-        _log.info("downloading %s (%.0f MB) to %s", name, size / 1e6, HF_HUB_CACHE)
+def _announce(name: str, revision: str | None, files: Sequence[str], token: str | bool | None) -> None:
+    with suppress(DryRunError):  # not reached: the download says why, or takes what was downloaded before
+        planned = snapshot_download(name, revision=revision, allow_patterns=list(files), dry_run=True, token=token)
+        size = sum(file.file_size or 0 for file in planned if file.will_download)
+        if size:
+            _log.info("downloading %s (%.0f MB) to %s", name, size / 1e6, constants.HF_HUB_CACHE)

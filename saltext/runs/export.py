@@ -1,22 +1,24 @@
 """Export a trained model: only what is needed to predict and to be scored.
 
 The configuration (without paths of this machine), the split (so that training images are not taken for test images),
-and the tested weights, without optimizer state and logs. Commands accept the folder in place of a run's. The command
-line is ``saltext export``.
+the tested weights as safetensors, without optimizer state and logs, and a model card. The files are named as on the
+Hugging Face hub. Commands accept the folder in place of a run's. The command line is ``saltext export``.
 """
 
 import shutil
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from saltext import storage
 from saltext.errors import ConfigError
 from saltext.models.checkpoints import read_weights
 from saltext.runs import schema
 from saltext.runs.load import chosen_stage
+from saltext.runs.model_card import model_card
 from saltext.runs.saved import configuration
 from saltext.runs.stages import weights_of
 from saltext.runs.untrusted_yaml import literal, mapping
@@ -24,7 +26,14 @@ from saltext.system.run_folder import RunFolder
 
 
 def export(
-    run: str | Path, to: str | Path, stage: str | None = None, half: bool = True, trust: bool = False
+    run: str | Path,
+    to: str | Path,
+    stage: str | None = None,
+    half: bool = True,
+    trust: bool = False,
+    *,
+    repository: str | None = None,
+    licence: str | None = None,
 ) -> RunFolder:
     """Write a trained model to a new folder.
 
@@ -35,13 +44,16 @@ def export(
         half: Whether matrices and kernels are stored in half precision, which halves the file. The model still computes
             in single precision; ``saltext evaluate`` measures the effect of the rounding.
         trust: Whether the configuration may name classes that ``conf/`` does not. None is built here.
+        repository: ``owner/name`` on the hub that the card names as the model's place; None: the folder.
+        licence: Identifier of the model's licence for the card, such as ``mit``; None: not stated.
 
     Returns:
-        The folder.
+        The folder: ``model.safetensors``, ``config.yaml``, ``split.json`` and ``README.md``.
 
     Raises:
         ConfigError: No such run, a configuration that is not trusted, or ``to`` exists.
         CheckpointError: The weights are missing, damaged, or hold more than tensors.
+        DamagedFileError: The run's scores, which the card shows, are damaged.
     """
     source, target = RunFolder.existing(run), RunFolder(Path(to))
     if target.root.exists():
@@ -56,14 +68,16 @@ def export(
     split = storage.read_text(source.split, storage.MAX_JSON)
     config = OmegaConf.to_yaml(_portable_configuration(chosen.cfg, source))
     try:
-        target.checkpoints.mkdir(parents=True)
+        target.root.mkdir(parents=True)
         storage.write_text(target.config, config)
         storage.write_text(target.split, split)
-        with storage.replacing(target.best, durable=True) as part:
-            torch.save(weights, part)
+        with storage.replacing(target.exported, durable=True) as part:
+            # Tensors that share memory are refused: each is written by itself.
+            save_file({name: value.clone().contiguous() for name, value in weights.items()}, part, {"format": "pt"})
+        storage.write_text(target.card, model_card(target, chosen, repository or target.root.name, licence))
     except BaseException as error:
         shutil.rmtree(target.root, ignore_errors=True)  # it did not exist before
-        if isinstance(error, OSError | RuntimeError):  # torch raises a RuntimeError for a full disk
+        if isinstance(error, OSError | SafetensorError):
             raise ConfigError(f"{target.root} cannot be written: {error}. Nothing was left there.") from error
         raise
     return target

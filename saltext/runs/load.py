@@ -1,5 +1,7 @@
-"""Load the model of a run from its folder."""
+"""Load the model of a run from its folder, or of an export on the Hugging Face hub."""
 
+import logging
+import re
 from collections.abc import Collection
 from pathlib import Path
 from types import MappingProxyType
@@ -12,6 +14,7 @@ from saltext.errors import ConfigError
 from saltext.models.checkpoints import load_weights
 from saltext.models.feature_cache import FeatureCache
 from saltext.models.grounding.class_names import ClassNameGrounder
+from saltext.models.hub import checked_digest, hub_folder, is_commit
 from saltext.models.inference import Inference
 from saltext.models.network import SaliencyNetwork
 from saltext.models.packaged_weights import WeightPackage, packaged_file
@@ -38,7 +41,10 @@ PRETRAINED = WeightPackage(
 )
 """The default model: an export (``saltext export``), described in saltext/pretrained/README.md."""
 
-_CONFIG = "config.yaml"
+_CONFIG, _SPLIT = "config.yaml", "split.json"
+_REPOSITORY = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
+_log = logging.getLogger(__name__)
+
 CLASS_NAMES = "class_names.safetensors"
 """File with the text features of the grounders' class names, which comes with the pretrained model."""
 
@@ -50,6 +56,8 @@ def load(
     device: str | torch.device | None = None,
     inference: Inference | None = None,
     trust: bool = False,
+    revision: str | None = None,
+    token: str | bool | None = None,
 ) -> Model:
     """Rebuild the model of a run, with the weights the run tested.
 
@@ -57,23 +65,33 @@ def load(
     classes that the files in ``conf/`` name, unless the folder is trusted.
 
     Args:
-        run: Folder of a run that has trained at least an epoch; None: the pretrained model.
+        run: Folder of a run that has trained at least an epoch, or of an export; or ``owner/name`` of an export on the
+            Hugging Face hub, of which weights, configuration and split are downloaded once. A folder of that name comes
+            first. None: the pretrained model.
         stage: Which of the trainings of a run of several stages; needed where several of them are tested.
         device: As torch names it; None: an accelerator if there is one, otherwise the CPU.
         inference: How frozen modules compute on a CPU, see :data:`saltext.models.inference.Inference`; None: as the
             run says.
         trust: Whether the folder is trusted, so that classes that its configuration names and ``conf/`` does not are
             imported and built.
+        revision: Of a repository on the hub: a commit, 40 hexadecimal digits, which never changes, or a tag or branch;
+            None: its newest. The log says which commit was loaded, and the SHA-256 of its weights.
+        token: Of the hub, for private repositories; None: the one that ``hf auth login`` stored, or of ``HF_TOKEN``.
 
     Returns:
         The model; see :meth:`saltext.prediction.model.Model.predict`.
 
     Raises:
         ConfigError: No folder of a run, no model in it, a configuration of another version or with classes that are not
-            trusted, several stages to choose from, or an unavailable device.
-        CheckpointError: The weights are missing, damaged, of another network, or hold more than tensors.
+            trusted, several stages to choose from, an unavailable device, or a revision of a folder.
+        CheckpointError: The weights are missing, damaged, of another network, or hold more than tensors; no such
+            repository or revision on the hub, or it cannot be reached.
+
+    Example::
+
+        model = saltext.load("org/model", revision="<commit>")
     """
-    folder = pretrained_run() if run is None else RunFolder.existing(run)
+    folder = run_folder(run, revision, token)
     # No on-disk feature cache: loading a model writes nothing.
     configured = configuration(folder, OmegaConf.create({"cache_features": False}), trust)
     chosen = chosen_stage(configured.cfg, folder, stage)
@@ -91,7 +109,47 @@ def load(
             for grounder in pipeline.network.modules():
                 if isinstance(grounder, ClassNameGrounder):
                     encoder.cache_list(grounder.names, pooled)
-    return Model(pipeline, build.cache_settings(chosen.cfg), str(folder.root))
+    return Model(pipeline, build.cache_settings(chosen.cfg), str(folder.root if run is None else run))
+
+
+def run_folder(run: str | Path | None, revision: str | None = None, token: str | bool | None = None) -> RunFolder:
+    """The folder of a run or an export that is here, or of an export that is downloaded from the Hugging Face hub.
+
+    Args:
+        run: As for :func:`load`, as are the others.
+        revision: As above.
+        token: As above.
+
+    Raises:
+        ConfigError: No folder and no name of a repository, or a revision of something that is not on the hub.
+        CheckpointError: As of :func:`load`.
+    """
+    is_here = run is None or Path(run).is_dir()
+    may_be_on_hub = isinstance(run, str) and _REPOSITORY.fullmatch(run) is not None
+    if revision is not None and (is_here or not may_be_on_hub):
+        raise ConfigError(
+            f"revision={revision}: expected owner/name of a repository on the hub, got "
+            f"{'the pretrained model' if run is None else f'the folder {run}, which has no revisions'}. Leave the "
+            "revision out, or start where no folder has that name."
+        )
+    if run is None:
+        return pretrained_run()
+    if is_here and may_be_on_hub and Path(run, "model.safetensors").is_file():
+        _log.info("%s is a folder here; the hub is not asked for a repository of that name", run)
+    if is_here or not may_be_on_hub:
+        return RunFolder.existing(run)
+    name = str(run)
+    folder = RunFolder(hub_folder(name, revision, [_CONFIG, _SPLIT], weights=["model.safetensors"], token=token))
+    missing = [file.name for file in (folder.config, folder.exported) if not file.is_file()]
+    if missing:
+        raise ConfigError(
+            f"{name} on the hub: expected an export of saltext, got a repository without {' and '.join(missing)}. "
+            "saltext export RUN DIR --push OWNER/NAME makes one."
+        )
+    commit = folder.root.name
+    pin = "" if is_commit(revision) else f'; revision="{commit}" pins it'
+    _log.info("%s at commit %s: weights SHA-256 %s%s", name, commit, checked_digest(folder.exported), pin)
+    return folder
 
 
 def pipeline_of(

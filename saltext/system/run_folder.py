@@ -55,6 +55,16 @@ class RunFolder:
         return self.checkpoints / "best.ckpt"
 
     @property
+    def exported(self) -> Path:
+        """Weights of an export, in place of :attr:`checkpoints`; named as the Hugging Face hub expects."""
+        return self.root / "model.safetensors"
+
+    @property
+    def card(self) -> Path:
+        """The model card of an export."""
+        return self.root / "README.md"
+
+    @property
     def last(self) -> Path:
         """Everything needed to continue after the last finished epoch."""
         return self.checkpoints / LAST
@@ -69,8 +79,11 @@ class RunFolder:
         """The weights to test: the best epoch's, or the last one's where no images were kept to choose.
 
         The record of a finished training says which, so that the last epoch never stands in for a best one that is
-        gone; while it trains, or where the record is damaged, it is the best one where there is one.
+        gone; while it trains, or where the record is damaged, it is the best one where there is one. An export has one
+        file of weights.
         """
+        if os.path.lexists(self.exported):
+            return self.exported
         with suppress(DamagedFileError):
             if read_json(self.finished_stage, dict).get("weights") == self.best.name:
                 return self.best

@@ -26,12 +26,12 @@ def test_it_predicts_as_the_run_does(smoke_run: RunFolder, tmp_path: Path) -> No
     assert not np.array_equal(rounded, wanted)
 
 
-def test_it_holds_weights_configuration_and_split_alone(smoke_run: RunFolder, tmp_path: Path) -> None:
+def test_it_holds_weights_configuration_split_and_card_alone(smoke_run: RunFolder, tmp_path: Path) -> None:
     made = export(smoke_run.root, tmp_path / "model")
     files = {str(path.relative_to(made.root)) for path in made.root.rglob("*") if path.is_file()}
-    assert files == {"config.yaml", "split.json", "checkpoints/best.ckpt"}
+    assert files == {"config.yaml", "split.json", "model.safetensors", "README.md"}
     assert made.split.read_bytes() == smoke_run.split.read_bytes()
-    assert read_weights(made.best).keys() == read_weights(smoke_run.chosen).keys()
+    assert read_weights(made.exported).keys() == read_weights(smoke_run.chosen).keys()
 
 
 def test_no_place_of_this_machine_is_in_it(smoke_run: RunFolder, tmp_path: Path) -> None:
@@ -56,7 +56,12 @@ def test_the_command_prints_the_digests(
 ) -> None:
     here("export", smoke_run.root, tmp_path / "model")
     lines = capsys.readouterr().out.splitlines()
-    assert [Path(line.split()[1]).name for line in lines] == ["config.yaml", "split.json", "best.ckpt"]
+    assert [Path(line.split()[1]).name for line in lines] == [
+        "config.yaml",
+        "split.json",
+        "model.safetensors",
+        "README.md",
+    ]
     assert all(len(line.split()[0]) == 64 for line in lines)
 
 
@@ -66,7 +71,7 @@ def test_what_fails_half_way_leaves_nothing(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("saltext.runs.export.torch.save", full)
+    monkeypatch.setattr("saltext.runs.export.save_file", full)
     with pytest.raises(ConfigError, match=r"No space left.*Nothing was left there"):
         export(smoke_run.root, tmp_path / "made")
     assert not (tmp_path / "made").exists()

@@ -239,6 +239,7 @@ def test_a_repository_is_fetched_at_its_revision_and_only_what_is_needed(
         allow_patterns: list[str],
         dry_run: bool = False,
         local_files_only: bool = False,
+        token: None = None,
     ) -> str | list[str]:
         assert not local_files_only
         if dry_run:  # it says how large they are
