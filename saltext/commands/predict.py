@@ -57,6 +57,9 @@ def predict(
     out: Annotated[Path, typer.Option(metavar="DIR")] = Path("predictions"),
     only: Annotated[list[_Kind] | None, typer.Option(help="write only this kind; may be given twice")] = None,
     density: Annotated[Literal["npy", "png"], typer.Option(help="format of density maps")] = "npy",
+    explain: Annotated[
+        bool, typer.Option("--explain", help="also draw what each phrase and word of a text adds to the map")
+    ] = False,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="report unusable inputs and continue without them")
     ] = False,
@@ -82,6 +85,8 @@ def predict(
                              several texts; --density png: 16 bits, the largest value is 65535
     OUT/overlay/NAME.png     heat map over the image
     OUT/panel/NAME.png       for an image with several texts: image, first text, another text, what changes
+    OUT/explanation/NAME.png with --explain, for each text: what each of its phrases and words adds to the map;
+                             OUT/explanations.csv has the fraction of the attention that moves without each
     OUT/predictions.csv      index: image, text, and the files written for them
 
     All inputs are checked first: if any is unusable, all problems are reported and nothing is predicted.
@@ -91,6 +96,7 @@ def predict(
     saltext predict --example                                                      photographs of the package
     saltext predict street.jpg --text "the white lamps"
     saltext predict street.jpg --text "the white lamps" --text "the people"        also side by side
+    saltext predict street.jpg --text "a man beside a red bus" --explain           which words move the map?
     saltext predict photos/ 'more/**/*.png' --text ""                              free viewing, many images
     saltext predict --texts texts.csv                                              columns image,text (and task)
     saltext predict photos/ --text "a cat" --only density --density png --out maps --skip-bad
@@ -158,7 +164,7 @@ def predict(
         if not skip_bad or not valid:
             raise
         logging.getLogger(__name__).warning("%s", error)
-    predict(loaded, valid, Output(out, tuple(map(str, only or KINDS)), density), batch_size=batch_size)
+    predict(loaded, valid, Output(out, tuple(map(str, only or KINDS)), density, explain), batch_size=batch_size)
     count = sum(len(request.queries) for request in valid)
     maps = "1 map" if count == 1 else f"{count} maps"
     number_of_images = "1 image" if len(valid) == 1 else f"{len(valid)} images"

@@ -24,7 +24,10 @@ from saltext.images import Photo
 from saltext.models.out_of_memory import OutOfMemoryError, is_out_of_memory
 from saltext.models.pipeline import Pipeline
 from saltext.models.text.base import TextEncoder, TextFeatures
+from saltext.prediction.explanation import MAX_SIDE, Explanation, effects_of
 from saltext.prediction.photos import ImageLike, open_photo
+from saltext.prediction.phrases import parts
+from saltext.prediction.pictures import shrink_density, shrink_image
 from saltext.prediction.texts import TextQuery, characters_read, checked, means_something
 
 _log = logging.getLogger(__name__)
@@ -32,6 +35,7 @@ _log = logging.getLogger(__name__)
 Density = npt.NDArray[np.float32]
 
 _QUOTED_CHARACTERS = 40  # of a text in a message
+_MOST_TEXTS = 64  # in a batch of an explanation; a sentence has about 20
 _PROBE_SHAPE = (1, 3, 32, 32)  # blank image for text encoders that read one, when only the text matters
 
 
@@ -89,15 +93,54 @@ class Model:
             DataError: The image or the text is invalid.
             ConfigError: An unknown task.
         """
-        try:
-            photo = open_photo(image)
-            text = checked(text)
-        except InvalidFileError as error:
-            what = str(image) if isinstance(image, str | Path) else "the image"
-            raise DataError(f"{what} with the text {_quoted_start(text)} cannot be used: {error}") from error
-        for remark in photo.remarks:
-            _log.warning("%s %s", printable(str(image)) if isinstance(image, str | Path) else "the image", remark)
-        return next(self.densities([(photo, TextQuery(text, task))]))
+        return next(self.densities([_opened(image, text, task)]))
+
+    def explain(self, image: ImageLike, text: str, *, task: str | None = None) -> Explanation:
+        """What each phrase and word of a text adds to the map.
+
+        Each is left out of the text, and replaced by a neutral word; all texts are predicted as one batch. It says what
+        the *model* does with its words, not what people do: ``experiments/explain`` measures how far the two agree.
+
+        Args:
+            image: As for :meth:`predict`, as are the others.
+            text: A sentence; phrases are found by rules for English (:mod:`saltext.prediction.phrases`).
+            task: As above; without the words it stays the same.
+
+        Returns:
+            The map and the effects, at most 640 pixels on the longer side. ``explanation.ranked[0].part.words`` is the
+            strongest; ``explanation.write("explanation.png")`` draws them, and a notebook shows the drawing.
+
+        Raises:
+            DataError: The image or the text is invalid, or the text has no word.
+            ConfigError: An unknown task, or a model that reads no text.
+
+        Example::
+
+            explanation = saltext.load().explain("photo.jpg", "a man beside a red bus")
+            print(explanation)  # the share of the predicted attention that each part moves
+        """
+        photo, query = _opened(image, text, task)
+        name = Path(image).name if isinstance(image, str | Path) else "image"
+        return self.explanation(photo, query, name)
+
+    def explanation(self, photo: Photo, query: TextQuery, image_id: str = "image") -> Explanation:
+        """As :meth:`explain`, of an opened image and a checked text; ``image_id`` names the image in alternative texts.
+
+        Raises:
+            DataError: The text has no word.
+            ConfigError: An unknown task, or a model that reads no text.
+        """
+        if not self.reads_text:
+            raise ConfigError(f"{self.name} reads no text: there is nothing to explain")
+        found = parts(query.text)
+        if not found:
+            raise DataError(f"expected a text with words to explain, got {_quoted_start(query.text)}")
+        texts = [query.text, *(text for part in found for text in (part.without, part.replaced))]
+        queries = [(photo, TextQuery(text, query.condition)) for text in texts]
+        pixels = shrink_image(photo.pixels, MAX_SIDE)
+        maps = self.densities(queries, batch_size=min(len(queries), _MOST_TEXTS))
+        whole, *others = [shrink_density(density, pixels) for density in maps]
+        return Explanation(query.text, pixels, whole, effects_of(found, whole, others), image_id)
 
     def densities(self, queries: Iterable[tuple[Photo, TextQuery]], *, batch_size: int = 8) -> Iterator[Density]:
         """Predict densities for many images and texts, in order.
@@ -212,6 +255,23 @@ class Model:
             return features
 
         return characters_read(encode, query.text)
+
+
+def _opened(image: ImageLike, text: str, task: str | None) -> tuple[Photo, TextQuery]:
+    """An image and a text, checked; the log has the remarks on the image.
+
+    Raises:
+        DataError: The image or the text is invalid.
+    """
+    of_file = isinstance(image, str | Path)
+    try:
+        photo, query = open_photo(image), TextQuery(checked(text), task)
+    except InvalidFileError as error:
+        what = str(image) if of_file else "the image"
+        raise DataError(f"{what} with the text {_quoted_start(text)} cannot be used: {error}") from error
+    for remark in photo.remarks:
+        _log.warning("%s %s", printable(str(image)) if of_file else "the image", remark)
+    return photo, query
 
 
 def _quoted_start(text: object) -> str:

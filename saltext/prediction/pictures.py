@@ -209,6 +209,33 @@ def change_overlay(pixels: _Pixels, change: _Density, highest: float) -> _Pixels
     return mixed
 
 
+def change_scale(changes: Sequence[_Density]) -> float:
+    """The end of a colour scale for some changes of density, never so small that rounding errors are shown."""
+    return max(max(float(np.abs(change).max()), _MIN_CHANGE_SCALE / change.size) for change in changes)
+
+
+def change_tile(pixels: _Pixels, change: _Density, end: float, side: int, text: str, alt: str) -> Tile:
+    """A change of density over an image with its legend, see :func:`change_overlay`.
+
+    Args:
+        pixels: RGB, uint8 (h,w,3).
+        change: Difference of two densities, (h,w).
+        end: The change of the strongest colours, see :func:`change_scale`.
+        side: Longest side of the image in the tile, in pixels.
+        text: Caption.
+        alt: Alternative text.
+    """
+    return Tile(_with_legend(change_overlay(pixels, change, end), side, end * change.size, True), text, alt)
+
+
+def density_tile(
+    pixels: _Pixels, density: _Density, side: int, text: str, alt: str, highest: float | None = None
+) -> Tile:
+    """A density over an image with its legend, see :func:`overlay`; arguments as for :func:`change_tile`."""
+    top = float(density.max()) if highest is None else highest
+    return Tile(_with_legend(overlay(pixels, density, top), side, top * density.size), text, alt)
+
+
 def tiles(record: ImageRecord, side: int = TILE_SIDE) -> list[list[Tile]]:
     """The tiles of an image.
 
@@ -247,21 +274,19 @@ def tiles(record: ImageRecord, side: int = TILE_SIDE) -> list[list[Tile]]:
             row = [Tile(_with_legend(pixels, side), "image", f"Image {record.image_id}")]
         else:
             change = predictions[index] - predictions[0]
-            strongest = max(float(np.abs(change).max()), _MIN_CHANGE_SCALE / change.size)
             moves = how_much_moves(moved_fraction(record.texts[0].prediction, entry.prediction))
             text = f"change from {names[0]} to {name}: {moves}"
             alt = f"Predicted density on {of_image}: {text}; red where it rises, blue where it falls"
-            drawn = _with_legend(change_overlay(pixels, change, strongest), side, strongest * change.size, True)
-            row = [Tile(drawn, text, alt)]
+            row = [change_tile(pixels, change, change_scale([change]), side, text, alt)]
         human_map = human_maps[index]
         if human_map is not None:
-            drawn = _with_legend(overlay(pixels, human_map, highest_human), side, highest_human * human_map.size)
             text = f"human map{suffix if several_human_maps else ''}"
-            row.append(Tile(drawn, text, f"Density of human fixations on {viewing}"))
+            alt = f"Density of human fixations on {viewing}"
+            row.append(density_tile(pixels, human_map, side, text, alt, highest_human))
         scores = ", ".join(f"{score} {value:z.2f}" for score, value in entry.scores.items())
-        drawn = _with_legend(overlay(pixels, predictions[index], highest), side, highest * pixels[..., 0].size)
         text = f"prediction{suffix}" + (f": {scores}" if scores else "")
-        rows.append([*row, Tile(drawn, text, f"Predicted density of fixations on {viewing}")])
+        alt = f"Predicted density of fixations on {viewing}"
+        rows.append([*row, density_tile(pixels, predictions[index], side, text, alt, highest)])
     return rows
 
 
@@ -357,3 +382,38 @@ def write_picture(records: Sequence[ImageRecord], path: Path, note: str = "", si
         canvas.paste(Image.fromarray(pixels), (left, above))
     with storage.replacing(path) as part:
         canvas.save(part, "PNG", compress_level=COMPRESS_LEVEL)
+
+
+def sheet(rows: Sequence[Sequence[Tile]], heading: str, side: int = TILE_SIDE) -> _Pixels:
+    """Tiles in rows, each below its caption, under a heading; RGB, uint8 (height, width, 3).
+
+    Args:
+        rows: At least one, none of them empty.
+        heading: Above everything.
+        side: Size of a tile, see :func:`tiles`; it decides the size of the letters.
+    """
+    from PIL import ImageDraw
+
+    size = gap = side // _LINES_PER_TILE
+    line = round(1.3 * size)
+    cell = max(tile.pixels.shape[1] for row in rows for tile in row)
+    width = max(len(row) for row in rows) * (cell + gap) - gap
+    above = caption(heading, width, size).splitlines()
+    captions = [[caption(tile.caption, cell, size).splitlines() for tile in row] for row in rows]
+    text_heights = [line * max(map(len, of_row)) for of_row in captions]
+    heights = [
+        text + max(tile.pixels.shape[0] for tile in row) + 2 * gap for text, row in zip(text_heights, rows, strict=True)
+    ]
+    canvas = Image.new("RGB", (width + 2 * gap, gap + line * len(above) + sum(heights) + gap), "white")
+    draw = ImageDraw.Draw(canvas)
+    for number, text in enumerate(above):
+        draw.text((gap, gap + number * line), text, "black", font(size))
+    top = gap + line * len(above)
+    for row, of_row, text_height, height in zip(rows, captions, text_heights, heights, strict=True):
+        for column, (tile, lines) in enumerate(zip(row, of_row, strict=True)):
+            left = gap + column * (cell + gap)
+            for number, text in enumerate(lines):
+                draw.text((left, top + gap + number * line), text, "black", font(size))
+            canvas.paste(Image.fromarray(tile.pixels), (left, top + gap + text_height))
+        top += height
+    return np.asarray(canvas)

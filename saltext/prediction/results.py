@@ -1,7 +1,8 @@
 """The files that ``saltext predict`` writes, and the table that lists them.
 
 ``OUT/density/NAME.npy`` (float32 (height, width), sums to 1; as PNG 16 bits, the largest value is 65535),
-``OUT/overlay/NAME.png``, ``OUT/panel/NAME.png`` for an image with several texts, and ``OUT/predictions.csv``.
+``OUT/overlay/NAME.png``, ``OUT/panel/NAME.png`` for an image with several texts, and ``OUT/predictions.csv``. With
+explanations also ``OUT/explanation/NAME.png`` for each text, and ``OUT/explanations.csv``.
 """
 
 import csv
@@ -24,6 +25,7 @@ from saltext.images import Photo, reason
 from saltext.prediction.inputs import Request
 from saltext.prediction.model import Density, Model
 from saltext.prediction.photos import open_photo
+from saltext.prediction.phrases import parts
 from saltext.prediction.pictures import (
     COMPRESS_LEVEL,
     PANEL_SIDE,
@@ -41,6 +43,7 @@ _log = logging.getLogger(__name__)
 
 KINDS = ("density", "overlay", "panel")
 """Kinds of result files."""
+_EXPLAINED = ("image", "text", "task", "part", "moved", "moved_with_neutral_word", "explanation")
 PANEL_TEXTS = 8
 """Maximum number of texts in an image's panel."""
 
@@ -53,11 +56,22 @@ class Output:
         folder: ``OUT`` above.
         kinds: Some of :data:`KINDS`.
         ending: Ending of density maps, ``npy`` or ``png``.
+        explains: Whether to explain each text, too, see :meth:`saltext.prediction.model.Model.explain`.
     """
 
     folder: Path
     kinds: Sequence[str] = KINDS
     ending: str = "npy"
+    explains: bool = False
+
+    @property
+    def explanations(self) -> Path:
+        """The table of what each phrase and word of a text moves."""
+        return self.folder / "explanations.csv"
+
+    def explanation(self, name: str) -> Path:
+        """The picture of a text's explanation."""
+        return self.path("explanation", name)
 
     @property
     def table(self) -> Path:
@@ -80,6 +94,8 @@ class Output:
         """Every file that is written for an image."""
         panel = self.panel(request)
         of_texts = [path for name in request.results for path in self.of_text(name).values()]
+        if self.explains:
+            of_texts += map(self.explanation, request.results)
         return of_texts if panel is None else [*of_texts, panel]
 
 
@@ -93,20 +109,56 @@ def predict(model: Model, wanted: Sequence[Request], output: Output, *, batch_si
         batch_size: Image-text pairs per forward pass.
 
     Raises:
-        ConfigError: A file to write is one of the images, or the folder cannot be written to.
+        ConfigError: A file to write is one of the images, the folder cannot be written to, or a model that reads no
+            text is to be explained.
         DataError: At the end: files that could not be written, such as one whose name is too long.
     """
+    if output.explains and not model.reads_text:
+        raise ConfigError(f"--explain: {model.name} reads no text: there is nothing to explain")
     _check_and_create_folders(output, wanted)
     issues = DataReport()
-    stream = io.StringIO(newline="")
-    table = csv.writer(stream)
-    table.writerow(["image", "text", "task", *KINDS])
+    table, explained = _Table("image", "text", "task", *KINDS), _Table(*_EXPLAINED)
     try:
         for request, photo, densities in _photos_with_densities(model, wanted, batch_size):
-            table.writerows(_write_results(output, request, photo, densities, issues))
-    finally:  # the table also lists what was written before an error; a name that is not UTF-8 is escaped
-        storage.write_bytes(output.table, stream.getvalue().encode("utf-8", "backslashreplace"))
+            table.rows.writerows(_write_results(output, request, photo, densities, issues))
+            if output.explains:
+                explained.rows.writerows(_write_explanations(model, output, request, photo, issues))
+    finally:  # the tables also list what was written before an error
+        table.write(output.table)
+        if output.explains:
+            explained.write(output.explanations)
     issues.raise_if_any("Some of the results", "All others were written, and are in predictions.csv.")
+
+
+class _Table:
+    """A table of results that is written once at the end."""
+
+    def __init__(self, *columns: str) -> None:
+        self._stream = io.StringIO(newline="")
+        self.rows = csv.writer(self._stream)
+        self.rows.writerow(columns)
+
+    def write(self, path: Path) -> None:
+        """Write it; a name that is not UTF-8 is escaped."""
+        storage.write_bytes(path, self._stream.getvalue().encode("utf-8", "backslashreplace"))
+
+
+def _write_explanations(
+    model: Model, output: Output, request: Request, photo: Photo, issues: DataReport
+) -> Iterator[list[str]]:
+    """Explain the texts of an image, and yield the rows of their table; texts without words have none."""
+    for query, name in zip(request.queries, request.results, strict=True):
+        if not parts(query.text):
+            continue
+        explanation = model.explanation(photo, query, request.image.name)
+        path = output.explanation(name)
+        with _write_errors_as_issues(path, issues):
+            explanation.write(path)
+        for words, moved, moved_replaced in explanation.rows():
+            yield [
+                str(request.image), query.text, query.task or "", words, f"{moved:.4f}", f"{moved_replaced:.4f}",
+                path.relative_to(output.folder).as_posix(),
+            ]  # fmt: skip
 
 
 def _photos_with_densities(
@@ -139,7 +191,7 @@ def _check_and_create_folders(output: Output, wanted: Sequence[Request]) -> None
     if overwritten:
         raise ConfigError(f"{overwritten[0]} is a picture to read and would be overwritten. Choose another --out.")
     try:
-        for kind in output.kinds:
+        for kind in (*output.kinds, *["explanation"] * output.explains):
             (output.folder / kind).mkdir(parents=True, exist_ok=True)
         storage.write_bytes(output.table, b"")
     except OSError as error:

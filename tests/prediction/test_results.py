@@ -70,6 +70,24 @@ def test_pictures_and_texts_become_maps_overlays_and_panels(photos: Path, run: l
     assert files(out) == {*named, "predictions.csv"}
 
 
+def test_explanations_are_drawn_and_listed_when_asked_for(photos: Path, run: list[str], tmp_path: Path) -> None:
+    street, out = photos / "street.jpg", tmp_path / "here" / "predictions"
+    texts = ["--text", "a man beside a red bus", "--text", ""]
+    here("predict", str(street), *texts, "--explain", "--only", "density", *run)
+    assert files(out) == {
+        "density/street_text1.npy", "density/street_text2.npy", "explanation/street_text1.png", "explanations.csv",
+        "predictions.csv",
+    }  # fmt: skip
+    with (out / "explanations.csv").open(encoding="utf-8", newline="") as stream:
+        listed = list(csv.DictReader(stream))
+    assert [row["part"] for row in listed] == ["a man", "beside a red bus", "red", "bus"]
+    explained = saltext.load(run[1], device="cpu").explain(street, "a man beside a red bus")
+    for row, effect in zip(listed, explained.effects, strict=True):
+        assert float(row["moved"]) == pytest.approx(effect.moved, abs=1e-4)
+        assert float(row["moved_with_neutral_word"]) == pytest.approx(effect.moved_replaced, abs=1e-4)
+        assert row["explanation"] == "explanation/street_text1.png"
+
+
 def test_a_single_text_needs_no_panel_and_keeps_the_pictures_name(photos: Path, run: list[str], tmp_path: Path) -> None:
     here("predict", str(photos / "street.jpg"), "--text", "", *run)
     out = tmp_path / "here" / "predictions"
