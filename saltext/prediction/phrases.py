@@ -100,11 +100,25 @@ def parts(text: str) -> list[Part]:
     found = []
     for phrase in _phrases(text):
         found.append(_part(text, phrase[0].start, phrase[-1].end, True, _neutral_phrase(phrase)))
-        content = [token for token in phrase if token.is_content]
-        if len(content) > 1:
-            for token in content:
-                found.append(_part(text, token.start, token.end, False, _neutral_word(token, phrase)))
+        of_phrase = _words(text, phrase)
+        found += of_phrase if len(of_phrase) > 1 else []
     return found
+
+
+def words(text: str) -> list[list[Part]]:
+    """The words of content of each phrase of a text, in its order.
+
+    Example:
+        >>> [[part.words for part in phrase] for phrase in words("a man beside a red bus")]
+        [['man'], ['red', 'bus']]
+    """
+    return [_words(text, phrase) for phrase in _phrases(text)]
+
+
+def _words(text: str, phrase: Sequence["_Token"]) -> list[Part]:
+    return [
+        _part(text, token.start, token.end, False, _neutral_word(token, phrase)) for token in phrase if token.is_content
+    ]
 
 
 def _phrases(text: str) -> Iterator[list[_Token]]:
