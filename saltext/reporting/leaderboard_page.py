@@ -82,7 +82,7 @@ def _images(found: Leaderboard, place: Place) -> str:
 
 def _page(found: Leaderboard, places: Sequence[Place], files: Sequence[Path]) -> Document:
     tasks = found.tasks
-    first: list[Block] = [Points([(sentence, "") for sentence in _best(places)], summary=True)]
+    first: list[Block] = [Points(_best(places), summary=True)]
     conditions = glossary.conditions(tasks)
     first += [conditions] if conditions else []
     first.append([_chart(places)])
@@ -97,14 +97,16 @@ def _page(found: Leaderboard, places: Sequence[Place], files: Sequence[Path]) ->
     return Document("Leaderboard", sections)
 
 
-def _best(places: Sequence[Place]) -> list[str]:
-    """For each condition, the model with all images that has the highest CC."""
+def _best(places: Sequence[Place]) -> list[tuple[str, str]]:
+    """For each condition, the model with all images that has the highest CC, and the next one as a caveat."""
     sentences = []
     for task in dict.fromkeys(place.task for place in places):
         of_task = [place for place in places if place.task == task and place.row.kind == "model" and place.is_complete]
         if of_task:
             cc = of_task[0].estimates["cc"]
-            sentences.append(f"{task}: {of_task[0].row.name}, CC {cc}, {of_task[0].images} images.")
+            sentence = f"{task}: {of_task[0].row.name} has the highest mean, CC {cc}, {of_task[0].images} images."
+            following = [f"Next: {place.row.name}, {place.estimates['cc']}." for place in of_task[1:2]]
+            sentences.append((sentence, "".join(following)))
     return sentences
 
 
