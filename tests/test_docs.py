@@ -2,6 +2,7 @@
 
 import csv
 import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,13 @@ def test_the_points_of_the_example_are_where_it_says(shown: Path) -> None:
         rows = [row for row in csv.DictReader(stream) if (row["image"], row["condition"]) == ("kitchen.jpg", "free")]
     pair = next(p for p in Custom(shown / "my_data.yaml").read().pairs if not p.text)
     assert pair.fixations.coordinates.tolist() == [[int(float(row["y"])), int(float(row["x"]))] for row in rows]
+
+
+def test_every_extra_is_explained_on_the_page_on_installing() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    explained = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", page, re.MULTILINE)))
+    assert sorted(explained) == sorted(extras)
 
 
 @pytest.mark.parametrize("file", MARKDOWN, ids=lambda file: str(file.relative_to(ROOT)))
