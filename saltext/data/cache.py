@@ -373,8 +373,8 @@ class _CacheBuilder:
         needed = sum(prod(shape) for shape in shapes.values()) + compressed
         free = shutil.disk_usage(self.folder).free
         _log.info(
-            "decoding %d images and %d maps takes %.1f GB in %s, where %.1f GB are free",
-            len(self.pairs_to_decode), len(self.pairs), needed / 1e9, self.folder.parent, free / 1e9,
+            "decoding %d images and %d maps takes %.0f MB in %s, where %.1f GB are free",
+            len(self.pairs_to_decode), len(self.pairs), needed / 1e6, self.folder.parent, free / 1e9,
         )  # fmt: skip
         if needed > 0.95 * free:
             raise DataError(

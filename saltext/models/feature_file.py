@@ -232,8 +232,8 @@ class FeatureFile:
         if needed - self.disk_bytes > _DISK_FRACTION * free.f_bavail * free.f_frsize:
             raise OSError(errno.ENOSPC, f"it needs up to {needed / 1e9:.1f} GB, more than are free")
         _log.info(
-            "feature cache: %s takes up to %.1f GB, where %.1f GB are free",
-            self._path, needed / 1e9, free.f_bavail * free.f_frsize / 1e9,
+            "feature cache: %s takes up to %.0f MB, where %.1f GB are free",
+            self._path, needed / 1e6, free.f_bavail * free.f_frsize / 1e9,
         )  # fmt: skip
         described = json.dumps({"digest": self._digest, "layout": layout.json(), "format": FORMAT}).encode()
         content = zlib.crc32(described).to_bytes(4, "little") + len(described).to_bytes(4, "little") + described

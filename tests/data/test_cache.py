@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import pickle
+import re
 import shutil
 import tempfile
 from collections import Counter
@@ -455,6 +456,16 @@ def test_too_little_room_is_told_before_decoding(
     with pytest.raises(DataError, match=r"needs .* GB .*Make room, point data\.cache_dir elsewhere"):
         open_cache(small_pairs, SETTINGS, tmp_path)
     assert _folders(tmp_path) == []
+
+
+def test_what_the_cache_takes_and_what_is_free_is_said_before_decoding(
+    small_pairs: list[Pair], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="saltext.data.cache"):
+        open_cache(small_pairs, SETTINGS, tmp_path)
+    first = caplog.messages[0]
+    said = rf"decoding \d+ images and {len(small_pairs)} maps takes \d MB in {tmp_path}, where .* are free"
+    assert re.fullmatch(said, first)
 
 
 def test_an_empty_data_set_is_refused(tmp_path: Path) -> None:

@@ -184,6 +184,16 @@ def test_a_disk_with_too_little_room_is_left_alone(
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) == 0
 
 
+def test_what_a_new_file_takes_at_most_is_said_once(
+    module: Two, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="saltext.models.feature_file"):
+        for _ in range(2):
+            features(module, FeatureCache(tmp_path), [0, 1])
+    (said,) = caplog.messages
+    assert "takes up to 0 MB, where" in said
+
+
 def test_a_complete_cache_that_may_only_be_read_is_read(
     module: Two, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
