@@ -143,9 +143,9 @@ class Explanation:
         return ((effect.part.words, effect.moved, effect.moved_replaced) for effect in self.effects)
 
     def _repr_png_(self) -> bytes:
-        stream = BytesIO()
-        Image.fromarray(self.picture()).save(stream, "PNG", compress_level=COMPRESS_LEVEL)
-        return stream.getvalue()
+        with BytesIO() as stream:
+            Image.fromarray(self.picture()).save(stream, "PNG", compress_level=COMPRESS_LEVEL)
+            return stream.getvalue()
 
     def __repr__(self) -> str:
         lines = [f"Explanation of {self.text!r}: share of the predicted attention that moves without each part"]
