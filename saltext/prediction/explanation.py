@@ -1,8 +1,8 @@
 """What each phrase and word of a text adds to the predicted map; see :meth:`saltext.prediction.model.Model.explain`."""
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -143,7 +143,7 @@ class Explanation:
         return ((effect.part.words, effect.moved, effect.moved_replaced) for effect in self.effects)
 
     def _repr_png_(self) -> bytes:
-        with BytesIO() as stream:
+        with io.BytesIO() as stream:
             Image.fromarray(self.picture()).save(stream, "PNG", compress_level=COMPRESS_LEVEL)
             return stream.getvalue()
 
