@@ -53,8 +53,8 @@ def test_chance_is_a_word_taken_at_random(table: pd.DataFrame) -> None:
 
 
 def test_the_report_has_all_tables(table: pd.DataFrame) -> None:
-    said = report(table, 60)
+    said = report(table)
     assert "2 texts of 2 images" in said
     for title in ("All texts", "Drop in NSS, paired within a text", "By condition"):
-        assert f"## {title}" in said
+        assert f"**{title}**" in said
     assert "python -m tests.studies.word_effects" in said
