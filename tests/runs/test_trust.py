@@ -370,7 +370,7 @@ def test_what_only_shows_a_run_reads_values_alone(stranger: RunFolder, command: 
 
 GROUPS = ("data", "model", "normalize", "loss", "optimizer", "scheduler", "training", "trainer", "callbacks", "logger",
           "stages", "evaluation", "hydra", "extra", "prompt", "label", "name", "seed", "checkpoint", "output_dir",
-          "cache_features", "inference", "rerun", "ddp_strategy")  # fmt: skip
+          "cache_features", "inference", "compile", "rerun", "ddp_strategy")  # fmt: skip
 
 
 def test_a_report_runs_nothing_that_any_group_of_a_strangers_configuration_names(stranger: RunFolder) -> None:
