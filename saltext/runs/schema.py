@@ -410,12 +410,13 @@ def _of_node(node: DictConfig, key: str, cfg: DictConfig) -> Iterator[tuple[str,
             f"expected a name above it, as in `NAME:` and below that `  _target_: {node['_target_']}`",
         )
         return
-    if key in PARTIAL and "_target_" in node and node.get("_partial_") is not True:
+    is_partial = OmegaConf.select(node, "_partial_", throw_on_resolution_failure=False)
+    if key in PARTIAL and "_target_" in node and is_partial is not True:
         yield (
             f"{key}._partial_",
             f"expected true below _target_{named_in(cfg, key)}, since a network gives more arguments",
         )
-    if key.startswith("model.") and key not in PARTIAL and "_target_" in node and node.get("_partial_"):
+    if key.startswith("model.") and key not in PARTIAL and "_target_" in node and is_partial:
         yield f"{key}._partial_", "expected none, since a network is given the object itself"
     is_own = taken is None and "_target_" in node
     known = None if is_own else _known(key, taken)
@@ -462,7 +463,7 @@ def named_in(cfg: DictConfig, key: str) -> str:
     """The file and line in which a node names its class, `` in FILE:LINE``; empty where no chosen file does."""
     group = key.replace(".", "/")
     choice = OmegaConf.select(cfg, "hydra.runtime.choices", default={}).get(group)
-    target = OmegaConf.select(cfg, f"{key}._target_", throw_on_missing=False)
+    target = OmegaConf.select(cfg, f"{key}._target_", throw_on_missing=False, throw_on_resolution_failure=False)
     for folder in configuration_folders(cfg) if choice and target else ():
         file = folder / f"{group}/{choice}.yaml"
         lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
@@ -642,7 +643,7 @@ def _missing(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     """Keys without which nothing runs, and that a command line deleted."""
     for key in _NEEDED_TO_START:
         group, _, name = key.rpartition(".")
-        node = cfg.get(group) if group else cfg
+        node = OmegaConf.select(cfg, group, throw_on_resolution_failure=False) if group else cfg
         if isinstance(node, DictConfig) and name not in node:
             is_own = group == "data" and signature(str(node.get("_target_"))) is None
             yield key, _DELETED + (", or `defaults: [sjtu_tis, _self_]` is missing in its file" if is_own else "")

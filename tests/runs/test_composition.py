@@ -59,7 +59,7 @@ def said(*arguments: str) -> str:
             "model=tranblnd",
             "model=tranblnd: no such choice (did you mean 'tranblend'?); choose from baselines, clip_salgan",
         ),
-        ("data=null", "data=null: no such choice; choose from own, salicon"),
+        ("data=null", "data=null: no such choice; choose from mit1003, osie, own"),
         ("model/backbons=lite0", "model/backbons=lite0: no such group (did you mean 'model/backbones'?)"),
         ("model/blend=film", "model/blend is not a part of model=grounded_gaze"),
         ("trainer.max_epochs=two", "trainer.max_epochs=two: expected an integer, got 'two'"),
@@ -160,6 +160,14 @@ def test_no_wrong_argument_starts_a_run_or_ends_in_a_traceback(
     assert text.startswith("error: "), argument
     assert len(text.splitlines()) <= 5, argument
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["loss._target_", "optimizer._partial_", "evaluation", "model", "data.tasks", "data.split.path", "hydra.run.dir"],
+)
+def test_a_value_that_refers_to_nothing_is_named(key: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no_such" in refused(capsys, "train", "preset=smoke", f"{key}=${{no_such}}")
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def test_no_key_takes_a_value_of_another_kind(family: DictConfig, wrong: Any) ->
     found = with_values(family, dict.fromkeys(asked, wrong))
     missed = [key for key in asked if not named(found, key)]
     # Parts of a model may be anybody's own, a description of CLIP or BLIP may be written out, a device may be a class.
-    objects = ("trainer.accelerator", "trainer.strategy", "data.augment")
+    objects = ("trainer.accelerator", "trainer.strategy", "data.augment", "data.pseudo")
     assert {key for key in missed if not key.startswith("model.") and key not in objects} == set()
     assert all(wrong != [["x"]] for key in missed), missed
 
