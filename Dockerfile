@@ -2,7 +2,7 @@
 # saltext for CPUs, with what preset=embedded and the pretrained model need. Untried: written where no Docker runs; docs/install.md has the commands.
 #
 #   docker build -t saltext .
-#   docker run --rm --shm-size=2g -v "$PWD/data:/work/data:ro" -v "$PWD/outputs:/work/outputs" saltext train
+#   docker run --rm --shm-size=2g -v "$PWD/data:/workspace/data:ro" -v "$PWD/outputs:/workspace/outputs" saltext train
 #
 # --shm-size: loader processes pass batches in shared memory, of which docker run gives 64 MiB; with less than the batches need, no processes are started.
 FROM python:3.12-slim-bookworm
@@ -23,9 +23,9 @@ COPY conf /source/conf
 COPY experiments /source/experiments
 RUN pip install --no-cache-dir '/source[embedded,demo]' && rm -rf /source
 
-RUN useradd --create-home --uid 1000 saltext && mkdir /work && chown saltext /work
+RUN useradd --create-home --uid 1000 saltext && mkdir /workspace && chown saltext /workspace
 USER 1000
-WORKDIR /work
+WORKDIR /workspace
 EXPOSE 7860
 ENTRYPOINT ["saltext"]
 CMD ["--help"]

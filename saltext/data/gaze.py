@@ -1,4 +1,4 @@
-"""Fixations in a recording of the eye: medians of the stretches during which it is nearly at rest."""
+"""Fixations in eye-tracking samples, by a velocity threshold (I-VT)."""
 
 import numpy as np
 import numpy.typing as npt
