@@ -1,7 +1,8 @@
 """Reading of untrusted map and fixation files; errors say why a file is invalid."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -240,12 +241,25 @@ def _from_csv(path: Path, size: Size) -> _Array:
     return _points_of_coordinates(np.stack(xy, axis=1), 0)
 
 
-def _from_mat(path: Path, size: Size) -> _Array:
-    from scipy.io import loadmat, whosmat  # type: ignore[import-untyped]  # half a second
-
+@contextmanager
+def _matlab_errors(path: Path) -> Iterator[None]:
+    """Inside, a Matlab file is read; whatever is wrong with it is an InvalidFileError."""
     check_file(path)
     try:
         _check_uncompressed_size(path)
+        yield
+    except InvalidFileError:
+        raise
+    except NotImplementedError as error:
+        raise InvalidFileError("files that cannot be read", "Matlab 7.3 (HDF5); save it with -v7") from error
+    except Exception as error:  # scipy parses what it finds; what it stumbles over depends on where the file is broken
+        raise _unreadable(error) from error
+
+
+def _from_mat(path: Path, size: Size) -> _Array:
+    from scipy.io import loadmat, whosmat  # type: ignore[import-untyped]  # half a second
+
+    with _matlab_errors(path):
         found = {name: (shape, kind) for name, shape, kind in whosmat(path)}
         masks = [name for name, (shape, _) in found.items() if shape == size and name != "resolution"]
         if "gaze" in found:
@@ -253,12 +267,6 @@ def _from_mat(path: Path, size: Size) -> _Array:
         content = loadmat(path, variable_names=masks)
         arrays = [content[name] for name in masks if isinstance(content[name], np.ndarray)]
         matrices = [array for array in arrays if array.dtype.kind in "buif"]
-    except InvalidFileError:
-        raise
-    except NotImplementedError as error:
-        raise InvalidFileError("files that cannot be read", "Matlab 7.3 (HDF5); save it with -v7") from error
-    except Exception as error:  # scipy parses what it finds; what it stumbles over depends on where the file is broken
-        raise _unreadable(error) from error
     if len(matrices) == 1:
         return _points_of_counts(matrices[0], size)
     named = ", ".join(f"{name} ({'x'.join(map(str, shape))} {kind})" for name, (shape, kind) in found.items())
@@ -280,17 +288,9 @@ def read_mat(path: Path, names: Sequence[str] | None = None) -> dict[str, Any]:
     """
     from scipy.io import loadmat  # half a second
 
-    check_file(path)
-    try:
-        _check_uncompressed_size(path)
+    with _matlab_errors(path):
         chosen = None if names is None else list(names)
         found: dict[str, Any] = loadmat(path, variable_names=chosen, squeeze_me=True, struct_as_record=False)
-    except InvalidFileError:
-        raise
-    except NotImplementedError as error:
-        raise InvalidFileError("files that cannot be read", "Matlab 7.3 (HDF5); save it with -v7") from error
-    except Exception as error:  # scipy parses what it finds; what it stumbles over depends on where the file is broken
-        raise _unreadable(error) from error
     return {name: value for name, value in found.items() if not name.startswith("__")}
 
 
