@@ -2,6 +2,8 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,26 +72,39 @@ def demo(
     quiet_libraries()
     settings = Settings(run, stage, device, examples, host, port, max_mib, max_pixels, timeout, trust)
     try:
-        with termination_raises(), tempfile.TemporaryDirectory(prefix="saltext-demo-") as folder:
-            confine(Path(folder))
+        with (
+            termination_raises(),
+            tempfile.TemporaryDirectory(prefix="saltext-demo-") as folder,
+            confined(Path(folder)),
+        ):
             _serve(settings, Path(folder))
     except KeyboardInterrupt:
         pass
 
 
-def confine(folder: Path) -> None:
-    """Make this process and its children write only into one folder, and contact only this machine.
+@contextmanager
+def confined(folder: Path) -> Iterator[None]:
+    """Inside, this process and its children write only into one folder, and contact only this machine.
 
-    Call it before Gradio and the model's libraries are imported: some create folders on import.
+    Enter it before Gradio and the model's libraries are imported: some create folders on import. Afterwards the
+    process has its own temporary folder again, for the caller deletes this one.
 
     Args:
         folder: An empty folder.
     """
+    environment, directory = dict(os.environ), tempfile.tempdir
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
     os.environ["GRADIO_TEMP_DIR"] = str(folder / "gradio")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     # Gradio checks whether it can reach itself, which would go through a proxy named in the environment.
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "*"
+    try:
+        yield
+    finally:
+        tempfile.tempdir = directory
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
+        os.environ.update(environment)
 
 
 def _serve(settings: "Settings", folder: Path) -> None:

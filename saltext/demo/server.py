@@ -38,7 +38,7 @@ def serve(settings: Settings, folder: Path) -> None:
 
     Args:
         settings: The demo's settings.
-        folder: For everything that is written; see :func:`saltext.commands.demo.confine`.
+        folder: For everything that is written; see :func:`saltext.commands.demo.confined`.
 
     Raises:
         SaltextError: The model or an example is invalid, or the address or the port cannot be used.

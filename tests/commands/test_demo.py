@@ -1,35 +1,55 @@
 """``saltext demo`` on the command line; the page has tests of its own."""
 
+import os
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from saltext.commands.demo import _LARGEST
 from saltext.demo.settings import Settings
+from saltext.errors import ConfigError
 from saltext.images import MAX_PIXELS
 from tests.command_line import here, refused
 
 
 @pytest.fixture(autouse=True)
-def _the_environment_is_left_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _an_own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    for name in ("TMPDIR", "GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "NO_PROXY", "no_proxy"):
-        monkeypatch.setenv(name, "")  # what is set in its place is taken back
 
 
-def test_nothing_given_means_this_machine_alone_and_bounds_on_everything(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_given_means_this_machine_alone_and_bounds_on_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Settings] = []
     monkeypatch.setattr("saltext.commands.demo._serve", lambda settings, folder: given.append(settings))
     here("demo")
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))  # the first one's is gone
     here("demo", "outputs/run/2026=1", "--port", 0, "--max-mib", 0.5, "--timeout", 2.5, "--examples", "a b")
     assert given[0] == Settings(None, None, None, None, "127.0.0.1", 7860, 20.0, 16_000_000, 60.0, False)
     assert given[1] == Settings(run="outputs/run/2026=1", port=0, max_mib=0.5, timeout=2.5, examples=Path("a b"))
+
+
+@pytest.mark.parametrize("ends", [None, KeyboardInterrupt(), ConfigError("no such run")], ids=str)
+def test_it_writes_into_one_folder_and_leaves_the_process_as_it_was(
+    ends: BaseException | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Path] = []
+
+    def serve(settings: Settings, folder: Path) -> None:
+        assert tempfile.gettempdir() == os.environ["TMPDIR"] == str(folder)
+        assert folder.parent == tmp_path / "temporary"
+        seen.append(folder)
+        if ends:
+            raise ends
+
+    monkeypatch.setattr("saltext.commands.demo._serve", serve)
+    before = dict(os.environ)
+    with suppress(ConfigError, SystemExit):
+        here("demo")
+    assert dict(os.environ) == before
+    assert tempfile.gettempdir() == str(tmp_path / "temporary")
+    assert not seen[0].exists()
 
 
 @pytest.mark.parametrize("word", ["--help", "-h"])

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from saltext.commands.demo import confine
+from saltext.commands.demo import confined
 from saltext.demo.predictor import About, PredictionError
 from saltext.demo.settings import Settings
 from tests.command_line import ENVIRONMENT, ROOT, forking
@@ -110,20 +110,22 @@ class InProcess:
 
 def serve_stub(folder: Path, port: int = 0, *conditions: str) -> None:
     """Serve a page with a stub until the process is ended; the stub has the conditions, if any are named."""
-    confine(folder)
-    from saltext.demo.examples import Example
-    from saltext.demo.page import Downloads, Page
-    from saltext.demo.server import served
-    from saltext.prediction.texts import TextQuery
+    with confined(folder):
+        from saltext.demo.examples import Example
+        from saltext.demo.page import Downloads, Page
+        from saltext.demo.server import served
+        from saltext.prediction.texts import TextQuery
 
-    example = Example(photo(folder / "example.png"), (TextQuery("left", "salient"), TextQuery("right", "non_salient")))
-    predictor: Any = InProcess()
-    predictor.about = replace(predictor.about, conditions=conditions or Stub.conditions)
-    settings = replace(SETTINGS, port=port)
-    page = Page(predictor, settings, [example], Downloads(folder / "gradio" / "answers", KEPT))
-    with served(page.blocks, settings) as address:
-        print(address, flush=True)
-        threading.Event().wait()
+        example = Example(
+            photo(folder / "example.png"), (TextQuery("left", "salient"), TextQuery("right", "non_salient"))
+        )
+        predictor: Any = InProcess()
+        predictor.about = replace(predictor.about, conditions=conditions or Stub.conditions)
+        settings = replace(SETTINGS, port=port)
+        page = Page(predictor, settings, [example], Downloads(folder / "gradio" / "answers", KEPT))
+        with served(page.blocks, settings) as address:
+            print(address, flush=True)
+            threading.Event().wait()
 
 
 if __name__ == "__main__":
