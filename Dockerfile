@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# saltext for CPUs, with what preset=embedded and the pretrained model need. Untried: written where no Docker runs; docs/install.md has the commands.
+# saltext for CPUs, with what preset=embedded needs. Untried: written where no Docker runs; docs/install.md has the commands.
 #
 #   docker build -t saltext .
 #   docker run --rm --shm-size=2g -v "$PWD/data:/workspace/data:ro" -v "$PWD/outputs:/workspace/outputs" saltext train

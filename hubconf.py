@@ -2,7 +2,7 @@
 
     model = torch.hub.load("OWNER/REPOSITORY", "load")  # the pretrained model; run="org/model" or a folder: another
 
-It needs the packages of pyproject.toml, for the pretrained model those of the extra ``embedded``.
+It needs the packages of pyproject.toml.
 """
 
 from saltext.runs.load import load as load

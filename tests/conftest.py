@@ -184,6 +184,16 @@ def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 
 @pytest.fixture
+def without_weight_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the pip packages with weights of others were not installed."""
+    from saltext.models import packaged_weights
+
+    absent = [package.module for package in packaged_weights.BY_TARGET.values() if package.extra]
+    find_spec = packaged_weights.find_spec
+    monkeypatch.setattr(packaged_weights, "find_spec", lambda name: None if name in absent else find_spec(name))
+
+
+@pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[Hub]":
     """A Hugging Face hub on this machine, empty, with a cache of its own; nobody is logged in."""
     from huggingface_hub import constants

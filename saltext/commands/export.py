@@ -13,6 +13,10 @@ def export(
     single: Annotated[
         bool, typer.Option("--single", help="keep weights in single precision, which is twice as large")
     ] = False,
+    self_contained: Annotated[
+        bool,
+        typer.Option("--self-contained", help="with the frozen weights of packages, which then need not be installed"),
+    ] = False,
     push: Annotated[
         str | None,
         typer.Option(metavar="ORG/NAME", help="also push it to this repository on the Hugging Face hub (HF_TOKEN)"),
@@ -36,6 +40,7 @@ def export(
     \b
     saltext export outputs/run/FOLDER my_model
     saltext export outputs/run/FOLDER my_model --stage salient
+    saltext export outputs/run/FOLDER my_model --self-contained
     saltext export outputs/run/FOLDER my_model --push org/model --license mit
     """
     if private and push is None:
@@ -47,8 +52,12 @@ def export(
 
     if push is not None:
         publish.check_repository(push)
-    exported = export(run, to, stage, half=not single, trust=trust, repository=push, licence=license)
-    for file in (exported.config, exported.split, exported.exported, exported.card):
+    exported = export(
+        run, to, stage, not single, trust, self_contained=self_contained, repository=push, licence=license
+    )
+    for file in (exported.config, exported.split, exported.exported, exported.class_names, exported.card):
+        if not file.is_file():
+            continue
         print(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file}  {file.stat().st_size / 1e6:.1f} MB")
     if push is not None:
         commit = publish.push(exported, push, private=private)

@@ -23,6 +23,8 @@ NETWORK_PREFIX = "network."
 _NESTS = ("state_dict", "model_state_dict", "model")
 """Keys under which training scripts save the state dict: Lightning, PyTorch's tutorials, BLIP."""
 
+_SCALE = ".scale_of_8_bits"
+
 _MAX_LISTED = 4
 
 # A key that only one kind of network has, what that network is, and the choice that builds it.
@@ -187,13 +189,38 @@ def _read_torch(path: Path) -> Mapping[str, object]:
     return content
 
 
+def to_8_bits(weights: Weights) -> dict[str, Tensor]:
+    """Round matrices to 8 bits, each row with a scale of its own; :func:`read_weights` multiplies them again.
+
+    Args:
+        weights: Floating-point matrices, shape ``(rows, columns)``, by name.
+
+    Returns:
+        Of each an int8 tensor under its name, and the float32 scales, shape ``(rows, 1)``, under its name and
+        ``.scale_of_8_bits``. The largest error of a value is 1/254 of the largest one of its row.
+    """
+    rounded: dict[str, Tensor] = {}
+    for name, matrix in weights.items():
+        scale = matrix.float().abs().amax(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny) / 127
+        rounded[name] = (matrix.float() / scale).round().to(torch.int8)
+        rounded[name + _SCALE] = scale
+    return rounded
+
+
 def _read_safetensors(path: Path) -> Mapping[str, object]:
     try:
-        return load_file(path)
+        content: dict[str, Tensor] = load_file(path)
     except SafetensorError as error:
         raise CheckpointError(
             f"{path} cannot be read as safetensors ({error}). Is it complete? Fetch it again."
         ) from error
+    scales = {name.removesuffix(_SCALE): content.pop(name) for name in list(content) if name.endswith(_SCALE)}
+    for name, scale in scales.items():
+        matrix = content.get(name)
+        if matrix is None or matrix.ndim != 2 or scale.shape != (len(matrix), 1):
+            raise CheckpointError(f"{path}: expected a matrix {name} with one scale per row. Fetch it again.")
+        content[name] = matrix.float() * scale
+    return content
 
 
 def _mismatch_message(

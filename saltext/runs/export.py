@@ -12,12 +12,17 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from safetensors import SafetensorError
 from safetensors.torch import save_file
+from torch import Tensor
 
 from saltext import storage
 from saltext.errors import ConfigError
-from saltext.models.checkpoints import read_weights
-from saltext.runs import schema
-from saltext.runs.load import chosen_stage
+from saltext.models.checkpoints import read_weights, to_8_bits
+from saltext.models.freezing import is_frozen
+from saltext.models.grounding.class_names import ClassNameGrounder
+from saltext.models.packaged_weights import BY_TARGET
+from saltext.models.text.base import TextEncoder
+from saltext.runs import build, schema, targets
+from saltext.runs.load import chosen_stage, pipeline_of
 from saltext.runs.model_card import model_card
 from saltext.runs.saved import configuration
 from saltext.runs.stages import weights_of
@@ -32,6 +37,7 @@ def export(
     half: bool = True,
     trust: bool = False,
     *,
+    self_contained: bool = False,
     repository: str | None = None,
     licence: str | None = None,
 ) -> RunFolder:
@@ -43,16 +49,23 @@ def export(
         stage: Which of the trainings of a run of several stages.
         half: Whether matrices and kernels are stored in half precision, which halves the file. The model still computes
             in single precision; ``saltext evaluate`` measures the effect of the rounding.
-        trust: Whether the configuration may name classes that ``conf/`` does not. None is built here.
+        trust: Whether the configuration may name classes that ``conf/`` does not; without ``self_contained`` none is
+            built here.
+        self_contained: Whether frozen weights that packages have are written, too, so that the model loads without
+            these packages; with them, the features of class names, which take seconds to compute. With ``half``,
+            matrices of a frozen text encoder are stored in 8 bits, see
+            :func:`saltext.models.checkpoints.to_8_bits`.
         repository: ``owner/name`` on the hub that the card names as the model's place; None: the folder.
         licence: Identifier of the model's licence for the card, such as ``mit``; None: not stated.
 
     Returns:
-        The folder: ``model.safetensors``, ``config.yaml``, ``split.json`` and ``README.md``.
+        The folder: ``model.safetensors``, ``config.yaml``, ``split.json`` and ``README.md``; if it is self-contained,
+        ``class_names.safetensors`` where a grounder reads them.
 
     Raises:
         ConfigError: No such run, a configuration that is not trusted, or ``to`` exists.
-        CheckpointError: The weights are missing, damaged, or hold more than tensors.
+        CheckpointError: The weights are missing, damaged, or hold more than tensors; or, for a self-contained export,
+            a package is not installed.
         DamagedFileError: The run's scores, which the card shows, are damaged.
     """
     source, target = RunFolder.existing(run), RunFolder(Path(to))
@@ -61,12 +74,32 @@ def export(
     configured = configuration(source, OmegaConf.create({}), trust)
     chosen = chosen_stage(configured.cfg, source, stage)
     weights = dict(read_weights(weights_of(chosen)))
+    cfg = _portable_configuration(chosen.cfg, source)
+    class_names: dict[str, Tensor] = {}
+    of_texts: set[str] = set()
+    if self_contained:
+        network = pipeline_of(chosen, source, "cpu", configured.own).network
+        for _, part in targets.parts(cfg.model):
+            package = BY_TARGET.get(str(part.get("_target_")))
+            if package is not None and package.extra:
+                part.from_package = False
+        tensors = {**dict(network.named_parameters(remove_duplicate=False)), **dict(network.named_buffers())}
+        weights = {name: tensors[name].detach() for name in build.network(cfg, configured.own).state_dict()}
+        encoder = getattr(network, "text_encoder", None)
+        if isinstance(encoder, TextEncoder):
+            if is_frozen(encoder):
+                of_texts = {f"text_encoder.{name}" for name, value in encoder.named_parameters() if value.ndim == 2}
+            grounders = {
+                part.names: name for name, part in network.named_modules() if isinstance(part, ClassNameGrounder)
+            }
+            class_names = {name: encoder.pooled_list(names) for names, name in grounders.items()}
     if half:
         # Vectors, such as statistics of BatchNorm, stay: they are small, and may exceed the range of half precision.
         matrices = {name: value for name, value in weights.items() if value.is_floating_point() and value.ndim > 1}
         weights |= {name: value.half() for name, value in matrices.items()}
+        weights |= to_8_bits({name: matrices[name] for name in of_texts & matrices.keys()})
     split = storage.read_text(source.split, storage.MAX_JSON)
-    config = OmegaConf.to_yaml(_portable_configuration(chosen.cfg, source))
+    config = OmegaConf.to_yaml(cfg)
     try:
         target.root.mkdir(parents=True)
         storage.write_text(target.config, config)
@@ -74,6 +107,9 @@ def export(
         with storage.replacing(target.exported, durable=True) as part:
             # Tensors that share memory are refused: each is written by itself.
             save_file({name: value.clone().contiguous() for name, value in weights.items()}, part, {"format": "pt"})
+        if class_names:
+            with storage.replacing(target.class_names, durable=True) as part:
+                save_file({name: value.clone() for name, value in class_names.items()}, part)
         storage.write_text(target.card, model_card(target, chosen, repository or target.root.name, licence))
     except BaseException as error:
         shutil.rmtree(target.root, ignore_errors=True)  # it did not exist before

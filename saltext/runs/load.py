@@ -8,10 +8,9 @@ from types import MappingProxyType
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from safetensors.torch import load_file
 
-from saltext.errors import ConfigError
-from saltext.models.checkpoints import load_weights
+from saltext.errors import CheckpointError, ConfigError
+from saltext.models.checkpoints import load_weights, read_weights
 from saltext.models.feature_cache import FeatureCache
 from saltext.models.grounding.class_names import ClassNameGrounder
 from saltext.models.hub import checked_digest, hub_folder, is_commit
@@ -31,22 +30,19 @@ PRETRAINED = WeightPackage(
     requirement="saltext",
     digests=MappingProxyType(
         {
-            "config.yaml": "c7606d8aa87f91b1a50fdda3bf8723d1ca5a365508d6e0b44c61a649511f000a",
+            "config.yaml": "75fb0db658db8e1b8db393295928608952d61219a505df250a747c2f22320626",
             "split.json": "c15d950d7d68687ffcf3b45d383e93cfd4804301daaafad4b20fe32b0aa7eb39",
-            "class_names.safetensors": "3524fcbd590ebaa7fa4e952ed1f586af9fbe048127a59d9edcbd134e1369e76c",
-            "checkpoints/best.ckpt": "7ded038a83ba09c7ff8443791221b09f2ef0fa6e22f865672fc0302d930a4da5",
+            "class_names.safetensors": "452f396e19b758b8f582f60429cc0865b9540ee27d3b44ab87d4c373ea3b1608",
+            "model.safetensors": "f36d1ed8c5bb94f5c2292923d006b51e3ea64f71310af24e230819b68e516ae2",
         }
     ),
     extra="",
 )
 """The default model: an export (``saltext export``), described in saltext/pretrained/README.md."""
 
-_CONFIG, _SPLIT = "config.yaml", "split.json"
+_CONFIG, _SPLIT, _CLASS_NAMES = "config.yaml", "split.json", "class_names.safetensors"
 _REPOSITORY = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 _log = logging.getLogger(__name__)
-
-CLASS_NAMES = "class_names.safetensors"
-"""File with the text features of the grounders' class names, which comes with the pretrained model."""
 
 
 def load(
@@ -101,14 +97,16 @@ def load(
         if inference is not None:
             pipeline.network.set_inference(inference)
         pipeline.network.feature_cache = FeatureCache()
-    if run is None and CLASS_NAMES in PRETRAINED.digests:
+    encoder = getattr(pipeline.network, "text_encoder", None)
+    if folder.class_names.is_file() and isinstance(encoder, CachedTextEncoder):
         # Encoding a thousand class names would take longer than a prediction.
-        encoder = getattr(pipeline.network, "text_encoder", None)
-        if isinstance(encoder, CachedTextEncoder):
-            pooled = load_file(folder.root / CLASS_NAMES)["pooled"]
-            for grounder in pipeline.network.modules():
-                if isinstance(grounder, ClassNameGrounder):
-                    encoder.cache_list(grounder.names, pooled)
+        features = read_weights(folder.class_names)
+        for name, part in pipeline.network.named_modules():
+            if isinstance(part, ClassNameGrounder) and name in features:
+                try:
+                    encoder.cache_list(part.names, features[name].float())
+                except ValueError as error:
+                    raise CheckpointError(f"{folder.class_names}: {name}: {error}") from error
     return Model(pipeline, build.cache_settings(chosen.cfg), str(folder.root if run is None else run))
 
 
@@ -139,7 +137,9 @@ def run_folder(run: str | Path | None, revision: str | None = None, token: str |
     if is_here or not may_be_on_hub:
         return RunFolder.existing(run)
     name = str(run)
-    folder = RunFolder(hub_folder(name, revision, [_CONFIG, _SPLIT], weights=["model.safetensors"], token=token))
+    folder = RunFolder(
+        hub_folder(name, revision, [_CONFIG, _SPLIT, _CLASS_NAMES], weights=["model.safetensors"], token=token)
+    )
     missing = [file.name for file in (folder.config, folder.exported) if not file.is_file()]
     if missing:
         raise ConfigError(

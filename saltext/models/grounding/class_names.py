@@ -25,7 +25,7 @@ class ClassNameGrounder(Grounder):
     word that is closest to the name. The classifier, applied at every position, gives class activation maps: relative
     (logits standardised over the positions) and absolute (probabilities).
 
-    The image head is frozen and excluded from state dicts.
+    The image head is frozen.
 
     Args:
         head: From the encoder's stride-32 feature, (batch, channels, rows, columns), to class logits of the same rows
@@ -55,7 +55,7 @@ class ClassNameGrounder(Grounder):
         head_and_context: bool = False,
     ) -> None:
         super().__init__()
-        self.head = exclude_from_state_dict(freeze(head))
+        self.head = freeze(head)
         self.names = tuple(names)
         self.sharpness = sharpness
         self.head_and_context = head_and_context
@@ -126,33 +126,47 @@ class ClassNameGrounder(Grounder):
         return weights
 
 
-def lite0_grounder(sharpness: float | None = 20.0, head_and_context: bool = False) -> ClassNameGrounder:
+def lite0_grounder(
+    sharpness: float | None = 20.0, head_and_context: bool = False, from_package: bool = True
+) -> ClassNameGrounder:
     """Build the grounder of EfficientNet-Lite0's 1000 ImageNet classes, weights from the ``embedded`` extra.
+
+    State dicts leave out weights of the package, since that has them.
 
     Args:
         sharpness: As of :class:`ClassNameGrounder`.
         head_and_context: As of :class:`ClassNameGrounder`.
+        from_package: Whether the weights are read from the package; otherwise they are random until a state dict is
+            loaded, such as that of a self-contained export.
 
     Raises:
         CheckpointError: The packaged weights are not installed, or not the expected ones.
     """
-    return _lite_grounder(LITE0, sharpness, head_and_context)
+    return _lite_grounder(LITE0, sharpness, head_and_context, from_package)
 
 
-def lite2_grounder(sharpness: float | None = 20.0, head_and_context: bool = False) -> ClassNameGrounder:
+def lite2_grounder(
+    sharpness: float | None = 20.0, head_and_context: bool = False, from_package: bool = True
+) -> ClassNameGrounder:
     """Build that of EfficientNet-Lite2, see :func:`lite0_grounder`."""
-    return _lite_grounder(LITE2, sharpness, head_and_context)
+    return _lite_grounder(LITE2, sharpness, head_and_context, from_package)
 
 
-def _lite_grounder(lite: Lite, sharpness: float | None, head_and_context: bool) -> ClassNameGrounder:
+def _lite_grounder(
+    lite: Lite, sharpness: float | None, head_and_context: bool, from_package: bool
+) -> ClassNameGrounder:
     from timm import create_model  # takes seconds, and is needed only to build a network
     from timm.data.imagenet_info import ImageNetInfo
 
     model: Any = create_model(lite.architecture, pretrained=False)
-    model.load_state_dict(lite_weights(lite))
+    if from_package:
+        model.load_state_dict(lite_weights(lite))
     classifier = nn.Conv2d(model.classifier.in_features, model.classifier.out_features, kernel_size=1)
     classifier.weight.data = model.classifier.weight.data[:, :, None, None]
     classifier.bias = model.classifier.bias
     info: Any = ImageNetInfo()
     names = [info.index_to_description(index) for index in range(info.num_classes())]
-    return ClassNameGrounder(nn.Sequential(model.conv_head, model.bn2, classifier), names, sharpness, head_and_context)
+    head = nn.Sequential(model.conv_head, model.bn2, classifier)
+    if from_package:
+        exclude_from_state_dict(head)  # the package is their record, by digest
+    return ClassNameGrounder(head, names, sharpness, head_and_context)

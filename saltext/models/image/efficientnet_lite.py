@@ -10,7 +10,12 @@ from torch import Tensor
 from saltext.errors import CheckpointError
 from saltext.models.checkpoints import Weights, read_weights
 from saltext.models.image.timm_encoder import TimmEncoder
-from saltext.models.packaged_weights import EFFICIENTNET_LITE0, EFFICIENTNET_LITE2, WeightPackage, packaged_file
+from saltext.models.packaged_weights import (
+    EFFICIENTNET_LITE0,
+    EFFICIENTNET_LITE2,
+    WeightPackage,
+    packaged_file,
+)
 
 
 @dataclass(frozen=True)
@@ -50,11 +55,13 @@ _LITE_BLOCK = {
 }
 
 
-def efficientnet_lite0(frozen: bool = False) -> TimmEncoder:
+def efficientnet_lite0(frozen: bool = False, from_package: bool = True) -> TimmEncoder:
     """Build EfficientNet-Lite0 with ImageNet weights: 40, 112 and 320 channels; mean and deviation of pixels 0.5.
 
     Args:
         frozen: Whether it is frozen, see :func:`saltext.models.freezing.freeze`.
+        from_package: Whether the weights are read from the package; otherwise they are random until a state dict is
+            loaded, such as that of a self-contained export.
 
     Raises:
         CheckpointError: The packaged weights are not installed, or not the expected ones.
@@ -62,12 +69,17 @@ def efficientnet_lite0(frozen: bool = False) -> TimmEncoder:
     References:
         Tan and Le, EfficientNet, ICML 2019; the Lite variants are in its authors' repository.
     """
-    return TimmEncoder(LITE0.architecture, checkpoint=lite_weights(LITE0), frozen=frozen)
+    return _lite_encoder(LITE0, frozen, from_package)
 
 
-def efficientnet_lite2(frozen: bool = False) -> TimmEncoder:
+def efficientnet_lite2(frozen: bool = False, from_package: bool = True) -> TimmEncoder:
     """Build EfficientNet-Lite2 with ImageNet weights: 48, 120 and 352 channels; else as :func:`efficientnet_lite0`."""
-    return TimmEncoder(LITE2.architecture, checkpoint=lite_weights(LITE2), frozen=frozen)
+    return _lite_encoder(LITE2, frozen, from_package)
+
+
+def _lite_encoder(lite: Lite, frozen: bool, from_package: bool) -> TimmEncoder:
+    checkpoint = lite_weights(lite) if from_package else None
+    return TimmEncoder(lite.architecture, checkpoint=checkpoint, frozen=frozen)
 
 
 def lite_weights(lite: Lite) -> dict[str, Tensor]:

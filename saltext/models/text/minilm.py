@@ -1,6 +1,5 @@
 """all-MiniLM-L6-v2, a sentence encoder small enough for a laptop, from packaged weights."""
 
-import json
 from collections.abc import Sequence
 
 import torch
@@ -12,12 +11,14 @@ from transformers import BertConfig, BertModel
 
 from saltext.models.checkpoints import load_state
 from saltext.models.freezing import exclude_from_state_dict, freeze
-from saltext.models.packaged_weights import MINILM, packaged_file
+from saltext.models.packaged_weights import MINILM, MINILM_TOKENIZER, packaged_file
 from saltext.models.text.base import TextFeatures, pad_rows
 from saltext.models.text.cached import CachedTextEncoder
 
 MAX_TOKENS = 64
 """Longer texts are cut. The longest of SJTU-TIS has 24 words."""
+
+_SIZES = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
 
 
 class MiniLM(CachedTextEncoder):
@@ -27,9 +28,11 @@ class MiniLM(CachedTextEncoder):
     sentence-transformers computes it. The empty text is [CLS] [SEP].
 
     Args:
-        frozen: Whether the weights are frozen; then state dicts leave them out, since the package has them, and
-            each distinct text is encoded once. Otherwise they train, with BERT's dropout.
+        frozen: Whether the weights are frozen; then each distinct text is encoded once, and state dicts leave out
+            weights of the package, since that has them. Otherwise they train, with BERT's dropout.
         cache_size: As of :class:`CachedTextEncoder`; a text takes 98 kB at most.
+        from_package: Whether the weights are read from the package; otherwise they are random until a state dict is
+            loaded, such as that of a self-contained export.
 
     Raises:
         CheckpointError: The packaged weights are not installed, or not the expected ones.
@@ -40,19 +43,22 @@ class MiniLM(CachedTextEncoder):
 
     unit_length = True
 
-    def __init__(self, frozen: bool = True, cache_size: int = 4096) -> None:
+    def __init__(self, frozen: bool = True, cache_size: int = 4096, from_package: bool = True) -> None:
         super().__init__(cache_size)
-        config = BertConfig(**json.loads(packaged_file(MINILM, "model/config.json").read_text(encoding="utf-8")))
+        config = BertConfig(**_SIZES)
         self.model = BertModel(config, add_pooling_layer=False)
-        weights = packaged_file(MINILM, "model/model.safetensors")
-        # The pooling layer belongs to BERT's pre-training; sentence features do not use it.
-        load_state(self.model, load_file(weights), str(weights), ignore=["pooler.*", "embeddings.position_ids"])
-        self.tokenizer = Tokenizer.from_file(str(packaged_file(MINILM, "model/tokenizer.json")))
+        if from_package:
+            file = packaged_file(MINILM, "model/model.safetensors")
+            # The pooling layer belongs to BERT's pre-training; sentence features do not use it.
+            load_state(self.model, load_file(file), str(file), ignore=["pooler.*", "embeddings.position_ids"])
+        self.tokenizer = Tokenizer.from_file(str(packaged_file(MINILM_TOKENIZER, "minilm_tokenizer.json")))
         self.tokenizer.enable_truncation(MAX_TOKENS)
         self.tokenizer.no_padding()
         self.dim = int(config.hidden_size)
         if frozen:
-            exclude_from_state_dict(freeze(self))  # the package is their record, by digest
+            freeze(self)
+            if from_package:
+                exclude_from_state_dict(self)  # the package is their record, by digest
 
     @property
     def text_embeddings(self) -> nn.Module:

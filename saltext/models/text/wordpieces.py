@@ -7,7 +7,7 @@ from tokenizers.models import WordPiece
 from transformers import BertTokenizer
 
 from saltext.errors import CheckpointError
-from saltext.models.packaged_weights import MINILM, packaged_file
+from saltext.models.packaged_weights import MINILM_TOKENIZER, packaged_file
 
 DECODE, ENCODE = "[DEC]", "[ENC]"
 """First tokens of a text in BLIP: ``[DEC]`` where it generates the text, ``[ENC]`` where it reads text and image."""
@@ -20,14 +20,14 @@ def word_pieces(vocabulary: Path | None, size: int, max_tokens: int) -> Tokenize
 
     Args:
         vocabulary: ``tokenizer.json`` of a BERT or BLIP, or its ``vocab.txt``, with or without the two tokens. None:
-            bert-base-uncased's 30522 pieces, from the package of MiniLM, which has the same.
+            bert-base-uncased's 30522 pieces, which come with the package, for MiniLM has the same.
         size: Tokens of the model it is for, ``[DEC]`` and ``[ENC]`` included: 30524 for the published ones.
         max_tokens: Longer texts are cut to this many tokens, ``[CLS]`` and ``[SEP]`` included.
 
     Raises:
-        CheckpointError: No such file, no vocabulary, or one of another size; or the package is needed and missing.
+        CheckpointError: No such file, no vocabulary, or one of another size.
     """
-    path = packaged_file(MINILM, "model/tokenizer.json") if vocabulary is None else vocabulary
+    path = packaged_file(MINILM_TOKENIZER, "minilm_tokenizer.json") if vocabulary is None else vocabulary
     tokenizer = _read_vocabulary(path)
     tokenizer.add_special_tokens([DECODE, ENCODE])
     missing = [token for token in _SPECIAL if tokenizer.token_to_id(token) is None]

@@ -1,7 +1,6 @@
 import json
 import shutil
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,8 @@ from saltext.models import hub
 from saltext.models.feature_cache import FeatureCache, addressed
 from saltext.models.freezing import freeze
 from saltext.models.normalize import Normalize
-from saltext.models.packaged_weights import MINILM
 from saltext.models.text.blip import Blip
 from saltext.models.text.images import CLIP_MEAN, CLIP_STD
-
-needs_package = pytest.mark.skipif(find_spec(MINILM.module) is None, reason="the extra `embedded` is not installed")
 
 TEXT = "a red dog runs on the grass"
 Build = Callable[..., Blip]
@@ -65,7 +61,6 @@ def test_a_random_blip_sees_its_image(tiny_blip: Build, images: Tensor) -> None:
     assert (pooled[0] - pooled[1]).abs().max() > 1e-3
 
 
-@needs_package
 @pytest.mark.parametrize(("vision", "blocks", "width", "heads"), [("base", 12, 768, 12), ("large", 24, 1024, 16)])
 def test_full_sizes_are_those_of_the_papers(vision: Any, blocks: int, width: int, heads: int) -> None:
     with torch.device("meta"):
@@ -86,7 +81,6 @@ def test_full_sizes_are_those_of_the_papers(vision: Any, blocks: int, width: int
     assert tower + text == {"base": 223_057_152, "large": 445_278_720}[vision]
 
 
-@needs_package
 def test_the_packaged_vocabulary_serves_where_weights_bring_none() -> None:
     with torch.device("meta"):
         blip = Blip()
@@ -203,7 +197,6 @@ def test_training_uses_blip_s_dropout_whatever_the_folder_says(folder: Path) -> 
     assert {module.p for module in blip.text.modules() if isinstance(module, torch.nn.Dropout)} == {0.1}
 
 
-@needs_package
 def test_a_folder_s_own_vocabulary_is_the_one_that_is_used(folder: Path) -> None:
     (folder / "vocab.txt").unlink()
     with pytest.raises(CheckpointError, match=r"expected 17 tokens .*, got 30524"):

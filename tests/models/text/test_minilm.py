@@ -1,4 +1,6 @@
+import json
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -6,7 +8,7 @@ import torch
 from torch import Tensor
 
 import saltext
-from saltext.models.packaged_weights import MINILM
+from saltext.models.packaged_weights import MINILM, MINILM_TOKENIZER, packaged_file
 from saltext.models.text.base import TextFeatures
 from saltext.models.text.minilm import MiniLM
 from tests.models.zero_weights import ZeroWeights
@@ -133,3 +135,22 @@ def test_the_pretrained_model_brings_the_features_of_its_class_names() -> None:
     some = [0, 1, 500, 999]
     alone = minilm().eval()([names[place] for place in some]).pooled
     torch.testing.assert_close(pooled[some], alone, atol=1e-6, rtol=0)
+
+
+def test_without_its_package_its_weights_belong_to_the_state_dict(encoder: MiniLM) -> None:
+    own = minilm(from_package=False)
+    assert encoder.state_dict() == {}
+    own.load_state_dict({f"model.{name}": value for name, value in encoder.model.state_dict().items()})
+    assert {name.partition(".")[0] for name in own.state_dict()} == {"model"}
+    assert torch.equal(own(TEXTS).pooled, encoder(TEXTS).pooled)
+
+
+def test_sizes_and_tokenizer_are_those_of_the_package(encoder: MiniLM) -> None:
+    folder = Path(next(iter(find_spec(MINILM.module).submodule_search_locations))) / "model"  # type: ignore[union-attr, arg-type]
+    published = json.loads((folder / "config.json").read_text())
+    config = encoder.model.config.to_dict()
+    of_the_network = (published.keys() & config.keys()) - {"_name_or_path", "architectures", "transformers_version"}
+    assert "hidden_size" in of_the_network
+    assert {key: config[key] for key in of_the_network} == {key: published[key] for key in of_the_network}
+    ours = packaged_file(MINILM_TOKENIZER, "minilm_tokenizer.json")
+    assert ours.read_bytes() == (folder / "tokenizer.json").read_bytes()

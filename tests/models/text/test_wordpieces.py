@@ -1,17 +1,12 @@
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer
 
 from saltext.errors import CheckpointError
-from saltext.models.packaged_weights import MINILM
 from saltext.models.text.wordpieces import DECODE, ENCODE, word_pieces
 
-needs_package = pytest.mark.skipif(find_spec(MINILM.module) is None, reason="the extra `embedded` is not installed")
 
-
-@needs_package
 def test_the_packaged_vocabulary_has_bert_s_and_blip_s_tokens_at_their_published_ids() -> None:
     tokenizer = word_pieces(None, 30524, 35)
     ids = {token: tokenizer.token_to_id(token) for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", DECODE, ENCODE)}
