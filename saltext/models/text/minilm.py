@@ -18,8 +18,6 @@ from saltext.models.text.cached import CachedTextEncoder
 MAX_TOKENS = 64
 """Longer texts are cut. The longest of SJTU-TIS has 24 words."""
 
-_SIZES = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
-
 
 class MiniLM(CachedTextEncoder):
     """Sentence features of all-MiniLM-L6-v2 (6 layers, 384 features), weights from the ``embedded`` extra.
@@ -45,7 +43,7 @@ class MiniLM(CachedTextEncoder):
 
     def __init__(self, frozen: bool = True, cache_size: int = 4096, from_package: bool = True) -> None:
         super().__init__(cache_size)
-        config = BertConfig(**_SIZES)
+        config = BertConfig(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536)
         self.model = BertModel(config, add_pooling_layer=False)
         if from_package:
             file = packaged_file(MINILM, "model/model.safetensors")
