@@ -79,20 +79,19 @@ def export(
     of_texts: set[str] = set()
     if self_contained:
         network = pipeline_of(chosen, source, "cpu", configured.own).network
-        for _, part in targets.parts(cfg.model):
-            package = BY_TARGET.get(str(part.get("_target_")))
+        for _, node in targets.parts(cfg.model):
+            package = BY_TARGET.get(str(node.get("_target_")))
             if package is not None and package.extra:
-                part.from_package = False
+                node.from_package = False
         tensors = {**dict(network.named_parameters(remove_duplicate=False)), **dict(network.named_buffers())}
         weights = {name: tensors[name].detach() for name in build.network(cfg, configured.own).state_dict()}
         encoder = getattr(network, "text_encoder", None)
         if isinstance(encoder, TextEncoder):
+            modules = network.named_modules()
+            lists = {module.names: name for name, module in modules if isinstance(module, ClassNameGrounder)}
+            class_names = {name: encoder.pooled_list(names) for names, name in lists.items()}
             if is_frozen(encoder):
                 of_texts = {f"text_encoder.{name}" for name, value in encoder.named_parameters() if value.ndim == 2}
-            grounders = {
-                part.names: name for name, part in network.named_modules() if isinstance(part, ClassNameGrounder)
-            }
-            class_names = {name: encoder.pooled_list(names) for names, name in grounders.items()}
     if half:
         # Vectors, such as statistics of BatchNorm, stay: they are small, and may exceed the range of half precision.
         matrices = {name: value for name, value in weights.items() if value.is_floating_point() and value.ndim > 1}
