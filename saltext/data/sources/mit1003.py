@@ -1,9 +1,8 @@
 """Reader of MIT1003: free viewing of 1003 images by 15 people (Judd et al., Learning to predict ..., ICCV 2009)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +13,9 @@ from saltext.data.geometry import Size
 from saltext.data.index import DatasetIndex
 from saltext.data.pairs import FilePair
 from saltext.data.report import DataReport, files_by_stem
+from saltext.data.sources.free_viewing import CONDITION, FreeViewing
 from saltext.data.sources.osie import inside
 from saltext.errors import DataError, InvalidFileError
-
-CONDITION = "pure"
-"""The only condition: free viewing."""
 
 SAMPLES_PER_SECOND, PIXELS_PER_DEGREE = 240, 34
 """Rate of the eye tracker, and pixels in a degree of visual angle at its screen of 1024 pixels."""
@@ -29,7 +26,7 @@ _ADVICE = "Unpack the published archives again, or fix or remove these files."
 
 
 @dataclass(frozen=True)
-class Mit1003:
+class Mit1003(FreeViewing):
     """MIT1003 as published: ``ALLSTIMULI/NAME.jpeg``, ``ALLFIXATIONMAPS/NAME_fixMap.jpg`` and ``NAME_fixPts.jpg``.
 
     The last two are the blurred map and the fixations of all viewers. ``DATA/VIEWER/NAME.mat`` has the recording of
@@ -40,8 +37,6 @@ class Mit1003:
     """
 
     root: Path | str
-    published: ClassVar[str | None] = None
-    conditions: ClassVar[Sequence[str]] = (CONDITION,)
 
     def read(self) -> DatasetIndex:
         """All images, sorted by name.

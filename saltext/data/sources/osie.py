@@ -1,10 +1,9 @@
 """Reader of OSIE: free viewing of 700 images by 15 people (Xu et al. 2014, Predicting human gaze beyond pixels)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +13,8 @@ from saltext.data.geometry import Size
 from saltext.data.index import BlurRule, DatasetIndex
 from saltext.data.pairs import FixationPoints, Pair
 from saltext.data.report import DataIssue, DataReport, files_by_stem, same_form
+from saltext.data.sources.free_viewing import CONDITION, FreeViewing
 from saltext.errors import DataError, InvalidFileError
-
-CONDITION = "pure"
-"""The only condition: free viewing."""
 
 SIGMA = 24.0
 """A degree of visual angle in pixels, by which its authors blur the fixations."""
@@ -26,7 +23,7 @@ _ADVICE = "Take the files of the published repository again, or fix or remove th
 
 
 @dataclass(frozen=True)
-class Osie:
+class Osie(FreeViewing):
     """OSIE as published: ``stimuli/1001.jpg`` to ``1700.jpg`` and ``eye/fixations.mat``, perhaps below ``data/``.
 
     The file lists, for each image, the fixations of each viewer: ``fixations{i}.img`` and
@@ -40,8 +37,6 @@ class Osie:
 
     root: Path | str
     sigma: float = SIGMA
-    published: ClassVar[str | None] = None
-    conditions: ClassVar[Sequence[str]] = (CONDITION,)
 
     def read(self) -> DatasetIndex:
         """All images that have fixations, sorted by name.
