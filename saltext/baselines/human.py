@@ -123,13 +123,13 @@ class SplitHalf(Baseline):
 class SplitViewers(SplitHalf):
     """The fixations of half of the viewers, blurred as the data set's maps are, predict those of the other half.
 
-    Unlike :class:`SplitHalf` it is no optimistic ceiling, since the halves share nobody; it is below what all viewers
-    would predict of as many others. For data sets that say whose a fixation is. The halves of the viewers are drawn at
-    random, seeded by image and task alone; of an odd number the first half has one fewer.
+    Unlike :class:`SplitHalf` it is no optimistic ceiling, since the halves have no viewer in common; it is below what
+    all viewers would predict of as many others. For data sets that say which viewer made a fixation. The halves of the
+    viewers are drawn at random, seeded by image and task alone; of an odd number the first half has one fewer.
 
     Args:
         truth: Ground truth of the whole data set.
-        viewers: Index of a pair -> whose its fixations are; pairs without an entry are not covered.
+        viewers: Index of a pair -> its fixations by viewer; pairs without an entry are not covered.
     """
 
     name = "split_viewers"

@@ -99,7 +99,7 @@ class Model:
         """What each phrase and word of a text adds to the map.
 
         Each is left out of the text, and replaced by a neutral word; all texts are predicted as one batch. It says what
-        the *model* does with its words, not what people do: ``experiments/explain`` measures how far the two agree.
+        the *model* does with its words, not what viewers do: ``experiments/explain`` measures how far the two agree.
 
         Args:
             image: As for :meth:`predict`, as are the others.

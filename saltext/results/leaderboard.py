@@ -79,12 +79,12 @@ class Entry:
 
 
 @dataclass(frozen=True, config=_CONFIG)
-class Place:
+class ConditionResult:
     """A row under one condition.
 
     Attributes:
         task: The condition.
-        row: What is said about the row.
+        row: The row's description.
         images: Number of test images.
         folds: Number of folds whose images it has all; None where no folds are known.
         is_complete: Whether it has all images that any row has under the condition.
@@ -122,17 +122,17 @@ class Leaderboard:
         """The conditions of all rows, in the order of tables."""
         return in_order(task for entry in self.entries for task in entry.scores["task"])
 
-    def places(self) -> list[Place]:
+    def results(self) -> list[ConditionResult]:
         """All rows by condition: those with all images first, each part by descending CC."""
         found = []
         for task in self.tasks:
             parts = [(entry, entry.scores[entry.scores["task"] == task]) for entry in self.entries]
             everything = {image for _, part in parts for image in part["image_id"]}
-            placed = [self._place(task, entry, part, everything) for entry, part in parts if len(part)]
-            found += sorted(placed, key=_order)
+            results = [self._result(task, entry, part, everything) for entry, part in parts if len(part)]
+            found += sorted(results, key=_order)
         return found
 
-    def _place(self, task: str, entry: Entry, part: pd.DataFrame, everything: set[str]) -> Place:
+    def _result(self, task: str, entry: Entry, part: pd.DataFrame, everything: set[str]) -> ConditionResult:
         images = set(part["image_id"])
         whole = None
         if self.folds is not None:
@@ -143,14 +143,14 @@ class Leaderboard:
         empty = entry.variants[entry.variants["variant"] == "empty"] if len(entry.variants) else entry.variants
         gaps = ablation_differences(own, empty).get("empty", ())
         ablation = next((gap for gap in gaps if (gap.task, gap.metric) == (task, "cc")), Estimate(float("nan")))
-        return Place(
+        return ConditionResult(
             task, entry.row, len(images), whole, images >= everything, estimates, ablation, _swap(task, entry, own)
         )
 
 
-def _order(place: Place) -> tuple[bool, bool, float]:
-    cc = place.estimates["cc"]
-    return not place.is_complete, not cc.images, -cc.mean if cc.images else 0.0
+def _order(result: ConditionResult) -> tuple[bool, bool, float]:
+    cc = result.estimates["cc"]
+    return not result.is_complete, not cc.images, -cc.mean if cc.images else 0.0
 
 
 def _swap(task: str, entry: Entry, own: pd.DataFrame) -> SwapAccuracy | None:
@@ -204,8 +204,8 @@ def read(files: Sequence[Path]) -> Leaderboard:
     for entry in entries:
         if known is None:
             break
-        strangers = set(entry.scores["image_id"]) - set(known.fold_of)
-        issues.add("images that are in no fold", *(f"{entry.row.name}: {image}" for image in sorted(strangers)))
+        without_fold = set(entry.scores["image_id"]) - set(known.fold_of)
+        issues.add("images that are in no fold", *(f"{entry.row.name}: {image}" for image in sorted(without_fold)))
         issues.add("rows whose folds are others", *_of_other_folds(entry, known))
     issues.raise_if_any("The leaderboard", _ADVICE)
     return Leaderboard(entries, known, unknown)
@@ -215,8 +215,11 @@ def _of_other_folds(entry: Entry, folds: Folds) -> list[str]:
     """The row's name, if its table says another fold of an image than the file of folds does."""
     if "fold" not in entry.scores:
         return []
-    told = zip(entry.scores["image_id"], entry.scores["fold"], strict=True)
-    return [entry.row.name] if any(folds.fold_of.get(image, fold) != fold for image, fold in told) else []
+    differs = (
+        folds.fold_of.get(image, fold) != fold
+        for image, fold in zip(entry.scores["image_id"], entry.scores["fold"], strict=True)
+    )
+    return [entry.row.name] if any(differs) else []
 
 
 def _described(file: Path) -> dict[str, Any]:
@@ -299,16 +302,16 @@ def _of_model(row: Row, table: pd.DataFrame, column: str, name: str, issues: Dat
     return scores
 
 
-def _labels(place: Place) -> tuple[str, str, str, str, int, int | None]:
-    return place.task, place.row.name, place.row.kind, place.row.protocol, place.images, place.folds
+def _labels(result: ConditionResult) -> tuple[str, str, str, str, int, int | None]:
+    return result.task, result.row.name, result.row.kind, result.row.protocol, result.images, result.folds
 
 
-def frame(places: Sequence[Place]) -> pd.DataFrame:
-    """A row for each place and metric: task, model, kind, protocol, images, folds, metric, mean, low and high."""
+def frame(results: Sequence[ConditionResult]) -> pd.DataFrame:
+    """A row for each result and metric: task, model, kind, protocol, images, folds, metric, mean, low and high."""
     records = [
-        (*_labels(place), metric, found.mean, found.low, found.high)
-        for place in places
-        for metric, found in place.estimates.items()
+        (*_labels(result), metric, found.mean, found.low, found.high)
+        for result in results
+        for metric, found in result.estimates.items()
         if found.images
     ]
     columns = ["task", "model", "kind", "protocol", "images", "folds", "metric", "mean", "low", "high"]

@@ -308,7 +308,7 @@ class _Repository(ConfigRepository):
         self.found[config_path] = key
         try:
             return _made_once(key, partial(super().load_config, config_path))
-        except YAMLError as error:  # in a file of somebody's own
+        except YAMLError as error:  # in a file of a config_dir
             path = f"{source.path.removeprefix('file://')}/{source._normalize_file_name(config_path)}"
             raise ConfigError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
 
@@ -378,7 +378,7 @@ class _Loader(ConfigLoaderImpl):
         return _made_once(key, partial(super()._compose_config_from_defaults_list, defaults, repo))
 
     def list_groups(self, parent_name: str) -> list[str]:
-        """Hydra's own, for help and completion; without what presets are made of, which nobody chooses."""
+        """Hydra's own, for help and completion; without the groups that presets consist of."""
         return [] if parent_name == "preset" else super().list_groups(parent_name)
 
     def get_group_options(

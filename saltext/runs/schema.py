@@ -49,8 +49,8 @@ SPLIT_FILE = "saltext.data.splits.FromFile"
 """What ``data.split`` names where a split is read from a file, ``data.split.path``."""
 
 
-def _refused(expected: str) -> PydanticCustomError:
-    return PydanticCustomError("refused", f"Input should be {expected}")
+def _expected(expected: str) -> PydanticCustomError:
+    return PydanticCustomError("unexpected", f"Input should be {expected}")
 
 
 def folder_name(name: str | int) -> str | int:
@@ -61,15 +61,15 @@ def folder_name(name: str | int) -> str | int:
     """
     text = str(name)
     if not text or len(text) > _LONGEST or text.startswith(".") or text != text.strip() or not text.isprintable():
-        raise _refused(f"1 to {_LONGEST} printable characters, without a dot or a space at the beginning")
+        raise _expected(f"1 to {_LONGEST} printable characters, without a dot or a space at the beginning")
     if set(text) & set("/\\="):
-        raise _refused("a name of a folder without / \\ =")
+        raise _expected("a name of a folder without / \\ =")
     return name
 
 
 def _printable(text: str) -> str:
     if not text.isprintable():
-        raise _refused("a text of printable characters")
+        raise _expected("a text of printable characters")
     return text
 
 
@@ -81,13 +81,13 @@ def _prompt(text: str) -> str:
     except ValueError:  # a single brace
         fits = False
     if not fits:
-        raise _refused("a text that names {text} and {condition} only (a literal brace is written twice)")
+        raise _expected("a text that names {text} and {condition} only (a literal brace is written twice)")
     return text
 
 
 def _unique(values: list[Any]) -> list[Any]:
     if len({*map(str, values)}) < len(values):
-        raise _refused("a list that names nothing twice")
+        raise _expected("a list that names nothing twice")
     return values
 
 
@@ -97,7 +97,7 @@ def one_of(known: Callable[[], Collection[str]], of: Any = str) -> Any:
     def check(value: Any) -> Any:
         for name in [value] if isinstance(value, str) else value:
             if name not in known():
-                raise _refused(f"one of {', '.join(known())}{near(name, known())}")
+                raise _expected(f"one of {', '.join(known())}{near(name, known())}")
         return value
 
     return Annotated[of, AfterValidator(check)]
@@ -105,7 +105,7 @@ def one_of(known: Callable[[], Collection[str]], of: Any = str) -> Any:
 
 def _devices(count: int) -> int:
     if count == 0:
-        raise _refused("1 or more, or -1 for all")
+        raise _expected("1 or more, or -1 for all")
     return count
 
 
@@ -114,18 +114,18 @@ def _split(value: Any) -> Any:
     if isinstance(value, dict):
         return signatures.is_built(value)
     if value in ("80/20", "70/15/15", "kfold", "published", "given"):
-        raise _refused(f"a choice of a group: data/split={str(value).replace('/', '-')}")
+        raise _expected(f"a choice of a group: data/split={str(value).replace('/', '-')}")
     of_file = f", or data/split=file data.split.path={value} for a split file" if isinstance(value, str) else ""
-    raise _refused(f"a choice of the group data/split, such as data/split=kfold{of_file}")
+    raise _expected(f"a choice of the group data/split, such as data/split=kfold{of_file}")
 
 
 def set_by(where: str) -> Any:
     """The type of an argument that a run gives itself, which would silently win over a value given here."""
 
-    def refuse(value: Any) -> Any:
-        raise _refused(f"nothing, for a run sets it itself ({where})")
+    def reject(value: Any) -> Any:
+        raise _expected(f"nothing, for a run sets it itself ({where})")
 
-    return Annotated[Any, AfterValidator(refuse)]
+    return Annotated[Any, AfterValidator(reject)]
 
 
 Name = Annotated[str | int, AfterValidator(folder_name)]
@@ -439,7 +439,7 @@ def _of_node(node: DictConfig, key: str, cfg: DictConfig) -> Iterator[tuple[str,
 
 
 def _taken(node: DictConfig) -> Signature | str | None:
-    """What the class of a node takes; None without one, or for one of somebody's own; what is wrong with its name."""
+    """What the class of a node takes; None without a class of the package; what is wrong with its name."""
     if "_target_" not in node:
         return None
     try:

@@ -314,7 +314,7 @@ def _memory_table(plan: Plan) -> Table:
     for size in plan.sizes:
         for batch in (1, plan.batch):
             measured = peak_memory(size, batch, plan.threads)
-            cells = [f"{value:.0f}" for value in measured] if measured else ["not told by this system"] * 2
+            cells = [f"{value:.0f}" for value in measured] if measured else ["not reported by this system"] * 2
             table.add_row(f"{size[0]}x{size[1]}", str(batch), *cells)
     return table
 

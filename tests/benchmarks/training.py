@@ -69,7 +69,7 @@ class Plan:
         images: Images to time in each process; the authors' way takes them as one step.
         rounds: Of which the median counts.
         compiles: Whether compiled steps are measured.
-        matmul_size: Side of the matrices whose product tells what the machine does at best.
+        matmul_size: Side of the matrices whose product measures the machine's best rate.
         threads: Of PyTorch.
         device: Where.
         alone: Whether each number comes from a process of its own.
@@ -211,7 +211,7 @@ def _rates_table(
 
 
 def _mebibytes(memory: float | None) -> str:
-    return "not told by this system" if memory is None else f"{memory:,.0f}"
+    return "not reported by this system" if memory is None else f"{memory:,.0f}"
 
 
 def _time_table(model: Model, trials: Sequence[Trial]) -> Table:

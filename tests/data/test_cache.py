@@ -356,7 +356,7 @@ def test_damaged_digests_are_found_again(small_pairs: list[Pair], tmp_path: Path
     assert open_cache(small_pairs, SETTINGS, tmp_path).folder == cache.folder
 
 
-def _open_read_only(folder: Path, pairs: list[Pair], temporary: Path, told: Any) -> None:
+def _open_read_only(folder: Path, pairs: list[Pair], temporary: Path, sender: Any) -> None:
     """In a process of its own: open a cache in a folder that cannot be written to, not even by root."""
     tempfile.tempdir = str(temporary)
     if os.geteuid():
@@ -371,7 +371,7 @@ def _open_read_only(folder: Path, pairs: list[Pair], temporary: Path, told: Any)
             lambda: libc.mount(where, where, None, read_only, None),
         )
         if any(call() for call in calls):
-            told.send(None)
+            sender.send(None)
             return
     logged: list[str] = []
     handler = logging.Handler()
@@ -380,9 +380,9 @@ def _open_read_only(folder: Path, pairs: list[Pair], temporary: Path, told: Any)
     logging.getLogger("saltext").setLevel(logging.INFO)
     try:
         cache = open_cache(pairs, SETTINGS, folder)
-        told.send((str(cache.folder), len(cache), logged))
+        sender.send((str(cache.folder), len(cache), logged))
     except DataError as error:
-        told.send((str(error), 0, logged))
+        sender.send((str(error), 0, logged))
 
 
 @pytest.fixture

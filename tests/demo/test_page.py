@@ -115,13 +115,13 @@ def test_the_conditions_are_those_of_the_model(visitor: Visitor, tmp_path: Path)
     for choice in dropdowns(visitor):
         assert [value for _, value in choice["choices"]] == ["", "pure", "whole", "general", "salient", "non_salient"]
         assert choice["value"] == ""
-    running = started(["-m", "tests.demo.serving", str(tmp_path), "0", "free", "told"], {}, tmp_path)
+    running = started(["-m", "tests.demo.serving", str(tmp_path), "0", "free", "guided"], {}, tmp_path)
     with httpx.Client(base_url=running.address, timeout=120, trust_env=False) as http:
         own = dropdowns(Visitor(http))
     running.end()
     assert len(own) == 2
     for choice in own:
-        assert [value for _, value in choice["choices"]] == ["free", "told"]
+        assert [value for _, value in choice["choices"]] == ["free", "guided"]
         assert choice["value"] == "free"
 
 

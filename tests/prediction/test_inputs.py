@@ -74,13 +74,13 @@ def test_a_table_adds_to_what_is_named(photos: Path) -> None:
 
 def test_conditions_are_those_the_model_knows_also_where_none_is_named(photos: Path) -> None:
     picture, issues = str(photos / "b.jpg"), DataReport()
-    assert queries(requests([picture], ["x"], None, issues, ["free"], ("free", "told"))) == [TextQuery("x", "free")]
+    assert queries(requests([picture], ["x"], None, issues, ["free"], ("free", "guided"))) == [TextQuery("x", "free")]
     issues.raise_if_any("input", "")
-    requests([picture], ["x", ""], None, issues, known=("free", "told"))
-    requests([picture], ["x"], None, issues, ["salient"], ("free", "told"))
+    requests([picture], ["x", ""], None, issues, known=("free", "guided"))
+    requests([picture], ["x"], None, issues, ["salient"], ("free", "guided"))
     with pytest.raises(DataError) as raised:
         issues.raise_if_any("input", "")
-    for said in ("conditions other than free, told (3)", "'general', since no condition is named", "'salient'"):
+    for said in ("conditions other than free, guided (3)", "'general', since no condition is named", "'salient'"):
         assert said in str(raised.value)
 
 

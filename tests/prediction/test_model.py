@@ -162,7 +162,7 @@ def test_what_is_cut_of_a_long_text_is_said_once(
         model.predict(photo, "the red circle.")
     (message,) = caplog.messages
     assert "only 153 of 10004 characters are read of the text 'the red" in message  # 31 words and a start token
-    assert model.remarks(TextQuery(text.strip())) == [message]  # whoever asks is told each time
+    assert model.remarks(TextQuery(text.strip())) == [message]  # the remark is repeated
     assert model.remarks(TextQuery("the red circle.")) == []
     np.testing.assert_array_equal(model.predict(photo, text[:153]), whole)
 

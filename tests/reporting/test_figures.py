@@ -282,10 +282,10 @@ def test_a_supervised_run_shows_its_loss_and_its_scores_by_task(run: RunFolder) 
 def test_conditions_of_other_data_are_told_from_metrics_whose_name_begins_alike(tmp_path: Path) -> None:
     log = tmp_path / "metrics" / "version_0" / "metrics.csv"
     log.parent.mkdir(parents=True)
-    names = ("nss", "nss_told", "nss_free", "nss_unbiased", "nss_unbiased_told", "nss_unbiased_free")
+    names = ("nss", "nss_guided", "nss_free", "nss_unbiased", "nss_unbiased_guided", "nss_unbiased_free")
     pd.DataFrame({"epoch": [0], "step": [0], **{f"val/{name}": [0.5] for name in names}}).to_csv(log, index=False)
     panels = run_panels(read_history(RunFolder(tmp_path)))
-    assert [list(panel.lines) for panel in panels] == [["mean of tasks", "free", "told"]] * 2
+    assert [list(panel.lines) for panel in panels] == [["mean of tasks", "free", "guided"]] * 2
 
 
 def test_an_adversarial_run_shows_the_losses_of_both_networks_and_the_accuracies(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from saltext.data.folds import Folds
 from saltext.errors import ConfigError, DataError
 from saltext.results.comparison import estimate
-from saltext.results.leaderboard import Place, frame, published_rows, read
+from saltext.results.leaderboard import ConditionResult, frame, published_rows, read
 
 IMAGES = [f"{number:02d}" for number in range(20)]
 FOLDS = Folds(tuple(tuple(IMAGES[first::5]) for first in range(5)))
@@ -42,7 +42,7 @@ def rows(tmp_path: Path, text: str) -> Path:
     return tmp_path / "rows.yaml"
 
 
-def by_name(places: list[Place]) -> dict[str, Place]:
+def by_name(places: list[ConditionResult]) -> dict[str, ConditionResult]:
     return {place.row.name: place for place in places}
 
 

@@ -97,13 +97,13 @@ def test_a_launchers_process_whose_command_is_gone_before_it_starts_does_not_beg
     assert done.returncode == 1
 
 
-# A worker that says which process it is, and what it was told of the others, in a file named after its rank.
+# A worker that says which process it is, and what it got of the others, in a file named after its rank.
 RANK = """
 import os, pathlib, sys, time
 folder, what = pathlib.Path(sys.argv[1]), sys.argv[2]
-told = [os.environ.get(name, "") for name in ("WORLD_SIZE", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")]
+given = [os.environ.get(name, "") for name in ("WORLD_SIZE", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")]
 part = folder / f"{os.environ.get('RANK', '0')}.part"
-part.write_text(" ".join([str(os.getpid()), *told]))
+part.write_text(" ".join([str(os.getpid()), *given]))
 part.rename(part.with_suffix(".rank"))
 if what == "fail" and os.environ.get("RANK") == "1":
     sys.exit(3)

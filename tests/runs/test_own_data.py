@@ -1,4 +1,4 @@
-"""Somebody's own data from a description to tables and predictions, and SALICON as the start of other studies."""
+"""A user's own data from a description to tables and predictions, and SALICON as the start of other studies."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""Folders of strangers, and one's own classes: what runs, what is written, who is asked, watched by an audit hook."""
+"""Untrusted folders, and a user's own classes: what runs, what is written, who is asked, watched by an audit hook."""
 
 import copy
 import inspect

@@ -1,4 +1,4 @@
-"""Reader of MIT1003: free viewing of 1003 images by 15 people (Judd et al., Learning to predict ..., ICCV 2009)."""
+"""Reader of MIT1003: free viewing of 1003 images by 15 viewers (Judd et al., Learning to predict ..., ICCV 2009)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +29,8 @@ _ADVICE = "Unpack the published archives again, or fix or remove these files."
 class Mit1003(FreeViewing):
     """MIT1003 as published: ``ALLSTIMULI/NAME.jpeg``, ``ALLFIXATIONMAPS/NAME_fixMap.jpg`` and ``NAME_fixPts.jpg``.
 
-    The last two are the blurred map and the fixations of all viewers. ``DATA/VIEWER/NAME.mat`` has the recording of
-    each viewer's eye, from which their fixations are found where the viewers have to be told apart; it may be left out.
+    The last two are the blurred map and the fixations of all viewers. ``DATA/VIEWER/NAME.mat`` has the gaze
+    recording of a viewer, from which fixations are found where they are needed by viewer; it may be left out.
 
     Attributes:
         root: Folder of the data set.
@@ -78,7 +78,7 @@ class RecordedViewers:
 
     The fixation that was there when the image appeared is left out, as the data set's authors do.
 
-    # DISCREPANCY: their code (checkFixations.m) tells fixations by the eye's acceleration, here they are told by its
+    # DISCREPANCY: their code (checkFixations.m) detects fixations by acceleration, here they are detected by
     # velocity; coordinates count from 1 in both. Only halves of the viewers depend on it, never the fixations that
     # predictions are scored against, which are the published ones.
 

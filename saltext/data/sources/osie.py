@@ -1,4 +1,4 @@
-"""Reader of OSIE: free viewing of 700 images by 15 people (Xu et al. 2014, Predicting human gaze beyond pixels)."""
+"""Reader of OSIE: free viewing of 700 images by 15 viewers (Xu et al. 2014, Predicting human gaze beyond pixels)."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -45,13 +45,13 @@ class Osie(FreeViewing):
             DataError: The layout is missing, or images and fixations do not match. One error names all problems.
         """
         root = Path(self.root)
-        place = _place(root)
-        if place is None:
+        files = _stimuli_and_fixations(root)
+        if files is None:
             raise DataError(
                 f"OSIE is not under {root}: expected stimuli/ and eye/fixations.mat (or both below data/). Put the "
                 "published repository there, or point data.root (or OSIE_DATA) elsewhere."
             )
-        stimuli, table = place
+        stimuli, table = files
         issues = DataReport()
         images = files_by_stem(root, stimuli, IMAGE_ENDINGS, issues)
         recorded: dict[str, list[npt.NDArray[np.float64]]] = {}
@@ -67,7 +67,7 @@ class Osie(FreeViewing):
             viewers = ViewersInTable(tuple(recorded[name]))
             points = FixationPoints(viewers.everything())
             if not len(points.coordinates):
-                issues.add("images that nobody fixated", name)
+                issues.add("images without a fixation inside", name)
             pairs.append(Pair(name, CONDITION, "", images[name], float(self.sigma), points, name, True, viewers))
         issues.raise_if_any(f"OSIE under {root}", _ADVICE)
         rule = BlurRule(f"{self.sigma:g} pixels", partial(_constant, float(self.sigma)))
@@ -102,7 +102,7 @@ def inside(points: npt.NDArray[np.integer], size: Size) -> npt.NDArray[np.int32]
 
 def is_osie_layout(root: Path) -> bool:
     """Whether a folder has OSIE's layout."""
-    return _place(root) is not None
+    return _stimuli_and_fixations(root) is not None
 
 
 def _constant(sigma: float, size: Size) -> float:
@@ -110,7 +110,7 @@ def _constant(sigma: float, size: Size) -> float:
     return sigma
 
 
-def _place(root: Path) -> tuple[Path, Path] | None:
+def _stimuli_and_fixations(root: Path) -> tuple[Path, Path] | None:
     """The folder of images and the file of fixations."""
     for base in (root, root / "data"):
         for table in (base / "eye" / "fixations.mat", base / "fixations.mat"):

@@ -29,7 +29,7 @@ from saltext.models.grounding.nanodet import nanodet
 from saltext.models.packaged_weights import NANODET
 
 _FORMAT = 1  # of the file of boxes
-_APART = 0.15  # of the image's width: boxes whose centres are closer are not told apart by left and right
+_APART = 0.15  # of the image's width: boxes whose centres are closer are neither left nor right of each other
 _QUANTILES = tuple(NormalDist().inv_cdf((i + 0.5) / 5) for i in range(5))
 _SIGMAS = 4  # standard deviations of the fixations on a box across the box
 _NUMBERS = ("two", "three", "four", "five")

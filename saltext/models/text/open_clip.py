@@ -60,7 +60,7 @@ class OpenCLIP(TextTower):
         image_tower: Whether to keep the image tower too, for :meth:`encode_images`. It is always frozen, since the
             text features do not depend on it.
         quick_gelu: Whether the activations are CLIP's first ones, x * sigmoid(1.702 x), which OpenAI's weights and a
-            few others need and no file tells. None: what the tag, otherwise the name, says.
+            few others need and no file records. None: what the tag, otherwise the name, says.
         precision: ``fp32``; or ``bf16`` or ``fp16`` for the weights of a frozen tower. Features are float32 always.
         cache_size: As of :class:`CachedTextEncoder`.
         revision: Commit of the tag's repository on the hub; None: the newest.

@@ -1,4 +1,4 @@
-"""What trains can be scored, and what cannot be used is refused for the same reasons, whoever asks."""
+"""What trains can be scored, and what cannot be used is refused for the same reasons, in training and in scoring."""
 
 import shutil
 from collections.abc import Callable
