@@ -138,16 +138,16 @@ class SplitViewers(SplitHalf):
     def __init__(self, truth: GroundTruth, viewers: Mapping[int, Viewers]) -> None:
         super().__init__(truth)
         self._viewers = viewers
-        self._read = lru_cache(maxsize=64)(self._drawn)
+        self._cached_halves = lru_cache(maxsize=64)(self._draw_halves)
 
     def covers(self, index: int) -> bool:
         """Where there are viewers with fixations in both halves."""
         return index in self._viewers and all(map(len, self._halves(index)))
 
     def _halves(self, index: int) -> tuple[Tensor, Tensor]:
-        return self._read(index)
+        return self._cached_halves(index)
 
-    def _drawn(self, index: int) -> tuple[Tensor, Tensor]:
+    def _draw_halves(self, index: int) -> tuple[Tensor, Tensor]:
         points = self._viewers[index].points(self._truth.native_size(index))
         order = np.random.default_rng(_seed(self._truth.pairs[index])).permutation(len(points))
         halves = np.split(order, [len(points) // 2])

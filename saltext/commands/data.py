@@ -28,7 +28,7 @@ def check(
     config_dir: ConfigDir = None,
     picture: Annotated[
         Path | None,
-        typer.Option(metavar="PNG", help="draw some pairs as they were read: image, density map, fixations"),
+        typer.Option(metavar="PNG", help="draw some pairs as saltext reads them: image, density map, fixations"),
     ] = None,
     pairs: Annotated[int, typer.Option(min=1, max=50, metavar="N", help="pairs in the picture")] = 6,
     trust: TrustReader = False,
@@ -63,4 +63,4 @@ def check(
         if not shown:
             raise ConfigError("--picture: expected a data set with images, got one of maps and fixations alone")
         write_png(data_figure(opened.ground_truth, shown), picture)
-        print(f"{picture}: {len(shown)} pairs as they were read")
+        print(f"Wrote {len(shown)} pairs to {picture}")

@@ -84,7 +84,7 @@ def _images(found: Leaderboard, result: ConditionResult) -> str:
 
 def _page(found: Leaderboard, results: Sequence[ConditionResult], files: Sequence[Path]) -> Document:
     tasks = found.tasks
-    first: list[Block] = [Points(_best(results), summary=True)]
+    first: list[Block] = [Points(_best_models(results), summary=True)]
     conditions = glossary.conditions(tasks)
     first += [conditions] if conditions else []
     first.append([_chart(results)])
@@ -99,7 +99,7 @@ def _page(found: Leaderboard, results: Sequence[ConditionResult], files: Sequenc
     return Document("Leaderboard", sections)
 
 
-def _best(results: Sequence[ConditionResult]) -> list[tuple[str, str]]:
+def _best_models(results: Sequence[ConditionResult]) -> list[tuple[str, str]]:
     """For each condition, the model with all images that has the highest CC, and the next one as a caveat."""
     sentences = []
     for task in dict.fromkeys(result.task for result in results):

@@ -9,7 +9,7 @@ A file that describes rows (``experiments/leaderboard/rows.yaml``) has these key
 A score table by itself has a row for each of its models that is no baseline.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
@@ -40,7 +40,7 @@ Kind = Literal["model", "human", "baseline"]
 _CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 _ABLATION = "text_ablation"
 _TABLES = (".csv", ".gz")
-_ADVICE = "Correct or leave out what is named; docs/leaderboard.md says what a file has."
+_ADVICE = "Fix or remove these; docs/leaderboard.md describes the files."
 
 
 @dataclass(frozen=True, config=_CONFIG)
@@ -105,7 +105,7 @@ class ConditionResult:
 
 @dataclass(frozen=True, config=_CONFIG)
 class Leaderboard:
-    """Everything that some files give.
+    """The rows of some files, with the folds.
 
     Attributes:
         entries: The rows, in the order of the files.
@@ -129,7 +129,7 @@ class Leaderboard:
             parts = [(entry, entry.scores[entry.scores["task"] == task]) for entry in self.entries]
             everything = {image for _, part in parts for image in part["image_id"]}
             results = [self._result(task, entry, part, everything) for entry, part in parts if len(part)]
-            found += sorted(results, key=_order)
+            found += sorted(results, key=_by_cc)
         return found
 
     def _result(self, task: str, entry: Entry, part: pd.DataFrame, everything: set[str]) -> ConditionResult:
@@ -148,7 +148,7 @@ class Leaderboard:
         )
 
 
-def _order(result: ConditionResult) -> tuple[bool, bool, float]:
+def _by_cc(result: ConditionResult) -> tuple[bool, bool, float]:
     cc = result.estimates["cc"]
     return not result.is_complete, not cc.images, -cc.mean if cc.images else 0.0
 
@@ -185,7 +185,7 @@ def read(files: Sequence[Path]) -> Leaderboard:
     unknown: dict[str, str] = {}
     for file in files:
         if file.suffix in (".yaml", ".yml"):
-            described = _described(file)
+            described = _read_rows(file)
             for row in described["rows"]:
                 entries += _read_table(row, file.parent / row.file, issues)
             if described["folds"]:
@@ -206,23 +206,15 @@ def read(files: Sequence[Path]) -> Leaderboard:
             break
         without_fold = set(entry.scores["image_id"]) - set(known.fold_of)
         issues.add("images that are in no fold", *(f"{entry.row.name}: {image}" for image in sorted(without_fold)))
-        issues.add("rows whose folds are others", *_of_other_folds(entry, known))
+        if "fold" in entry.scores:
+            recorded = zip(entry.scores["image_id"], entry.scores["fold"], strict=True)
+            if any(known.fold_of.get(image, fold) != fold for image, fold in recorded):
+                issues.add("rows whose folds are others", entry.row.name)
     issues.raise_if_any("The leaderboard", _ADVICE)
     return Leaderboard(entries, known, unknown)
 
 
-def _of_other_folds(entry: Entry, folds: Folds) -> list[str]:
-    """The row's name, if its table says another fold of an image than the file of folds does."""
-    if "fold" not in entry.scores:
-        return []
-    differs = (
-        folds.fold_of.get(image, fold) != fold
-        for image, fold in zip(entry.scores["image_id"], entry.scores["fold"], strict=True)
-    )
-    return [entry.row.name] if any(differs) else []
-
-
-def _described(file: Path) -> dict[str, Any]:
+def _read_rows(file: Path) -> dict[str, Any]:
     try:
         content = read_yaml(file)
     except DataError as error:
@@ -244,8 +236,9 @@ def _read_table(row: Row | None, file: Path, issues: DataReport) -> list[Entry]:
     """The entry of a row, or those of all models of a table that has none described."""
     try:
         table = read_scores(file)
-        other = next((path for path in _ablation_files(file) if path.is_file()), None)
-        variants = pd.DataFrame() if other is None else read_scores(other)
+        ablations = [file.with_name(f"{_ABLATION}{ending}") for ending in (".csv", ".csv.gz")]
+        ablation = next((path for path in ablations if path.is_file()), None)
+        variants = pd.DataFrame() if ablation is None else read_scores(ablation)
     except (ConfigError, DamagedFileError) as error:
         issues.add("tables that cannot be read", str(error))
         return []
@@ -267,7 +260,7 @@ def _read_table(row: Row | None, file: Path, issues: DataReport) -> list[Entry]:
     entries = []
     for name in chosen:
         described = row or Row(name, str(file), name)
-        scores = _of_model(described, table, column, name, issues)
+        scores = _scores_of_model(described, table, column, name, issues)
         of_variants = variants[variants[column] == name] if column in variants else variants[:0]
         if scores is not None:
             averaged = averaged_over_seeds(of_variants) if len(of_variants) else pd.DataFrame()
@@ -275,11 +268,7 @@ def _read_table(row: Row | None, file: Path, issues: DataReport) -> list[Entry]:
     return entries
 
 
-def _ablation_files(file: Path) -> Iterable[Path]:
-    return (file.with_name(f"{_ABLATION}{ending}") for ending in (".csv", ".csv.gz"))
-
-
-def _of_model(row: Row, table: pd.DataFrame, column: str, name: str, issues: DataReport) -> pd.DataFrame | None:
+def _scores_of_model(row: Row, table: pd.DataFrame, column: str, name: str, issues: DataReport) -> pd.DataFrame | None:
     """The scores of a model, one per image and condition; None where they are not fit for the leaderboard."""
     own = table[table[column] == name]
     own = own[own["protocol"] == STANDARD] if "protocol" in own else own

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import pandas as pd
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -82,8 +82,8 @@ class _GuardedLogger(Logger):
         given_up: Whether the service failed; then it gets no more values.
     """
 
-    service: str
-    given_up: bool
+    service: ClassVar[str]
+    given_up = False
 
     @rank_zero_only
     @_give_up_on_error
@@ -127,7 +127,6 @@ class StageLogger(_GuardedLogger, WandbLogger):
     def __init__(self, save_dir: str, log_model: bool = False, **settings: Any) -> None:
         import wandb
 
-        self.given_up = False
         run = wandb.run
         in_stage = run is not None and Path(save_dir).resolve() != Path(run.settings.root_dir).resolve()
         prefix = Path(save_dir).name if in_stage else ""
@@ -176,7 +175,6 @@ class TensorBoardStageLogger(_GuardedLogger, TensorBoardLogger):
     service = "TensorBoard"
 
     def __init__(self, save_dir: str) -> None:
-        self.given_up = False
         try:
             super().__init__(save_dir, name="tensorboard", version="", default_hp_metric=False)
         except ModuleNotFoundError as error:
@@ -226,7 +224,6 @@ class MLflowStageLogger(_GuardedLogger, MLFlowLogger):
         run_id: str | None = None,
         root: str | None = None,
     ) -> None:
-        self.given_up = False
         in_stage = root is not None and Path(save_dir).resolve() != Path(root).resolve()
         try:
             super().__init__(

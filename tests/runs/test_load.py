@@ -96,7 +96,7 @@ def test_what_is_no_export_is_refused(hub: Hub, tmp_path: Path) -> None:
 
 
 def test_a_wrong_name_or_revision_says_which(hub: Hub, exported: RunFolder) -> None:
-    assert "no such file or folder here, and the hub gives no repository of that name" in refusal("org/mdoel")
+    assert "no such file or folder here, and the hub has no repository of that name" in refusal("org/mdoel")
     hub.publish(NAME, exported.root)
     for revision in ("v9", "0" * 40):
         assert f"has no commit, tag or branch {revision!r}" in refusal(revision=revision)

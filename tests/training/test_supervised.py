@@ -170,21 +170,21 @@ def _batch_with_conditions() -> dict[str, Any]:
 def test_a_network_that_knows_conditions_is_told_each_pairs_own() -> None:
     model = module(network=ConditionedReadouts()).eval()
     maps = model.saliency(_batch_with_conditions())
-    members = torch.stack(list(model.network.members)).mean(0)
-    torch.testing.assert_close(maps.flatten(1).log(), members[[1, 0]] - members[[1, 0]].amax(1, keepdim=True))
+    mean = torch.stack(list(model.network.readouts)).mean(0)
+    torch.testing.assert_close(maps.flatten(1).log(), mean[[1, 0]] - mean[[1, 0]].amax(1, keepdim=True))
     assert model.reads_condition
 
 
-def test_members_learn_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readouts_learn_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     model, batch = module(network=ConditionedReadouts(), loss=SaliencyLoss({"kl": 1})).train(), _batch_with_conditions()
     monkeypatch.setattr(model, "_log_epoch", lambda *_, **__: None)
     model.training_step(batch, 0).backward()
-    for member in model.network.members:
-        alone = member.detach().clone().requires_grad_()
+    for readout in model.network.readouts:
+        alone = readout.detach().clone().requires_grad_()
         maps = alone[[1, 0]].softmax(1).view(2, 1, 6, 8)
         total, _ = model.loss(maps, batch["density"], batch["fixations"])
         (total / 2).backward()  # one of two
-        torch.testing.assert_close(member.grad, alone.grad)
+        torch.testing.assert_close(readout.grad, alone.grad)
 
 
 class Two(Tiny):

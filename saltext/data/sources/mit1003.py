@@ -92,7 +92,7 @@ class RecordedViewers:
         """See :class:`saltext.data.pairs.Viewers`."""
         found = []
         for path in self.files:
-            gaze = _gaze(path)
+            gaze = _read_gaze(path)
             xy = fixations_of(gaze, samples_per_second=SAMPLES_PER_SECOND, pixels_per_degree=PIXELS_PER_DEGREE)
             found.append(inside(pixels_of(xy[1:], counted_from=1), size))
         return found
@@ -103,7 +103,7 @@ def is_mit1003_layout(root: Path) -> bool:
     return (root / _IMAGES).is_dir() and (root / _MAPS).is_dir()
 
 
-def _gaze(path: Path) -> npt.NDArray[np.float64]:
+def _read_gaze(path: Path) -> npt.NDArray[np.float64]:
     """(x, y) of each sample of a recording, float64 (n, 2)."""
     variables = list(read_mat(path).values())
     try:

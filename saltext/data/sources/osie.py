@@ -70,7 +70,7 @@ class Osie(FreeViewing):
                 issues.add("images without a fixation inside", name)
             pairs.append(Pair(name, CONDITION, "", images[name], float(self.sigma), points, name, True, viewers))
         issues.raise_if_any(f"OSIE under {root}", _ADVICE)
-        rule = BlurRule(f"{self.sigma:g} pixels", partial(_constant, float(self.sigma)))
+        rule = BlurRule(f"{self.sigma:g} pixels", partial(_fixed_sigma, float(self.sigma)))
         return DatasetIndex(root=root, pairs=pairs, conditions=self.conditions, blur=rule)
 
 
@@ -105,7 +105,7 @@ def is_osie_layout(root: Path) -> bool:
     return _stimuli_and_fixations(root) is not None
 
 
-def _constant(sigma: float, size: Size) -> float:
+def _fixed_sigma(sigma: float, size: Size) -> float:
     """A blur in pixels that does not depend on the size of the image."""
     return sigma
 
