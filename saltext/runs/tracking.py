@@ -75,7 +75,7 @@ def tracked(cfg: DictConfig, folder: RunFolder) -> Iterator[None]:
             _upload_results(run, cfg, folder)
         run.finish()
     except Exception as error:  # the run's folder has its results in any case
-        _log.warning("W&B did not take everything: %s", error)
+        _log.warning("not everything was logged to W&B: %s", error)
 
 
 def _open_run(cfg: DictConfig, folder: RunFolder) -> "Run | None":
@@ -94,7 +94,7 @@ def _open_run(cfg: DictConfig, folder: RunFolder) -> "Run | None":
             run = wandb.init(**arguments, settings=wandb.Settings(quiet=True))
         except ValueError as error:
             raise ConfigError(
-                f"W&B refuses its settings; fix logger.wandb, or WANDB_* in the environment: {error}"
+                f"W&B rejects its settings; fix logger.wandb, or WANDB_* in the environment: {error}"
             ) from error
         except Exception as error:  # no key or network, but also a failure of W&B's process, or of the disk
             _log.info("W&B cannot go online: %s", error)

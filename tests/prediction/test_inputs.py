@@ -136,7 +136,7 @@ def test_everything_wrong_is_said_at_once(photos: Path) -> None:
         "y" * 5000, table=photos / "texts.csv",
     )  # fmt: skip
     for expected in (
-        "addresses, which are not fetched: save the picture and name its file (1): https://example.org/cat.jpg",
+        "addresses, which are not fetched: save the image and name its file (1): https://example.org/cat.jpg",
         f"patterns that match no image (1): {photos}/*.gif",
         f".webp) (1): {photos}/bare",
         "files not found (3)",

@@ -215,7 +215,7 @@ def test_weights_that_are_no_numbers_are_no_prediction(smoke_run: RunFolder, tmp
         if value.is_floating_point():
             value.fill_(float("nan"))
     torch.save(saved, run.best)
-    with pytest.raises(CheckpointError, match="no numbers"):
+    with pytest.raises(CheckpointError, match="expected finite predictions"):
         saltext.load(run.root, device="cpu").predict(photo)
 
 
