@@ -83,7 +83,7 @@ def test_a_folder_of_the_name_comes_first_and_that_is_said(
     shutil.copytree(exported.root, NAME)
     with caplog.at_level(logging.INFO, "saltext"):
         saltext.load(NAME)
-    assert f"{NAME} is a folder here; the hub is not asked" in caplog.text
+    assert f"{NAME} is a local folder, which takes precedence" in caplog.text
     assert hub.asked == []
     assert "which has no revisions" in refusal(revision="main")
 
