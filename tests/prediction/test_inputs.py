@@ -189,7 +189,7 @@ def test_a_picture_that_is_not_there_is_called_as_it_was_given() -> None:
     assert "files not found (1): nothere.jpg\n" in wrong("nothere.jpg")
 
 
-def test_links_to_nothing_in_a_folder_are_told(photos: Path) -> None:
+def test_dangling_links_in_a_folder_are_reported(photos: Path) -> None:
     (photos / "gone.png").symlink_to(photos / "nowhere.png")
     assert f"links that lead nowhere (1): {photos}/gone.png" in wrong(str(photos))
 

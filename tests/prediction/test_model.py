@@ -167,7 +167,7 @@ def test_what_is_cut_of_a_long_text_is_said_once(
     np.testing.assert_array_equal(model.predict(photo, text[:153]), whole)
 
 
-def test_a_prompt_with_the_condition_is_told_the_task(smoke_run: RunFolder, tmp_path: Path, photo: Path) -> None:
+def test_a_prompt_with_the_condition_gets_the_task(smoke_run: RunFolder, tmp_path: Path, photo: Path) -> None:
     run = changed(smoke_run, tmp_path / "run", prompt="{condition}: {text}")
     model = saltext.load(run.root, device="cpu")
     plain = saltext.load(smoke_run.root, device="cpu")

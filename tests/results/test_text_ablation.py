@@ -26,7 +26,7 @@ OWN = both_texts([0.8, 0.8, 0.8, 0.8], [0.6, 0.6, 0.6, 0.6])
 EXCHANGED = both_texts([0.5, 0.5, 0.9, 0.8], [0.4, 0.7, 0.4, 0.6], variant="opposite")
 
 
-def test_a_map_moves_rightly_when_the_right_text_scores_higher_than_the_other() -> None:
+def test_a_map_follows_the_text_when_the_correct_text_scores_higher_than_the_swapped_one() -> None:
     found = by_direction(swap_accuracies(OWN, EXCHANGED))
     assert {name: one.accuracy for name, one in found.items()} == {
         "salient": 0.5,

@@ -243,7 +243,7 @@ def test_the_summary_keeps_the_best_of_each_epochs_scores(swept: "tuple[RunFolde
 
 
 @pytest.mark.slow
-def test_what_the_text_is_worth_is_a_number_and_a_table_with_intervals(
+def test_the_text_ablation_is_a_number_and_a_table_with_intervals(
     swept: "tuple[RunFolder, Any]", read_back: WandbRun
 ) -> None:
     own = read_scores(swept[0].scores).query(

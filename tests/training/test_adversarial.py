@@ -428,7 +428,7 @@ def test_it_may_win_as_many_epochs_as_patience_allows(batches: list[Any], tmp_pa
     assert fit(all_right(None), batches[:2], tmp_path, max_epochs=3).current_epoch == 3
 
 
-def test_one_map_told_wrongly_starts_the_count_anew(batches: list[Any], tmp_path: Path) -> None:
+def test_one_misclassified_map_restarts_the_count(batches: list[Any], tmp_path: Path) -> None:
     judge = FixedLogits([True] * 8, [True] * 7 + [False])
     model = module(discriminator=judge, discriminator_optimizer=still, patience=1)
     model.saturated_epochs += 5

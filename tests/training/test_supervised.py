@@ -167,7 +167,7 @@ def _batch_with_conditions() -> dict[str, Any]:
     }
 
 
-def test_a_network_that_knows_conditions_is_told_each_pairs_own() -> None:
+def test_a_network_with_conditions_gets_each_pairs_own() -> None:
     model = module(network=ConditionedReadouts()).eval()
     maps = model.saliency(_batch_with_conditions())
     mean = torch.stack(list(model.network.readouts)).mean(0)

@@ -85,7 +85,7 @@ def test_an_encoder_gets_the_images_only_if_it_reads_them(images: Tensor) -> Non
         assert encoder.given is (images if reads else None)
 
 
-def test_the_encoder_is_told_how_the_images_are_normalised() -> None:
+def test_the_encoder_gets_the_normalisation_of_the_images() -> None:
     class Recording(TinyText):
         def set_input_normalization(self, mean: Sequence[float], std: Sequence[float], order: str = "rgb") -> None:
             self.normalization = (mean, std, order)

@@ -68,7 +68,7 @@ def test_a_text_without_context_has_empty_maps_for_it() -> None:
     assert maps[[2, 6]].any()
 
 
-def test_cached_maps_of_both_kinds_are_told_apart() -> None:
+def test_cached_maps_of_both_kinds_have_different_keys() -> None:
     assert repr(grounder()) != repr(grounder(head_and_context=True))
 
 

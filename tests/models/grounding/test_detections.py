@@ -139,7 +139,7 @@ def ground(text: str, *found: tuple[int, float, tuple[float, float, float, float
 SCENE = ((CUP, 0.9, (8.0, 8.0, 24.0, 24.0)), (TABLE, 0.8, (96.0, 64.0, 160.0, 128.0)))
 
 
-def test_what_a_text_names_first_is_told_from_what_it_names_later() -> None:
+def test_what_a_text_names_first_has_maps_of_its_own() -> None:
     _, first, later, _, first_box, later_box = ground("a cup on the table", *SCENE)
     for maps in (first, first_box):
         assert divmod(int(maps.argmax()), 5) == (0, 0)

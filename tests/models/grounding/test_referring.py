@@ -39,7 +39,7 @@ def test_a_text_is_about_the_things_that_it_names() -> None:
     }
 
 
-def test_things_side_by_side_are_not_told_apart_by_left_and_right() -> None:
+def test_adjacent_objects_are_not_named_left_and_right() -> None:
     crowd = [box("sheep", 0.3 + 0.05 * n) for n in range(7)]
     assert list(said(*crowd)) == ["There are many sheep"]
     assert list(said(*crowd, box("sheep", 0.9))) == ["There are many sheep", "The sheep on the right"]
