@@ -64,8 +64,8 @@ def test_every_condition_is_scored_beside_human_maps_and_the_centre_prior(finish
     scores = of_protocol(read_scores(finished.scores), "standard")
     models = {task: set(part["model"]) for task, part in scores.groupby("task")}
     assert set(models) == set(NAMES.values())
-    bars = {LABEL, "uniform map", "centre prior", "centre prior (other images)", "split-half fixations"}
-    assert all(bars <= found for found in models.values())
+    baselines = {LABEL, "uniform map", "centre prior", "centre prior (other images)", "split-half fixations"}
+    assert all(baselines <= found for found in models.values())
     assert {task for task, found in models.items() if "human map, free viewing" in found} == {*NAMES.values()} - {
         "free"
     }

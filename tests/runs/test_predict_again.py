@@ -73,8 +73,8 @@ def test_every_test_pair_has_a_coverage_by_the_model_and_by_the_human_map(
     assert shares.min() >= 0
     assert shares.max() <= 1
     # Blurred fixations are denser where the fixations are, but spread out: they cover too much.
-    people = table["maps"] == HUMAN
-    assert (shares[people].mean(axis=0) > LEVELS).all()
+    human = table["maps"] == HUMAN
+    assert (shares[human].mean(axis=0) > LEVELS).all()
 
 
 def test_a_data_set_that_is_not_there_is_not_made(smoke_run: RunFolder, tmp_path: Path) -> None:
