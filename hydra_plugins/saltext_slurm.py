@@ -13,7 +13,7 @@ with suppress(ImportError):  # the extra slurm brings it
     from hydra_plugins.hydra_submitit_launcher import submitit_launcher
 
     class SlurmLauncher(submitit_launcher.SlurmLauncher):
-        """Submitit's launcher, which asks ``squeue`` how jobs are, and says in words what became of each."""
+        """Submitit's launcher, which reads the states of jobs from ``squeue``, and describes how each ended."""
 
         def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
             """Hydra calls this with the jobs of a sweep, or with some of them."""

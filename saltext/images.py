@@ -135,9 +135,7 @@ def read_values(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[_Values, _Val
     """
     with _open_picture(path, max_pixels) as picture:
         if _has_deep_colours(picture):
-            raise InvalidFileError(
-                "pictures with several channels of 16 bits where a map is expected", "save it as grey"
-            )
+            raise InvalidFileError("images with several channels of 16 bits where a map is expected", "save it as grey")
         picture, _ = _decoded_upright(picture, max_pixels)
         if picture.has_transparency_data:
             values = np.asarray(_in_mode(picture, "RGBA"))
@@ -275,7 +273,7 @@ def _rgb_on_white(picture: Image.Image) -> _Pixels:
     """RGB, uint8 (height, width, 3), of a decoded image; transparent pixels are composited on white."""
     if picture.mode in ("I", "F"):
         raise InvalidFileError(
-            "pictures with 32 bits a pixel, whose black and white are not known", "save it with 8 or 16 bits"
+            "images with 32 bits per pixel, whose black and white are unknown", "save it with 8 or 16 bits"
         )
     try:
         if picture.has_transparency_data:

@@ -1,4 +1,4 @@
-"""The pages that people read, as they read them."""
+"""The pages of the documentation as readers see them."""
 
 import re
 from functools import cache

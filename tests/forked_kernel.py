@@ -14,7 +14,7 @@ _INLINE = "module://matplotlib_inline.backend_inline"
 
 
 def main() -> None:
-    """Answer a client until it is told to end."""
+    """Answer a client until it sends the end."""
     sys.executable, *sys.argv[1:] = sys.argv[1:]
     # The kernel says so to a Matplotlib that is imported later; here it is there already.
     os.environ["MPLBACKEND"] = matplotlib.rcParams["backend"] = _INLINE

@@ -85,7 +85,7 @@ def test_a_key_comes_with_its_value_and_the_comment_beside_or_above_it(tmp_path:
 @pytest.mark.parametrize("name", sorted({page.stem for page in (ROOT / "docs/metrics").glob("*.md")} - {"index"}))
 def test_the_page_of_a_metric_says_how_it_is_called_where_it_comes_from_and_what_it_does_not_see(name: str) -> None:
     page = written(f"docs/metrics/{name}.md")
-    for said in (f"`{name}`", METRICS[name].title, "autofunction", "score(pred", "## What it does not see"):
+    for said in (f"`{name}`", METRICS[name].title, "autofunction", "score(pred", "## What it does not measure"):
         assert said in page
 
 

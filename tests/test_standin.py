@@ -125,7 +125,7 @@ def test_a_network_gives_trains_and_steps_as_on_the_cpu(gpu: torch.device) -> No
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 0.1)
             optimizer.step()
-        kind = device if isinstance(device, str) else device.type  # not by torch, which is told another name
+        kind = device if isinstance(device, str) else device.type  # not by torch, which gets another name
         assert all(value.device.type == kind for value in model.state_dict().values())
         with torch.inference_mode():
             results.append(model.eval()(maps().to(device)).cpu())

@@ -34,7 +34,7 @@ SEEDS = range(20)
 START, END = "<!-- auc -->\n", "<!-- /auc -->"
 
 _MIT, _OURS, _ORACLE = "MIT benchmark", "saltext", "pysaliency"
-_ALL, _FREE, _OTHERS = "all pixels", "pixels nobody fixated", "fixations on all other images"
+_ALL, _FREE, _OTHERS = "all pixels", "unfixated pixels", "fixations on all other images"
 _FIFTH = "top fifth of the human map"
 _REST = "the rest of the human map"
 

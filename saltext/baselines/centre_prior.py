@@ -124,8 +124,8 @@ class LeaveOneImageOut:
         if not others:
             return torch.zeros(1, *GRID)
         if group not in self.totals:
-            members = [member for member, name in enumerate(self._groups) if name == group]
-            self.totals[group] = _sum_of_normalized_maps(self._truth, members)
+            pairs = [pair for pair, name in enumerate(self._groups) if name == group]
+            self.totals[group] = _sum_of_normalized_maps(self._truth, pairs)
         own_sum = torch.stack([normalized_map(self._truth, pair) for pair in own_pairs]).sum(0)
         # Three maps of one image, summed in another order, round differently: below zero where no other map reaches.
         return ((self.totals[group] - own_sum) / others).clamp_min(0)

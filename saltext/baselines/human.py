@@ -123,13 +123,13 @@ class SplitHalf(Baseline):
 class SplitViewers(SplitHalf):
     """The fixations of half of the viewers, blurred as the data set's maps are, predict those of the other half.
 
-    Unlike :class:`SplitHalf` it is no optimistic ceiling, since the halves share nobody; it is below what all viewers
-    would predict of as many others. For data sets that say whose a fixation is. The halves of the viewers are drawn at
-    random, seeded by image and task alone; of an odd number the first half has one fewer.
+    Unlike :class:`SplitHalf` it is no optimistic ceiling, since the halves have no viewer in common; it is below what
+    all viewers would predict of as many others. For data sets that say which viewer made a fixation. The halves of the
+    viewers are drawn at random, seeded by image and task alone; of an odd number the first half has one fewer.
 
     Args:
         truth: Ground truth of the whole data set.
-        viewers: Index of a pair -> whose its fixations are; pairs without an entry are not covered.
+        viewers: Index of a pair -> its fixations by viewer; pairs without an entry are not covered.
     """
 
     name = "split_viewers"
@@ -138,16 +138,16 @@ class SplitViewers(SplitHalf):
     def __init__(self, truth: GroundTruth, viewers: Mapping[int, Viewers]) -> None:
         super().__init__(truth)
         self._viewers = viewers
-        self._read = lru_cache(maxsize=64)(self._drawn)
+        self._cached_halves = lru_cache(maxsize=64)(self._draw_halves)
 
     def covers(self, index: int) -> bool:
         """Where there are viewers with fixations in both halves."""
         return index in self._viewers and all(map(len, self._halves(index)))
 
     def _halves(self, index: int) -> tuple[Tensor, Tensor]:
-        return self._read(index)
+        return self._cached_halves(index)
 
-    def _drawn(self, index: int) -> tuple[Tensor, Tensor]:
+    def _draw_halves(self, index: int) -> tuple[Tensor, Tensor]:
         points = self._viewers[index].points(self._truth.native_size(index))
         order = np.random.default_rng(_seed(self._truth.pairs[index])).permutation(len(points))
         halves = np.split(order, [len(points) // 2])

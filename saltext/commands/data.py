@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from saltext.commands.options import ConfigDir, TrustReader
+
 app = typer.Typer(help="Data sets.", rich_markup_mode=None, no_args_is_help=True)
 
 
@@ -23,15 +25,13 @@ def check(
             "[data.KEY=VALUE ...]",
         ),
     ],
-    config_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="your own configuration files, where data=NAME is one of them")
-    ] = None,
+    config_dir: ConfigDir = None,
     picture: Annotated[
         Path | None,
-        typer.Option(metavar="PNG", help="draw some pairs as they were read: image, density map, fixations"),
+        typer.Option(metavar="PNG", help="draw some pairs as saltext reads them: image, density map, fixations"),
     ] = None,
     pairs: Annotated[int, typer.Option(min=1, max=50, metavar="N", help="pairs in the picture")] = 6,
-    trust: Annotated[bool, typer.Option("--trust", help="let data=NAME run a reader of your own")] = False,
+    trust: TrustReader = False,
 ) -> None:
     """Read a whole data set, and report all problems, or its number of pairs by task and split.
 
@@ -63,4 +63,4 @@ def check(
         if not shown:
             raise ConfigError("--picture: expected a data set with images, got one of maps and fixations alone")
         write_png(data_figure(opened.ground_truth, shown), picture)
-        print(f"{picture}: {len(shown)} pairs as they were read")
+        print(f"Wrote {len(shown)} pairs to {picture}")

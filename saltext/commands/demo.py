@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from saltext.commands.options import Device, StageName, TrustRun
+
 if TYPE_CHECKING:
     from saltext.demo.settings import Settings
 
@@ -25,10 +27,8 @@ def demo(
     run: Annotated[
         str | None, typer.Argument(metavar="[RUN]", help="folder of a trained run (default: the pretrained model)")
     ] = None,
-    stage: Annotated[str | None, typer.Option(metavar="NAME", help="which training of a run of several stages")] = None,
-    device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1 ... (default: an accelerator if there is one)")
-    ] = None,
+    stage: StageName = None,
+    device: Device = None,
     examples: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="folder of images, CSV, or SJTU-TIS (default: a photo and synthetic images)"),
@@ -47,10 +47,7 @@ def demo(
         str,
         typer.Option(metavar="ADDRESS", help="this machine only; any other address lets others in, without a password"),
     ] = "127.0.0.1",
-    trust: Annotated[
-        bool,
-        typer.Option("--trust", help="trust the run: build classes that it names and conf/ does not"),
-    ] = False,
+    trust: TrustRun = False,
 ) -> None:
     """A page in your browser: choose an image, type two texts, compare the predicted attention.
 

@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
+from saltext.commands.options import StageName
+
 
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="folder of a run that has trained at least an epoch")],
     to: Annotated[Path, typer.Argument(metavar="DIR", help="new folder to write")],
-    stage: Annotated[str | None, typer.Option(metavar="NAME", help="which training of a run of several stages")] = None,
+    stage: StageName = None,
     single: Annotated[
         bool, typer.Option("--single", help="keep weights in single precision, which is twice as large")
     ] = False,

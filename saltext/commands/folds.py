@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from saltext.commands.options import ConfigDir, TrustReader
+
 app = typer.Typer(help="The fixed folds.", rich_markup_mode=None, no_args_is_help=True)
 
 
@@ -23,10 +25,8 @@ def export(
             "that describes your own, or data=NAME [data.KEY=VALUE ...]",
         ),
     ],
-    config_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="your own configuration files, where data=NAME is one of them")
-    ] = None,
-    trust: Annotated[bool, typer.Option("--trust", help="let data=NAME run a reader of your own")] = False,
+    config_dir: ConfigDir = None,
+    trust: TrustReader = False,
 ) -> None:
     """Write which images each of the five folds tests, as a JSON file of image IDs and digests.
 

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from saltext.commands.options import Device, StageName, TrustRun
+
 
 class _Kind(StrEnum):
     density = "density"
@@ -39,7 +41,7 @@ def predict(
     revision: Annotated[
         str | None, typer.Option(metavar="COMMIT", help="commit, tag or branch of --model on the hub (default: newest)")
     ] = None,
-    stage: Annotated[str | None, typer.Option(metavar="NAME", help="which training of a run of several stages")] = None,
+    stage: StageName = None,
     task: Annotated[
         list[str] | None,
         typer.Option(
@@ -63,18 +65,13 @@ def predict(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="report unusable inputs and continue without them")
     ] = False,
-    device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1 ... (default: an accelerator if there is one)")
-    ] = None,
+    device: Device = None,
     inference: Annotated[
         Literal["reference", "fp32", "bf16"] | None,
         typer.Option(help="how frozen modules compute on a CPU (default: as the run says); fp32 and bf16 are faster"),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="image-text pairs per batch")] = 8,
-    trust: Annotated[
-        bool,
-        typer.Option("--trust", help="trust the run: build classes that it names and conf/ does not"),
-    ] = False,
+    trust: TrustRun = False,
 ) -> None:
     """Predict where people look in your own images after reading a text.
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from saltext.commands.options import ConfigDir, TrustReader
+
 
 def score(
     arguments: Annotated[
@@ -17,10 +19,8 @@ def score(
         ),
     ],
     baselines: Annotated[bool, typer.Option("--baselines", help="score the baselines alone, without MAPS")] = False,
-    config_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="your own configuration files, where data=NAME is one of them")
-    ] = None,
-    trust: Annotated[bool, typer.Option("--trust", help="let data=NAME run a reader of your own")] = False,
+    config_dir: ConfigDir = None,
+    trust: TrustReader = False,
     metric: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="may be given several times (default: CC, SIM, KL, NSS, three AUCs, IG)"),

@@ -165,7 +165,7 @@ class SJTUTIS(Dataset[Sample]):
 
 
 def _equal(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> bool:
-    """Whether two images are the same. The middle row is cheap to compare, and tells most apart."""
+    """Whether two images are the same. The middle row is cheap to compare, and distinguishes most."""
     middle = len(other) // 2
     return one.shape == other.shape and np.array_equal(one[middle], other[middle]) and np.array_equal(one, other)
 

@@ -86,14 +86,14 @@ def _gaussian_profiles(centres: Tensor, length: int, sigma: Tensor, cut: float |
 
 def _check_arguments(points: Sequence[Tensor], size: Size, sigma: Sequence[float], cut: float | None) -> None:
     if len(sigma) != len(points):
-        raise ValueError(f"{len(sigma)} sigmas for {len(points)} maps; expected one for all or one for each")
+        raise ValueError(f"expected one sigma for all maps or one for each of {len(points)}, got {len(sigma)}")
     if any(not s > 0 for s in sigma) or (cut is not None and not cut > 0):
-        raise ValueError(f"sigma={sorted(set(sigma))} and cut={cut}; expected positive numbers")
+        raise ValueError(f"expected positive numbers, got sigma={sorted(set(sigma))} and cut={cut}")
     for number, of_map in enumerate(points):
         if of_map.ndim != 2 or of_map.shape[1] != 2 or of_map.is_floating_point():
             raise ValueError(
-                f"points of map {number} have shape {tuple(of_map.shape)} and dtype {of_map.dtype}; expected whole "
-                "numbers (y, x), shape (fixations, 2)"
+                f"expected whole numbers (y, x) of shape (fixations, 2) as points of map {number}, got shape "
+                f"{tuple(of_map.shape)} and dtype {of_map.dtype}"
             )
         if bool(((of_map < 0) | (of_map >= torch.tensor(size, device=of_map.device))).any()):
             raise ValueError(f"a point of map {number} lies outside its {size[0]} x {size[1]} pixels (height x width)")

@@ -252,7 +252,7 @@ def _matlab_errors(path: Path) -> Iterator[None]:
         raise
     except NotImplementedError as error:
         raise InvalidFileError("files that cannot be read", "Matlab 7.3 (HDF5); save it with -v7") from error
-    except Exception as error:  # scipy parses what it finds; what it stumbles over depends on where the file is broken
+    except Exception as error:  # which error scipy raises depends on where the file is damaged
         raise _unreadable(error) from error
 
 

@@ -17,10 +17,10 @@ def fixations_of(
     """Fixations by a threshold of velocity (I-VT).
 
     Args:
-        gaze: (x, y) of each sample in pixels, shape ``(n, 2)``; NaN or negative where the eye was not seen.
+        gaze: (x, y) of each sample in pixels, shape ``(n, 2)``; NaN or negative where the tracker lost the viewer.
         samples_per_second: Rate of the recording.
         pixels_per_degree: Pixels in a degree of visual angle.
-        fastest: Velocity in degrees per second below which the eye fixates.
+        fastest: Velocity in degrees per second below which a sample belongs to a fixation.
         shortest: Duration in seconds of the shortest fixation.
 
     Returns:
@@ -36,14 +36,14 @@ def fixations_of(
         Salvucci and Goldberg, Identifying fixations and saccades in eye-tracking protocols, ETRA 2000.
     """
     points = np.asarray(gaze, np.float64).reshape(-1, 2)
-    seen = np.isfinite(points[:, 0]) & np.isfinite(points[:, 1]) & (points[:, 0] >= 0) & (points[:, 1] >= 0)
-    points = np.where(seen[:, None], points, np.nan)
+    tracked = np.isfinite(points[:, 0]) & np.isfinite(points[:, 1]) & (points[:, 0] >= 0) & (points[:, 1] >= 0)
+    points = np.where(tracked[:, None], points, np.nan)
     number = np.arange(len(points))
     before, after = np.maximum(number - _STEP, 0), np.minimum(number + _STEP, len(points) - 1)
     seconds = np.maximum(after - before, 1) / samples_per_second
     degrees = np.hypot(*(points[after] - points[before]).T) / pixels_per_degree
-    with np.errstate(invalid="ignore"):  # a sample next to one that was not seen has no velocity, and no fixation
-        at_rest = seen & (degrees / seconds < fastest)
+    with np.errstate(invalid="ignore"):  # a sample next to a lost one has no velocity, and no fixation
+        at_rest = tracked & (degrees / seconds < fastest)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], at_rest, [False]]).astype(np.int8)))
     stretches = [(start, end) for start, end in edges.reshape(-1, 2) if end - start >= shortest * samples_per_second]
     medians = [np.median(points[start:end], axis=0) for start, end in stretches]

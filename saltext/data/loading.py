@@ -50,19 +50,19 @@ class PatientLoader(DataLoader[_T_co]):
     """A DataLoader whose errors say why its processes stopped sending batches.
 
     Raises:
-        DataError: While batches are taken, see :func:`lost_workers_said`.
+        DataError: While batches are taken, see :func:`explain_lost_workers`.
     """
 
     def __iter__(self) -> Any:
         """Batches; the processes start at once, as torch's do."""
-        with lost_workers_said():
+        with explain_lost_workers():
             batches = super().__iter__()
         return _with_described_errors(batches, from_processes=self.num_workers > 0)
 
 
 def _with_described_errors(batches: Iterator[Any], from_processes: bool) -> Iterator[Any]:
     """The batches; an error of the connection to a loader process becomes a DataError."""
-    with lost_workers_said():
+    with explain_lost_workers():
         try:
             yield from batches
         except (OSError, EOFError) as error:
@@ -76,7 +76,7 @@ def _with_described_errors(batches: Iterator[Any], from_processes: bool) -> Iter
 
 
 @contextmanager
-def lost_workers_said() -> Iterator[None]:
+def explain_lost_workers() -> Iterator[None]:
     """Replace torch's errors about loader processes; use it around all code that takes batches.
 
     Torch reports a process that died wherever the program is at that time.

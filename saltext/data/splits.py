@@ -52,7 +52,7 @@ class Split:
     def __post_init__(self) -> None:
         if set(self.parts) != set(PARTS) or self.unit not in ("image", "pair"):
             raise DataError(
-                f"a split has the parts train, val and test and the unit image or pair, not the parts "
+                "expected a split with the parts train, val and test and the unit image or pair, got the parts "
                 f"{', '.join(self.parts)} and the unit {self.unit!r}"
             )
         parts = {part: tuple(sorted(self.parts[part])) for part in PARTS}
@@ -62,7 +62,7 @@ class Split:
         if repeated:
             raise DataError(
                 f"{len(repeated)} names of the split {self.method!r} are in more than one part (or twice in one): "
-                f"{', '.join(sorted(set(repeated))[:5])}. Make the split again: scores on it would not be honest."
+                f"{', '.join(sorted(set(repeated))[:5])}. Make the split again: test images would be training images."
             )
         object.__setattr__(self, "parts", parts)
 

@@ -110,7 +110,7 @@ def own(path: Path) -> list[Example]:
     offered = usable(wanted[:MOST], issues, progress)
     issues.raise_if_any(f"--examples {path}", "Fix or remove these.")
     if len(wanted) > MOST:
-        _log.warning("the first %d of %d pictures are offered as examples", MOST, len(wanted))
+        _log.warning("the first %d of %d images are offered as examples", MOST, len(wanted))
     if path.is_dir():
         return [Example(request.image) for request in offered]
     free_viewing = TextQuery("")

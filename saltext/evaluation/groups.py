@@ -168,9 +168,9 @@ def resample(saliency: Tensor, box: Sequence[int], size: Size, input_size: Size)
 
 def _equal_rows(keys: Tensor) -> Iterator[tuple[list[int], list[int]]]:
     """Row numbers of equal rows of ``keys``, int64 (B,k) on the CPU, with the row they share."""
-    distinct, member = torch.unique(keys, dim=0, return_inverse=True)
+    distinct, inverse = torch.unique(keys, dim=0, return_inverse=True)
     for number, key in enumerate(distinct):
-        yield torch.nonzero(member == number).flatten().tolist(), key.tolist()
+        yield torch.nonzero(inverse == number).flatten().tolist(), key.tolist()
 
 
 def _in_unit_range(density: Tensor, device: torch.device) -> Tensor:

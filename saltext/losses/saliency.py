@@ -16,7 +16,7 @@ PAPER_WEIGHTS: Mapping[str, float] = MappingProxyType({"cc": -2.0, "nss": -1.0, 
 """TranBlend's weights: scores to be raised have negative ones."""
 
 # DISCREPANCY: the authors' script divides by a deviation or a sum of 0 at a constant map and gives NaN. The floor keeps
-# the gradient finite there and changes no other map; it has no switch, since nobody can train on NaN.
+# the gradient finite there and changes no other map; it has no switch, since no network trains on NaN.
 FLOOR = 1e-4
 """Smallest deviation (cc, nss) and smallest mean above the minimum (sim) that is divided by, for maps in 0..1."""
 
@@ -41,7 +41,7 @@ class SaliencyLoss(nn.Module):
 
     Terms are computed in float64 whatever the maps' dtype, on the CPU where the device has none (mps); otherwise
     nothing synchronises with the device. NaN passes through. A ground-truth map without content has no divergence: it
-    makes the loss NaN rather than a number nobody notices.
+    makes the loss NaN rather than a plausible number.
 
     Args:
         weights: Weight of each term; a score to be raised needs a negative weight. Terms with weight 0 are not

@@ -1,7 +1,7 @@
 """torchmetrics on top of the pure functions: ``metric(pred, target)``, collections, and scores of single samples.
 
 The result depends neither on the order of the samples nor on how they fall into batches and processes. Where a
-distributed sampler repeats samples to fill the last batches, ``ids=`` tells the samples apart: each then counts once.
+distributed sampler repeats samples to fill the last batches, ``ids=`` identifies the samples: each then counts once.
 """
 
 from collections.abc import Callable, Sequence

@@ -335,7 +335,7 @@ def scored_at(pred: Tensor | Maps, fixations: Tensor | Fixations) -> tuple[Maps,
 
 
 class Fixations:
-    """Where people looked, in a batch of images.
+    """Where viewers looked, in a batch of images.
 
     Made by :meth:`from_points` (fast) or :meth:`from_counts`.
 

@@ -12,8 +12,8 @@ from saltext.metrics.maps import Fixations, PixelLists
 class FixationPool:
     """The fixations of a set of image-text pairs, at hand for scoring each pair against the others.
 
-    A pair is left out together with every other pair of its image: people who saw the image with another text looked at
-    the same objects, and the shuffled AUC would count them as chance.
+    A pair is left out together with every other pair of its image: viewers who saw the image with another text looked
+    at the same objects, and the shuffled AUC would count them as chance.
 
     Args:
         points: For each pair, the (y, x) of its fixations in pixels of the image counted from 0, int64 (fixations, 2).

@@ -176,7 +176,7 @@ def nss_of_map(pred: Tensor | Maps, density: Tensor | Maps) -> Tensor:
 
     Args:
         pred: Predicted saliency, any finite scale. Shape ``(batch, 1, height, width)``.
-        density: Blurred ground truth, 0 where nobody looked. Same shape.
+        density: Blurred ground truth, 0 where there is no fixation near. Same shape.
 
     Returns:
         Scores in standard deviations, shape ``(batch,)``. A constant prediction scores 0; an all-zero map scores NaN.

@@ -47,7 +47,7 @@ LABEL_COLUMNS = frozenset(
 )
 """Columns of score tables that say what was scored; no metric has such a name."""
 
-_WORTH_THREADS = 3  # metrics; below, threads spend more on waiting for the interpreter than they save
+_MIN_METRICS_FOR_THREADS = 3  # of fewer metrics, threads spend more on waiting for the interpreter than they save
 
 
 @dataclass(frozen=True)
@@ -412,11 +412,11 @@ def score_against(pred: Tensor, targets: Targets, names: Sequence[str]) -> dict[
         size = max(1, batch)
         if batch and pred.device.type == "cpu":
             largest = max(1, BLOCK_PIXELS // pred[0].numel())
-            rounds = math.ceil(batch / (largest * threads))
-            size = math.ceil(batch / (rounds * threads))  # threads end together
+            blocks_per_thread = math.ceil(batch / (largest * threads))
+            size = math.ceil(batch / (blocks_per_thread * threads))  # threads end together
         starts = range(0, max(1, batch), size)
         stops = [min(start + size, batch) for start in starts]
-        if min(threads, len(starts)) == 1 or len(metrics) < _WORTH_THREADS:
+        if min(threads, len(starts)) == 1 or len(metrics) < _MIN_METRICS_FOR_THREADS:
             blocks = list(map(score_block, starts, stops))
         else:
             with ThreadPoolExecutor(min(threads, len(starts)), "score") as pool:

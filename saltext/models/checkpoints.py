@@ -49,7 +49,8 @@ _TELLTALES: tuple[tuple[str, str, str], ...] = (
     (r"conv_vgg1\.", "the CLIP-SalGAN generator", "model=clip_salgan"),
 )
 
-# Blocks of the third stage tell the members of a family apart; only the deeper ResNets have a third convolution there.
+# The number of blocks in the third stage identifies the network of a family; only the deeper ResNets have a third
+# convolution there.
 _IMAGENET: tuple[tuple[str, dict[int, str]], ...] = (
     (
         r"(?:features\.)?denseblock3\.denselayer(\d+)\.conv\.?2\.",

@@ -59,7 +59,7 @@ def tensor_versions(module: nn.Module) -> tuple[object, ...]:
     """What changes whenever a parameter or buffer of a module is written to or replaced, in this process.
 
     Raises:
-        RuntimeError: A tensor was made in inference mode, where nobody counts its versions.
+        RuntimeError: A tensor was made in inference mode, where torch does not count its versions.
     """
     parameters, buffers = parameters_and_buffers(module)
     return tuple((id(t), _pointer(t), t._version, t.stride()) for t in (*parameters, *buffers))

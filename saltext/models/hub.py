@@ -87,19 +87,19 @@ def hub_folder(
 
 
 def hub_problem(name: str, error: Exception, revision: str | None = None) -> str:
-    """Why the hub refuses a repository, in words: of the errors in :data:`UNREACHABLE`.
+    """Why a repository cannot be read or written, as part of a sentence: for the errors in :data:`UNREACHABLE`.
 
     Args:
         name: ``owner/name``.
         error: What the hub's library raised.
-        revision: That was asked for.
+        revision: The requested one.
     """
     reason = " ".join(str(error).split())
     if isinstance(error, GatedRepoError):
-        return f"on the hub one must agree to its terms, at {constants.ENDPOINT}/{name}, before it is given ({reason})"
+        return f"the repository is gated: agree to its terms at {constants.ENDPOINT}/{name} first ({reason})"
     if isinstance(error, RepositoryNotFoundError):
         return (
-            "the hub gives no repository of that name: a private one needs a token (token=, HF_TOKEN or hf auth login) "
+            "the hub has no repository of that name: a private one needs a token (token=, HF_TOKEN or hf auth login) "
             f"({reason})"
         )
     if isinstance(error, RevisionNotFoundError):

@@ -47,7 +47,7 @@ def for_inference(module: nn.Module, images: Tensor, inference: Inference) -> nn
         return module
     parameters, buffers = parameters_and_buffers(module)
     if any(tensor.is_inference() for tensor in (*parameters, *buffers)):
-        return module  # nobody would see when these change
+        return module  # inference tensors do not count their versions: a change would go unnoticed
     if module.training or not is_frozen(module):
         raise ValueError(f"expected a frozen {type(module).__name__} in evaluation mode, got one that trains")
     state = (inference, tensor_versions(module))

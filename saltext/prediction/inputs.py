@@ -124,7 +124,7 @@ def _image_files(argument: str, issues: DataReport) -> list[Path]:
             return _images_in_folder(path, issues)
         if (existing := spelled(path)) is not None or not has_magic(argument):
             if existing is None and _ADDRESS.match(argument):
-                issues.add("addresses, which are not fetched: save the picture and name its file", argument)
+                issues.add("addresses, which are not fetched: save the image and name its file", argument)
                 return []
             return [existing or path]  # a missing file is reported with the other invalid ones
         files = [match for match in matching(argument)[1] if _has_image_name(match) and not match.is_dir()]

@@ -99,7 +99,7 @@ class Model:
         """What each phrase and word of a text adds to the map.
 
         Each is left out of the text, and replaced by a neutral word; all texts are predicted as one batch. It says what
-        the *model* does with its words, not what people do: ``experiments/explain`` measures how far the two agree.
+        the *model* does with its words, not what viewers do: ``experiments/explain`` measures how far the two agree.
 
         Args:
             image: As for :meth:`predict`, as are the others.
@@ -211,7 +211,7 @@ class Model:
         native = resample(saliency, box, size, self._settings.image_size)[0, 0].cpu()  # not every device has float64
         total = float(native.sum(dtype=torch.float64))
         if not math.isfinite(total):
-            raise CheckpointError(f"{self.name} predicts values that are no numbers: its weights are of no use.")
+            raise CheckpointError(f"{self.name}: expected finite predictions, got NaN or infinity. Use other weights.")
         # A map that is zero everywhere says nothing about where people look.
         density = native / total if total > 0 else torch.full_like(native, 1 / native.numel())
         values: Density = density.numpy()

@@ -30,7 +30,7 @@ def open_photo(image: ImageLike, max_pixels: int = MAX_PIXELS) -> Photo:
         return photo_of(image, max_pixels)
     if isinstance(image, str | Path):
         return read_photo(Path(image), max_pixels)
-    raise InvalidFileError("objects that are neither file name, Pillow picture nor numpy array", type(image).__name__)
+    raise InvalidFileError("objects that are neither file name, Pillow image nor numpy array", type(image).__name__)
 
 
 def _image_of_array(array: npt.NDArray[Any], max_pixels: int) -> Image.Image:

@@ -189,7 +189,7 @@ def _check_and_create_folders(output: Output, wanted: Sequence[Request]) -> None
     images = {request.image.resolve() for request in wanted}
     overwritten = [str(path) for request in wanted for path in output.paths(request) if path.resolve() in images]
     if overwritten:
-        raise ConfigError(f"{overwritten[0]} is a picture to read and would be overwritten. Choose another --out.")
+        raise ConfigError(f"{overwritten[0]} is an input image and would be overwritten. Choose another --out.")
     try:
         for kind in (*output.kinds, *["explanation"] * output.explains):
             (output.folder / kind).mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ def pairs_to_show(pairs: Sequence[object], count: int) -> list[int]:
 def data_figure(data: GroundTruth, indices: Sequence[int]) -> "Figure":
     """A row for each pair: the image, its density map over it, its fixations over it.
 
-    Images that were read as they should be have their maps and fixations where people look: exchanged coordinates, a
+    Images that were read as they should be have their maps and fixations on their content: exchanged coordinates, a
     map of another image or of another size are seen at once.
 
     Args:

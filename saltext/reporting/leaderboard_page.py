@@ -12,7 +12,7 @@ from saltext.reporting.grid import Grid
 from saltext.reporting.run_page import estimates_chart
 from saltext.reporting.tables import Cell
 from saltext.results import leaderboard
-from saltext.results.leaderboard import SHOWN, Leaderboard, Place
+from saltext.results.leaderboard import SHOWN, ConditionResult, Leaderboard
 
 _ABLATION, _SWAP = "own text − empty text (CC)", "text-swap test (CC)"
 _NOTES = (
@@ -24,7 +24,7 @@ _NOTES = (
     f"{_ABLATION}: same weights, paired over images. {_SWAP}: share of the images with both texts whose prediction for "
     "the correct text scores higher against this condition's human map than the prediction for the swapped text.",
     "Human rows are made from human data of the test image itself, which no model has seen. Split-half fixations: one "
-    "half predicts the other, an optimistic ceiling, since the halves share people.",
+    "half predicts the other, an optimistic ceiling, since the halves share viewers.",
     "Published rows are of other splits, other pairs and the papers' own metrics at their own size; only CC has the "
     "same definition. They do not compare with the rows above them.",
 )
@@ -42,25 +42,25 @@ def write(found: Leaderboard, files: Sequence[Path], to: Path) -> Path:
         The page.
     """
     to.mkdir(parents=True, exist_ok=True)
-    places = found.places()
-    page = _page(found, places, files)
-    numbers = leaderboard.frame(places).to_csv(index=False, float_format="%.5g", lineterminator="\n")
+    results = found.results()
+    page = _page(found, results, files)
+    numbers = leaderboard.frame(results).to_csv(index=False, float_format="%.5g", lineterminator="\n")
     storage.write_text(to / "leaderboard.csv", numbers)
     storage.write_text(to / "leaderboard.md", document.markdown(page))
     storage.write_text(to / "leaderboard.html", document.html(page))
     return to / "leaderboard.html"
 
 
-def by_condition(found: Leaderboard, places: Sequence[Place], task: str) -> Grid:
+def by_condition(found: Leaderboard, results: Sequence[ConditionResult], task: str) -> Grid:
     """The table of one condition: a row for each model, then the published ones."""
     keys = ["model", "protocol", "images" if found.folds is None else "images (whole folds)"]
     headings = [tables.heading(metric) for metric in SHOWN]
     cells = []
-    for place in (place for place in places if place.task == task):
-        key = (place.row.name, _protocol(place), _images(found, place))
-        cells += [Cell(key, tables.heading(name), str(place.estimates[name])) for name in SHOWN]
-        cells.append(Cell(key, _ABLATION, place.ablation.signed() if place.ablation.images else ""))
-        cells.append(Cell(key, _SWAP, str(place.swap or "")))
+    for result in (result for result in results if result.task == task):
+        key = (result.row.name, _protocol(result), _images(found, result))
+        cells += [Cell(key, tables.heading(name), str(result.estimates[name])) for name in SHOWN]
+        cells.append(Cell(key, _ABLATION, result.ablation.signed() if result.ablation.images else ""))
+        cells.append(Cell(key, _SWAP, str(result.swap or "")))
     for paper, model, row, values in leaderboard.published_rows():
         if row == task:
             key = (model, f"protocol not comparable ({PAPERS[paper].title} paper)", "")
@@ -70,23 +70,25 @@ def by_condition(found: Leaderboard, places: Sequence[Place], task: str) -> Grid
     return tables.pivot(cells, keys, columns=[*headings, _ABLATION, _SWAP], title=task)
 
 
-def _protocol(place: Place) -> str:
+def _protocol(result: ConditionResult) -> str:
     """What a row was trained on, and whether it lacks images."""
-    said = place.row.protocol or "not stated"
-    return said if place.is_complete else f"not all folds: {said}"
+    protocol = result.row.protocol or "not stated"
+    return protocol if result.is_complete else f"not all folds: {protocol}"
 
 
-def _images(found: Leaderboard, place: Place) -> str:
-    return f"{place.images}" if found.folds is None else f"{place.images} ({place.folds} of {len(found.folds.images)})"
+def _images(found: Leaderboard, result: ConditionResult) -> str:
+    return (
+        f"{result.images}" if found.folds is None else f"{result.images} ({result.folds} of {len(found.folds.images)})"
+    )
 
 
-def _page(found: Leaderboard, places: Sequence[Place], files: Sequence[Path]) -> Document:
+def _page(found: Leaderboard, results: Sequence[ConditionResult], files: Sequence[Path]) -> Document:
     tasks = found.tasks
-    first: list[Block] = [Points(_best(places), summary=True)]
+    first: list[Block] = [Points(_best_models(results), summary=True)]
     conditions = glossary.conditions(tasks)
     first += [conditions] if conditions else []
-    first.append([_chart(places)])
-    sections: list[Section] = [("", first), ("By condition", [by_condition(found, places, task) for task in tasks])]
+    first.append([_chart(results)])
+    sections: list[Section] = [("", first), ("By condition", [by_condition(found, results, task) for task in tasks])]
     sections += [("Published values, in the papers' own metrics", [_published()]), ("Rows", [_rows(found)])]
     notes = [*_NOTES, *(f"{model}: {why}" for model, why in found.unknown.items())]
     sections.append(("How to read it", [Points([(note, "") for note in notes])]))
@@ -97,26 +99,28 @@ def _page(found: Leaderboard, places: Sequence[Place], files: Sequence[Path]) ->
     return Document("Leaderboard", sections)
 
 
-def _best(places: Sequence[Place]) -> list[tuple[str, str]]:
+def _best_models(results: Sequence[ConditionResult]) -> list[tuple[str, str]]:
     """For each condition, the model with all images that has the highest CC, and the next one as a caveat."""
     sentences = []
-    for task in dict.fromkeys(place.task for place in places):
-        of_task = [place for place in places if place.task == task and place.row.kind == "model" and place.is_complete]
+    for task in dict.fromkeys(result.task for result in results):
+        of_task = [
+            result for result in results if result.task == task and result.row.kind == "model" and result.is_complete
+        ]
         if of_task:
             cc = of_task[0].estimates["cc"]
             sentence = f"{task}: {of_task[0].row.name} has the highest mean, CC {cc}, {of_task[0].images} images."
-            following = [f"Next: {place.row.name}, {place.estimates['cc']}." for place in of_task[1:2]]
+            following = [f"Next: {result.row.name}, {result.estimates['cc']}." for result in of_task[1:2]]
             sentences.append((sentence, "".join(following)))
     return sentences
 
 
-def _chart(places: Sequence[Place]) -> document.Figure:
+def _chart(results: Sequence[ConditionResult]) -> document.Figure:
     series = []
-    shown = [place for place in places if place.estimates["cc"].images and place.row.name != "uniform map"]
-    for name in dict.fromkeys(place.row.name for place in shown):
-        own = [place for place in shown if place.row.name == name]
+    shown = [result for result in results if result.estimates["cc"].images and result.row.name != "uniform map"]
+    for name in dict.fromkeys(result.row.name for result in shown):
+        own = [result for result in shown if result.row.name == name]
         kind: Kind = "model" if own[0].row.kind == "model" else "baseline"
-        series.append(Series(name, {place.task: place.estimates["cc"] for place in own}, kind))
+        series.append(Series(name, {result.task: result.estimates["cc"] for result in own}, kind))
     series.sort(key=lambda one: one.kind == "baseline")
     return estimates_chart("CC by condition", "CC, mean with its 95 % interval", series)
 

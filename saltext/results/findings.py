@@ -58,7 +58,7 @@ def findings(pairs: pd.DataFrame, text_ablation: pd.DataFrame, model: str, setti
     baselines = {name: standard[standard["model"] == title] for title, name in _BASELINES.items()}
     against = "".join(f", {gap.signed()} against {name}" for name, gap in _first_gap(of_task, baselines))
     if "free viewing" in against:
-        caveats.append("in free viewing people had read nothing")
+        caveats.append("in free viewing the viewers read no text")
     if "optimistic" in setting or "by row" in setting:
         caveats.append("model selection or training has seen test images")
     results = [Finding("accuracy", f"{title} {accuracy} on {task}{against}.", f"{'; '.join(caveats)}.")]

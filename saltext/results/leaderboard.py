@@ -9,7 +9,7 @@ A file that describes rows (``experiments/leaderboard/rows.yaml``) has these key
 A score table by itself has a row for each of its models that is no baseline.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
@@ -40,7 +40,7 @@ Kind = Literal["model", "human", "baseline"]
 _CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 _ABLATION = "text_ablation"
 _TABLES = (".csv", ".gz")
-_ADVICE = "Correct or leave out what is named; docs/leaderboard.md says what a file has."
+_ADVICE = "Fix or remove these; docs/leaderboard.md describes the files."
 
 
 @dataclass(frozen=True, config=_CONFIG)
@@ -79,12 +79,12 @@ class Entry:
 
 
 @dataclass(frozen=True, config=_CONFIG)
-class Place:
+class ConditionResult:
     """A row under one condition.
 
     Attributes:
         task: The condition.
-        row: What is said about the row.
+        row: The row's description.
         images: Number of test images.
         folds: Number of folds whose images it has all; None where no folds are known.
         is_complete: Whether it has all images that any row has under the condition.
@@ -105,7 +105,7 @@ class Place:
 
 @dataclass(frozen=True, config=_CONFIG)
 class Leaderboard:
-    """Everything that some files give.
+    """The rows of some files, with the folds.
 
     Attributes:
         entries: The rows, in the order of the files.
@@ -122,17 +122,17 @@ class Leaderboard:
         """The conditions of all rows, in the order of tables."""
         return in_order(task for entry in self.entries for task in entry.scores["task"])
 
-    def places(self) -> list[Place]:
+    def results(self) -> list[ConditionResult]:
         """All rows by condition: those with all images first, each part by descending CC."""
         found = []
         for task in self.tasks:
             parts = [(entry, entry.scores[entry.scores["task"] == task]) for entry in self.entries]
             everything = {image for _, part in parts for image in part["image_id"]}
-            placed = [self._place(task, entry, part, everything) for entry, part in parts if len(part)]
-            found += sorted(placed, key=_order)
+            results = [self._result(task, entry, part, everything) for entry, part in parts if len(part)]
+            found += sorted(results, key=_by_cc)
         return found
 
-    def _place(self, task: str, entry: Entry, part: pd.DataFrame, everything: set[str]) -> Place:
+    def _result(self, task: str, entry: Entry, part: pd.DataFrame, everything: set[str]) -> ConditionResult:
         images = set(part["image_id"])
         whole = None
         if self.folds is not None:
@@ -143,14 +143,14 @@ class Leaderboard:
         empty = entry.variants[entry.variants["variant"] == "empty"] if len(entry.variants) else entry.variants
         gaps = ablation_differences(own, empty).get("empty", ())
         ablation = next((gap for gap in gaps if (gap.task, gap.metric) == (task, "cc")), Estimate(float("nan")))
-        return Place(
+        return ConditionResult(
             task, entry.row, len(images), whole, images >= everything, estimates, ablation, _swap(task, entry, own)
         )
 
 
-def _order(place: Place) -> tuple[bool, bool, float]:
-    cc = place.estimates["cc"]
-    return not place.is_complete, not cc.images, -cc.mean if cc.images else 0.0
+def _by_cc(result: ConditionResult) -> tuple[bool, bool, float]:
+    cc = result.estimates["cc"]
+    return not result.is_complete, not cc.images, -cc.mean if cc.images else 0.0
 
 
 def _swap(task: str, entry: Entry, own: pd.DataFrame) -> SwapAccuracy | None:
@@ -185,7 +185,7 @@ def read(files: Sequence[Path]) -> Leaderboard:
     unknown: dict[str, str] = {}
     for file in files:
         if file.suffix in (".yaml", ".yml"):
-            described = _described(file)
+            described = _read_rows(file)
             for row in described["rows"]:
                 entries += _read_table(row, file.parent / row.file, issues)
             if described["folds"]:
@@ -204,22 +204,17 @@ def read(files: Sequence[Path]) -> Leaderboard:
     for entry in entries:
         if known is None:
             break
-        strangers = set(entry.scores["image_id"]) - set(known.fold_of)
-        issues.add("images that are in no fold", *(f"{entry.row.name}: {image}" for image in sorted(strangers)))
-        issues.add("rows whose folds are others", *_of_other_folds(entry, known))
+        without_fold = set(entry.scores["image_id"]) - set(known.fold_of)
+        issues.add("images that are in no fold", *(f"{entry.row.name}: {image}" for image in sorted(without_fold)))
+        if "fold" in entry.scores:
+            recorded = zip(entry.scores["image_id"], entry.scores["fold"], strict=True)
+            if any(known.fold_of.get(image, fold) != fold for image, fold in recorded):
+                issues.add("rows whose folds are others", entry.row.name)
     issues.raise_if_any("The leaderboard", _ADVICE)
     return Leaderboard(entries, known, unknown)
 
 
-def _of_other_folds(entry: Entry, folds: Folds) -> list[str]:
-    """The row's name, if its table says another fold of an image than the file of folds does."""
-    if "fold" not in entry.scores:
-        return []
-    told = zip(entry.scores["image_id"], entry.scores["fold"], strict=True)
-    return [entry.row.name] if any(folds.fold_of.get(image, fold) != fold for image, fold in told) else []
-
-
-def _described(file: Path) -> dict[str, Any]:
+def _read_rows(file: Path) -> dict[str, Any]:
     try:
         content = read_yaml(file)
     except DataError as error:
@@ -241,8 +236,9 @@ def _read_table(row: Row | None, file: Path, issues: DataReport) -> list[Entry]:
     """The entry of a row, or those of all models of a table that has none described."""
     try:
         table = read_scores(file)
-        other = next((path for path in _ablation_files(file) if path.is_file()), None)
-        variants = pd.DataFrame() if other is None else read_scores(other)
+        ablations = [file.with_name(f"{_ABLATION}{ending}") for ending in (".csv", ".csv.gz")]
+        ablation = next((path for path in ablations if path.is_file()), None)
+        variants = pd.DataFrame() if ablation is None else read_scores(ablation)
     except (ConfigError, DamagedFileError) as error:
         issues.add("tables that cannot be read", str(error))
         return []
@@ -264,7 +260,7 @@ def _read_table(row: Row | None, file: Path, issues: DataReport) -> list[Entry]:
     entries = []
     for name in chosen:
         described = row or Row(name, str(file), name)
-        scores = _of_model(described, table, column, name, issues)
+        scores = _scores_of_model(described, table, column, name, issues)
         of_variants = variants[variants[column] == name] if column in variants else variants[:0]
         if scores is not None:
             averaged = averaged_over_seeds(of_variants) if len(of_variants) else pd.DataFrame()
@@ -272,11 +268,7 @@ def _read_table(row: Row | None, file: Path, issues: DataReport) -> list[Entry]:
     return entries
 
 
-def _ablation_files(file: Path) -> Iterable[Path]:
-    return (file.with_name(f"{_ABLATION}{ending}") for ending in (".csv", ".csv.gz"))
-
-
-def _of_model(row: Row, table: pd.DataFrame, column: str, name: str, issues: DataReport) -> pd.DataFrame | None:
+def _scores_of_model(row: Row, table: pd.DataFrame, column: str, name: str, issues: DataReport) -> pd.DataFrame | None:
     """The scores of a model, one per image and condition; None where they are not fit for the leaderboard."""
     own = table[table[column] == name]
     own = own[own["protocol"] == STANDARD] if "protocol" in own else own
@@ -299,16 +291,16 @@ def _of_model(row: Row, table: pd.DataFrame, column: str, name: str, issues: Dat
     return scores
 
 
-def _labels(place: Place) -> tuple[str, str, str, str, int, int | None]:
-    return place.task, place.row.name, place.row.kind, place.row.protocol, place.images, place.folds
+def _labels(result: ConditionResult) -> tuple[str, str, str, str, int, int | None]:
+    return result.task, result.row.name, result.row.kind, result.row.protocol, result.images, result.folds
 
 
-def frame(places: Sequence[Place]) -> pd.DataFrame:
-    """A row for each place and metric: task, model, kind, protocol, images, folds, metric, mean, low and high."""
+def frame(results: Sequence[ConditionResult]) -> pd.DataFrame:
+    """A row for each result and metric: task, model, kind, protocol, images, folds, metric, mean, low and high."""
     records = [
-        (*_labels(place), metric, found.mean, found.low, found.high)
-        for place in places
-        for metric, found in place.estimates.items()
+        (*_labels(result), metric, found.mean, found.low, found.high)
+        for result in results
+        for metric, found in result.estimates.items()
         if found.images
     ]
     columns = ["task", "model", "kind", "protocol", "images", "folds", "metric", "mean", "low", "high"]

@@ -138,9 +138,9 @@ def _read_table(study: Study, file: Path, keys: Sequence[str]) -> pd.DataFrame:
         raise ConfigError(f"{file} is no score table ({error}). Expected what a study writes: {OWN_FILE}") from error
     missing = [column for column in (*keys, *study.metrics) if column not in table]
     names = {line.name for line in study.lines}
-    strangers = sorted(set(table["line"]) - names) if "line" in table else []
+    unknown = sorted(set(table["line"]) - names) if "line" in table else []
     problems = [f"it lacks the columns {', '.join(missing)}"] if missing else []
-    problems += [f"it has the lines {', '.join(strangers)} (known: {', '.join(sorted(names))})"] if strangers else []
+    problems += [f"it has the lines {', '.join(unknown)} (known: {', '.join(sorted(names))})"] if unknown else []
     if problems:
         raise ConfigError(
             f"{file} does not hold scores of the study {study.name!r}: {'; '.join(problems)}. Write it again from the "
@@ -294,7 +294,7 @@ def values(study: Study, runs: Mapping[str, Sequence[RunRecord]]) -> pd.DataFram
 
 
 def numbered(setting: str, settings: Sequence[str]) -> str:
-    """What tells runs of one line apart: the number of their evaluation setting; nothing where there is one only."""
+    """The number of the evaluation setting of runs of one line; nothing where there is one only."""
     return f" ({settings.index(setting) + 1})" if len(settings) > 1 else ""
 
 

@@ -275,7 +275,7 @@ def _hydra(config_path: str | None, config_dir: str | None) -> Iterator[Hydra]:
 _READ: dict[tuple[object, ...], bytes] = {}  # files, and what they make together, as this process found them
 
 
-def _made_once(key: tuple[object, ...], make: Callable[[], _Result]) -> _Result:
+def _copy_of_cached(key: tuple[object, ...], make: Callable[[], _Result]) -> _Result:
     """A copy of what was made for a key before, or what is made for it now."""
     if key not in _READ:
         made = make()
@@ -307,8 +307,8 @@ class _Repository(ConfigRepository):
             key = (*key, Path(source.path, source._normalize_file_name(config_path)).read_bytes())
         self.found[config_path] = key
         try:
-            return _made_once(key, partial(super().load_config, config_path))
-        except YAMLError as error:  # in a file of somebody's own
+            return _copy_of_cached(key, partial(super().load_config, config_path))
+        except YAMLError as error:  # in a file of a config_dir
             path = f"{source.path.removeprefix('file://')}/{source._normalize_file_name(config_path)}"
             raise ConfigError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
 
@@ -375,10 +375,10 @@ class _Loader(ConfigLoaderImpl):
             return super()._compose_config_from_defaults_list(defaults, repo)
         # What a list of files makes, before any value is set, follows from the list and from what is in them.
         key = (*map(repr, defaults), *repo.delegate.found.values())
-        return _made_once(key, partial(super()._compose_config_from_defaults_list, defaults, repo))
+        return _copy_of_cached(key, partial(super()._compose_config_from_defaults_list, defaults, repo))
 
     def list_groups(self, parent_name: str) -> list[str]:
-        """Hydra's own, for help and completion; without what presets are made of, which nobody chooses."""
+        """Hydra's own, for help and completion; without the groups that presets consist of."""
         return [] if parent_name == "preset" else super().list_groups(parent_name)
 
     def get_group_options(

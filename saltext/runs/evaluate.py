@@ -8,7 +8,7 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from saltext.console import is_first, logged_to, not_essential, quiet_libraries
-from saltext.data.loading import lost_workers_said
+from saltext.data.loading import explain_lost_workers
 from saltext.data.splits import Split
 from saltext.errors import ConfigError, SaltextError
 from saltext.models.checkpoints import load_weights
@@ -75,7 +75,7 @@ def evaluate_and_write(folder: RunFolder, weights: str, configured: Configuratio
     """
     cfg, own = configured.cfg, configured.own
     check_links(folder)
-    with restored(), logged_to(folder.root / "evaluation.log"), lost_workers_said():
+    with restored(), logged_to(folder.root / "evaluation.log"), explain_lost_workers():
         quiet_libraries()
         if configured.remark():
             _log.info("%s", configured.remark())

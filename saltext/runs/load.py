@@ -133,7 +133,7 @@ def run_folder(run: str | Path | None, revision: str | None = None, token: str |
     if run is None:
         return pretrained_run()
     if is_here and may_be_on_hub and Path(run, "model.safetensors").is_file():
-        _log.info("%s is a folder here; the hub is not asked for a repository of that name", run)
+        _log.info("%s is a local folder, which takes precedence over a repository of that name on the hub", run)
     if is_here or not may_be_on_hub:
         return RunFolder.existing(run)
     name = str(run)

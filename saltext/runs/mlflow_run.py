@@ -65,7 +65,7 @@ def in_mlflow(cfg: DictConfig, folder: RunFolder) -> Iterator[None]:
         _upload_results(client, run_id, cfg, folder)
         client.set_terminated(run_id, "FINISHED")
     except Exception as error:  # the run's folder has its results in any case
-        _log.warning("MLflow did not take everything: %s", error)
+        _log.warning("not everything was logged to MLflow: %s", error)
 
 
 def _open_run(cfg: DictConfig, folder: RunFolder) -> "tuple[MlflowClient, str] | None":

@@ -52,8 +52,8 @@ names them. `split.json` lists the images of each part.
 {scores}
 ## Limits
 
-A density is an estimate of where people of one study looked on average, not of where anybody looks. Not for judging or
-tracking persons. {terms}
+A density is an estimate of where the viewers of one study looked on average, not of where any one person looks. Not
+for judging or tracking persons. {terms}
 """
 
 

@@ -163,11 +163,9 @@ def check(chosen: Sequence[Study], overrides: Sequence[str]) -> dict[str, DictCo
         ConfigError: Everything that is missing, at once.
     """
     names = experiments(chosen)
-    strangers = [text for text in overrides if _experiment_of(text) not in ("", *names)]
-    if strangers:
-        raise ConfigError(
-            f"{', '.join(strangers)}: expected before the colon one of the experiments {', '.join(names)}"
-        )
+    unknown = [text for text in overrides if _experiment_of(text) not in ("", *names)]
+    if unknown:
+        raise ConfigError(f"{', '.join(unknown)}: expected before the colon one of the experiments {', '.join(names)}")
     found = {name: composed(name, own_overrides(name, overrides)) for name in names}
     problems = list(dict.fromkeys(text for cfg in found.values() for text in missing(cfg)))
     if problems:

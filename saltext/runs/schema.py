@@ -49,8 +49,8 @@ SPLIT_FILE = "saltext.data.splits.FromFile"
 """What ``data.split`` names where a split is read from a file, ``data.split.path``."""
 
 
-def _refused(expected: str) -> PydanticCustomError:
-    return PydanticCustomError("refused", f"Input should be {expected}")
+def _expected(expected: str) -> PydanticCustomError:
+    return PydanticCustomError("unexpected", f"Input should be {expected}")
 
 
 def folder_name(name: str | int) -> str | int:
@@ -61,15 +61,15 @@ def folder_name(name: str | int) -> str | int:
     """
     text = str(name)
     if not text or len(text) > _LONGEST or text.startswith(".") or text != text.strip() or not text.isprintable():
-        raise _refused(f"1 to {_LONGEST} printable characters, without a dot or a space at the beginning")
+        raise _expected(f"1 to {_LONGEST} printable characters, without a dot or a space at the beginning")
     if set(text) & set("/\\="):
-        raise _refused("a name of a folder without / \\ =")
+        raise _expected("a name of a folder without / \\ =")
     return name
 
 
 def _printable(text: str) -> str:
     if not text.isprintable():
-        raise _refused("a text of printable characters")
+        raise _expected("a text of printable characters")
     return text
 
 
@@ -81,13 +81,13 @@ def _prompt(text: str) -> str:
     except ValueError:  # a single brace
         fits = False
     if not fits:
-        raise _refused("a text that names {text} and {condition} only (a literal brace is written twice)")
+        raise _expected("a text that names {text} and {condition} only (a literal brace is written twice)")
     return text
 
 
 def _unique(values: list[Any]) -> list[Any]:
     if len({*map(str, values)}) < len(values):
-        raise _refused("a list that names nothing twice")
+        raise _expected("a list that names nothing twice")
     return values
 
 
@@ -97,7 +97,7 @@ def one_of(known: Callable[[], Collection[str]], of: Any = str) -> Any:
     def check(value: Any) -> Any:
         for name in [value] if isinstance(value, str) else value:
             if name not in known():
-                raise _refused(f"one of {', '.join(known())}{near(name, known())}")
+                raise _expected(f"one of {', '.join(known())}{near(name, known())}")
         return value
 
     return Annotated[of, AfterValidator(check)]
@@ -105,7 +105,7 @@ def one_of(known: Callable[[], Collection[str]], of: Any = str) -> Any:
 
 def _devices(count: int) -> int:
     if count == 0:
-        raise _refused("1 or more, or -1 for all")
+        raise _expected("1 or more, or -1 for all")
     return count
 
 
@@ -114,18 +114,18 @@ def _split(value: Any) -> Any:
     if isinstance(value, dict):
         return signatures.is_built(value)
     if value in ("80/20", "70/15/15", "kfold", "published", "given"):
-        raise _refused(f"a choice of a group: data/split={str(value).replace('/', '-')}")
+        raise _expected(f"a choice of a group: data/split={str(value).replace('/', '-')}")
     of_file = f", or data/split=file data.split.path={value} for a split file" if isinstance(value, str) else ""
-    raise _refused(f"a choice of the group data/split, such as data/split=kfold{of_file}")
+    raise _expected(f"a choice of the group data/split, such as data/split=kfold{of_file}")
 
 
 def set_by(where: str) -> Any:
     """The type of an argument that a run gives itself, which would silently win over a value given here."""
 
-    def refuse(value: Any) -> Any:
-        raise _refused(f"nothing, for a run sets it itself ({where})")
+    def reject(value: Any) -> Any:
+        raise _expected(f"nothing, for a run sets it itself ({where})")
 
-    return Annotated[Any, AfterValidator(refuse)]
+    return Annotated[Any, AfterValidator(reject)]
 
 
 Name = Annotated[str | int, AfterValidator(folder_name)]
@@ -398,12 +398,12 @@ def _at(node: Any, pattern: list[str], kind: Any, above: str = "") -> Iterator[t
 
 def _of_node(node: DictConfig, key: str, cfg: DictConfig) -> Iterator[tuple[str, str]]:
     """Problems of a group: its keys, and their values."""
-    taken = _DELETED if key in _BUILT and "_target_" not in node else _taken(node)
-    if isinstance(taken, str):
-        yield f"{key}._target_".lstrip("."), f"{taken}{named_in(cfg, key)}"
+    declared = _DELETED if key in _BUILT and "_target_" not in node else _signature_of(node)
+    if isinstance(declared, str):
+        yield f"{key}._target_".lstrip("."), f"{declared}{named_in(cfg, key)}"
         return
-    if key == "data" and taken is not None:
-        taken = Signature({**data_settings(), **taken.arguments}, taken.open)
+    if key == "data" and declared is not None:
+        declared = Signature({**data_settings(), **declared.arguments}, declared.open)
     if key in _NAMED and "_target_" in node:
         yield (
             f"{key}._target_",
@@ -418,14 +418,14 @@ def _of_node(node: DictConfig, key: str, cfg: DictConfig) -> Iterator[tuple[str,
         )
     if key.startswith("model.") and key not in PARTIAL and "_target_" in node and is_partial:
         yield f"{key}._partial_", "expected none, since a network is given the object itself"
-    is_own = taken is None and "_target_" in node
-    known = None if is_own else _known(key, taken)
+    is_own = declared is None and "_target_" in node
+    known = None if is_own else _known(key, declared)
     for name in map(str, node):
         location = f"{key}.{name}".lstrip(".")
         if location == "hydra" or name in ("_target_", "_convert_", "_recursive_", "_args_"):
             continue
         if known is not None and name not in known and "*" not in known:
-            of = f" of {node['_target_']!s}" if taken else ""
+            of = f" of {node['_target_']!s}" if declared else ""
             elsewhere = [other for other in VALUES if "*" not in other and other != location]
             hint = near(name, known if key else (*known, *_OTHER_GROUPS)) or near(location, elsewhere, ending=True)
             named = [other for other in known if other not in _RESERVED]
@@ -433,13 +433,13 @@ def _of_node(node: DictConfig, key: str, cfg: DictConfig) -> Iterator[tuple[str,
             yield location, f"no such key{of}{hint}{listed}"
             continue
         kind = _kind(location)
-        if kind is None and taken is not None:
-            kind = taken.arguments.get(name)
+        if kind is None and declared is not None:
+            kind = declared.arguments.get(name)
         yield from _of_value(node, name, location, kind, cfg)
 
 
-def _taken(node: DictConfig) -> Signature | str | None:
-    """What the class of a node takes; None without one, or for one of somebody's own; what is wrong with its name."""
+def _signature_of(node: DictConfig) -> Signature | str | None:
+    """What the class of a node takes; None without a class of the package; what is wrong with its name."""
     if "_target_" not in node:
         return None
     try:
@@ -448,9 +448,9 @@ def _taken(node: DictConfig) -> Signature | str | None:
         return _first_line(error)
     if not isinstance(target, str):
         return f"expected the dotted name of a class or function, got {target!r}"
-    taken = signature(target)
-    if taken is not None:
-        return taken
+    declared = signature(target)
+    if declared is not None:
+        return declared
     alike = signatures.third_party(target) or signatures.siblings(target)
     if alike or target.split(".")[0] == "saltext":
         listed = ", ".join(name.rpartition(".")[2] for name in alike)
@@ -494,10 +494,10 @@ def labels(key: str) -> tuple[str, ...]:
     return METRIC_LABELS if key.rpartition(".")[0] == "evaluation.extra_metrics" else ()
 
 
-def _known(key: str, taken: Signature | None) -> tuple[str, ...] | None:
+def _known(key: str, declared: Signature | None) -> tuple[str, ...] | None:
     """Keys that a group may have; None where it may have any."""
-    if taken is not None:
-        return None if taken.open else (*taken.arguments, *labels(key), *_RESERVED)
+    if declared is not None:
+        return None if declared.open else (*declared.arguments, *labels(key), *_RESERVED)
     if not key:
         return tuple(dict.fromkeys((*(k.split(".")[0] for k in VALUES if not k.startswith("*")), "hydra")))
     return _children(key) or None
@@ -537,7 +537,7 @@ def _of_value(node: DictConfig, name: str, key: str, kind: Any, cfg: DictConfig)
     if isinstance(value, DictConfig):
         yield from _of_node(value, key, cfg)
     elif kind is None and _children(key):
-        yield origin, f"expected a group with keys {', '.join(_children(key))}, got {_shown(plain)}"
+        yield origin, f"expected a group with keys {', '.join(_children(key))}, got {_as_text(plain)}"
     text = "" if kind is None else mismatch(kind, plain)
     if text:
         yield origin, text
@@ -577,7 +577,7 @@ def mismatch(kind: Any, value: Any) -> str:
         said = [expected(one) for one in error.errors()]
         if type(None) in get_args(kind):
             said.append("null")
-        return f"expected {' or '.join(dict.fromkeys(said))}, got {_shown(value)}"
+        return f"expected {' or '.join(dict.fromkeys(said))}, got {_as_text(value)}"
     return ""
 
 
@@ -624,7 +624,7 @@ def _adapter(kind: Any) -> "TypeAdapter[Any]":
     return found
 
 
-def _shown(value: Any) -> str:
+def _as_text(value: Any) -> str:
     text = (
         "null"
         if value is None
@@ -675,7 +675,7 @@ def file_problems(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     """What is wrong with a configuration that holds ``evaluation.extra_metrics`` alone."""
     named = OmegaConf.to_container(cfg.evaluation).get("extra_metrics")  # type: ignore[union-attr]
     if not isinstance(named, dict):
-        yield "evaluation.extra_metrics", f"expected names of metrics, got {_shown(named)}"
+        yield "evaluation.extra_metrics", f"expected names of metrics, got {_as_text(named)}"
         return
     yield from _of_node(cfg, "", cfg)
     yield from metric_problems(cfg)
@@ -689,11 +689,11 @@ def metric_problems(cfg: DictConfig) -> Iterator[tuple[str, str]]:
         if name in signatures.metrics() or not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
             yield key, "expected a new name of letters, digits and _ for a metric"
         if not isinstance(node.get("higher_is_better"), bool):
-            yield f"{key}.higher_is_better", f"expected true or false, got {_shown(node.get('higher_is_better'))}"
+            yield f"{key}.higher_is_better", f"expected true or false, got {_as_text(node.get('higher_is_better'))}"
     for key in ("validation_metrics", "test_metrics"):
         asked = cfg.evaluation.get(key) or ()
         for name in (name for name in asked if name not in known):
-            said = f"expected one of {', '.join(known)}{near(name, known)}, got {_shown(list(asked))}"
+            said = f"expected one of {', '.join(known)}{near(name, known)}, got {_as_text(list(asked))}"
             for file in _files_with_metric(cfg, name):
                 said += f"; {name} is described in {file}: add +metric={file.stem}"
             yield _origin(cfg, f"evaluation.{key}"), said
@@ -741,7 +741,7 @@ def _together(cfg: DictConfig, found: Mapping[str, str]) -> Iterator[tuple[str, 
     named = split.get("_target_") if isinstance(split, DictConfig) else None
     path = OmegaConf.select(cfg, "data.split.path") if named == SPLIT_FILE and right("data.split.path") else None
     if path is not None and not _is_file(path):
-        yield _origin(cfg, "data.split.path"), f"expected an existing split file, got {_shown(path)}"
+        yield _origin(cfg, "data.split.path"), f"expected an existing split file, got {_as_text(path)}"
     if named == _FOLDS and right("data.fold", "data.folds") and cfg.data.fold >= cfg.data.folds:
         yield (
             _origin(cfg, "data.fold"),

@@ -23,7 +23,7 @@ from saltext.evaluation.text_variants import text_variants
 from saltext.results.score_table import RunScores
 from saltext.runs import build, build_training
 from saltext.training import EvaluatorModule, ScoredModule
-from saltext.training.out_of_memory import out_of_memory_in_words
+from saltext.training.out_of_memory import explain_out_of_memory
 
 
 def evaluator(
@@ -68,7 +68,7 @@ def score_test(cfg: DictConfig, module: ScoredModule | None, data: SaliencyDataM
     with _cached_prior(data, truth, cache):
         built = evaluator(cfg, module, data, truth, cached)
         scored = EvaluatorModule(built, data.pairs, module)
-        with out_of_memory_in_words(tester):
+        with explain_out_of_memory(tester):
             tester.test(scored, datamodule=data, verbose=False)
     if tester.is_global_zero:
         _cache_baselines(built, scored.scores, data, cached)

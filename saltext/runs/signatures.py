@@ -102,7 +102,7 @@ def signature(target: str) -> Signature | None:
         return _function_signature(node, module, rest=node.returns)
     if not isinstance(node, ast.ClassDef):
         return None
-    base = node.bases[0] if node.bases else None
+    base = node.bases[-1] if node.bases else None  # mixins precede it
     for statement in node.body:
         if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
             return _function_signature(statement, module, rest=base)

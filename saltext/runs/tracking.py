@@ -1,4 +1,4 @@
-"""Weights & Biases: one W&B run per job, with ``logger=wandb``; and what every tracker is told of a finished job.
+"""Weights & Biases: one W&B run per job, with ``logger=wandb``; and what every tracker gets from a finished job.
 
 The first process of a job opens the W&B run; the job's stages log into it (:mod:`saltext.training.loggers`), and at the
 end it gets the scores, tables and pictures of the run's folder. The folder is complete without W&B. The other trackers
@@ -75,7 +75,7 @@ def tracked(cfg: DictConfig, folder: RunFolder) -> Iterator[None]:
             _upload_results(run, cfg, folder)
         run.finish()
     except Exception as error:  # the run's folder has its results in any case
-        _log.warning("W&B did not take everything: %s", error)
+        _log.warning("not everything was logged to W&B: %s", error)
 
 
 def _open_run(cfg: DictConfig, folder: RunFolder) -> "Run | None":
@@ -94,7 +94,7 @@ def _open_run(cfg: DictConfig, folder: RunFolder) -> "Run | None":
             run = wandb.init(**arguments, settings=wandb.Settings(quiet=True))
         except ValueError as error:
             raise ConfigError(
-                f"W&B refuses its settings; fix logger.wandb, or WANDB_* in the environment: {error}"
+                f"W&B rejects its settings; fix logger.wandb, or WANDB_* in the environment: {error}"
             ) from error
         except Exception as error:  # no key or network, but also a failure of W&B's process, or of the disk
             _log.info("W&B cannot go online: %s", error)
@@ -120,7 +120,7 @@ def _init_arguments(cfg: DictConfig, folder: RunFolder) -> dict[str, Any]:
     choices = composition.get("choices", {})
     tasks = [cfg.data.tasks] if isinstance(cfg.data.tasks, str) else cfg.data.tasks or ()
     tags = [choices.get("preset"), choices.get("model"), cfg.model.name, *tasks, *settings["tags"]]
-    # Unresolved: an interpolation that is left asks the environment, perhaps for a password.
+    # Unresolved: an interpolation that is left may read a password from the environment.
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=False, throw_on_missing=True)  # type: ignore[assignment]
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     config["provenance"] = {**describe(), **composition, "processes": processes, "folder": str(folder.root)}
@@ -204,7 +204,7 @@ def log_pairs(cfg: DictConfig, stage: str, records: Sequence[ImageRecord]) -> No
     wandb.run.log({name: wandb.Table(columns=columns, data=rows)})
 
 
-# What every tracker is told.
+# What every tracker gets.
 
 
 def final_values(cfg: DictConfig, folder: RunFolder) -> dict[str, float]:
@@ -256,7 +256,7 @@ def flat_configuration(cfg: DictConfig) -> dict[str, str]:
         for name, value in values.items():
             yield from flattened(value, f"{key}.{name}".lstrip("."))
 
-    # Unresolved: an interpolation that is left asks the environment, perhaps for a password.
+    # Unresolved: an interpolation that is left may read a password from the environment.
     return dict(flattened(OmegaConf.to_container(cfg, resolve=False, throw_on_missing=True), ""))
 
 

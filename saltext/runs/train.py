@@ -17,7 +17,7 @@ from torch import nn
 from saltext import storage
 from saltext.console import is_first, logged_to, not_essential, quiet_libraries
 from saltext.data.datamodule import SaliencyDataModule
-from saltext.data.loading import lost_workers_said
+from saltext.data.loading import explain_lost_workers
 from saltext.data.splits import Split
 from saltext.errors import CheckpointError, DamagedFileError, DataError, FullDiskError
 from saltext.models.checkpoints import load_weights
@@ -41,7 +41,7 @@ from saltext.system.environment import IN_SWEEP
 from saltext.system.run_folder import RunFolder
 from saltext.training import SupervisedModule
 from saltext.training.checkpoint_io import newest_whole
-from saltext.training.out_of_memory import out_of_memory_in_words
+from saltext.training.out_of_memory import explain_out_of_memory
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def _train(stage: Stage, module: SupervisedModule, data: SaliencyDataModule, own
         if is_first():
             _log_trainable_parameters_and_cache(module, data)
         trainer = build_training.trainer(stage.cfg, folder, validates=data.validates, own=own)
-        with out_of_memory_in_words(trainer):
+        with explain_out_of_memory(trainer):
             trainer.fit(module, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
         if is_first():
             folder.previous.unlink(missing_ok=True)  # last.ckpt is final; deleted before the stage counts as trained
@@ -247,7 +247,7 @@ def train_folder(folder: RunFolder, started_with: str | None) -> None:
         configured = started(folder, started_with)
         try:
             cfg = configured.cfg
-            with tracked(cfg, folder), in_mlflow(cfg, folder), in_tensorboard(cfg, folder), lost_workers_said():
+            with tracked(cfg, folder), in_mlflow(cfg, folder), in_tensorboard(cfg, folder), explain_lost_workers():
                 train_and_test(cfg, folder, configured.own)
         except OSError as error:
             if error.errno not in _DISK_FULL:

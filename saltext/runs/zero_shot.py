@@ -36,9 +36,9 @@ FREE_VIEWING = "pure"
 _NOTES = (
     "The model was trained on the fixations of SJTU-TIS alone. It predicts free viewing, without a text.",
     "Centre prior: where people looked on the other images of this data set, which the model does not know.",
-    "Split-half viewers: half of the viewers predict the other half, which is scored alone. Fewer people are noisier "
-    "on both sides, so it is no upper bound. Where the data set does not say whose a fixation is, halves of the "
-    "fixations stand in, which share people.",
+    "Split-half viewers: half of the viewers predict the other half, which is scored alone. Fewer viewers are noisier "
+    "on both sides, so it is no upper bound. Where the data set does not say which viewer made a fixation, halves of "
+    "the fixations stand in, which share viewers.",
     "Mean over images with its 95 % interval (bootstrap over images), at each image's own resolution with the original "
     "fixation points.",
 )

@@ -94,7 +94,7 @@ def newest_whole(last: Path) -> tuple[Path | None, str]:
                 return file, "; ".join(problems)
             problems.append(f"{file} {problem}")
     if problems:
-        raise CheckpointError(f"No checkpoint is whole: {'; '.join(problems)}. {_WAY_OUT}")
+        raise CheckpointError(f"No checkpoint is complete: {'; '.join(problems)}. {_WAY_OUT}")
     return None, ""
 
 

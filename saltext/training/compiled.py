@@ -36,7 +36,7 @@ def _trained(parent: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
     for name, module in parent.named_children():
         if isinstance(module, TextEncoder) or not any(p.requires_grad for p in module.parameters()):
             continue
-        if isinstance(module, nn.ModuleDict | nn.ModuleList):  # which nobody calls
+        if isinstance(module, nn.ModuleDict | nn.ModuleList):  # which have no forward()
             yield from _trained(module, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", module

@@ -7,11 +7,11 @@ import logging
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import pandas as pd
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from saltext.errors import ConfigError
@@ -74,7 +74,38 @@ def direction(metric: Metric) -> str:
     return "max" if metric.higher_is_better else "min"
 
 
-class StageLogger(WandbLogger):
+class _GuardedLogger(Logger):
+    """What the loggers of a stage share; it precedes Lightning's logger among the bases of each.
+
+    Attributes:
+        service: Name of the service in messages.
+        given_up: Whether the service failed; then it gets no more values.
+    """
+
+    service: ClassVar[str]
+    given_up = False
+
+    @rank_zero_only
+    @_give_up_on_error
+    def log_hyperparams(self, params: Any, *arguments: Any, **named: Any) -> None:
+        """Log the hyperparameters that Lightning collects from the module."""
+        super().log_hyperparams(params, *arguments, **named)  # type: ignore[safe-super]  # of the service's logger
+
+    @rank_zero_only
+    @_give_up_on_error
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Log values; see the class for their names."""
+        named = {epoch_name(key): value for key, value in metrics.items()}
+        super().log_metrics(named, step)  # type: ignore[safe-super]  # of the service's logger
+
+    @rank_zero_only
+    @_give_up_on_error
+    def finalize(self, status: str) -> None:
+        """Finish the logging of a stage, as Lightning does."""
+        super().finalize(status)
+
+
+class StageLogger(_GuardedLogger, WandbLogger):
     """The W&B logger of one stage: it logs into the job's run, which ``saltext.runs.tracking.tracked`` has opened.
 
     With several stages, the stage's name precedes all of its values: ``warmup/val/cc``. Besides what the module logs,
@@ -96,7 +127,6 @@ class StageLogger(WandbLogger):
     def __init__(self, save_dir: str, log_model: bool = False, **settings: Any) -> None:
         import wandb
 
-        self.given_up = False
         run = wandb.run
         in_stage = run is not None and Path(save_dir).resolve() != Path(run.settings.root_dir).resolve()
         prefix = Path(save_dir).name if in_stage else ""
@@ -107,18 +137,6 @@ class StageLogger(WandbLogger):
     @_give_up_on_error
     def _define_stage_metrics(self, run: Any, prefix: str) -> None:
         define_metrics(run, prefix)
-
-    @rank_zero_only
-    @_give_up_on_error
-    def log_hyperparams(self, params: Any) -> None:
-        """Log the hyperparameters that Lightning collects from the module."""
-        super().log_hyperparams(params)
-
-    @rank_zero_only
-    @_give_up_on_error
-    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Log values; see the class for their names."""
-        super().log_metrics({epoch_name(key): value for key, value in metrics.items()}, step)
 
     @rank_zero_only
     @_give_up_on_error
@@ -137,14 +155,8 @@ class StageLogger(WandbLogger):
         if monitor and score is not None:
             self.log_metrics({f"best/{epoch_name(monitor)}": float(score)})
 
-    @rank_zero_only
-    @_give_up_on_error
-    def finalize(self, status: str) -> None:
-        """Finish the logging of a stage, as Lightning does."""
-        super().finalize(status)
 
-
-class TensorBoardStageLogger(TensorBoardLogger):
+class TensorBoardStageLogger(_GuardedLogger, TensorBoardLogger):
     """The TensorBoard logger of one stage: it writes to ``tensorboard/`` of the stage's folder.
 
     A resumed run adds a file there, which TensorBoard shows as one run. For ``chosen_on_test/`` see
@@ -163,7 +175,6 @@ class TensorBoardStageLogger(TensorBoardLogger):
     service = "TensorBoard"
 
     def __init__(self, save_dir: str) -> None:
-        self.given_up = False
         try:
             super().__init__(save_dir, name="tensorboard", version="", default_hp_metric=False)
         except ModuleNotFoundError as error:
@@ -173,24 +184,12 @@ class TensorBoardStageLogger(TensorBoardLogger):
 
     @rank_zero_only
     @_give_up_on_error
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log values; see the class for their names."""
-        super().log_metrics({epoch_name(key): value for key, value in metrics.items()}, step)
-
-    @rank_zero_only
-    @_give_up_on_error
     def save(self) -> None:
         """Write what was logged; hyperparameters are in the run's ``config.yaml``."""
         self.experiment.flush()
 
-    @rank_zero_only
-    @_give_up_on_error
-    def finalize(self, status: str) -> None:
-        """Close the file."""
-        super().finalize(status)
 
-
-class MLflowStageLogger(MLFlowLogger):
+class MLflowStageLogger(_GuardedLogger, MLFlowLogger):
     """The MLflow logger of one stage: it logs into the job's run, which ``saltext.runs.mlflow_run`` has opened.
 
     With several stages, the stage's name precedes all of its values: ``warmup/val/cc``. For ``chosen_on_test/`` see
@@ -225,7 +224,6 @@ class MLflowStageLogger(MLFlowLogger):
         run_id: str | None = None,
         root: str | None = None,
     ) -> None:
-        self.given_up = False
         in_stage = root is not None and Path(save_dir).resolve() != Path(root).resolve()
         try:
             super().__init__(
@@ -240,18 +238,6 @@ class MLflowStageLogger(MLFlowLogger):
             raise ConfigError(
                 f"logger=mlflow needs the package mlflow: pip install 'saltext[mlflow]' ({error})"
             ) from error
-
-    @rank_zero_only
-    @_give_up_on_error
-    def log_hyperparams(self, params: Any) -> None:
-        """Log the hyperparameters that Lightning collects from the module."""
-        super().log_hyperparams(params)
-
-    @rank_zero_only
-    @_give_up_on_error
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log values; see the class for their names."""
-        super().log_metrics({epoch_name(key): value for key, value in metrics.items()}, step)
 
     @rank_zero_only
     def finalize(self, status: str = "success") -> None:

@@ -13,7 +13,7 @@ _EVALUATION = "Set a smaller data.eval_batch_size, or trainer.precision=bf16-mix
 
 
 class _LastBatch(Callback):
-    """Remembers the current batch, and what to change if it is too large."""
+    """Records the current batch, and what to change if it is too large."""
 
     what = "The network"
     remedy = "Use a smaller network, or another device (trainer.accelerator=cpu)."
@@ -46,7 +46,7 @@ class _LastBatch(Callback):
 
 
 @contextmanager
-def out_of_memory_in_words(trainer: L.Trainer) -> Iterator[None]:
+def explain_out_of_memory(trainer: L.Trainer) -> Iterator[None]:
     """Replace out-of-memory errors of a trainer by one that names the batch and what to change.
 
     Raises:

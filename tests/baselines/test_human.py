@@ -110,7 +110,7 @@ def _viewers(place: int, count: int = 5) -> Listed:
     return Listed([points[viewer::count] for viewer in range(count)])
 
 
-def test_halves_of_viewers_share_nobody() -> None:
+def test_halves_of_viewers_have_no_viewer_in_common() -> None:
     split = SplitViewers(truth_of(PAIRS), {1: _viewers(1)})
     first, second = ({tuple(point) for point in half.tolist()} for half in split._halves(1))
     members = [{tuple(point) for point in points.tolist()} for points in _viewers(1).of_viewers]

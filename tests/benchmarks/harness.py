@@ -9,6 +9,8 @@ from statistics import median
 
 from rich.console import Console
 
+from saltext.console import set_up_streams
+from saltext.errors import SaltextError
 from saltext.runs import provenance
 
 _STATUS = Path("/proc/self/status")
@@ -83,3 +85,15 @@ def output() -> Console:
     """The terminal, or plain lines wide enough for the tables."""
     console = Console()
     return console if console.is_terminal else Console(width=120, color_system=None)
+
+
+def exit_status(report: Callable[[Console], None]) -> int:
+    """Print a report; 1 after an error, which is printed too, otherwise 0."""
+    set_up_streams()
+    console = output()
+    try:
+        report(console)
+    except SaltextError as error:
+        console.print(f"{type(error).__name__}: {error}", markup=False)
+        return 1
+    return 0

@@ -27,8 +27,6 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
 
-from saltext.console import set_up_streams
-from saltext.errors import SaltextError
 from saltext.metrics import METRICS, Fixations, score
 from tests.benchmarks import harness
 from tests.benchmarks.oracles import Image, PapersLoop, Points, PySaliency
@@ -316,7 +314,7 @@ def _memory_table(plan: Plan) -> Table:
     for size in plan.sizes:
         for batch in (1, plan.batch):
             measured = peak_memory(size, batch, plan.threads)
-            cells = [f"{value:.0f}" for value in measured] if measured else ["not told by this system"] * 2
+            cells = [f"{value:.0f}" for value in measured] if measured else ["not reported by this system"] * 2
             table.add_row(f"{size[0]}x{size[1]}", str(batch), *cells)
     return table
 
@@ -364,18 +362,15 @@ def _shortened(plan: Plan) -> Plan:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the benchmark; the exit status."""
-    set_up_streams()
     plan = _plan(arguments)
-    console = harness.output()
-    try:
+
+    def on_one_thread(console: Console) -> None:
         PySaliency(), PapersLoop()  # says what is missing before anything is measured
         # numpy's BLAS waits for busy cores when it uses several threads. threadpoolctl comes with scikit-learn.
         with import_module("threadpoolctl").threadpool_limits(1, user_api="blas"):
             report(plan, console)
-    except SaltextError as error:
-        console.print(f"{type(error).__name__}: {error}", markup=False)
-        return 1
-    return 0
+
+    return harness.exit_status(on_one_thread)
 
 
 if __name__ == "__main__":

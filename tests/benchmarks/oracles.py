@@ -1,4 +1,4 @@
-"""Other people's implementations of the metrics, one image at a time: what the benchmark is measured against.
+"""Published implementations of the metrics, one image at a time: what the benchmark is measured against.
 
 Shares no code with :mod:`saltext.metrics`, so tests may take it as a reference. pysaliency and scikit-learn are needed
 for developing only, and imported when they are first called.

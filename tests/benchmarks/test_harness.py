@@ -31,14 +31,14 @@ def test_the_peak_stays_when_memory_is_given_back() -> None:
     assert after > before + 32
 
 
-def test_a_system_that_does_not_tell_has_no_peak_and_no_limit(monkeypatch, tmp_path) -> None:
+def test_a_system_without_memory_statistics_has_no_peak_and_no_limit(monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(harness, "_STATUS", tmp_path / "none")
     monkeypatch.setattr(harness, "_MEMORY", tmp_path / "none")
     assert harness.peak_memory() is None
     assert harness.available_memory() == float("inf")
 
 
-def test_memory_is_told_in_mebibytes(monkeypatch, tmp_path) -> None:
+def test_memory_is_in_mebibytes(monkeypatch, tmp_path) -> None:
     (tmp_path / "meminfo").write_text("MemFree:   1024 kB\nMemAvailable:    3072 kB\n")
     monkeypatch.setattr(harness, "_MEMORY", tmp_path / "meminfo")
     assert harness.available_memory() == 3.0

@@ -120,7 +120,7 @@ def test_flop_are_those_of_one_image_whatever_the_batch() -> None:
         (["Optimizer.step#Adam.step", "aten::to", "aten::copy_"], steps.OPTIMIZER),
     ],
 )
-def test_operations_are_told_apart_and_the_optimizers_are_its_own(names: list[str], kind: str) -> None:
+def test_operations_are_distinguished_and_the_optimizers_are_its_own(names: list[str], kind: str) -> None:
     event = None
     for name in names:
         event = SimpleNamespace(name=name, cpu_parent=event)

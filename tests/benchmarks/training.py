@@ -21,6 +21,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -28,8 +29,6 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from saltext.console import set_up_streams
-from saltext.errors import SaltextError
 from tests.benchmarks import harness
 from tests.benchmarks.frozen import ALL_COMPUTED, FrozenCost, frozen_cost
 from tests.benchmarks.steps import (
@@ -70,7 +69,7 @@ class Plan:
         images: Images to time in each process; the authors' way takes them as one step.
         rounds: Of which the median counts.
         compiles: Whether compiled steps are measured.
-        matmul_size: Side of the matrices whose product tells what the machine does at best.
+        matmul_size: Side of the matrices whose product measures the machine's best rate.
         threads: Of PyTorch.
         device: Where.
         alone: Whether each number comes from a process of its own.
@@ -212,7 +211,7 @@ def _rates_table(
 
 
 def _mebibytes(memory: float | None) -> str:
-    return "not told by this system" if memory is None else f"{memory:,.0f}"
+    return "not reported by this system" if memory is None else f"{memory:,.0f}"
 
 
 def _time_table(model: Model, trials: Sequence[Trial]) -> Table:
@@ -300,16 +299,9 @@ def _shortened(plan: Plan) -> Plan:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the benchmark; the exit status."""
-    set_up_streams()
     plan = _plan(arguments)
     torch.set_num_threads(plan.threads)
-    console = harness.output()
-    try:
-        report(plan, console)
-    except SaltextError as error:
-        console.print(f"{type(error).__name__}: {error}", markup=False)
-        return 1
-    return 0
+    return harness.exit_status(partial(report, plan))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def test_a_data_set_is_read_and_counted_or_refused_with_all_that_is_wrong(
     assert "no problems found" in said
     assert "salient: " in said
     here("data", "check", tmp_path / "data", "--picture", tmp_path / "check.png", "--pairs", "2")
-    assert "2 pairs as they were read" in capsys.readouterr().out
+    assert "Wrote 2 pairs to " in capsys.readouterr().out
     assert read_photo(tmp_path / "check.png").size > (500, 1000)
     maps = sorted((tmp_path / "data").rglob("*.png"))
     for path in (maps[0], maps[-1]):

@@ -11,6 +11,12 @@ from saltext.results.score_table import read_scores
 from tests.command_line import here, refused
 
 
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scoring caches in ``outputs/`` of the working folder."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
 def exported(data: SaliencyDataModule, tmp_path: Path) -> Path:
     file = tmp_path / "folds.json"
@@ -33,17 +39,15 @@ def _score(maps: Path, data: SaliencyDataModule, folds: Path, *more: object) -> 
 
 
 def test_what_is_written_is_named_with_its_sizes(
-    data: SaliencyDataModule, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    data: SaliencyDataModule, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     here("folds", "export", data.root)
     assert "Wrote 5 folds of 4, 4, 4, 4, 4 images to folds.json" in capsys.readouterr().out
 
 
 def test_scores_carry_the_fold_of_their_image(
-    data: SaliencyDataModule, exported: Path, maps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: SaliencyDataModule, exported: Path, maps: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     _score(maps, data, exported, "--out", tmp_path / "out")
     scores = read_scores(tmp_path / "out" / "scores.csv")
     folds = json.loads(exported.read_text())["folds"]
@@ -57,9 +61,7 @@ def test_whole_folds_may_be_missing_but_no_pair_of_one_that_is_begun(
     maps: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     of_fold = json.loads(exported.read_text())["folds"][3]["images"]
     for pair in data.pairs:
         if pair.image_id not in of_fold:
@@ -80,9 +82,7 @@ def test_all_that_is_wrong_with_maps_and_file_is_said_at_once(
     maps: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     names = [f"{pair.name}.npy" for pair in data.pairs]
     (maps / names[0]).unlink()
     np.save(maps / names[1], np.ones(data.cache.native_size(1)))
@@ -108,9 +108,8 @@ def test_a_file_without_a_data_set_is_refused(capsys: pytest.CaptureFixture[str]
 
 
 def test_maps_with_other_texts_are_kept_beside_the_scores_for_the_leaderboard(
-    data: SaliencyDataModule, exported: Path, maps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: SaliencyDataModule, exported: Path, maps: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     tasks = ("--task", "salient", "--task", "non_salient")
     out = ("--name", "mine", "--out", tmp_path / "out")
     _score(maps, data, exported, *tasks, *out)

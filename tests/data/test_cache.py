@@ -356,7 +356,7 @@ def test_damaged_digests_are_found_again(small_pairs: list[Pair], tmp_path: Path
     assert open_cache(small_pairs, SETTINGS, tmp_path).folder == cache.folder
 
 
-def _open_read_only(folder: Path, pairs: list[Pair], temporary: Path, told: Any) -> None:
+def _open_read_only(folder: Path, pairs: list[Pair], temporary: Path, sender: Any) -> None:
     """In a process of its own: open a cache in a folder that cannot be written to, not even by root."""
     tempfile.tempdir = str(temporary)
     if os.geteuid():
@@ -371,7 +371,7 @@ def _open_read_only(folder: Path, pairs: list[Pair], temporary: Path, told: Any)
             lambda: libc.mount(where, where, None, read_only, None),
         )
         if any(call() for call in calls):
-            told.send(None)
+            sender.send(None)
             return
     logged: list[str] = []
     handler = logging.Handler()
@@ -380,9 +380,9 @@ def _open_read_only(folder: Path, pairs: list[Pair], temporary: Path, told: Any)
     logging.getLogger("saltext").setLevel(logging.INFO)
     try:
         cache = open_cache(pairs, SETTINGS, folder)
-        told.send((str(cache.folder), len(cache), logged))
+        sender.send((str(cache.folder), len(cache), logged))
     except DataError as error:
-        told.send((str(error), 0, logged))
+        sender.send((str(error), 0, logged))
 
 
 @pytest.fixture
@@ -448,7 +448,7 @@ def test_a_disk_that_fills_while_decoding_is_said_and_leaves_nothing(
     assert _folders(tmp_path) == []
 
 
-def test_too_little_room_is_told_before_decoding(
+def test_too_little_disk_space_is_reported_before_decoding(
     small_pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
@@ -482,7 +482,7 @@ def test_points_of_a_table_and_a_blur_take_the_place_of_files(small_pairs: list[
     np.testing.assert_array_equal(cache.native_density(0), (255 * expected).round())
 
 
-def test_files_of_one_name_in_two_folders_are_told_apart(small_pairs: list[Pair], tmp_path: Path) -> None:
+def test_files_of_one_name_in_two_folders_are_distinguished(small_pairs: list[Pair], tmp_path: Path) -> None:
     one = small_pairs[0]
     other = tmp_path / "elsewhere" / one.density.name
     other.parent.mkdir()

@@ -63,8 +63,8 @@ def test_no_lists_give_no_maps() -> None:
         (torch.tensor([[0.0, 1.0]]), 1.0, None, "expected whole numbers"),
         (torch.tensor([0, 1]), 1.0, None, r"shape \(2,\)"),
         (torch.tensor([[0, 1]]), 0.0, None, "expected positive numbers"),
-        (torch.tensor([[0, 1]]), 1.0, -1.0, "cut=-1.0; expected positive"),
-        (torch.tensor([[0, 1]]), [1.0, 2.0], None, "2 sigmas for 1 maps"),
+        (torch.tensor([[0, 1]]), 1.0, -1.0, "expected positive numbers, got .* and cut=-1.0"),
+        (torch.tensor([[0, 1]]), [1.0, 2.0], None, "one for each of 1, got 2"),
     ],
 )
 def test_what_cannot_be_blurred_is_refused(points, sigma, cut, message) -> None:

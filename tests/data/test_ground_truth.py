@@ -28,7 +28,7 @@ def test_siblings_are_the_other_pairs_of_the_image() -> None:
 
 def test_free_viewing_is_another_viewing_of_the_image_without_a_text() -> None:
     free = [replace(random_pair(image_id, "free", seed), text="") for seed, image_id in enumerate("ab")]
-    pairs = [free[0], random_pair("a", "told", 2), free[1]]
+    pairs = [free[0], random_pair("a", "guided", 2), free[1]]
     truth = truth_of(pairs)
     assert [truth.free_viewing(place) for place in range(3)] == [None, 0, None]
 

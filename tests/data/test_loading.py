@@ -24,8 +24,8 @@ from saltext.data.loading import (
     PatientLoader,
     _with_described_errors,
     batch_bytes,
+    explain_lost_workers,
     free_shared_memory,
-    lost_workers_said,
     workers_that_fit,
 )
 from saltext.data.sources.synthetic import Synthetic
@@ -163,11 +163,11 @@ def mistaken() -> None:
     raise RuntimeError("sizes of tensors must match")
 
 
-def take_all(fail: Callable[[], None], told: "Connection[Any, Any]") -> None:
+def take_all(fail: Callable[[], None], sender: "Connection[Any, Any]") -> None:
     try:
         list(PatientLoader(Failing(fail), num_workers=1, timeout=3))
     except DataError as error:
-        told.send(str(error))
+        sender.send(str(error))
         os._exit(0)
 
 
@@ -200,22 +200,22 @@ def test_the_end_of_a_process_that_is_reported_after_its_connection_broke_is_rai
         signal.signal(signal.SIGALRM, before)
 
 
-def hand_over(told: "Connection[Any, Any]") -> None:
-    loader = PatientLoader(Stuck(told), num_workers=1, timeout=60, worker_init_fn=single_threaded_worker)
+def hand_over(sender: "Connection[Any, Any]") -> None:
+    loader = PatientLoader(Stuck(sender), num_workers=1, timeout=60, worker_init_fn=single_threaded_worker)
     next(iter(loader))
 
 
 class Stuck(Dataset[Tensor]):
     """Says which process serves it, and never does."""
 
-    def __init__(self, told: "Connection[Any, Any]") -> None:
-        self.told = told
+    def __init__(self, sender: "Connection[Any, Any]") -> None:
+        self.sender = sender
 
     def __len__(self) -> int:
         return 1
 
     def __getitem__(self, place: int) -> Tensor:
-        self.told.send(os.getpid())
+        self.sender.send(os.getpid())
         time.sleep(60)
         raise LookupError
 
@@ -262,5 +262,5 @@ def test_a_connection_that_breaks_while_a_batch_is_handed_over_is_said(monkeypat
 
 
 def test_a_process_that_ends_while_the_network_works_is_said_as_well() -> None:
-    with pytest.raises(DataError, match=r"Set data\.num_workers=0"), lost_workers_said():
+    with pytest.raises(DataError, match=r"Set data\.num_workers=0"), explain_lost_workers():
         raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")

@@ -105,7 +105,7 @@ def test_folds_outside_their_range_are_refused(folds: int, fold: int, fraction: 
         kfold(SETS, folds, fold, fraction, 0)
 
 
-def test_folds_of_one_cross_validation_are_told_to_belong_together_by_their_methods() -> None:
+def test_folds_of_one_cross_validation_belong_together_by_their_methods() -> None:
     first, second, other = (kfold(SETS, folds, fold, 0.1, 0).method for folds, fold in ((5, 0), (5, 3), (4, 0)))
     assert any_fold(first) == any_fold(second) != any_fold(other)
     assert (fold_in(second), fold_in(eighty_twenty(SETS, 0.1, 0).method)) == ("fold 3 of 5", "")

@@ -1,4 +1,4 @@
-"""A model that looks where it is told, and questions to a process that holds it; neither needs a run or torch."""
+"""A model that predicts where its text says, and questions to a process that holds it; neither needs a run or torch."""
 
 import os
 import time

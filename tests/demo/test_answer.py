@@ -84,7 +84,7 @@ def test_texts_lose_outer_white_space_and_may_be_empty(image: Path) -> None:
     assert found.second.text == ""
 
 
-def test_what_was_decided_on_the_way_is_told_once(tmp_path: Path) -> None:
+def test_a_remark_is_shown_once(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (30, 30), colour) for colour in ("red", "blue")]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
     long = TextQuery("too long a text")

@@ -78,7 +78,7 @@ def demo(browser: Any, smoke_run: RunFolder, folder: Path) -> Iterator[Demo]:
 
 @pytest.fixture(scope="module")
 def stub(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """A page whose model looks where it is told, and reads conditions."""
+    """A page whose model predicts where its text says, and reads conditions."""
     folder = tmp_path_factory.mktemp("stub")
     running = started(["-m", "tests.demo.serving", str(folder)], {}, folder)
     yield running

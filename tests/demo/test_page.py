@@ -115,13 +115,13 @@ def test_the_conditions_are_those_of_the_model(visitor: Visitor, tmp_path: Path)
     for choice in dropdowns(visitor):
         assert [value for _, value in choice["choices"]] == ["", "pure", "whole", "general", "salient", "non_salient"]
         assert choice["value"] == ""
-    running = started(["-m", "tests.demo.serving", str(tmp_path), "0", "free", "told"], {}, tmp_path)
+    running = started(["-m", "tests.demo.serving", str(tmp_path), "0", "free", "guided"], {}, tmp_path)
     with httpx.Client(base_url=running.address, timeout=120, trust_env=False) as http:
         own = dropdowns(Visitor(http))
     running.end()
     assert len(own) == 2
     for choice in own:
-        assert [value for _, value in choice["choices"]] == ["free", "told"]
+        assert [value for _, value in choice["choices"]] == ["free", "guided"]
         assert choice["value"] == "free"
 
 
@@ -306,7 +306,7 @@ def test_files_outside_are_not_served(visitor: Visitor, folder: Path) -> None:
     assert visitor.http.get(f"{API}/file=/etc/hostname").status_code == 403
 
 
-def test_browsers_are_told_to_load_nothing_from_elsewhere(visitor: Visitor) -> None:
+def test_browsers_may_load_nothing_from_elsewhere(visitor: Visitor) -> None:
     for path in ("/", "/theme.css", f"{API}/file=/etc/hostname"):
         policy = visitor.http.get(path).headers["content-security-policy"]
         assert "default-src 'self'" in policy

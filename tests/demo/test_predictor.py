@@ -30,8 +30,8 @@ def predictor() -> Iterator[Predictor]:
 
 
 def test_it_says_which_model_it_holds(predictor: Predictor) -> None:
-    told = ("pure", "whole", "general", "salient", "non_salient")
-    assert predictor.about == About("stub", "cpu", reads_text=True, reads_condition=True, conditions=told)
+    conditions = ("pure", "whole", "general", "salient", "non_salient")
+    assert predictor.about == About("stub", "cpu", reads_text=True, reads_condition=True, conditions=conditions)
 
 
 def test_questions_are_answered_by_one_other_process(predictor: Predictor) -> None:

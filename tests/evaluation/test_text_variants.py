@@ -48,7 +48,7 @@ def test_the_opposite_text_is_of_the_same_image(variants: dict[str, TextVariant]
     assert substitutes["1", "salient"].task == "salient"
 
 
-def test_the_condition_is_exchanged_only_for_models_that_are_told_it(variants: dict[str, TextVariant]) -> None:
+def test_the_condition_is_swapped_only_for_models_conditioned_on_it(variants: dict[str, TextVariant]) -> None:
     salient = next(n for n in TESTED if PAIRS[n].task == "salient")
     assert variants["opposite_condition"].substitutes[salient].task == "non_salient"
     untold = text_variants(PAIRS, TESTED, reads_condition=False)

@@ -107,8 +107,8 @@ def test_an_image_without_fixations_is_undefined_and_the_others_are_not() -> Non
     covered = coverage(torch.tensor([[[[1.0, 3.0]]], [[[1.0, 3.0]]]]), fixations, [0.375])
     assert torch.isnan(covered[0]).all()
     assert covered[1].item() == pytest.approx(0.5)
-    nobody = Fixations.from_points([torch.empty(0, 2, dtype=torch.long)], (1, 2))
-    assert torch.isnan(coverage(torch.ones(1, 1, 1, 2), nobody, LEVELS)).all()
+    no_fixations = Fixations.from_points([torch.empty(0, 2, dtype=torch.long)], (1, 2))
+    assert torch.isnan(coverage(torch.ones(1, 1, 1, 2), no_fixations, LEVELS)).all()
 
 
 @pytest.mark.parametrize(

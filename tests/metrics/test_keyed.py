@@ -299,7 +299,7 @@ def test_keeps_to_what_torchmetrics_expects_of_a_metric(name, batch) -> None:
     metric.update(batch.pred, **targets)
     assert metric.update_called
     value = metric.compute()
-    assert value is metric.compute()  # remembered
+    assert value is metric.compute()  # cached
     assert value.shape == ()
     assert torch.equal(metric.clone().compute(), value)
     assert torch.equal(metric.to("cpu").double().compute(), value)

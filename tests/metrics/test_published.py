@@ -44,7 +44,7 @@ def test_nss_unbiased_counts_a_repeated_fixation_once(batch) -> None:
     torch.testing.assert_close(listed, once, rtol=1e-13, atol=1e-13)
 
 
-def test_nss_of_the_map_ignores_where_people_looked(batch) -> None:
+def test_nss_of_the_map_ignores_the_fixations(batch) -> None:
     density = torch.where(batch.density > 0.1, batch.density, 0.0)
     expected = published.nss_unbiased(batch.pred, density > 0)
     assert torch.equal(published.nss_of_map(batch.pred, density), expected)

@@ -235,7 +235,7 @@ def test_a_wrong_file_for_an_encoder_says_where_it_belongs(
         ("resnet152", "ResNet-152"),
     ],
 )
-def test_another_member_of_the_family_is_recognised(tmp_path: Path, name: str, kind: str) -> None:
+def test_another_network_of_the_family_is_recognised(tmp_path: Path, name: str, kind: str) -> None:
     with torch.device("meta"), ZeroWeights():
         keys = timm.create_model(name, pretrained=False).state_dict()
     torch.save({key: torch.zeros(1) for key in keys}, tmp_path / "other.pth")

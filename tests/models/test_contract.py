@@ -40,6 +40,7 @@ from saltext.runs.composition import config_folder
 from tests.models import tiny_pretrained
 
 SIZES = {"hidden": (16, 16, 8), "heads": (2, 2, 2), "channels": (16, 8, 8, 4), "grid": (2, 3), "layers": 1}
+GAZE_SIZES = {"width": 16, "layers": 1, "heads": 2, "grid": (2, 3)}
 TEXTS = ["", "a red circle", "the small blue square left of the big green star, and a dog", "the dog"]
 TASKS = ["pure", "whole", "pure", "whole"]
 
@@ -66,10 +67,7 @@ def grounded_gaze(text: bool = True, grounder: bool = True, frozen: bool = False
         {"one": Backbone(encoder, names)},
         TinyText(dim=12) if text else None,
         ["pure", "whole"],
-        width=16,
-        layers=1,
-        heads=2,
-        grid=(2, 3),
+        **GAZE_SIZES,
     )
 
 
@@ -83,10 +81,7 @@ def grounded_gaze_by_vit_and_detections() -> GroundedGaze:
         },
         TinyText(dim=12),
         ["pure", "whole"],
-        width=16,
-        layers=1,
-        heads=2,
-        grid=(2, 3),
+        **GAZE_SIZES,
         grounders={"detections": DetectionGrounder(detector)},
     )
 
@@ -112,10 +107,7 @@ def grounded_gaze_aligned(name: str) -> GroundedGaze:
         {"one": Backbone(TimmEncoder("test_efficientnet", frozen=True))},
         TinyText(dim=12),
         ["pure", "whole"],
-        width=16,
-        layers=1,
-        heads=2,
-        grid=(2, 3),
+        **GAZE_SIZES,
         grounders={name: aligned_grounder(name)},
     )
 

@@ -144,7 +144,7 @@ class Scaled(nn.Module):
         self.by = by
 
 
-def test_size_normalisation_precision_settings_and_threads_are_told_apart(module: Two, tmp_path: Path) -> None:
+def test_size_normalisation_precision_settings_and_threads_are_part_of_the_key(module: Two, tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path)
 
     def computed(given: Tensor, part: nn.Module = module, preprocessing: nn.Module = PREPROCESSING) -> bool:
@@ -174,7 +174,7 @@ def test_size_normalisation_precision_settings_and_threads_are_told_apart(module
     assert not computed(images([0]))
 
 
-def test_weights_that_nobody_sees_change_are_not_relied_on(tmp_path: Path) -> None:
+def test_weights_whose_changes_are_not_counted_are_not_relied_on(tmp_path: Path) -> None:
     with torch.inference_mode():
         module = freeze(Two())
     cache = FeatureCache(tmp_path)

@@ -77,7 +77,7 @@ def swapped(content: bytearray) -> None:
     "damage",
     [damaged, damaged_tail, damaged_text, cut, cut_to_nothing, zeroed, zeroed_head, nonsense_head, swapped],
 )
-def test_a_damaged_file_is_noticed_and_mended(module: Two, tmp_path: Path, damage: Callable[[bytearray], None]) -> None:
+def test_a_damaged_file_is_repaired(module: Two, tmp_path: Path, damage: Callable[[bytearray], None]) -> None:
     features(module, FeatureCache(tmp_path), [0, 1])
     change(the_file(tmp_path), damage)
     check(features(module, FeatureCache(tmp_path), [1, 0]), module, [1, 0])

@@ -51,7 +51,7 @@ def test_a_photo_is_hashed_once_whatever_is_read_about_it(monkeypatch: pytest.Mo
     assert len([size for size in hashed if size >= opened.pixels.nbytes]) == 1
 
 
-def test_photos_are_told_apart_by_their_pixels() -> None:
+def test_photos_are_distinguished_by_their_pixels() -> None:
     one = photo(0)
     assert open_photo(one.pixels.copy()).digest == one.digest
     assert open_photo(np.ascontiguousarray(one.pixels[:, ::-1])).digest != one.digest

@@ -74,13 +74,13 @@ def test_a_table_adds_to_what_is_named(photos: Path) -> None:
 
 def test_conditions_are_those_the_model_knows_also_where_none_is_named(photos: Path) -> None:
     picture, issues = str(photos / "b.jpg"), DataReport()
-    assert queries(requests([picture], ["x"], None, issues, ["free"], ("free", "told"))) == [TextQuery("x", "free")]
+    assert queries(requests([picture], ["x"], None, issues, ["free"], ("free", "guided"))) == [TextQuery("x", "free")]
     issues.raise_if_any("input", "")
-    requests([picture], ["x", ""], None, issues, known=("free", "told"))
-    requests([picture], ["x"], None, issues, ["salient"], ("free", "told"))
+    requests([picture], ["x", ""], None, issues, known=("free", "guided"))
+    requests([picture], ["x"], None, issues, ["salient"], ("free", "guided"))
     with pytest.raises(DataError) as raised:
         issues.raise_if_any("input", "")
-    for said in ("conditions other than free, told (3)", "'general', since no condition is named", "'salient'"):
+    for said in ("conditions other than free, guided (3)", "'general', since no condition is named", "'salient'"):
         assert said in str(raised.value)
 
 
@@ -136,7 +136,7 @@ def test_everything_wrong_is_said_at_once(photos: Path) -> None:
         "y" * 5000, table=photos / "texts.csv",
     )  # fmt: skip
     for expected in (
-        "addresses, which are not fetched: save the picture and name its file (1): https://example.org/cat.jpg",
+        "addresses, which are not fetched: save the image and name its file (1): https://example.org/cat.jpg",
         f"patterns that match no image (1): {photos}/*.gif",
         f".webp) (1): {photos}/bare",
         "files not found (3)",
@@ -189,7 +189,7 @@ def test_a_picture_that_is_not_there_is_called_as_it_was_given() -> None:
     assert "files not found (1): nothere.jpg\n" in wrong("nothere.jpg")
 
 
-def test_links_to_nothing_in_a_folder_are_told(photos: Path) -> None:
+def test_dangling_links_in_a_folder_are_reported(photos: Path) -> None:
     (photos / "gone.png").symlink_to(photos / "nowhere.png")
     assert f"links that lead nowhere (1): {photos}/gone.png" in wrong(str(photos))
 

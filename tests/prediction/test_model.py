@@ -162,12 +162,12 @@ def test_what_is_cut_of_a_long_text_is_said_once(
         model.predict(photo, "the red circle.")
     (message,) = caplog.messages
     assert "only 153 of 10004 characters are read of the text 'the red" in message  # 31 words and a start token
-    assert model.remarks(TextQuery(text.strip())) == [message]  # whoever asks is told each time
+    assert model.remarks(TextQuery(text.strip())) == [message]  # the remark is repeated
     assert model.remarks(TextQuery("the red circle.")) == []
     np.testing.assert_array_equal(model.predict(photo, text[:153]), whole)
 
 
-def test_a_prompt_with_the_condition_is_told_the_task(smoke_run: RunFolder, tmp_path: Path, photo: Path) -> None:
+def test_a_prompt_with_the_condition_gets_the_task(smoke_run: RunFolder, tmp_path: Path, photo: Path) -> None:
     run = changed(smoke_run, tmp_path / "run", prompt="{condition}: {text}")
     model = saltext.load(run.root, device="cpu")
     plain = saltext.load(smoke_run.root, device="cpu")
@@ -215,7 +215,7 @@ def test_weights_that_are_no_numbers_are_no_prediction(smoke_run: RunFolder, tmp
         if value.is_floating_point():
             value.fill_(float("nan"))
     torch.save(saved, run.best)
-    with pytest.raises(CheckpointError, match="no numbers"):
+    with pytest.raises(CheckpointError, match="expected finite predictions"):
         saltext.load(run.root, device="cpu").predict(photo)
 
 

@@ -1,4 +1,4 @@
-"""Every kind of picture people have, and every kind of file that only looks like one."""
+"""Image files of every kind, and files that only look like one."""
 
 import os
 import struct

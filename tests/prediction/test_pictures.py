@@ -30,7 +30,7 @@ def density(height: int, width: int, column: int) -> np.ndarray:
     return values
 
 
-def test_an_overlay_is_brightest_where_people_look_and_keeps_the_size() -> None:
+def test_an_overlay_is_brightest_where_the_density_is_highest_and_keeps_the_size() -> None:
     shown = overlay(np.full((6, 9, 3), 100, np.uint8), density(6, 9, 4))
     assert shown.shape == (6, 9, 3)
     assert shown.dtype == np.uint8
@@ -135,7 +135,7 @@ def test_a_human_map_that_two_predictions_share_is_shown_once() -> None:
     ]
 
 
-def test_texts_whose_names_do_not_tell_them_apart_are_numbered() -> None:
+def test_texts_with_equal_names_are_numbered() -> None:
     of = record("a lamp").texts[0]
     pixels = np.zeros((30, 40, 3), np.uint8)
     assert ImageRecord("007", pixels, [of, of]).names == ["text 1", "text 2"]

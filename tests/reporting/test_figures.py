@@ -125,7 +125,7 @@ def test_a_figure_says_what_it_shows_to_those_who_cannot_see_it(drawn: dict[str,
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_labels_are_anybodys(name: str, tmp_path: Path) -> None:
+def test_labels_may_hold_any_text(name: str, tmp_path: Path) -> None:
     figure = some(name, STRANGE)
     write_png(figure, tmp_path / "x.png")
     shown = "".join(texts(figure))
@@ -236,7 +236,7 @@ def test_gains_stand_beside_a_line_of_no_difference() -> None:
     assert estimates("Accuracy", "CC", series).axes[0].get_xlim()[0] > 0
 
 
-def test_kinds_are_told_apart_without_colour() -> None:
+def test_kinds_differ_without_colour() -> None:
     series = [Series("a", of_two(0.6)), Series("b", of_two(0.5), "text"), Series("c", of_two(0.4), "baseline"),
               Series("d", of_two(0.3), "baseline")]  # fmt: skip
     lines = estimates("t", "CC", series).axes[0].lines
@@ -279,13 +279,13 @@ def test_a_supervised_run_shows_its_loss_and_its_scores_by_task(run: RunFolder) 
     assert (cc.title, cc.lines["salient"].tolist()) == ("CC on validation images", [0.0, 0.2])
 
 
-def test_conditions_of_other_data_are_told_from_metrics_whose_name_begins_alike(tmp_path: Path) -> None:
+def test_conditions_of_other_data_are_not_taken_for_metrics_whose_name_begins_alike(tmp_path: Path) -> None:
     log = tmp_path / "metrics" / "version_0" / "metrics.csv"
     log.parent.mkdir(parents=True)
-    names = ("nss", "nss_told", "nss_free", "nss_unbiased", "nss_unbiased_told", "nss_unbiased_free")
+    names = ("nss", "nss_guided", "nss_free", "nss_unbiased", "nss_unbiased_guided", "nss_unbiased_free")
     pd.DataFrame({"epoch": [0], "step": [0], **{f"val/{name}": [0.5] for name in names}}).to_csv(log, index=False)
     panels = run_panels(read_history(RunFolder(tmp_path)))
-    assert [list(panel.lines) for panel in panels] == [["mean of tasks", "free", "told"]] * 2
+    assert [list(panel.lines) for panel in panels] == [["mean of tasks", "free", "guided"]] * 2
 
 
 def test_an_adversarial_run_shows_the_losses_of_both_networks_and_the_accuracies(tmp_path: Path) -> None:

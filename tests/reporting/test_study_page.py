@@ -105,7 +105,7 @@ def test_splits_are_never_in_one_table(tmp_path: Path) -> None:
     assert "## (2) All comparisons" in text
 
 
-def test_what_nobody_published_is_shown_without_columns_for_it(tmp_path: Path) -> None:
+def test_unpublished_values_have_no_columns(tmp_path: Path) -> None:
     alone = study(Line("ours", "one", rows=("pure",)))
     write_study(alone, [run(tmp_path / "a", {"pure": [0.5, 0.6]})], tmp_path / "out")
     text = (tmp_path / "out" / "results.md").read_text()
@@ -185,7 +185,7 @@ def test_the_paper_s_table_has_its_rows_order_and_names_with_ours_and_the_differ
     assert (6, 3) in grid.strong
 
 
-def test_what_nobody_published_is_a_main_table_of_models_by_condition(written: Path) -> None:
+def test_without_published_values_the_main_table_has_models_by_condition(written: Path) -> None:
     alone = study(*(Line(name, "one", where={"label": name}, rows=("pure",)) for name in "ab"))
     (grid,) = paper_tables(alone, cells(alone, read_kept(WANTED, written / OWN_FILE).own))
     assert list(grid.headings) == ["Task", "Method", "CC ↑"]

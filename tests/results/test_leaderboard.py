@@ -9,7 +9,7 @@ import pytest
 from saltext.data.folds import Folds
 from saltext.errors import ConfigError, DataError
 from saltext.results.comparison import estimate
-from saltext.results.leaderboard import Place, frame, published_rows, read
+from saltext.results.leaderboard import ConditionResult, frame, published_rows, read
 
 IMAGES = [f"{number:02d}" for number in range(20)]
 FOLDS = Folds(tuple(tuple(IMAGES[first::5]) for first in range(5)))
@@ -42,35 +42,35 @@ def rows(tmp_path: Path, text: str) -> Path:
     return tmp_path / "rows.yaml"
 
 
-def by_name(places: list[Place]) -> dict[str, Place]:
-    return {place.row.name: place for place in places}
+def by_name(results: list[ConditionResult]) -> dict[str, ConditionResult]:
+    return {result.row.name: result for result in results}
 
 
 def test_a_row_is_the_mean_over_its_images_with_its_interval(kept: Callable[..., Path], tmp_path: Path) -> None:
     table = scores("net")
     kept("scores.csv", table)
-    (place,) = read([rows(tmp_path, "  - {name: ours, file: scores.csv, row: net}")]).places()
-    assert place.estimates["cc"] == estimate(table, "cc")
-    assert place.images == 20
-    assert place.folds == 5
-    assert place.is_complete
-    assert place.estimates["kl"].images == 0
+    (result,) = read([rows(tmp_path, "  - {name: ours, file: scores.csv, row: net}")]).results()
+    assert result.estimates["cc"] == estimate(table, "cc")
+    assert result.images == 20
+    assert result.folds == 5
+    assert result.is_complete
+    assert result.estimates["kl"].images == 0
 
 
 def test_rows_that_lack_images_say_so_and_stand_below(kept: Callable[..., Path], tmp_path: Path) -> None:
     kept("scores.csv", scores("all"), scores("part", [*FOLDS.images[0], *FOLDS.images[3], IMAGES[1]], base=0.9))
     text = "  - {name: part, file: scores.csv, row: part}\n  - {name: all, file: scores.csv, row: all}"
-    places = read([rows(tmp_path, text)]).places()
-    assert [place.row.name for place in places] == ["all", "part"]
-    part = by_name(places)["part"]
+    results = read([rows(tmp_path, text)]).results()
+    assert [result.row.name for result in results] == ["all", "part"]
+    part = by_name(results)["part"]
     assert (part.images, part.folds, part.is_complete) == (9, 2, False)
 
 
 def test_a_table_alone_gives_its_models_without_the_baselines(kept: Callable[..., Path]) -> None:
     path = kept("scores.csv", scores("mine"), scores("uniform map"), scores("other", base=0.6))
-    places = read([path]).places()
-    assert [place.row.name for place in places] == ["other", "mine"]
-    assert {place.folds for place in places} == {None}
+    results = read([path]).results()
+    assert [result.row.name for result in results] == ["other", "mine"]
+    assert {result.folds for result in results} == {None}
 
 
 def test_the_effect_of_the_text_is_read_from_the_table_beside_the_scores(
@@ -84,23 +84,23 @@ def test_the_effect_of_the_text_is_read_from_the_table_beside_the_scores(
         for task in tasks
     ]
     kept("text_ablation.csv", *variants)
-    for place in read([path]).places():
-        assert place.ablation.mean == pytest.approx(0.1)
-        assert place.swap is not None
-        assert (place.swap.accuracy, place.swap.direction) == (1.0, place.task)
+    for result in read([path]).results():
+        assert result.ablation.mean == pytest.approx(0.1)
+        assert result.swap is not None
+        assert (result.swap.accuracy, result.swap.direction) == (1.0, result.task)
 
 
 def test_a_row_without_other_texts_has_no_effect_of_the_text(kept: Callable[..., Path]) -> None:
-    (place,) = read([kept("scores.csv", scores("mine"))]).places()
-    assert place.ablation.images == 0
-    assert place.swap is None
+    (result,) = read([kept("scores.csv", scores("mine"))]).results()
+    assert result.ablation.images == 0
+    assert result.swap is None
 
 
 def test_seeds_are_averaged_before_anything_is_counted(kept: Callable[..., Path]) -> None:
     path = kept("scores.csv", scores("mine"), scores("mine", base=0.7).assign(seed=1))
-    (place,) = read([path]).places()
-    assert place.images == 20
-    assert place.estimates["cc"].mean == pytest.approx(estimate(scores("mine", base=0.6), "cc").mean)
+    (result,) = read([path]).results()
+    assert result.images == 20
+    assert result.estimates["cc"].mean == pytest.approx(estimate(scores("mine", base=0.6), "cc").mean)
 
 
 def test_all_that_is_wrong_is_said_at_once(kept: Callable[..., Path], tmp_path: Path) -> None:
@@ -145,11 +145,11 @@ def test_a_file_that_describes_no_rows_is_refused(tmp_path: Path, text: str, sai
         read([tmp_path / "rows.yaml"])
 
 
-def test_the_numbers_are_those_of_the_places(kept: Callable[..., Path]) -> None:
-    places = read([kept("scores.csv", scores("mine"))]).places()
-    table = frame(places).set_index("metric")
+def test_the_numbers_are_those_of_the_results(kept: Callable[..., Path]) -> None:
+    results = read([kept("scores.csv", scores("mine"))]).results()
+    table = frame(results).set_index("metric")
     assert list(table.index) == ["cc", "nss"]
-    assert table.loc["cc", "mean"] == places[0].estimates["cc"].mean
+    assert table.loc["cc", "mean"] == results[0].estimates["cc"].mean
 
 
 def test_published_rows_are_of_both_papers() -> None:

@@ -90,7 +90,7 @@ def test_a_published_cell_that_was_not_measured_stays_and_one_of_neither_goes(tm
     assert math.isnan(cell.ours.mean)
 
 
-def test_what_nobody_published_has_no_verdict(tmp_path: Path) -> None:
+def test_unpublished_values_have_no_verdict(tmp_path: Path) -> None:
     (cell,) = of(study(Line("ours", "one", rows=("pure",))), run(tmp_path / "a", {"pure": [0.5]}))
     assert cell.verdict is Verdict.UNPUBLISHED
     assert math.isnan(cell.published)
@@ -102,7 +102,7 @@ def test_only_the_study_s_protocol_is_read(tmp_path: Path) -> None:
     assert of(against(0.5, protocol="standard"), folder)[0].ours.mean == pytest.approx(1.3)
 
 
-def test_lines_tell_runs_apart_by_values_of_their_configuration(tmp_path: Path) -> None:
+def test_lines_select_runs_by_values_of_their_configuration(tmp_path: Path) -> None:
     folders = [run(tmp_path / "a", {"pure": [0.1]}, label="a"), run(tmp_path / "b", {"pure": [0.9]}, label="b"),
                run(tmp_path / "c", {"pure": [0.5]}, label="a", name="another")]  # fmt: skip
     lines = [Line(name, "one", where={"label": name}, rows=("pure",)) for name in ("a", "b")]

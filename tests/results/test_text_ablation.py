@@ -26,7 +26,7 @@ OWN = both_texts([0.8, 0.8, 0.8, 0.8], [0.6, 0.6, 0.6, 0.6])
 EXCHANGED = both_texts([0.5, 0.5, 0.9, 0.8], [0.4, 0.7, 0.4, 0.6], variant="opposite")
 
 
-def test_a_map_moves_rightly_when_the_right_text_scores_higher_than_the_other() -> None:
+def test_a_map_follows_the_text_when_the_correct_text_scores_higher_than_the_swapped_one() -> None:
     found = by_direction(swap_accuracies(OWN, EXCHANGED))
     assert {name: one.accuracy for name, one in found.items()} == {
         "salient": 0.5,
@@ -40,7 +40,7 @@ def test_a_map_moves_rightly_when_the_right_text_scores_higher_than_the_other() 
 def test_better_means_less_where_less_is_better() -> None:
     own, exchanged = (t.rename(columns={"cc": "kl"}) for t in (OWN, EXCHANGED))
     found = by_direction(swap_accuracies(own, exchanged), "kl")
-    # To salient only 002 moves rightly now, to non_salient only 001.
+    # To salient only 002 moves in the right direction now, to non_salient only 001.
     assert {name: one.accuracy for name, one in found.items()} == {
         "salient": 0.25,
         "non_salient": 0.25,

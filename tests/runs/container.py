@@ -1,4 +1,4 @@
-"""A command as a container gives it to somebody: little shared memory, no home, no name, and a disk of its own.
+"""A command as in a user's container: little shared memory, no home, no name, and a disk of its own.
 
 ``python -m tests.runs.container FOLDER DISK ARGUMENTS`` runs ``saltext ARGUMENTS`` with that many MiB to write to. It
 needs root to begin with, and goes on as a user that no list knows.

@@ -61,11 +61,11 @@ def test_what_scoring_would_refuse_is_refused_at_once(override: str, said: str) 
 
 
 def test_a_task_that_the_network_has_no_word_for_is_refused_at_once() -> None:
-    told = smoke("model=grounded_gaze")
-    build.check_conditions(told, ["pure", "salient"])
+    conditioned = smoke("model=grounded_gaze")
+    build.check_conditions(conditioned, ["pure", "salient"])
     with pytest.raises(ConfigError, match=r"\['adverts'\], but grounded_gaze.*model\.conditions=\[pure,adverts\]"):
-        build.check_conditions(told, ["pure", "adverts"])
-    build.check_conditions(smoke(), ["adverts"])  # a network that is told nothing
+        build.check_conditions(conditioned, ["pure", "adverts"])
+    build.check_conditions(smoke(), ["adverts"])  # a network without conditions
 
 
 def test_baselines_alone_need_no_network() -> None:

@@ -265,7 +265,7 @@ def test_a_sweep_that_names_no_variant_has_all_of_them(variants: list[str]) -> N
     assert said(*variants, "-m") == "optimizer.lr: expected more than 0.0, got -1 (job 3, 7 of 8, from 0)"
 
 
-def test_a_job_is_told_the_name_of_its_variant_and_records_the_values(variants: list[str]) -> None:
+def test_a_job_gets_the_name_of_its_variant_and_records_the_values(variants: list[str]) -> None:
     job = CommandLine([*variants, "variant=film", "seed=1"]).check()[0]
     assert list(job.hydra.overrides.task) == ["variant=film", "preset=smoke", "+experiment=own"]
     assert (job.variant, "variants" in job) == ("film", False)

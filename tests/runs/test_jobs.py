@@ -72,7 +72,7 @@ def test_the_digest_is_the_same_in_every_process() -> None:
 
 @dataclass
 class Session:
-    """Starts commands, and remembers what the worker was started for.
+    """Starts commands, and records what the worker was started for.
 
     Attributes:
         outputs: The output folder of all of them.

@@ -97,13 +97,13 @@ def test_a_launchers_process_whose_command_is_gone_before_it_starts_does_not_beg
     assert done.returncode == 1
 
 
-# A worker that says which process it is, and what it was told of the others, in a file named after its rank.
+# A worker that says which process it is, and what it got of the others, in a file named after its rank.
 RANK = """
 import os, pathlib, sys, time
 folder, what = pathlib.Path(sys.argv[1]), sys.argv[2]
-told = [os.environ.get(name, "") for name in ("WORLD_SIZE", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")]
+given = [os.environ.get(name, "") for name in ("WORLD_SIZE", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")]
 part = folder / f"{os.environ.get('RANK', '0')}.part"
-part.write_text(" ".join([str(os.getpid()), *told]))
+part.write_text(" ".join([str(os.getpid()), *given]))
 part.rename(part.with_suffix(".rank"))
 if what == "fail" and os.environ.get("RANK") == "1":
     sys.exit(3)
@@ -201,7 +201,7 @@ def test_interrupting_the_front_ends_ranks_that_do_not_listen_within_seconds(
 
 
 @pytest.mark.slow
-def test_ranks_of_a_machine_whose_name_nobody_can_resolve_meet(
+def test_ranks_of_a_machine_whose_name_does_not_resolve_meet(
     launched: Callable[..., "subprocess.Popen[bytes]"], tmp_path: Path
 ) -> None:
     alone = ["unshare", "--uts", sys.executable, "-c", "import socket; socket.sethostname('nosuchhost')"]
@@ -225,7 +225,7 @@ def test_a_failing_rank_ends_the_others_and_the_launch(
 
 
 @pytest.mark.slow
-def test_two_machines_that_are_told_where_to_meet_work_together(
+def test_two_machines_with_a_master_address_work_together(
     launched: Callable[..., "subprocess.Popen[bytes]"], tmp_path: Path
 ) -> None:
     where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(20000 + os.getpid() % 20000)}
@@ -234,7 +234,7 @@ def test_two_machines_that_are_told_where_to_meet_work_together(
     assert {rank: words[1] for rank, words in said(tmp_path, 2).items()} == {"0": "2", "1": "2"}
 
 
-def test_a_process_started_alone_is_told_nothing_of_other_ranks(
+def test_a_process_started_alone_has_no_variables_of_other_ranks(
     launched: Callable[..., "subprocess.Popen[bytes]"], tmp_path: Path
 ) -> None:
     assert launched("end", 1, OMP_NUM_THREADS="3", WORLD_SIZE="7").wait(60) == 0
@@ -261,7 +261,7 @@ def test_machines_meet_where_the_environment_says(
     assert node_rank(1) == 0
 
 
-def test_machines_that_cannot_find_each_other_are_told_what_to_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machines_without_a_master_address_get_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MASTER_ADDR", "NODE_RANK", "SLURM_NODEID"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ConfigError, match=r"num_nodes=2.*MASTER_ADDR.*NODE_RANK"):
@@ -320,7 +320,7 @@ def test_a_job_waits_until_enough_gpus_are_free_and_holds_none_meanwhile() -> No
 
 
 @pytest.mark.usefixtures("pool")
-def test_without_gpus_to_share_a_job_is_told_nothing() -> None:
+def test_without_gpus_to_share_a_job_gets_no_variable() -> None:
     for count, gpus in ((0, ["0"]), (2, ["0"]), (1, [])):
         with gpus_from_pool(count, gpus) as mine:
             assert mine == {}

@@ -83,7 +83,7 @@ def test_a_folder_of_the_name_comes_first_and_that_is_said(
     shutil.copytree(exported.root, NAME)
     with caplog.at_level(logging.INFO, "saltext"):
         saltext.load(NAME)
-    assert f"{NAME} is a folder here; the hub is not asked" in caplog.text
+    assert f"{NAME} is a local folder, which takes precedence" in caplog.text
     assert hub.asked == []
     assert "which has no revisions" in refusal(revision="main")
 
@@ -96,7 +96,7 @@ def test_what_is_no_export_is_refused(hub: Hub, tmp_path: Path) -> None:
 
 
 def test_a_wrong_name_or_revision_says_which(hub: Hub, exported: RunFolder) -> None:
-    assert "no such file or folder here, and the hub gives no repository of that name" in refusal("org/mdoel")
+    assert "no such file or folder here, and the hub has no repository of that name" in refusal("org/mdoel")
     hub.publish(NAME, exported.root)
     for revision in ("v9", "0" * 40):
         assert f"has no commit, tag or branch {revision!r}" in refusal(revision=revision)

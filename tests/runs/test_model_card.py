@@ -1,4 +1,4 @@
-"""What the card of an export says, to people and to the hub."""
+"""What the card of an export says to readers and to the hub."""
 
 import hashlib
 from pathlib import Path

@@ -51,7 +51,7 @@ def test_a_name_that_its_module_does_not_have_is_answered_with_those_it_has(as_a
         located("own_names.Gat")
 
 
-def test_all_that_a_trusted_folder_names_and_nobody_finds_is_said_at_once(as_a_script: Path) -> None:
+def test_all_missing_classes_of_a_trusted_folder_are_reported_at_once(as_a_script: Path) -> None:
     node = OmegaConf.create({"_target_": "nowhere.Loss", "of": {"_target_": "nowhere.Scale"}})
     with pytest.raises(ConfigError, match=r"(?s)loss: nowhere\.Loss cannot be .*loss: nowhere\.Scale cannot be"):
         instantiated(node, "loss", None, {"nowhere.Loss", "nowhere.Scale"})

@@ -1,4 +1,4 @@
-"""Somebody's own data from a description to tables and predictions, and SALICON as the start of other studies."""
+"""A user's own data from a description to tables and predictions, and SALICON as the start of other studies."""
 
 import re
 import shutil
@@ -60,12 +60,12 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return small_run(folder, "+experiment=pretrain_salicon", f"data.root={folder / 'salicon'}")
 
 
-def test_every_condition_is_scored_beside_what_people_and_the_centre_reach(finished: RunFolder) -> None:
+def test_every_condition_is_scored_beside_human_maps_and_the_centre_prior(finished: RunFolder) -> None:
     scores = of_protocol(read_scores(finished.scores), "standard")
     models = {task: set(part["model"]) for task, part in scores.groupby("task")}
     assert set(models) == set(NAMES.values())
-    bars = {LABEL, "uniform map", "centre prior", "centre prior (other images)", "split-half fixations"}
-    assert all(bars <= found for found in models.values())
+    baselines = {LABEL, "uniform map", "centre prior", "centre prior (other images)", "split-half fixations"}
+    assert all(baselines <= found for found in models.values())
     assert {task for task, found in models.items() if "human map, free viewing" in found} == {*NAMES.values()} - {
         "free"
     }
@@ -122,7 +122,7 @@ def test_the_run_is_exported_and_the_export_predicts_as_it_does(finished: RunFol
     assert np.array_equal(*maps)
 
 
-def test_a_network_that_is_told_the_condition_is_told_those_of_the_data(
+def test_a_network_conditioned_on_the_task_gets_the_conditions_of_the_data(
     description: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = ("model=grounded_gaze", f"model.conditions=[{','.join(NAMES.values())}]", "evaluation.text_ablation=false")

@@ -69,7 +69,7 @@ def test_a_package_that_is_not_there_is_named_with_the_way_out(
     importable(entered(tmp_path, "gone", "2", {"x": "gone.conf_is_not_here"}))
     assert "gone 2 has the entry point saltext.conf = gone.conf_is_not_here, but there is no" in refusal()
     assert "pip uninstall gone" in refusal()
-    assert completions([], "loss=") == []  # a shell is told nothing
+    assert completions([], "loss=") == []  # a shell gets no completions
 
 
 def test_a_file_that_would_be_passed_over_or_change_our_models_is_refused(mine: Path, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_an_image_s_maps_are_scored_with_the_truth_of_either_text(found: Predict
     assert np.abs(salient.prediction - non_salient.prediction).max() > 0
 
 
-def test_every_test_pair_has_a_coverage_by_the_model_and_by_people_s_own_map(
+def test_every_test_pair_has_a_coverage_by_the_model_and_by_the_human_map(
     found: Predicted, smoke_run: RunFolder
 ) -> None:
     table = found.coverage
@@ -73,8 +73,8 @@ def test_every_test_pair_has_a_coverage_by_the_model_and_by_people_s_own_map(
     assert shares.min() >= 0
     assert shares.max() <= 1
     # Blurred fixations are denser where the fixations are, but spread out: they cover too much.
-    people = table["maps"] == HUMAN
-    assert (shares[people].mean(axis=0) > LEVELS).all()
+    human = table["maps"] == HUMAN
+    assert (shares[human].mean(axis=0) > LEVELS).all()
 
 
 def test_a_data_set_that_is_not_there_is_not_made(smoke_run: RunFolder, tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_a_data_set_that_is_not_there_is_not_made(smoke_run: RunFolder, tmp_path
     assert not (tmp_path / "gone").exists()
 
 
-def test_the_fingerprint_tells_models_apart_and_places_not(smoke_run: RunFolder) -> None:
+def test_the_fingerprint_depends_on_the_model_and_not_on_its_folder(smoke_run: RunFolder) -> None:
     def of(**changes: object) -> str:
         return fingerprint(configuration(smoke_run, OmegaConf.create(changes)).cfg, smoke_run)
 

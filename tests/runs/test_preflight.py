@@ -1,4 +1,4 @@
-"""What this machine and somebody's own code cannot do is said before a run starts."""
+"""What this machine and a user's own code cannot do is said before a run starts."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -60,7 +60,7 @@ def test_a_private_repository_is_made_private_and_a_public_one_is_not_taken_for_
     assert len(hub.repositories[NAME].commits) == 1
 
 
-def test_who_may_not_write_is_told_and_keeps_the_folder(
+def test_without_write_access_an_error_says_so_and_the_folder_stays(
     hub: Hub, smoke_run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = refused(capsys, "export", smoke_run.root, tmp_path / "made", "--push", NAME)

@@ -230,7 +230,7 @@ def test_two_runs_stand_beside_each_other_with_their_paired_difference(smoke_run
 
 
 @pytest.mark.slow
-def test_runs_of_one_label_are_told_apart_by_their_folders(smoke_run: RunFolder, tmp_path: Path) -> None:
+def test_runs_of_one_label_are_distinguished_by_their_folders(smoke_run: RunFolder, tmp_path: Path) -> None:
     one, other = (copied(smoke_run, tmp_path / name) for name in ("one", "other"))
     page = page_of(one.root, other.root, predicts=False)
     label = read_scores(one.scores)["model"].iloc[0]

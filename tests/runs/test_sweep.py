@@ -88,7 +88,7 @@ def test_jobs_that_share_a_label_without_being_repetitions_are_not_pooled(
     assert "mean of their means" not in said
 
 
-def test_repetitions_whose_labels_tell_them_apart_are_pooled(tmp_path: Path) -> None:
+def test_repetitions_with_different_labels_are_pooled(tmp_path: Path) -> None:
     found = [make_job(tmp_path, i, "label=seed-${seed}", f"seed={i}", cc=0.4 + 0.2 * i) for i in (0, 1)]
     summarise(tmp_path, found)
     assert "| pure | seed-0 | 2 | 0.400 ± 0.100 |" in (tmp_path / "summary.md").read_text()

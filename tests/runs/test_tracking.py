@@ -132,7 +132,7 @@ def test_a_wandb_that_ends_meanwhile_fails_no_finished_run_and_hides_no_error(
     monkeypatch.setattr(wandb, "init", lambda **_: FailingRun())
     with tracking.tracked(cfg, folder):
         pass
-    assert "W&B did not take everything" in caplog.text
+    assert "not everything was logged to W&B" in caplog.text
     with pytest.raises(ConfigError, match="of the run's own"), tracking.tracked(cfg, folder):
         raise ConfigError("of the run's own")
 
@@ -243,7 +243,7 @@ def test_the_summary_keeps_the_best_of_each_epochs_scores(swept: "tuple[RunFolde
 
 
 @pytest.mark.slow
-def test_what_the_text_is_worth_is_a_number_and_a_table_with_intervals(
+def test_the_text_ablation_is_a_number_and_a_table_with_intervals(
     swept: "tuple[RunFolder, Any]", read_back: WandbRun
 ) -> None:
     own = read_scores(swept[0].scores).query(

@@ -1,4 +1,4 @@
-"""Folders of strangers, and one's own classes: what runs, what is written, who is asked, watched by an audit hook."""
+"""Untrusted folders, and a user's own classes: what runs, what is written, who is asked, watched by an audit hook."""
 
 import copy
 import inspect
@@ -88,9 +88,9 @@ LAUNCHED: list[trust.Configuration] = []
 
 
 @pytest.fixture
-def stranger(smoke_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunFolder]:
+def untrusted(smoke_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunFolder]:
     """A copy of a run, as from somebody else, and an empty folder to work in."""
-    shutil.copytree(smoke_run.root, tmp_path / "stranger")
+    shutil.copytree(smoke_run.root, tmp_path / "untrusted")
     (tmp_path / "here").mkdir()
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
@@ -99,7 +99,7 @@ def stranger(smoke_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     Image.new("RGB", (40, 30)).save(tmp_path / "photo.png")
     monkeypatch.setattr(train, "train_folder", _up_to_training)
     monkeypatch.setattr(jobs, "launch", _launched)
-    yield RunFolder(tmp_path / "stranger")
+    yield RunFolder(tmp_path / "untrusted")
     logging.captureWarnings(False)
 
 
@@ -204,15 +204,15 @@ PLACES = (
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_nothing_that_a_strangers_configuration_names_is_run_wherever_it_stands(
-    stranger: RunFolder, command: str
+def test_nothing_that_an_untrusted_configuration_names_is_run_wherever_it_stands(
+    untrusted: RunFolder, command: str
 ) -> None:
-    original = stranger.config.read_text()
+    original = untrusted.config.read_text()
     for place in PLACES:
         for node in (BOMB, [BOMB], {"a": {"b": BOMB}}) if command == "load" else (BOMB,):
-            stranger.config.write_text(original)
-            change(stranger, **{place: node})
-            assert watched(stranger, COMMANDS[command]), (place, node)
+            untrusted.config.write_text(original)
+            change(untrusted, **{place: node})
+            assert watched(untrusted, COMMANDS[command]), (place, node)
 
 
 def places_in_conf() -> list[str]:
@@ -232,8 +232,8 @@ def places_in_conf() -> list[str]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_nothing_is_run_at_any_place_that_the_files_of_conf_have(stranger: RunFolder, command: str) -> None:
-    original = parsed(stranger.config.read_text())
+def test_nothing_is_run_at_any_place_that_the_files_of_conf_have(untrusted: RunFolder, command: str) -> None:
+    original = parsed(untrusted.config.read_text())
     places = places_in_conf()
     assert {"model.grounders.detections", "model.backbones.vit.encoder", "model.smoothing", "callbacks.throughput",
             "trainer.profiler", "inference", "data.split", "stages.sequence"} <= set(places)  # fmt: skip
@@ -247,8 +247,8 @@ def test_nothing_is_run_at_any_place_that_the_files_of_conf_have(stranger: RunFo
             node[group] = node[group] if isinstance(node.get(group), dict) else {}
             node = node[group]
         node[name] = {**node[name], **BOMB} if isinstance(node.get(name), dict) else BOMB
-        write(stranger, values)
-        assert "os.mkdir" in watched(stranger, COMMANDS[command]), place
+        write(untrusted, values)
+        assert "os.mkdir" in watched(untrusted, COMMANDS[command]), place
 
 
 PROGRAMS: tuple[Any, ...] = (
@@ -273,22 +273,22 @@ PROGRAMS: tuple[Any, ...] = (
 @pytest.mark.parametrize("trust", [(), ("--trust",)])
 @pytest.mark.parametrize("command", ["predict", "evaluate", "export", "resume"])
 def test_a_run_of_a_version_with_other_names_is_refused_in_words(
-    stranger: RunFolder, command: str, trust: tuple[str, ...]
+    untrusted: RunFolder, command: str, trust: tuple[str, ...]
 ) -> None:
-    change(stranger, model___target_="saltext.models.transalnet.TranSalNet")
-    said = watched(stranger, COMMANDS[command], *trust)
+    change(untrusted, model___target_="saltext.models.transalnet.TranSalNet")
+    said = watched(untrusted, COMMANDS[command], *trust)
     assert "was not written by this version of saltext: model: there is no saltext.models.transalnet.TranSalNet" in said
     assert f"or use saltext {saltext.__version__}" in said
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_no_form_of_a_node_is_a_way_in(stranger: RunFolder, command: str) -> None:
-    original = stranger.config.read_text()
+def test_no_form_of_a_node_is_a_way_in(untrusted: RunFolder, command: str) -> None:
+    original = untrusted.config.read_text()
     for node in PROGRAMS:
         for place in ("stages__sequence__s__tasks", "model__encoder", "loss", "scheduler"):
-            stranger.config.write_text(original)
-            change(stranger, **{place: node})
-            assert watched(stranger, COMMANDS[command]), (place, node)
+            untrusted.config.write_text(original)
+            change(untrusted, **{place: node})
+            assert watched(untrusted, COMMANDS[command]), (place, node)
 
 
 RESOLVED = ("${oc.env:HOME}/x", "${oc.decode:'1'}", "${hydra:runtime.cwd}", "${job_digest:}", "${oc.create:{a:1}}",
@@ -296,13 +296,13 @@ RESOLVED = ("${oc.env:HOME}/x", "${oc.decode:'1'}", "${hydra:runtime.cwd}", "${j
 
 
 @pytest.mark.parametrize("command", ["load", "evaluate", "resume"])
-def test_no_resolver_runs(stranger: RunFolder, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = stranger.config.read_text()
+def test_no_resolver_runs(untrusted: RunFolder, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = untrusted.config.read_text()
     monkeypatch.setenv("HOME", "/told")
     for text in RESOLVED:
-        stranger.config.write_text(original)
-        change(stranger, label=text)
-        said = watched(stranger, COMMANDS[command])
+        untrusted.config.write_text(original)
+        change(untrusted, label=text)
+        said = watched(untrusted, COMMANDS[command])
         assert said, text
         assert "/told" not in said
 
@@ -347,25 +347,25 @@ BUILT_TO_TRAIN: tuple[dict[str, Any], ...] = ({"loss": {}}, {"loss___partial_": 
 
 
 @pytest.mark.parametrize("command", ["load", "resume"])
-def test_a_value_of_another_type_or_that_leads_away_is_named_in_words(stranger: RunFolder, command: str) -> None:
-    original = stranger.config.read_text()
+def test_a_value_of_another_type_or_that_leads_away_is_named_in_words(untrusted: RunFolder, command: str) -> None:
+    original = untrusted.config.read_text()
     for changes in WRONG:
         if command == "load" and changes in BUILT_TO_TRAIN:
             continue
-        stranger.config.write_text(original)
-        change(stranger, **changes)
-        said = watched(stranger, COMMANDS[command])
+        untrusted.config.write_text(original)
+        change(untrusted, **changes)
+        said = watched(untrusted, COMMANDS[command])
         assert said.removeprefix("error: "), changes
 
 
 @pytest.mark.parametrize("command", SHOWING)
-def test_what_only_shows_a_run_reads_values_alone(stranger: RunFolder, command: str) -> None:
-    original = stranger.config.read_text()
+def test_what_only_shows_a_run_reads_values_alone(untrusted: RunFolder, command: str) -> None:
+    original = untrusted.config.read_text()
     for changes in ({"label": BOMB}, {"evaluation__monitor": "${oc.env:HOME}"}, {"stages__sequence": {"../x": {}}},
                     {"stages__sequence__s__tasks": BOMB}, {"data__selection_split": BOMB}):  # fmt: skip
-        stranger.config.write_text(original)
-        change(stranger, **changes)
-        watched(stranger, SHOWING[command])
+        untrusted.config.write_text(original)
+        change(untrusted, **changes)
+        watched(untrusted, SHOWING[command])
 
 
 GROUPS = ("data", "model", "normalize", "loss", "optimizer", "scheduler", "training", "trainer", "callbacks", "logger",
@@ -373,56 +373,58 @@ GROUPS = ("data", "model", "normalize", "loss", "optimizer", "scheduler", "train
           "cache_features", "inference", "compile", "rerun", "ddp_strategy")  # fmt: skip
 
 
-def test_a_report_runs_nothing_that_any_group_of_a_strangers_configuration_names(stranger: RunFolder) -> None:
+def test_a_report_runs_nothing_that_any_group_of_an_untrusted_configuration_names(untrusted: RunFolder) -> None:
     assert {place.partition("__")[0] for place in PLACES} <= set(GROUPS)
-    assert set(parsed(stranger.config.read_text())) <= set(GROUPS)
-    original = stranger.config.read_text()
+    assert set(parsed(untrusted.config.read_text())) <= set(GROUPS)
+    original = untrusted.config.read_text()
     for group in GROUPS:
-        stranger.config.write_text(original)
+        untrusted.config.write_text(original)
         is_group = isinstance(parsed(original).get(group), dict)
-        change(stranger, **({group: BOMB, f"{group}__extra": BOMB} if is_group else {group: BOMB}))
-        watched(stranger, SHOWING["report"])
+        change(untrusted, **({group: BOMB, f"{group}__extra": BOMB} if is_group else {group: BOMB}))
+        watched(untrusted, SHOWING["report"])
 
 
-def test_a_report_says_why_nothing_is_predicted_of_a_strangers_run(stranger: RunFolder) -> None:
-    change(stranger, stages__sequence={"s": {"tasks": ["salient"]}}, model__encoder=BOMB)
-    assert not watched(stranger, SHOWING["report"])
-    assert "os.mkdir" in stranger.report.read_text()
+def test_a_report_says_why_nothing_is_predicted_of_an_untrusted_run(untrusted: RunFolder) -> None:
+    change(untrusted, stages__sequence={"s": {"tasks": ["salient"]}}, model__encoder=BOMB)
+    assert not watched(untrusted, SHOWING["report"])
+    assert "os.mkdir" in untrusted.report.read_text()
 
 
-def test_no_place_that_a_stranger_names_is_written_to_or_read(stranger: RunFolder, tmp_path: Path) -> None:
+def test_no_path_of_an_untrusted_configuration_is_written_to_or_read(untrusted: RunFolder, tmp_path: Path) -> None:
     away = tmp_path / "away"
-    change(stranger, output_dir=str(away), data__cache_dir=f"{away}/cache", data__root=f"{away}/data",
+    change(untrusted, output_dir=str(away), data__cache_dir=f"{away}/cache", data__root=f"{away}/data",
            checkpoint=f"{away}/x.ckpt", trainer__default_root_dir=str(away), trainer__devices=3,
            model__encoder__checkpoint=f"{away}/weights.pth", data__num_workers=50)  # fmt: skip
-    change(stranger, logger={"wandb": {"_target_": "saltext.training.loggers.StageLogger", "project": "x", "tags": []}})
-    assert "default_root_dir" in watched(stranger, COMMANDS["evaluate"])
-    values = parsed(stranger.config.read_text())
+    change(
+        untrusted, logger={"wandb": {"_target_": "saltext.training.loggers.StageLogger", "project": "x", "tags": []}}
+    )
+    assert "default_root_dir" in watched(untrusted, COMMANDS["evaluate"])
+    values = parsed(untrusted.config.read_text())
     del values["trainer"]["default_root_dir"]
-    write(stranger, values)
-    assert trust.read(stranger).cfg.data.num_workers == 1
-    change(stranger, data__num_workers=0)
-    found = trust.read(stranger)
+    write(untrusted, values)
+    assert trust.read(untrusted).cfg.data.num_workers == 1
+    change(untrusted, data__num_workers=0)
+    found = trust.read(untrusted)
     assert set(found.not_followed) == {"output_dir", "data.cache_dir", "data.root", "checkpoint", "trainer.devices",
                                        "TimmEncoder.checkpoint", "logger"}  # fmt: skip
-    assert watched(stranger, COMMANDS["evaluate"]) == ""
-    assert (stranger.root / "evaluation" / "scores.csv").is_file()
-    assert "data.root=DIR" in (stranger.root / "evaluation.log").read_text()
+    assert watched(untrusted, COMMANDS["evaluate"]) == ""
+    assert (untrusted.root / "evaluation" / "scores.csv").is_file()
+    assert "data.root=DIR" in (untrusted.root / "evaluation.log").read_text()
     assert not away.exists()
-    said = watched(stranger, COMMANDS["resume"])
+    said = watched(untrusted, COMMANDS["resume"])
     assert "TimmEncoder.checkpoint" in said
     assert "--trust" in said
 
 
-def test_a_strangers_run_has_no_weights_fetched_from_a_hub(stranger: RunFolder) -> None:
+def test_an_untrusted_run_has_no_weights_fetched_from_a_hub(untrusted: RunFolder) -> None:
     encoder = {"_target_": "saltext.models.image.vit.VitEncoder", "name": "test_vit.r160_in1k", "pretrained": True}
     timm = {"_target_": "saltext.models.image.timm_encoder.TimmEncoder", "name": "test_convnext", "pretrained": True}
     backbones = {
         name: {"_target_": "saltext.models.grounded_gaze.backbone.Backbone", "encoder": each, "grounder": None}
         for name, each in {"vit": {**encoder, "revision": "0" * 40}, "convnext": timm}.items()
     }
-    change(stranger, model__backbones=backbones)
-    found = trust.read(stranger)
+    change(untrusted, model__backbones=backbones)
+    found = trust.read(untrusted)
     for backbone in found.cfg.model.backbones.values():
         assert backbone.encoder.pretrained is False
         assert backbone.encoder.get("revision") is None
@@ -444,60 +446,60 @@ def test_every_argument_by_which_a_part_of_a_model_reads_a_file_or_asks_a_hub_is
     }  # fmt: skip
 
 
-def test_a_split_file_that_a_stranger_names_is_not_read(stranger: RunFolder, tmp_path: Path) -> None:
-    change(stranger, data__split={"_target_": "saltext.data.splits.FromFile", "path": str(tmp_path / "split.json")})
-    assert trust.read(stranger, resumes=True).cfg.data.split.path == str(stranger.split)
-    stranger.split.unlink()
-    assert f"data.split.path='{tmp_path}" in watched(stranger, COMMANDS["resume"])
+def test_a_split_file_of_an_untrusted_configuration_is_not_read(untrusted: RunFolder, tmp_path: Path) -> None:
+    change(untrusted, data__split={"_target_": "saltext.data.splits.FromFile", "path": str(tmp_path / "split.json")})
+    assert trust.read(untrusted, resumes=True).cfg.data.split.path == str(untrusted.split)
+    untrusted.split.unlink()
+    assert f"data.split.path='{tmp_path}" in watched(untrusted, COMMANDS["resume"])
 
 
 @pytest.mark.parametrize("name", ["evaluation", "evaluation.log", "run.log", "metrics", "stages"])
-def test_nothing_is_written_through_a_link_of_a_stranger(stranger: RunFolder, tmp_path: Path, name: str) -> None:
+def test_nothing_is_written_through_an_untrusted_link(untrusted: RunFolder, tmp_path: Path, name: str) -> None:
     (tmp_path / "away").mkdir()
-    link = stranger.root / name
+    link = untrusted.root / name
     if link.is_dir():
         shutil.rmtree(link)
     link.unlink(missing_ok=True)
     link.symlink_to(tmp_path / "away" / ("" if "." not in name else "file"))
-    assert "link" in watched(stranger, COMMANDS["evaluate"])
-    assert "link" in watched(stranger, COMMANDS["resume"])
+    assert "link" in watched(untrusted, COMMANDS["evaluate"])
+    assert "link" in watched(untrusted, COMMANDS["resume"])
     assert not list((tmp_path / "away").iterdir())
 
 
 @pytest.mark.parametrize("file", ["config.yaml", "split.json", "checkpoints/best.ckpt", "checkpoints/last.ckpt",
                                   "result.json", "provenance.json", "scores.csv", "trust.json"])  # fmt: skip
-def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(stranger: RunFolder, file: str) -> None:
-    (stranger.root / file).unlink(missing_ok=True)
-    os.mkfifo(stranger.root / file)
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(untrusted: RunFolder, file: str) -> None:
+    (untrusted.root / file).unlink(missing_ok=True)
+    os.mkfifo(untrusted.root / file)
     needed = dict.fromkeys(COMMANDS.values(), ("config.yaml", "checkpoints/best.ckpt"))
     needed[COMMANDS["evaluate"]] = needed[COMMANDS["export"]] = (*needed[COMMANDS["load"]], "split.json")
     needed[COMMANDS["resume"]] = ("config.yaml", "split.json")
     needed[SHOWING["report"]] = ("config.yaml", "split.json")
     for command in needed:
         started = time.monotonic()
-        said = watched(stranger, command)
+        said = watched(untrusted, command)
         assert said or file not in needed[command]
         assert time.monotonic() - started < 60
 
 
-def test_a_configuration_that_unfolds_to_gigabytes_is_refused_at_once(stranger: RunFolder) -> None:
+def test_a_configuration_that_unfolds_to_gigabytes_is_refused_at_once(untrusted: RunFolder) -> None:
     levels = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
     levels += [f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]" for a, b in zip("abcdefghi", "bcdefghij", strict=True)]
     deep = "a: " + "[" * 3000 + "]" * 3000
     tagged = 'label: !!python/object/apply:os.system ["touch EXECUTED"]'
     path = 'label: !!python/object/apply:pathlib.PosixPath ["/etc/passwd"]'
     for text in ("\n".join(levels), deep, f"a: {'1' * 50_000}", "a: " + "x" * 2**21, tagged, path, "{1: 2}", "[]", ""):
-        stranger.config.write_text(text)
+        untrusted.config.write_text(text)
         started = time.monotonic()
         for command in ("load", "evaluate", "resume", "export"):
-            assert "config" in watched(stranger, COMMANDS[command])
+            assert "config" in watched(untrusted, COMMANDS[command])
         assert time.monotonic() - started < 20
 
 
-def test_a_copy_of_a_run_without_own_classes_can_be_used_without_a_word(stranger: RunFolder) -> None:
+def test_a_copy_of_a_run_without_own_classes_can_be_used_without_a_word(untrusted: RunFolder) -> None:
     for command in ("load", "predict", "export"):
-        assert watched(stranger, COMMANDS[command]) == ""
-    assert watched(stranger, COMMANDS["resume"]) == ""
+        assert watched(untrusted, COMMANDS[command]) == ""
+    assert watched(untrusted, COMMANDS["resume"]) == ""
     assert watched(RunFolder(Path("outputs/exported")), COMMANDS["load"]) == ""
 
 
@@ -513,14 +515,14 @@ class OwnLoss(SaliencyLoss):
 
 
 @pytest.fixture
-def own(smoke_run: RunFolder, stranger: RunFolder, importable: Callable[[Path], None]) -> RunFolder:
+def own(smoke_run: RunFolder, untrusted: RunFolder, importable: Callable[[Path], None]) -> RunFolder:
     """A run with a loss of its own, as ``train`` leaves it; nothing was copied."""
     Path("mine.py").write_text(OWN)
     importable(Path.cwd())
     cfg = OmegaConf.load(smoke_run.config)
     cfg.loss._target_ = "mine.OwnLoss"
-    trust.write(cfg, stranger)  # type: ignore[arg-type]
-    return stranger
+    trust.write(cfg, untrusted)  # type: ignore[arg-type]
+    return untrusted
 
 
 def test_own_classes_need_a_word_everywhere_but_to_go_on_with_a_run_that_was_started_here(own: RunFolder) -> None:
@@ -576,13 +578,13 @@ def test_a_process_trusts_the_very_text_it_was_started_with(own: RunFolder) -> N
         trust.started(own, wanted)
 
 
-def test_what_the_command_line_names_is_built(stranger: RunFolder, own: RunFolder) -> None:
-    change(stranger, loss___target_="saltext.losses.SaliencyLoss")
-    assert watched(stranger, COMMANDS["evaluate"], "loss._target_=mine.OwnLoss") == ""
+def test_what_the_command_line_names_is_built(untrusted: RunFolder, own: RunFolder) -> None:
+    change(untrusted, loss___target_="saltext.losses.SaliencyLoss")
+    assert watched(untrusted, COMMANDS["evaluate"], "loss._target_=mine.OwnLoss") == ""
 
 
 def test_what_a_folder_of_configurations_names_trains_alone_and_in_a_sweep_and_goes_on(
-    stranger: RunFolder, importable: Callable[[Path], None]
+    untrusted: RunFolder, importable: Callable[[Path], None]
 ) -> None:
     importable(Path.cwd())
     Path("mine.py").write_text(OWN)
@@ -599,7 +601,7 @@ def test_what_a_folder_of_configurations_names_trains_alone_and_in_a_sweep_and_g
     train(*start, "hydra.run.dir=outputs/run/one")
     train(*start, "seed=0,1", "-m")
     assert [found.own for found in LAUNCHED] == [{"mine.OwnLoss"}] * 3
-    shutil.copyfile(stranger.split, "outputs/run/one/split.json")
+    shutil.copyfile(untrusted.split, "outputs/run/one/split.json")
     LAUNCHED.clear()
     train("resume=latest")
     assert [(found.own, found.cfg.data.root) for found in LAUNCHED] == [({"mine.OwnLoss"}, "outputs/synthetic-smoke")]
@@ -626,7 +628,7 @@ def test_a_checkpoint_cannot_have_files_deleted_elsewhere() -> None:
 
 
 def test_what_the_environment_says_is_in_no_file_but_known_to_the_runs_processes(
-    stranger: RunFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    untrusted: RunFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MY_PASSWORD", "hunter2-and-more")
     monkeypatch.setenv("SALTEXT_DATA", "/data/tis")
@@ -650,8 +652,8 @@ def test_what_the_environment_says_is_in_no_file_but_known_to_the_runs_processes
     assert OmegaConf.to_container(started.cfg, resolve=True) == OmegaConf.to_container(raw, resolve=True)
     copied = OmegaConf.create(parsed(text))
     OmegaConf.save(copied, folder.config)
-    assert trust.record(folder).key is None  # a stranger's question is not answered
-    assert stranger.config.is_file()
+    assert trust.record(folder).key is None  # an untrusted question is not answered
+    assert untrusted.config.is_file()
 
 
 def test_an_export_holds_neither_passwords_nor_paths(
@@ -670,25 +672,25 @@ def test_an_export_holds_neither_passwords_nor_paths(
 
 
 def test_a_job_is_the_same_one_whatever_the_environment_says(
-    stranger: RunFolder, monkeypatch: pytest.MonkeyPatch
+    untrusted: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cfg = OmegaConf.load(stranger.config)
+    cfg = OmegaConf.load(untrusted.config)
     cfg.note = "${oc.env:MY_PASSWORD}"
     monkeypatch.setenv("MY_PASSWORD", "one")
-    trust.write(cfg, stranger)  # type: ignore[arg-type]
+    trust.write(cfg, untrusted)  # type: ignore[arg-type]
     monkeypatch.setenv("MY_PASSWORD", "two")
-    jobs._check_same(cfg, stranger)  # type: ignore[arg-type]
+    jobs._check_same(cfg, untrusted)  # type: ignore[arg-type]
     cfg.seed = 8
     with pytest.raises(ConfigError, match="another configuration"):
-        jobs._check_same(cfg, stranger)  # type: ignore[arg-type]
+        jobs._check_same(cfg, untrusted)  # type: ignore[arg-type]
 
 
-def test_the_watch_sees_what_it_watches_for(tmp_path: Path, stranger: RunFolder) -> None:
+def test_the_watch_sees_what_it_watches_for(tmp_path: Path, untrusted: RunFolder) -> None:
     def reaches(folder: Path) -> None:
         (tmp_path / "out").write_text(json.dumps(1))
         os.system("true")
 
     with pytest.raises(AssertionError):
-        watched(stranger, reaches)
+        watched(untrusted, reaches)
     assert [event.partition(" ")[0] for event in WATCH.seen] == ["open", "os.system"]
-    assert torch.load(stranger.best, weights_only=True)
+    assert torch.load(untrusted.best, weights_only=True)

@@ -326,15 +326,15 @@ def test_a_resumed_run_ends_with_the_very_weights_and_optimizers_of_an_uninterru
 
 
 def test_a_schedule_ends_with_the_last_step_of_its_player(batches: list[Any], tmp_path: Path) -> None:
-    told: list[int] = []
+    totals: list[int] = []
 
     def spy(optimizer: torch.optim.Optimizer, total_steps: int) -> torch.optim.lr_scheduler.LRScheduler:
-        told.append(total_steps)
+        totals.append(total_steps)
         return constant(optimizer)
 
     fitted = fit(module(warm_start=1, accumulate=2, scheduler=spy), batches[:3], tmp_path, max_epochs=3)
-    assert told == [6, 4]
-    assert [config.scheduler.last_epoch for config in fitted.lr_scheduler_configs] == told
+    assert totals == [6, 4]
+    assert [config.scheduler.last_epoch for config in fitted.lr_scheduler_configs] == totals
 
 
 class Shares(L.LightningDataModule):
@@ -428,7 +428,7 @@ def test_it_may_win_as_many_epochs_as_patience_allows(batches: list[Any], tmp_pa
     assert fit(all_right(None), batches[:2], tmp_path, max_epochs=3).current_epoch == 3
 
 
-def test_one_map_told_wrongly_starts_the_count_anew(batches: list[Any], tmp_path: Path) -> None:
+def test_one_misclassified_map_restarts_the_count(batches: list[Any], tmp_path: Path) -> None:
     judge = FixedLogits([True] * 8, [True] * 7 + [False])
     model = module(discriminator=judge, discriminator_optimizer=still, patience=1)
     model.saturated_epochs += 5

@@ -15,7 +15,7 @@ from saltext.training.loggers import MLflowStageLogger, StageLogger, TensorBoard
 
 
 class OpenRun:
-    """Stands for the job's open run, and keeps what it is told."""
+    """Stands for the job's open run, and records what is logged."""
 
     def __init__(self, root: Path) -> None:
         self.settings = SimpleNamespace(root_dir=str(root))

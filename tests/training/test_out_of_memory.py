@@ -12,7 +12,7 @@ from saltext.evaluation.evaluator import Evaluator
 from saltext.evaluation.model_predictor import ModelPredictor
 from saltext.evaluation.protocols import standard
 from saltext.training import EvaluatorModule, ScoredModule
-from saltext.training.out_of_memory import OutOfMemoryError, is_out_of_memory, out_of_memory_in_words
+from saltext.training.out_of_memory import OutOfMemoryError, explain_out_of_memory, is_out_of_memory
 from tests.training.quick_trainer import trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*smaller than the logging interval.*")
@@ -49,7 +49,7 @@ def said(data: SaliencyDataModule, folder: Path, where: str, error: Exception = 
     evaluator.add("model", ModelPredictor(model.predict_saliency), standard(["cc"]))
     tested = EvaluatorModule(evaluator, data.pairs, model)
     run = partial(used.test, tested) if where == "test" else partial(used.fit, model)
-    with pytest.raises(OutOfMemoryError) as raised, out_of_memory_in_words(used):
+    with pytest.raises(OutOfMemoryError) as raised, explain_out_of_memory(used):
         run(datamodule=data)
     assert raised.value.__cause__ is error
     return str(raised.value)
@@ -85,6 +85,6 @@ def test_every_library_s_way_of_saying_it_is_known(error: Exception) -> None:
 
 def test_other_errors_are_left_as_they_are(data: SaliencyDataModule, tmp_path: Path) -> None:
     used = trainer(tmp_path)
-    with pytest.raises(RuntimeError, match="mat1 and mat2") as raised, out_of_memory_in_words(used):
+    with pytest.raises(RuntimeError, match="mat1 and mat2") as raised, explain_out_of_memory(used):
         used.fit(Full("training", RuntimeError("mat1 and mat2 cannot be multiplied")), datamodule=data)
     assert not isinstance(raised.value, OutOfMemoryError)

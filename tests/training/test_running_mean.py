@@ -22,7 +22,7 @@ from tests.training.test_supervised import module
 pytestmark = test_supervised.pytestmark
 
 
-class WeightsSeen(Callback):
+class RecordedWeights(Callback):
     """The head's weights after each step and in each validation."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ def test_with_callbacks_ema_the_mean_of_the_weights_is_validated_chosen_and_left
     data: SaliencyDataModule, tmp_path: Path
 ) -> None:
     parts = composed("callbacks=ema", f"data.cache_dir={tmp_path}").callbacks
-    seen, best = WeightsSeen(), instantiate(parts.best, dirpath=str(tmp_path), monitor="val/cc", mode="max")
+    seen, best = RecordedWeights(), instantiate(parts.best, dirpath=str(tmp_path), monitor="val/cc", mode="max")
     model = module()
     trainer(tmp_path, max_epochs=2, enable_checkpointing=True, callbacks=[seen, best, instantiate(parts.average)]).fit(
         model, datamodule=data

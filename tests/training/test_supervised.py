@@ -45,19 +45,19 @@ def module(**changes: Any) -> SupervisedModule:
     return SupervisedModule(**{**parts, **changes})
 
 
-class Told(SaliencyNetwork):
-    """Two members, each a weight a condition; predicts a density."""
+class ConditionedReadouts(SaliencyNetwork):
+    """Two readouts, each with a row of weights per condition; predicts a density."""
 
     conditions = ("pure", "salient")
     predicts_density = True
 
     def __init__(self) -> None:
         super().__init__()
-        self.members = nn.ParameterList(torch.randn(2, 48) for _ in range(2))
+        self.readouts = nn.ParameterList(torch.randn(2, 48) for _ in range(2))
 
     def forward(self, images: Tensor, texts: Sequence[str], conditions: Sequence[str] = ()) -> Tensor:
-        told = [self.conditions.index(name) for name in conditions]
-        logits = torch.stack([member[told].view(-1, 6, 8) for member in self.members], dim=1)
+        rows = [self.conditions.index(name) for name in conditions]
+        logits = torch.stack([readout[rows].view(-1, 6, 8) for readout in self.readouts], dim=1)
         return logits if self.training else logits.mean(1, keepdim=True)
 
 
@@ -157,7 +157,7 @@ def test_a_mirrored_prediction_is_symmetric_and_swaps_the_sides_of_the_text(data
     assert set(seen) == {"the dog on the left", "the dog on the right"}
 
 
-def _told_batch() -> dict[str, Any]:
+def _batch_with_conditions() -> dict[str, Any]:
     return {
         "image": torch.zeros(2, 3, 48, 64, dtype=torch.uint8),
         "text": ["a dog", ""],
@@ -167,24 +167,24 @@ def _told_batch() -> dict[str, Any]:
     }
 
 
-def test_a_network_that_knows_conditions_is_told_each_pairs_own() -> None:
-    model = module(network=Told()).eval()
-    maps = model.saliency(_told_batch())
-    members = torch.stack(list(model.network.members)).mean(0)
-    torch.testing.assert_close(maps.flatten(1).log(), members[[1, 0]] - members[[1, 0]].amax(1, keepdim=True))
+def test_a_network_with_conditions_gets_each_pairs_own() -> None:
+    model = module(network=ConditionedReadouts()).eval()
+    maps = model.saliency(_batch_with_conditions())
+    mean = torch.stack(list(model.network.readouts)).mean(0)
+    torch.testing.assert_close(maps.flatten(1).log(), mean[[1, 0]] - mean[[1, 0]].amax(1, keepdim=True))
     assert model.reads_condition
 
 
-def test_members_learn_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, batch = module(network=Told(), loss=SaliencyLoss({"kl": 1})).train(), _told_batch()
+def test_readouts_learn_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = module(network=ConditionedReadouts(), loss=SaliencyLoss({"kl": 1})).train(), _batch_with_conditions()
     monkeypatch.setattr(model, "_log_epoch", lambda *_, **__: None)
     model.training_step(batch, 0).backward()
-    for member in model.network.members:
-        alone = member.detach().clone().requires_grad_()
+    for readout in model.network.readouts:
+        alone = readout.detach().clone().requires_grad_()
         maps = alone[[1, 0]].softmax(1).view(2, 1, 6, 8)
         total, _ = model.loss(maps, batch["density"], batch["fixations"])
         (total / 2).backward()  # one of two
-        torch.testing.assert_close(member.grad, alone.grad)
+        torch.testing.assert_close(readout.grad, alone.grad)
 
 
 class Two(Tiny):

@@ -1,9 +1,8 @@
-"""Reader of MIT1003: free viewing of 1003 images by 15 people (Judd et al., Learning to predict ..., ICCV 2009)."""
+"""Reader of MIT1003: free viewing of 1003 images by 15 viewers (Judd et al., Learning to predict ..., ICCV 2009)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +13,9 @@ from saltext.data.geometry import Size
 from saltext.data.index import DatasetIndex
 from saltext.data.pairs import FilePair
 from saltext.data.report import DataReport, files_by_stem
+from saltext.data.sources.free_viewing import CONDITION, FreeViewing
 from saltext.data.sources.osie import inside
 from saltext.errors import DataError, InvalidFileError
-
-CONDITION = "pure"
-"""The only condition: free viewing."""
 
 SAMPLES_PER_SECOND, PIXELS_PER_DEGREE = 240, 34
 """Rate of the eye tracker, and pixels in a degree of visual angle at its screen of 1024 pixels."""
@@ -29,19 +26,17 @@ _ADVICE = "Unpack the published archives again, or fix or remove these files."
 
 
 @dataclass(frozen=True)
-class Mit1003:
+class Mit1003(FreeViewing):
     """MIT1003 as published: ``ALLSTIMULI/NAME.jpeg``, ``ALLFIXATIONMAPS/NAME_fixMap.jpg`` and ``NAME_fixPts.jpg``.
 
-    The last two are the blurred map and the fixations of all viewers. ``DATA/VIEWER/NAME.mat`` has the recording of
-    each viewer's eye, from which their fixations are found where the viewers have to be told apart; it may be left out.
+    The last two are the blurred map and the fixations of all viewers. ``DATA/VIEWER/NAME.mat`` has the gaze
+    recording of a viewer, from which fixations are found where they are needed by viewer; it may be left out.
 
     Attributes:
         root: Folder of the data set.
     """
 
     root: Path | str
-    published: ClassVar[str | None] = None
-    conditions: ClassVar[Sequence[str]] = (CONDITION,)
 
     def read(self) -> DatasetIndex:
         """All images, sorted by name.
@@ -83,7 +78,7 @@ class RecordedViewers:
 
     The fixation that was there when the image appeared is left out, as the data set's authors do.
 
-    # DISCREPANCY: their code (checkFixations.m) tells fixations by the eye's acceleration, here they are told by its
+    # DISCREPANCY: their code (checkFixations.m) detects fixations by acceleration, here they are detected by
     # velocity; coordinates count from 1 in both. Only halves of the viewers depend on it, never the fixations that
     # predictions are scored against, which are the published ones.
 
@@ -97,7 +92,7 @@ class RecordedViewers:
         """See :class:`saltext.data.pairs.Viewers`."""
         found = []
         for path in self.files:
-            gaze = _gaze(path)
+            gaze = _read_gaze(path)
             xy = fixations_of(gaze, samples_per_second=SAMPLES_PER_SECOND, pixels_per_degree=PIXELS_PER_DEGREE)
             found.append(inside(pixels_of(xy[1:], counted_from=1), size))
         return found
@@ -108,7 +103,7 @@ def is_mit1003_layout(root: Path) -> bool:
     return (root / _IMAGES).is_dir() and (root / _MAPS).is_dir()
 
 
-def _gaze(path: Path) -> npt.NDArray[np.float64]:
+def _read_gaze(path: Path) -> npt.NDArray[np.float64]:
     """(x, y) of each sample of a recording, float64 (n, 2)."""
     variables = list(read_mat(path).values())
     try:

@@ -1,10 +1,9 @@
-"""Reader of OSIE: free viewing of 700 images by 15 people (Xu et al. 2014, Predicting human gaze beyond pixels)."""
+"""Reader of OSIE: free viewing of 700 images by 15 viewers (Xu et al. 2014, Predicting human gaze beyond pixels)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +13,8 @@ from saltext.data.geometry import Size
 from saltext.data.index import BlurRule, DatasetIndex
 from saltext.data.pairs import FixationPoints, Pair
 from saltext.data.report import DataIssue, DataReport, files_by_stem, same_form
+from saltext.data.sources.free_viewing import CONDITION, FreeViewing
 from saltext.errors import DataError, InvalidFileError
-
-CONDITION = "pure"
-"""The only condition: free viewing."""
 
 SIGMA = 24.0
 """A degree of visual angle in pixels, by which its authors blur the fixations."""
@@ -26,7 +23,7 @@ _ADVICE = "Take the files of the published repository again, or fix or remove th
 
 
 @dataclass(frozen=True)
-class Osie:
+class Osie(FreeViewing):
     """OSIE as published: ``stimuli/1001.jpg`` to ``1700.jpg`` and ``eye/fixations.mat``, perhaps below ``data/``.
 
     The file lists, for each image, the fixations of each viewer: ``fixations{i}.img`` and
@@ -40,8 +37,6 @@ class Osie:
 
     root: Path | str
     sigma: float = SIGMA
-    published: ClassVar[str | None] = None
-    conditions: ClassVar[Sequence[str]] = (CONDITION,)
 
     def read(self) -> DatasetIndex:
         """All images that have fixations, sorted by name.
@@ -50,13 +45,13 @@ class Osie:
             DataError: The layout is missing, or images and fixations do not match. One error names all problems.
         """
         root = Path(self.root)
-        place = _place(root)
-        if place is None:
+        files = _stimuli_and_fixations(root)
+        if files is None:
             raise DataError(
                 f"OSIE is not under {root}: expected stimuli/ and eye/fixations.mat (or both below data/). Put the "
                 "published repository there, or point data.root (or OSIE_DATA) elsewhere."
             )
-        stimuli, table = place
+        stimuli, table = files
         issues = DataReport()
         images = files_by_stem(root, stimuli, IMAGE_ENDINGS, issues)
         recorded: dict[str, list[npt.NDArray[np.float64]]] = {}
@@ -72,10 +67,10 @@ class Osie:
             viewers = ViewersInTable(tuple(recorded[name]))
             points = FixationPoints(viewers.everything())
             if not len(points.coordinates):
-                issues.add("images that nobody fixated", name)
+                issues.add("images without a fixation inside", name)
             pairs.append(Pair(name, CONDITION, "", images[name], float(self.sigma), points, name, True, viewers))
         issues.raise_if_any(f"OSIE under {root}", _ADVICE)
-        rule = BlurRule(f"{self.sigma:g} pixels", partial(_constant, float(self.sigma)))
+        rule = BlurRule(f"{self.sigma:g} pixels", partial(_fixed_sigma, float(self.sigma)))
         return DatasetIndex(root=root, pairs=pairs, conditions=self.conditions, blur=rule)
 
 
@@ -107,15 +102,15 @@ def inside(points: npt.NDArray[np.integer], size: Size) -> npt.NDArray[np.int32]
 
 def is_osie_layout(root: Path) -> bool:
     """Whether a folder has OSIE's layout."""
-    return _place(root) is not None
+    return _stimuli_and_fixations(root) is not None
 
 
-def _constant(sigma: float, size: Size) -> float:
+def _fixed_sigma(sigma: float, size: Size) -> float:
     """A blur in pixels that does not depend on the size of the image."""
     return sigma
 
 
-def _place(root: Path) -> tuple[Path, Path] | None:
+def _stimuli_and_fixations(root: Path) -> tuple[Path, Path] | None:
     """The folder of images and the file of fixations."""
     for base in (root, root / "data"):
         for table in (base / "eye" / "fixations.mat", base / "fixations.mat"):

@@ -4,16 +4,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from saltext.data.files import FIXATION_ENDINGS, IMAGE_ENDINGS, MAP_ENDINGS
 from saltext.data.index import DatasetIndex
 from saltext.data.pairs import FilePair, Recording
 from saltext.data.report import DataReport, files_by_stem
+from saltext.data.sources.free_viewing import CONDITION, FreeViewing
 from saltext.errors import DataError
-
-CONDITION = "pure"
-"""The only condition: free viewing."""
 
 LEVELS = ("train", "val", "test")
 """Sub-folders, above or below those of the kinds of files; a flat data set has none."""
@@ -24,7 +21,7 @@ _ADVICE = "Unpack the published archives again, or fix or remove these files."
 
 
 @dataclass(frozen=True)
-class Salicon:
+class Salicon(FreeViewing):
     """SALICON, or a data set in its layout: files of equal stems in ``images/``, ``maps/`` and ``fixations/``.
 
     A folder of a level (``train``, ``val``, ``test``) may be below or above these three; without levels, all images
@@ -38,8 +35,6 @@ class Salicon:
     """
 
     root: Path | str
-    published: ClassVar[str | None] = None
-    conditions: ClassVar[Sequence[str]] = (CONDITION,)
 
     def read(self) -> DatasetIndex:
         """All pairs, sorted by name.

@@ -55,7 +55,7 @@ class ImageGrounder(Grounder):
     Attributes:
         image_encoder: Encodes the images as the saliency network gets them, shape ``(batch, 3, height, width)``, to the
             features that ``forward`` takes, ``images -> (features,)``: an image is encoded once whatever its texts are.
-            A :class:`saltext.models.normalize.Renormalize` in it is told how the images are normalised.
+            A :class:`saltext.models.normalize.Renormalize` in it gets the images' normalisation.
     """
 
     image_encoder: nn.Module

@@ -60,7 +60,7 @@ class PaddedSquare(Renormalize):
 
 
 class Owlv2Features(nn.Module):
-    """The image tower: of each patch a box, and what tells how well a text describes it.
+    """The image tower: of each patch a box, and the features that score how well a text describes it.
 
     Args:
         model: OWLv2.

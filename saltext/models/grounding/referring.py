@@ -1,4 +1,4 @@
-"""Pseudo-referring pairs: images with a text that names what a detector found in them, and fixations on it."""
+"""Pseudo-referring pairs: images with a text that names a detected object, and synthetic fixations on it."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ from saltext.models.grounding.nanodet import nanodet
 from saltext.models.packaged_weights import NANODET
 
 _FORMAT = 1  # of the file of boxes
-_APART = 0.15  # of the image's width: boxes whose centres are closer are not told apart by left and right
+_APART = 0.15  # of the image's width: boxes whose centres are closer are neither left nor right of each other
 _QUANTILES = tuple(NormalDist().inv_cdf((i + 0.5) / 5) for i in range(5))
 _SIGMAS = 4  # standard deviations of the fixations on a box across the box
 _NUMBERS = ("two", "three", "four", "five")
@@ -67,19 +67,19 @@ class Box:
 
 
 class DetectedPairs:
-    """Makes up pairs of a data set's images: a text names a thing of COCO that NanoDet-g found, fixations lie on it.
+    """Pseudo pairs of a data set's images: the text names a detected object, and synthetic fixations are on it.
 
-    No human said or looked at any of it: such pairs teach a network which place a name means. Texts and boxes of an
-    image follow from the image alone, so a split that keeps test images apart keeps their pairs apart, too.
+    Such pairs train a network to ground names; no human wrote the texts or fixated the objects. Texts and boxes of an
+    image depend on the image alone, so a split that keeps test images apart keeps their pairs apart as well.
 
-    Boxes are detected once and kept in a file, valid for the images' contents, the detector and its settings.
+    NanoDet-g detects the boxes once; a file keeps them, valid for the images' contents, the detector and its settings.
 
     Args:
         cache_dir: Folder of that file; not written if it cannot be.
         condition: Task of the pairs.
         min_score: Boxes with lower scores are not named.
         min_area: Nor are smaller ones, as a fraction of the image's area.
-        most: Most pairs of an image, those of the largest things first.
+        most: Most pairs of an image, those of the largest objects first.
 
     Raises:
         CheckpointError: On use: the detector's weights are missing, or not the expected ones.
@@ -107,14 +107,17 @@ class DetectedPairs:
             InvalidFileError: An image cannot be read.
         """
         if index.blur is None:
-            raise DataError(f"Expected a data set with a known blur, to blur made-up fixations alike; got {index.root}")
+            raise DataError(
+                f"Expected a data set with a known blur, to blur synthetic fixations alike; got {index.root}"
+            )
         images = {pair.image_id: pair.image for pair in index.pairs_with_images()}
         found = self._detected(list(images.values()))
         pairs = []
         for image_id, path in images.items():
             size, boxes = found[path]
-            kept = [box for box in boxes if box.score >= self.min_score and box.area >= self.min_area]
-            for number, (text, targets) in enumerate(self._chosen(kept)):
+            named = [box for box in boxes if box.score >= self.min_score and box.area >= self.min_area]
+            texts = sorted(referring_texts(named), key=lambda each: -max(box.area for box in each[1]))
+            for number, (text, targets) in enumerate(texts[: self.most]):
                 pairs.append(
                     Pair(
                         image_id=image_id,
@@ -128,10 +131,6 @@ class DetectedPairs:
                 )
         return pairs
 
-    def _chosen(self, boxes: Sequence[Box]) -> list[tuple[str, list[Box]]]:
-        said = sorted(referring_texts(boxes), key=lambda each: -max(box.area for box in each[1]))
-        return said[: self.most]
-
     def _detected(self, images: Sequence[Path]) -> dict[Path, tuple[Size, list[Box]]]:
         """Size and boxes of each image, read from the file or detected now."""
         digests = digest_files((("image", path) for path in images), images[0].parent, self.cache_dir)
@@ -140,9 +139,9 @@ class DetectedPairs:
         settings = [detector.longer_side, detector.min_score, detector.max_boxes, detector.max_overlap]
         key = json.dumps([_FORMAT, *NANODET.digests.values(), *settings])
         file = self.cache_dir / f"detections-{hashlib.blake2b(key.encode(), digest_size=12).hexdigest()}.json"
-        known = _read(file)
+        known = _read_boxes(file)
         missing = [path for path in images if digests[path] not in known]
-        for path in bar(missing, "detecting things", len(missing)) if missing else ():
+        for path in bar(missing, "detecting objects", len(missing)) if missing else ():
             pixels = torch.tensor(read_photo(path).pixels)
             boxes, scores, numbers = detector.boxes(pixels.permute(2, 0, 1)[None].float() / 255)
             rows = torch.cat([boxes.clamp(0, 1), scores[:, None]], dim=1).double().round(decimals=4).tolist()
@@ -159,7 +158,7 @@ class DetectedPairs:
         }
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read_boxes(file: Path) -> dict[str, Any]:
     """Content digest -> size and boxes; empty where the file is missing or damaged."""
     try:
         known: dict[str, Any] = storage.read_json(file, dict)
@@ -177,11 +176,11 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def referring_texts(boxes: Sequence[Box]) -> Iterator[tuple[str, list[Box]]]:
-    """Texts that can be said of detected things, each with the boxes it is about.
+    """Referring texts for detected objects, each with the boxes it refers to.
 
-    Of one thing of a kind "There is a dog", of several "There are two dogs"; the outermost of several, where its centre
-    is apart from the next one's, "The dog on the left"; and of each kind with another kind nearby "There is a dog next
-    to a bench", which is about the dog.
+    "There is a dog" for the only object of a class, "There are two dogs" for several; "The dog on the left" for the
+    outermost of several, where its centre is apart from the next one's; and "There is a dog next to a bench", which
+    refers to the dog, for an only object near one of another class.
 
     Args:
         boxes: Of one image.
@@ -197,7 +196,7 @@ def referring_texts(boxes: Sequence[Box]) -> Iterator[tuple[str, list[Box]]]:
         plural = _PLURALS.get(name, f"{name}s")
         verb = "are" if name in _ALWAYS_PLURAL else "is"
         if len(alike) == 1:
-            yield f"There {verb} {_one(name)}", alike
+            yield f"There {verb} {_with_article(name)}", alike
         else:
             number = _NUMBERS[len(alike) - 2] if len(alike) - 2 < len(_NUMBERS) else "many"
             yield f"There are {number} {plural}", alike
@@ -208,10 +207,10 @@ def referring_texts(boxes: Sequence[Box]) -> Iterator[tuple[str, list[Box]]]:
         others = [box for box in boxes if box.name != name]
         if others and len(alike) == 1:
             nearest = min(others, key=lambda box: math.hypot(box.x - alike[0].x, box.y - alike[0].y))
-            yield f"There {verb} {_one(name)} next to {_one(nearest.name)}", alike
+            yield f"There {verb} {_with_article(name)} next to {_with_article(nearest.name)}", alike
 
 
-def _one(name: str) -> str:
+def _with_article(name: str) -> str:
     """A name with its article, if it has one."""
     if name in _ALWAYS_PLURAL or name == "broccoli":
         return name
@@ -219,7 +218,7 @@ def _one(name: str) -> str:
 
 
 def fixations_on(boxes: Sequence[Box], size: Size) -> npt.NDArray[np.int32]:
-    """Fixations as a Gaussian a quarter as wide and as high as each box would have them: at its quantiles.
+    """Synthetic fixations on boxes: the quantiles of a Gaussian a quarter as wide and as high as each box.
 
     Args:
         boxes: At least one.

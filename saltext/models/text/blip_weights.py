@@ -113,8 +113,8 @@ def read_configs(path: Path) -> tuple[BlipVisionConfig, BlipTextConfig]:
     lacking = [part for part in ("vision_config", "text_config") if part not in content]
     if content.get("model_type") != "blip" or lacking:
         raise CheckpointError(
-            f"{path} is of a model of type {content.get('model_type')!r}, 'blip' with vision_config and text_config "
-            "was expected. BLIP-2 and others have no image-grounded text encoder of this kind."
+            f"{path}: expected a model of type 'blip' with vision_config and text_config, got type "
+            f"{content.get('model_type')!r}. BLIP-2 and others have no image-grounded text encoder of this kind."
         )
     return BlipVisionConfig.from_dict(content["vision_config"]), BlipTextConfig.from_dict(content["text_config"])
 

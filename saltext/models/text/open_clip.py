@@ -27,7 +27,23 @@ OPEN_CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin
 _PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class OpenCLIP(CachedTextEncoder):
+class TextTower(CachedTextEncoder):
+    """Base of the encoders that are a text tower of open_clip, which ``model`` holds."""
+
+    model: Any
+
+    @property
+    def text_embeddings(self) -> nn.Module:
+        """Token and position embeddings."""
+        return nn.ModuleList([self.model.token_embedding, nn.ParameterList([self.model.positional_embedding])])
+
+    @property
+    def text_layers(self) -> list[nn.Module]:
+        """The text transformer's blocks. A norm and the projection follow them."""
+        return list(self.model.transformer.resblocks)
+
+
+class OpenCLIP(TextTower):
     """Text features of a CLIP: token states in the space that images and texts share.
 
     ``tokens`` are the last states after the final norm and the text projection, from the start to the end token;
@@ -44,7 +60,7 @@ class OpenCLIP(CachedTextEncoder):
         image_tower: Whether to keep the image tower too, for :meth:`encode_images`. It is always frozen, since the
             text features do not depend on it.
         quick_gelu: Whether the activations are CLIP's first ones, x * sigmoid(1.702 x), which OpenAI's weights and a
-            few others need and no file tells. None: what the tag, otherwise the name, says.
+            few others need and no file records. None: what the tag, otherwise the name, says.
         precision: ``fp32``; or ``bf16`` or ``fp16`` for the weights of a frozen tower. Features are float32 always.
         cache_size: As of :class:`CachedTextEncoder`.
         revision: Commit of the tag's repository on the hub; None: the newest.
@@ -90,16 +106,6 @@ class OpenCLIP(CachedTextEncoder):
         if weights is not None:
             for module in frozen_modules:
                 exclude_from_state_dict(module)
-
-    @property
-    def text_embeddings(self) -> nn.Module:
-        """Token and position embeddings."""
-        return nn.ModuleList([self.model.token_embedding, nn.ParameterList([self.model.positional_embedding])])
-
-    @property
-    def text_layers(self) -> list[nn.Module]:
-        """The text transformer's blocks. A norm and the projection follow them."""
-        return list(self.model.transformer.resblocks)
 
     def set_input_normalization(
         self, mean: Sequence[float], std: Sequence[float], order: Literal["rgb", "bgr"] = "rgb"

@@ -15,14 +15,13 @@ from saltext.models.checkpoints import load_state, read_weights
 from saltext.models.freezing import exclude_from_state_dict, freeze
 from saltext.models.hub import pinned_folder, read_json
 from saltext.models.text.base import TextFeatures
-from saltext.models.text.cached import CachedTextEncoder
-from saltext.models.text.open_clip import OPEN_CLIP_WEIGHTS
+from saltext.models.text.open_clip import OPEN_CLIP_WEIGHTS, TextTower
 
 _CONFIG = "open_clip_config.json"
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
-class SigLIP(CachedTextEncoder):
+class SigLIP(TextTower):
     """Text features of a SigLIP or SigLIP 2: token states in the space that images and texts share.
 
     ``tokens`` are the last states after the final norm and the text projection, from the first to the end token;
@@ -97,16 +96,6 @@ class SigLIP(CachedTextEncoder):
         self.dim = int(config["embed_dim"])
         if frozen:
             exclude_from_state_dict(freeze(self))
-
-    @property
-    def text_embeddings(self) -> nn.Module:
-        """Token and position embeddings."""
-        return nn.ModuleList([self.model.token_embedding, nn.ParameterList([self.model.positional_embedding])])
-
-    @property
-    def text_layers(self) -> list[nn.Module]:
-        """The text transformer's blocks. A norm and the projection follow them."""
-        return list(self.model.transformer.resblocks)
 
     def encode(self, texts: Sequence[str]) -> TextFeatures:
         """Run the encoder on all texts as one batch."""

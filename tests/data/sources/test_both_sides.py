@@ -1,4 +1,4 @@
-"""What trains can be scored, and what cannot be used is refused for the same reasons, whoever asks."""
+"""What trains can be scored, and what cannot be used is refused for the same reasons, in training and in scoring."""
 
 import shutil
 from collections.abc import Callable
@@ -133,7 +133,7 @@ def black(path: Path) -> None:
         Image.new("RGB", picture.size).save(path)
 
 
-def nobody_looked(root: Path) -> None:
+def without_fixations(root: Path) -> None:
     path = first(root / "fixations/val")
     path.unlink()
     Image.new("L", (64, 48)).save(path.with_suffix(".png"))
@@ -161,7 +161,7 @@ SALICON: dict[str, tuple[Change, str]] = {
     "maps of the test level": (lambda root: level_of_test(root, "maps"), ""),
     "images of a level that has nothing else": (without("maps/val", "fixations/val"), ""),
     "a level whose folders are empty": (emptied(*ALL_OF_VAL), ""),
-    "no fixations, in a picture": (nobody_looked, "without a fixation"),
+    "no fixations, in a picture": (without_fixations, "without a fixation"),
     "no maps of a level": (without("maps/val"), "missing folders (1): maps/val/"),
     "no fixations of a level": (without("fixations/train"), "missing folders (1): fixations/train/"),
     "no images of a level": (without("images/val"), "missing folders (1): images/val/"),

@@ -120,7 +120,7 @@ def test_a_point_between_pixels_belongs_to_the_pixel_it_lies_in(tmp_path: Path) 
     assert "cat (2 of 2, first x=39, y=-1 in 40x30)" in message
 
 
-def test_two_people_may_look_at_one_pixel_where_a_table_tells_the_place_alone(tmp_path: Path) -> None:
+def test_two_viewers_may_fixate_one_pixel_in_a_table_without_observers(tmp_path: Path) -> None:
     content = write(tmp_path)
     points = [(name, condition, 5, 6) for name in IMAGES for condition in content["conditions"] for _ in range(2)]
     write_table(tmp_path / "fixations.csv", ("image", "condition", "x", "y"), points)

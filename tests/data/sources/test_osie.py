@@ -26,7 +26,7 @@ def test_every_image_has_the_fixations_of_all_viewers(tmp_path: Path) -> None:
         assert sorted(map(tuple, pair.fixations.coordinates.tolist())) == expected
 
 
-def test_viewers_are_told_apart(tmp_path: Path) -> None:
+def test_each_viewer_has_their_own_fixations(tmp_path: Path) -> None:
     written = write_osie(tmp_path)
     for pair in Osie(tmp_path).read().pairs:
         by_viewer = pair.viewers.points(SIZE)

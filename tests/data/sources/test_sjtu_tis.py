@@ -104,7 +104,7 @@ def test_a_missing_workbook_is_named_with_its_sheets(copied_root: Path) -> None:
         SjtuTis(copied_root).read()
 
 
-def test_a_workbook_that_cannot_be_read_is_told_apart_from_a_missing_one(copied_root: Path) -> None:
+def test_an_unreadable_workbook_is_distinguished_from_a_missing_one(copied_root: Path) -> None:
     (copied_root / WORKBOOK).write_bytes(b"not a workbook")
     with pytest.raises(DataError, match="cannot be read"):
         SjtuTis(copied_root).read()

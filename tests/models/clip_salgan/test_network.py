@@ -85,14 +85,14 @@ def test_an_encoder_gets_the_images_only_if_it_reads_them(images: Tensor) -> Non
         assert encoder.given is (images if reads else None)
 
 
-def test_the_encoder_is_told_how_the_images_are_normalised() -> None:
-    class Told(TinyText):
+def test_the_encoder_gets_the_normalisation_of_the_images() -> None:
+    class Recording(TinyText):
         def set_input_normalization(self, mean: Sequence[float], std: Sequence[float], order: str = "rgb") -> None:
-            self.told = (mean, std, order)
+            self.normalization = (mean, std, order)
 
-    encoder = Told(dim=8)
+    encoder = Recording(dim=8)
     Bare(encoder, Concat)
-    assert encoder.told == (Bare.mean, Bare.std, "rgb")
+    assert encoder.normalization == (Bare.mean, Bare.std, "rgb")
 
 
 def test_a_generator_without_a_blending_module_drops_the_encoder_and_convolves_the_image_alone(images: Tensor) -> None:

@@ -17,6 +17,7 @@ from saltext.models.image.base import Encoder, Taps
 from saltext.models.image.vit import VitEncoder
 from saltext.models.text.base import TextEncoder
 from saltext.models.text.tiny import TinyText
+from tests.models.semantic_feature import SemanticFeature
 
 TEXTS = ["dark", "bright"]
 ROWS, COLUMNS = 2, 4  # even, so that no scale of Averages has a border
@@ -39,24 +40,14 @@ class Averages(Encoder):
         return x8, x16, x32
 
 
-class Brightness(Grounder):
+class Brightness(SemanticFeature):
     """Where the feature is as dark or as bright as the text says; the feature itself is the semantic map."""
 
     num_maps = 1
 
-    def __init__(self, has_semantic: bool = True) -> None:
-        super().__init__()
-        self.has_semantic = has_semantic
-
     def forward(self, features: Tensor, texts: Sequence[str], encoder: TextEncoder) -> Tensor:
         sign = torch.tensor([1.0 if text == "bright" else -1.0 for text in texts])
         return features.mean(1, keepdim=True) * sign[:, None, None, None]
-
-    def semantic_dim(self, encoder: TextEncoder) -> int:
-        return 3 if self.has_semantic else 0
-
-    def semantic_map(self, features: Tensor, encoder: TextEncoder) -> Tensor:
-        return features
 
 
 @pytest.fixture

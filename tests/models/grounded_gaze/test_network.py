@@ -371,7 +371,7 @@ def test_a_grounder_sees_the_pixels_however_images_are_normalised(images: Tensor
         torch.testing.assert_close(some.grounders["colour"].image_encoder(normalize(pixels))[0], wanted)
 
 
-def test_a_grounder_in_the_wrong_place_is_told_its_own() -> None:
+def test_a_grounder_in_the_wrong_group_is_refused_with_the_right_one() -> None:
     with pytest.raises(ConfigError, match=r"Colour, which encodes the images itself; .* model\.grounders"):
         Backbone(TimmEncoder("test_efficientnet", frozen=True), Colour())
     with pytest.raises(ConfigError, match=r"got names, which read the features of a classifier; .* model\.backbones"):

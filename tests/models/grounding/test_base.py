@@ -13,31 +13,25 @@ from saltext.models.freezing import freeze
 from saltext.models.grounding.base import Grounder, Grounding, cosines, ground
 from saltext.models.text.base import TextEncoder
 from saltext.models.text.tiny import TinyText
+from tests.models.semantic_feature import SemanticFeature
 
 TEXTS = ["a", "bb", "ccc"]
 
 
-class Letters(Grounder):
+class Letters(SemanticFeature):
     """The feature times the length of the text; counts the images it has grounded."""
 
     num_maps = 2
 
     def __init__(self, has_semantic: bool = True) -> None:
-        super().__init__()
+        super().__init__(has_semantic)
         self.weight = nn.Parameter(torch.ones(1), requires_grad=False)
-        self.has_semantic = has_semantic
         self.grounded = 0
 
     def forward(self, features: Tensor, texts: Sequence[str], encoder: TextEncoder) -> Tensor:
         self.grounded += len(texts)
         lengths = torch.tensor([float(len(text)) for text in texts])
         return self.weight * features[:, :2] * lengths[:, None, None, None]
-
-    def semantic_dim(self, encoder: TextEncoder) -> int:
-        return 3 if self.has_semantic else 0
-
-    def semantic_map(self, features: Tensor, encoder: TextEncoder) -> Tensor:
-        return features
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def test_a_text_without_context_has_empty_maps_for_it() -> None:
     assert maps[[2, 6]].any()
 
 
-def test_cached_maps_of_both_kinds_are_told_apart() -> None:
+def test_cached_maps_of_both_kinds_have_different_keys() -> None:
     assert repr(grounder()) != repr(grounder(head_and_context=True))
 
 
@@ -128,6 +128,6 @@ def test_without_a_sharpness_the_text_encoder_s_own_counts() -> None:
     logits = logits_of_two_classes()
     for encoder in (Long(), Words()):
         own = ClassNameGrounder(nn.Identity(), NAMES, sharpness=None)
-        told = ClassNameGrounder(nn.Identity(), NAMES, sharpness=encoder.sharpness)
-        assert torch.equal(own(logits, ["the dog"], encoder), told(logits, ["the dog"], encoder))
-        assert own.extra_repr() != told.extra_repr()  # which decides what is read from the feature cache
+        given = ClassNameGrounder(nn.Identity(), NAMES, sharpness=encoder.sharpness)
+        assert torch.equal(own(logits, ["the dog"], encoder), given(logits, ["the dog"], encoder))
+        assert own.extra_repr() != given.extra_repr()  # which decides what is read from the feature cache

@@ -14,8 +14,8 @@ from saltext.models.text.tiny import TinyText
 DOG, PERSON, CUP, TABLE = (NAMES.index(name) for name in ("dog", "person", "cup", "dining table"))
 
 
-class Told(nn.Module):
-    """A detector that finds what it is told, at stride 8, whatever the image: (class, score, box)."""
+class StubDetector(nn.Module):
+    """A detector that finds what it is given, at stride 8, whatever the image: (class, score, box)."""
 
     mean, std = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 
@@ -39,7 +39,7 @@ class Told(nn.Module):
 
 
 def maps_of(*found: tuple[int, float, tuple[float, float, float, float]], size: tuple[int, int] = (128, 160)) -> Tensor:
-    (features,) = freeze(DetectionMaps(Told(found)))(torch.zeros(1, 3, *size))
+    (features,) = freeze(DetectionMaps(StubDetector(found)))(torch.zeros(1, 3, *size))
     assert features.dtype == torch.half
     return features[0].float()
 
@@ -74,7 +74,7 @@ def test_of_hundreds_of_detections_the_best_hundred_are_drawn() -> None:
         (number % 80, 0.2 + 0.001 * number, (x, y, x + 6.0, y + 6.0))
         for number, (x, y) in enumerate((8.0 * (k % 20), 8.0 * (k // 20)) for k in range(300))
     ]
-    encoder = DetectionMaps(Told(found))
+    encoder = DetectionMaps(StubDetector(found))
     levels = encoder.detector(torch.zeros(1, 3, 128, 160))
     boxes, scores, _ = encoder.best_boxes(levels[0].boxes[0].flatten(1).T, levels[0].scores[0].flatten(1).T)
     assert len(boxes) == len(scores) == 100
@@ -84,7 +84,7 @@ def test_of_hundreds_of_detections_the_best_hundred_are_drawn() -> None:
 
 def test_overlapping_boxes_of_a_class_count_once_and_of_two_classes_both() -> None:
     box, moved = (32.0, 32.0, 96.0, 96.0), (34.0, 32.0, 98.0, 96.0)
-    encoder = DetectionMaps(Told())
+    encoder = DetectionMaps(StubDetector())
     boxes = torch.tensor([box, moved, box])
     scores = torch.zeros(3, 80)
     scores[0, DOG], scores[1, DOG], scores[2, PERSON] = 0.9, 0.8, 0.7
@@ -105,7 +105,7 @@ def test_boxes_that_leave_the_image_are_drawn_inside() -> None:
 
 
 def test_the_detector_sees_the_image_as_it_was_trained_and_not_larger() -> None:
-    detector = Told([(DOG, 0.9, (96.0, 32.0, 160.0, 96.0))])
+    detector = StubDetector([(DOG, 0.9, (96.0, 32.0, 160.0, 96.0))])
     encoder = DetectionMaps(detector, longer_side=80)
     pixels = torch.randint(0, 256, (1, 3, 128, 160), dtype=torch.uint8)
     encoder(Normalize()(pixels))
@@ -116,12 +116,14 @@ def test_the_detector_sees_the_image_as_it_was_trained_and_not_larger() -> None:
 
 def test_boxes_keep_their_place_when_the_detector_sees_a_smaller_image() -> None:
     whole = maps_of((DOG, 0.9, (96, 32, 160, 96))).chunk(2)[1]
-    (half,) = DetectionMaps(Told([(DOG, 0.9, (48.0, 16.0, 80.0, 48.0))]), longer_side=80)(torch.zeros(1, 3, 128, 160))
+    (half,) = DetectionMaps(StubDetector([(DOG, 0.9, (48.0, 16.0, 80.0, 48.0))]), longer_side=80)(
+        torch.zeros(1, 3, 128, 160)
+    )
     torch.testing.assert_close(half[0, 80:].float(), whole)
 
 
 def grounder(*found: tuple[int, float, tuple[float, float, float, float]]) -> DetectionGrounder:
-    return DetectionGrounder(Told(found))
+    return DetectionGrounder(StubDetector(found))
 
 
 def ground(text: str, *found: tuple[int, float, tuple[float, float, float, float]]) -> Tensor:
@@ -137,7 +139,7 @@ def ground(text: str, *found: tuple[int, float, tuple[float, float, float, float
 SCENE = ((CUP, 0.9, (8.0, 8.0, 24.0, 24.0)), (TABLE, 0.8, (96.0, 64.0, 160.0, 128.0)))
 
 
-def test_what_a_text_names_first_is_told_from_what_it_names_later() -> None:
+def test_what_a_text_names_first_has_maps_of_its_own() -> None:
     _, first, later, _, first_box, later_box = ground("a cup on the table", *SCENE)
     for maps in (first, first_box):
         assert divmod(int(maps.argmax()), 5) == (0, 0)

@@ -12,7 +12,7 @@ from saltext.errors import DataError
 from saltext.models.grounding import referring
 from saltext.models.grounding.coco import NAMES, named_things
 from saltext.models.grounding.referring import Box, DetectedPairs, fixations_on, referring_texts
-from tests.models.grounding.test_detections import DOG, PERSON, Told
+from tests.models.grounding.test_detections import DOG, PERSON, StubDetector
 
 
 def box(name: str, x: float, y: float = 0.5, side: float = 0.2) -> Box:
@@ -39,7 +39,7 @@ def test_a_text_is_about_the_things_that_it_names() -> None:
     }
 
 
-def test_things_side_by_side_are_not_told_apart_by_left_and_right() -> None:
+def test_adjacent_objects_are_not_named_left_and_right() -> None:
     crowd = [box("sheep", 0.3 + 0.05 * n) for n in range(7)]
     assert list(said(*crowd)) == ["There are many sheep"]
     assert list(said(*crowd, box("sheep", 0.9))) == ["There are many sheep", "The sheep on the right"]
@@ -72,7 +72,7 @@ def test_fixations_on_a_box_at_the_edge_stay_inside() -> None:
     assert (points < (30, 40)).all()
 
 
-class Detects(Told):
+class Detects(StubDetector):
     """A dog on the left of every image and a faint person, at 64x96 pixels."""
 
     def __init__(self) -> None:

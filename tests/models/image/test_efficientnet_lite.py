@@ -71,7 +71,7 @@ def test_the_file_is_read_once_for_the_encoder_and_the_grounder_of_a_backbone(mo
 
 
 @needs_packages
-def test_lite0_tells_a_picture_of_a_striped_thing_from_noise() -> None:
+def test_lite0_distinguishes_an_image_of_stripes_from_noise() -> None:
     """Random weights would give near-uniform class probabilities; trained ones are sure about a clear texture."""
     model: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
     model.load_state_dict(lite_weights(LITE0))

@@ -259,7 +259,7 @@ def test_a_file_of_something_else_says_so(tiny_blip: Callable[..., Blip], tmp_pa
         tiny_blip(weights=saved(tmp_path, {"layer1.0.conv1.weight": torch.zeros(1)}))
 
 
-def test_fewer_text_layers_are_told(tiny_blip: Callable[..., Blip], tmp_path: Path) -> None:
+def test_fewer_text_layers_are_reported(tiny_blip: Callable[..., Blip], tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="It has 1 text layers, the network 2"):
         tiny_blip(weights=saved(tmp_path, original_state(layers=1)))
 

@@ -194,7 +194,7 @@ def test_frozen_parts_stay_in_evaluation_mode(build: Build) -> None:
 @each_encoder
 def test_the_state_dict_restores_the_encoder(build: Build, images: Tensor) -> None:
     encoder, other = build(), build()
-    other(TEXTS, images)  # Remembered features of the old weights must not survive.
+    other(TEXTS, images)  # Cached features of the old weights must not survive.
     other.load_state_dict(encoder.state_dict(), strict=True)
     assert torch.equal(other(TEXTS, images).pooled, encoder(TEXTS, images).pooled)
 

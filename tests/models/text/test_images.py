@@ -33,11 +33,11 @@ def test_the_tower_s_own_normalisation_comes_out_whichever_went_in(
     torch.testing.assert_close(came, expected, rtol=0, atol=1e-5)
 
 
-def test_until_told_otherwise_images_come_by_imagenet_s_normalisation(pixels: Tensor) -> None:
-    told = ImageInput(32)
-    told.set_input_normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+def test_by_default_images_have_imagenet_s_normalisation(pixels: Tensor) -> None:
+    renormalized = ImageInput(32)
+    renormalized.set_input_normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     images = Normalize()(pixels)
-    assert torch.equal(told(images), ImageInput(32)(images))
+    assert torch.equal(renormalized(images), ImageInput(32)(images))
 
 
 def test_images_are_resized_as_pillow_does_it() -> None:
