@@ -69,7 +69,8 @@ def test_a_prediction_is_the_map_the_run_is_scored_with(
             predictor.read(sample)
             expected = predictor.maps(group.index, group.size)[0, 0].double().numpy()
         found = model.predict(pair.image, pair.text)
-        np.testing.assert_allclose(found, expected / expected.sum(), rtol=1e-5)
+        density = expected / expected.sum()
+        np.testing.assert_allclose(found, density, rtol=1e-5, atol=1e-5 * density.max())
 
 
 def test_a_density_has_the_pictures_size_and_sums_to_one(model: Model, photo: Path) -> None:
@@ -111,7 +112,7 @@ def test_an_image_is_encoded_once_whatever_the_texts(smoke_run: RunFolder, photo
     alone = [saltext.load(smoke_run.root, device="cpu").predict(photo, text) for text in ("a lamp", "the dog")]
     opened = open_photo(photo)
     together = model.densities([(opened, TextQuery("a lamp", None)), (opened, TextQuery("the dog", None))])
-    np.testing.assert_allclose(list(together), alone, rtol=1e-4)
+    np.testing.assert_allclose(list(together), alone, rtol=1e-3)
     assert np.array_equal(model.predict(photo, "the dog"), model.predict(photo, "the dog"))
     assert seen == [1]
 
