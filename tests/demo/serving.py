@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,9 @@ PATIENCE = 300.0
 
 SETTINGS = Settings(max_mib=0.25, max_pixels=10_000)
 """Of the page with a stub."""
+
+SLOWLY = 4.0
+"""Seconds that the page with a stub takes for the text "slowly"."""
 
 KEPT = 2
 """Answers whose files the page with a stub keeps."""
@@ -104,6 +108,8 @@ class InProcess:
         asked = getattr(question, "keywords", {}).get("question")
         if asked is not None and asked.queries[0].text == "<b>slow</b>":
             raise PredictionError("The text <b>slow</b> took too long.\nTry another.")
+        if asked is not None and asked.queries[0].text == "slowly":
+            time.sleep(SLOWLY)
         model: Any = Stub()
         return question(model)
 
