@@ -6,7 +6,7 @@ import re
 import shutil
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
@@ -16,7 +16,7 @@ import gradio as gr
 
 from saltext.data.tasks import TASK_BY_NAME
 from saltext.demo.answer import Change, Question, Shown, Word, answer, check_image, explain
-from saltext.demo.examples import Example
+from saltext.demo.examples import MOST, Example
 from saltext.demo.gate import GuardedBlocks, refusal
 from saltext.demo.predictor import About, Predictor
 from saltext.demo.settings import Settings
@@ -29,27 +29,23 @@ _Updates = dict[Any, Any]  # component -> its new value
 
 _DELETE_EVERY, _MAX_UPLOAD_AGE = 600, 3600  # seconds
 _TEXTS_AT_FIRST, _MOST_TEXTS = 2, 3
+_INTRODUCTION = """# Where do people look after reading a sentence?
+
+Choose an image and type two texts: see where people are predicted to look after reading each, and what moves."""
 _SMALLEST_SHOWN = 0.005  # fraction that is not rounded to 0 %
 
-_ADD = "+ Add a third text"
-_HINT = "<p class='hint'>The maps will stand here: choose an image, type the texts, and press “Predict attention”.</p>"
-_FOR_SCREEN_READERS = """() => {
-    for (const name of ["said", "words"]) {
-        const element = document.getElementById(name);
-        element?.setAttribute("role", "status");
-        element?.setAttribute("aria-live", "polite");
-    }
-    document.documentElement.lang = "en";
-    const examples = document.getElementById("examples");
-    const name = () => examples?.querySelectorAll("button.gallery-item").forEach(
-        (button, index) => button.setAttribute("aria-label", `Example ${index + 1}`));
-    name();
-    if (examples) new MutationObserver(name).observe(examples, {childList: true, subtree: true});
-}"""
-_SHOW_ANSWER = """(...inputs) => {
-    if (window.innerWidth < 700) setTimeout(() => document.getElementById("answer")?.scrollIntoView(), 100);
-    return inputs;
-}"""
+_WAITING = """
+<p class="hint" data-while="none">The maps will appear here. Choose an image, type two texts, and press
+“Predict attention”.</p>
+<p class="hint" data-while="outdated">The image or a text has changed. Press “Predict attention” for the new maps.</p>
+<div data-while="working"><p>Predicting where people look … <span id="seconds-of-comparison" aria-hidden="true"></span>
+</p><div class="progress" aria-hidden="true"><span></span></div></div>
+"""
+_EXPLAINING = """
+<div data-while="working"><p>Predicting without each word, about twenty predictions a text …
+<span id="seconds-of-explanation" aria-hidden="true"></span></p>
+<div class="progress" aria-hidden="true"><span></span></div></div>
+"""
 
 
 class Downloads:
@@ -149,13 +145,13 @@ class Page:
         about = predictor.about
         delete_cache = _DELETE_EVERY, _MAX_UPLOAD_AGE
         with GuardedBlocks(title="saltext", analytics_enabled=False, delete_cache=delete_cache) as self.blocks:
-            gr.Markdown(_introduction_text(about, settings), elem_id="introduction")
+            gr.Markdown(_INTRODUCTION, elem_id="introduction")
             with gr.Row():
-                with gr.Column(min_width=320):
+                with gr.Column(min_width=320, elem_id="question"):
                     image = gr.Image(
                         label="Image",
                         sources=["upload", "clipboard"],
-                        height=300,
+                        height=280,
                         buttons=["fullscreen"],
                         elem_id="image",
                     )
@@ -165,10 +161,11 @@ class Page:
                         with gr.Row(visible=number <= _TEXTS_AT_FIRST, elem_classes="text") as row:
                             texts.append(_text_box(number))
                             tasks.append(_task_choice(number, about.conditions, about.reads_condition))
-                    has_third = gr.State(False)
-                    with gr.Row():
-                        swap = gr.Button("⇅ Swap texts 1 and 2", size="sm", min_width=130, elem_id="swap")
-                        third = gr.Button(_ADD, size="sm", min_width=130, elem_id="third")
+                    with gr.Row(elem_id="more"):
+                        third = gr.Checkbox(
+                            label="Compare a third text", container=False, min_width=150, elem_id="third"
+                        )
+                        swap = gr.Button("Swap texts 1 and 2", size="sm", min_width=130, elem_id="swap")
                     button = gr.Button("Predict attention", variant="primary", elem_id="ask")
                     with above:
                         if examples:
@@ -179,100 +176,89 @@ class Page:
                                 of_examples,
                                 visible_columns=[0],
                                 label="Examples",
-                                examples_per_page=12,
+                                examples_per_page=MOST,
                                 cache_examples=False,
                                 elem_id="examples",
                             )
                 with gr.Column(min_width=320, elem_id="answer"):
-                    self._summary = gr.HTML(_HINT, js_on_load=None, elem_id="said")
-                    with gr.Column(visible=False, elem_id="results") as self._results:
+                    with gr.Column(elem_id="status"):
+                        gr.HTML(_WAITING, js_on_load=None, elem_id="waiting")
+                        self._summary = gr.HTML(js_on_load=None, elem_id="said")
+                    with gr.Column(elem_id="results"):
                         with gr.Row():
                             self._maps = [_Map(number) for number in range(1, _MOST_TEXTS + 1)]
                         with gr.Row():
                             self._changes = [_Change(number) for number in range(2, _MOST_TEXTS + 1)]
-                        self._panel = gr.DownloadButton("Save all side by side (PNG)", elem_id="panel")
-                        explain_button = gr.Button("Which words move the map?", elem_id="explain")
-                    self._words = gr.HTML("", js_on_load=None, elem_id="words")
+                        with gr.Row():
+                            self._panel = gr.DownloadButton("Save all as one PNG", min_width=150, elem_id="panel")
+                            explain_button = gr.Button("Which words move the map?", min_width=150, elem_id="explain")
+                        gr.HTML(_EXPLAINING, js_on_load=None, elem_id="explaining")
+                        self._words = gr.HTML(js_on_load=None, elem_id="words")
+            gr.Markdown(_about_text(about, settings), elem_id="about")
             shown = [component for found in self._maps for component in found.components]
             shown += [component for change in self._changes for component in change.components]
-            inputs = [image, *texts, *tasks, has_third]
-            results = [self._summary, self._results, self._panel, self._words, *shown]
+            number = gr.Number(visible=False)
+            fields = [image, *texts, *tasks, third]
+            private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+            in_browser: dict[str, Any] = {"fn": None, **private}
             # Without preprocessing: Gradio would decode the image, of any size.
+            public: dict[str, Any] = {"preprocess": False, "show_progress": "hidden", "trigger_mode": "always_last"}
             image.upload(self._check_upload, image, preprocess=False, show_progress="hidden", api_name="check").failure(
-                lambda: None, outputs=image, show_progress="hidden", api_visibility="private"
+                lambda: None, outputs=image, **private
             )
-            asking = gr.on(
-                [button.click, *(text.submit for text in texts)],
-                self._compare_texts,
-                inputs,
-                results,
-                preprocess=False,
-                show_progress="hidden",
-                api_name="compare",
-                js=_SHOW_ANSWER,
-            )
-            explaining = explain_button.click(
-                self._explain_words,
-                inputs,
-                self._words,
-                preprocess=False,
-                show_progress="hidden",
-                api_name="explain",
-            )
-            private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
-            outdated = {"fn": self._clear, "outputs": [self._summary, self._results, self._words], **private}
+            asks = [button.click, *(text.submit for text in texts)]
+            gr.on(asks, inputs=fields, js="saltext.wantComparison", **in_browser)
             gr.on(
-                [image.change, *(text.input for text in texts), *(task.input for task in tasks)],
-                **outdated,
-                cancels=[asking, explaining],
-                trigger_mode="always_last",
-            )
+                asks,
+                self._compare_texts,
+                [*fields, number],
+                [self._summary, self._panel, *shown],
+                js="saltext.sendComparison",
+                api_name="compare",
+                **public,
+            ).failure(js="saltext.comparisonFailed", **in_browser)
+            explain_button.click(inputs=fields, js="saltext.wantExplanation", **in_browser)
+            explain_button.click(
+                self._explain_words,
+                [*fields, number],
+                self._words,
+                js="saltext.sendExplanation",
+                api_name="explain",
+                **public,
+            ).failure(js="saltext.explanationFailed", **in_browser)
+            gr.on([field.change for field in fields], inputs=fields, js="saltext.changed", **in_browser)
             swapped = [*texts[:2], *tasks[:2]]
-            swap.click(None, swapped, swapped, js="(a, b, c, d) => [b, a, d, c]", **private).then(**outdated)
-            third.click(self._toggle_third, has_third, [has_third, row, texts[-1], third], **private).then(**outdated)
-            # Gradio has no other way: what is new is told, and the examples have names.
-            self.blocks.load(None, js=_FOR_SCREEN_READERS, api_visibility="private")
+            swap.click(inputs=swapped, outputs=swapped, js="(a, b, c, d) => [b, a, d, c]", **in_browser)
+            third.change(
+                inputs=third, outputs=row, js="(third) => ({__type__: 'update', visible: third})", **in_browser
+            )
+            # Gradio has no other way to say what is a status, and to name the examples.
+            self.blocks.load(js="saltext.ready", **in_browser)
 
     def _check_upload(self, image: Any) -> None:
         """Refuse an uploaded file at once if it is no valid image."""
         self._call_model(partial(check_image, image=_uploaded_path(image), max_pixels=self._settings.max_pixels))
 
-    def _compare_texts(self, *inputs: Any) -> Iterator[_Updates]:
-        """Predict for all texts: first that it has begun, then the new values of all components that show results."""
-        question = self._question(*inputs)
-        yield {self._summary: _working("Predicting where people look"), self._results: gr.update(visible=False)}
-        try:
-            result = self._call_model(partial(answer, question=question))
-        except gr.Error:
-            yield {self._summary: _HINT}
-            raise
+    def _compare_texts(self, *inputs: Any) -> _Updates:
+        """Predict for all texts: the new values of all components that show results."""
+        result = self._call_model(partial(answer, question=self._question(*inputs[:-1])))
         names = [f"text {number}" for number in range(1, len(result.maps) + 1)]
         sentences = [
             change.comparison.words(names[0], name) for name, change in zip(names[1:], result.changes, strict=True)
         ]
-        updates: _Updates = {
-            # Remarks may repeat what a visitor typed.
-            self._summary: _said(sentences, [html.escape(f"Note: {remark}.") for remark in result.remarks]),
-            self._results: gr.update(visible=True),
-            self._panel: str(result.panel),
-            self._words: "",
-        }
+        # Remarks may repeat what a visitor typed.
+        said = _said(sentences, [html.escape(f"Note: {remark}.") for remark in result.remarks])
+        updates: _Updates = {self._summary: _answering(inputs[-1], said), self._panel: str(result.panel)}
         for one, shown in zip_longest(self._maps, result.maps):
             updates |= one.updates(shown)
         for other, change in zip_longest(self._changes, result.changes):
             updates |= other.updates(change)
-        yield updates
+        return updates
 
-    def _explain_words(self, *inputs: Any) -> Iterator[str]:
+    def _explain_words(self, *inputs: Any) -> str:
         """What each phrase and word of each text adds, as HTML."""
-        question = self._question(*inputs)
-        yield _working("Predicting each text without each of its words")
-        try:
-            explained = self._call_model(partial(explain, question=question))
-        except gr.Error:
-            yield ""
-            raise
-        yield words_html(explained)
+        explained = self._call_model(partial(explain, question=self._question(*inputs[:-1])))
+        return _answering(inputs[-1], words_html(explained))
 
     def _question(self, image: Any, *values: Any) -> Question:
         """A visitor's question: an image, the texts, their conditions, and whether the last text counts."""
@@ -280,16 +266,6 @@ class Page:
         count = _MOST_TEXTS if has_third else _TEXTS_AT_FIRST
         queries = tuple(map(_text_query, texts[:count], tasks[:count]))
         return Question(_uploaded_path(image), self._settings.max_pixels, queries, self._downloads.new())
-
-    def _clear(self) -> _Updates:
-        """Take away the results of an image or texts that have changed."""
-        return {self._summary: _HINT, self._results: gr.update(visible=False), self._words: ""}
-
-    @staticmethod
-    def _toggle_third(has_third: bool) -> tuple[bool, Any, Any, Any]:
-        """Show or hide the third text."""
-        button = gr.update(value=_ADD if has_third else "− Remove the third text")
-        return not has_third, gr.update(visible=not has_third), gr.update(value=""), button
 
     def _call_model(self, question: Callable[[Model], _Result]) -> _Result:
         try:
@@ -311,19 +287,21 @@ def _text_query(text: Any, task: Any) -> TextQuery:
     return TextQuery("" if text is None else text, str(task) if task else None)
 
 
-def _introduction_text(about: About, settings: Settings) -> str:
+def _about_text(about: About, settings: Settings) -> str:
     model = "/".join(Path(about.name).parts[-2:]).replace("`", "")
     stage = f", stage `{settings.stage}`" if settings.stage else ""
-    lines = [
-        "# Where do people look after reading a sentence?",
-        "Choose an image and type two texts: see where people are expected to look after reading each, and what the "
-        "second text changes. An empty text means free viewing.",
+    line = (
         f"Model: `{model}`{stage} on {about.device}. Images up to {settings.max_mib:g} MiB and "
-        f"{settings.max_pixels / 1e6:g} million pixels; they stay on the machine that serves this page.",
-    ]
+        f"{settings.max_pixels / 1e6:g} million pixels; they stay on the machine that serves this page."
+    )
     if not about.reads_text:
-        lines.append("**This model reads no text: every text gives the same map.**")
-    return "\n\n".join(lines)
+        line = f"**This model reads no text: every text gives the same map.** {line}"
+    return line
+
+
+def _answering(number: Any, content: str) -> str:
+    """HTML that carries the number of its question, by which the page knows whether to show it."""
+    return f'<div data-question="{number:d}">{content}</div>' if isinstance(number, int) else content
 
 
 def _said(sentences: Sequence[str], notes: Sequence[str]) -> str:
@@ -331,11 +309,6 @@ def _said(sentences: Sequence[str], notes: Sequence[str]) -> str:
     bold = [re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html.escape(text)) for text in sentences]
     listed = "".join(f"<li>{note}</li>" for note in notes)
     return "".join(f"<p>{text}</p>" for text in bold) + (f"<ul>{listed}</ul>" if listed else "")
-
-
-def _working(what: str) -> str:
-    """What is shown from the first moment on while something is computed."""
-    return f'<p>{what} …</p><div class="working" aria-hidden="true"><span></span></div>'
 
 
 def words_html(explained: Sequence[Sequence[Word]]) -> str:
@@ -408,9 +381,7 @@ def _are_sjtu_tis(conditions: Sequence[str]) -> bool:
 
 
 def _output_image(name: str) -> gr.Image:
-    return gr.Image(
-        show_label=False, interactive=False, format="png", buttons=["download", "fullscreen"], height=260, elem_id=name
-    )
+    return gr.Image(show_label=False, interactive=False, format="png", buttons=["fullscreen"], height=260, elem_id=name)
 
 
 def _example_row(example: Example) -> list[str | None]:

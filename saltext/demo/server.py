@@ -28,36 +28,7 @@ from saltext.system.run_folder import RunFolder
 _MAX_QUEUE = 8  # waiting questions; further ones are refused
 _MIB = 2**20
 _BUTTON, _BUTTON_HOVERED = "#c2410c", "#9a3412"
-
-_CSS = """
-#results .image-container img, #results .image-frame img {width: 100%; height: 100%; object-fit: contain}
-#introduction p {max-width: 75ch}
-#examples .gallery {flex-wrap: nowrap; overflow-x: auto}
-#examples .gallery-item {flex: none}
-.caption {overflow-wrap: anywhere}
-#said p {font-size: var(--text-lg); margin: 0 0 .5em}
-.working {height: 6px; overflow: hidden; border-radius: 3px; background: var(--border-color-primary)}
-.working span {display: block; width: 30%; height: 100%; background: var(--color-accent);
-  animation: working 1.2s ease-in-out infinite alternate}
-@keyframes working {from {transform: translateX(0)} to {transform: translateX(235%)}}
-@media (prefers-reduced-motion: reduce) {.working span {animation: none; width: 100%}}
-#words h2 {font-size: var(--text-lg); margin: .8em 0 .4em}
-.explained {container-type: inline-size}
-.words {--height: min(420px, 100cqw * var(--ratio)); position: relative; display: flex; flex-wrap: wrap; gap: 6px;
-  align-items: start; padding-bottom: calc(var(--height) + 4em)}
-.words .word {padding: 6px 10px; border: 1px solid var(--border-color-primary); border-radius: 6px; cursor: pointer;
-  background: var(--button-secondary-background-fill); color: var(--button-secondary-text-color); font-weight: 600}
-.words .part {font-weight: 400; border-style: dashed}
-.words .word:hover, .words .word:focus {outline: 2px solid var(--color-accent)}
-.words .share {font-variant-numeric: tabular-nums; font-weight: 400}
-.words .picture {display: none; position: absolute; left: 0; bottom: 0; width: 100%;
-  height: calc(var(--height) + 3.5em); text-align: left; font-weight: 400; pointer-events: none;
-  color: var(--body-text-color); background: var(--body-background-fill)}
-.words .picture img {display: block; width: 100%; height: var(--height); object-fit: contain; object-position: left}
-.words .strongest .picture {display: block; z-index: 1}
-.words .word:focus .picture {display: block; z-index: 2}
-.words .word:hover .picture {display: block; z-index: 3}
-"""
+_STYLE, _SCRIPT = (Path(__file__).with_name(name) for name in ("page.css", "page.js"))
 
 
 def serve(settings: Settings, folder: Path) -> None:
@@ -116,7 +87,8 @@ def served(page: gr.Blocks, settings: Settings) -> Iterator[str]:
             max_file_size=int(settings.max_mib * _MIB),
             app_kwargs={"middleware": middleware},
             theme=_theme(),
-            css=_CSS,
+            css=_STYLE.read_text("utf-8"),
+            head=f"<script>{_SCRIPT.read_text('utf-8')}</script>",
             footer_links=[],
             run_history=False,
             share=False,

@@ -33,7 +33,7 @@ SETTINGS = Settings(max_mib=0.25, max_pixels=10_000)
 """Of the page with a stub."""
 
 SLOWLY = 4.0
-"""Seconds that the page with a stub takes for the text "slowly"."""
+"""Seconds that the page with a stub takes for a text that begins with "slowly"."""
 
 KEPT = 2
 """Answers whose files the page with a stub keeps."""
@@ -108,8 +108,10 @@ class InProcess:
         asked = getattr(question, "keywords", {}).get("question")
         if asked is not None and asked.queries[0].text == "<b>slow</b>":
             raise PredictionError("The text <b>slow</b> took too long.\nTry another.")
-        if asked is not None and asked.queries[0].text == "slowly":
+        if asked is not None and asked.queries[0].text.startswith("slowly"):
             time.sleep(SLOWLY)
+        if asked is not None and asked.queries[0].text == "slowly in vain":
+            raise PredictionError("Nothing came of it.")
         model: Any = Stub()
         return question(model)
 
