@@ -62,25 +62,27 @@ const saltext = (() => {
         document.getElementById("explain").disabled = explanation.state === "working";
     };
 
-    const nameExamples = (examples) => {
-        for (const [index, button] of [...examples.querySelectorAll("button.gallery-item")].entries()) {
+    // Gradio numbers the examples from 0, and names the field of the image otherwise than it is labelled.
+    const name = (fields) => {
+        for (const [index, button] of [...fields.querySelectorAll("#examples button.gallery-item")].entries()) {
             button.setAttribute("aria-label", `Example ${index + 1}`);
         }
+        fields.querySelector("#image button.upload-container")?.removeAttribute("aria-label");
+    };
+
+    const watch = (id, react) => {
+        const element = document.getElementById(id);
+        react(element);
+        new MutationObserver(() => react(element)).observe(element, { childList: true, subtree: true });
     };
 
     return {
         ready() {
             document.documentElement.lang = "en";
             for (const name of ["status", "words"]) document.getElementById(name)?.setAttribute("role", "status");
-            const examples = document.getElementById("examples");
-            if (examples) {
-                nameExamples(examples);
-                new MutationObserver(() => nameExamples(examples)).observe(examples, { childList: true, subtree: true });
-            }
-            const answer = document.getElementById("answer");
-            new MutationObserver(show).observe(answer, { childList: true, subtree: true });
+            watch("question", name);
+            watch("answer", show);
             setInterval(show, 500);
-            show();
         },
 
         changed(...inputs) {

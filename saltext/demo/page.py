@@ -329,10 +329,12 @@ def words_html(explained: Sequence[Sequence[Word]]) -> str:
         buttons = []
         for word in found:
             data = base64.b64encode(word.jpeg).decode()
+            share = _percent(word.moved)
+            label = html.escape(f"{word.words} ") + share + html.escape(f": {word.caption}")
             kind = ["word", *["part"] * (not word.is_phrase), *["strongest"] * (word is strongest)]
             buttons.append(
-                f'<button type="button" class="{" ".join(kind)}" aria-label="{html.escape(word.caption)}">'
-                f'{html.escape(word.words)} <span class="share">{_percent(word.moved)}</span>'
+                f'<button type="button" class="{" ".join(kind)}" aria-label="{label}">'
+                f'{html.escape(word.words)} <span class="share">{share}</span>'
                 f'<span class="picture"><img src="data:image/jpeg;base64,{data}" alt="{html.escape(word.alt)}">'
                 f"<span>{html.escape(word.caption)}</span></span></button>"
             )

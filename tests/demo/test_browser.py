@@ -338,6 +338,65 @@ def test_controls_have_names_and_letters_enough_contrast(browser: Any, stub: Dem
         assert page.locator("html").get_attribute("lang") == "en"
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing_critical_or_serious(
+    browser: Any, stub: Demo, tmp_path: Path, width: int, scheme: str
+) -> None:
+    axe = Path(os.environ.get("AXE", "axe.min.js"))
+    if not axe.is_file():
+        pytest.skip("no axe: set AXE to axe.min.js of the npm package axe-core; accessibility was not checked with it")
+    with opened(browser, stub, color_scheme=scheme) as page:
+        page.set_viewport_size({"width": width, "height": 900})
+        page.add_script_tag(content=axe.read_text("utf-8"))
+        assert serious(page) == []
+        upload(page, photo(tmp_path / "street.png", 120, 80))
+        page.locator("#image img").wait_for()
+        type_texts(page, "slowly by the red lamp", "right")
+        show(page)
+        page.locator("#waiting .progress").wait_for()
+        assert serious(page) == []
+        shown(page, "slowly")
+        assert serious(page) == []
+        page.locator("#explain").click()
+        page.locator("#words .word").first.focus()
+        assert serious(page) == []
+
+
+def serious(page: Any) -> list[str]:
+    """The critical and serious findings of axe."""
+    found = page.evaluate("axe.run().then(result => result.violations)")
+    return [f"{one['id']}: {one['nodes'][0]['html']}" for one in found if one["impact"] in ("critical", "serious")]
+
+
+def test_it_is_used_by_the_keyboard_alone(browser: Any, stub: Demo) -> None:
+    with opened(browser, stub) as page:
+        reach(page, "#examples button")
+        page.keyboard.press("Enter")
+        page.locator("#image img").wait_for()
+        reach(page, "#third input")
+        page.keyboard.press("Space")
+        reach(page, "#text3 textarea", backwards=True)
+        page.keyboard.type("left")
+        reach(page, "#ask")
+        page.keyboard.press("Enter")
+        page.locator("#overlay3 img").wait_for()
+        reach(page, "#explain")
+        page.keyboard.press("Enter")
+        page.locator("#words .word").first.wait_for()
+        reach(page, "#words .word")
+        assert page.locator("#words .word .picture").first.is_visible()
+
+
+def reach(page: Any, selector: str, backwards: bool = False) -> None:
+    """Press the Tab key until an element has the focus."""
+    for _ in range(40):
+        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+        page.keyboard.press("Shift+Tab" if backwards else "Tab")
+    raise AssertionError(f"the Tab key does not reach {selector}")
+
+
 def contrast(one: str, other: str) -> float:
     """Ratio of two colours as a browser writes them, by the Web Content Accessibility Guidelines 2.1."""
     levels = []
@@ -397,13 +456,13 @@ def test_what_takes_too_long_is_said_and_the_next_prediction_works(page: Any, de
 
 
 def test_a_narrow_window_shows_everything_below_each_other(page: Any, tmp_path: Path) -> None:
-    page.set_viewport_size({"width": 420, "height": 900})
+    page.set_viewport_size({"width": 390, "height": 844})
     upload(page, photo(tmp_path / "street.png", 240, 180))
     page.locator("#image img").wait_for()
     type_texts(page, "the white lamps", "the people")
     show(page)
     shown(page, "the white lamps")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
     keep(page, "10_narrow")
 
 

@@ -104,8 +104,8 @@ def test_a_process_that_was_killed_between_questions_is_replaced(predictor: Pred
 
 def test_a_model_that_cannot_be_loaded_is_refused_and_no_process_is_left() -> None:
     before = multiprocessing.active_children()
-    with pytest.raises(ConfigError, match="no such run"):
-        Predictor(stub.load_nothing, TIMEOUT)
+    with Predictor(stub.load_nothing, TIMEOUT) as running, pytest.raises(ConfigError, match="no such run"):
+        assert running.about
     assert multiprocessing.active_children() == before
 
 
