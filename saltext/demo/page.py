@@ -158,7 +158,7 @@ class Page:
                     above = gr.Column()  # of the examples, which need the texts
                     texts, tasks = [], []
                     for number in range(1, _MOST_TEXTS + 1):
-                        with gr.Row(visible=number <= _TEXTS_AT_FIRST, elem_classes="text") as row:
+                        with gr.Row(visible=number <= _TEXTS_AT_FIRST) as row:
                             texts.append(_text_box(number))
                             tasks.append(_task_choice(number, about.conditions, about.reads_condition))
                     with gr.Row(elem_id="more"):
@@ -190,8 +190,8 @@ class Page:
                         with gr.Row():
                             self._changes = [_Change(number) for number in range(2, _MOST_TEXTS + 1)]
                         with gr.Row():
-                            self._panel = gr.DownloadButton("Save all as one PNG", min_width=150, elem_id="panel")
-                            explain_button = gr.Button("Which words move the map?", min_width=150, elem_id="explain")
+                            self._panel = gr.DownloadButton("Save all as one PNG", min_width=220, elem_id="panel")
+                            explain_button = gr.Button("Which words move the map?", min_width=220, elem_id="explain")
                         gr.HTML(_EXPLAINING, js_on_load=None, elem_id="explaining")
                         self._words = gr.HTML(js_on_load=None, elem_id="words")
             gr.Markdown(_about_text(about, settings), elem_id="about")
@@ -357,8 +357,8 @@ def _text_box(number: int) -> gr.Textbox:
         lines=1,
         max_lines=4,
         max_length=MAX_CHARACTERS,
-        scale=2,
-        min_width=240,
+        scale=3,
+        min_width=150,
         elem_id=f"text{number}",
     )
 
@@ -369,10 +369,10 @@ def _task_choice(number: int, conditions: Sequence[str], visible: bool) -> gr.Dr
     return gr.Dropdown(
         [*automatic, *named],
         value="" if automatic else conditions[0],
-        label=f"Condition of text {number}",
+        label=f"Condition {number}",
         visible=visible,
-        scale=1,
-        min_width=150,
+        scale=2,
+        min_width=120,
         elem_id=f"task{number}",
     )
 
