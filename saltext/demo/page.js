@@ -54,7 +54,7 @@ const saltext = (() => {
     const show = () => {
         for (const [name, asking] of Object.entries({ comparison, explanation })) {
             const state = asking.state;
-            document.body.dataset[name] = state;
+            document.getElementById("answer").dataset[name] = state;
             const seconds = document.getElementById(`seconds-of-${name}`);
             const passed = `${Math.floor((Date.now() - asking.since) / 1000)} s`;
             if (state === "working" && seconds.textContent !== passed) seconds.textContent = passed; // it is observed
@@ -104,6 +104,7 @@ const saltext = (() => {
         wantExplanation(...inputs) {
             explanation.want(inputs);
             saltext.changed(...inputs);
+            document.getElementById("explaining").scrollIntoView({ block: "nearest" });
         },
         sendExplanation: (...inputs) => explanation.send(inputs),
         explanationFailed() {

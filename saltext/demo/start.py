@@ -2,6 +2,7 @@
 
 import sys
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,14 +26,14 @@ def start(settings: Settings, folder: Path) -> None:
         SaltextError: The model or an example is invalid, the extra is not installed, or the address or the port cannot
             be used.
     """
+    if find_spec("gradio") is None:
+        raise ConfigError('The demo needs the extra `demo`: pip install "saltext[demo]".')
     if settings.run is not None:
         RunFolder.existing(settings.run)  # a repository on the hub would be downloaded, and nothing leaves the machine
     print("Loading the model and the page; the address follows ...", file=sys.stderr, flush=True)
     with Predictor(partial(_load_model, settings), settings.timeout) as predictor:
-        try:
-            from saltext.demo.server import serve  # brings Gradio and torch, which takes seconds
-        except ModuleNotFoundError as error:
-            raise ConfigError(f'The demo needs the extra `demo`: pip install "saltext[demo]" ({error}).') from error
+        from saltext.demo.server import serve  # brings Gradio and torch, which takes seconds
+
         serve(predictor, settings, folder)
 
 
