@@ -197,8 +197,8 @@ class Page:
             gr.Markdown(_about_text(about, settings), elem_id="about")
             shown = [component for found in self._maps for component in found.components]
             shown += [component for change in self._changes for component in change.components]
-            number = gr.Number(visible=False)
-            fields = [image, *texts, *tasks, third]
+            of_question = gr.Number(visible=False)
+            fields: list[Any] = [image, *texts, *tasks, third]
             private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
             in_browser: dict[str, Any] = {"fn": None, **private}
             # Without preprocessing: Gradio would decode the image, of any size.
@@ -211,7 +211,7 @@ class Page:
             gr.on(
                 asks,
                 self._compare_texts,
-                [*fields, number],
+                [*fields, of_question],
                 [self._summary, self._panel, *shown],
                 js="saltext.sendComparison",
                 api_name="compare",
@@ -220,7 +220,7 @@ class Page:
             explain_button.click(inputs=fields, js="saltext.wantExplanation", **in_browser)
             explain_button.click(
                 self._explain_words,
-                [*fields, number],
+                [*fields, of_question],
                 self._words,
                 js="saltext.sendExplanation",
                 api_name="explain",

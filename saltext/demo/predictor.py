@@ -67,6 +67,8 @@ class Predictor:
         self._turn = threading.Lock()
         self._over = False
         self._about: About | None = None
+        self._loaded = False
+        self._connection: Connection
         self._start()
 
     def __enter__(self) -> "Predictor":

@@ -303,9 +303,14 @@ def test_pointing_at_a_word_or_reaching_it_by_the_keyboard_shows_what_it_adds(
         words = page.locator("#words .word")
         words.first.wait_for()
         assert [text.split("\n")[0] for text in words.all_inner_texts()][-1].startswith("lamp")
-        for reach in ("hover", "focus"):
-            getattr(words.first, reach)()
-            assert words.first.locator(".picture").is_visible()
+        pictures = page.locator("#words .picture:visible")
+        assert pictures.count() == 1  # of the strongest
+        for word in (words.first, words.last):
+            for point in (word.hover, word.focus):
+                page.locator("#introduction").hover()
+                point()
+                assert pictures.count() == 1
+                assert word.locator(".picture").is_visible()
         assert words.first.locator("img").evaluate("image => image.decode().then(() => image.naturalWidth)") > 50
         assert page.locator("#words").get_attribute("role") == "status"
         keep(page, "12_words")
