@@ -105,11 +105,12 @@ def served(page: gr.Blocks, settings: Settings) -> Iterator[str]:
 
 
 def _theme() -> gr.themes.Base:
-    """Fonts of the system, and letters with a contrast of at least 4.5: white ones on the button, and the hints."""
+    """Fonts of the system, and enough contrast: 4.5 for white letters on the button and for hints, 3 for a box."""
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
     colours = {f"button_primary_background_fill{ending}": _BUTTON for ending in ("", "_dark")}
     colours |= {f"button_primary_background_fill_hover{ending}": _BUTTON_HOVERED for ending in ("", "_dark")}
     colours |= {"input_placeholder_color": "*neutral_500", "input_placeholder_color_dark": "*neutral_400"}
+    colours |= {f"checkbox_border_color{ending}": "*neutral_500" for ending in ("", "_dark")}
     found: gr.themes.Base = theme.set(**colours)
     return found
 
