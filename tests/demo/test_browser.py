@@ -219,10 +219,10 @@ def test_results_go_when_the_image_or_a_text_changes(browser: Any, stub: Demo, t
             page.locator("#third input").check,
             clear.click,
         ]
-        for change in changes:
-            type_texts(page, "left", "right")
+        for number, change in enumerate(changes):
+            type_texts(page, f"left {number}", "right")  # the answer to an earlier question would be back at once
             show(page)
-            shown(page, "left")
+            shown(page, f"left {number}")
             change()
             results.wait_for(state="hidden")
             assert "The image or a text has changed" in page.locator("#status").inner_text()
