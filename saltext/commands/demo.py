@@ -5,14 +5,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from saltext.commands.options import Device, StageName, TrustRun
-
-if TYPE_CHECKING:
-    from saltext.demo.settings import Settings
 
 _LARGEST = 50_000_000  # pixels, saltext.images.MAX_PIXELS; not imported, for that brings numpy and Pillow
 
@@ -31,7 +28,9 @@ def demo(
     device: Device = None,
     examples: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="folder of images, CSV, or SJTU-TIS (default: a photo and synthetic images)"),
+        typer.Option(
+            metavar="PATH", help="folder of images, CSV, or SJTU-TIS (default: two photographs and synthetic images)"
+        ),
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="port of the page; 0: any free one")] = 7860,
     max_mib: Annotated[
@@ -49,7 +48,7 @@ def demo(
     ] = "127.0.0.1",
     trust: TrustRun = False,
 ) -> None:
-    """A page in your browser: choose an image, type two texts, compare the predicted attention.
+    """A page in your browser: choose an image, type two or three texts, compare the predicted attention.
 
     Needs the extra `demo`: pip install "saltext[demo]". Works offline, sends nothing anywhere, and writes only into a
     temporary folder, which is deleted when it ends (Ctrl-C).
@@ -64,6 +63,7 @@ def demo(
     """
     from saltext.console import quiet_libraries
     from saltext.demo.settings import Settings
+    from saltext.demo.start import start
     from saltext.runs.launch import termination_raises
 
     quiet_libraries()
@@ -74,7 +74,7 @@ def demo(
             tempfile.TemporaryDirectory(prefix="saltext-demo-") as folder,
             confined(Path(folder)),
         ):
-            _serve(settings, Path(folder))
+            start(settings, Path(folder))
     except KeyboardInterrupt:
         pass
 
@@ -102,13 +102,3 @@ def confined(folder: Path) -> Iterator[None]:
         for name in os.environ.keys() - environment.keys():
             del os.environ[name]
         os.environ.update(environment)
-
-
-def _serve(settings: "Settings", folder: Path) -> None:
-    from saltext.errors import ConfigError
-
-    try:
-        from saltext.demo.server import serve
-    except ModuleNotFoundError as error:
-        raise ConfigError(f'The demo needs the extra `demo`: pip install "saltext[demo]" ({error}).') from error
-    serve(settings, folder)

@@ -1,4 +1,4 @@
-"""The demo's answer to an image and two texts, computed in the prediction process."""
+"""The demo's answers to an image and two or three texts, computed in the prediction process."""
 
 import re
 import tempfile
@@ -15,6 +15,7 @@ from saltext.errors import DataError, InvalidFileError, SaltextError
 from saltext.images import Photo
 from saltext.prediction.model import Model
 from saltext.prediction.photos import open_photo
+from saltext.prediction.phrases import parts
 from saltext.prediction.pictures import (
     PANEL_SIDE,
     ImageRecord,
@@ -40,13 +41,13 @@ class Question:
     Attributes:
         image: An untrusted file.
         max_pixels: A larger image is refused before it is decoded.
-        queries: The two texts to compare.
+        queries: The texts to compare, at least two.
         folder: An empty folder for the files to download.
     """
 
     image: Path
     max_pixels: int
-    queries: tuple[TextQuery, TextQuery]
+    queries: tuple[TextQuery, ...]
     folder: Path
 
 
@@ -68,24 +69,56 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The results that the page shows; both maps have the same colour scale.
+class Change:
+    """What another text changes, compared with the first.
 
     Attributes:
-        first: The map of the first text.
-        second: The map of the second text.
-        change: Where the prediction rises and falls from the first text to the second.
-        panel: PNG of everything side by side.
+        tile: Where the prediction rises and falls.
         comparison: Comparison of the two maps.
+    """
+
+    tile: Tile
+    comparison: Comparison
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The results that the page shows; all maps have the same colour scale.
+
+    Attributes:
+        maps: Of the texts.
+        changes: From the first text to each other one.
+        panel: PNG of everything side by side.
         remarks: Remarks on the image and the texts; often none.
     """
 
-    first: Shown
-    second: Shown
-    change: Tile
+    maps: tuple[Shown, ...]
+    changes: tuple[Change, ...]
     panel: Path
-    comparison: Comparison
     remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Word:
+    """What a phrase or word adds to the map.
+
+    Attributes:
+        words: The phrase or word.
+        is_phrase: Whether it is a phrase, and not a word of one.
+        moved: Fraction of the predicted attention that moves without it, 0 to 1.
+        caption: What moves, in words.
+        alt: Alternative text of the picture.
+        jpeg: Picture of the change.
+        ratio: Its height divided by its width.
+    """
+
+    words: str
+    is_phrase: bool
+    moved: float
+    caption: str
+    alt: str
+    jpeg: bytes
+    ratio: float
 
 
 def load_model(run: str | None, stage: str | None, device: str | None, trust: bool = False) -> Model:
@@ -130,19 +163,47 @@ def answer(model: Model, question: Question) -> Answer:
     record = ImageRecord(name, thumbnail, maps)
     panel = question.folder / f"{name}_panel.png"
     write_picture([record], panel, side=PANEL_SIDE)
-    (_, first_tile), (change, second_tile) = tiles(record, PANEL_SIDE)
+    rows = tiles(record, PANEL_SIDE)
     shown = []
-    for number, (query, tile, density) in enumerate(
-        zip(queries, (first_tile, second_tile), densities, strict=True), start=1
-    ):
+    for number, (query, (*_, tile), density) in enumerate(zip(queries, rows, densities, strict=True), start=1):
         npy, png = (question.folder / f"{name}_text{number}{ending}" for ending in (".npy", ".png"))
         write_density(npy, density)
         write_density(png, density)
         shown.append(Shown(query.text, tile, npy, png))
     remarks = [f"the image {remark}" for remark in photo.remarks]
     remarks += dict.fromkeys(remark for query in queries for remark in model.remarks(query))
-    first, second = shown
-    return Answer(first, second, change, panel, Comparison.of(*densities), tuple(remarks))
+    changes = [
+        Change(row[0], Comparison.of(densities[0], density))
+        for row, density in zip(rows[1:], densities[1:], strict=True)
+    ]
+    return Answer(tuple(shown), tuple(changes), panel, tuple(remarks))
+
+
+def explain(model: Model, question: Question) -> list[list[Word]]:
+    """What each phrase and word adds to the map, of each text; none for a text without words.
+
+    Args:
+        model: The model that predicts.
+        question: Image and texts; nothing is written.
+
+    Raises:
+        DataError: The image or a text is invalid; names everything that is wrong.
+        SaltextError: As :meth:`saltext.prediction.model.Model.explanation` raises.
+    """
+    photo, queries = _checked_image_and_texts(question)
+    explained: list[list[Word]] = []
+    for query in queries:
+        if not parts(query.text):
+            explained.append([])
+            continue
+        explanation = model.explanation(photo, query)
+        found = []
+        for effect, tile in zip(explanation.effects, explanation.part_tiles(PANEL_SIDE), strict=True):
+            part, (height, width) = effect.part, tile.pixels.shape[:2]
+            picture = tile.jpeg(), height / width
+            found.append(Word(part.words, part.is_phrase, effect.moved, tile.caption, tile.alt, *picture))
+        explained.append(found)
+    return explained
 
 
 def check_image(model: Model, image: Path, max_pixels: int) -> None:

@@ -59,11 +59,6 @@ class Predictor:
         load: Loads the model. Called in the process, so it has to be picklable.
         timeout: Seconds that a question may take, once the model is loaded.
 
-    Attributes:
-        about: Description of the model.
-
-    Raises:
-        SaltextError: The model cannot be loaded.
     """
 
     def __init__(self, load: Callable[[], "Model"], timeout: float) -> None:
@@ -71,13 +66,10 @@ class Predictor:
         self._timeout = timeout
         self._turn = threading.Lock()
         self._over = False
+        self._about: About | None = None
+        self._loaded = False
+        self._connection: Connection
         self._start()
-        try:
-            self.about: About = self._receive(_LOADING)
-        except BaseException:
-            self._end()
-            raise
-        self._loaded = True
 
     def __enter__(self) -> "Predictor":
         return self
@@ -85,6 +77,16 @@ class Predictor:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._over = True
         self._end()
+
+    @property
+    def about(self) -> About:
+        """Description of the model, once it is loaded.
+
+        Raises:
+            SaltextError: The model cannot be loaded.
+            OSError: A file of the model cannot be read.
+        """
+        return self._await_model() if self._about is None else self._about
 
     def call(self, question: Callable[["Model"], _Answer]) -> _Answer:
         """The answer to a question, after those asked before.
@@ -100,8 +102,7 @@ class Predictor:
         with self._turn:
             try:
                 if not self._loaded:
-                    self._receive(_LOADING)
-                    self._loaded = True
+                    self._await_model()
                 with suppress(ConnectionError):  # the process has ended: _receive raises
                     self._connection.send(question)
                 answer: _Answer = self._receive(self._timeout)
@@ -112,6 +113,11 @@ class Predictor:
             finally:
                 if not self._loaded and not self._over:
                     self._start()
+
+    def _await_model(self) -> About:
+        about: About = self._receive(_LOADING)
+        self._about, self._loaded = about, True
+        return about
 
     def _receive(self, seconds: float) -> Any:
         """The next object from the process, raised if it is an exception."""

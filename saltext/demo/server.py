@@ -5,7 +5,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import gradio as gr
@@ -15,7 +14,6 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from saltext.data.sources.sjtu_tis import is_published_layout
 from saltext.data.splits import Split
 from saltext.demo import examples
-from saltext.demo.answer import load_model
 from saltext.demo.examples import Example
 from saltext.demo.gate import Gate
 from saltext.demo.page import Downloads, Page
@@ -27,35 +25,28 @@ from saltext.system.run_folder import RunFolder
 
 _MAX_QUEUE = 8  # waiting questions; further ones are refused
 _MIB = 2**20
-
-_CSS = """
-#results .image-container img, #results .image-frame img {width: 100%; height: 100%; object-fit: contain}
-"""
+_BUTTON, _BUTTON_HOVERED = "#c2410c", "#9a3412"
+_STYLE, _SCRIPT = (Path(__file__).with_name(name) for name in ("page.css", "page.js"))
 
 
-def serve(settings: Settings, folder: Path) -> None:
+def serve(predictor: Predictor, settings: Settings, folder: Path) -> None:
     """Serve the page until the process is stopped.
 
     Args:
+        predictor: Answers the visitors' questions; its model may still be loading.
         settings: The demo's settings.
         folder: For everything that is written; see :func:`saltext.commands.demo.confined`.
 
     Raises:
         SaltextError: The model or an example is invalid, or the address or the port cannot be used.
     """
-    if settings.run is not None:
-        RunFolder.existing(settings.run)  # a repository on the hub would be downloaded, and nothing leaves the machine
     offered = _offered_examples(settings, folder / "examples")
-    load = partial(load_model, settings.run, settings.stage, settings.device, settings.trust)
-    with Predictor(load, settings.timeout) as predictor:
-        page = Page(predictor, settings, offered, Downloads(folder / "gradio" / "answers"))
-        with served(page.blocks, settings) as address:
-            if settings.host != LOCALHOST:
-                print(f"warning: whoever reaches {settings.host} can use the page; it has no password", file=sys.stderr)
-            print(
-                f"{printable(predictor.about.name)} on {predictor.about.device}: {address} (Ctrl-C ends it)", flush=True
-            )
-            threading.Event().wait()
+    page = Page(predictor, settings, offered, Downloads(folder / "gradio" / "answers"))
+    with served(page.blocks, settings) as address:
+        if settings.host != LOCALHOST:
+            print(f"warning: whoever reaches {settings.host} can use the page; it has no password", file=sys.stderr)
+        print(f"{printable(predictor.about.name)} on {predictor.about.device}: {address} (Ctrl-C ends it)", flush=True)
+        threading.Event().wait()
 
 
 def _offered_examples(settings: Settings, folder: Path) -> list[Example]:
@@ -88,8 +79,9 @@ def served(page: gr.Blocks, settings: Settings) -> Iterator[str]:
             server_port=port,
             max_file_size=int(settings.max_mib * _MIB),
             app_kwargs={"middleware": middleware},
-            theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
-            css=_CSS,
+            theme=_theme(),
+            css=_STYLE.read_text("utf-8"),
+            head=f"<script>{_SCRIPT.read_text('utf-8')}</script>",
             footer_links=[],
             run_history=False,
             share=False,
@@ -110,6 +102,17 @@ def served(page: gr.Blocks, settings: Settings) -> Iterator[str]:
         yield address
     finally:
         page.close(verbose=False)
+
+
+def _theme() -> gr.themes.Base:
+    """Fonts of the system, and enough contrast: 4.5 for white letters on the button and for hints, 3 for a box."""
+    theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+    colours = {f"button_primary_background_fill{ending}": _BUTTON for ending in ("", "_dark")}
+    colours |= {f"button_primary_background_fill_hover{ending}": _BUTTON_HOVERED for ending in ("", "_dark")}
+    colours |= {"input_placeholder_color": "*neutral_500", "input_placeholder_color_dark": "*neutral_400"}
+    colours |= {f"checkbox_border_color{ending}": "*neutral_500" for ending in ("", "_dark")}
+    found: gr.themes.Base = theme.set(**colours)
+    return found
 
 
 def _free_port() -> int:

@@ -86,6 +86,28 @@ class Explanation:
         """The effects, the strongest first."""
         return sorted(self.effects, key=lambda effect: -effect.moved)
 
+    def part_tiles(self, side: int = _TILE_SIDE) -> list[Tile]:
+        """The change by each phrase and word, in the order of the text, on one common colour scale.
+
+        Args:
+            side: Longest side of the image in a tile, in pixels.
+        """
+        if not self.effects:
+            return []
+        end = change_scale([effect.change for effect in self.effects])
+        return [
+            change_tile(
+                self.pixels,
+                effect.change,
+                end,
+                side,
+                effect.caption,
+                f"What {quoted(effect.part.words)} adds to the predicted density on image {self.image_id}: "
+                f"{how_much_moves(effect.moved)} without it; red where it adds, blue where it takes away",
+            )
+            for effect in self.effects
+        ]
+
     def tiles(self, side: int = _TILE_SIDE, most: int = _MAX_TILES) -> list[Tile]:
         """The map, and the change by each phrase and word on one common colour scale.
 
@@ -94,17 +116,12 @@ class Explanation:
             most: Number of tiles; the weakest parts are left out.
         """
         shown = self.ranked[: most - 1]
-        end = change_scale([effect.change for effect in shown] or [np.zeros_like(self.density)])
         alt = f"Predicted density of fixations on image {self.image_id} after reading {quoted(self.text)}"
-        tiles = [density_tile(self.pixels, self.density, side, "prediction", alt)]
-        for effect in self.effects:
-            if effect in shown:
-                alt = (
-                    f"What {quoted(effect.part.words)} adds to the predicted density on image {self.image_id}: "
-                    f"{how_much_moves(effect.moved)} without it; red where it adds, blue where it takes away"
-                )
-                tiles.append(change_tile(self.pixels, effect.change, end, side, effect.caption, alt))
-        return tiles
+        of_parts = zip(self.effects, self.part_tiles(side), strict=True)
+        return [
+            density_tile(self.pixels, self.density, side, "prediction", alt),
+            *(tile for effect, tile in of_parts if effect in shown),
+        ]
 
     def picture(self) -> _Pixels:
         """The text, and all tiles below it in rows; RGB, uint8 (height, width, 3)."""

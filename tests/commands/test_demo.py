@@ -23,7 +23,7 @@ def _an_own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_nothing_given_means_this_machine_alone_and_bounds_on_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Settings] = []
-    monkeypatch.setattr("saltext.commands.demo._serve", lambda settings, folder: given.append(settings))
+    monkeypatch.setattr("saltext.demo.start.start", lambda settings, folder: given.append(settings))
     here("demo")
     here("demo", "outputs/run/2026=1", "--port", 0, "--max-mib", 0.5, "--timeout", 2.5, "--examples", "a b")
     assert given[0] == Settings(None, None, None, None, "127.0.0.1", 7860, 20.0, 16_000_000, 60.0, False)
@@ -43,7 +43,7 @@ def test_it_writes_into_one_folder_and_leaves_the_process_as_it_was(
         if ends:
             raise ends
 
-    monkeypatch.setattr("saltext.commands.demo._serve", serve)
+    monkeypatch.setattr("saltext.demo.start.start", serve)
     before = dict(os.environ)
     with suppress(ConfigError, SystemExit):
         here("demo")
@@ -82,8 +82,6 @@ def test_without_the_extra_it_is_said_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "gradio", None)
-    for name in ("saltext.demo.page", "saltext.demo.server"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
     assert 'pip install "saltext[demo]"' in refused(capsys, "demo", "nowhere")
 
 

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,9 @@ PATIENCE = 300.0
 
 SETTINGS = Settings(max_mib=0.25, max_pixels=10_000)
 """Of the page with a stub."""
+
+SLOWLY = 4.0
+"""Seconds that the page with a stub takes for a text that begins with "slowly"."""
 
 KEPT = 2
 """Answers whose files the page with a stub keeps."""
@@ -102,8 +106,11 @@ class InProcess:
 
     def call(self, question: Callable[["Model"], _Answer]) -> _Answer:
         asked = getattr(question, "keywords", {}).get("question")
-        if asked is not None and asked.queries[0].text == "<b>slow</b>":
-            raise PredictionError("The text <b>slow</b> took too long.\nTry another.")
+        first = "" if asked is None else str(asked.queries[0].text)
+        if first.startswith("slowly"):
+            time.sleep(SLOWLY)
+        if first in ("<b>slow</b>", "slowly in vain"):
+            raise PredictionError(f"The text {first} took too long.\nTry another.")
         model: Any = Stub()
         return question(model)
 

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from saltext.errors import ConfigError
 
 if TYPE_CHECKING:
     from saltext.images import Photo
+    from saltext.prediction.explanation import Explanation
     from saltext.prediction.model import Density, Model
     from saltext.prediction.texts import TextQuery
 
@@ -29,6 +31,16 @@ class Stub:
     def densities(self, wanted: Iterable[tuple["Photo", "TextQuery"]]) -> Iterator["Density"]:
         for photo, query in wanted:
             yield self._density(photo, query)
+
+    def explanation(self, photo: "Photo", query: "TextQuery") -> "Explanation":
+        from saltext.prediction.explanation import Explanation, effects_of
+        from saltext.prediction.phrases import parts
+
+        found = parts(query.text)
+        texts = [text for part in found for text in (part.without, part.replaced)]
+        others = [self._density(photo, replace(query, text=text)) for text in texts]
+        whole = self._density(photo, query)
+        return Explanation(query.text, photo.pixels, whole, effects_of(found, whole, others))
 
     def remarks(self, query: "TextQuery") -> list[str]:
         return ["only 9 characters are read of the text 'too long a text'"] if query.text == "too long a text" else []

@@ -1,5 +1,6 @@
 """What the page gets to show, from pictures and texts of all kinds."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 from saltext.demo import answer as answer_module
-from saltext.demo.answer import Answer, Question, answer, load_model
+from saltext.demo.answer import Answer, Question, answer, explain, load_model
 from saltext.errors import ConfigError, DataError
 from saltext.prediction.pictures import PANEL_SIDE
 from saltext.prediction.texts import TextQuery
@@ -18,11 +19,15 @@ LIMIT = 10_000
 LEFT, RIGHT = TextQuery("left"), TextQuery("right")
 
 
-def ask(image: Path, first: TextQuery = LEFT, second: TextQuery = RIGHT, max_pixels: int = LIMIT) -> Answer:
+def question(image: Path, *queries: TextQuery, max_pixels: int = LIMIT) -> Question:
     folder = image.parent / "results"
     folder.mkdir(exist_ok=True)
+    return Question(image, max_pixels, queries or (LEFT, RIGHT), folder)
+
+
+def ask(image: Path, *queries: TextQuery, max_pixels: int = LIMIT) -> Answer:
     model: Any = Stub()
-    return answer(model, Question(image, max_pixels, (first, second), folder))
+    return answer(model, question(image, *queries, max_pixels=max_pixels))
 
 
 def refusal(*arguments: Any, **settings: Any) -> str:
@@ -38,23 +43,24 @@ def image(tmp_path: Path) -> Path:
 
 def test_the_maps_and_the_change_are_shown_at_one_size_each_with_its_legend(image: Path) -> None:
     found = ask(image)
-    shapes = {tile.pixels.shape for tile in (found.first.tile, found.second.tile, found.change)}
+    tiles = [*(shown.tile for shown in found.maps), *(change.tile for change in found.changes)]
+    shapes = {tile.pixels.shape for tile in tiles}
     assert len(shapes) == 1
     ((height, width, _),) = shapes
     assert width == PANEL_SIDE
     assert height > PANEL_SIDE * 40 / 60
-    assert "“right”" in found.second.tile.alt
+    assert "“right”" in found.maps[1].tile.alt
     assert found.remarks == ()
 
 
 def test_the_files_hold_the_density_at_the_images_own_size(tmp_path: Path) -> None:
     image = photo(tmp_path / "wide photo.v2.png", width=1200, height=500)
     found = ask(image, max_pixels=1200 * 500)
-    density = np.load(found.second.npy)
+    density = np.load(found.maps[1].npy)
     assert density.shape == (500, 1200)
     assert density.dtype == np.float32
     assert density.sum(dtype=np.float64) == pytest.approx(1, abs=1e-5)
-    with Image.open(found.second.png) as png:
+    with Image.open(found.maps[1].png) as png:
         levels = np.asarray(png)
     assert levels.dtype == np.uint16
     np.testing.assert_allclose(levels, density / density.max() * 65535, atol=0.51)
@@ -64,7 +70,7 @@ def test_the_files_hold_the_density_at_the_images_own_size(tmp_path: Path) -> No
 
 
 def test_red_is_where_the_second_text_looks_and_blue_where_the_first_did(image: Path) -> None:
-    found = ask(image).change
+    found = ask(image).changes[0].tile
     change = found.pixels.astype(int)
     # The middle third of the picture, as wide as the panel.
     left, right = change[120:200, :150].mean(axis=(0, 1)), change[120:200, 330:].mean(axis=(0, 1))
@@ -75,13 +81,13 @@ def test_red_is_where_the_second_text_looks_and_blue_where_the_first_did(image: 
 
 def test_the_condition_reaches_the_model(image: Path) -> None:
     found = ask(image, TextQuery("left", "salient"), RIGHT)
-    assert found.comparison.moved == 0
+    assert found.changes[0].comparison.moved == 0
 
 
 def test_texts_lose_outer_white_space_and_may_be_empty(image: Path) -> None:
     found = ask(image, TextQuery("  left\n"), TextQuery(""))
-    assert found.first.text == "left"
-    assert found.second.text == ""
+    assert found.maps[0].text == "left"
+    assert found.maps[1].text == ""
 
 
 def test_a_remark_is_shown_once(tmp_path: Path) -> None:
@@ -136,3 +142,24 @@ def test_a_model_has_answered_before_it_is_asked(monkeypatch: pytest.MonkeyPatch
     assert load_model(None, None, None).name == "stub"
     assert len(asked) == 2
     assert any(query.text for query in asked)
+
+
+def test_a_third_text_is_compared_with_the_first(image: Path) -> None:
+    found = ask(image, LEFT, RIGHT, TextQuery("left", "salient"))
+    assert [shown.text for shown in found.maps] == ["left", "right", "left"]
+    assert [change.comparison.moved for change in found.changes] == pytest.approx([0.99, 0.99], abs=0.01)
+    assert {path.name for path in (image.parent / "results").iterdir()} >= {"street_text3.npy", "street_text3.png"}
+
+
+def test_each_word_has_its_share_and_a_picture_of_its_change(image: Path) -> None:
+    model: Any = Stub()
+    first, second, third = explain(model, question(image, TextQuery("right by the left"), TextQuery(""), RIGHT))
+    assert second == []
+    assert [word.words for word in first] == ["right", "by the left"]
+    # It looks right after reading "right" and nothing else.
+    assert [word.moved for word in first] == pytest.approx([0, 0.99], abs=0.01)
+    (word,) = third
+    assert word.moved == pytest.approx(0.99, abs=0.01)
+    assert word.caption.startswith("“right”: 99 % of the predicted attention moves")
+    with Image.open(BytesIO(word.jpeg)) as picture:
+        assert picture.height / picture.width == pytest.approx(word.ratio)

@@ -40,7 +40,7 @@ class Visitor:
         return event.removeprefix("event: "), json.loads(data.removeprefix("data: "))
 
     def compare(self, image: Any, *texts: str, tasks: tuple[str, str] = ("", "")) -> tuple[str, Any]:
-        return self.call("compare", image, *(texts or ("left", "right")), *tasks)
+        return self.call("compare", image, *(texts or ("left", "right")), "", *tasks, "", False, 7)
 
     def get(self, file: dict[str, Any]) -> bytes:
         return self.http.get(f"{API}/file={file['path']}").raise_for_status().content
@@ -86,24 +86,44 @@ def refusal(ended: tuple[str, Any]) -> str:
 def test_a_comparison_says_shows_and_offers_everything(visitor: Visitor, image: dict[str, Any]) -> None:
     event, data = visitor.compare(image)
     assert event == "complete"
-    words, _, change, panel, *columns = data
-    assert "99 % of the predicted attention moves" in words
-    for shown in (change, columns[1], columns[5]):
+    words, panel, *columns = data
+    (first, second, third), changes = (columns[place : place + 5] for place in (0, 5, 10)), columns[15:]
+    assert "<strong>99 % of the predicted attention moves</strong> from text 1 to text 2" in words
+    assert third[0]["visible"] is False
+    for shown in (changes[1], first[2], second[2]):
         with Image.open(io.BytesIO(visitor.get(shown["value"]))) as picture:
             assert picture.width == 480
             assert picture.format == "PNG"  # without loss
-    assert [html.unescape(columns[place]) for place in (0, 4)] == ["**Text 1:** “left”", "**Text 2:** “right”"]
+    assert [html.unescape(shown[1]) for shown in (first, second)] == ["**Text 1:** “left”", "**Text 2:** “right”"]
     assert panel["orig_name"] == "street_panel.png"
-    left, right = (np.load(io.BytesIO(visitor.get(columns[place]))) for place in (2, 6))
+    left, right = (np.load(io.BytesIO(visitor.get(shown[3]))) for shown in (first, second))
     assert left[:, :20].sum() > 0.99
     assert right[:, 40:].sum() > 0.99
-    assert columns[3]["orig_name"] == "street_text1.png"
+    assert first[4]["orig_name"] == "street_text1.png"
+
+
+def test_an_answer_carries_the_number_of_its_question_and_nothing_else_of_it(
+    visitor: Visitor, image: dict[str, Any]
+) -> None:
+    values = image, "left", "right", "", "", "", "", False
+    for number, start in ((7, '<div data-question="7"><p>'), ('"><b>', "<p>"), (None, "<p>")):
+        assert visitor.call("compare", *values, number)[1][0].startswith(start)
+
+
+def test_the_words_of_a_text_are_buttons_without_markup_of_its_own(visitor: Visitor, image: dict[str, Any]) -> None:
+    event, data = visitor.call("explain", image, "left <b>by</b> the ${1+1} {{tree}}", *[""] * 5, False, 8)
+    assert event == "complete"
+    assert data[0].startswith('<div data-question="8">')
+    assert data[0].count("<button") == data[0].count("</button>") > 1
+    assert "<b>" not in data[0]
+    assert 'src="data:image/jpeg;base64,' in data[0]
+    assert "<h2>Text 2 has no words</h2>" in data[0]
 
 
 def test_no_text_is_free_viewing_and_a_condition_reaches_the_model(visitor: Visitor, image: dict[str, Any]) -> None:
     _, data = visitor.compare(image, "", "right", tasks=("salient", ""))
-    assert data[4] == "**Text 1:** no text"
-    assert np.load(io.BytesIO(visitor.get(data[6])))[:, 40:].sum() > 0.99
+    assert data[3] == "**Text 1:** no text"
+    assert np.load(io.BytesIO(visitor.get(data[5])))[:, 40:].sum() > 0.99
 
 
 def dropdowns(visitor: Visitor) -> list[dict[str, Any]]:
@@ -119,7 +139,7 @@ def test_the_conditions_are_those_of_the_model(visitor: Visitor, tmp_path: Path)
     with httpx.Client(base_url=running.address, timeout=120, trust_env=False) as http:
         own = dropdowns(Visitor(http))
     running.end()
-    assert len(own) == 2
+    assert len(own) == 3
     for choice in own:
         assert [value for _, value in choice["choices"]] == ["free", "guided"]
         assert choice["value"] == "free"
@@ -127,20 +147,19 @@ def test_the_conditions_are_those_of_the_model(visitor: Visitor, tmp_path: Path)
 
 def test_texts_are_repeated_without_markup(visitor: Visitor, image: dict[str, Any]) -> None:
     _, data = visitor.compare(image, "<b>a</b> [b](http://c) *d* 🐈", "right")
-    assert html.unescape(data[4]) == "**Text 1:** “<b>a</b> [b](http://c) *d* 🐈”"
-    assert not set("<[(") & set(data[4])
+    assert html.unescape(data[3]) == "**Text 1:** “<b>a</b> [b](http://c) *d* 🐈”"
+    assert not set("<[(") & set(data[3])
 
 
 def test_what_should_be_known_is_said_without_markup(visitor: Visitor, image: dict[str, Any]) -> None:
     _, data = visitor.compare(image, "too long a text", "right")
-    assert (
-        html.unescape(data[0]).splitlines()[-1] == "- Note: only 9 characters are read of the text 'too long a text'."
-    )
+    note = "<li>Note: only 9 characters are read of the text 'too long a text'.</li>"
+    assert html.unescape(data[0]).endswith(f"<ul>{note}</ul></div>")
     assert "'" not in data[0]
 
 
 def test_only_the_files_of_the_newest_answers_are_kept(visitor: Visitor, image: dict[str, Any]) -> None:
-    files = [visitor.compare(image)[1][3] for _ in range(KEPT + 1)]
+    files = [visitor.compare(image)[1][1] for _ in range(KEPT + 1)]
     there = [visitor.http.get(f"{API}/file={file['path']}").status_code for file in files]
     assert there == [403, *[200] * KEPT]
 
@@ -178,10 +197,10 @@ def test_a_text_without_end_is_refused(visitor: Visitor, image: dict[str, Any]) 
 
 
 def test_what_is_no_text_is_refused(visitor: Visitor, image: dict[str, Any]) -> None:
-    said = html.unescape(refusal(visitor.call("compare", image, 5, ["left"], None, None)))
+    said = html.unescape(refusal(visitor.call("compare", image, 5, ["left"], *[None] * 6)))
     assert "Text 1 cannot be used (texts that are not strings: 5)" in said
     assert "Text 2 cannot be used (texts that are not strings: ['left'])" in said
-    assert visitor.call("compare", image, None, None, None, None)[0] == "complete"
+    assert visitor.call("compare", image, *[None] * 8)[0] == "complete"
 
 
 def test_an_error_is_said_without_markup(visitor: Visitor, image: dict[str, Any]) -> None:
@@ -234,11 +253,11 @@ def test_only_what_was_uploaded_is_opened_and_all_else_is_refused_alike(
 NOT_HERE = "This image was not uploaded here and is no example. Upload it, or choose an example."
 
 
-@pytest.mark.parametrize("place", [1, 3])
-def test_a_file_in_place_of_a_text_or_a_condition_is_looked_at_as_well(
+@pytest.mark.parametrize("place", [1, 4, 7, 8])
+def test_a_file_in_place_of_anything_else_is_looked_at_as_well(
     visitor: Visitor, image: dict[str, Any], place: int
 ) -> None:
-    values: list[Any] = [image, "left", "right", "", ""]
+    values: list[Any] = [image, "left", "right", "", "", "", "", False, 0]
     values[place] = uploaded("http://127.0.0.1:9/picture.png")
     assert refusal(visitor.call("compare", *values)) == NOT_HERE
 
@@ -282,7 +301,7 @@ ELSEWHERE = [
 def test_what_a_page_elsewhere_sends_is_refused(visitor: Visitor, tmp_path: Path, headers: dict[str, str]) -> None:
     content = photo(tmp_path / "street.png").read_bytes()
     upload = visitor.http.post(f"{API}/upload", files={"files": ("street.png", content)}, headers=headers)
-    asked = visitor.http.post(f"{API}/call/compare", json={"data": [None, "", "", "", ""]}, headers=headers)
+    asked = visitor.http.post(f"{API}/call/compare", json={"data": [None, *[""] * 6, False, 0]}, headers=headers)
     assert (upload.status_code, asked.status_code) == (403, 403)
 
 

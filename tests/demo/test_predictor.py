@@ -44,9 +44,9 @@ def test_an_answer_arrives_whole_and_its_files_are_there(tmp_path: Path) -> None
     question = Question(stub.photo(tmp_path / "street.png"), 10_000, queries, tmp_path)
     with Predictor(stub.load, timeout=300) as running:  # to predict, the process imports torch first
         found = running.call(partial(answer, question=question))
-    assert found.first.text == "left"
-    assert found.change.pixels.dtype == "uint8"
-    assert np.load(found.first.npy).shape == (40, 60)
+    assert found.maps[0].text == "left"
+    assert found.changes[0].tile.pixels.dtype == "uint8"
+    assert np.load(found.maps[0].npy).shape == (40, 60)
 
 
 @pytest.mark.parametrize("error", [DataError("no picture"), CheckpointError("no numbers"), OSError(28, "disk full")])
@@ -104,8 +104,8 @@ def test_a_process_that_was_killed_between_questions_is_replaced(predictor: Pred
 
 def test_a_model_that_cannot_be_loaded_is_refused_and_no_process_is_left() -> None:
     before = multiprocessing.active_children()
-    with pytest.raises(ConfigError, match="no such run"):
-        Predictor(stub.load_nothing, TIMEOUT)
+    with Predictor(stub.load_nothing, TIMEOUT) as running, pytest.raises(ConfigError, match="no such run"):
+        assert running.about
     assert multiprocessing.active_children() == before
 
 
