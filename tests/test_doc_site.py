@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import configuration
+import mathml
 import pages
 import pytest
 import yaml
@@ -68,14 +69,15 @@ def test_a_key_comes_with_its_value_and_the_comment_beside_or_above_it(tmp_path:
     file = tmp_path / "part" / "one.yaml"
     file.write_text(
         "# What it is.\n#\n#   python -m saltext.run part=one\ndefaults:\n  - other   # first\n  - /group@_here_: x\n"
-        'a: 1   # beside\ngroup:   # of several\n  # above,\n  # in two lines\n  b: [1, 2]\n  c: "#no comment"\n'
+        "a: 1   # beside,\n       # below it\ngroup:   # of several\n  # above,\n  # in two lines\n  b: [1, 2]\n"
+        '  c: "#no comment"\n'
     )
     choice = configuration.read_choice(tmp_path, file)
     assert choice.name == "part=one"
     assert list(choice.opening) == ["What it is.", "", "  python -m saltext.run part=one"]
     assert list(choice.parts) == ["other", "/group@_here_: x"]
     assert [(key.path, key.value, key.comment) for key in choice.keys] == [
-        ("part.a", "1", "beside"),
+        ("part.a", "1", "beside, below it"),
         ("part.group", "", "of several"),
         ("part.group.b", "[1, 2]", "above, in two lines"),
         ("part.group.c", '"#no comment"', ""),
@@ -95,6 +97,14 @@ def test_the_function_of_a_metric_has_its_formula_and_where_it_comes_from(name: 
     described = getattr(function, "func", function).__doc__ or ""
     for said in (".. math::", "Returns:", "References:"):
         assert said in described, said
+
+
+@pytest.mark.parametrize(
+    ("tex", "ambiguous"),
+    [(r"\tfrac12 x", True), (r"x^10", True), (r"\frac{1}{2} x_1", False), (r"10^{-16} \sum_{j=1}^{N} x_j^2", False)],
+)
+def test_a_formula_that_wants_braces_is_found(tex: str, ambiguous: bool) -> None:
+    assert mathml.is_ambiguous(tex) == ambiguous
 
 
 def test_no_page_leaves_a_gap() -> None:
