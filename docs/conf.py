@@ -25,6 +25,7 @@ extensions = [
     "docstrings",
     "mathml",
     "offline",
+    "site_checks",
 ]
 exclude_patterns = ["_ext", "api/modules.rst"]
 

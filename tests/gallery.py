@@ -65,12 +65,14 @@ class Case:
 
     Attributes:
         name: Of the pictures' files.
+        title: Heading of its section.
         photo: Name of the photograph's file, without ending.
         described: What the photograph shows, for alternative texts.
         objects: What the two texts are about.
     """
 
     name: str
+    title: str
     photo: str
     described: str
     objects: tuple[Object, Object]
@@ -82,35 +84,35 @@ _CHINA = "a pagoda above trees and a lake"
 _FLOWER = "an orange dahlia before dark leaves"
 
 CASES = (
-    Case("shuttle", "astronaut", _ASTRONAUT, (
+    Case("shuttle", "Face and shuttle", "astronaut", _ASTRONAUT, (
         Object("the face of the woman", [(150, 15, 300, 190)]),
         Object("the model of a space shuttle", [(350, 0, 465, 290)]),
     )),
-    Case("helmet", "astronaut", _ASTRONAUT, (
+    Case("helmet", "Flag and helmet", "astronaut", _ASTRONAUT, (
         Object("the flag", [(0, 0, 115, 512)]),
         Object("the black helmet", [(280, 345, 512, 512)]),
     )),
-    Case("spoon", "coffee", _COFFEE, (
+    Case("spoon", "Cup and spoon", "coffee", _COFFEE, (
         Object("the cup of coffee", [(172, 15, 412, 240)]),
         Object("the spoon", [(322, 235, 410, 330), (380, 65, 428, 235)]),
     )),
-    Case("table", "coffee", _COFFEE, (
+    Case("table", "Table and handle", "coffee", _COFFEE, (
         Object("the wooden table", [(485, 0, 600, 400), (0, 250, 85, 400), (0, 0, 170, 60)]),
         Object("the handle of the cup", [(195, 230, 260, 310)]),
     )),
-    Case("trees", "china", _CHINA, (
+    Case("trees", "Roof and trees", "china", _CHINA, (
         Object("the roof of the pagoda", [(92, 28, 322, 140)]),
         Object("the trees", [(545, 130, 640, 427), (320, 280, 560, 427), (0, 330, 310, 427), (0, 160, 75, 330)]),
     )),
-    Case("lake", "china", _CHINA, (
+    Case("lake", "Sky and boats", "china", _CHINA, (
         Object("the sky", [(0, 0, 90, 160), (325, 0, 640, 200)]),
         Object("the boats on the lake", [(320, 205, 570, 300)]),
     )),
-    Case("leaves", "flower", _FLOWER, (
+    Case("leaves", "Flower and leaves", "flower", _FLOWER, (
         Object("the orange flower", [(168, 83, 447, 360)]),
         Object("the leaves in the background", [(0, 0, 165, 427), (450, 0, 640, 390)]),
     )),
-    Case("bud", "flower", _FLOWER, (
+    Case("bud", "Centre and bud", "flower", _FLOWER, (
         Object("the centre of the flower", [(262, 165, 362, 270)]),
         Object("the bud in the corner", [(575, 390, 640, 427)]),
     )),
@@ -186,10 +188,9 @@ def markdown(shown: Sequence[Shown]) -> str:
 
 def _section(shown: Shown) -> list[str]:
     case = shown.case
-    first, second = case.objects
     kinds = ["hit" if shown.is_hit(index) else "failure" for index in (0, 1)]
     moved = round(100 * moved_fraction(*shown.predictions))
-    lines = [f"## “{first.text}”: {kinds[0]}; “{second.text}”: {kinds[1]}", "", "````{container} maps"]
+    lines = [f"## {case.title}: {kinds[0]}, {kinds[1]}", "", "````{container} maps"]
     lines += _figure(case.photo, f"Photograph: {case.described}.", "The photograph")
     for index, one in enumerate(case.objects):
         alternative = f"Predicted density after reading “{one.text}”, over the photograph."
