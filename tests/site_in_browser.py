@@ -10,7 +10,7 @@ search for "own data" has the page on own data first. With ``--pictures`` every 
 import argparse
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -44,7 +44,8 @@ _LOW_CONTRAST = """lowest => {
     return [...canvas.getImageData(0, 0, 1, 1).data];
   };
   const luminance = ([r, g, b]) => [r, g, b].map(v => v / 255).map(
-    v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4).reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+    v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4
+  ).reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
   const behind = element => {
     for (let e = element; e; e = e.parentElement) {
       const colour = rgba(getComputedStyle(e).backgroundColor);
@@ -65,14 +66,15 @@ _LOW_CONTRAST = """lowest => {
 }"""
 
 
-def problems(browser: Browser, folder: Path, pictures: Path | None) -> Iterator[str]:
-    """Everything that is wrong with the pages, a sentence each."""
+def problems(
+    browser: Browser, folder: Path, names: Sequence[str] = PAGES, pictures: Path | None = None
+) -> Iterator[str]:
+    """Everything that is wrong with some pages of a site, a sentence each; draws them below ``pictures`` if given."""
     for scheme in ("light", "dark"):
         for width in WIDTHS:
-            context = browser.new_context(
-                viewport={"width": width, "height": _HEIGHT}, color_scheme=scheme, offline=True
-            )
-            for name in PAGES:
+            screen = {"width": width, "height": _HEIGHT}
+            context = browser.new_context(viewport=screen, color_scheme=scheme, offline=True)
+            for name in names:
                 yield from _of_page(context.new_page(), folder, name, f"{name}, {scheme}, {width} px", pictures)
             context.close()
 
@@ -120,7 +122,7 @@ def main() -> None:
     given = parser.parse_args()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        found = list(problems(browser, given.folder, given.pictures))
+        found = list(problems(browser, given.folder, pictures=given.pictures))
         for words, expected in SEARCHES.items():
             if (first := found_first(browser, given.folder, words)) != expected:
                 found.append(f"search for {words!r}: expected {expected} first, got {first}")
