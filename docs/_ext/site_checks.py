@@ -122,7 +122,7 @@ def _describe(app: Sphinx, name: str, template: str, context: dict[str, str], do
     if len(text) > _LONGEST_DESCRIPTION:
         text = text[:_LONGEST_DESCRIPTION].rpartition(" ")[0] + " …"
     escaped = text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-    context["metatags"] += f'<meta name="description" content="{escaped}" />\n'
+    context["metatags"] = f'{context.get("metatags", "")}<meta name="description" content="{escaped}" />\n'
 
 
 def _check(app: Sphinx, exception: Exception | None) -> None:
