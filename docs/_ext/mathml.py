@@ -11,6 +11,8 @@ from sphinx.writers.html5 import HTML5Translator
 
 # LaTeX takes one digit, docutils the whole number: \tfrac12 x becomes the fraction 12 / x.
 _UNBRACED = re.compile(r"(?:\\[a-z]*frac|\\sqrt|[_^])\s*\d{2,}")
+# Browsers set a bar as an infix operator, with space around it; here bars enclose.
+_BAR, _ENCLOSING_BAR = '<mo stretchy="false">|</mo>', '<mo stretchy="false" lspace="0" rspace="0">|</mo>'
 _log = logging.getLogger(__name__)
 
 
@@ -23,7 +25,7 @@ def _mathml(node: nodes.math | nodes.math_block, as_block: bool) -> str:
     if is_ambiguous(node.astext()):
         _log.warning("braces are missing around digits of %r", node.astext(), location=node)
     formula: str = tex2mathml(node.astext(), as_block=as_block)
-    return formula
+    return formula.replace(_BAR, _ENCLOSING_BAR)
 
 
 def _inline(self: HTML5Translator, node: nodes.math) -> None:
