@@ -25,10 +25,13 @@ extensions = [
     "docstrings",
     "mathml",
     "offline",
+    "site_checks",
 ]
 exclude_patterns = ["_ext", "api/modules.rst"]
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_title = f"saltext {__version__}"
 html_math_renderer = "mathml"
 html_copy_source = False

@@ -4,7 +4,8 @@
 
 Puts between ``<!-- table: STUDY METRIC -->`` and ``<!-- /table -->``, a line each, what the study's ``scores.csv.gz``
 gives: a row a task, a column a line of the study, then what was published; mean and 95 % interval over images. Says
-below it of which split, and what chose the epoch.
+below it of which split, and what chose the epoch. ``<!-- table: STUDY METRIC | LINE | LINE -->`` has these columns
+alone, in that order.
 """
 
 import re
@@ -23,7 +24,8 @@ from saltext.results.study import Study, known_study, studies_folder
 from saltext.results.study_results import Cell, cells
 
 _MARKED = re.compile(
-    r"(?P<mark><!-- table: (?P<study>\S+) (?P<metric>\S+) -->\n).*?(?P<end><!-- /table -->)", re.DOTALL
+    r"(?P<mark><!-- table: (?P<study>\S+) (?P<metric>\S+)(?P<lines>(?: \| [^|\n]+)*) -->\n).*?(?P<end><!-- /table -->)",
+    re.DOTALL,
 )
 _MARKS = re.compile(r"<!-- /?table")
 
@@ -46,11 +48,12 @@ def filled(text: str, folder: Path | None = None) -> str:
             f"{marks} such marks, of which {2 * whole} belong together"
         )
     return _MARKED.sub(
-        lambda found: f"{found['mark']}{_table(known, found['study'], found['metric'])}{found['end']}", text
+        lambda found: found["mark"] + _table(known, found["study"], found["metric"], found["lines"]) + found["end"],
+        text,
     )
 
 
-def _table(folder: Path, name: str, metric: str) -> str:
+def _table(folder: Path, name: str, metric: str, chosen: str) -> str:
     study = known_study(name, folder)
     kept = study_results.kept_file(folder / name)
     if metric not in study.metrics:
@@ -62,14 +65,19 @@ def _table(folder: Path, name: str, metric: str) -> str:
         )
     one = replace(study, metrics=(metric,))
     scores = study_results.read_kept(one, kept)
-    parts = [f"{_grid(one, metric, cells(one, scores.of(setting).own))}\n\n{setting}\n" for setting in scores.settings]
-    return "\n".join(parts)
+    columns = [column.strip() for column in chosen.split("|")[1:]]
+    grids = {setting: _grid(one, metric, cells(one, scores.of(setting).own), columns) for setting in scores.settings}
+    return "\n".join(f"{grid}\n\n{setting}\n" for setting, grid in grids.items())
 
 
-def _grid(study: Study, metric: str, found: Sequence[Cell]) -> str:
+def _grid(study: Study, metric: str, found: Sequence[Cell], columns: Sequence[str]) -> str:
     by_place = {(cell.row, cell.line): cell for cell in found}
     known = {line.published: line.name for line in study.lines if line.published}
     names = [line.name for line in study.lines if any(cell.line == line.name and cell.pairs for cell in found)]
+    if unknown := [column for column in columns if column not in names]:
+        raise ConfigError(f"The study has no line {unknown[0]!r} with scores. Choose from: {', '.join(names)}")
+    if columns:
+        names, known = [*columns], {}
     rows = [
         [
             row,

@@ -52,6 +52,12 @@ def test_a_marked_table_is_filled_from_the_kept_scores_and_nothing_else_is_touch
     assert "what stood here" not in text
 
 
+def test_a_table_can_have_some_columns_alone(experiments: Path) -> None:
+    text = filled(marked(metric="cc | ours"), experiments)
+    assert "<!-- table: measured cc | ours -->\n| CC ↑ | ours |\n" in text
+    assert "| pure | 0.900 (0.900 to 0.900) |\n" in text
+
+
 def test_filling_twice_changes_nothing(experiments: Path) -> None:
     once = filled(marked(), experiments)
     assert filled(once, experiments) == once
@@ -67,6 +73,7 @@ def test_a_text_without_marks_stays(experiments: Path) -> None:
         (marked(study="planned"), "No scores are kept in .*planned"),
         (marked(study="unknown"), "No study 'unknown'.*measured, planned"),
         (marked(metric="kl"), "'kl'. Choose from: cc"),
+        (marked(metric="cc | theirs"), "no line 'theirs' with scores. Choose from: prior, ours"),
         ("<!-- table: measured cc -->\n", "found 1 such marks, of which 0 belong together"),
         ("<!-- table: measured -->\n<!-- /table -->\n", "found 2 such marks, of which 0"),
     ],

@@ -4,7 +4,7 @@
 
 Puts the table between ``<!-- auc -->`` and ``<!-- /auc -->``, a line each. Needs SJTU-TIS and pysaliency.
 
-The prediction is the human map of free viewing of the image in the README, scored against where people looked after
+The prediction is the human map of free viewing of one image of SJTU-TIS, scored against where people looked after
 its text about salient objects: once as published, with 8 bits, and once recomputed from the fixations, in floats.
 """
 

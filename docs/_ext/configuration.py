@@ -78,7 +78,7 @@ def _keys(lines: Sequence[str], package: str, key: yaml.Node, node: yaml.Node) -
     path = f"{package}.{key.value}" if package else key.value
     nested = isinstance(node, yaml.MappingNode) and not node.flow_style and node.value
     end = key.end_mark if nested else node.end_mark
-    comment = _above(lines, key) or _beside(lines[end.line][end.column :])
+    comment = _above(lines, key) or _beside(lines, end)
     if not nested:
         yield Key(path, _source(lines, node), comment)
         return
@@ -88,14 +88,26 @@ def _keys(lines: Sequence[str], package: str, key: yaml.Node, node: yaml.Node) -
         yield from _keys(lines, path, inner, value)
 
 
-def _beside(rest: str) -> str:
-    return rest.partition("#")[2].strip()
+def _beside(lines: Sequence[str], end: yaml.Mark) -> str:
+    """A comment after a value, with the lines below that continue it in the same column."""
+    column = lines[end.line].find("#", end.column)
+    if column < 0:
+        return ""
+    last = end.line
+    while last + 1 < len(lines) and _comment_column(lines[last + 1]) == column:
+        last += 1
+    return " ".join(line[column + 1 :].strip() for line in lines[end.line : last + 1])
+
+
+def _comment_column(line: str) -> int | None:
+    """Where the comment of a line begins that has nothing else."""
+    return len(line) - len(line.lstrip()) if line.lstrip().startswith("#") else None
 
 
 def _above(lines: Sequence[str], key: yaml.Node) -> str:
-    """A comment on lines of its own right above a key, if the file does not begin with it."""
+    """A comment on lines of its own right above a key, in its column, if the file does not begin with it."""
     first = key.start_mark.line
-    while first and lines[first - 1].lstrip().startswith("#"):
+    while first and _comment_column(lines[first - 1]) == key.start_mark.column:
         first -= 1
     if first == 0:
         return ""

@@ -208,7 +208,7 @@ def auc_judd(pred: Tensor | Maps, fixations: Tensor | Fixations, negatives: Nega
     r"""Area under the ROC curve of fixations against the image's pixels, one score per image, exact.
 
     .. math:: \mathrm{AUC}(P, F) = \frac{1}{|F| |N|} \sum_{x \in F} \sum_{y \in N}
-        \bigl( [P(x) > P(y)] + \tfrac12 [P(x) = P(y)] \bigr)
+        \bigl( [P(x) > P(y)] + \frac{1}{2} [P(x) = P(y)] \bigr)
 
     Every value of the prediction is a threshold and ties count one half. (The MIT benchmark's ``AUC_Judd.m`` uses
     the fixated values alone as thresholds and breaks ties by noise: :func:`saltext.metrics.published.auc_judd_mit`.)
@@ -249,7 +249,7 @@ def auc_borji(pred: Tensor | Maps, fixations: Tensor | Fixations, draws: int = 1
     r"""Area under the ROC curve of fixations against as many random pixels, mean over draws, one score per image.
 
     .. math:: \mathrm{AUC}_B(P, F) = \frac{1}{D |F|^2} \sum_{d=1}^{D} \sum_{x \in F} \sum_{y \in R_d}
-        \bigl( [P(x) > P(y)] + \tfrac12 [P(x) = P(y)] \bigr)
+        \bigl( [P(x) > P(y)] + \frac{1}{2} [P(x) = P(y)] \bigr)
 
     :math:`R_d` is the d-th draw, as many pixels as there are fixations.
 
@@ -295,7 +295,7 @@ def auc_shuffled(pred: Tensor | Maps, fixations: Tensor | Fixations, others: Ten
     r"""Area under the ROC curve of fixations against fixations of other images (sAUC), one score per image, exact.
 
     .. math:: \mathrm{sAUC}(P, F, O) = \frac{1}{|F| |O|} \sum_{x \in F} \sum_{y \in O}
-        \bigl( [P(x) > P(y)] + \tfrac12 [P(x) = P(y)] \bigr)
+        \bigl( [P(x) > P(y)] + \frac{1}{2} [P(x) = P(y)] \bigr)
 
     A prediction that knows only the centre bias is at chance. As :func:`auc_judd`, the negatives being the fixations in
     ``others``, all of them and as often as they occur: nothing is sampled.

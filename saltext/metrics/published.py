@@ -21,7 +21,7 @@ def top20_auc(pred: Tensor | Maps, density: Tensor | Maps) -> Tensor:
     Each map is binarised, keeping the values strictly above the sorted value at index floor(0.8 N); the ROC curve of
     a binary prediction has one corner, so its area is
 
-    .. math:: \mathrm{AUC} = \tfrac12 (\mathrm{TPR} + 1 - \mathrm{FPR})
+    .. math:: \mathrm{AUC} = \frac{1}{2} (\mathrm{TPR} + 1 - \mathrm{FPR})
 
     Args:
         pred: Predicted saliency, any finite scale. Shape ``(batch, 1, height, width)``.
@@ -54,8 +54,8 @@ def top20_sauc(pred: Tensor | Maps, density: Tensor | Maps) -> Tensor:
     r"""Expectation of both papers' "sAUC", exact: ``0.25 + top20_auc / 2``.
 
     .. math:: \mathrm{E}[\mathrm{sAUC}]
-        = \tfrac12 \Bigl( \frac{\mathrm{TPR} + \mathrm{FPR}}{2} + 1 - \mathrm{FPR} \Bigr)
-        = \tfrac14 + \tfrac12 \mathrm{AUC}
+        = \frac{1}{2} \Bigl( \frac{\mathrm{TPR} + \mathrm{FPR}}{2} + 1 - \mathrm{FPR} \Bigr)
+        = \frac{1}{4} + \frac{1}{2} \mathrm{AUC}
 
     It carries no further information and is no shuffled AUC in the literature's sense
     (:func:`saltext.metrics.functional.auc_shuffled`). The scripts also label as positive as many randomly chosen
@@ -81,7 +81,7 @@ def top20_sauc(pred: Tensor | Maps, density: Tensor | Maps) -> Tensor:
 def top20_sauc_sampled(pred: Tensor | Maps, density: Tensor | Maps, seed: int = 0) -> Tensor:
     r"""One draw of both papers' "sAUC", as their scripts compute it; :func:`top20_sauc` is its expectation.
 
-    .. math:: \mathrm{sAUC} = \tfrac12 (\mathrm{TPR}' + 1 - \mathrm{FPR}')
+    .. math:: \mathrm{sAUC} = \frac{1}{2} (\mathrm{TPR}' + 1 - \mathrm{FPR}')
 
     The rates are those of the prediction's salient fifth against labels in which as many negatives as there are
     positives, drawn at random, count as positive, too.
