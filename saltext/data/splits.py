@@ -335,8 +335,8 @@ def authors_rows(file: Path | str, names: Collection[str]) -> list[str]:
     if missing or repeated:
         raise DataError(
             f"{file}: expected a row for each of the task's {len(names)} pairs, got none for {len(missing)} "
-            f"({', '.join(missing[:3])}) and several for {len(repeated)} ({', '.join(repeated[:3])}). Give the CSV file "
-            "that the authors' repository has for this task, not one of its two parts."
+            f"({', '.join(missing[:3])}) and several for {len(repeated)} ({', '.join(repeated[:3])}). Give the CSV "
+            "file that the authors' repository has for this task, not one of its two parts."
         )
     return found
 
@@ -358,13 +358,14 @@ def published_arm(
     * ``leaky``: its training rows without those of the validation images.
     * ``clean``: as ``leaky``, but the ``pure`` rows of images that are tested under a text are swapped for as many of
       the other ``pure`` rows, which ``leaky`` tests. Tests all texts and not ``pure``.
-    * ``clean_pure``: as ``leaky``, without the rows with a text of images that are tested under ``pure``. Tests it alone.
+    * ``clean_pure``: as ``leaky``, without the rows with a text of images that are tested under ``pure``. Tests
+      ``pure`` alone.
     * ``control_pure``: as ``leaky``, without as many random rows of each text task as ``clean_pure`` lacks. Tests
       ``pure`` alone.
 
-    The validation images are drawn from the images that no task tests, and train in none of the arms; the other images
-    without a test row train alike in all. On SJTU-TIS each text test image that trains as ``pure`` has a counterpart. In
-    a smaller data set, where there may be too few, the ``pure`` rows left over train in no arm but ``published``.
+    The validation images are drawn from those that no task tests, and train in no arm but ``published``. On SJTU-TIS
+    each image that is tested under a text and trains as ``pure`` has a counterpart. In a smaller data set, where there
+    may be too few, the ``pure`` rows left over train in no arm but ``published``.
 
     Args:
         pairs: The data set.
