@@ -1,5 +1,6 @@
 """What the published protocol adds, as a part of a study's page: a figure, tables and the conclusion."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from saltext.reporting.document import Block, Figure
 from saltext.reporting.figures import Series
 from saltext.reporting.grid import Grid
 from saltext.results.protocol_effects import Effect, Kind, conclusion, effects
-from saltext.results.score_table import metric_names, shown_metric
+from saltext.results.score_table import shown_metric
 
 FIGURE_FILE, EFFECTS_FILE = "protocol_effects.png", "effects.csv"
 
@@ -32,10 +33,14 @@ _DETAILS = (
     "leaves out 0, and no seed has the other sign."
 )
 _SIDE_BY_SIDE = (
-    "The same predictions in both papers' way to measure and in the standard one, seeds averaged pair by pair: the "
-    "published arm, which trains on all published rows, at the epoch with the best mean test CC. The columns measure "
-    "different things: their differences are no effects, and are not added to any."
+    "The same predictions, measured by the script of the network's own paper (TranBlend's for GroundedGaze) and by the "
+    "standard metrics (AUC-Judd; sAUC with the fixations of other images; NSS and CC at the images' own resolution), seeds "
+    "averaged pair by pair. Of the arm published, at the epoch with the best mean test CC. Two columns of one name "
+    "measure different things: their difference is no effect of the protocol, and is added to none."
 )
+
+
+_STANDARD_OF = {"AUC": "auc_judd", "sAUC": "auc_shuffled", "CC": "cc", "NSS": "nss"}  # of the same name
 
 
 def blocks(epochs: pd.DataFrame, tested: pd.DataFrame, to: Path) -> tuple[list[tuple[str, str]], list[Block]]:
@@ -102,12 +107,7 @@ def _details(found: Sequence[Effect], metric: str) -> Grid:
 
 def _by_task(found: Sequence[Effect], metric: str) -> Grid:
     own = [effect for effect in found if effect.metric == metric]
-    cells = [
-        tables.Cell(
-            (effect.kind.value, effect.network), effect.task, effect.estimate.signed(), effect.verdict == "adds"
-        )
-        for effect in own
-    ]
+    cells = [tables.Cell((e.kind.value, e.network), e.task, e.estimate.signed(), best=e.verdict == "adds") for e in own]
     columns = in_order(effect.task for effect in own)
     title = f"{tables.heading(metric)}: what the protocol adds"
     note = f"{_NOTE} Bold: it adds to the score."
@@ -134,19 +134,24 @@ def _frame(found: Sequence[Effect]) -> pd.DataFrame:
 
 
 def side_by_side(tested: pd.DataFrame) -> Grid:
-    """The same predictions by the paper's script and by the standard metrics: rows per task and network.
+    """The same predictions by a paper's script and by the standard metrics: rows per task and network.
 
     ``tested`` is that of :class:`saltext.results.protocol_effects.ArmScores`.
     """
     cells = []
-    protocols = sorted(tested["protocol"].unique(), key=lambda name: name == STANDARD)
     for task in in_order(tested["task"].unique()):
         for network in tested["network"].unique():
             own = tested[(tested["task"] == task) & (tested["network"] == network)]
-            for protocol in protocols:
-                part = own[own["protocol"] == protocol]
-                whose = f"{PAPERS[protocol].title} script" if protocol in PAPERS else "standard"
-                for name in metric_names(part.dropna(axis="columns", how="all")):
-                    mean = part.groupby("image_id")[name].mean().mean()
-                    cells.append(tables.Cell((task, network), f"{METRICS[name].title}, {whose}", f"{mean:.3f}"))
-    return tables.pivot(cells, ["task", "network"], grouped=True, title="Two ways to measure", note=_SIDE_BY_SIDE)
+            for paper in (PAPERS[name] for name in own["protocol"].unique() if name in PAPERS):
+                keys = (task, network, paper.title)
+                for name, metric in zip(paper.metric_names, paper.metrics, strict=True):
+                    for protocol, measured, whose in (
+                        (paper.name, metric, "script"),
+                        (STANDARD, _STANDARD_OF[name], "standard"),
+                    ):
+                        part = own[own["protocol"] == protocol]
+                        mean = part.groupby("image_id")[measured].mean().mean() if measured in part else math.nan
+                        text = "" if math.isnan(mean) else f"{mean:.3f}"
+                        cells.append(tables.Cell(keys, f"{name}, {whose}", text))
+    headings = ["task", "network", "script of"]
+    return tables.pivot(cells, headings, grouped=True, title="Two ways to measure", note=_SIDE_BY_SIDE)

@@ -72,7 +72,7 @@ def _part_of(run: RunRecord) -> str:
 
 def write_again(study: Study, kept: Path, to: Path) -> Path:
     """Write the same tables from scores that :func:`write_study` kept, without what only the runs tell (curves,
-    pictures); returns the page. The other kept files of the study and ``runs.csv`` are read if they lie beside ``kept``.
+    pictures); returns the page. The study's other kept files and ``runs.csv`` are read if they lie beside ``kept``.
 
     Raises:
         ConfigError: A file that does not hold scores of the study.

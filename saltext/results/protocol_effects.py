@@ -1,11 +1,11 @@
 """What the published protocol adds to a score: the leak of its split, and choosing the epoch on the test pairs.
 
-The runs are of the arms of :func:`saltext.data.splits.published_arm`, with the scores of single pairs after every epoch.
+The runs are of the arms of :func:`saltext.data.splits.published_arm`, with scores of single pairs after every epoch.
 Every effect is a difference of scores of the same test pairs in one metric, of networks trained with one seed:
 
 * the leak: the arm with the leak minus the arm without, each after its last epoch;
-* the epoch: of the arm with the leak, the epoch that is best on the task's test pairs, minus the last one, and minus the
-  one that is best on the task's validation pairs. The mean of both is at least 0 by construction.
+* the epoch: of the arm with the leak, the epoch that is best on the task's test pairs, minus the last one, and minus
+  the one that is best on the task's validation pairs. The mean of both is at least 0 by construction.
 
 Seeds and rotations are averaged pair by pair, and intervals are over images.
 """
@@ -89,7 +89,10 @@ class Effect:
 
     @property
     def verdict(self) -> str:
-        """``adds`` or ``takes`` where the interval leaves out 0 and no seed has the other sign; else ``not resolved``."""
+        """``adds`` or ``takes`` if the interval leaves out 0 and no seed has the other sign; ``none`` where both sides
+        are the same epochs; else ``not resolved``."""
+        if self.estimate.low == self.estimate.high == 0:
+            return "none"
         sign = 1 if METRICS[self.metric].higher_is_better else -1
         if self.estimate.excludes_zero and all(self.estimate.mean * mean >= 0 for mean in self.by_seed.values()):
             return "adds" if sign * self.estimate.mean > 0 else "takes"
@@ -99,8 +102,7 @@ class Effect:
 def arm_scores(study: Study, runs: Iterable[RunRecord]) -> ArmScores:
     """The scores of a study's runs that have finished training.
 
-    Raises:
-        ConfigError: Two runs of one network, arm, seed and rotation.
+    Of two runs of one network, arm, seed and rotation the first counts; the log names what is left out.
     """
     epochs, tested = [], []
     seen: dict[tuple[object, ...], RunRecord] = {}
@@ -113,10 +115,9 @@ def arm_scores(study: Study, runs: Iterable[RunRecord]) -> ArmScores:
         labels = dict(zip(_RUN, (network, rows, run.generated, rotation, run.cfg.seed), strict=True))
         key = (*labels.values(), arm)
         if key in seen:
-            raise ConfigError(
-                f"Expected one run of {network}, arm {arm}, seed {run.cfg.seed}, rotation {rotation}; got "
-                f"{seen[key].folder.root} and {run.folder.root}. Name folders with one of them."
-            )
+            what = f"{network}, arm {arm}, seed {run.cfg.seed}, rotation {rotation}"
+            _log.warning("left out: %s, for %s is of %s, too", run.folder.root, seen[key].folder.root, what)
+            continue
         seen[key] = run
         try:
             scores = read_scores(run.folder.epoch_scores)

@@ -77,8 +77,8 @@ class Throughput(Callback):
 class EpochScores(Callback):
     """Keeps the scores of single pairs after every epoch, in ``epoch_scores.csv`` of the run's or the stage's folder.
 
-    Columns: ``epoch`` (from 0), ``split``, ``task``, ``image_id`` and the validation metrics. ``data.epoch_splits`` says
-    which splits are scored.
+    Columns: ``epoch`` (from 0), ``split``, ``task``, ``image_id`` and the validation metrics. ``data.epoch_splits``
+    says which splits are scored.
     """
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
