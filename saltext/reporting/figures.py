@@ -45,6 +45,7 @@ _DASHES: Sequence["LineStyleType"] = ("solid", (0, (5, 2)), (0, (1, 1)), (0, (6,
 _PANEL = (4.0, 2.9)  # inches
 _PANELS_A_ROW = 3
 _TITLE, _AXIS = (540, 21, 2), (400, 18, 2)  # width and size in half points, lines at most
+_NARROW_TITLE, _NARROW_AXIS = (330, 21, 3), (330, 18, 2)
 _DPI = 143
 _LABEL_HEIGHT = 0.17  # inches from a label of a curve to the next
 _ROW = 0.175  # inches between two estimates
@@ -293,7 +294,7 @@ def gains(xlabel: str, panels: Mapping[str, Sequence[Series]]) -> "Figure":
 
     Args:
         xlabel: What is gained.
-        panels: Title, with line breaks -> differences of each model. A model may have none under a condition.
+        panels: Title -> differences of each model, which may have none under a condition.
 
     Raises:
         ValueError: There is no difference.
@@ -319,14 +320,15 @@ def gains(xlabel: str, panels: Mapping[str, Sequence[Series]]) -> "Figure":
                     axes.plot(single, [y] * len(single), "o", color=colour, fillstyle="none", markersize=3, linewidth=0)
             for edge in range(1, len(conditions)):
                 axes.axhline(height * edge - 1, color=FOREGROUND, alpha=0.15, linewidth=0.6)
-            axes.set_title(title)
-            axes.set_xlabel(xlabel)
+            axes.set_title(caption(title, *_NARROW_TITLE))
+            axes.set_xlabel(caption(xlabel, *_NARROW_AXIS))
             axes.locator_params("x", nbins=5)
             axes.grid(visible=False, axis="y")
             axes.tick_params("y", length=0)
         grid[0].set_ylim(height * len(conditions) - 1, -1)
         middle = (len(labels) - 1) / 2
-        grid[0].set_yticks([height * index + middle for index in range(len(conditions))], conditions)
+        places = [height * index + middle for index in range(len(conditions))]
+        grid[0].set_yticks(places, [_short(name) for name in conditions])
         left, right = grid[0].get_xlim()
         grid[0].set_xlim(min(left, -_SMALLEST_GAIN), max(right, _SMALLEST_GAIN))
         marks = [figure.axes[0].plot([], [], marker, color=colour)[0] for colour, marker in style.values()]

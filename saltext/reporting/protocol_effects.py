@@ -34,7 +34,7 @@ _DETAILS = (
 )
 _SIDE_BY_SIDE = (
     "The same predictions, measured by the script of the network's own paper (TranBlend's for GroundedGaze) and by the "
-    "standard metrics (AUC-Judd; sAUC with the fixations of other images; NSS and CC at the images' own resolution), seeds "
+    "standard metrics (AUC-Judd; sAUC with other images' fixations; NSS and CC at the images' own resolution), seeds "
     "averaged pair by pair. Of the arm published, at the epoch with the best mean test CC. Two columns of one name "
     "measure different things: their difference is no effect of the protocol, and is added to none."
 )
@@ -80,9 +80,7 @@ def _figure(found: Sequence[Effect], metric: str, file: Path) -> Figure:
             own = {effect.task: effect for effect in of_kind if effect.network == network}
             estimates = {task: effect.estimate for task, effect in own.items()}
             single = {task: list(effect.by_seed.values()) for task, effect in own.items()}
-            panels.setdefault(kind.value.replace(" instead", "\ninstead").replace(" also", "\nalso"), []).append(
-                Series(network, estimates, single=single)
-            )
+            panels.setdefault(kind.value, []).append(Series(network, estimates, single=single))
     title = METRICS[metric].title
     drawn = figures.gains(f"added to {title}", panels)
     figures.write_png(drawn, file)
