@@ -39,6 +39,7 @@ _RUN = ("network", "rows", "generated", "rotation", "seed")
 EPOCH_KEYS = (*_RUN, "arm", "split", "epoch", "task", "image_id")
 TESTED_KEYS = (*_RUN, "protocol", "task", "image_id")
 _ARM = "data.split.arm"
+_FEWEST_TASKS = 2  # of a network's five in which an effect has to add: of 15 intervals about one leaves out 0 by chance
 _PAIR = ["rotation", "seed", "task", "image_id"]
 
 
@@ -242,7 +243,7 @@ def conclusion(found: Sequence[Effect], metric: str = "cc") -> str:
         said.append(
             f"Training on test images under other texts adds to {title} in {counts['adds']} of {len(leaks)} cases "
             f"(networks and tasks), takes from it in {counts['takes']} and is not resolved in {unresolved}; "
-            f"the largest is {_in_words(max(leaks, key=lambda effect: sign * effect.estimate.mean))}."
+            f"the largest is {_in_words(max(leaks, key=lambda effect: sign * effect.estimate.mean))}. {_advantage(leaks)}"
         )
     for kind, instead in ((Kind.LAST, "the last"), (Kind.CHOSEN, "the one best on validation images")):
         of_kind = [effect for effect in own if effect.kind is kind]
@@ -251,7 +252,7 @@ def conclusion(found: Sequence[Effect], metric: str = "cc") -> str:
             largest = of_kind[int(np.argmax(gains))]
             said.append(
                 f"The best test epoch instead of {instead} adds {np.mean(gains):.3f} in the mean, at most "
-                f"{_in_words(largest)}."
+                f"{_in_words(largest)}. {_advantage(of_kind)}"
             )
     widths: dict[str, float] = {}
     for effect in leaks:
@@ -261,6 +262,15 @@ def conclusion(found: Sequence[Effect], metric: str = "cc") -> str:
         limits = ", ".join(f"{task} {width:.3f}" for task, width in widths.items())
         said.append(f"Smaller effects of the leak than these are not told from none: {limits}.")
     return " ".join(said)
+
+
+def _advantage(found: Sequence[Effect]) -> str:
+    """To which networks effects of one kind add by more than chance: in several tasks, and they take in none."""
+    verdicts: dict[str, list[str]] = {}
+    for effect in found:
+        verdicts.setdefault(effect.network, []).append(effect.verdict)
+    named = [name for name, own in verdicts.items() if own.count("adds") >= _FEWEST_TASKS and "takes" not in own]
+    return f"By the rule set in advance that counts for {', '.join(named) or 'none of the networks'}."
 
 
 def _in_words(effect: Effect) -> str:

@@ -147,6 +147,18 @@ def test_the_conclusion_counts_the_cases_names_the_largest_and_says_what_is_not_
     assert conclusion([]) == ""
 
 
+def test_an_effect_counts_for_a_network_if_it_adds_in_two_tasks_and_takes_in_none() -> None:
+    def said(**gaps: float) -> str:
+        leaky = [(1, 0, "test", task, [0.5 + gap] * 20) for task, gap in gaps.items()]
+        clean = [(1, 0, "test", task, [0.5] * 20) for task in gaps]
+        return conclusion(effects(epochs(leaky=leaky, clean=clean)))
+
+    counts = "By the rule set in advance that counts for"
+    assert f"{counts} net." in said(whole=0.1, general=0.1, salient=0.0)
+    assert f"{counts} none of the networks." in said(whole=0.1, general=0.0, salient=0.0)
+    assert f"{counts} none of the networks." in said(whole=0.1, general=0.1, salient=-0.1)
+
+
 # From runs
 
 
