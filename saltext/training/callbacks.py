@@ -81,6 +81,9 @@ class EpochScores(Callback):
     says which splits are scored.
     """
 
+    def __init__(self) -> None:  # says that a configuration can set nothing: Lightning's class has no signature to read
+        super().__init__()
+
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Add the epoch's scores; those of an epoch that a killed run began are replaced."""
         if trainer.sanity_checking or not trainer.is_global_zero or not isinstance(pl_module, ScoredModule):
