@@ -29,8 +29,8 @@ _NOTE = (
     "pair."
 )
 _DETAILS = (
-    "Resolved: half of the interval's width; a smaller effect is not told from none. Adds or takes: the interval "
-    "leaves out 0, and no seed has the other sign."
+    "Resolved: half of the interval's width; a smaller effect cannot be distinguished from zero. Adds or takes: "
+    "the interval leaves out 0, and no seed has the other sign. None: both sides are the same epochs."
 )
 _SIDE_BY_SIDE = (
     "The same predictions, measured by the script of the network's own paper (TranBlend's for GroundedGaze) and by the "

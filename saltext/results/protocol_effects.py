@@ -85,7 +85,7 @@ class Effect:
 
     @property
     def resolved(self) -> float:
-        """Half of the interval's width: a smaller effect is not told from none."""
+        """Half of the interval's width: a smaller effect cannot be distinguished from zero."""
         return (self.estimate.high - self.estimate.low) / 2
 
     @property
@@ -238,12 +238,13 @@ def conclusion(found: Sequence[Effect], metric: str = "cc") -> str:
     title, said = METRICS[metric].title, []
     leaks = [effect for effect in own if effect.kind is Kind.LEAK]
     if leaks:
+        largest = max(leaks, key=lambda effect: sign * effect.estimate.mean)
         counts = {verdict: sum(effect.verdict == verdict for effect in leaks) for verdict in ("adds", "takes")}
         unresolved = len(leaks) - sum(counts.values())
         said.append(
             f"Training on test images under other texts adds to {title} in {counts['adds']} of {len(leaks)} cases "
             f"(networks and tasks), takes from it in {counts['takes']} and is not resolved in {unresolved}; "
-            f"the largest is {_in_words(max(leaks, key=lambda effect: sign * effect.estimate.mean))}. {_advantage(leaks)}"
+            f"the largest is {_in_words(largest)}. {_advantage(leaks)}"
         )
     for kind, instead in ((Kind.LAST, "the last"), (Kind.CHOSEN, "the one best on validation images")):
         of_kind = [effect for effect in own if effect.kind is kind]
@@ -260,7 +261,7 @@ def conclusion(found: Sequence[Effect], metric: str = "cc") -> str:
             widths[effect.task] = max(widths.get(effect.task, 0.0), effect.resolved)
     if widths:
         limits = ", ".join(f"{task} {width:.3f}" for task, width in widths.items())
-        said.append(f"Smaller effects of the leak than these are not told from none: {limits}.")
+        said.append(f"Effects of the leak below these cannot be distinguished from zero: {limits}.")
     return " ".join(said)
 
 

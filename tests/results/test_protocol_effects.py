@@ -143,7 +143,7 @@ def test_the_conclusion_counts_the_cases_names_the_largest_and_says_what_is_not_
     text = conclusion(effects(table))
     assert "adds to CC in 1 of 1 cases" in text
     assert "instead of the last adds 0.100 in the mean" in text
-    assert "not told from none: general 0.0" in text
+    assert "distinguished from zero: general 0.0" in text
     assert conclusion([]) == ""
 
 
