@@ -451,6 +451,13 @@ def test_a_split_file_that_a_stranger_names_is_not_read(stranger: RunFolder, tmp
     assert f"data.split.path='{tmp_path}" in watched(stranger, COMMANDS["resume"])
 
 
+def test_row_files_that_a_stranger_names_are_not_read(stranger: RunFolder, tmp_path: Path) -> None:
+    rows = {"pure": str(tmp_path / "pure.csv")}
+    change(stranger, data__split={"_target_": "saltext.data.splits.PublishedArm", "arm": "leaky", "rows": rows})
+    stranger.split.unlink()
+    assert "data.split.rows=" in watched(stranger, COMMANDS["resume"])
+
+
 @pytest.mark.parametrize("name", ["evaluation", "evaluation.log", "run.log", "metrics", "stages"])
 def test_nothing_is_written_through_a_link_of_a_stranger(stranger: RunFolder, tmp_path: Path, name: str) -> None:
     (tmp_path / "away").mkdir()
