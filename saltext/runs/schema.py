@@ -204,6 +204,7 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "data.split.path": Text,
         "data.split.rotation": Annotated[int, Field(ge=0, le=4)],
         "data.selection_split": Held,
+        "data.epoch_splits": Annotated[list[Held], Field(min_length=1)] | None,
         "data.test_on": Held,
         "data.folds": Annotated[int, Field(ge=2)],
         "data.fold": Whole,

@@ -322,6 +322,11 @@ def test_the_files_of_the_authors_rows_have_to_be_there() -> None:
         assert schema.problems(composed(f"data/split={choice}", f"{mark}data.split.rows={{pure: {__file__}}}")) == {}
 
 
+def test_the_training_set_is_not_scored_after_every_epoch() -> None:
+    found = schema.problems(composed("+data.epoch_splits=[val,train]"))
+    assert found == {"data.epoch_splits": "expected 'val' or 'test' or null, got [\"val\", \"train\"]"}
+
+
 def test_there_are_five_rotations() -> None:
     assert list(schema.problems(composed("data/split=published_arm", "data.split.rotation=5"))) == [
         "data.split.rotation"
