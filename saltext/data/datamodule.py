@@ -52,6 +52,7 @@ class SaliencyDataModule(LightningDataModule):
         val_fraction: Fraction of the training images used for validation, where the split method reads it.
         split_seed: Seed of the split, separate from ``seed`` so that runs with several seeds have the same test images.
         selection_split: Split that selects the checkpoint: ``"val"``, or ``"test"`` for the papers' best test epoch.
+        epoch_splits: Splits that are scored after every epoch: ``selection_split``, alone by default, or both.
         test_on: ``"val"`` scores the validation images at the end instead of the test images; no checkpoint is
             selected then. For model selection.
         image_size: Height and width of the network's input.
@@ -93,6 +94,7 @@ class SaliencyDataModule(LightningDataModule):
         val_fraction: float = 0.1,
         split_seed: int = 0,
         selection_split: Part = "val",
+        epoch_splits: Sequence[Part] | None = None,
         test_on: Part = "test",
         image_size: Sequence[int] = (288, 384),
         map_size: Sequence[int] | None = None,
@@ -115,6 +117,7 @@ class SaliencyDataModule(LightningDataModule):
         self.split_method = GivenOrEightyTwenty() if split is None else split
         self.split_settings = SplitSettings(split_seed, val_fraction, folds, fold)
         self.selection_split = selection_split
+        self._epoch_splits = epoch_splits
         self.test_on = test_on
         self.cache_dir = Path(cache_dir)
         self.batch_size = batch_size
@@ -146,6 +149,11 @@ class SaliencyDataModule(LightningDataModule):
             for name, part in parts.items()
             if part not in _HELD_OUT_PARTS
         ]
+        if self.selection_split not in self.epoch_splits or not set(self.epoch_splits) <= set(_HELD_OUT_PARTS):
+            unknown.append(
+                f"data.epoch_splits must be of val and test, with selection_split ({self.selection_split}) among them, "
+                f"got {', '.join(map(str, self.epoch_splits)) or 'none'}"
+            )
         if unknown:
             raise ConfigError("; ".join(unknown))
 
@@ -232,6 +240,17 @@ class SaliencyDataModule(LightningDataModule):
         return bool(self.indices(self.selection_split))
 
     @property
+    def epoch_splits(self) -> tuple[Part, ...]:
+        """Splits that are scored after every epoch; by default the one that selects the checkpoint."""
+        return (self.selection_split,) if self._epoch_splits is None else tuple(self._epoch_splits)
+
+    @property
+    def epoch_parts(self) -> dict[int, Part]:
+        """Indices of the samples that are scored after every epoch, ascending, with the part each belongs to."""
+        part_of = {index: part for part in self.epoch_splits for index in self.indices(part)}
+        return dict(sorted(part_of.items()))
+
+    @property
     def recorded_training_indices(self) -> list[int]:
         """Those of :meth:`indices` of the training set that were recorded, which baselines are made from."""
         recorded = self._recorded(self.tasks)
@@ -239,7 +258,10 @@ class SaliencyDataModule(LightningDataModule):
 
     def dataset(self, part: Part, native: bool = False, augment: Augment | None = None) -> SJTUTIS:
         """The samples of ``part``, with ground truth at native resolution if ``native``."""
-        return SJTUTIS(self.pairs, self.cache, self.indices(part), augment, self.seed, native)
+        return self._dataset(self.indices(part), native, augment)
+
+    def _dataset(self, indices: Sequence[int], native: bool = False, augment: Augment | None = None) -> SJTUTIS:
+        return SJTUTIS(self.pairs, self.cache, indices, augment, self.seed, native)
 
     def prepare_data(self) -> None:
         """Validate and decode; Lightning calls this in one process of each machine before the others go on."""
@@ -271,12 +293,13 @@ class SaliencyDataModule(LightningDataModule):
         return self._loader(dataset, BatchSampler(keys, self.batch_size, drop_last=lonely_last))
 
     def val_dataloader(self) -> "DataLoader[Batch] | list[Any]":
-        """Samples that select the checkpoint, with native ground truth; an empty list where there are none."""
-        return self._evaluation_loader(self.selection_split) if self.validates else []
+        """Samples to score after every epoch, with native ground truth; an empty list where none selects the
+        checkpoint."""
+        return self._evaluation_loader(list(self.epoch_parts)) if self.validates else []
 
     def test_dataloader(self) -> "DataLoader[Batch]":
         """Test samples, with native ground truth."""
-        return self._evaluation_loader("test")
+        return self._evaluation_loader(self.indices("test"))
 
     def _check_parts(self, stage: str | None) -> None:
         counts = {part: len(self.indices(part)) for part in PARTS}
@@ -314,8 +337,8 @@ class SaliencyDataModule(LightningDataModule):
             return self.trainer.global_rank, self.trainer.world_size
         return 0, 1
 
-    def _evaluation_loader(self, part: Part) -> "DataLoader[Batch]":
-        dataset = self.dataset(part, native=True)
+    def _evaluation_loader(self, indices: Sequence[int]) -> "DataLoader[Batch]":
+        dataset = self._dataset(indices, native=True)
         sizes = [self.cache.native_size(index) for index in dataset.indices]
         return self._loader(dataset, EvaluationBatches(sizes, self.eval_batch_size, *self._rank_and_world_size()))
 
@@ -326,9 +349,9 @@ class SaliencyDataModule(LightningDataModule):
         if self.num_workers:
             if self.indices("train"):
                 needed.append(batch_bytes(self.dataset("train", augment=self.augment)[0], self.batch_size))
-            for part in (self.selection_split, "test"):
-                if self.indices(part):
-                    dataset = self.dataset(part, native=True)
+            for indices in (list(self.epoch_parts), self.indices("test")):
+                if indices:
+                    dataset = self._dataset(indices, native=True)
                     sizes = [self.cache.native_size(index) for index in dataset.indices]
                     largest = max(range(len(dataset)), key=lambda number: prod(sizes[number]))
                     needed.append(batch_bytes(dataset[largest], self.eval_batch_size))

@@ -4,27 +4,32 @@ Every split of this project is grouped by image: all texts of one image are in t
 The exception is the papers' own per-row split, which is needed to compare with their tables.
 """
 
+import csv
 import hashlib
+import io
 import json
 import math
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from pathlib import Path, PureWindowsPath
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
 from saltext import storage
 from saltext.data.index import DatasetIndex
 from saltext.data.pairs import Pair, Recording
-from saltext.data.tasks import TASKS
+from saltext.data.tasks import TASK_BY_NAME, TASKS
 from saltext.errors import ConfigError, DataError
 
 Part = Literal["train", "val", "test"]
 Unit = Literal["image", "pair"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
+Arm = Literal["published", "leaky", "clean", "clean_pure", "control_pure"]
+ARMS: tuple[Arm, ...] = get_args(Arm)
+"""Of the published split, with and without its leak; see :func:`published_arm`."""
 
 _FOLD = re.compile(r"fold \d+ of (\d+)")  # in the method of splits by `kfold`
 
@@ -267,7 +272,10 @@ def given(parts: Mapping[str, Sequence[str]], val_fraction: float, seed: int) ->
 
 
 def published_tranblend(
-    pairs: Iterable[Pair | Recording], seed: int = 42, rows: Mapping[str, Sequence[str]] | None = None
+    pairs: Iterable[Pair | Recording],
+    seed: int = 42,
+    rows: Mapping[str, Sequence[str]] | None = None,
+    rotation: int = 0,
 ) -> Split:
     """The TranBlend authors' split: 80/20 over the rows of each task separately, without a validation set.
 
@@ -276,14 +284,16 @@ def published_tranblend(
 
     The authors permute each task's rows with numpy's legacy generator, seeded anew for each task, and train on the
     first ``int(0.8 * n)``. Given their row order this function returns their lists exactly. That order is the one of
-    their CSV files, which no rule we tried derives from the data set (sorted by name or number, the workbook's order,
-    seeded shuffles of these).
+    their CSV files (:func:`authors_rows`), which no rule we tried derives from the data set (sorted by name or number,
+    the workbook's order, seeded shuffles of these).
 
     Args:
         pairs: The data set.
         seed: 42 in the authors' script.
         rows: Task name -> names of the task's pairs in the order of the authors' CSV file.
             Without it, the order of sorted names stands in: the same protocol and the same leak, on other lists.
+        rotation: 0 tests the authors' fifth of the permuted rows, 1 the fifth before it, and so on; 0 to 4 test every
+            row once if the number of rows divides by 5.
     """
     names: dict[str, list[str]] = {task.name: [] for task in TASKS}
     for pair in pairs:
@@ -294,9 +304,121 @@ def published_tranblend(
         ordered = list(rows[task]) if rows is not None and task in rows else sorted(present)
         permuted = [ordered[index] for index in np.random.RandomState(seed).permutation(len(ordered))]
         cut = int(0.8 * len(permuted))
-        parts["train"] += permuted[:cut]
-        parts["test"] += permuted[cut:]
-    return _split("TranBlend rows 80/20 per task (images leak between tasks)", seed, "pair", parts)
+        before = rotation * (len(permuted) - cut) % len(permuted) if permuted else 0
+        rotated = permuted[len(permuted) - before :] + permuted[: len(permuted) - before]
+        parts["train"] += rotated[:cut]
+        parts["test"] += rotated[cut:]
+    order = "" if rows is None else ", in the authors' row order"
+    turned = f", rotation {rotation}" if rotation else ""
+    return _split(f"TranBlend rows 80/20 per task{order}{turned} (images leak between tasks)", seed, "pair", parts)
+
+
+def authors_rows(file: Path | str, names: Collection[str]) -> list[str]:
+    """The order of a task's rows in a CSV file of the TranBlend authors.
+
+    In each line the first cell that names one of the pairs counts: its own name, or the path of one of its files.
+    Lines without one, such as a heading, are left out.
+
+    Args:
+        file: The task's CSV file.
+        names: Names of all pairs of the task.
+
+    Raises:
+        DataError: The file cannot be read, or does not name each pair once.
+    """
+    found = []
+    for cells in csv.reader(io.StringIO(storage.read_text(file))):
+        stems = (PureWindowsPath(cell.strip()).stem for cell in cells)  # splits paths of both kinds
+        found += [name for name in stems if name in names][:1]
+    counts = Counter(found)
+    missing, repeated = sorted(set(names) - set(counts)), sorted(name for name in counts if counts[name] > 1)
+    if missing or repeated:
+        raise DataError(
+            f"{file}: expected a row for each of the task's {len(names)} pairs, got none for {len(missing)} "
+            f"({', '.join(missing[:3])}) and several for {len(repeated)} ({', '.join(repeated[:3])}). Give the CSV "
+            "file that the authors' repository has for this task, not one of its two parts."
+        )
+    return found
+
+
+def published_arm(
+    pairs: Sequence[Pair | Recording],
+    image_sets: Mapping[str, str],
+    arm: Arm,
+    val_fraction: float,
+    seed: int,
+    rows: Mapping[str, Sequence[str]] | None = None,
+    rotation: int = 0,
+) -> Split:
+    """The published split with its leak and without it, so that two trainings tell what the leak adds.
+
+    All arms test the rows of :func:`published_tranblend`, and those to be compared train on as many rows of each task:
+
+    * ``published``: that split itself, without a validation set.
+    * ``leaky``: its training rows without those of the validation images.
+    * ``clean``: as ``leaky``, but the ``pure`` rows of images that are tested under a text are swapped for as many of
+      the other ``pure`` rows, which ``leaky`` tests. Tests all texts and not ``pure``.
+    * ``clean_pure``: as ``leaky``, without the rows with a text of images that are tested under ``pure``. Tests
+      ``pure`` alone.
+    * ``control_pure``: as ``leaky``, without as many random rows of each text task as ``clean_pure`` lacks. Tests
+      ``pure`` alone.
+
+    The validation images are drawn from those that no task tests, and train in no arm but ``published``. On SJTU-TIS
+    each image that is tested under a text and trains as ``pure`` has a counterpart. In a smaller data set, where there
+    may be too few, the ``pure`` rows left over train in no arm but ``published``.
+
+    Args:
+        pairs: The data set.
+        image_sets: Image ID -> set.
+        arm: One of the above.
+        val_fraction: Fraction of the images without a test row, per set, for validation; rounded up.
+        seed: Of the validation images and of the random rows.
+        rows: See :func:`published_tranblend`.
+        rotation: See :func:`published_tranblend`.
+
+    Raises:
+        ConfigError: Unknown arm, or a fraction outside its range.
+    """
+    if arm not in ARMS:
+        raise ConfigError(f"data.split.arm: expected one of {', '.join(ARMS)}, got {arm!r}")
+    _check_val_fraction(val_fraction)
+    published = published_tranblend(pairs, rows=rows, rotation=rotation)
+    if arm == "published":
+        return published
+    train, test = ([pairs[index] for index in published.select(pairs, part)] for part in ("train", "test"))
+    tested_pure = {pair.image_id for pair in test if not TASK_BY_NAME[pair.task].has_text}
+    tested_text = {pair.image_id for pair in test if TASK_BY_NAME[pair.task].has_text}
+    validating: set[str] = set()
+    for ids in _strata(image_sets):
+        untested = _shuffled(set(ids) - tested_pure - tested_text, f"{seed} validation")
+        validating |= set(untested[: math.ceil(val_fraction * len(untested))])
+
+    others = _shuffled(tested_pure - tested_text, f"{seed} swap")
+    leaked = _shuffled(tested_text - tested_pure, f"{seed} swap")
+    unmatched = set(leaked[len(others) :])
+    swapped = set(leaked) - unmatched
+    unused = {pair.name for pair in train if pair.image_id in validating}
+    unused |= {pair.name for pair in train if pair.task == "pure" and pair.image_id in unmatched}
+    added: set[str] = set()
+    if arm == "clean":
+        unused |= {pair.name for pair in train if pair.task == "pure" and pair.image_id in swapped}
+        added = {pair.name for pair in test if pair.task == "pure" and pair.image_id in others[: len(swapped)]}
+    elif arm in ("clean_pure", "control_pure"):
+        for task in (task.name for task in TASKS if task.has_text):
+            name_of = {pair.image_id: pair.name for pair in train if pair.task == task and pair.name not in unused}
+            leaking = _shuffled(name_of.keys() & tested_pure, f"{seed} control")
+            harmless = _shuffled(name_of.keys() - tested_pure, f"{seed} control")
+            dropped = leaking if arm == "clean_pure" else [*harmless, *leaking][: len(leaking)]
+            unused |= {name_of[image] for image in dropped}
+
+    of_arm = {"leaky": test, "clean": [p for p in test if p.image_id in tested_text and p.task != "pure"]}
+    tested = of_arm.get(arm, [pair for pair in test if pair.task == "pure"])
+    parts: dict[Part, list[str]] = {
+        "train": [*(pair.name for pair in train if pair.name not in unused), *added],
+        "val": [pair.name for pair in pairs if pair.image_id in validating],
+        "test": [pair.name for pair in tested],
+    }
+    return _split(f"{published.method}, {arm} arm, validation {val_fraction:g}", seed, "pair", parts)
 
 
 # Split methods, of which conf/data/split chooses one
@@ -359,16 +481,61 @@ class KFold:
 
 @dataclass(frozen=True)
 class PublishedTranBlend:
-    """See :func:`published_tranblend`; of SJTU-TIS alone."""
+    """See :func:`published_tranblend`; of SJTU-TIS alone.
+
+    Attributes:
+        rows: Task name -> the authors' CSV file of that task, see :func:`authors_rows`; None for the stand-in order.
+        rotation: See :func:`published_tranblend`.
+    """
+
+    rows: Mapping[str, str] | None = None
+    rotation: int = 0
 
     def __call__(self, index: DatasetIndex, settings: SplitSettings) -> Split:
         """Draw rows of each task."""
-        if not index.is_sjtu_tis:
-            raise ConfigError(
-                f"data/split=published is the papers' split of SJTU-TIS, got {index.root}. Choose 80-20, 70-15-15, "
-                "kfold or given, or the split file of another run (data/split=file)."
-            )
-        return published_tranblend(index.pairs)
+        return published_tranblend(index.pairs, rows=_authors_order(index, self.rows), rotation=self.rotation)
+
+
+@dataclass(frozen=True)
+class PublishedArm:
+    """See :func:`published_arm`; of SJTU-TIS alone.
+
+    Attributes:
+        arm: One of :data:`ARMS`.
+        rows: As of :class:`PublishedTranBlend`.
+        rotation: As of :class:`PublishedTranBlend`.
+    """
+
+    arm: Arm = "leaky"
+    rows: Mapping[str, str] | None = None
+    rotation: int = 0
+
+    def __call__(self, index: DatasetIndex, settings: SplitSettings) -> Split:
+        """Draw rows of each task, and take those of the arm."""
+        order = _authors_order(index, self.rows)
+        return published_arm(
+            index.pairs, index.image_sets, self.arm, settings.val_fraction, settings.seed, order, self.rotation
+        )
+
+
+def _authors_order(index: DatasetIndex, files: Mapping[str, str] | None) -> dict[str, list[str]] | None:
+    """The order of each task's rows in the authors' files; None without files."""
+    if not index.is_sjtu_tis:
+        raise ConfigError(
+            f"data/split=published is the papers' split of SJTU-TIS, got {index.root}. Choose 80-20, 70-15-15, "
+            "kfold or given, or the split file of another run (data/split=file)."
+        )
+    if files is None:
+        return None
+    if set(files) != set(TASK_BY_NAME):
+        raise ConfigError(
+            f"data.split.rows: expected a CSV file for each of {', '.join(TASK_BY_NAME)}, got one for "
+            f"{', '.join(files) or 'none'}"
+        )
+    names: dict[str, set[str]] = {task: set() for task in TASK_BY_NAME}
+    for pair in index.pairs:
+        names[pair.task].add(pair.name)
+    return {task: authors_rows(file, names[task]) for task, file in files.items()}
 
 
 @dataclass(frozen=True)

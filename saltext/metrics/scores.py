@@ -43,6 +43,11 @@ LABEL_COLUMNS = frozenset(
         "setting",
         "line",
         "generated",
+        "epoch",
+        "network",
+        "arm",
+        "rows",
+        "rotation",
     )
 )
 """Columns of score tables that say what was scored; no metric has such a name."""

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -45,6 +45,7 @@ _DASHES: Sequence["LineStyleType"] = ("solid", (0, (5, 2)), (0, (1, 1)), (0, (6,
 _PANEL = (4.0, 2.9)  # inches
 _PANELS_A_ROW = 3
 _TITLE, _AXIS = (540, 21, 2), (400, 18, 2)  # width and size in half points, lines at most
+_NARROW_TITLE, _NARROW_AXIS = (290, 21, 3), (330, 18, 2)
 _DPI = 143
 _LABEL_HEIGHT = 0.17  # inches from a label of a curve to the next
 _ROW = 0.175  # inches between two estimates
@@ -83,11 +84,15 @@ class CurvePanel:
 
 @dataclass(frozen=True)
 class Series:
-    """Estimates of a model, a model with other texts (``text``) or a baseline: condition -> estimate."""
+    """Estimates of a model, a model with other texts (``text``) or a baseline: condition -> estimate.
+
+    ``single`` has the means behind an estimate, such as those of each seed.
+    """
 
     label: str
     estimates: Mapping[str, Estimate]
     kind: Kind = "model"
+    single: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 def curves(panels: Sequence[CurvePanel]) -> "Figure":
@@ -279,6 +284,55 @@ def estimates(title: str, xlabel: str, series: Sequence[Series], gains: bool = F
         axes.set_yticks(range(len(rows)), [_short(label, 28) for label, _ in rows])
         for text, (_, is_condition) in zip(axes.get_yticklabels(), rows, strict=True):
             text.set_fontweight("bold" if is_condition else "normal")
+    return figure
+
+
+def gains(xlabel: str, panels: Mapping[str, Sequence[Series]]) -> "Figure":
+    """Differences with their intervals by condition, a panel for each thing that makes one, on the same axes.
+
+    Models of one label have one colour and shape in all panels; small open circles are the means behind an estimate.
+
+    Args:
+        xlabel: What is gained.
+        panels: Title -> differences of each model, which may have none under a condition.
+
+    Raises:
+        ValueError: There is no difference.
+    """
+    labels = list(dict.fromkeys(one.label for of_panel in panels.values() for one in of_panel))
+    conditions = in_order(name for of_panel in panels.values() for one in of_panel for name in one.estimates)
+    if not conditions:
+        raise ValueError("expected at least one difference, got none")
+    style = dict(zip(labels, cycle(_MARKER_STYLES["model"]), strict=False))
+    height = len(labels) + 1  # of a condition, in rows
+    with drawing(1.1 + 2.4 * len(panels), 1.3 + _ROW * height * len(conditions)) as figure:
+        grid = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True).ravel()
+        for axes, (title, of_panel) in zip(grid, panels.items(), strict=True):
+            axes.axvline(0, color=FOREGROUND, alpha=0.7, linewidth=1)
+            for one in of_panel:
+                colour, marker = style[one.label]
+                for condition, estimate in one.estimates.items():
+                    y = height * conditions.index(condition) + labels.index(one.label)
+                    tooltip = one_line(f"{condition}, {one.label}: {estimate.signed()}")
+                    axes.plot((estimate.low, estimate.high), (y, y), color=colour, url=tooltip)
+                    axes.plot(estimate.mean, y, marker, color=colour, url=tooltip)
+                    single = one.single.get(condition, ())
+                    axes.plot(single, [y] * len(single), "o", color=colour, fillstyle="none", markersize=3, linewidth=0)
+            for edge in range(1, len(conditions)):
+                axes.axhline(height * edge - 1, color=FOREGROUND, alpha=0.15, linewidth=0.6)
+            axes.set_title(caption(title, *_NARROW_TITLE))
+            axes.set_xlabel(caption(xlabel, *_NARROW_AXIS))
+            axes.locator_params("x", nbins=5)
+            axes.grid(visible=False, axis="y")
+            axes.tick_params("y", length=0)
+        grid[0].set_ylim(height * len(conditions) - 1, -1)
+        middle = (len(labels) - 1) / 2
+        places = [height * index + middle for index in range(len(conditions))]
+        grid[0].set_yticks(places, [_short(name) for name in conditions])
+        left, right = grid[0].get_xlim()
+        grid[0].set_xlim(min(left, -_SMALLEST_GAIN), max(right, _SMALLEST_GAIN))
+        marks = [figure.axes[0].plot([], [], marker, color=colour)[0] for colour, marker in style.values()]
+        figure.legend(marks, [_short(label) for label in labels], loc="outside lower center", ncols=len(labels))
     return figure
 
 

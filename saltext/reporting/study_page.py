@@ -13,13 +13,15 @@ from saltext.data.splits import fold_in
 from saltext.evaluation.protocols import PAPERS
 from saltext.metrics import METRICS
 from saltext.reporting import document, figures, glossary, provenance, tables
+from saltext.reporting import protocol_effects as protocol_effects_page
 from saltext.reporting.document import Block, Command, Document, Figure, PictureGroup, Points, Section, Tile
 from saltext.reporting.figures import CurvePanel, Series
 from saltext.reporting.grid import Grid, latex_document
 from saltext.reporting.run_page import estimates_chart, on_last_conditions
-from saltext.results import study_results
+from saltext.results import protocol_effects, study_results
 from saltext.results.comparison import Difference
 from saltext.results.means import Mean
+from saltext.results.protocol_effects import EPOCHS_FILE, TESTED_FILE
 from saltext.results.run_record import RunRecord
 from saltext.results.score_table import shown_metric
 from saltext.results.study import Study, is_of, part_of, studies
@@ -41,26 +43,36 @@ def write_studies(experiment: str, runs: Sequence[RunRecord], to: Path) -> None:
 
 def write_study(study: Study, runs: Sequence[RunRecord], to: Path) -> Path | None:
     """Write ``results.html``, ``.md``, ``.tex`` and ``.csv``, what they are made from (``scores.csv.gz``, ``runs.csv``
-    and, where the study has a text ablation, ``text_ablation.csv.gz``), and ``curves.png`` and ``.csv`` where it has a
+    and, where the study has a text ablation, ``text_ablation.csv.gz``, with protocol effects ``epochs.csv.gz`` and
+    ``tested.csv.gz``), and ``curves.png`` and ``.csv`` where it has a
     figure. Runs of other experiments are left out. Returns the page; None where no run has a split yet.
     """
     found = study_results.by_setting(runs, study.lines)
-    if not found:
+    arms = protocol_effects.arm_scores(study, runs)
+    if not found and arms.epochs.empty:
         return None
     to.mkdir(parents=True, exist_ok=True)
     study_results.write_kept(to, study_results.pooled_scores(study, found))
+    for name, table in ((EPOCHS_FILE, arms.epochs), (TESTED_FILE, arms.tested)):
+        if len(table):
+            study_results.write_packed(to / name, table)
+    of_arms = [run for run in runs if study.protocol_effects and protocol_effects.line_of(study, run)]
     rows = [
-        {"run": ", ".join(filter(None, (f"{run.cfg.name}: {run.label}", fold_in(run.setting)))), **provenance.row(run)}
-        for of_setting in found.values()
-        for run in of_setting
+        {"run": ", ".join(filter(None, (f"{run.cfg.name}: {run.label}", _part_of(run)))), **provenance.row(run)}
+        for run in of_arms or [run for of_setting in found.values() for run in of_setting]
     ]
     storage.write_csv(to / RUNS_FILE, pd.DataFrame(rows))
     return _write(study, study_results.read_kept(study, to / OWN_FILE), found, to, to)
 
 
+def _part_of(run: RunRecord) -> str:
+    """Fold or arm of a run; empty for other splits."""
+    return protocol_effects.arm_of(run) or fold_in(run.setting)
+
+
 def write_again(study: Study, kept: Path, to: Path) -> Path:
     """Write the same tables from scores that :func:`write_study` kept, without what only the runs tell (curves,
-    pictures); returns the page. ``text_ablation.csv.gz`` and ``runs.csv`` are read if they lie beside ``kept``.
+    pictures); returns the page. The study's other kept files and ``runs.csv`` are read if they lie beside ``kept``.
 
     Raises:
         ConfigError: A file that does not hold scores of the study.
@@ -77,14 +89,20 @@ def _write(study: Study, scores: StudyScores, found: Mapping[str, Sequence[RunRe
     effects = {setting: study_results.ablations(study, part) for setting, part in parts.items()}
     gaps = {setting: study_results.compared_lines(study, part) for setting, part in parts.items()}
     grids: list[Grid] = []
-    points = [(glossary.GENERATED, "")] if bool(scores.own["generated"].any()) else []
+    arms = protocol_effects.read_arm_scores(kept) if study.protocol_effects else None
+    generated = bool(scores.own["generated"].any()) or (arms is not None and bool(arms.epochs["generated"].any()))
+    points = [(glossary.GENERATED, "")] if generated else []
+    added, of_protocol = ([], []) if arms is None else protocol_effects_page.blocks(*arms, to)
+    points += added
     for setting, part in cells.items():
         grids += paper_tables(study, part, setting if len(cells) > 1 else "")
         points += _findings(study, part, gaps[setting], effects[setting])
     conditions = glossary.conditions(task for tasks in study.rows.values() for task in tasks)
     first: list[Block] = [Points(points, summary=True), *([conditions] if conditions else [])]
     first += [block for part in cells.values() for block in _accuracy(study, part)]
-    sections: list[Section] = [("", [*first, *grids]), ("By epoch", _figure(study, found, to))]
+    sections: list[Section] = [("", first)] if of_protocol else [("", [*first, *grids])]
+    sections += [("What the protocol adds", of_protocol), ("Beside the published values", grids)] if of_protocol else []
+    sections.append(("By epoch", _figure(study, found, to)))
     for setting, runs in found.items():
         number = numbered(setting, list(found))
         sections.append((f"Test pairs{number}", _pictures(study, runs, to, number)))

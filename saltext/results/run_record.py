@@ -69,7 +69,7 @@ class RunRecord:
 
 def evaluation_setting(split: Split, selected_on: Part) -> str:
     """How the split was made and the checkpoint selected, in two sentences."""
-    grouped = "grouped by image" if split.unit == "image" else "by row: test images also train under other texts"
+    grouped = "grouped by image" if split.unit == "image" else "by row: test images may train under other texts"
     if selected_on == "test":
         selected = "Checkpoint selected on the test set, which makes its scores optimistic."
     else:

@@ -17,7 +17,9 @@ _log = logging.getLogger(__name__)
 
 _EXTRA = "extra_metrics.json"  # beside a table: titles and directions of metrics from outside the package
 # Read as texts, also where they look like numbers.
-_TEXT_COLUMNS = ("image_id", "task", "text", "split", "model", "protocol", "variant", "setting", "line")
+_TEXT_COLUMNS = (
+    "image_id", "task", "text", "split", "model", "protocol", "variant", "setting", "line", "network", "arm", "rows"
+)  # fmt: skip
 _PRINTED_COLUMNS = {"model", "task", "protocol", "variant"}
 
 

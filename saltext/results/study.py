@@ -19,6 +19,8 @@ Keys of the file, those marked * needed:
     against        line or lines, baselines included, from which the models' paired differences are shown
     subsets        name: regular expression of whole image names; the differences are shown of these images alone, too
     text_ablation   line or lines whose effect of the text is shown: own text minus others; protocol standard only
+    protocol_effects   line or lines of data.split.arm=published: with the runs of the other arms, what the published
+                   protocol adds is shown (saltext/results/protocol_effects.py)
     starts         experiment: {experiment, stage} whose chosen weights its runs start from
 
 Published curves stand beside it in ``published.csv`` (line, epoch, metric, value; epochs from 0).
@@ -119,6 +121,7 @@ class Study:
     against: OneOrMore = ()
     subsets: Mapping[str, str] = field(default_factory=dict)
     text_ablation: OneOrMore = ()
+    protocol_effects: OneOrMore = ()
     starts: Mapping[str, Start] = field(default_factory=dict)
     curves: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CURVE_COLUMNS)))
 
@@ -129,7 +132,8 @@ class Study:
         starting = {name for name, start in self.starts.items() for name in (name, start.experiment)}
         lacking = [column for column in CURVE_COLUMNS if column not in self.curves]
         curves = set(() if lacking else self.curves["line"])
-        named = {(key, name) for key in ("against", "text_ablation") for name in getattr(self, key)}
+        naming = ("against", "text_ablation", "protocol_effects")
+        named = {(key, name) for key in naming for name in getattr(self, key)}
         problems: dict[str, Any] = {
             f"protocol {self.protocol!r} (known: {', '.join(known)})": self.protocol not in known,
             "metrics are needed with protocol: standard": not self.metrics,

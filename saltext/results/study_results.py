@@ -104,15 +104,20 @@ def _joined(tables: Iterable[pd.DataFrame], keys: Sequence[str], study: Study) -
 
 def write_kept(to: Path, scores: StudyScores) -> None:
     """Write the two files into a folder, the same bytes whenever the scores are the same; the second if it has rows."""
-    for name, table in ((OWN_FILE, scores.own), (VARIANTS_FILE, scores.variants)):
-        if name == VARIANTS_FILE and table.empty:
-            (to / name).unlink(missing_ok=True)
-        else:
-            text = table.to_csv(index=False, float_format=_DIGITS, lineterminator="\n")
-            packed = io.BytesIO()
-            with gzip.GzipFile(name, "wb", fileobj=packed, mtime=0) as stream:
-                stream.write(text.encode())
-            storage.write_bytes(to / name, packed.getvalue(), durable=True)
+    write_packed(to / OWN_FILE, scores.own)
+    if scores.variants.empty:
+        (to / VARIANTS_FILE).unlink(missing_ok=True)
+    else:
+        write_packed(to / VARIANTS_FILE, scores.variants)
+
+
+def write_packed(path: Path, table: pd.DataFrame) -> None:
+    """Write a score table as gzipped CSV, the same bytes whenever the scores are the same."""
+    text = table.to_csv(index=False, float_format=_DIGITS, lineterminator="\n")
+    packed = io.BytesIO()
+    with gzip.GzipFile(path.name, "wb", fileobj=packed, mtime=0) as stream:
+        stream.write(text.encode())
+    storage.write_bytes(path, packed.getvalue(), durable=True)
 
 
 def kept_file(path: Path) -> Path | None:

@@ -70,8 +70,10 @@ def confine_to_folder(values: dict[str, Any], folder: RunFolder, resumes: bool) 
     if resumes and folder.split.is_file():
         split = {"_target_": schema.SPLIT_FILE, "path": literal(str(folder.split))}
         values["data"] |= {"split": split, "test_on": "test"}
-    elif resumes and "path" in (values["data"].get("split") or {}):
-        problems.append(f"data.split.path={values['data']['split']['path']!r:.80} leads to a file")
+    else:
+        files = {key: (values["data"].get("split") or {}).get(key) for key in ("path", "rows")}
+        named = {key: value for key, value in files.items() if value is not None}
+        problems += [f"data.split.{key}={value!r:.80} leads to a file" for key, value in named.items() if resumes]
     if values["data"].get("images", 0) > _MOST_IMAGES:
         problems.append(f"data.images: expected at most {_MOST_IMAGES}, got {values['data']['images']}")
     for key, value in {"devices": 1, "num_nodes": 1, "strategy": "auto"}.items():

@@ -367,6 +367,7 @@ def _delete_results(folder: RunFolder) -> None:
         folder.finished_stage,
         folder.split,
         folder.scores,
+        folder.epoch_scores,
         folder.text_ablation_scores,
         folder.text_ablation_table,
         folder.table,

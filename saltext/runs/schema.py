@@ -202,7 +202,9 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "data.test_tasks": Names | Text | None,
         "data.split": Annotated[Any, AfterValidator(_split)],
         "data.split.path": Text,
+        "data.split.rotation": Annotated[int, Field(ge=0, le=4)],
         "data.selection_split": Held,
+        "data.epoch_splits": Annotated[list[Held], Field(min_length=1)] | None,
         "data.test_on": Held,
         "data.folds": Annotated[int, Field(ge=2)],
         "data.fold": Whole,
@@ -742,6 +744,10 @@ def _together(cfg: DictConfig, found: Mapping[str, str]) -> Iterator[tuple[str, 
     path = OmegaConf.select(cfg, "data.split.path") if named == SPLIT_FILE and right("data.split.path") else None
     if path is not None and not _is_file(path):
         yield _origin(cfg, "data.split.path"), f"expected an existing split file, got {_as_text(path)}"
+    rows = split.get("rows") if isinstance(split, DictConfig) and right("data.split.rows") else None
+    gone = [str(file) for file in rows.values() if not _is_file(str(file))] if isinstance(rows, DictConfig) else []
+    if gone:
+        yield _origin(cfg, "data.split.rows"), f"expected existing CSV files, got {', '.join(gone)}"
     if named == _FOLDS and right("data.fold", "data.folds") and cfg.data.fold >= cfg.data.folds:
         yield (
             _origin(cfg, "data.fold"),

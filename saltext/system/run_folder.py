@@ -100,6 +100,11 @@ class RunFolder:
         return self.root / "scores.csv"
 
     @property
+    def epoch_scores(self) -> Path:
+        """One row per epoch and pair; only with ``callbacks=epoch_scores``."""
+        return self.root / "epoch_scores.csv"
+
+    @property
     def text_ablation_scores(self) -> Path:
         """Scores of the model with other texts than the pairs' own; only where it reads text."""
         return self.root / "text_ablation.csv"

@@ -5,14 +5,19 @@ import random
 import time
 from contextlib import suppress
 from functools import wraps
+from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
 import numpy as np
+import pandas as pd
 import torch
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 
+from saltext import storage
 from saltext.metrics import METRICS
+from saltext.system.run_folder import RunFolder
+from saltext.training.scored import ScoredModule
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +72,31 @@ class Throughput(Callback):
         torch.set_float32_matmul_precision(self._matmul_precision)
         if self._channels_last:
             pl_module.to(memory_format=torch.channels_last)
+
+
+class EpochScores(Callback):
+    """Keeps the scores of single pairs after every epoch, in ``epoch_scores.csv`` of the run's or the stage's folder.
+
+    Columns: ``epoch`` (from 0), ``split``, ``task``, ``image_id`` and the validation metrics. ``data.epoch_splits``
+    says which splits are scored.
+    """
+
+    def __init__(self) -> None:  # says that a configuration can set nothing: Lightning's class has no signature to read
+        super().__init__()
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Add the epoch's scores; those of an epoch that a killed run began are replaced."""
+        if trainer.sanity_checking or not trainer.is_global_zero or not isinstance(pl_module, ScoredModule):
+            return
+        path = RunFolder(Path(trainer.default_root_dir)).epoch_scores
+        epoch = trainer.current_epoch
+        scores = pl_module.epoch_scores.sort_values(["split", "task", "image_id"])
+        scores.insert(0, "epoch", epoch)
+        if epoch and path.is_file():
+            earlier = pd.read_csv(path, dtype={"image_id": str}, keep_default_na=False, na_values=[""])
+            scores = pd.concat([earlier[earlier["epoch"] < epoch], scores])
+        first = ["epoch", "split", "task", "image_id"]
+        storage.write_csv(path, scores[[*first, *(name for name in scores if name not in first)]], durable=True)
 
 
 class EpochLines(Callback):

@@ -8,6 +8,7 @@ import lightning as L
 import pandas as pd
 from torch import Tensor
 
+from saltext.data.datamodule import SaliencyDataModule
 from saltext.data.splits import Part
 from saltext.errors import CheckpointError
 from saltext.evaluation.evaluator import Evaluator
@@ -20,13 +21,16 @@ class ScoredModule(L.LightningModule):
     """A model that predicts saliency for batches, scored after every epoch.
 
     Logs, for each validation metric, ``PART/METRIC`` (mean of the tasks' means, so that a task with more pairs does not
-    outweigh the others) and ``PART/METRIC_TASK``, where PART is the split that selects the checkpoint.
+    outweigh the others) and ``PART/METRIC_TASK``, where PART is the split that selects the checkpoint, or another of
+    the data module's ``epoch_splits``.
 
     Args:
         validation_metrics: Names of ``saltext.metrics.METRICS``.
         selection_split: ``"val"``, or ``"test"`` to report the best test epoch as the papers do.
 
     Attributes:
+        epoch_scores: Scores of the pairs that were scored after the last epoch: ``split``, ``task``, ``image_id`` and
+            the validation metrics.
         reads_text: Whether the text can change a prediction.
         reads_condition: Whether predictions are also conditioned on the task.
     """
@@ -39,6 +43,7 @@ class ScoredModule(L.LightningModule):
         self._validation = standard(validation_metrics)
         self._selection_split = selection_split
         self.score_tables: ScoreTables | None = None
+        self.epoch_scores = pd.DataFrame()
 
     def saliency(self, batch: Mapping[str, Any]) -> Tensor:
         """Maps in 0..1, float32 (B,1,h,w), over the whole network input, at the model's own resolution."""
@@ -93,11 +98,19 @@ class ScoredModule(L.LightningModule):
             return
         table = self.score_tables.frame()
         self.score_tables = None
-        by_task: pd.DataFrame = table.groupby("task", sort=False)[list(self._validation.metrics)].mean()
-        for name in by_task.columns:
-            self.log_same(f"{self._selection_split}/{name}", float(by_task[name].mean()), prog_bar=True)
-            for task, value in by_task[name].items():
-                self.log_same(f"{self._selection_split}/{name}_{task}", float(value))
+        data: SaliencyDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        part_of = {(data.pairs[i].image_id, data.pairs[i].task): part for i, part in data.epoch_parts.items()}
+        parts = [part_of[key] for key in zip(table["image_id"], table["task"], strict=True)]
+        metrics = list(self._validation.metrics)
+        self.epoch_scores = table[["task", "image_id", *metrics]].assign(split=parts)
+        for part in dict.fromkeys(parts):
+            of_part = self.epoch_scores[self.epoch_scores["split"] == part]
+            by_task: pd.DataFrame = of_part.groupby("task", sort=False)[metrics].mean()
+            selects = part == self._selection_split
+            for name in metrics:
+                self.log_same(f"{part}/{name}", float(by_task[name].mean()), prog_bar=selects)
+                for task, value in by_task[name].items():
+                    self.log_same(f"{part}/{name}_{task}", float(value))
 
 
 def _strings_in(state: Any) -> Iterator[str]:

@@ -87,6 +87,23 @@ def test_testing_on_validation_images_touches_no_test_image(make: Make) -> None:
         make(test_on="train")
 
 
+def test_both_held_out_parts_can_be_scored_after_every_epoch(make: Make) -> None:
+    usual, both = make(), make(epoch_splits=["val", "test"], selection_split="test")
+    assert list(usual.epoch_parts) == usual.indices("val")
+    assert [i for i, part in both.epoch_parts.items() if part == "val"] == both.indices("val")
+    assert [i for i, part in both.epoch_parts.items() if part == "test"] == both.indices("test")
+    scored = [int(index) for batch in both.val_dataloader() for index in batch["index"]]
+    assert sorted(scored) == list(both.epoch_parts)
+
+
+@pytest.mark.parametrize("wrong", [["val"], ["test", "train"], []])
+def test_what_chooses_the_epoch_is_scored_after_every_epoch_and_the_training_set_is_not(
+    make: Make, wrong: list[str]
+) -> None:
+    with pytest.raises(ConfigError, match=r"data.epoch_splits must be of val and test, with selection_split \(test\)"):
+        make(epoch_splits=wrong, selection_split="test")
+
+
 def test_several_training_seeds_share_one_test_part(make: Make) -> None:
     assert make(seed=1).split == make(seed=2).split
     assert make(split_seed=1).split != make(split_seed=2).split

@@ -7,21 +7,31 @@ import numpy as np
 import pytest
 from sklearn.model_selection import StratifiedKFold
 
-from saltext.data.pairs import Pair
+from saltext.data.index import DatasetIndex
+from saltext.data.pairs import Pair, Recording
 from saltext.data.sources.sjtu_tis import SjtuTis
 from saltext.data.splits import (
+    ARMS,
     PARTS,
+    Arm,
+    Part,
+    PublishedArm,
+    PublishedTranBlend,
     Split,
+    SplitSettings,
     any_fold,
+    authors_rows,
     eighty_twenty,
     fold_in,
     given,
     holdout,
     kfold,
     pooled_folds,
+    published_arm,
     published_tranblend,
     seventy_fifteen_fifteen,
 )
+from saltext.data.tasks import TASKS
 from saltext.errors import ConfigError, DataError
 
 SETS = {f"{number:012d}": "AB"[number % 2] for number in range(600)}
@@ -193,25 +203,36 @@ def test_the_published_split_is_per_row_and_has_no_validation_part(small_pairs: 
     assert tasks == {"pure": 4, "whole": 2, "general": 2, "salient": 2, "non_salient": 2}
 
 
-@pytest.mark.golden
-@pytest.mark.real_data
-def test_with_the_authors_row_order_the_published_split_is_theirs(golden: Path, sjtu_root: Path) -> None:
+def authors_files(golden: Path, folder: Path) -> dict[str, str]:
+    """CSV files with the authors' row order, which is what their draw is of."""
     theirs = json.loads((golden / "tranblend_splits.json").read_text())
-    rows: dict[str, list[str]] = {}
-    expected: dict[str, list[str]] = {"train": [], "test": []}
+    files = {}
     for task, name in AUTHORS_NAMES.items():
-        lists = {part: [file.removesuffix(".png") for file in theirs[name][part]] for part in expected}
-        drawn = lists["train"] + lists["test"]
+        drawn = theirs[name]["train"] + theirs[name]["test"]
         # Undo the draw: the row at place p of the permutation is the authors' row order.
         np.random.seed(42)
         places = np.random.permutation(len(drawn))
-        rows[task] = [drawn[place] for place in np.argsort(places)]
-        for part, names in lists.items():
-            expected[part] += names
-    split = published_tranblend(SjtuTis(sjtu_root).read().pairs, rows=rows)
-    assert {part: sorted(names) for part, names in expected.items()} == {
-        part: list(split.parts[part]) for part in ("train", "test")
+        lines = [f"data/image/{drawn[place]},data/map/{drawn[place]},a text" for place in np.argsort(places)]
+        file = folder / f"{name}.csv"
+        file.write_text("\n".join(["image,map,text", *lines]))
+        files[task] = str(file)
+    return files
+
+
+@pytest.mark.golden
+@pytest.mark.real_data
+def test_with_the_authors_row_order_the_published_split_is_theirs(
+    golden: Path, sjtu_root: Path, tmp_path: Path
+) -> None:
+    theirs = json.loads((golden / "tranblend_splits.json").read_text())
+    expected = {
+        part: sorted(file.removesuffix(".png") for name in theirs for file in theirs[name][part])
+        for part in ("train", "test")
     }
+    method = PublishedTranBlend(authors_files(golden, tmp_path))
+    split = method(SjtuTis(sjtu_root).read(), SplitSettings())
+    assert {part: list(split.parts[part]) for part in ("train", "test")} == expected
+    assert "in the authors' row order" in split.method
 
 
 @pytest.mark.real_data
@@ -225,3 +246,191 @@ def test_the_published_split_leaks_images_between_tasks_and_the_grouped_one_does
     sets = {pair.image_id: "A" for pair in pairs}
     assert leaked(published_tranblend(pairs)) > 100
     assert leaked(eighty_twenty(sets, 0.1, 0)) == 0
+
+
+# Arms of the published split
+
+
+def recordings(images: int) -> list[Recording]:
+    """The pairs of a data set as large as SJTU-TIS, or smaller, without files."""
+    sets = {image: half for image, half in SETS.items() if int(image) < images}
+    none = Path("none")
+    return [
+        Recording(image, task.name, "a text" * task.has_text, none, none, f"{image}{task.suffix}")
+        for image, half in sets.items()
+        for task in TASKS
+        if half in task.image_sets
+    ]
+
+
+def drawn(arm: Arm, pairs: list[Recording], rotation: int = 0) -> Split:
+    return published_arm(pairs, SETS_OF[len(pairs)], arm, val_fraction=0.1, seed=0, rotation=rotation)
+
+
+RECORDINGS = recordings(600)
+SETS_OF = {len(recordings(n)): {i: half for i, half in SETS.items() if int(i) < n} for n in (12, 24, 600)}
+
+
+def images_of(split: Split, part: Part, task: str, pairs: list[Recording] = RECORDINGS) -> set[str]:
+    return {pairs[place].image_id for place in split.select(pairs, part) if pairs[place].task == task}
+
+
+def rows_by_task(split: Split, part: Part, pairs: list[Recording] = RECORDINGS) -> Counter[str]:
+    return Counter(pairs[place].task for place in split.select(pairs, part))
+
+
+TEXTS = [task.name for task in TASKS if task.has_text]
+COMPARED: list[tuple[Arm, Arm]] = [("leaky", "clean"), ("control_pure", "clean_pure")]
+
+
+@pytest.mark.parametrize("images", [12, 24, 600])
+@pytest.mark.parametrize("rotation", range(5))
+@pytest.mark.parametrize(("one", "other"), COMPARED)
+def test_arms_that_are_compared_train_on_as_many_rows_of_each_task(
+    one: Arm, other: Arm, rotation: int, images: int
+) -> None:
+    pairs = recordings(images)
+    counts = [rows_by_task(drawn(arm, pairs, rotation), "train", pairs) for arm in (one, other)]
+    assert counts[0] == counts[1]
+    assert all(counts[0].values())
+
+
+@pytest.mark.parametrize("rotation", range(5))
+def test_every_arm_tests_the_published_rows_of_its_tasks(rotation: int) -> None:
+    published = published_tranblend(RECORDINGS, rotation=rotation)
+    tested = {"leaky": ["pure", *TEXTS], "clean": TEXTS, "clean_pure": ["pure"], "control_pure": ["pure"]}
+    for arm in ARMS[1:]:
+        split = drawn(arm, RECORDINGS, rotation)
+        for task in ("pure", *TEXTS):
+            theirs = images_of(published, "test", task) if task in tested[arm] else set()
+            assert images_of(split, "test", task) == theirs
+
+
+@pytest.mark.parametrize("images", [12, 600])
+@pytest.mark.parametrize("rotation", range(5))
+def test_no_image_of_a_tested_text_trains_in_the_clean_arm_and_in_the_leaky_one_many_do(
+    rotation: int, images: int
+) -> None:
+    pairs = recordings(images)
+    for task in TEXTS:
+        clean, leaky = drawn("clean", pairs, rotation), drawn("leaky", pairs, rotation)
+        tested = images_of(clean, "test", task, pairs)
+        assert not any(tested & images_of(clean, "train", other, pairs) for other in ("pure", *TEXTS))
+        assert images < 600 or len(tested & images_of(leaky, "train", "pure", pairs)) > 35
+
+
+def test_without_validation_images_pure_trains_in_the_clean_arm_on_the_images_that_no_text_tests() -> None:
+    clean = drawn("clean", RECORDINGS)
+    validating = {RECORDINGS[place].image_id for place in clean.select(RECORDINGS, "val")}
+    tested = set.union(*(images_of(clean, "test", task) for task in TEXTS))
+    assert images_of(clean, "train", "pure") == set(SETS) - tested - validating
+
+
+def test_the_clean_arm_differs_from_the_leaky_one_in_pure_rows_alone() -> None:
+    leaky, clean = drawn("leaky", RECORDINGS), drawn("clean", RECORDINGS)
+    for task in TEXTS:
+        assert images_of(leaky, "train", task) == images_of(clean, "train", task)
+    assert images_of(clean, "train", "pure") - images_of(leaky, "train", "pure") <= images_of(leaky, "test", "pure")
+
+
+@pytest.mark.parametrize("rotation", range(5))
+def test_of_the_arms_that_test_pure_one_has_no_text_of_a_tested_image_and_the_other_all_of_them(rotation: int) -> None:
+    leaky, clean, control = (drawn(arm, RECORDINGS, rotation) for arm in ("leaky", "clean_pure", "control_pure"))
+    tested = images_of(leaky, "test", "pure")
+    for task in TEXTS:
+        assert not images_of(clean, "train", task) & tested
+        assert images_of(control, "train", task) & tested == images_of(leaky, "train", task) & tested
+    assert images_of(control, "train", "general") == images_of(control, "train", "salient")  # one image, one choice
+    pure = [images_of(split, "train", "pure") for split in (leaky, clean, control)]
+    assert pure[0] == pure[1] == pure[2]
+
+
+def test_validation_images_are_the_same_in_all_arms_train_in_none_and_are_tested_in_none() -> None:
+    splits = [drawn(arm, RECORDINGS) for arm in ARMS[1:]]
+    assert len({split.parts["val"] for split in splits}) == 1
+    rows = rows_by_task(splits[0], "val")
+    assert rows["pure"] == rows["whole"] + rows["general"] >= 38
+    assert rows["general"] == rows["salient"] == rows["non_salient"]
+    validating = {RECORDINGS[place].image_id for place in splits[0].select(RECORDINGS, "val")}
+    for split in splits:
+        others = [*split.select(RECORDINGS, "train"), *split.select(RECORDINGS, "test")]
+        assert not validating & {RECORDINGS[place].image_id for place in others}
+
+
+def test_the_published_arm_is_the_published_split() -> None:
+    assert drawn("published", RECORDINGS).digest == published_tranblend(RECORDINGS).digest
+
+
+def test_five_rotations_test_every_row_once() -> None:
+    splits = [published_tranblend(RECORDINGS, rotation=rotation) for rotation in range(5)]
+    assert sorted(name for split in splits for name in split.parts["test"]) == sorted(p.name for p in RECORDINGS)
+    assert splits[0].digest == published_tranblend(RECORDINGS).digest
+
+
+def test_an_unknown_arm_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"data.split.arm: expected one of published, leaky"):
+        published_arm(RECORDINGS, SETS, "dirty", 0.1, 0)  # type: ignore[arg-type]
+
+
+@pytest.mark.golden
+@pytest.mark.real_data
+def test_the_authors_rows_have_the_leak_and_the_counts_that_the_study_states(
+    golden: Path, sjtu_root: Path, tmp_path: Path
+) -> None:
+    index = SjtuTis(sjtu_root).read()
+    files = authors_files(golden, tmp_path)
+
+    def counts(arm: Arm) -> list[int]:
+        split = PublishedArm(arm, files)(index, SplitSettings(val_fraction=0.1))
+        trained = Counter(index.pairs[place].task for place in split.select(index.pairs, "train"))
+        return [trained[task.name] for task in TASKS]
+
+    assert counts("published") == [480, 240, 240, 240, 240]
+    assert counts("leaky") == counts("clean") == [440, 220, 220, 220, 220]
+    assert counts("clean_pure") == counts("control_pure") == [440, 172, 173, 173, 173]
+    published = PublishedTranBlend(files)(index, SplitSettings())
+
+    def images(part: Part, task: str) -> set[str]:
+        places = published.select(index.pairs, part)
+        return {index.pairs[place].image_id for place in places if index.pairs[place].task == task}
+
+    assert [len(images("test", task) & images("train", "pure")) for task in TEXTS] == [48, 47, 47, 47]
+    with_text = set.union(*(images("train", task) for task in TEXTS))
+    assert len(images("test", "pure") & with_text) == 95
+
+
+def write_rows(folder: Path, index: DatasetIndex) -> dict[str, str]:
+    """A CSV file for each task, rows in falling order, in the ways that such files are written."""
+    files = {}
+    for task in TASKS:
+        names = sorted((pair.name for pair in index.pairs if pair.task == task.name), reverse=True)
+        lines = [f'{number},"C:\\image\\{name}.png",map/{name}.png,"a text, with {name}"' for number, name in
+                 enumerate(names)]  # fmt: skip
+        files[task.name] = str(folder / f"{task.name}.csv")
+        Path(files[task.name]).write_text("\n".join([",image,map,text", *lines]))
+    return files
+
+
+def test_the_authors_files_give_the_order_of_the_rows(small_root: Path, tmp_path: Path) -> None:
+    index = SjtuTis(small_root).read()
+    files = write_rows(tmp_path, index)
+    names = sorted((pair.name for pair in index.pairs if pair.task == "whole"), reverse=True)
+    assert authors_rows(files["whole"], names) == names
+    settings = SplitSettings(val_fraction=0.2)
+    split = PublishedArm("leaky", files)(index, settings)
+    assert split.digest != PublishedArm("leaky")(index, settings).digest
+    assert "in the authors' row order" in split.method
+
+
+def test_a_file_with_some_of_the_rows_is_refused(small_root: Path, tmp_path: Path) -> None:
+    index = SjtuTis(small_root).read()
+    files = write_rows(tmp_path, index)
+    lines = Path(files["pure"]).read_text().splitlines()
+    Path(files["pure"]).write_text("\n".join([*lines[:-3], lines[1]]))
+    with pytest.raises(DataError, match=r"each of the task's 20 pairs, got none for 3 \(.*\) and several for 1"):
+        PublishedTranBlend(files)(index, SplitSettings())
+
+
+def test_files_are_named_for_every_task(small_root: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data.split.rows: expected a CSV file for each of pure, .*got one for pure"):
+        PublishedArm(rows={"pure": "pure.csv"})(SjtuTis(small_root).read(), SplitSettings())

@@ -21,6 +21,7 @@ from saltext.reporting.figures import (
     calibration,
     curves,
     estimates,
+    gains,
     panels_of_runs,
     run_panels,
     scatter,
@@ -63,10 +64,12 @@ def some(name: str, label: str = "ours") -> Figure:
         return calibration(label, {label: of_maps(np.array(LEVELS))})
     series = [Series(label, of_two(0.6)), Series("shuffled text", of_two(0.5), "text"),
               Series("centre prior", of_two(0.4), "baseline")]  # fmt: skip
+    if name == "gains":
+        return gains(label, {label: [Series(label, of_two(0.6), single={"pure": [0.5, 0.7]})], "another": series[:1]})
     return estimates(label, label, series, gains=name == "gain")
 
 
-FIGURES = ("curves", "scatter", "calibration", "accuracy", "gain")
+FIGURES = ("curves", "scatter", "calibration", "accuracy", "gain", "gains")
 
 
 @pytest.fixture(scope="module")
@@ -234,6 +237,21 @@ def test_gains_stand_beside_a_line_of_no_difference() -> None:
     low, high = estimates("Gain", "CC", series, gains=True).axes[0].get_xlim()
     assert low < 0 < high
     assert estimates("Accuracy", "CC", series).axes[0].get_xlim()[0] > 0
+
+
+def test_gains_of_several_kinds_stand_on_the_same_axes_with_one_mark_for_each_model() -> None:
+    one = Series("one", of_two(0.02), single={"pure": [0.01, 0.03]})
+    figure = gains("added", {"by this": [one, Series("other", of_two(-0.1))], "by that": [one]})
+    first, second = figure.axes
+    assert first.get_xlim() == second.get_xlim()
+    assert [label.get_text() for label in first.get_yticklabels()] == ["pure", "non_salient"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["one", "other"]
+    marks = [{line.get_marker() for line in axes.lines if line.get_url() and "one" in line.get_url()}
+             for axes in figure.axes]  # fmt: skip
+    assert marks[0] == marks[1]
+    assert any(list(line.get_xdata()) == [0.01, 0.03] for line in second.lines)
+    with pytest.raises(ValueError, match="at least one difference"):
+        gains("added", {"by this": []})
 
 
 def test_kinds_differ_without_colour() -> None:

@@ -123,7 +123,7 @@ def split(unit: str = "image", val: tuple[str, ...] = ("2",)) -> Split:
 def test_the_evaluation_setting_says_how_the_split_was_made_and_what_selected_the_epoch() -> None:
     said = evaluation_setting(split(), "val")
     assert said.startswith("Split: by hand, seed 7, grouped by image.")
-    assert "by row: test images also train" in evaluation_setting(split("pair"), "val")
+    assert "by row: test images may train under other texts" in evaluation_setting(split("pair"), "val")
     assert "optimistic" in evaluation_setting(split(), "test")
     assert len({said, evaluation_setting(split(val=()), "val"), evaluation_setting(split(), "test")}) == 3
 

@@ -315,6 +315,24 @@ def test_a_split_file_has_to_be_there() -> None:
     assert schema.problems(composed("data/split=file", f"data.split.path={__file__}")) == {}
 
 
+def test_the_files_of_the_authors_rows_have_to_be_there() -> None:
+    for choice, mark in (("published_arm", ""), ("published", "+")):
+        found = schema.problems(composed(f"data/split={choice}", f"{mark}data.split.rows={{pure: gone.csv}}"))
+        assert found == {"data.split.rows": "expected existing CSV files, got gone.csv"}
+        assert schema.problems(composed(f"data/split={choice}", f"{mark}data.split.rows={{pure: {__file__}}}")) == {}
+
+
+def test_the_training_set_is_not_scored_after_every_epoch() -> None:
+    found = schema.problems(composed("+data.epoch_splits=[val,train]"))
+    assert found == {"data.epoch_splits": "expected 'val' or 'test' or null, got [\"val\", \"train\"]"}
+
+
+def test_there_are_five_rotations() -> None:
+    assert list(schema.problems(composed("data/split=published_arm", "data.split.rotation=5"))) == [
+        "data.split.rotation"
+    ]
+
+
 def test_the_task_of_pseudo_pairs_is_known_where_there_are_some() -> None:
     tasks = "data.tasks=[pure,referring]"
     with pytest.raises(ConfigError, match="got 'referring'"):

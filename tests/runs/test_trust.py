@@ -453,6 +453,13 @@ def test_a_split_file_of_an_untrusted_configuration_is_not_read(untrusted: RunFo
     assert f"data.split.path='{tmp_path}" in watched(untrusted, COMMANDS["resume"])
 
 
+def test_row_files_that_a_stranger_names_are_not_read(stranger: RunFolder, tmp_path: Path) -> None:
+    rows = {"pure": str(tmp_path / "pure.csv")}
+    change(stranger, data__split={"_target_": "saltext.data.splits.PublishedArm", "arm": "leaky", "rows": rows})
+    stranger.split.unlink()
+    assert "data.split.rows=" in watched(stranger, COMMANDS["resume"])
+
+
 @pytest.mark.parametrize("name", ["evaluation", "evaluation.log", "run.log", "metrics", "stages"])
 def test_nothing_is_written_through_an_untrusted_link(untrusted: RunFolder, tmp_path: Path, name: str) -> None:
     (tmp_path / "away").mkdir()

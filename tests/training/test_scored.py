@@ -15,6 +15,7 @@ from saltext.evaluation.model_predictor import ModelPredictor
 from saltext.evaluation.protocols import PAPERS, standard
 from saltext.metrics import CC
 from saltext.training import EvaluatorModule, ScoredModule
+from saltext.training.callbacks import EpochScores
 from tests import standin
 from tests.command_line import command
 from tests.conftest import ROOT
@@ -84,9 +85,38 @@ def test_a_device_s_validation_and_test_scores_are_the_cpu_s(
         assert found[name].to_numpy() == pytest.approx(scores[name].to_numpy(), abs=1e-6, nan_ok=True)
 
 
-def few(folder: Path) -> SaliencyDataModule:
+def few(folder: Path, **more: Any) -> SaliencyDataModule:
     source = Synthetic(folder / "data", images=20)
-    return SaliencyDataModule(source, image_size=(32, 48), map_size=(16, 24), batch_size=4, cache_dir=folder / "cache")
+    sizes: dict[str, Any] = {"image_size": (32, 48), "map_size": (16, 24), "batch_size": 4}
+    return SaliencyDataModule(source, **sizes, cache_dir=folder / "cache", **more)
+
+
+def test_of_two_splits_scored_after_an_epoch_each_is_logged_and_their_pairs_are_kept(tmp_path: Path) -> None:
+    alone = validated(few(tmp_path), tmp_path)[1]
+    model, logged = validated(few(tmp_path, epoch_splits=["val", "test"]), tmp_path)
+    assert {name: logged[name] for name in alone} == pytest.approx(alone, abs=1e-6)
+    scores = model.epoch_scores
+    for part in ("val", "test"):
+        of_part = scores[scores["split"] == part]
+        assert len(of_part) == len(few(tmp_path).indices(part))
+        assert logged[f"{part}/cc"] == pytest.approx(of_part.groupby("task")["cc"].mean().mean())
+
+
+def test_the_scores_of_single_pairs_are_kept_epoch_by_epoch_and_a_resumed_epoch_replaces_its_own(
+    tmp_path: Path,
+) -> None:
+    def epochs(count: int) -> pd.DataFrame:
+        model = Brightness()
+        used = trainer(tmp_path, limit_train_batches=1, max_epochs=count, callbacks=[EpochScores()])
+        used.fit(model, datamodule=few(tmp_path, epoch_splits=["val", "test"]))
+        return pd.read_csv(tmp_path / "epoch_scores.csv", dtype={"image_id": str})
+
+    pairs = len(few(tmp_path).indices("val")) + len(few(tmp_path).indices("test"))
+    table = epochs(2)
+    assert list(table) == ["epoch", "split", "task", "image_id", "cc", "nss"]
+    assert table.groupby("epoch").size().to_dict() == {0: pairs, 1: pairs}
+    assert not table.duplicated(["epoch", "task", "image_id"]).any()
+    assert set(epochs(1)["epoch"]) == {0}  # a training from the start leaves nothing of an earlier one
 
 
 def train_and_score_as_one_of_two(rank: int, folder: Path) -> None:
