@@ -10,7 +10,6 @@ same condition, so that only the text differs. A text is a hit if the predicted 
 from the other text to this one.
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -21,17 +20,17 @@ import numpy.typing as npt
 
 import saltext
 from saltext import storage
-from saltext.console import set_up_streams
 from saltext.demo.examples import photographs
 from saltext.images import read_photo
 from saltext.prediction.model import Density, Model
 from saltext.prediction.pictures import ImageRecord, TextMaps, moved_fraction, tiles
+from tests.filled_pages import filled, given_page
 
 CONDITION = "non_salient"
 """The condition of all texts: the one in which observers depended on the text most."""
 
-START, END = "<!-- gallery -->\n", "<!-- /gallery -->"
 FOLDER = "gallery"
+"""Beside the page; also the mark around what is written."""
 
 _SIDE = 360  # longest side of a picture, in pixels
 
@@ -204,22 +203,12 @@ def _figure(name: str, alternative: str, caption: str) -> list[str]:
     return [f"```{{figure}} {FOLDER}/{name}.jpg", f":alt: {alternative}", "", caption, "```"]
 
 
-def filled(page: str, shown: Sequence[Shown]) -> str:
-    """A page with the gallery as it is now."""
-    before, _, rest = page.partition(START)
-    return f"{before}{START}{markdown(shown)}{END}{rest.partition(END)[2]}"
-
-
 def main() -> None:
     """Entry point; see the module's help."""
-    set_up_streams()
-    if len(sys.argv) != 2 or sys.argv[1] in ("-h", "--help"):
-        print(__doc__)
-        sys.exit(len(sys.argv) != 2)
-    page = Path(sys.argv[1])
+    page = given_page(__doc__)
     shown = list(predicted(saltext.load(device="cpu", inference="reference")))
     write_pictures(shown, page.parent / FOLDER)
-    storage.write_text(page, filled(page.read_text(encoding="utf-8"), shown))
+    storage.write_text(page, filled(page.read_text(encoding="utf-8"), FOLDER, markdown(shown)))
 
 
 if __name__ == "__main__":

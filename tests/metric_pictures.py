@@ -1,4 +1,4 @@
-"""The pictures on the page about metrics: predictions of one made-up ground truth, and what each metric says of them.
+"""The pictures on the page about metrics: predictions of one synthetic ground truth, and how each metric scores them.
 
     python -m tests.metric_pictures docs/metrics/index.md
 
@@ -6,7 +6,6 @@ Writes the pictures into the folder ``pictures`` beside the page, and puts betwe
 ``<!-- /pictures -->``, a line each, the pictures and the table of scores.
 """
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +14,16 @@ from PIL import Image
 from torch import Tensor
 
 from saltext import storage
-from saltext.console import set_up_streams
 from saltext.data.density import density_from_points
 from saltext.metrics import score
 from saltext.prediction.colours import inferno
 from saltext.reporting import tables
 from saltext.reporting.grid import Grid
+from tests.filled_pages import filled, given_page
 
 NAMES = ("cc", "sim", "kl", "nss", "auc_judd", "auc_shuffled", "ig")
-START, END = "<!-- pictures -->\n", "<!-- /pictures -->"
 FOLDER = "pictures"
+"""Beside the page; also the mark around what is written."""
 
 _SIZE = (90, 120)  # of the image, in pixels
 _SIGMA = 6.0  # of the blur, in pixels
@@ -119,21 +118,11 @@ def markdown(points: Tensor) -> str:
     return "\n".join([*lines, "````", "", Grid(headings, rows, frozenset(range(1, len(headings)))).markdown(), ""])
 
 
-def filled(page: str) -> str:
-    """A page with pictures and scores as they are now."""
-    before, _, rest = page.partition(START)
-    return f"{before}{START}{markdown(fixated(0))}{END}{rest.partition(END)[2]}"
-
-
 def main() -> None:
     """Entry point; see the module's help."""
-    set_up_streams()
-    if len(sys.argv) != 2 or sys.argv[1] in ("-h", "--help"):
-        print(__doc__)
-        sys.exit(len(sys.argv) != 2)
-    page = Path(sys.argv[1])
+    page = given_page(__doc__)
     write_pictures(fixated(0), page.parent / FOLDER)
-    storage.write_text(page, filled(page.read_text(encoding="utf-8")))
+    storage.write_text(page, filled(page.read_text(encoding="utf-8"), FOLDER, markdown(fixated(0))))
 
 
 if __name__ == "__main__":

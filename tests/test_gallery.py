@@ -10,7 +10,8 @@ import saltext
 from saltext.images import read_photo
 from saltext.prediction.pictures import ImageRecord, TextMaps
 from tests.conftest import ROOT
-from tests.gallery import CASES, FOLDER, Case, Object, Shown, filled, markdown, photo, predicted, write_pictures
+from tests.filled_pages import filled
+from tests.gallery import CASES, FOLDER, Case, Object, Shown, markdown, photo, predicted, write_pictures
 
 PAGE = ROOT / "docs" / "gallery.md"
 _MOST_BYTES, _MOST_BYTES_TOGETHER = 150_000, 1_000_000
@@ -57,7 +58,7 @@ def test_the_pictures_of_the_page_are_there_and_small() -> None:
 def test_the_page_shows_what_the_pretrained_model_predicts() -> None:
     pytest.importorskip("sklearn")
     text = PAGE.read_text(encoding="utf-8")
-    now = filled(text, list(predicted(saltext.load(device="cpu", inference="reference"))))
+    now = filled(text, FOLDER, markdown(list(predicted(saltext.load(device="cpu", inference="reference")))))
     assert _PERCENT.sub("%", now) == _PERCENT.sub("%", text), "python -m tests.gallery docs/gallery.md"
     shares = [np.array([int(share) for share in _PERCENT.findall(page)]) for page in (now, text)]
     assert np.abs(shares[0] - shares[1]).max() <= 1  # another processor rounds otherwise

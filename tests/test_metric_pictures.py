@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.metric_pictures import FOLDER, NAMES, file_name, filled, fixated, predictions, scored, write_pictures
+from tests.filled_pages import filled
+from tests.metric_pictures import FOLDER, NAMES, file_name, fixated, markdown, predictions, scored, write_pictures
 
 PAGE = ROOT / "docs" / "metrics" / "index.md"
 SCORES = scored(fixated(0))
@@ -13,7 +14,9 @@ SCORES = scored(fixated(0))
 
 def test_the_page_on_metrics_has_the_scores_of_its_predictions() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    assert filled(text) == text, "write it again: python -m tests.metric_pictures docs/metrics/index.md"
+    assert filled(text, FOLDER, markdown(fixated(0))) == text, (
+        "write it again: python -m tests.metric_pictures docs/metrics/index.md"
+    )
 
 
 def test_every_prediction_and_the_fixations_have_a_picture(tmp_path: Path) -> None:

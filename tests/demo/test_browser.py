@@ -116,6 +116,15 @@ def upload(page: Any, path: Path) -> None:
     page.locator("#image input[type=file]").set_input_files(path)
 
 
+def ask_slowly(page: Any, folder: Path) -> None:
+    """Ask a question whose answer takes a while, until the page shows that it is being answered."""
+    upload(page, photo(folder / "street.png", 120, 80))
+    page.locator("#image img").wait_for()
+    type_texts(page, "slowly", "right")
+    show(page)
+    page.locator("#waiting .progress").wait_for()
+
+
 def type_texts(page: Any, first: str, second: str) -> None:
     page.locator("#text1 textarea").fill(first)
     page.locator("#text2 textarea").fill(second)
@@ -240,11 +249,7 @@ def test_a_text_that_is_typed_and_sent_at_once_is_answered_every_time(browser: A
 
 def test_an_answer_is_shown_only_while_the_page_has_its_question(browser: Any, stub: Demo, tmp_path: Path) -> None:
     with opened(browser, stub) as page:
-        upload(page, photo(tmp_path / "street.png", 120, 80))
-        page.locator("#image img").wait_for()
-        type_texts(page, "slowly", "right")
-        show(page)
-        page.locator("#waiting .progress").wait_for()
+        ask_slowly(page, tmp_path)
         type_texts(page, "left", "right")
         page.locator("#said").get_by_text("moves").wait_for(state="attached")  # the late answer
         assert not page.locator("#results").is_visible()
@@ -318,11 +323,7 @@ def test_pointing_at_a_word_or_reaching_it_by_the_keyboard_shows_what_it_adds(
 
 def test_progress_is_shown_from_the_first_moment(browser: Any, stub: Demo, tmp_path: Path) -> None:
     with opened(browser, stub) as page:
-        upload(page, photo(tmp_path / "street.png", 120, 80))
-        page.locator("#image img").wait_for()
-        type_texts(page, "slowly", "right")
-        show(page)
-        page.locator("#waiting .progress").wait_for()
+        ask_slowly(page, tmp_path)
         page.locator("#status").get_by_text("Predicting where people look … 1 s").wait_for()
         shown(page, "slowly")
         assert not page.locator("#waiting .progress").is_visible()
