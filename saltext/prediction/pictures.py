@@ -241,8 +241,8 @@ def tiles(record: ImageRecord, side: int = TILE_SIDE) -> list[list[Tile]]:
 
     A row for each text: the image (in the first row) or the change from the first text to this one (in the others), the
     human map where there is one (once, where several rows have the same), and the prediction. The predictions share a
-    colour scale, and so do the human maps; each change has its own. The legends give the scales in multiples of the
-    uniform density.
+    colour scale, and so do the human maps and the changes. The legends give the scales in multiples of the uniform
+    density.
 
     Args:
         record: The image, of any size, with its maps.
@@ -266,6 +266,7 @@ def tiles(record: ImageRecord, side: int = TILE_SIDE) -> list[list[Tile]]:
         max((float(density.max()) for density in densities if density is not None), default=0.0)
         for densities in (predictions, human_maps)
     )
+    changes = [prediction - predictions[0] for prediction in predictions[1:]]
     rows = []
     for index, (entry, name) in enumerate(zip(record.texts, names, strict=True)):
         suffix = f", {name}" if len(names) > 1 else ""
@@ -273,11 +274,10 @@ def tiles(record: ImageRecord, side: int = TILE_SIDE) -> list[list[Tile]]:
         if index == 0:
             row = [Tile(_with_legend(pixels, side), "image", f"Image {record.image_id}")]
         else:
-            change = predictions[index] - predictions[0]
             moves = how_much_moves(moved_fraction(record.texts[0].prediction, entry.prediction))
             text = f"change from {names[0]} to {name}: {moves}"
             alt = f"Predicted density on {of_image}: {text}; red where it rises, blue where it falls"
-            row = [change_tile(pixels, change, change_scale([change]), side, text, alt)]
+            row = [change_tile(pixels, changes[index - 1], change_scale(changes), side, text, alt)]
         human_map = human_maps[index]
         if human_map is not None:
             text = f"human map{suffix if several_human_maps else ''}"

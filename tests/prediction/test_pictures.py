@@ -172,7 +172,7 @@ def test_the_legend_stands_below_the_picture_and_covers_nothing_of_it() -> None:
     assert legend.max() > 200  # the numbers
 
 
-def test_predictions_of_one_image_share_their_colours_and_each_change_has_its_own() -> None:
+def test_predictions_of_one_image_share_a_colour_scale_and_so_do_the_changes() -> None:
     flat = np.full((30, 40), 1 / 1200, np.float32)
     spot = density(30, 40, 3)
     texts = [TextMaps("none", flat), TextMaps("little", 0.98 * flat + 0.02 * spot), TextMaps("much", spot)]
@@ -180,7 +180,7 @@ def test_predictions_of_one_image_share_their_colours_and_each_change_has_its_ow
     (_, none), (little, _), (much, lit) = tiles(shown, side=200)
     assert none.pixels[:150].astype(int).sum(axis=2).max() + 200 < lit.pixels[:150].astype(int).sum(axis=2).max()
     redness = [(tile.pixels[:150, 16:18, 0].astype(int) - tile.pixels[:150, 16:18, 1]).min() for tile in (little, much)]
-    assert redness[0] == redness[1] > 150  # the legends tell them apart
+    assert redness[0] + 100 < redness[1] > 150
     assert "2 % of" in little.caption
 
 
