@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,10 @@ def changed(run: RunFolder, folder: Path, **changes: object) -> RunFolder:
 def test_a_prediction_is_the_map_the_run_is_scored_with(
     smoke_run: RunFolder, tmp_path: Path, resize: str, mirror: bool
 ) -> None:
-    run = changed(smoke_run, tmp_path / "run", data={"resize": resize}, evaluation={"mirror": mirror})
+    # In bfloat16, which `auto` takes where a CPU has it, rounding depends on the batch.
+    run = changed(
+        smoke_run, tmp_path / "run", data={"resize": resize}, evaluation={"mirror": mirror}, inference="reference"
+    )
     root = OmegaConf.load(smoke_run.config).data.root  # of a copy, paths are not followed
     cfg = configuration(run, OmegaConf.create({"cache_features": False, "data": {"root": root}})).cfg
     module, data = build_training.module(cfg), build_training.datamodule(cfg)
@@ -69,8 +73,7 @@ def test_a_prediction_is_the_map_the_run_is_scored_with(
             predictor.read(sample)
             expected = predictor.maps(group.index, group.size)[0, 0].double().numpy()
         found = model.predict(pair.image, pair.text)
-        density = expected / expected.sum()
-        np.testing.assert_allclose(found, density, rtol=1e-5, atol=1e-5 * density.max())
+        np.testing.assert_allclose(found, expected / expected.sum(), rtol=1e-5)
 
 
 def test_a_density_has_the_pictures_size_and_sums_to_one(model: Model, photo: Path) -> None:
@@ -109,10 +112,11 @@ def test_an_image_is_encoded_once_whatever_the_texts(smoke_run: RunFolder, photo
     encoder = model._pipeline.network.get_submodule("encoder")
     seen: list[int] = []
     encoder.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
-    alone = [saltext.load(smoke_run.root, device="cpu").predict(photo, text) for text in ("a lamp", "the dog")]
+    fresh = partial(saltext.load, smoke_run.root, device="cpu", inference="reference")
+    alone = [fresh().predict(photo, text) for text in ("a lamp", "the dog")]
     opened = open_photo(photo)
     together = model.densities([(opened, TextQuery("a lamp", None)), (opened, TextQuery("the dog", None))])
-    np.testing.assert_allclose(list(together), alone, rtol=1e-3)
+    np.testing.assert_allclose(list(together), alone, rtol=1e-4)
     assert np.array_equal(model.predict(photo, "the dog"), model.predict(photo, "the dog"))
     assert seen == [1]
 

@@ -453,11 +453,11 @@ def test_a_split_file_of_an_untrusted_configuration_is_not_read(untrusted: RunFo
     assert f"data.split.path='{tmp_path}" in watched(untrusted, COMMANDS["resume"])
 
 
-def test_row_files_that_a_stranger_names_are_not_read(stranger: RunFolder, tmp_path: Path) -> None:
+def test_row_files_that_an_untrusted_run_names_are_not_read(untrusted: RunFolder, tmp_path: Path) -> None:
     rows = {"pure": str(tmp_path / "pure.csv")}
-    change(stranger, data__split={"_target_": "saltext.data.splits.PublishedArm", "arm": "leaky", "rows": rows})
-    stranger.split.unlink()
-    assert "data.split.rows=" in watched(stranger, COMMANDS["resume"])
+    change(untrusted, data__split={"_target_": "saltext.data.splits.PublishedArm", "arm": "leaky", "rows": rows})
+    untrusted.split.unlink()
+    assert "data.split.rows=" in watched(untrusted, COMMANDS["resume"])
 
 
 @pytest.mark.parametrize("name", ["evaluation", "evaluation.log", "run.log", "metrics", "stages"])
