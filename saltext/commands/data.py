@@ -28,7 +28,7 @@ def check(
     config_dir: ConfigDir = None,
     picture: Annotated[
         Path | None,
-        typer.Option(metavar="PNG", help="draw some pairs as saltext reads them: image, density map, fixations"),
+        typer.Option(metavar="PNG", help="draw some pairs: image, density map, fixations"),
     ] = None,
     pairs: Annotated[int, typer.Option(min=1, max=50, metavar="N", help="pairs in the picture")] = 6,
     trust: TrustReader = False,
