@@ -19,8 +19,7 @@ Keys of the file, those marked * needed:
     against        line or lines, baselines included, from which the models' paired differences are shown
     subsets        name: regular expression of whole image names; the differences are shown of these images alone, too
     text_ablation   line or lines whose effect of the text is shown: own text minus others; protocol standard only
-    protocol_effects   line or lines of data.split.arm=published: with the runs of the other arms, what the published
-                   protocol adds is shown (saltext/results/protocol_effects.py)
+    protocol_effects   line or lines of data.split.arm=published, whose differences from the other arms' runs are shown
     starts         experiment: {experiment, stage} whose chosen weights its runs start from
 
 Published curves stand beside it in ``published.csv`` (line, epoch, metric, value; epochs from 0).

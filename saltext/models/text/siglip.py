@@ -37,7 +37,7 @@ class SigLIP(TextTower):
         local_files_only: Whether to take only what was downloaded before.
         frozen: Whether it stays as it is; then each distinct text is encoded once, and state dicts leave it out: keep
             what ``weights`` names.
-        cache_size: As of :class:`CachedTextEncoder`.
+        cache_size: As of :class:`saltext.models.text.cached.CachedTextEncoder`.
 
     Attributes:
         sharpness: That which the model was trained with, the exponential of its ``logit_scale``.
