@@ -62,7 +62,7 @@ MINILM_TOKENIZER = WeightPackage(
     module="saltext.models.text",
     requirement="saltext",
     digests=MappingProxyType(
-        {"minilm_tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"}
+        {"minilm_tokenizer.json.gz": "f74a8cb90001f0ea28e531721aa3126e20d43e8a4d9ea706a9a24272ba42701a"}
     ),
     extra="",
 )

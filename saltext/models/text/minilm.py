@@ -4,16 +4,16 @@ from collections.abc import Sequence
 
 import torch
 from safetensors.torch import load_file
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import BertConfig, BertModel
 
 from saltext.models.checkpoints import load_state
 from saltext.models.freezing import exclude_from_state_dict, freeze
-from saltext.models.packaged_weights import MINILM, MINILM_TOKENIZER, packaged_file
+from saltext.models.packaged_weights import MINILM, packaged_file
 from saltext.models.text.base import TextFeatures, pad_rows
 from saltext.models.text.cached import CachedTextEncoder
+from saltext.models.text.wordpieces import packaged_tokenizer
 
 MAX_TOKENS = 64
 """Longer texts are cut. The longest of SJTU-TIS has 24 words."""
@@ -49,7 +49,7 @@ class MiniLM(CachedTextEncoder):
             file = packaged_file(MINILM, "model/model.safetensors")
             # The pooling layer belongs to BERT's pre-training; sentence features do not use it.
             load_state(self.model, load_file(file), str(file), ignore=["pooler.*", "embeddings.position_ids"])
-        self.tokenizer = Tokenizer.from_file(str(packaged_file(MINILM_TOKENIZER, "minilm_tokenizer.json")))
+        self.tokenizer = packaged_tokenizer()
         self.tokenizer.enable_truncation(MAX_TOKENS)
         self.tokenizer.no_padding()
         self.dim = int(config.hidden_size)

@@ -1,5 +1,6 @@
 """BLIP's tokenizer: BERT's word pieces with two more tokens at the end of the vocabulary."""
 
+import gzip
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -27,21 +28,30 @@ def word_pieces(vocabulary: Path | None, size: int, max_tokens: int) -> Tokenize
     Raises:
         CheckpointError: No such file, no vocabulary, or one of another size.
     """
-    path = packaged_file(MINILM_TOKENIZER, "minilm_tokenizer.json") if vocabulary is None else vocabulary
-    tokenizer = _read_vocabulary(path)
+    tokenizer = packaged_tokenizer() if vocabulary is None else _read_vocabulary(vocabulary)
     tokenizer.add_special_tokens([DECODE, ENCODE])
     missing = [token for token in _SPECIAL if tokenizer.token_to_id(token) is None]
     count = tokenizer.get_vocab_size()
     if missing or count != size:
         # For arguments that it does not know, transformers silently builds a vocabulary of special tokens alone.
         raise CheckpointError(
-            f"{path} is not this model's vocabulary: expected {size} tokens with {DECODE} and {ENCODE}, got {count}"
+            f"{vocabulary or 'the packaged vocabulary'} is not this model's vocabulary: expected {size} tokens with {DECODE} and {ENCODE}, got {count}"
             + (f", without {', '.join(missing)}" if missing else "")
             + ". Give the vocab.txt or tokenizer.json that belongs to the weights."
         )
     tokenizer.enable_truncation(max_tokens)
     tokenizer.no_padding()
     return tokenizer
+
+
+def packaged_tokenizer() -> Tokenizer:
+    """The tokenizer of MiniLM, which comes with the package.
+
+    Raises:
+        CheckpointError: Its file is missing, or not the expected one.
+    """
+    file = packaged_file(MINILM_TOKENIZER, "minilm_tokenizer.json.gz")
+    return Tokenizer.from_str(gzip.decompress(file.read_bytes()).decode())
 
 
 def _read_vocabulary(path: Path) -> Tokenizer:
