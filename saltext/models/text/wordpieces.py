@@ -35,8 +35,8 @@ def word_pieces(vocabulary: Path | None, size: int, max_tokens: int) -> Tokenize
     if missing or count != size:
         # For arguments that it does not know, transformers silently builds a vocabulary of special tokens alone.
         raise CheckpointError(
-            f"{vocabulary or 'The packaged file'} is not this model's vocabulary: expected {size} tokens with {DECODE} and "
-            f"{ENCODE}, got {count}"
+            f"{vocabulary or 'The packaged file'} is not this model's vocabulary: expected {size} tokens with "
+            f"{DECODE} and {ENCODE}, got {count}"
             + (f", without {', '.join(missing)}" if missing else "")
             + ". Give the vocab.txt or tokenizer.json that belongs to the weights."
         )
