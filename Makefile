@@ -11,10 +11,11 @@
 #                      make reproduce-fig6 DATA=/data/sjtu-tis ARGS="protocol=standard seed=0,1,2"
 # make signatures   what Lightning's, torch's and W&B's classes take, for the check of configurations: after one of them was updated
 # make bench-metrics   speed of the metrics next to pysaliency and scikit-learn (ARGS=--quick: shorter)
-# make bench-train     speed of training next to the authors' way of it (ARGS=--quick: tiny networks)
+# make bench-train     speed of training steps next to the authors' way of it, a quarter of an hour (ARGS=--quick: tiny networks)
 # make bench-start     CPU time of commands in units of importing torch (ARGS="--rounds 1 --only predict": less)
+# make bench-run       the default run, and a fold with and without text, next to an earlier commit (ARGS=--quick: tiny)
 # make bench-before  speed of scoring, decoding and predicting next to an earlier commit (ARGS="--only scoring")
-.PHONY: install oracle quickstart test test-faults lint docs demo notebooks signatures lock bench-metrics bench-train bench-start bench-before
+.PHONY: install oracle quickstart test test-faults lint docs demo notebooks signatures lock bench-metrics bench-train bench-start bench-run bench-before
 
 PYTHON ?= python3.11
 VENV   := .venv
@@ -96,6 +97,9 @@ bench-train: install
 
 bench-start: install
 	$(BIN)/python -m tests.benchmarks.start $(ARGS)
+
+bench-run: install
+	$(BIN)/python -m tests.benchmarks.default_run $(ARGS)
 
 bench-before: install
 	$(BIN)/python -m tests.benchmarks.before $(ARGS)

@@ -30,7 +30,7 @@ PRETRAINED = WeightPackage(
     requirement="saltext",
     digests=MappingProxyType(
         {
-            "config.yaml": "75fb0db658db8e1b8db393295928608952d61219a505df250a747c2f22320626",
+            "config.yaml": "303174002330a53aa8640d1bd913e5bad643bc2ab42487d7d12f92298edf80d8",
             "split.json": "c15d950d7d68687ffcf3b45d383e93cfd4804301daaafad4b20fe32b0aa7eb39",
             "class_names.safetensors": "452f396e19b758b8f582f60429cc0865b9540ee27d3b44ab87d4c373ea3b1608",
             "model.safetensors": "f36d1ed8c5bb94f5c2292923d006b51e3ea64f71310af24e230819b68e516ae2",

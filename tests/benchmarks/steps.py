@@ -28,7 +28,9 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from saltext.errors import ConfigError
-from saltext.losses import PAPER_WEIGHTS, SaliencyLoss
+from saltext.losses import PAPER_WEIGHTS, SaliencyLoss, gan_loss
+from saltext.models.clip_salgan.network import Generator
+from saltext.models.network import SaliencyNetwork
 from saltext.models.text.base import TextEncoder, TextFeatures
 from saltext.models.transalnet.fix_rates import FixRates
 from saltext.models.transalnet.network import TranSalNet
@@ -92,7 +94,7 @@ class Model:
     """A network of the configuration.
 
     Attributes:
-        name: ``transalnet`` or ``tranblend``.
+        name: ``transalnet``, ``tranblend`` or ``clip_salgan``.
         preset: Its sizes.
         reads: Whether TranBlend has its own text encoder, :data:`TEXT_RATE` of it fixed, and not :class:`GivenText`.
         overrides: Further ones of the configuration.
@@ -106,28 +108,30 @@ class Model:
     @property
     def title(self) -> str:
         """What tables call it."""
-        text = (", with its text encoder" if self.reads else ", text feature given") * (self.name == "tranblend")
+        text = (", with its text encoder" if self.reads else ", text feature given") * (self.name != "transalnet")
         return f"{self.name} ({self.preset}{text})"
 
     def compose(self) -> DictConfig:
         """Its configuration."""
         GlobalHydra.instance().clear()
         cfg = compose_run([f"preset={self.preset}", f"model={self.name}", *self.overrides])
-        if self.name == "tranblend" and not self.reads:
+        if self.name != "transalnet" and not self.reads:
             given = {"_target_": _GIVEN_TEXT}
             OmegaConf.update(cfg, "model.text_encoder", given, merge=False, force_add=True)
+        for key in ("model", "training"):
+            OmegaConf.resolve(cfg[key])
         return cfg
 
-    def build(self) -> TranSalNet:
+    def build(self) -> SaliencyNetwork:
         """The network, in training mode, the same weights every time.
 
         Raises:
-            ConfigError: It is neither TranSalNet nor TranBlend.
+            ConfigError: It is none of the three.
         """
         torch.manual_seed(0)
         network = build.network(self.compose(), own=(_GIVEN_TEXT,))
-        if not isinstance(network, TranSalNet):
-            raise ConfigError(f"expected transalnet or tranblend, got {self.name}")
+        if not isinstance(network, TranSalNet | Generator):
+            raise ConfigError(f"expected transalnet, tranblend or clip_salgan, got {self.name}")
         if self.reads:
             FixRates(text=TEXT_RATE, vision=TEXT_RATE).apply(network)
         return network.train()
@@ -187,8 +191,8 @@ class Way:
         precision: bfloat16 is that of autocast: weights stay float32.
         channels_last: Memory format of weights and images.
         compiled: Whether encoder and decoder are compiled.
-        authors: One image at a time, one backward pass from the sum of the images' losses, Adam as PyTorch has it, and
-            a process whose memory is handled as the system does by default.
+        authors: Adam as PyTorch has it, in a process whose memory is handled as the system does by default; TranBlend's
+            also take one image at a time, and one backward pass from the sum of the images' losses.
     """
 
     precision: Precision = "float32"
@@ -200,7 +204,7 @@ class Way:
     def title(self) -> str:
         """What tables call it."""
         if self.authors:
-            return "the authors': one image at a time"
+            return "the authors'"
         words = [self.precision, "channels last" if self.channels_last else "channels first"]
         return ", ".join(words + ["compiled"] * self.compiled)
 
@@ -251,7 +255,7 @@ class TrainingStep:
         network: Instead of the trial's own.
     """
 
-    def __init__(self, trial: Trial, network: TranSalNet | None = None) -> None:
+    def __init__(self, trial: Trial, network: SaliencyNetwork | None = None) -> None:
         self.way, self.device = trial.way, trial.device
         cfg = trial.model.compose()
         self.network = (network or trial.model.build()).to(trial.device)
@@ -262,8 +266,10 @@ class TrainingStep:
         if self.way.channels_last:
             self.network.to(memory_format=torch.channels_last)
         if self.way.compiled:
-            self.network.encoder.compile(dynamic=False)
-            self.network.decoder.compile(dynamic=False)
+            for part in (
+                (self.network.encoder, self.network.decoder) if isinstance(self.network, TranSalNet) else [self.network]
+            ):
+                part.compile(dynamic=False)
         parameters = [p for p in self.network.parameters() if p.requires_grad]
         self.optimizer = (Adam if self.way.authors else instantiate(cfg.optimizer))(parameters)
 
@@ -285,16 +291,64 @@ class TrainingStep:
         images = batch.images
         if self.way.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.way.precision == "bfloat16"):
+        with self._autocast():
             logits = self.network(images, batch.texts)
         saliency = torch.sigmoid(logits.to(batch.density.dtype))
         total: Tensor = self.loss(saliency, batch.density, batch.fixations)[0]
         return total
 
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.way.precision == "bfloat16")
+
     def wait(self) -> None:
         """Wait for the GPU, where there is one."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+
+class AdversarialStep(TrainingStep):
+    """A generator, its discriminator and a batch: call it to take a step of the discriminator, then of the generator.
+
+    The authors also train with batches, so their way differs from the others in the optimizer alone.
+
+    Args:
+        trial: What to build.
+    """
+
+    def __init__(self, trial: Trial) -> None:
+        super().__init__(trial)
+        cfg = trial.model.compose()
+        self.discriminator: nn.Module = instantiate(cfg.training.discriminator).to(trial.device)
+        if self.way.channels_last:
+            self.discriminator.to(memory_format=torch.channels_last)
+        if self.way.compiled:
+            self.discriminator.compile(dynamic=False)
+        make = Adam if self.way.authors else instantiate(cfg.training.discriminator_optimizer)
+        self.discriminator_optimizer = make(self.discriminator.parameters())
+
+    def gradients(self) -> None:
+        """Train the discriminator; forward and backward of the generator, whose optimizer has not stepped yet."""
+        self.optimizer.zero_grad()
+        self.discriminator_optimizer.zero_grad()
+        images, real = self.batch.images, self.batch.density
+        if self.way.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        with self._autocast():
+            generated = torch.sigmoid(self.network(images, self.batch.texts).float())
+            on_real, on_generated = (self.discriminator(maps, images) for maps in (real, generated.detach()))
+        (gan_loss(on_real.float(), 1.0) + gan_loss(on_generated.float(), 0.0)).backward()  # type: ignore[no-untyped-call]
+        self.discriminator_optimizer.step()
+        self.discriminator.requires_grad_(False)
+        with self._autocast():
+            judged = self.discriminator(generated, images)
+        loss = gan_loss(judged.float(), 1.0) + F.binary_cross_entropy(generated, real)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.discriminator.requires_grad_(True)
+
+
+def training_step(trial: Trial) -> TrainingStep:
+    """The step of a trial's network."""
+    return (AdversarialStep if trial.model.name == "clip_salgan" else TrainingStep)(trial)
 
 
 def measure(trial: Trial) -> Outcome:
@@ -306,7 +360,7 @@ def measure(trial: Trial) -> Outcome:
 
 
 def _measure(trial: Trial) -> Outcome:
-    step = TrainingStep(trial)
+    step = training_step(trial)
     steps = trial.images // trial.batch
     try:
         step()
@@ -344,7 +398,7 @@ def time_by_kind(trial: Trial) -> dict[str, float]:
 
 
 def _time_by_kind(trial: Trial) -> dict[str, float]:
-    step = TrainingStep(trial)
+    step = training_step(trial)
     step()
     step.wait()
     with profile(activities=[ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * (trial.device.type == "cuda")]) as record:
@@ -438,7 +492,7 @@ def count_flop(trial: Trial) -> float:
 
 
 def _count_flop(trial: Trial) -> float:
-    step = TrainingStep(trial)
+    step = training_step(trial)
     # The fused attention of CPUs is unknown to the counter.
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         step.gradients()

@@ -143,8 +143,9 @@ def test_a_batch_that_would_not_fit_is_left_out_and_says_why(plan: benchmark.Pla
 
     monkeypatch.setattr(benchmark, "measure", measured)
     monkeypatch.setattr(benchmark, "available_memory", lambda device: 2500.0)
-    outcomes = benchmark.try_batches(replace(plan, batches=(1, 2, 4)), TINY, Way())
-    assert tried == [1, 2]
+    said: list[int] = []
+    outcomes = benchmark.try_batches(replace(plan, batches=(1, 2, 4)), TINY, Way(), lambda batch, _: said.append(batch))
+    assert (tried, said) == ([1, 2], [1, 2, 4])
     assert outcomes[4].failure == "4,000 MiB expected, 2,500 MiB free"
     assert benchmark.best_batch(outcomes) == 1
 
@@ -154,32 +155,61 @@ def test_the_fastest_batch_is_chosen_among_those_that_worked() -> None:
     assert benchmark.best_batch({1: Outcome(failure="no")}) is None
 
 
-def test_each_precisions_fastest_way_is_the_one_compiled() -> None:
-    tried = {
-        Way(): {1: Outcome(1.0), 2: Outcome(2.0)},
-        Way(channels_last=True): {1: Outcome(3.0), 2: Outcome(1.0)},
-        Way("bfloat16"): {1: Outcome(failure="no")},
-    }
-    wanted = {Way(channels_last=True, compiled=True): 1}
-    assert benchmark.compiled_ways(tried) == wanted
-    assert benchmark.compiled_ways(dict(reversed(tried.items()))) == wanted
+def test_the_fastest_trial_is_one_that_worked() -> None:
+    slow, fast, failed = trial(Way()), trial(Way(channels_last=True)), trial(Way("bfloat16"))
+    measured = {slow: Outcome(2.0), fast: Outcome(3.0), failed: Outcome(failure="no")}
+    assert benchmark.fastest(measured) == fast
+    assert benchmark.fastest({failed: measured[failed]}) is None
 
 
 def test_ways_take_turns_medians_count_and_a_failure_is_not_tried_again(monkeypatch) -> None:
     order: list[str] = []
-    outcomes = {
-        "a": iter([Outcome(1.0, 5.0), Outcome(9.0, 7.0), Outcome(2.0, 6.0)]),
-        "b": iter([Outcome(failure="no compiler")]),
-    }
+    later = {"a": iter([Outcome(9.0, 7.0), Outcome(2.0, 6.0)])}
 
     def measured(name: str) -> Outcome:
         order.append(name)
-        return next(outcomes[name])
+        return next(later[name])
 
     monkeypatch.setattr(benchmark, "measure", measured)
-    found = benchmark.take_turns(["a", "b"], rounds=3)  # type: ignore[list-item]
-    assert order == ["a", "b", "a", "a"]
-    assert found == [Outcome(2.0, 7.0), Outcome(failure="no compiler")]
+    first = {"a": Outcome(1.0, 5.0), "b": Outcome(failure="no compiler")}
+    assert benchmark.take_turns(first, rounds=3) == {  # type: ignore[arg-type, comparison-overlap]
+        "a": Outcome(2.0, 7.0),
+        "b": Outcome(failure="no compiler"),
+    }
+    assert order == ["a", "a"]
+
+
+def test_each_ratio_is_said_as_soon_as_it_is_measured(plan: benchmark.Plan, monkeypatch) -> None:
+    rates = iter([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    said: list[str] = []
+
+    def measured(given: Trial) -> Outcome:
+        said.append("measured")
+        return Outcome(next(rates))
+
+    monkeypatch.setattr(benchmark, "measure", measured)
+    benchmark._rates(replace(plan, compiles=True), TINY, said.append)
+    assert said[::2] == ["measured"] * 6
+    assert [line.rpartition(", ")[2] for line in said[1::2]] == [f"{n}.00 times the authors'" for n in range(1, 7)]
+    assert "bfloat16, channels last, batch 2" in said[3]
+    assert "compiled" in said[-1]
+
+
+def test_the_adversarial_step_trains_both_networks_and_each_by_its_own_loss() -> None:
+    step = steps.training_step(trial(batch=3, model=Model("clip_salgan", "smoke")))
+    assert isinstance(step, steps.AdversarialStep)
+    networks = (step.network, step.discriminator)
+    before = [[parameter.detach().clone() for parameter in network.parameters()] for network in networks]
+    step()
+    for network, old in zip(networks, before, strict=True):
+        moved = [not torch.equal(new, was) for new, was in zip(network.parameters(), old, strict=True)]
+        assert any(moved)
+    kept = [parameter.grad.clone() for parameter in step.discriminator.parameters() if parameter.grad is not None]
+    step.discriminator_optimizer.step = lambda: None  # type: ignore[method-assign, assignment]
+    step.discriminator_optimizer.zero_grad()
+    step.gradients()
+    assert len(kept) == len([p for p in step.discriminator.parameters() if p.grad is not None])
+    assert all(parameter.requires_grad for parameter in step.discriminator.parameters())
 
 
 class Shallow(Encoder):
@@ -261,4 +291,5 @@ def test_blip_is_read_by_tranblend_alone() -> None:
     assert [(m.name, m.reads) for m in benchmark._plan(["--blip"]).models] == [
         ("transalnet", False),
         ("tranblend", True),
+        ("clip_salgan", False),
     ]

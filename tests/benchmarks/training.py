@@ -1,25 +1,26 @@
 """How fast networks train, next to the authors' way of training them, in the same run.
 
-    python -m tests.benchmarks.training                  # an hour or two on a few cores
+    python -m tests.benchmarks.training                  # a quarter of an hour on a few cores
     python -m tests.benchmarks.training --quick          # tiny networks: does it run here?
     python -m tests.benchmarks.training --blip --network tranblend
-    python -m tests.benchmarks.training --batches 4 8 --no-compile --rounds 1
+    python -m tests.benchmarks.training --batches 1 2 4 8 --rounds 3    # two hours
 
-Prints, for TranSalNet-Dense and TranBlend at 288x384, images per second and peak memory of a training step (forward,
-all five terms of the loss, backward, Adam): as the authors take it, and in one batch of the best size in float32 and
-bfloat16, channels first and last, eager and compiled; then what arithmetic the step needs next to what the machine does
-at best, where the time goes, and how far the gradients are from the authors'. At the end, what frozen encoders cost the
-embedded model, computed and read back.
+For TranSalNet-Dense and TranBlend at 288x384 and for CLIP-SalGAN at 256x256: images per second and peak memory of a
+training step (forward, all terms of the loss, backward, the optimizer), as the authors take it, and in one batch in
+float32 and bfloat16, channels first and last, and compiled. Each ratio is printed when it is known, and tables at the
+end of each network; then what arithmetic the step needs next to what the machine does at best, where the time goes, and
+how far the gradients are from the authors'. What frozen encoders cost the embedded model, computed and read back, comes
+second.
 
 Each number comes from a process of its own, so that peak memory is that of one way alone, the loaded libraries (about
-1 GiB) included. The ways take turns, several rounds, and the median counts; batch sizes are tried once. A batch that
+1 GiB) included. With several rounds the ways take turns and the median counts; batch sizes are tried once. A batch that
 would not fit into the memory that is free is left out. The text feature is a given one unless --blip is, so that the
 saliency network is what is measured. --quick measures all in one process.
 """
 
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -48,9 +49,10 @@ from tests.benchmarks.steps import (
 
 AUTHORS = Way(authors=True)
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
-EAGER = tuple(Way(precision, channels_last) for precision in PRECISIONS for channels_last in (False, True))
+EAGER = tuple(Way(precision, last) for precision in reversed(PRECISIONS) for last in (True, False))
+"""The fastest ones first."""
 
-NETWORKS = (Model("transalnet"), Model("tranblend"))
+NETWORKS = (Model("transalnet"), Model("tranblend"), Model("clip_salgan"))
 EMBEDDED = Model("tranblend", "embedded", reads=True)
 
 GRADIENT_IMAGES = 2
@@ -68,7 +70,7 @@ class Plan:
         batches: Sizes of the batch to choose from, ascending.
         images: Images to time in each process; the authors' way takes them as one step.
         rounds: Of which the median counts.
-        compiles: Whether compiled steps are measured.
+        compiles: Whether the fastest way is also measured compiled.
         matmul_size: Side of the matrices whose product measures the machine's best rate.
         threads: Of PyTorch.
         device: Where.
@@ -78,9 +80,9 @@ class Plan:
     models: Sequence[Model] = NETWORKS
     frozen: Model = EMBEDDED
     frozen_batch: int = 16
-    batches: Sequence[int] = (1, 2, 4, 8)
-    images: int = 8
-    rounds: int = 3
+    batches: Sequence[int] = (4,)
+    images: int = 4
+    rounds: int = 1
     compiles: bool = True
     matmul_size: int = 4096
     threads: int = field(default_factory=torch.get_num_threads)
@@ -96,18 +98,23 @@ Sizes = dict[int, Outcome]
 """Outcomes by batch size."""
 
 
-def try_batches(plan: Plan, model: Model, way: Way) -> Sizes:
-    """Outcome of each batch size; what would not fit into the free memory is not tried."""
+Say = Callable[[str], None]
+"""Prints a line."""
+
+
+def try_batches(plan: Plan, model: Model, way: Way, say: Callable[[int, Outcome], None]) -> Sizes:
+    """Outcome of each batch size, also said; what would not fit into the free memory is not tried."""
     outcomes: Sizes = {}
     needed = 0.0
     for batch in plan.batches:
         free = available_memory(plan.device)
         if needed * batch > free:
             outcomes[batch] = Outcome(failure=f"{needed * batch:,.0f} MiB expected, {free:,.0f} MiB free")
-            continue
-        outcomes[batch] = measure(plan.trial(model, way, batch))
-        # More than in proportion to the batch it will not be.
-        needed = (outcomes[batch].memory or 0.0) / batch
+        else:
+            outcomes[batch] = measure(plan.trial(model, way, batch))
+            # More than in proportion to the batch it will not be.
+            needed = (outcomes[batch].memory or 0.0) / batch
+        say(batch, outcomes[batch])
     return outcomes
 
 
@@ -117,24 +124,23 @@ def best_batch(outcomes: Mapping[int, Outcome]) -> int | None:
     return max(worked, key=lambda batch: outcomes[batch].rate, default=None)
 
 
-def compiled_ways(tried: Mapping[Way, Sizes]) -> dict[Way, int]:
-    """For each precision the fastest eager way, compiled, with its batch size."""
-    fastest: dict[Precision, tuple[float, Way, int]] = {}
-    for way, outcomes in tried.items():
-        batch = best_batch(outcomes)
-        if batch is not None and outcomes[batch].rate > fastest.get(way.precision, (0.0,))[0]:
-            fastest[way.precision] = (outcomes[batch].rate, way, batch)
-    return {replace(way, compiled=True): batch for _, way, batch in fastest.values()}
+def fastest(measured: Mapping[Trial, Outcome]) -> Trial | None:
+    """The trial with the highest rate; None if all failed."""
+    worked = [trial for trial, outcome in measured.items() if not outcome.failure]
+    return max(worked, key=lambda trial: measured[trial].rate, default=None)
 
 
-def take_turns(trials: Sequence[Trial], rounds: int) -> list[Outcome]:
-    """Outcomes with the median rate of several rounds and the highest memory; what failed once is not tried again."""
-    seen: list[list[Outcome]] = [[] for _ in trials]
-    for _ in range(rounds):
-        for trial, outcomes in zip(trials, seen, strict=True):
+def take_turns(first: Mapping[Trial, Outcome], rounds: int) -> dict[Trial, Outcome]:
+    """Outcomes with the median rate of several rounds, the given first one included, and the highest memory.
+
+    What failed once is not tried again.
+    """
+    seen = {trial: [outcome] for trial, outcome in first.items()}
+    for _ in range(rounds - 1):
+        for trial, outcomes in seen.items():
             if not any(outcome.failure for outcome in outcomes):
                 outcomes.append(measure(trial))
-    return [_together(outcomes) for outcomes in seen]
+    return {trial: _together(outcomes) for trial, outcomes in seen.items()}
 
 
 def _together(outcomes: Sequence[Outcome]) -> Outcome:
@@ -144,16 +150,22 @@ def _together(outcomes: Sequence[Outcome]) -> Outcome:
 
 
 def report(plan: Plan, console: Console) -> None:
-    """Measure everything and print it, each table as soon as it is there."""
+    """Measure everything and print it, each ratio and each table as soon as it is there."""
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
     for line in _machine(plan):
-        console.print(line, highlight=False)
-    peaks = {precision: matmul_peak(precision, plan.matmul_size, plan.device) for precision in PRECISIONS}
-    for model in plan.models:
-        for table in _tables(plan, model, peaks):
-            console.print(table)
+        say(line)
+    measured = {model: _rates(plan, model, say) for model in plan.models[:1]}
     with tempfile.TemporaryDirectory() as folder:
         cost = frozen_cost(plan.frozen, plan.frozen_batch, plan.rounds, plan.device, Path(folder))
     console.print(_frozen_table(plan, cost))
+    measured |= {model: _rates(plan, model, say) for model in plan.models[1:]}
+    peaks = {precision: matmul_peak(precision, plan.matmul_size, plan.device) for precision in PRECISIONS}
+    for model, (tried, outcomes) in measured.items():
+        for table in _tables(plan, model, tried, outcomes, peaks):
+            console.print(table)
 
 
 def _machine(plan: Plan) -> list[str]:
@@ -163,18 +175,44 @@ def _machine(plan: Plan) -> list[str]:
     ]
 
 
-def _tables(plan: Plan, model: Model, peaks: Mapping[Precision, float]) -> Iterator[Table]:
-    tried = {way: try_batches(plan, model, way) for way in EAGER}
-    yield _batches_table(plan, model, tried)
-    chosen = {way: batch for way, outcomes in tried.items() if (batch := best_batch(outcomes))}
-    compiled = compiled_ways(tried) if plan.compiles else {}
-    trials = [plan.trial(model, AUTHORS, plan.images)]
-    trials += [plan.trial(model, way, batch) for way, batch in (chosen | compiled).items()]
-    outcomes = take_turns(trials, plan.rounds)
-    yield _rates_table(model, trials, outcomes, peaks)
-    measured = zip(trials, outcomes, strict=True)
-    yield _time_table(model, [trial for trial, out in measured if not (out.failure or trial.way.compiled)])
-    yield _gradients_table(plan, model)
+def _rates(plan: Plan, model: Model, say: Say) -> tuple[dict[Way, Sizes], dict[Trial, Outcome]]:
+    """Outcomes by way and batch size, of one round, and those of each way's best size, of all rounds."""
+    authors = plan.trial(model, AUTHORS, plan.images)
+    measured = {authors: measure(authors)}
+
+    def said(way: Way, batch: int, outcome: Outcome) -> None:
+        ratio = f"{outcome.rate:.2f} images/s, {outcome.rate / measured[authors].rate:.2f} times the authors'"
+        say(f"{model.title}: {way.title}, batch {batch}: {outcome.failure or ratio}")
+
+    said(AUTHORS, plan.images, measured[authors])
+    tried = {way: try_batches(plan, model, way, partial(said, way)) for way in EAGER}
+    for way, outcomes in tried.items():
+        batch = best_batch(outcomes)
+        if batch is not None:
+            measured[plan.trial(model, way, batch)] = outcomes[batch]
+    eager = fastest({trial: outcome for trial, outcome in measured.items() if trial != authors})
+    if plan.compiles and eager is not None:
+        compiled = replace(eager, way=replace(eager.way, compiled=True))
+        measured[compiled] = measure(compiled)
+        said(compiled.way, compiled.batch, measured[compiled])
+    return tried, take_turns(measured, plan.rounds)
+
+
+def _tables(
+    plan: Plan,
+    model: Model,
+    tried: Mapping[Way, Sizes],
+    measured: Mapping[Trial, Outcome],
+    peaks: Mapping[Precision, float],
+) -> Iterator[Table]:
+    if len(plan.batches) > 1:
+        yield _batches_table(plan, model, tried)
+    yield _rates_table(model, list(measured), list(measured.values()), peaks)
+    best = fastest({trial: outcome for trial, outcome in measured.items() if not trial.way.compiled})
+    if best is not None:
+        yield _time_table(model, list(dict.fromkeys([*[*measured][:1], best])))
+    if model.name != "clip_salgan":  # whose authors' step has the same gradients
+        yield _gradients_table(plan, model)
 
 
 def _table(title: str, *headings: str) -> Table:

@@ -199,11 +199,14 @@ def test_the_pretrained_model_reads_texts_and_conditions_and_needs_no_packages_o
     assert np.abs(one - other).sum() > 0.01
 
 
-def test_faster_inference_is_chosen_when_a_model_is_loaded() -> None:
+def test_the_pretrained_model_computes_in_fast_float32_unless_another_inference_is_chosen() -> None:
     photo = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
-    reference, fast = (saltext.load(inference=inference).predict(photo, "a lamp") for inference in (None, "fp32"))
+    reference, fast, default = (
+        saltext.load(inference=inference).predict(photo, "a lamp") for inference in ("reference", "fp32", None)
+    )
     assert np.abs(fast - reference).max() < 1e-4 * reference.max()
     assert not np.array_equal(fast, reference)
+    np.testing.assert_array_equal(default, fast)
 
 
 def test_the_pretrained_files_are_small_and_hold_no_place_of_the_machine_that_made_them() -> None:
