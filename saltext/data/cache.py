@@ -34,6 +34,7 @@ from saltext.data.digests import digest_files
 from saltext.data.files import points_inside, read_fixations
 from saltext.data.fitting import fit
 from saltext.data.geometry import Resize, Size
+from saltext.data.keys import ImageKey, ImageSource
 from saltext.data.pairs import FilePair, FixationPoints, Pair
 from saltext.data.recorded import density_map, image_size, issue
 from saltext.data.report import DataIssue, DataReport
@@ -158,6 +159,10 @@ class DecodedCache:
         """The pair's image, RGB, resized. Shape ``(height, width, 3)``."""
         resized: _UInt8 = self.images[self.image_rows[pair]]
         return resized
+
+    def image_key(self, pair: int) -> ImageKey:
+        """Key of the image of a pair in the feature cache."""
+        return ImageKey(ImageSource(self.folder.name, len(self.images)), int(self.image_rows[pair]))
 
     def native_size(self, pair: int) -> Size:
         """Height and width of the pair's files."""

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from saltext.data.cache import DecodedCache
 from saltext.data.geometry import Box, content_box, count_fixations
-from saltext.data.keys import ImageKey, ImageSource
+from saltext.data.keys import ImageKey
 from saltext.data.pairs import Pair
 from saltext.data.view import View
 
@@ -153,8 +153,7 @@ class SJTUTIS(Dataset[Sample]):
     def _image_key(self, index: int, view: View) -> ImageKey | None:
         """The key of a view's pixels: of the image, of its mirror image, or None; found by comparing the pixels."""
         image = self.cache.image(index)
-        source = ImageSource(self.cache.folder.name, len(self.cache.images))
-        key = ImageKey(source, int(self.cache.image_rows[index]))
+        key = self.cache.image_key(index)
         if self.augment is None or _equal(view.image, image):
             return key
         return key.flipped() if _equal(view.image, image[:, ::-1]) else None

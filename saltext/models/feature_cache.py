@@ -13,7 +13,7 @@ import hashlib
 import json
 import logging
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -34,6 +34,9 @@ _log = logging.getLogger(__name__)
 
 Compute = Callable[[list[int]], Features]
 """Indices of images in the batch -> their features."""
+
+ComputeByText = Callable[[list[int], list[str]], Features]
+"""Indices of images in the batch, and a text for each -> their features."""
 
 RESIDENT_FRACTION = 0.25
 """Fraction of a device's free memory that features may occupy, measured when the first features arrive there."""
@@ -70,6 +73,7 @@ class FeatureCache:
         self._recent = RecentFeatures(_RECENT_BYTES)
         self._module_digests: dict[object, tuple[str, object]] = {}
         self._text_digests: dict[str, bytes] = {"": _digest16(b"")}
+        self._texts_ahead: Mapping[ImageKey, Sequence[str]] = {}
         self._budgets: dict[torch.device, int] = {}
         self._warned = False
 
@@ -88,41 +92,69 @@ class FeatureCache:
         """Number of entries that this process computed or read."""
         return len(self._recent) + sum(len(table) for table in self._tables.values())
 
+    def expect_texts(self, texts: "Mapping[ImageKey, Sequence[str]]") -> None:
+        """Name texts that will be read with images: features of an image are computed for all of them at once."""
+        self._texts_ahead = texts
+
     def get_or_compute(
         self,
         modules: Sequence[nn.Module],
         samples: "Samples",
-        compute: Compute,
+        compute: ComputeByText,
         texts: Sequence[str] | None = None,
     ) -> Features:
-        """See :func:`get_or_compute`; the images are those of ``samples``."""
+        """See :func:`get_or_compute_by_text`; the images are those of ``samples``. None: features without a text."""
         device = samples.images.device
+        count = len(samples.keys)
+        first: dict[ImageKey, int] = {}  # an image counts as its first occurrence in the batch
+        indices = [index if key is None else first.setdefault(key, index) for index, key in enumerate(samples.keys)]
+        pairs = [(index, "" if texts is None else texts[row]) for row, index in enumerate(indices)]
+
+        def compute_pairs(numbers: list[int]) -> Features:
+            chosen, read = zip(*[pairs[number] for number in numbers], strict=True)
+            return compute(list(chosen), list(read))
+
         sources = {key.source for key in samples.keys if key is not None}
         if not sources or (len(sources) > 1 and self.folder is not None):  # a batch of several data sets
-            return in_chunks(compute, range(len(samples.keys)), device)
-        text_digests = [NO_TEXT] * len(samples.keys) if texts is None else [self._text_digest(text) for text in texts]
+            return in_chunks(compute_pairs, range(count), device)
         try:
             setting = self._setting_digest(modules, samples, texts is not None)
         except _UntrackedError:
-            return in_chunks(compute, range(len(samples.keys)), device)
-        keys = list(zip(samples.keys, text_digests, strict=True))
+            return in_chunks(compute_pairs, range(count), device)
         if self.folder is None:
             store: FeatureBackend = self._recent
-            addresses: list[Any] = [None if key is None else (setting, key, text) for key, text in keys]
         else:
             (source,) = sources
             store = self._table_for(setting, source, 1 if texts is None else _TEXTS_PER_IMAGE)
-            addresses = [None if key is None else Address(2 * key.row + key.mirrored, text) for key, text in keys]
+
+        def address(key: "ImageKey | None", text: str) -> Any:
+            digest = NO_TEXT if texts is None else self._text_digest(text)
+            if key is None:
+                return None
+            return (setting, key, digest) if self.folder is None else Address(2 * key.row + key.mirrored, digest)
+
+        addresses = [address(samples.keys[index], text) for index, text in pairs]
         features, missing = store.get(addresses, device)
         if not missing:
             return features
+        if texts is not None:  # further texts of the images to compute
+            known = set(addresses)
+            for index in dict.fromkeys(indices[row] for row in missing):
+                key = samples.keys[index]
+                ahead = self._texts_ahead.get(key, ()) if key is not None else ()
+                candidates = {address(key, text): (index, text) for text in ahead[:_TEXTS_PER_IMAGE]}
+                unknown = [each for each in candidates if each not in known]
+                new = [unknown[number] for number in store.get(unknown, device)[1]] if unknown else []
+                known.update(new)
+                addresses += new
+                pairs += [candidates[each] for each in new]
         # Compute each address once; an image without a key counts as different from all others.
         missing_addresses = [addresses[index] or index for index in missing]
         first_index = dict(zip(reversed(missing_addresses), reversed(missing), strict=True))
-        to_compute = sorted(first_index.values())
-        computed = in_chunks(compute, to_compute, device)
+        to_compute = sorted([*first_index.values(), *range(count, len(pairs))], key=pairs.__getitem__)
+        computed = in_chunks(compute_pairs, to_compute, device)
         store.put([addresses[index] for index in to_compute], computed)
-        if len(to_compute) == len(addresses):
+        if to_compute == list(range(count)):
             return computed
         row_of_index = {index: row for row, index in enumerate(to_compute)}
         rows = [row_of_index[first_index[address]] for address in missing_addresses]
@@ -241,9 +273,7 @@ def addressed(
         _samples.reset(token)
 
 
-def get_or_compute(
-    modules: Sequence[nn.Module], images: Tensor, compute: Compute, texts: Sequence[str] | None = None
-) -> Features:
+def get_or_compute(modules: Sequence[nn.Module], images: Tensor, compute: Compute) -> Features:
     """Features of frozen modules for a batch; only those that are not cached are computed.
 
     Without :func:`addressed`, or for other images than it names, all are computed, with the same bits.
@@ -253,19 +283,44 @@ def get_or_compute(
         images: The images, the same tensor that the network was given.
         compute: Indices in the batch -> features of these images, tensors of shape ``(indices, ...)``. The features of
             an image must not depend on the other images.
-        texts: One per image, where features also depend on a text. Up to 8 texts per image are cached.
 
     Returns:
         The result of ``compute`` for all indices, contiguous, on the device of ``images``; without gradient unless
         ``images`` has one.
     """
+    return _get_or_compute(modules, images, lambda indices, _: compute(indices), None)
+
+
+def get_or_compute_by_text(
+    modules: Sequence[nn.Module], images: Tensor, texts: Sequence[str], compute: ComputeByText
+) -> Features:
+    """As :func:`get_or_compute`, of features that also depend on a text. Up to 8 texts per image are cached.
+
+    Args:
+        modules: As there.
+        images: As there.
+        texts: One per image.
+        compute: Indices in the batch, and a text for each -> features, tensors of shape ``(indices, ...)``. Pairs of an
+            image follow each other. Features of a pair must not depend on the other pairs.
+    """
+    return _get_or_compute(modules, images, compute, texts)
+
+
+def _get_or_compute(
+    modules: Sequence[nn.Module], images: Tensor, compute: ComputeByText, texts: Sequence[str] | None
+) -> Features:
+    def compute_all() -> Features:
+        read = [""] * len(images) if texts is None else texts
+        return in_chunks(lambda indices: compute(indices, [read[i] for i in indices]), range(len(images)), device)
+
+    device = images.device
     if torch.is_grad_enabled() and images.requires_grad:
-        return in_chunks(compute, range(len(images)), images.device)
+        return compute_all()
     # Tensors created in inference mode could not be changed or trained on afterwards.
     with torch.inference_mode(False), torch.no_grad():
         samples = _samples.get()
         if samples is None or samples.images is not images:
-            return in_chunks(compute, range(len(images)), images.device)
+            return compute_all()
         return samples.cache.get_or_compute(modules, samples, compute, texts)
 
 

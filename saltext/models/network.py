@@ -1,6 +1,7 @@
 """The interface of all saliency networks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
@@ -10,6 +11,9 @@ from saltext.models.freezing import FrozenModulesMixin, is_frozen
 from saltext.models.grounding.base import Grounder, ImageGrounder
 from saltext.models.inference import Inference, for_inference
 from saltext.models.normalize import Normalize, Renormalize
+
+if TYPE_CHECKING:
+    from saltext.data.keys import ImageKey
 
 Colour = tuple[float, float, float]
 
@@ -86,11 +90,21 @@ class SaliencyNetwork(FrozenModulesMixin):
         if text_encoder is not None:
             text_encoder.set_input_normalization(mean, std, normalize.order)
 
-    def encode_ahead(self, texts: Sequence[str]) -> None:
-        """Encode texts that will be read, where features of texts are cached."""
+    def encode_ahead(self, texts: "Mapping[ImageKey, Sequence[str]]") -> None:
+        """Encode texts that will be read with images, where features of texts are cached.
+
+        Args:
+            texts: Key of an image, or of a mirror image -> its texts.
+        """
+        every = list(dict.fromkeys(text for of_image in texts.values() for text in of_image))
         text_encoder = getattr(self, "text_encoder", None)
         if text_encoder is not None:
-            text_encoder.encode_ahead(texts)
+            text_encoder.encode_ahead(every)
+        for module in self.modules():
+            if isinstance(module, Grounder):
+                module.texts_ahead = every
+        if self.feature_cache is not None:
+            self.feature_cache.expect_texts(texts)
 
     @property
     def reads_text(self) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from saltext.data.keys import ImageKey
 from saltext.data.mirrored_text import mirror_text
 from saltext.models.feature_cache import addressed
 from saltext.models.network import SaliencyNetwork
@@ -95,16 +96,22 @@ class Pipeline:
             logits: Tensor = self.network(images, self.read(batch), batch["task"])
         return logits
 
-    def encode_ahead(self, texts: Sequence[str], conditions: Sequence[str]) -> None:
+    def encode_ahead(self, texts: Sequence[str], conditions: Sequence[str], keys: Sequence[ImageKey]) -> None:
         """Encode the prompts of pairs that will be read, also of their mirror images, where text features are cached.
 
         Args:
             texts: Text of each pair.
             conditions: Task of each pair.
+            keys: Key of each pair's image.
         """
-        if isinstance(self.network, SaliencyNetwork):
-            both = [*texts, *map(mirror_text, texts)]
-            self.network.encode_ahead(self.read({"text": both, "task": [*conditions, *conditions]}))
+        if not isinstance(self.network, SaliencyNetwork):
+            return
+        prompts: dict[ImageKey, list[str]] = {}
+        mirrored = [mirror_text(text) for text in texts]
+        for read, mirror in ((texts, False), (mirrored, True)):
+            for key, prompt in zip(keys, self.read({"text": read, "task": conditions}), strict=True):
+                prompts.setdefault(key.flipped() if mirror else key, []).append(prompt)
+        self.network.encode_ahead(prompts)
 
     def read(self, batch: Mapping[str, Any]) -> list[str]:
         """The prompt of each pair of a batch."""

@@ -100,7 +100,8 @@ class SupervisedModule(ScoredModule):
         """Encode all texts in batches, on the device that trains."""
         data = getattr(self.trainer, "datamodule", None)
         if isinstance(data, SaliencyDataModule):
-            self.pipeline.encode_ahead([pair.text for pair in data.pairs], [pair.task for pair in data.pairs])
+            keys = [data.cache.image_key(index) for index in range(len(data.pairs))]
+            self.pipeline.encode_ahead([pair.text for pair in data.pairs], [pair.task for pair in data.pairs], keys)
 
     def training_step(self, batch: Mapping[str, Any], batch_index: int) -> Tensor:
         """The loss of a batch, at ``map_size``."""

@@ -16,5 +16,5 @@ class SemanticFeature(Grounder):
     def semantic_dim(self, encoder: TextEncoder) -> int:
         return 3 if self.has_semantic else 0
 
-    def semantic_map(self, features: Tensor, encoder: TextEncoder) -> Tensor:
-        return features
+    def semantic_map(self, activations: Tensor, encoder: TextEncoder) -> Tensor:
+        return activations

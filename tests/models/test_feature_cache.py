@@ -1,5 +1,5 @@
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from saltext.data.keys import ImageKey, ImageSource
 from saltext.models import feature_cache
-from saltext.models.feature_cache import FeatureCache, addressed, get_or_compute
+from saltext.models.feature_cache import FeatureCache, addressed, get_or_compute, get_or_compute_by_text
 from saltext.models.feature_file import Features
 from saltext.models.freezing import freeze
 from tests.models.cached_features import PREPROCESSING, Two, check, features, images, keys
@@ -90,26 +90,59 @@ def test_features_carry_no_gradient_but_that_of_the_images(module: Two, tmp_path
     assert given.grad.abs().sum() > 0
 
 
+class Lengths:
+    """Lengths of texts as features; remembers what it was called with."""
+
+    def __init__(self, cache: FeatureCache, module: Two) -> None:
+        self.cache, self.module = cache, module
+        self.asked: list[tuple[int, str]] = []
+
+    def compute(self, places: list[int], texts: list[str]) -> Features:
+        self.asked += dict.fromkeys(zip(places, texts, strict=True))
+        return (torch.tensor([[float(len(text))] for text in texts]),)
+
+    def __call__(self, texts: list[str], rows: Sequence[int] = ()) -> list[float]:
+        numbers = list(rows) or [0] * len(texts)
+        given = images(numbers)
+        with addressed(self.cache, given, keys(numbers), PREPROCESSING):
+            return get_or_compute_by_text([self.module], given, texts, self.compute)[0].flatten().tolist()
+
+
 def test_features_depend_on_the_text_where_they_are_said_to(module: Two, tmp_path: Path) -> None:
-    cache, asked = FeatureCache(tmp_path), []
-
-    def lengths(texts: list[str]) -> list[float]:
-        given = images([0] * len(texts))
-
-        def compute(places: list[int]) -> Features:
-            asked.extend(texts[place] for place in places)
-            return (torch.tensor([[float(len(texts[place]))] for place in places]),)
-
-        with addressed(cache, given, keys([0] * len(texts)), PREPROCESSING):
-            return get_or_compute([module], given, compute, texts)[0].flatten().tolist()
-
+    lengths = Lengths(FeatureCache(tmp_path), module)
     assert lengths(["a", "abc", "", "a"]) == [1, 3, 0, 1]
-    assert sorted(asked) == ["", "a", "abc"]
-    cache = FeatureCache(tmp_path)
-    assert lengths(["abc", "a", ""]) == [3, 1, 0]
-    assert len(asked) == 3
-    assert lengths(["x" * n for n in range(20)]) == list(range(20))  # more than there is room for
-    assert lengths(["x" * n for n in range(20)]) == list(range(20))
+    assert sorted(text for _, text in lengths.asked) == ["", "a", "abc"]
+    again = Lengths(FeatureCache(tmp_path), module)
+    assert again(["abc", "a", ""]) == [3, 1, 0]
+    assert not again.asked
+    assert again(["x" * n for n in range(20)]) == list(range(20))  # more than there is room for
+    assert again(["x" * n for n in range(20)]) == list(range(20))
+
+
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_the_expected_texts_of_an_image_are_computed_with_its_first_one(
+    module: Two, tmp_path: Path, on_disk: bool
+) -> None:
+    cache = FeatureCache(tmp_path if on_disk else None)
+    (zero, one) = keys([0, 1])
+    assert zero is not None
+    assert one is not None
+    cache.expect_texts({zero: ["a", "bb", "ccc"], one: ["dddd"], one.flipped(): ["eeeee"]})
+    lengths = Lengths(cache, module)
+    assert lengths(["bb", "other"], [0, 1]) == [2, 5]
+    assert lengths.asked == [(0, "a"), (0, "bb"), (0, "ccc"), (1, "dddd"), (1, "other")]  # an image's together
+    assert lengths(["a", "ccc", "dddd"], [0, 0, 1]) == [1, 3, 4]
+    assert len(lengths.asked) == 5
+    assert lengths(["ffffff", "a"], [0, 1]) == [6, 1]  # nothing that is cached is computed again
+    assert lengths.asked[5:] == [(0, "ffffff"), (1, "a")]
+
+
+def test_more_texts_are_expected_than_there_is_room_for(module: Two, tmp_path: Path) -> None:
+    cache, (zero,) = FeatureCache(tmp_path), keys([0])
+    assert zero is not None
+    cache.expect_texts({zero: ["x" * number for number in range(20)]})
+    lengths = Lengths(cache, module)
+    assert [lengths(["x" * number]) for number in range(20)] == [[number] for number in range(20)]
 
 
 # What it is valid for

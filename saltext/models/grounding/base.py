@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saltext.models.feature_cache import get_or_compute
+from saltext.models.feature_cache import get_or_compute, get_or_compute_by_text
 from saltext.models.feature_file import Features
 from saltext.models.freezing import is_frozen, parameters_and_buffers
 from saltext.models.text.base import TextEncoder
@@ -18,15 +18,28 @@ class Grounder(nn.Module):
 
     Attributes:
         num_maps: Grounding maps of a text.
+        texts_ahead: Texts that will be grounded; a grounder may encode what it reads of them in batches.
     """
 
     num_maps: int
+    texts_ahead: Sequence[str] = ()
 
-    def forward(self, features: Tensor, texts: Sequence[str], encoder: TextEncoder) -> Tensor:
-        """Ground texts.
+    def activations(self, features: Tensor) -> Tensor:
+        """What an image has in common for all texts; computed once for several texts of an image.
 
         Args:
             features: Of the images, shape ``(batch, channels, rows, columns)``.
+
+        Returns:
+            Shape ``(batch, ...)``; by default the features.
+        """
+        return features
+
+    def maps(self, activations: Tensor, texts: Sequence[str], encoder: TextEncoder) -> Tensor:
+        """Ground texts.
+
+        Args:
+            activations: As :meth:`activations` gives them.
             texts: One text per image.
             encoder: Encodes texts.
 
@@ -35,16 +48,29 @@ class Grounder(nn.Module):
         """
         raise NotImplementedError
 
+    def forward(self, features: Tensor, texts: Sequence[str], encoder: TextEncoder) -> Tensor:
+        """Ground texts in one call.
+
+        Args:
+            features: As for :meth:`activations`.
+            texts: One text per image.
+            encoder: Encodes texts.
+
+        Returns:
+            As :meth:`maps`.
+        """
+        return self.maps(self.activations(features), texts, encoder)
+
     def semantic_dim(self, encoder: TextEncoder) -> int:
         """Channels of the semantic map; 0: the grounder has none."""
         return 0
 
-    def semantic_map(self, features: Tensor, encoder: TextEncoder) -> Tensor:
+    def semantic_map(self, activations: Tensor, encoder: TextEncoder) -> Tensor:
         """What is at each position, whatever the text, shape ``(batch, semantic_dim, rows, columns)``.
 
         Args:
-            features: As for :meth:`forward`.
-            encoder: As for :meth:`forward`.
+            activations: As :meth:`activations` gives them.
+            encoder: Encodes texts.
         """
         raise NotImplementedError
 
@@ -54,8 +80,8 @@ class ImageGrounder(Grounder):
 
     Attributes:
         image_encoder: Encodes the images as the saliency network gets them, shape ``(batch, 3, height, width)``, to the
-            features that ``forward`` takes, ``images -> (features,)``: an image is encoded once whatever its texts are.
-            A :class:`saltext.models.normalize.Renormalize` in it gets the images' normalisation.
+            features that :meth:`activations` takes, ``images -> (features,)``: an image is encoded once whatever its
+            texts are. A :class:`saltext.models.normalize.Renormalize` in it gets the images' normalisation.
     """
 
     image_encoder: nn.Module
@@ -106,11 +132,18 @@ def ground(
 
     computed = cache(features)
 
-    def semantic_map(indices: list[int]) -> Features:
-        return (grounder.semantic_map(computed()[indices], encoder).half(),)
+    @cache
+    def activations(indices: tuple[int, ...]) -> Tensor:
+        return grounder.activations(computed()[list(indices)])
 
-    def grounding_maps(indices: list[int]) -> Features:
-        return (grounder(computed()[indices], [texts[index] for index in indices], encoder).half(),)
+    def semantic_map(indices: list[int]) -> Features:
+        return (grounder.semantic_map(activations(tuple(indices)), encoder).half(),)
+
+    def grounding_maps(indices: list[int], read: Sequence[str]) -> Features:
+        distinct = tuple(dict.fromkeys(indices))
+        shared = activations(distinct)
+        rows = [distinct.index(index) for index in indices]
+        return (grounder.maps(shared if rows == list(range(len(shared))) else shared[rows], read, encoder).half(),)
 
     has_semantic = grounder.semantic_dim(encoder) > 0
     modules = [*image_modules, grounder, encoder]
@@ -119,8 +152,8 @@ def ground(
         # Features of modules that train are not cached.
         every = list(range(len(images)))
         semantic = semantic_map(every) if has_semantic else ()
-        (maps,) = grounding_maps(every)
+        (maps,) = grounding_maps(every, texts)
     else:
         semantic = get_or_compute(modules, images, semantic_map) if has_semantic else ()
-        (maps,) = get_or_compute(modules, images, grounding_maps, texts)
+        (maps,) = get_or_compute_by_text(modules, images, texts, grounding_maps)
     return Grounding(maps.float(), semantic[0].float() if semantic else None)

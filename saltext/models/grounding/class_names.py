@@ -63,25 +63,40 @@ class ClassNameGrounder(Grounder):
         self._class_weights: dict[str, Tensor] = {}
 
     @torch.no_grad()
-    def forward(self, x32: Tensor, texts: Sequence[str], encoder: TextEncoder) -> Tensor:
+    def activations(self, features: Tensor) -> Tensor:
+        """Class activation maps, without gradient.
+
+        Args:
+            features: The encoder's at stride 32, shape ``(batch, channels, rows, columns)``.
+
+        Returns:
+            Relative ones of every class and then absolute ones, shape ``(batch, 2 * classes, rows, columns)``.
+        """
+        logits: Tensor = for_inference(self.head, features, self.inference)(features)
+        relative = (logits - logits.mean((2, 3), keepdim=True)) / (logits.std((2, 3), keepdim=True) + _EPS)
+        return torch.cat([relative, logits.softmax(1)], dim=1)
+
+    @torch.no_grad()
+    def maps(self, activations: Tensor, texts: Sequence[str], encoder: TextEncoder) -> Tensor:
         """Grounding maps of texts.
 
         Args:
-            x32: The encoder's feature at stride 32, shape ``(batch, channels, rows, columns)``.
+            activations: As :meth:`activations` gives them.
             texts: One text per image.
             encoder: Frozen encoder of texts and class names.
 
         Returns:
             Maps without gradient, shape ``(batch, num_maps, rows, columns)``.
         """
-        logits: Tensor = for_inference(self.head, x32, self.inference)(x32)
-        for text in texts:
-            if text not in self._class_weights:
-                self._class_weights[text] = self._weigh_classes(text, encoder).cpu()
-        weights = torch.stack([self._class_weights[text] for text in texts]).to(logits)
-        relative = (logits - logits.mean((2, 3), keepdim=True)) / (logits.std((2, 3), keepdim=True) + _EPS)
-        absolute = logits.softmax(1)
-        maps = [torch.einsum("bkc,bchw->bkhw", weights, activation) for activation in (relative, absolute)]
+        unknown = [text for text in texts if text not in self._class_weights]
+        if unknown and self.texts_ahead:
+            ahead = {*unknown, *self.texts_ahead}
+            encoder.encode_ahead([read for text in sorted(ahead) for read in self._read(text)])
+            self.texts_ahead = ()
+        for text in unknown:
+            self._class_weights[text] = self._weigh_classes(text, encoder).cpu()
+        weights = torch.stack([self._class_weights[text] for text in texts]).to(activations)
+        maps = [torch.einsum("bkc,bchw->bkhw", weights, kind) for kind in activations.chunk(2, dim=1)]
         return torch.cat(maps, dim=1)
 
     def semantic_dim(self, encoder: TextEncoder) -> int:
@@ -89,12 +104,12 @@ class ClassNameGrounder(Grounder):
         return encoder.dim
 
     @torch.no_grad()
-    def semantic_map(self, x32: Tensor, encoder: TextEncoder) -> Tensor:
+    def semantic_map(self, activations: Tensor, encoder: TextEncoder) -> Tensor:
         """Mean sentence embedding of the class names at each position, weighted by the class probabilities there.
 
         Args:
-            x32: As for :meth:`forward`.
-            encoder: As for :meth:`forward`.
+            activations: As for :meth:`maps`.
+            encoder: As for :meth:`maps`.
 
         Returns:
             Maps without gradient, shape ``(batch, dim, rows, columns)`` with the size of the sentence features.
@@ -102,11 +117,7 @@ class ClassNameGrounder(Grounder):
         References:
             Norouzi et al., Zero-shot learning by convex combination of semantic embeddings, ICLR 2014.
         """
-        return torch.einsum(
-            "bchw,cd->bdhw",
-            for_inference(self.head, x32, self.inference)(x32).softmax(1),
-            encoder.pooled_list(self.names),
-        )
+        return torch.einsum("bchw,cd->bdhw", activations.chunk(2, dim=1)[1], encoder.pooled_list(self.names))
 
     def extra_repr(self) -> str:
         """What its results depend on besides weights."""
@@ -114,16 +125,24 @@ class ClassNameGrounder(Grounder):
         described = f"similarity=cosine, sharpness={sharpness}"
         return f"{described}, head_and_context" if self.head_and_context else described
 
+    def _read(self, text: str) -> list[str]:
+        """The text and those of its parts that count: words, then head phrase and rest."""
+        return [text, *_words(text), *(head_and_context(text) if self.head_and_context else ())]
+
     def _weigh_classes(self, text: str, encoder: TextEncoder) -> Tensor:
         """Softmax weights of the classes for each way that the text counts, shape ``(num_maps / 2, classes)``."""
-        words = list(dict.fromkeys(re.findall(r"[a-z]+", text.lower()))) or [text]
-        phrases = head_and_context(text) if self.head_and_context else ()
-        whole, *others = cosines(encoder, [text, *words, *phrases], self.names)
+        words, phrases = _words(text), head_and_context(text) if self.head_and_context else ()
+        whole, *others = cosines(encoder, self._read(text), self.names)
         similarity = torch.stack([whole, torch.stack(others[: len(words)]).amax(0), *others[len(words) :]])
         weights = ((encoder.sharpness if self.sharpness is None else self.sharpness) * similarity).softmax(1)
         if phrases and not phrases[1]:
             weights[-1] = 0
         return weights
+
+
+def _words(text: str) -> list[str]:
+    """The distinct words of a text; the text itself if it has none."""
+    return list(dict.fromkeys(re.findall(r"[a-z]+", text.lower()))) or [text]
 
 
 def lite0_grounder(

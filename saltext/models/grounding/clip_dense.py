@@ -117,11 +117,11 @@ class ClipDenseGrounder(ImageGrounder):
             exclude_from_state_dict(self)
 
     @torch.no_grad()
-    def forward(self, features: Tensor, texts: Sequence[str], encoder: TextEncoder) -> Tensor:
+    def maps(self, activations: Tensor, texts: Sequence[str], encoder: TextEncoder) -> Tensor:
         """Grounding maps of texts.
 
         Args:
-            features: Of :class:`ValueTokens`.
+            activations: Of :class:`ValueTokens`.
             texts: One text per image.
             encoder: Not read: CLIP has its own.
 
@@ -129,19 +129,19 @@ class ClipDenseGrounder(ImageGrounder):
             Maps without gradient, a cell per patch, shape ``(batch, num_maps, rows, columns)``.
         """
         queries = torch.stack([torch.stack([self._embed(each) for each in (t, head_phrase(t))]) for t in texts])
-        cosines = torch.einsum("btd,bdhw->bthw", queries.to(features.device), features.float())
+        cosines = torch.einsum("btd,bdhw->bthw", queries.to(activations.device), activations.float())
         mean, std = cosines.mean((2, 3), keepdim=True), cosines.std((2, 3), keepdim=True)
         maps = torch.cat([cosines, (cosines - mean) / (std + _EPS)], dim=1)
-        return maps * names_something(texts).to(features.device)
+        return maps * names_something(texts).to(activations.device)
 
     def semantic_dim(self, encoder: TextEncoder) -> int:
         """Size of the space that images and texts share."""
         return self.dim
 
     @torch.no_grad()
-    def semantic_map(self, features: Tensor, encoder: TextEncoder) -> Tensor:
+    def semantic_map(self, activations: Tensor, encoder: TextEncoder) -> Tensor:
         """What each place shows, means of two by two patches, shape ``(batch, dim, ~rows / 2, ~columns / 2)``."""
-        return F.avg_pool2d(features.float(), 2, ceil_mode=True)
+        return F.avg_pool2d(activations.float(), 2, ceil_mode=True)
 
     def _embed(self, phrase: str) -> Tensor:
         """CLIP's text feature of a phrase, of length 1, computed once, shape ``(dim,)``."""

@@ -95,11 +95,11 @@ class ClipSegGrounder(ImageGrounder):
         exclude_from_state_dict(freeze(self))
 
     @torch.no_grad()
-    def forward(self, features: Tensor, texts: Sequence[str], encoder: TextEncoder) -> Tensor:
+    def maps(self, activations: Tensor, texts: Sequence[str], encoder: TextEncoder) -> Tensor:
         """Grounding maps of texts.
 
         Args:
-            features: Of :class:`ClipSegFeatures`.
+            activations: Of :class:`ClipSegFeatures`.
             texts: One text per image.
             encoder: Not read: CLIPSeg has its own.
 
@@ -107,7 +107,7 @@ class ClipSegGrounder(ImageGrounder):
             Probabilities without gradient, two cells per patch along each side, shape ``(batch, num_maps, cells,
             cells)``.
         """
-        states = list(features.float().unbind(1))
+        states = list(activations.float().unbind(1))
         side = round((states[0].shape[1] - 1) ** 0.5) * _CELLS_PER_PATCH
         maps = []
         for phrases in (list(texts), [head_phrase(text) for text in texts]):
@@ -115,4 +115,4 @@ class ClipSegGrounder(ImageGrounder):
             # The decoder takes the states in the order of the blocks.
             logits = self.decoder(states[::-1], conditions).logits
             maps.append(F.adaptive_avg_pool2d(logits.view(len(texts), 1, *logits.shape[-2:]).sigmoid(), side))
-        return torch.cat(maps, dim=1) * names_something(texts).to(features.device)
+        return torch.cat(maps, dim=1) * names_something(texts).to(activations.device)

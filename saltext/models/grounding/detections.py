@@ -195,11 +195,11 @@ class DetectionGrounder(ImageGrounder):
         self._class_weights: dict[str, Tensor] = {}
 
     @torch.no_grad()
-    def forward(self, features: Tensor, texts: Sequence[str], encoder: TextEncoder) -> Tensor:
+    def maps(self, activations: Tensor, texts: Sequence[str], encoder: TextEncoder) -> Tensor:
         """Grounding maps of texts.
 
         Args:
-            features: Of :class:`DetectionMaps`, shape ``(batch, 2 * classes, rows, columns)``.
+            activations: Of :class:`DetectionMaps`, shape ``(batch, 2 * classes, rows, columns)``.
             texts: One text per image.
             encoder: Frozen encoder of texts and names.
 
@@ -209,8 +209,8 @@ class DetectionGrounder(ImageGrounder):
         for text in texts:
             if text not in self._class_weights:
                 self._class_weights[text] = self._weigh_classes(text, encoder).cpu()
-        weights = torch.stack([self._class_weights[text] for text in texts]).to(features.device)
-        scores, boxes = features.float().chunk(2, dim=1)
+        weights = torch.stack([self._class_weights[text] for text in texts]).to(activations.device)
+        scores, boxes = activations.float().chunk(2, dim=1)
         return torch.cat([torch.einsum("bkc,bchw->bkhw", weights, maps) for maps in (scores, boxes)], dim=1)
 
     def semantic_dim(self, encoder: TextEncoder) -> int:
@@ -218,17 +218,17 @@ class DetectionGrounder(ImageGrounder):
         return encoder.dim
 
     @torch.no_grad()
-    def semantic_map(self, features: Tensor, encoder: TextEncoder) -> Tensor:
+    def semantic_map(self, activations: Tensor, encoder: TextEncoder) -> Tensor:
         """Sum of the sentence features of the names at each position, weighted by their scores there.
 
         Args:
-            features: As for :meth:`forward`.
-            encoder: As for :meth:`forward`.
+            activations: As for :meth:`maps`.
+            encoder: As for :meth:`maps`.
 
         Returns:
             Maps without gradient, shape ``(batch, dim, rows, columns)``; near 0 where nothing is detected.
         """
-        scores, _ = features.float().chunk(2, dim=1)
+        scores, _ = activations.float().chunk(2, dim=1)
         return torch.einsum("bchw,cd->bdhw", scores, encoder(NAMES).pooled.to(scores))
 
     def extra_repr(self) -> str:

@@ -135,11 +135,11 @@ class GroundingDinoGrounder(ImageGrounder):
         exclude_from_state_dict(freeze(self))
 
     @torch.no_grad()
-    def forward(self, features: Tensor, texts: Sequence[str], encoder: TextEncoder) -> Tensor:
+    def maps(self, activations: Tensor, texts: Sequence[str], encoder: TextEncoder) -> Tensor:
         """Grounding maps of texts.
 
         Args:
-            features: Of :class:`DetectorInput`, shape ``(batch, 3, height, width)``.
+            activations: Of :class:`DetectorInput`, shape ``(batch, 3, height, width)``.
             texts: One text per image.
             encoder: Not read: Grounding DINO has its own.
 
@@ -147,13 +147,13 @@ class GroundingDinoGrounder(ImageGrounder):
             Maps in [0, 1] without gradient, shape ``(batch, num_maps, ~height / 32, ~width / 32)``.
         """
         ids, mask, in_head = (torch.stack(each) for each in zip(*map(self.read, texts), strict=True))
-        device = features.device
-        found = self.model(pixel_values=features, input_ids=ids.to(device), attention_mask=mask.to(device))
+        device = activations.device
+        found = self.model(pixel_values=activations, input_ids=ids.to(device), attention_mask=mask.to(device))
         probabilities = found.logits.sigmoid()[..., :MAX_TOKENS]
         by_head = (probabilities * in_head[:, None].to(device)).amax(2)
         scores = torch.stack([probabilities.amax(2), by_head], dim=1) * names_something(texts)[..., 0].to(device)
         centre, size = found.pred_boxes.chunk(2, dim=2)
-        rows, columns = (math.ceil(side / CELL) for side in features.shape[2:])
+        rows, columns = (math.ceil(side / CELL) for side in activations.shape[2:])
         boxes = torch.cat([centre - size / 2, centre + size / 2], dim=2) * torch.tensor([columns, rows] * 2).to(centre)
         drawn = [
             draw_best(corners, scored, (rows, columns), self.min_score, self.max_boxes)

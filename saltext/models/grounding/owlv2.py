@@ -150,11 +150,11 @@ class Owlv2Grounder(ImageGrounder):
         exclude_from_state_dict(freeze(self))
 
     @torch.no_grad()
-    def forward(self, features: Tensor, texts: Sequence[str], encoder: TextEncoder) -> Tensor:
+    def maps(self, activations: Tensor, texts: Sequence[str], encoder: TextEncoder) -> Tensor:
         """Grounding maps of texts.
 
         Args:
-            features: Of :class:`Owlv2Features`.
+            activations: Of :class:`Owlv2Features`.
             texts: One text per image.
             encoder: Not read: OWLv2 has its own.
 
@@ -162,16 +162,16 @@ class Owlv2Grounder(ImageGrounder):
             Maps in [0, 1] without gradient, a cell per three by three patches, shape ``(batch, num_maps, rows,
             columns)``.
         """
-        features = features.float()
+        activations = activations.float()
         phrases = [phrase for text in texts for phrase in (text, head_phrase(text))]
         queries = F.normalize(self.text(phrases), dim=1).view(len(texts), 2, -1)
-        scores = self.scores(features, queries.to(features)) * names_something(texts).to(features)
-        rows, columns = (-(-side // _PATCHES_PER_CELL) for side in features.shape[2:])
+        scores = self.scores(activations, queries.to(activations)) * names_something(texts).to(activations)
+        rows, columns = (-(-side // _PATCHES_PER_CELL) for side in activations.shape[2:])
         dense = F.adaptive_max_pool2d(scores, (rows, columns))
-        cells = torch.tensor([columns, rows] * 2).to(features)
+        cells = torch.tensor([columns, rows] * 2).to(activations)
         drawn = [
             draw_best(boxes, scored, (rows, columns), self.min_score, self.max_boxes)
-            for boxes, scored in zip(features[:, _BOX].flatten(2).mT * cells, scores.flatten(2), strict=True)
+            for boxes, scored in zip(activations[:, _BOX].flatten(2).mT * cells, scores.flatten(2), strict=True)
         ]
         return torch.stack([dense, torch.stack(drawn)], dim=2).flatten(1, 2)
 

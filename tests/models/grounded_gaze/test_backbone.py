@@ -45,9 +45,9 @@ class Brightness(SemanticFeature):
 
     num_maps = 1
 
-    def forward(self, features: Tensor, texts: Sequence[str], encoder: TextEncoder) -> Tensor:
+    def maps(self, activations: Tensor, texts: Sequence[str], encoder: TextEncoder) -> Tensor:
         sign = torch.tensor([1.0 if text == "bright" else -1.0 for text in texts])
-        return features.mean(1, keepdim=True) * sign[:, None, None, None]
+        return activations.mean(1, keepdim=True) * sign[:, None, None, None]
 
 
 @pytest.fixture

@@ -299,15 +299,15 @@ class Colour(ImageGrounder):
         super().__init__()
         self.image_encoder = Brightness()
 
-    def forward(self, features: Tensor, texts: Sequence[str], encoder: TextEncoder) -> Tensor:
+    def maps(self, activations: Tensor, texts: Sequence[str], encoder: TextEncoder) -> Tensor:
         named = torch.tensor([[float(name in text) for name in ("red", "blue")] for text in texts])
-        return features[:, [0, 2]] * named[:, :, None, None]
+        return activations[:, [0, 2]] * named[:, :, None, None]
 
     def semantic_dim(self, encoder: TextEncoder) -> int:
         return 3
 
-    def semantic_map(self, features: Tensor, encoder: TextEncoder) -> Tensor:
-        return features
+    def semantic_map(self, activations: Tensor, encoder: TextEncoder) -> Tensor:
+        return activations
 
 
 def test_a_grounder_of_the_network_adds_its_maps_to_those_of_every_backbone(images: Tensor) -> None:

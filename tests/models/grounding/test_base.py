@@ -19,7 +19,7 @@ TEXTS = ["a", "bb", "ccc"]
 
 
 class Letters(SemanticFeature):
-    """The feature times the length of the text; counts the images it has grounded."""
+    """The feature times the length of the text; counts texts it has grounded, and images it has looked at."""
 
     num_maps = 2
 
@@ -27,11 +27,16 @@ class Letters(SemanticFeature):
         super().__init__(has_semantic)
         self.weight = nn.Parameter(torch.ones(1), requires_grad=False)
         self.grounded = 0
+        self.looked_at = 0
 
-    def forward(self, features: Tensor, texts: Sequence[str], encoder: TextEncoder) -> Tensor:
+    def activations(self, features: Tensor) -> Tensor:
+        self.looked_at += len(features)
+        return features
+
+    def maps(self, activations: Tensor, texts: Sequence[str], encoder: TextEncoder) -> Tensor:
         self.grounded += len(texts)
         lengths = torch.tensor([float(len(text)) for text in texts])
-        return self.weight * features[:, :2] * lengths[:, None, None, None]
+        return self.weight * activations[:, :2] * lengths[:, None, None, None]
 
 
 @pytest.fixture
@@ -76,6 +81,20 @@ def test_a_text_is_grounded_once_in_an_image(images: Tensor, encoder: TextEncode
     other = cached(cache, grounder, images, encoder, ["a", "cc", "ccc"])
     assert grounder.grounded == 3 + 1
     assert torch.equal(other.maps, ground(grounder, lambda: images, images, ["a", "cc", "ccc"], encoder).maps)
+
+
+def test_what_texts_share_is_computed_once_in_an_image(images: Tensor, encoder: TextEncoder, tmp_path: Path) -> None:
+    grounder, source = Letters().eval(), ImageSource("three", 3)
+    pictures, texts = images[[0, 1, 0, 0]], ["a", "bb", "ccc", "a"]
+    keys = [ImageKey(source, row) for row in (0, 1, 0, 0)]
+    cache = FeatureCache(tmp_path)
+    cache.expect_texts({keys[1]: ["bb", "dddd"]})
+    with addressed(cache, pictures, keys, nn.Identity()):
+        found = ground(grounder, lambda: pictures, pictures, texts, encoder)
+    assert grounder.grounded == 4  # image 0: a, ccc; image 1: bb, dddd
+    assert grounder.looked_at == 2
+    expected = ground(Letters(), lambda: pictures, pictures, texts, encoder)
+    assert torch.equal(found.maps, expected.maps)
 
 
 @pytest.mark.parametrize("part", ["grounder", "encoder"])

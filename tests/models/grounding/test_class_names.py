@@ -73,10 +73,29 @@ def test_cached_maps_of_both_kinds_have_different_keys() -> None:
 
 
 def test_the_semantic_map_has_the_class_that_is_there() -> None:
-    semantic = grounder().semantic_map(logits_of_two_classes(), Words())
+    grounding = grounder()
+    semantic = grounding.semantic_map(grounding.activations(logits_of_two_classes()), Words())
     assert semantic.shape == (1, 3, 4, 5)
     torch.testing.assert_close(semantic[0, :, 0, 0], torch.tensor([1.0, 0.0, 0.0]), rtol=0, atol=1e-3)
     torch.testing.assert_close(semantic[0, :, 1, 1], torch.full((3,), 1 / 3))
+
+
+def test_words_of_the_texts_to_come_are_encoded_with_the_first_text_and_not_before() -> None:
+    class Remembers(Words):
+        def __init__(self) -> None:
+            super().__init__()
+            self.ahead: list[list[str]] = []
+
+        def encode_ahead(self, texts: Sequence[str]) -> None:
+            self.ahead.append(list(texts))
+
+    grounding, encoder = grounder(), Remembers()
+    grounding.texts_ahead = ["the lamp", "a boat"]
+    expected = grounder()(logits_of_two_classes(), ["the dog"], Words())
+    assert encoder.ahead == []
+    for _ in range(2):
+        assert torch.equal(grounding(logits_of_two_classes(), ["the dog"], encoder), expected)
+    assert encoder.ahead == [["a boat", "a", "boat", "the dog", "the", "dog", "the lamp", "the", "lamp"]]
 
 
 def test_a_map_does_not_depend_on_its_batch_mates() -> None:
