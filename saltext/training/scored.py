@@ -53,6 +53,9 @@ class ScoredModule(L.LightningModule):
         """The maps to score, like :meth:`saliency`; a model may spend more on them than in training."""
         return self.saliency(batch)
 
+    def encode_ahead(self, data: SaliencyDataModule, indices: Sequence[int]) -> None:
+        """Encode the texts of pairs that will be read, in batches; a model without a text encoder has nothing to do."""
+
     def log_same(self, name: str, value: float, prog_bar: bool = False) -> None:
         """Log a value that is equal on all processes, without communication between them.
 

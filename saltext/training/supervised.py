@@ -96,12 +96,17 @@ class SupervisedModule(ScoredModule):
         """Maps to score: with ``mirror``, the mean of the prediction and that for the mirrored image and text."""
         return self.pipeline.predict(batch)
 
+    def encode_ahead(self, data: SaliencyDataModule, indices: Sequence[int]) -> None:
+        """Encode the texts of pairs that will be read, in batches."""
+        pairs = [data.pairs[index] for index in indices]
+        keys = [data.cache.image_key(index) for index in indices]
+        self.pipeline.encode_ahead([pair.text for pair in pairs], [pair.task for pair in pairs], keys)
+
     def on_fit_start(self) -> None:
         """Encode all texts in batches, on the device that trains."""
         data = getattr(self.trainer, "datamodule", None)
         if isinstance(data, SaliencyDataModule):
-            keys = [data.cache.image_key(index) for index in range(len(data.pairs))]
-            self.pipeline.encode_ahead([pair.text for pair in data.pairs], [pair.task for pair in data.pairs], keys)
+            self.encode_ahead(data, range(len(data.pairs)))
 
     def training_step(self, batch: Mapping[str, Any], batch_index: int) -> Tensor:
         """The loss of a batch, at ``map_size``."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import lightning as L
 import pandas as pd
 
+from saltext.data.datamodule import SaliencyDataModule
 from saltext.data.pairs import Pair
 from saltext.evaluation.evaluator import Evaluator
 from saltext.evaluation.groups import EvaluationBatch
@@ -29,6 +30,12 @@ class EvaluatorModule(L.LightningModule):
         self.score_tables = ScoreTables(evaluator, pairs)
         self.model = model
         self.scores = pd.DataFrame()
+
+    def on_test_start(self) -> None:
+        """Encode the texts of all pairs to score in batches, on the device that scores."""
+        data = getattr(self.trainer, "datamodule", None)
+        if self.model is not None and isinstance(data, SaliencyDataModule):
+            self.model.encode_ahead(data, data.indices("test"))
 
     def test_step(self, batch: EvaluationBatch, batch_index: int) -> None:
         """Score a batch."""

@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning as L
@@ -98,3 +98,14 @@ def test_scores_do_not_depend_on_the_batch_size(data: SaliencyDataModule, scores
             pd.testing.assert_frame_equal(scores, run_evaluator(data, "cc", "nss"), atol=1e-6, rtol=0)
     finally:
         data.eval_batch_size = before
+
+
+def test_the_texts_of_the_tested_pairs_are_encoded_ahead(data: SaliencyDataModule) -> None:
+    class Ahead(Reader):
+        def encode_ahead(self, data: SaliencyDataModule, indices: Sequence[int]) -> None:
+            self.ahead = list(indices)
+
+    module, evaluator = Ahead(), Evaluator()
+    evaluator.add("reader", ModelPredictor(module.predict_saliency), standard(["cc"]))
+    trainer().test(EvaluatorModule(evaluator, data.pairs, module), datamodule=data, verbose=False)
+    assert module.ahead == data.indices("test")
