@@ -332,8 +332,10 @@ def in_chunks(compute: Compute, indices: Sequence[int], device: torch.device) ->
         chunk = list(indices[start : start + size])
         features = compute(chunk + chunk[-1:] * (size - len(chunk)))
         chunks.append(tuple(tensor[: len(chunk)] for tensor in features))
-    # The memory layout decides which kernels follow, so it is the same as for features that are read back.
-    return tuple(torch.cat(column).contiguous() for column in zip(*chunks, strict=True))
+    # The memory layout decides which kernels follow, so it is the same as for features that are read back. Autocast on a
+    # CPU refuses to concatenate in half precision.
+    with torch.autocast(device.type, enabled=False):
+        return tuple(torch.cat(column).contiguous() for column in zip(*chunks, strict=True))
 
 
 def _digest16(content: bytes) -> bytes:
