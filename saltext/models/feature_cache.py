@@ -73,7 +73,7 @@ class FeatureCache:
         self._recent = RecentFeatures(_RECENT_BYTES)
         self._module_digests: dict[object, tuple[str, object]] = {}
         self._text_digests: dict[str, bytes] = {"": _digest16(b"")}
-        self._texts_ahead: Mapping[ImageKey, Sequence[str]] = {}
+        self._texts_ahead: dict[ImageKey | None, Sequence[str]] = {}
         self._budgets: dict[torch.device, int] = {}
         self._warned = False
 
@@ -94,7 +94,7 @@ class FeatureCache:
 
     def expect_texts(self, texts: "Mapping[ImageKey, Sequence[str]]") -> None:
         """Name texts that will be read with images: features of an image are computed for all of them at once."""
-        self._texts_ahead = texts
+        self._texts_ahead = {**texts}
 
     def get_or_compute(
         self,
@@ -137,17 +137,16 @@ class FeatureCache:
         features, missing = store.get(addresses, device)
         if not missing:
             return features
-        if texts is not None:  # further texts of the images to compute
-            known = set(addresses)
-            for index in dict.fromkeys(indices[row] for row in missing):
-                key = samples.keys[index]
-                ahead = self._texts_ahead.get(key, ()) if key is not None else ()
-                candidates = {address(key, text): (index, text) for text in ahead[:_TEXTS_PER_IMAGE]}
-                unknown = [each for each in candidates if each not in known]
-                new = [unknown[number] for number in store.get(unknown, device)[1]] if unknown else []
-                known.update(new)
-                addresses += new
-                pairs += [candidates[each] for each in new]
+        if texts is not None:  # those of further texts that will be read with the images to compute
+            further = {
+                address(samples.keys[index], text): (index, text)
+                for index in dict.fromkeys(indices[row] for row in missing)
+                for text in self._texts_ahead.get(samples.keys[index], ())[:_TEXTS_PER_IMAGE]
+            }
+            unknown = list(further.keys() - set(addresses))
+            absent = [unknown[number] for number in store.get(unknown, device)[1]] if unknown else []
+            addresses += absent
+            pairs += [further[each] for each in absent]
         # Compute each address once; an image without a key counts as different from all others.
         missing_addresses = [addresses[index] or index for index in missing]
         first_index = dict(zip(reversed(missing_addresses), reversed(missing), strict=True))
@@ -332,8 +331,8 @@ def in_chunks(compute: Compute, indices: Sequence[int], device: torch.device) ->
         chunk = list(indices[start : start + size])
         features = compute(chunk + chunk[-1:] * (size - len(chunk)))
         chunks.append(tuple(tensor[: len(chunk)] for tensor in features))
-    # The memory layout decides which kernels follow, so it is the same as for features that are read back. Autocast on a
-    # CPU refuses to concatenate in half precision.
+    # The memory layout decides which kernels follow, so it is the same as for features that are read back. A CPU's
+    # autocast refuses to concatenate in half precision.
     with torch.autocast(device.type, enabled=False):
         return tuple(torch.cat(column).contiguous() for column in zip(*chunks, strict=True))
 

@@ -90,6 +90,16 @@ def test_features_carry_no_gradient_but_that_of_the_images(module: Two, tmp_path
     assert given.grad.abs().sum() > 0
 
 
+def test_features_in_half_precision_are_joined_under_autocast(module: Two, tmp_path: Path) -> None:
+    given = images([0, 1])
+    with (
+        torch.autocast("cpu", torch.bfloat16),
+        addressed(FeatureCache(tmp_path), given, keys([0, 1]), PREPROCESSING),
+    ):
+        (halves,) = get_or_compute([module], given, lambda places: (given[places].half(),))
+    assert torch.equal(halves, given.half())
+
+
 class Lengths:
     """Lengths of texts as features; remembers what it was called with."""
 
