@@ -73,7 +73,7 @@ class FeatureCache:
         self._recent = RecentFeatures(_RECENT_BYTES)
         self._module_digests: dict[object, tuple[str, object]] = {}
         self._text_digests: dict[str, bytes] = {"": _digest16(b"")}
-        self._texts_ahead: dict[ImageKey | None, Sequence[str]] = {}
+        self._texts_ahead: Mapping[ImageKey, Sequence[str]] = {}
         self._budgets: dict[torch.device, int] = {}
         self._warned = False
 
@@ -94,7 +94,7 @@ class FeatureCache:
 
     def expect_texts(self, texts: "Mapping[ImageKey, Sequence[str]]") -> None:
         """Name texts that will be read with images: features of an image are computed for all of them at once."""
-        self._texts_ahead = {**texts}
+        self._texts_ahead = texts
 
     def get_or_compute(
         self,
@@ -139,9 +139,10 @@ class FeatureCache:
             return features
         if texts is not None:  # those of further texts that will be read with the images to compute
             further = {
-                address(samples.keys[index], text): (index, text)
+                address(key, text): (index, text)
                 for index in dict.fromkeys(indices[row] for row in missing)
-                for text in self._texts_ahead.get(samples.keys[index], ())[:_TEXTS_PER_IMAGE]
+                if (key := samples.keys[index]) is not None
+                for text in self._texts_ahead.get(key, ())[:_TEXTS_PER_IMAGE]
             }
             unknown = list(further.keys() - set(addresses))
             absent = [unknown[number] for number in store.get(unknown, device)[1]] if unknown else []
