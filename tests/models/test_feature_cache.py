@@ -101,7 +101,7 @@ def test_features_in_half_precision_are_joined_under_autocast(module: Two, tmp_p
 
 
 class Lengths:
-    """Lengths of texts as features; remembers what it was called with."""
+    """Lengths of texts as features; records the images and texts it was called with."""
 
     def __init__(self, cache: FeatureCache, module: Two) -> None:
         self.cache, self.module = cache, module

@@ -88,7 +88,7 @@ class ClassNameGrounder(Grounder):
         Returns:
             Maps without gradient, shape ``(batch, num_maps, rows, columns)``.
         """
-        unknown = [text for text in texts if text not in self._class_weights]
+        unknown = [text for text in dict.fromkeys(texts) if text not in self._class_weights]
         if unknown and self.texts_ahead:
             ahead = {*unknown, *self.texts_ahead}
             encoder.encode_ahead([read for text in sorted(ahead) for read in self._read(text)])

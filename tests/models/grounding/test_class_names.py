@@ -82,7 +82,7 @@ def test_the_semantic_map_has_the_class_that_is_there() -> None:
 
 
 def test_words_of_the_texts_to_come_are_encoded_with_the_first_text_and_not_before() -> None:
-    class Remembers(Words):
+    class Recording(Words):
         def __init__(self) -> None:
             super().__init__()
             self.ahead: list[list[str]] = []
@@ -90,7 +90,7 @@ def test_words_of_the_texts_to_come_are_encoded_with_the_first_text_and_not_befo
         def encode_ahead(self, texts: Sequence[str]) -> None:
             self.ahead.append(list(texts))
 
-    grounding, encoder = grounder(), Remembers()
+    grounding, encoder = grounder(), Recording()
     grounding.texts_ahead = ["the lamp", "a boat"]
     expected = grounder()(logits_of_two_classes(), ["the dog"], Words())
     assert encoder.ahead == []
