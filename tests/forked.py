@@ -55,8 +55,11 @@ class Forked:
             try:
                 self.returncode = int(self._answers.readline())
             except TimeoutError:
+                self._answers.close()  # a file whose read timed out reads no more
                 self._answers = self._connection.makefile()
                 raise subprocess.TimeoutExpired(self.args, timeout or 0) from None
+            # The file too: a socket stays open for its files, and warns when it is collected before them.
+            self._answers.close()
             self._connection.close()
         return self.returncode
 
