@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 
 from saltext import storage
+from saltext.data.dataset import Batch
 from saltext.metrics import METRICS
 from saltext.system.run_folder import RunFolder
 from saltext.training.scored import ScoredModule
@@ -100,11 +101,23 @@ class EpochScores(Callback):
 
 
 class EpochLines(Callback):
-    """Logs one plain line per epoch: progress, loss, scores on the selection split, time and time left."""
+    """Logs one plain line per epoch: progress, loss, scores on the selection split, time, throughput and time left.
+
+    Throughput is image-text pairs trained per second, from the start of the epoch to the end of its last training
+    batch; with several processes that of each rank, so that a slow one shows.
+    """
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
-        self._start = time.monotonic()
+        self._start = self._trained_until = time.monotonic()
+        self._pairs = 0
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Count its pairs."""
+        self._pairs += len(batch["text"])
+        self._trained_until = time.monotonic()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the line."""
@@ -114,7 +127,15 @@ class EpochLines(Callback):
         values = "  ".join(f"{name} {value:.4g}" for name, value in sorted(shown.items()))
         left = (total - done) * seconds
         remaining = f"about {left / 60:.0f} min left" if left >= 60 else "<1 min left"
-        _log.info("epoch %d/%d  %s  %.0f s, %s", done, total, values, seconds, remaining)
+        per_second = self._pairs_per_second(trainer)
+        _log.info("epoch %d/%d  %s  %.0f s (%s), %s", done, total, values, seconds, per_second, remaining)
+
+    def _pairs_per_second(self, trainer: L.Trainer) -> str:
+        own = self._pairs / max(self._trained_until - self._start, 1e-9)
+        if trainer.world_size == 1:
+            return f"{own:.3g} pairs/s"
+        of_ranks = trainer.strategy.all_gather(torch.tensor(own, device=trainer.strategy.root_device)).tolist()
+        return f"{', '.join(f'{rate:.3g}' for rate in of_ranks)} pairs/s by rank"
 
 
 class Bar(RichProgressBar):

@@ -7,7 +7,8 @@
 Each side trains the default run in a process of its own with empty caches, then the same network without text with the
 caches of the first: together they are one fold of `saltext reproduce embedded`. The test is what a run does after its
 last checkpoint (test, text ablation, baselines, tables, pictures). Memory is the largest anonymous memory of all
-processes of a run together, sampled every five seconds. Needs the machine for itself.
+processes of a run together, sampled every five seconds; a page that several processes share (a loader's process is
+forked) counts once. Needs the machine for itself.
 """
 
 import os
@@ -39,7 +40,7 @@ class Measured:
         clock: Seconds by the clock, the command's start included.
         processor: Seconds of the processor, user and system, of all processes.
         test: Seconds from the last checkpoint to the end.
-        memory: Largest anonymous memory of all processes together, in MiB.
+        memory: Largest anonymous memory of all processes together, in MiB, shared pages counted once.
         caches: MB on the disk below the cache folder at the end.
         scores: Mean CC by condition, under the run's first protocol.
     """
@@ -97,11 +98,12 @@ def _with_children(root: int) -> Iterator[int]:
 
 
 def _anonymous_mebibytes(process: int) -> float:
+    """A process's share of it: of pages that others have, too, its part of them."""
     try:
         lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     except OSError:  # it has ended
         return 0.0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Anonymous:")) / 1024
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss_Anon:")) / 1024
 
 
 def report(sides: dict[str, tuple[Measured, Measured]]) -> Table:

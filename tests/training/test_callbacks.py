@@ -41,18 +41,42 @@ def test_settings_for_gpus_lay_out_weights_and_choose_the_precision_of_products(
 @pytest.mark.parametrize("part", ["val", "test"])
 def test_the_line_of_an_epoch_shows_the_scores_that_choose_it(part: str, caplog: pytest.LogCaptureFixture) -> None:
     logged = {"train/loss": 2.5, f"{part}/cc": 0.75, f"{part}/cc_salient": 0.5, "lr": 0.1}
-    trainer: Any = SimpleNamespace(current_epoch=0, max_epochs=3, callback_metrics=logged)
-    module: Any = None
-    lines = EpochLines()
-    lines.on_train_epoch_start(trainer, module)
-    with caplog.at_level(logging.INFO):
-        lines.on_train_epoch_end(trainer, module)
-    (line,) = caplog.messages
+    trainer: Any = SimpleNamespace(current_epoch=0, max_epochs=3, callback_metrics=logged, world_size=1)
+    line = _line_of_an_epoch(trainer, caplog)
     assert line.startswith(f"epoch 1/3  {part}/cc 0.75  train/loss 2.5  ") or line.startswith(
         f"epoch 1/3  train/loss 2.5  {part}/cc 0.75  "
     )
     assert "salient" not in line
     assert "lr" not in line
+
+
+def _line_of_an_epoch(trainer: Any, caplog: pytest.LogCaptureFixture) -> str:
+    """The line of an epoch of two batches, of 16 and 4 pairs, whose training takes 2 s and its validation 6 s."""
+    module: Any = None
+    lines = EpochLines()
+    clock = iter([10.0, 11.0, 12.0, 18.0])
+    with pytest.MonkeyPatch.context() as patch, caplog.at_level(logging.INFO):
+        patch.setattr("saltext.training.callbacks.time", SimpleNamespace(monotonic=lambda: next(clock)))
+        lines.on_train_epoch_start(trainer, module)
+        for size in (16, 4):
+            batch: Any = {"text": ["a dog"] * size}
+            lines.on_train_batch_end(trainer, module, None, batch, 0)
+        lines.on_train_epoch_end(trainer, module)
+    (line,) = caplog.messages
+    return line
+
+
+def test_the_line_of_an_epoch_says_how_many_pairs_a_second_trained_without_counting_the_validation(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    trainer: Any = SimpleNamespace(current_epoch=0, max_epochs=3, callback_metrics={}, world_size=1)
+    assert _line_of_an_epoch(trainer, caplog).endswith("8 s (10 pairs/s), <1 min left")
+
+
+def test_the_line_of_an_epoch_says_the_throughput_of_each_process(caplog: pytest.LogCaptureFixture) -> None:
+    strategy = SimpleNamespace(root_device="cpu", all_gather=lambda own: torch.stack([own, own * 0.5]))
+    trainer: Any = SimpleNamespace(current_epoch=0, max_epochs=3, callback_metrics={}, world_size=2, strategy=strategy)
+    assert "8 s (10, 5 pairs/s by rank)" in _line_of_an_epoch(trainer, caplog)
 
 
 def test_a_bar_whose_terminal_fails_ends_alone(caplog: pytest.LogCaptureFixture) -> None:
