@@ -17,6 +17,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from math import prod
@@ -48,6 +49,7 @@ _FORMAT = 2  # of the arrays
 _LEVEL = 1  # of zlib, for maps at native resolution: a sixth of their size, read in half a millisecond
 _READING_RULES = 2  # version of the rules for transparent or rotated images and coloured masks
 _ARRAYS = ("images", "image_rows", "density", "sizes", "native_density", "native_starts", "points", "point_starts")
+_LONGEST_WAIT_S = 600.0  # for another process that decodes
 _REPLACE = "Replace these files with good ones and run again."
 _ENDINGS_WITHOUT_SIZE = (".npy", ".csv", ".mat")  # files without a header that says how large the image is
 
@@ -187,7 +189,8 @@ def open_cache(pairs: Sequence[Pair], settings: CacheSettings, cache_dir: Path |
     Damaged arrays (truncated, missing, or with another checksum) are built again. A complete cache in a read-only
     folder is used as it is; a new one is then built in this user's folder for temporary files.
 
-    Safe with several processes: each builds in a separate folder and renames it; the second one drops its copy.
+    Safe with several processes: one decodes, and the others wait for it. Where they cannot (longer than ten minutes, or
+    where no lock can be made) each builds in a separate folder and renames it, and the second one drops its copy.
 
     Args:
         pairs: All pairs of the data set; the rows of the cache are in this order.
@@ -220,8 +223,33 @@ def open_cache(pairs: Sequence[Pair], settings: CacheSettings, cache_dir: Path |
     if damage:
         if folder.is_dir():
             _log.info("the decoded cache %s is damaged (%s): making it again", folder, damage)
-        _build_cache(pairs, settings, digests, folder)
+        with _others_waiting(cache_dir / f".decoding-{key}.lock"):
+            if _cache_damage(folder):  # else another process decoded it meanwhile
+                _build_cache(pairs, settings, digests, folder)
     return DecodedCache(folder, settings)
+
+
+@contextmanager
+def _others_waiting(lock_file: Path) -> Iterator[None]:
+    """Let other processes wait meanwhile; where no lock can be had, or not in time, they do the same work."""
+    from filelock import Timeout  # a twentieth of a second, which a complete cache does not need
+
+    from saltext.system.locks import locked
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(lock_file, 0))
+        except Timeout:
+            _log.info("waiting for another process, which decodes the same data set")
+            with suppress(Timeout):
+                stack.enter_context(locked(lock_file, _LONGEST_WAIT_S))
+        except OSError as error:
+            _log.debug("no lock: %s", error)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                lock_file.unlink()
 
 
 def _cache_damage(folder: Path) -> str:

@@ -9,6 +9,7 @@ import pickle
 import re
 import shutil
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from filelock import Timeout
 from PIL import Image
 from torchvision.transforms.v2.functional import resize as torchvision_resize
 
@@ -137,11 +139,35 @@ def _open_in_process(arguments: tuple[list[Pair], Path]) -> str:
     return f"{cache.folder.name} {hashlib.sha256(cache.images.tobytes() + cache.density.tobytes()).hexdigest()}"
 
 
-def test_processes_that_decode_at_once_end_with_one_cache(small_pairs: list[Pair], tmp_path: Path) -> None:
+def test_of_processes_that_decode_at_once_one_decodes_and_the_others_wait(
+    small_pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = cache_module._build_cache
+
+    def slow_build(*arguments: Any) -> None:
+        (tmp_path / f"built-by-{os.getpid()}").touch()
+        time.sleep(0.5)
+        build(*arguments)
+
+    monkeypatch.setattr(cache_module, "_build_cache", slow_build)
+    caches = tmp_path / "caches"
     with multiprocessing.get_context("fork").Pool(3) as pool:
-        opened = pool.map(_open_in_process, [(small_pairs, tmp_path)] * 3, chunksize=1)
+        opened = pool.map(_open_in_process, [(small_pairs, caches)] * 3, chunksize=1)
     assert len(set(opened)) == 1
-    assert len(_folders(tmp_path)) == 1
+    assert len(_folders(caches)) == 1
+    assert len(list(tmp_path.glob("built-by-*"))) == 1
+    assert not list(caches.glob("*.lock"))
+
+
+@pytest.mark.parametrize("why", ["another process never ends", "no lock can be made"])
+def test_without_a_lock_it_decodes_all_the_same(
+    why: str, small_pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, timeout: float) -> Any:
+        raise Timeout(str(path)) if why.startswith("another") else OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("saltext.system.locks.locked", refuse)
+    assert len(open_cache(small_pairs, SETTINGS, tmp_path).images) > 0
 
 
 def test_who_comes_second_drops_its_copy(
