@@ -22,6 +22,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     # docs/_ext
+    "accessible",
     "docstrings",
     "mathml",
     "offline",

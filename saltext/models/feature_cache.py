@@ -196,7 +196,9 @@ class FeatureCache:
         state = (id(module), getattr(module, "inference", ""), *tensor_versions(module))
         if state not in self._module_digests:
             # The entry keeps module and tensors alive, so that no others get their ids.
-            self._module_digests[state] = _digest_module(module), (module, tensors)
+            # Images are normalised alike in training and evaluation; that module's mode is its owner's.
+            digest = _digest_module(module, mode_counts=module is not samples.preprocessing)
+            self._module_digests[state] = digest, (module, tensors)
         samples.digests[id(module)] = self._module_digests[state][0]
         return samples.digests[id(module)]
 
@@ -342,11 +344,13 @@ def _digest16(content: bytes) -> bytes:
     return hashlib.blake2b(content, digest_size=16).digest()
 
 
-def _digest_module(module: nn.Module) -> str:
+def _digest_module(module: nn.Module, mode_counts: bool) -> str:
+    """Digest of a module's weights and configuration; without ``mode_counts`` as in evaluation mode."""
     hasher = hashlib.blake2b(repr(module).encode(), digest_size=16)
     for name, child in module.named_modules():
         # repr does not show everything that decides the result, such as the number of attention heads.
         settings = {key: value for key, value in vars(child).items() if _is_setting(value)}
+        settings["training"] &= mode_counts
         hasher.update(f"{name} {type(child).__qualname__} {sorted(settings.items())}".encode())
     for name, tensor in sorted([*module.named_parameters(), *module.named_buffers()]):
         hasher.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} {tensor.stride()}".encode())

@@ -1,7 +1,7 @@
 """What training and testing cost with more pairs, larger images, other batches and two processes.
 
-    python -m tests.benchmarks.scaling                    # a quarter of an hour
-    python -m tests.benchmarks.scaling --only pairs
+    python -m tests.benchmarks.scaling                    # half an hour, half of it for 18,000 pairs
+    python -m tests.benchmarks.scaling --only pairs --most 1800
     python -m tests.benchmarks.scaling --quick            # tiny: does it run here?
 
 Each line is a whole run of GroundedGaze (preset=embedded, two epochs) on generated data, from nothing: decoding,
@@ -42,6 +42,7 @@ def main() -> None:
     """Entry point; see the module's help."""
     parser = harness.command_line("tests.benchmarks.scaling", __doc__)
     parser.add_argument("--only", choices=GROUPS, help="one of the groups")
+    parser.add_argument("--most", type=harness.positive, default=max(PAIRS), help="leave out runs of more pairs")
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
     console = harness.output()
@@ -53,13 +54,15 @@ def main() -> None:
     table = Table("", *columns, title="a run of two epochs from nothing")
     with tempfile.TemporaryDirectory() as name:
         for group in GROUPS if given.only is None else (given.only,):
-            for label, (pairs, overrides) in GROUPS[group].items():
+            for place, (label, (pairs, overrides)) in enumerate(GROUPS[group].items()):
+                if pairs > given.most:
+                    continue
                 number = 120 if given.quick else pairs
                 data = Path(name) / f"data-{number}"
                 if not data.is_dir():
                     generate(data, images=number // PAIRS_AN_IMAGE)
                 small = ["preset=smoke", "model=grounded_gaze"] if given.quick else base
-                run = Path(name) / f"{group}-{label}"
+                run = Path(name) / f"{group}-{place}"
                 found = measure(ROOT, run / "run", run / "caches", [f"data.root={data}", *small, *overrides])
                 row = (
                     found.clock,

@@ -13,9 +13,9 @@ how far the gradients are from the authors'. What frozen encoders cost the embed
 second.
 
 Each number comes from a process of its own, so that peak memory is that of one way alone, the loaded libraries (about
-1 GiB) included. With several rounds the ways take turns and the median counts; batch sizes are tried once. A batch that
-would not fit into the memory that is free is left out. The text feature is a given one unless --blip is, so that the
-saliency network is what is measured. --quick measures all in one process.
+1 GiB) included. With several rounds the ways take turns and the median counts; batch sizes and compiled ways are tried
+once. A batch that would not fit into the memory that is free is left out. The text feature is a given one unless --blip
+is, so that the saliency network is what is measured. --quick measures all in one process.
 """
 
 import sys
@@ -162,6 +162,9 @@ def report(plan: Plan, console: Console) -> None:
         cost = frozen_cost(plan.frozen, plan.frozen_batch, plan.rounds, plan.device, Path(folder))
     console.print(_frozen_table(plan, cost))
     measured |= {model: _rates(plan, model, say) for model in plan.models[1:]}
+    if plan.compiles:  # last, for compiling takes minutes
+        for model, (_, outcomes) in measured.items():
+            _measure_compiled(model, outcomes, say)
     peaks = {precision: matmul_peak(precision, plan.matmul_size, plan.device) for precision in PRECISIONS}
     for model, (tried, outcomes) in measured.items():
         for table in _tables(plan, model, tried, outcomes, peaks):
@@ -180,22 +183,29 @@ def _rates(plan: Plan, model: Model, say: Say) -> tuple[dict[Way, Sizes], dict[T
     authors = plan.trial(model, AUTHORS, plan.images)
     measured = {authors: measure(authors)}
 
-    def said(way: Way, batch: int, outcome: Outcome) -> None:
-        ratio = f"{outcome.rate:.2f} images/s, {outcome.rate / measured[authors].rate:.2f} times the authors'"
-        say(f"{model.title}: {way.title}, batch {batch}: {outcome.failure or ratio}")
-
+    said = partial(_say_ratio, say, model, measured[authors])
     said(AUTHORS, plan.images, measured[authors])
     tried = {way: try_batches(plan, model, way, partial(said, way)) for way in EAGER}
     for way, outcomes in tried.items():
         batch = best_batch(outcomes)
         if batch is not None:
             measured[plan.trial(model, way, batch)] = outcomes[batch]
-    eager = fastest({trial: outcome for trial, outcome in measured.items() if trial != authors})
-    if plan.compiles and eager is not None:
+    return tried, take_turns(measured, plan.rounds)
+
+
+def _say_ratio(say: Say, model: Model, authors: Outcome, way: Way, batch: int, outcome: Outcome) -> None:
+    ratio = f"{outcome.rate:.2f} images/s, {outcome.rate / authors.rate:.2f} times the authors'"
+    say(f"{model.title}: {way.title}, batch {batch}: {outcome.failure or ratio}")
+
+
+def _measure_compiled(model: Model, measured: dict[Trial, Outcome], say: Say) -> None:
+    """Add the fastest of our ways, compiled; the first trial is the authors'."""
+    authors, *ours = measured
+    eager = fastest({trial: measured[trial] for trial in ours})
+    if eager is not None:
         compiled = replace(eager, way=replace(eager.way, compiled=True))
         measured[compiled] = measure(compiled)
-        said(compiled.way, compiled.batch, measured[compiled])
-    return tried, take_turns(measured, plan.rounds)
+        _say_ratio(say, model, measured[authors], compiled.way, compiled.batch, measured[compiled])
 
 
 def _tables(

@@ -217,6 +217,15 @@ def test_size_normalisation_precision_settings_and_threads_are_part_of_the_key(m
     assert not computed(images([0]))
 
 
+def test_features_computed_in_training_are_those_of_an_evaluation(module: Two, tmp_path: Path) -> None:
+    """Each in a process of its own: the normalisation is in the mode of the training or the evaluation that owns it."""
+    given = images([0])
+    for mode in (True, False):
+        with addressed(FeatureCache(tmp_path), given, keys([0]), nn.Identity().train(mode)):
+            get_or_compute([module], given, lambda places: module(given[places]))
+    assert module.runs == [1]
+
+
 def test_weights_whose_changes_are_not_counted_are_not_relied_on(tmp_path: Path) -> None:
     with torch.inference_mode():
         module = freeze(Two())
