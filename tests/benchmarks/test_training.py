@@ -188,7 +188,8 @@ def test_each_ratio_is_said_as_soon_as_it_is_measured(plan: benchmark.Plan, monk
         return Outcome(next(rates))
 
     monkeypatch.setattr(benchmark, "measure", measured)
-    benchmark._rates(replace(plan, compiles=True), TINY, said.append)
+    _, outcomes = benchmark._rates(plan, TINY, said.append)
+    benchmark._measure_compiled(TINY, outcomes, said.append)
     assert said[::2] == ["measured"] * 6
     assert [line.rpartition(", ")[2] for line in said[1::2]] == [f"{n}.00 times the authors'" for n in range(1, 7)]
     assert "bfloat16, channels last, batch 2" in said[3]
