@@ -11,7 +11,7 @@ _REPLACEMENTS = {
     # A caption in the navigation is a heading, and a heading that is no <h1> to <h6> has to say its level.
     'role="heading">': 'role="heading" aria-level="2">',
     # A wide table scrolls sideways in its box, which the arrow keys can do once the box can have the focus.
-    '<div class="table-wrapper': '<div tabindex="0" role="region" aria-label="table" class="table-wrapper',
+    '<div class="table-wrapper': '<div tabindex="0" role="group" aria-label="table" class="table-wrapper',
 }
 
 

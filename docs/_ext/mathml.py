@@ -35,7 +35,9 @@ def _inline(self: HTML5Translator, node: nodes.math) -> None:
 
 def _block(self: HTML5Translator, node: nodes.math_block) -> None:
     formula = _mathml(node, as_block=True)
-    self.body.append(self.starttag(node, "div", CLASS="formula", STYLE="overflow: auto hidden") + formula + "</div>\n")
+    # A long one scrolls sideways, by keys, too, once it has the focus.
+    start = self.starttag(node, "div", CLASS="formula", STYLE="overflow: auto hidden", TABINDEX="0")
+    self.body.append(f"{start}{formula}</div>\n")
     raise nodes.SkipNode
 
 
