@@ -56,7 +56,7 @@ def built_blend(blend: BlendFactory, channels: int, text_dim: int, grid: tuple[i
     x = torch.zeros(1, channels, *grid)
     text = TextFeatures(torch.zeros(1, text_dim), torch.zeros(1, 2, text_dim), torch.ones(1, 2, dtype=torch.bool))
     was_training = built.training
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with torch.no_grad(), torch.random.fork_rng(devices=[], device_type="cpu"):
         blended = built.eval()(x, text)
     built.train(was_training)
     got = tuple(blended.shape) if isinstance(blended, Tensor) else f"a {type(blended).__name__}"
