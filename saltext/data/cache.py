@@ -241,7 +241,7 @@ def _others_waiting(lock_file: Path) -> Iterator[None]:
             stack.enter_context(locked(lock_file, 0))
         except Timeout:
             _log.info("waiting for another process, which decodes the same data set")
-            with suppress(Timeout):
+            with suppress(OSError):  # Timeout is one
                 stack.enter_context(locked(lock_file, _LONGEST_WAIT_S))
         except OSError as error:
             _log.debug("no lock: %s", error)
