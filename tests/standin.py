@@ -12,6 +12,8 @@ A tensor on it is a wrapper around one on the CPU, so results are the CPU's. Wha
 * collectives of ``torch.distributed`` on tensors of the CPU, as with NCCL;
 * float64 on ``"mps"``.
 
+:func:`waits` lists what a GPU's user would wait for: where the host reads what the device has yet to compute.
+
 Inference mode is ``torch.no_grad`` meanwhile: it brings operations here undivided, and views that are half its own.
 
 For torch's C++ half the wrapper lies on ``meta``: that needs no driver, and starts no thread for the gradient, after
@@ -20,6 +22,7 @@ which no process could be forked. The name is put on and taken off where Python 
 
 import itertools
 import os
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +49,11 @@ _aten = torch.ops.aten
 _BETWEEN_DEVICES = {_aten.copy_.default, _aten._foreach_copy_.default}
 _BY_INDEX = {_aten.index.Tensor, _aten.index_put.default, _aten.index_put_.default, _aten._index_put_impl_.default}
 _NO_NUMBERS = {_aten.stack.default, _aten.cat.default}
+_READ_BY_THE_HOST = {
+    _aten._local_scalar_dense.default, _aten.equal.default, _aten.nonzero.default, _aten.masked_select.default,
+    _aten._unique2.default, _aten.unique_dim.default, _aten.unique_consecutive.default, _aten.bincount.default,
+}  # fmt: skip
+"""A value, or a shape that depends on values."""
 _INDEXED = {Tensor.__getitem__, Tensor.__setitem__}
 _MADE_OF_DATA = {torch.tensor, torch.as_tensor, torch.asarray}
 
@@ -105,6 +113,7 @@ class DeviceTensor(Tensor):
         return self.numpy()
 
     def tolist(self) -> Any:
+        _note_wait("tolist")
         return self.inner.tolist()
 
     def data_ptr(self) -> int:
@@ -123,6 +132,32 @@ class DeviceTensor(Tensor):
 
     def __repr__(self, **kwargs: Any) -> str:
         return f"DeviceTensor({self.inner}, device='{self.place}')"
+
+
+_noted: list[str] | None = None
+
+
+@contextmanager
+def waits() -> Iterator[list[str]]:
+    """Note for which operations the host waits for the device, each with the line of ours or of Lightning's it is in.
+
+    What :func:`torch.cuda.set_sync_debug_mode` warns of on a GPU: values that are read, shapes that depend on values
+    (masks as indices too), and copies between the devices that are not ``non_blocking``.
+    """
+    global _noted  # one device, one list
+    _noted = []
+    try:
+        yield _noted
+    finally:
+        _noted = None
+
+
+def _note_wait(operation: object) -> None:
+    if _noted is None:
+        return
+    frames = [frame for frame in traceback.extract_stack() if "/torch/" not in frame.filename]
+    line = next(frame for frame in reversed(frames) if frame.filename != __file__)
+    _noted.append(f"{operation} at {line.filename}:{line.lineno}")
 
 
 def _plain(value: Any) -> Any:
@@ -179,6 +214,8 @@ class _Kernels(TorchDispatchMode):
             self._refuse_collective(func, tensors)
         elif ours:
             self._refuse_two_devices(func, tensors, args, kwargs)
+        if _noted is not None and self._has_to_wait(func, args, kwargs, bool(ours)):
+            _note_wait(func)
         if kwargs.get("device") is not None:
             here = torch.device(kwargs["device"]) == _META
             kwargs["device"] = torch.device("cpu")
@@ -203,6 +240,24 @@ class _Kernels(TorchDispatchMode):
     def _refuse_collective(self, func: Any, tensors: Sequence[Tensor]) -> None:
         if "barrier" not in func.name() and not all(isinstance(tensor, DeviceTensor) for tensor in tensors):
             raise RuntimeError("No backend type associated with device type cpu")
+
+    @staticmethod
+    def _has_to_wait(func: Any, args: Any, kwargs: Mapping[str, Any], ours: bool) -> bool:
+        if func in _READ_BY_THE_HOST:
+            return ours
+        if func is _aten.repeat_interleave.Tensor:
+            return ours and kwargs.get("output_size") is None
+        if func in _BY_INDEX:
+            indices = [index for index in args[1] if index is not None]
+            return ours and any(not isinstance(i, DeviceTensor) or i.dtype == torch.bool for i in indices)
+        if func is _aten._to_copy.default:
+            place = kwargs.get("device")
+            crosses = place is not None and (torch.device(place) == _META) != ours
+            return crosses and not kwargs.get("non_blocking")
+        if func in _BETWEEN_DEVICES:
+            crosses = {isinstance(leaf, DeviceTensor) for leaf in tree_flatten(args[:2])[0]} == {True, False}
+            return crosses and not (args[2] if len(args) > 2 else kwargs.get("non_blocking"))
+        return False
 
     def _refuse_two_devices(self, func: Any, tensors: Sequence[Tensor], args: Any, kwargs: Any) -> None:
         if func in _BETWEEN_DEVICES:

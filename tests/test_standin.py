@@ -171,3 +171,44 @@ def test_what_is_left_over_of_it_says_so() -> None:
         there = maps().to(gpu)
     with pytest.raises(RuntimeError, match="stand-in device after its `with` had ended"):
         there + 1
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda there: there.sum().item(),
+        lambda there: bool(there.any()),
+        lambda there: there.tolist(),
+        lambda there: there.cpu(),
+        lambda there: there.nonzero(),
+        lambda there: there[there > 0.5],
+        lambda there: there[[0, 1]],
+        lambda there: there.add_(torch.ones(2, 3, 8, 8).to(GPU)),
+        lambda there: torch.zeros(2, 3, 8, 8).copy_(there),
+        lambda there: torch.tensor([1.0], device=GPU),
+    ],
+)
+def test_what_the_host_waits_for_is_noted_with_its_line(gpu: torch.device, call: Callable[[torch.Tensor], Any]) -> None:
+    there = maps().to(gpu)
+    with standin.waits() as noted:
+        call(there)
+    assert len(noted) == 1
+    assert f" at {__file__}:" in noted[0]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda there: there * 2 + there.mean(),
+        lambda there: there.to(torch.float16),
+        lambda there: there[0:1],
+        lambda there: there.index_select(0, torch.tensor([1]).to(GPU, non_blocking=True)),
+        lambda there: torch.where(there > 0.5, there, 0.0),
+        lambda there: torch.zeros(2, 3, 8, 8).to(GPU, non_blocking=True) + there,
+    ],
+)
+def test_what_is_queued_is_no_wait(gpu: torch.device, call: Callable[[torch.Tensor], Any]) -> None:
+    there = maps().to(gpu)
+    with standin.waits() as noted:
+        call(there)
+    assert noted == []

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from saltext.models.feature_file import FORMAT, NO_TEXT, Address, FeatureFile, Features
 from saltext.models.feature_table import FeatureBackend, FeatureTable, RecentFeatures, free_memory
 from saltext.models.freezing import parameters_and_buffers, tensor_versions
+from saltext.models.transfer import select_rows, to_device
 
 if TYPE_CHECKING:  # imports the readers of data sets
     from saltext.data.keys import ImageKey, ImageSource
@@ -159,9 +160,9 @@ class FeatureCache:
         row_of_index = {index: row for row, index in enumerate(to_compute)}
         rows = [row_of_index[first_index[address]] for address in missing_addresses]
         if not features:
-            return tuple(tensor[rows] for tensor in computed)  # nothing was cached
+            return tuple(select_rows(tensor, rows) for tensor in computed)  # nothing was cached
         for whole, part in zip(features, computed, strict=True):
-            whole[missing] = part[rows]
+            whole.index_copy_(0, to_device(torch.tensor(missing), device), select_rows(part, rows))
         return features
 
     def _text_digest(self, text: str) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 
 from saltext.models.feature_file import Address, FeatureFile, Features, Layout
+from saltext.models.transfer import to_device
 
 _CONTAINER = Path("/sys/fs/cgroup")
 
@@ -79,7 +80,7 @@ class FeatureTable:
             in_memory = self._resident is not None and self._resident.copy(address, row)
             if not in_memory and not self._file.read(address, row):
                 missing.append(index)
-        return tuple(tensor.to(device) for tensor in features), missing
+        return tuple(to_device(tensor, device) for tensor in features), missing
 
     def _get_from_device(
         self, addresses: Sequence[Address | None], resident: "_ResidentFeatures"
@@ -101,7 +102,7 @@ class FeatureTable:
         features = resident.select([0 if address is None else resident.index.get(address, 0) for address in addresses])
         for index, features_of_image in without_room.items():
             for whole, part in zip(features, features_of_image, strict=True):
-                whole[index] = part[0].to(resident.device)
+                whole[index].copy_(to_device(part[0], resident.device))
         return features, missing
 
     def put(self, addresses: Sequence[Address | None], features: Features) -> None:
@@ -164,10 +165,7 @@ class _ResidentFeatures:
 
     def select(self, numbers: Sequence[int]) -> Features:
         """Features of some images, by their numbers; without waiting for the device."""
-        index = torch.tensor(numbers)
-        if self.device.type == "cuda":
-            index = index.pin_memory()
-        index = index.to(self.device, non_blocking=True)
+        index = to_device(torch.tensor(numbers), self.device)
         return tuple(tensor.index_select(0, index) for tensor in self._tensors)
 
 
@@ -197,7 +195,7 @@ class RecentFeatures:
         if known is None:
             return (), missing
         rows = [known if features is None else features for features in found]
-        return tuple(torch.stack(column).to(device) for column in zip(*rows, strict=True)), missing
+        return tuple(to_device(torch.stack(column), device) for column in zip(*rows, strict=True)), missing
 
     def put(self, addresses: Sequence[Any], features: Features) -> None:
         """See :class:`FeatureBackend`."""

@@ -11,6 +11,7 @@ from saltext.models.freezing import FrozenModulesMixin, is_frozen
 from saltext.models.grounding.base import Grounder, ImageGrounder
 from saltext.models.inference import Inference, for_inference
 from saltext.models.normalize import Normalize, Renormalize
+from saltext.models.transfer import select_rows
 
 if TYPE_CHECKING:
     from saltext.data.keys import ImageKey
@@ -57,7 +58,9 @@ class SaliencyNetwork(FrozenModulesMixin):
         return get_or_compute(
             [module],
             images,
-            lambda indices: for_inference(module, images, getattr(module, "inference", "reference"))(images[indices]),
+            lambda indices: for_inference(module, images, getattr(module, "inference", "reference"))(
+                select_rows(images, indices)
+            ),
         )
 
     def image_features(self, grounder: ImageGrounder, images: Tensor) -> Tensor:

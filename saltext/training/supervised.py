@@ -32,6 +32,9 @@ class DivergedError(SaltextError):
     """Training diverged, and more epochs do not repair it; the checkpoints of earlier epochs are good."""
 
 
+_STEPS_BETWEEN_CHECKS = 50
+"""Of the loss on a device that the host would have to wait for."""
+
 SAVED = "Nothing was saved of this epoch; the checkpoints are of the epochs before it."
 
 
@@ -122,15 +125,18 @@ class SupervisedModule(ScoredModule):
         return total  # type: ignore[no-any-return]
 
     def _stop_if_diverged(self, batch_index: int, losses: Mapping[str, Tensor]) -> None:
-        """Stop training at a step whose loss is not finite. On a GPU it is checked one step later, without waiting."""
+        """Stop training at a step whose loss is not finite: at once, or, where looking at it means waiting, soon."""
         self._unchecked_losses.append((batch_index + 1, {name: value.detach() for name, value in losses.items()}))
-        if losses["loss"].device.type == "cpu" or len(self._unchecked_losses) > 1:
-            self._check_oldest_loss()
+        if losses["loss"].device.type == "cpu" or len(self._unchecked_losses) >= _STEPS_BETWEEN_CHECKS:
+            self._check_losses()
 
-    def _check_oldest_loss(self) -> None:
-        step, losses = self._unchecked_losses.pop(0)
-        if losses["loss"].isfinite().all():
+    def _check_losses(self) -> None:
+        """Look at the steps since the last time, on a GPU with one wait for all of them."""
+        steps, self._unchecked_losses = self._unchecked_losses, []
+        finite = [] if not steps else torch.stack([of_step["loss"].isfinite().all() for _, of_step in steps]).tolist()
+        if all(finite):
             return
+        step, losses = steps[finite.index(False)]
         not_finite = {name: float(value) for name, value in losses.items() if not value.isfinite().all()}
         values = ", ".join(f"{name} {value:g}" for name, value in not_finite.items())
         raise DivergedError(
@@ -142,8 +148,7 @@ class SupervisedModule(ScoredModule):
         """After the last batch of an epoch, before validation and saving: stop if a loss or weight is not finite."""
         if not self.trainer.is_last_batch:
             return
-        while self._unchecked_losses:
-            self._check_oldest_loss()
+        self._check_losses()
         trained = [p.detach().isfinite().all() for p in self.network.parameters() if p.requires_grad]
         if trained and not torch.stack(trained).all():
             raise DivergedError(

@@ -18,6 +18,7 @@ from saltext.models.inference import features_format, for_inference
 from saltext.models.network import Colour
 from saltext.models.normalize import Renormalize
 from saltext.models.text.base import TextEncoder
+from saltext.models.transfer import select_rows
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ class Backbone(FrozenModulesMixin):
         image_modules: list[nn.Module] = [two_scale] if renormalize is None else [renormalize, two_scale]
 
         def encode(indices: list[int]) -> Features:
-            chosen = images[indices] if renormalize is None else renormalize(images[indices])
+            chosen = select_rows(images, indices)
+            chosen = chosen if renormalize is None else renormalize(chosen)
             encoded: Features = for_inference(two_scale, images, two_scale.inference)(chosen)
             return encoded
 

@@ -14,6 +14,7 @@ from saltext.models.grounding.base import ImageGrounder, ground
 from saltext.models.network import SaliencyNetwork, check_inputs
 from saltext.models.normalize import Normalize
 from saltext.models.text.base import TextEncoder, TextFeatures
+from saltext.models.transfer import to_device
 
 _TINY = 1e-12
 
@@ -132,7 +133,7 @@ class GroundedGaze(SaliencyNetwork):
             ValueError: As for every network, or a condition that is not known.
         """
         check_inputs(images, texts)
-        condition = self._condition_indices(conditions or (), len(images)).to(images.device)
+        condition = to_device(self._condition_indices(conditions or (), len(images)), images.device)
         text: TextFeatures | None = None
         if self.text_encoder is not None:
             text = self.text_encoder(texts, images if self.text_encoder.reads_image else None)
@@ -167,9 +168,11 @@ def _mean_log_density(logits: Tensor, sigmas: Sequence[float]) -> Tensor:
     densities = logits.float().flatten(2).softmax(dim=2)
     density = densities.mean(dim=1).view(len(logits), 1, *logits.shape[2:])
     for sigma in {*sigmas} - {0.0}:
-        rows, columns = (_smoothing_matrix(side, sigma).to(density) for side in logits.shape[2:])
+        rows, columns = (
+            to_device(_smoothing_matrix(side, sigma), density.device, density.dtype) for side in logits.shape[2:]
+        )
         smoothed = rows @ density @ columns.T
-        chosen = torch.tensor([each == sigma for each in sigmas], device=density.device)
+        chosen = to_device(torch.tensor([each == sigma for each in sigmas]), density.device)
         density = torch.where(chosen[:, None, None, None], smoothed, density)
     return density.clamp_min(_TINY).log()
 

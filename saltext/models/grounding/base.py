@@ -11,6 +11,7 @@ from saltext.models.feature_cache import get_or_compute, get_or_compute_by_text
 from saltext.models.feature_file import Features
 from saltext.models.freezing import is_frozen, parameters_and_buffers
 from saltext.models.text.base import TextEncoder
+from saltext.models.transfer import select_rows
 
 
 class Grounder(nn.Module):
@@ -134,7 +135,7 @@ def ground(
 
     @cache
     def activations(indices: tuple[int, ...]) -> Tensor:
-        return grounder.activations(computed()[list(indices)])
+        return grounder.activations(select_rows(computed(), indices))
 
     def semantic_map(indices: list[int]) -> Features:
         return (grounder.semantic_map(activations(tuple(indices)), encoder).half(),)
@@ -143,7 +144,7 @@ def ground(
         distinct = tuple(dict.fromkeys(indices))
         shared = activations(distinct)
         rows = [distinct.index(index) for index in indices]
-        return (grounder.maps(shared if rows == list(range(len(shared))) else shared[rows], read, encoder).half(),)
+        return (grounder.maps(select_rows(shared, rows), read, encoder).half(),)
 
     has_semantic = grounder.semantic_dim(encoder) > 0
     modules = [*image_modules, grounder, encoder]

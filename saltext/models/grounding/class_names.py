@@ -13,6 +13,7 @@ from saltext.models.grounding.phrases import head_and_context
 from saltext.models.image.efficientnet_lite import LITE0, LITE2, Lite, lite_weights
 from saltext.models.inference import Inference, for_inference
 from saltext.models.text.base import TextEncoder
+from saltext.models.transfer import to_device
 
 _EPS = 1e-6
 
@@ -95,7 +96,8 @@ class ClassNameGrounder(Grounder):
             self.texts_ahead = []  # a list is no setting that the feature cache's digest of a module would include
         for text in unknown:
             self._class_weights[text] = self._weigh_classes(text, encoder).cpu()
-        weights = torch.stack([self._class_weights[text] for text in texts]).to(activations)
+        weights = torch.stack([self._class_weights[text] for text in texts])
+        weights = to_device(weights, activations.device, activations.dtype)
         maps = [torch.einsum("bkc,bchw->bkhw", weights, kind) for kind in activations.chunk(2, dim=1)]
         return torch.cat(maps, dim=1)
 

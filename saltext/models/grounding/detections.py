@@ -13,6 +13,7 @@ from saltext.models.grounding.coco import NAMES, VOCABULARY, named_things
 from saltext.models.grounding.nanodet import Detections, nanodet
 from saltext.models.normalize import Renormalize
 from saltext.models.text.base import TextEncoder
+from saltext.models.transfer import to_device
 
 CELL = 32
 """Pixels of the input per cell of the maps, along a side: those of the tokens that read them."""
@@ -209,7 +210,7 @@ class DetectionGrounder(ImageGrounder):
         for text in texts:
             if text not in self._class_weights:
                 self._class_weights[text] = self._weigh_classes(text, encoder).cpu()
-        weights = torch.stack([self._class_weights[text] for text in texts]).to(activations.device)
+        weights = to_device(torch.stack([self._class_weights[text] for text in texts]), activations.device)
         scores, boxes = activations.float().chunk(2, dim=1)
         return torch.cat([torch.einsum("bkc,bchw->bkhw", weights, maps) for maps in (scores, boxes)], dim=1)
 

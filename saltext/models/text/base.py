@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from saltext.models.freezing import FrozenModulesMixin
+from saltext.models.transfer import to_device
 
 
 @dataclass(frozen=True)
@@ -110,5 +111,5 @@ def pad_rows(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         Shape ``(rows, longest, ...)``, and a bool mask of shape ``(rows, longest)``, False at padding.
     """
     padded = nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
-    lengths = torch.tensor([len(row) for row in rows], device=padded.device)
+    lengths = to_device(torch.tensor([len(row) for row in rows]), padded.device)
     return padded, torch.arange(padded.shape[1], device=padded.device) < lengths[:, None]

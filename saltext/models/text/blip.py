@@ -18,6 +18,7 @@ from saltext.models.text.base import TextEncoder, TextFeatures, pad_rows
 from saltext.models.text.blip_weights import find_blip, load_blip, read_configs
 from saltext.models.text.images import CLIP_MEAN, CLIP_STD, ImageInput
 from saltext.models.text.wordpieces import ENCODE, word_pieces
+from saltext.models.transfer import select_rows, to_device
 
 TowerSizes = Mapping[str, Any]
 
@@ -179,7 +180,7 @@ class Blip(TextEncoder):
         leading = nn.Sequential(*stages[:fixed])
 
         def compute(indices: list[int]) -> Features:
-            return (leading(self.image_input(images[indices])),)
+            return (leading(self.image_input(select_rows(images, indices))),)
 
         (hidden,) = get_or_compute([self.image_input, *stages[:fixed]], images, compute)
         normed: Tensor = self.vision.post_layernorm(nn.Sequential(*stages[fixed:])(hidden))
@@ -190,7 +191,7 @@ class Blip(TextEncoder):
         ids, mask = pad_rows([torch.tensor(encoding.ids) for encoding in self.tokenizer.encode_batch(list(texts))])
         if self.start is not None:
             ids[:, 0] = self.start
-        return ids.to(device), mask.to(device)
+        return to_device(ids, device), to_device(mask, device)
 
 
 def _check_arguments(

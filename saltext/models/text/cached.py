@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from saltext.models.freezing import is_frozen
 from saltext.models.inference import Inference
 from saltext.models.text.base import TextEncoder, TextFeatures, pad_rows
+from saltext.models.transfer import to_device
 
 _LIST_BATCH_SIZE = 64  # texts of a long list
 _BATCH_SIZE = 8  # of texts of one length; the bits of a result may depend on it, so batches are always full
@@ -57,9 +58,9 @@ class CachedTextEncoder(TextEncoder):
         pooled, rows = zip(*self._cached_features(texts), strict=True)
         tokens, mask = pad_rows(rows)
         return TextFeatures(
-            pooled=torch.stack(pooled).to(parameter.device, dtype),
-            tokens=tokens.to(parameter.device, dtype),
-            mask=mask.to(parameter.device),
+            pooled=to_device(torch.stack(pooled), parameter.device, dtype),
+            tokens=to_device(tokens, parameter.device, dtype),
+            mask=to_device(mask, parameter.device),
         )
 
     def encode_ahead(self, texts: Sequence[str]) -> None:

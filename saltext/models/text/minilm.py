@@ -14,6 +14,7 @@ from saltext.models.packaged_weights import MINILM, packaged_file
 from saltext.models.text.base import TextFeatures, pad_rows
 from saltext.models.text.cached import CachedTextEncoder
 from saltext.models.text.wordpieces import packaged_tokenizer
+from saltext.models.transfer import to_device
 
 MAX_TOKENS = 64
 """Longer texts are cut. The longest of SJTU-TIS has 24 words."""
@@ -71,8 +72,8 @@ class MiniLM(CachedTextEncoder):
     def encode(self, texts: Sequence[str]) -> TextFeatures:
         """Run the encoder on all texts as one batch."""
         device = next(self.parameters()).device
-        ids, mask = pad_rows([torch.tensor(encoding.ids) for encoding in self.tokenizer.encode_batch(list(texts))])
-        ids, mask = ids.to(device), mask.to(device)
+        padded = pad_rows([torch.tensor(encoding.ids) for encoding in self.tokenizer.encode_batch(list(texts))])
+        ids, mask = (to_device(each, device) for each in padded)
         tokens: Tensor = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
         mean = (tokens * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
         return TextFeatures(pooled=F.normalize(mean, dim=1), tokens=tokens, mask=mask)

@@ -16,6 +16,7 @@ from saltext.models.hub import hub_folder
 from saltext.models.text.base import TextFeatures
 from saltext.models.text.cached import CachedTextEncoder
 from saltext.models.text.images import CLIP_MEAN, CLIP_STD, ImageInput
+from saltext.models.transfer import to_device
 
 Config = dict[str, Any]
 
@@ -116,10 +117,11 @@ class OpenCLIP(TextTower):
 
     def encode(self, texts: Sequence[str]) -> TextFeatures:
         """Run the encoder on all texts as one batch."""
-        ids: Tensor = self.tokenizer(list(texts)).to(self.model.positional_embedding.device)
+        ids: Tensor = self.tokenizer(list(texts))
         # The end token has the largest id. Padding has id 0, but so has a "!" inside a word.
         last = ids.argmax(dim=1)
         longest = int(last.max()) + 1
+        ids, last = (to_device(each, self.model.positional_embedding.device) for each in (ids, last))
         states = self.model.forward_intermediates(
             text=ids, text_indices=1, normalize_intermediates=True, intermediates_only=True
         )["text_intermediates"][-1]

@@ -16,6 +16,7 @@ from saltext.models.freezing import exclude_from_state_dict, freeze
 from saltext.models.hub import pinned_folder, read_json
 from saltext.models.text.base import TextFeatures
 from saltext.models.text.open_clip import OPEN_CLIP_WEIGHTS, TextTower
+from saltext.models.transfer import to_device
 
 _CONFIG = "open_clip_config.json"
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
@@ -99,13 +100,14 @@ class SigLIP(TextTower):
 
     def encode(self, texts: Sequence[str]) -> TextFeatures:
         """Run the encoder on all texts as one batch."""
-        ids, mask = (each.to(self.model.positional_embedding.device) for each in self.token_ids(texts))
+        ids, mask = self.token_ids(texts)
+        longest = int(mask.sum(1).max())
+        ids, mask = (to_device(each, self.model.positional_embedding.device) for each in (ids, mask))
         states = self.model.forward_intermediates(
             ids, indices=1, normalize_intermediates=True, intermediates_only=True, output_fmt="NLC"
         )["text_intermediates"][-1]
         projection = self.model.text_projection
         tokens: Tensor = projection(states) if isinstance(projection, nn.Linear) else states @ projection
-        longest = int(mask.sum(1).max())
         return TextFeatures(pooled=tokens[:, -1], tokens=tokens[:, :longest], mask=mask[:, :longest].bool())
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:

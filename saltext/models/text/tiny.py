@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from saltext.models.text.base import TextEncoder, TextFeatures, pad_rows
+from saltext.models.transfer import to_device
 
 _BUCKETS = 4096
 
@@ -39,7 +40,8 @@ class TinyText(TextEncoder):
     def forward(self, texts: Sequence[str], images: Tensor | None = None) -> TextFeatures:
         """Encode texts, see :class:`TextEncoder`; images are not read."""
         device = self.words.weight.device
-        ids, mask = pad_rows([torch.tensor(self._token_ids(text), device=device) for text in texts])
+        padded = pad_rows([torch.tensor(self._token_ids(text)) for text in texts])
+        ids, mask = (to_device(each, device) for each in padded)
         positions = torch.arange(ids.shape[1], device=device)
         tokens = self.norm(self.words(ids) + self.positions(positions)) * mask[..., None]
         return TextFeatures(pooled=tokens.sum(1) / mask.sum(1, keepdim=True), tokens=tokens, mask=mask)
