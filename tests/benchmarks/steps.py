@@ -191,6 +191,7 @@ class Way:
         precision: bfloat16 is that of autocast: weights stay float32.
         channels_last: Memory format of weights and images.
         compiled: Whether encoder and decoder are compiled.
+        graphs: Whether what is compiled is replayed as CUDA graphs.
         authors: Adam as PyTorch has it, in a process whose memory is handled as the system does by default; TranBlend's
             also take one image at a time, and one backward pass from the sum of the images' losses.
     """
@@ -198,6 +199,7 @@ class Way:
     precision: Precision = "float32"
     channels_last: bool = False
     compiled: bool = False
+    graphs: bool = False
     authors: bool = False
 
     @property
@@ -206,7 +208,7 @@ class Way:
         if self.authors:
             return "the authors'"
         words = [self.precision, "channels last" if self.channels_last else "channels first"]
-        return ", ".join(words + ["compiled"] * self.compiled)
+        return ", ".join(words + ["compiled"] * self.compiled + ["CUDA graphs"] * self.graphs)
 
 
 @dataclass(frozen=True)
@@ -269,7 +271,7 @@ class TrainingStep:
             for part in (
                 (self.network.encoder, self.network.decoder) if isinstance(self.network, TranSalNet) else [self.network]
             ):
-                part.compile(dynamic=False)
+                part.compile(dynamic=False, mode="reduce-overhead" if self.way.graphs else None)
         parameters = [p for p in self.network.parameters() if p.requires_grad]
         self.optimizer = (Adam if self.way.authors else instantiate(cfg.optimizer))(parameters)
 
