@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from saltext.models.freezing import exclude_from_state_dict, freeze
-from saltext.models.grounding.base import Grounder, cosines
+from saltext.models.grounding.base import ClassWeights, Grounder, cosines
 from saltext.models.grounding.phrases import head_and_context
 from saltext.models.image.efficientnet_lite import LITE0, LITE2, Lite, lite_weights
 from saltext.models.inference import Inference, for_inference
@@ -61,7 +62,7 @@ class ClassNameGrounder(Grounder):
         self.sharpness = sharpness
         self.head_and_context = head_and_context
         self.num_maps = 8 if head_and_context else 4
-        self._class_weights: dict[str, Tensor] = {}
+        self._class_weights = ClassWeights()
 
     @torch.no_grad()
     def activations(self, features: Tensor) -> Tensor:
@@ -89,14 +90,7 @@ class ClassNameGrounder(Grounder):
         Returns:
             Maps without gradient, shape ``(batch, num_maps, rows, columns)``.
         """
-        unknown = [text for text in dict.fromkeys(texts) if text not in self._class_weights]
-        if unknown and self.texts_ahead:
-            ahead = {*unknown, *self.texts_ahead}
-            encoder.encode_ahead([read for text in sorted(ahead) for read in self._read(text)])
-            self.texts_ahead = []  # a list is no setting that the feature cache's digest of a module would include
-        for text in unknown:
-            self._class_weights[text] = self._weigh_classes(text, encoder).cpu()
-        weights = torch.stack([self._class_weights[text] for text in texts])
+        weights = self._class_weights.of(texts, encoder, partial(self._weigh_classes, encoder=encoder))
         weights = to_device(weights, activations.device, activations.dtype)
         maps = [torch.einsum("bkc,bchw->bkhw", weights, kind) for kind in activations.chunk(2, dim=1)]
         return torch.cat(maps, dim=1)
@@ -131,7 +125,14 @@ class ClassNameGrounder(Grounder):
         """The text and those of its parts that count: words, then head phrase and rest."""
         return [text, *_words(text), *(head_and_context(text) if self.head_and_context else ())]
 
-    def _weigh_classes(self, text: str, encoder: TextEncoder) -> Tensor:
+    def _weigh_classes(self, texts: Sequence[str], encoder: TextEncoder) -> dict[str, Tensor]:
+        if self.texts_ahead:
+            ahead = {*texts, *self.texts_ahead}
+            encoder.encode_ahead([read for text in sorted(ahead) for read in self._read(text)])
+            self.texts_ahead = []  # a list is no setting that the feature cache's digest of a module would include
+        return {text: self._weights_of(text, encoder).cpu() for text in texts}
+
+    def _weights_of(self, text: str, encoder: TextEncoder) -> Tensor:
         """Softmax weights of the classes for each way that the text counts, shape ``(num_maps / 2, classes)``."""
         words, phrases = _words(text), head_and_context(text) if self.head_and_context else ()
         whole, *others = cosines(encoder, self._read(text), self.names)

@@ -1,6 +1,7 @@
 """Grounding a text in an image by a detector of COCO's 80 things: no weights trained on image-text pairs."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saltext.models.freezing import exclude_from_state_dict, freeze
-from saltext.models.grounding.base import ImageGrounder, cosines
+from saltext.models.grounding.base import ClassWeights, ImageGrounder, cosines
 from saltext.models.grounding.coco import NAMES, VOCABULARY, named_things
 from saltext.models.grounding.nanodet import Detections, nanodet
 from saltext.models.normalize import Renormalize
@@ -193,7 +194,7 @@ class DetectionGrounder(ImageGrounder):
         self.image_encoder = exclude_from_state_dict(freeze(DetectionMaps(detector, longer_side)))
         self.sharpness = sharpness
         self.vocabulary = VOCABULARY  # decides cached maps
-        self._class_weights: dict[str, Tensor] = {}
+        self._class_weights = ClassWeights()
 
     @torch.no_grad()
     def maps(self, activations: Tensor, texts: Sequence[str], encoder: TextEncoder) -> Tensor:
@@ -207,10 +208,8 @@ class DetectionGrounder(ImageGrounder):
         Returns:
             Maps without gradient, shape ``(batch, num_maps, rows, columns)``.
         """
-        for text in texts:
-            if text not in self._class_weights:
-                self._class_weights[text] = self._weigh_classes(text, encoder).cpu()
-        weights = to_device(torch.stack([self._class_weights[text] for text in texts]), activations.device)
+        weights = self._class_weights.of(texts, encoder, partial(self._weigh_classes, encoder=encoder))
+        weights = to_device(weights, activations.device)
         scores, boxes = activations.float().chunk(2, dim=1)
         return torch.cat([torch.einsum("bkc,bchw->bkhw", weights, maps) for maps in (scores, boxes)], dim=1)
 
@@ -237,7 +236,10 @@ class DetectionGrounder(ImageGrounder):
         sharpness = "of the text encoder" if self.sharpness is None else f"{self.sharpness:g}"
         return f"similarity=cosine, sharpness={sharpness}"
 
-    def _weigh_classes(self, text: str, encoder: TextEncoder) -> Tensor:
+    def _weigh_classes(self, texts: Sequence[str], encoder: TextEncoder) -> dict[str, Tensor]:
+        return {text: self._weights_of(text, encoder).cpu() for text in texts}
+
+    def _weights_of(self, text: str, encoder: TextEncoder) -> Tensor:
         """Weights of the things by similarity, named first, and named later, shape ``(3, classes)``."""
         similarity = cosines(encoder, [text], NAMES)[0]
         named = torch.zeros(2, len(NAMES)).to(similarity)

@@ -1,6 +1,5 @@
 """Base of frozen text encoders, which encode each distinct text once."""
 
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 
 from saltext.models.freezing import is_frozen
 from saltext.models.inference import Inference
+from saltext.models.recently_used import RecentlyUsed
 from saltext.models.text.base import TextEncoder, TextFeatures, pad_rows
 from saltext.models.transfer import to_device
 
@@ -36,7 +36,7 @@ class CachedTextEncoder(TextEncoder):
     def __init__(self, cache_size: int = 4096) -> None:
         super().__init__()
         self.cache_size = cache_size
-        self._cache: OrderedDict[str, tuple[Tensor, Tensor]] = OrderedDict()
+        self._cache = RecentlyUsed[str, tuple[Tensor, Tensor]](cache_size)
         self._cached_lists: dict[tuple[str, ...], Tensor] = {}
         self.register_load_state_dict_post_hook(_clear_cache)  # type: ignore[no-untyped-call]
 
@@ -55,7 +55,7 @@ class CachedTextEncoder(TextEncoder):
             return self.encode(texts)
         parameter = next(self.parameters())
         dtype = torch.promote_types(parameter.dtype, torch.float32)
-        pooled, rows = zip(*self._cached_features(texts), strict=True)
+        pooled, rows = zip(*self._cache.get(texts, self._encode_missing), strict=True)
         tokens, mask = pad_rows(rows)
         return TextFeatures(
             pooled=to_device(torch.stack(pooled), parameter.device, dtype),
@@ -66,7 +66,7 @@ class CachedTextEncoder(TextEncoder):
     def encode_ahead(self, texts: Sequence[str]) -> None:
         """Encode texts that will be read, as many as are cached; in batches, see ``inference``."""
         if is_frozen(self):
-            self._cached_features(list(dict.fromkeys(texts))[: self.cache_size])
+            self._cache.get(list(dict.fromkeys(texts))[: self.cache_size], self._encode_missing)
 
     def pooled_list(self, texts: Sequence[str]) -> Tensor:
         """As :meth:`saltext.models.text.base.TextEncoder.pooled_list`, with each list cached.
@@ -104,24 +104,11 @@ class CachedTextEncoder(TextEncoder):
                 rows |= dict(zip(indices, self.encode([texts[index] for index in indices]).pooled, strict=True))
         return torch.stack([rows[index] for index in range(len(texts))]).to("cpu", torch.float32)
 
-    def _cached_features(self, texts: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
-        """Pooled and token features of each text, float32 on the CPU, shapes ``(dim,)`` and ``(its tokens, dim)``."""
-        distinct = dict.fromkeys(texts)
-        computed = self._encode_missing([text for text in distinct if text not in self._cache])
-        features: dict[str, tuple[Tensor, Tensor]] = {}
-        for text in distinct:
-            if text in computed:
-                self._cache[text] = computed[text]
-            self._cache.move_to_end(text)
-            features[text] = self._cache[text]
-        while len(self._cache) > self.cache_size:
-            self._cache.popitem(last=False)
-        return [features[text] for text in texts]
-
     def _encode_missing(self, texts: Sequence[str]) -> dict[str, tuple[Tensor, Tensor]]:
-        """As :meth:`_cached_features` gives them, by text. A text's features do not depend on the other texts."""
-        if not texts:
-            return {}
+        """Pooled and token features of each text, float32 on the CPU, shapes ``(dim,)`` and ``(its tokens, dim)``.
+
+        A text's features do not depend on the other texts.
+        """
         batches = [[text] for text in texts]
         if self.inference != "reference":
             by_length: dict[int, list[str]] = {}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from saltext.data.keys import ImageKey, ImageSource
 from saltext.models.feature_cache import FeatureCache, addressed
 from saltext.models.freezing import freeze
-from saltext.models.grounding.base import Grounder, Grounding, cosines, ground
+from saltext.models.grounding.base import ClassWeights, Grounder, Grounding, cosines, ground
 from saltext.models.text.base import TextEncoder
 from saltext.models.text.tiny import TinyText
 from tests.models.semantic_feature import SemanticFeature
@@ -142,3 +142,37 @@ def test_cosines_are_those_of_directions() -> None:
     assert table.shape == (3, 2)
     torch.testing.assert_close(table[[0, 1], [1, 0]], torch.ones(2))
     assert (table.abs() <= 1 + 1e-6).all()
+
+
+def test_class_weights_are_computed_once_for_a_text_while_the_encoder_stays_as_it_is() -> None:
+    asked: list[list[str]] = []
+
+    def weigh(texts: list[str]) -> dict[str, Tensor]:
+        asked.append(texts)
+        return {text: torch.full((2, 5), float(len(text))) for text in texts}
+
+    kept, encoder = ClassWeights(), freeze(TinyText(dim=4))
+    assert kept.of(["a", "bb", "a"], encoder, weigh)[:, 0, 0].tolist() == [1, 2, 1]
+    kept.of(["bb"], encoder, weigh)
+    assert asked == [["a", "bb"]]
+    encoder.load_state_dict({name: value + 1 for name, value in encoder.state_dict().items()})
+    kept.of(["bb"], encoder, weigh)
+    kept.of(["bb"], freeze(TinyText(dim=4)), weigh)
+    assert asked == [["a", "bb"], ["bb"], ["bb"]]
+
+
+def test_class_weights_of_so_many_texts_are_kept_and_no_more() -> None:
+    asked: list[str] = []
+
+    def weigh(texts: list[str]) -> dict[str, Tensor]:
+        asked.extend(texts)
+        return dict.fromkeys(texts, torch.zeros(1))
+
+    kept, encoder = ClassWeights(), freeze(TinyText(dim=4))
+    texts = [str(number) for number in range(5000)]
+    for start in range(0, 5000, 100):
+        kept.of(texts[start : start + 100], encoder, weigh)
+    kept.of(texts[-100:], encoder, weigh)
+    assert len(asked) == 5000
+    kept.of(texts[:100], encoder, weigh)
+    assert len(asked) == 5100
