@@ -81,6 +81,7 @@ _ASTRONAUT = "an astronaut in an orange suit, with a flag, a helmet and a model 
 _COFFEE = "a cup of coffee with a spoon on a red saucer"
 _CHINA = "a pagoda above trees and a lake"
 _FLOWER = "an orange dahlia before dark leaves"
+_OFFICER = "an officer in a dark uniform with cap, glasses, ribbons and a name plate, before a flag"
 
 CASES = (
     Case("shuttle", "Face and shuttle", "astronaut", _ASTRONAUT, (
@@ -115,6 +116,14 @@ CASES = (
         Object("the centre of the flower", [(262, 165, 362, 270)]),
         Object("the bud in the corner", [(575, 390, 640, 427)]),
     )),
+    Case("ribbons", "Cap and ribbons", "grace_hopper", _OFFICER, (
+        Object("the emblem on the cap", [(195, 20, 340, 100)]),
+        Object("the ribbons on the uniform", [(320, 485, 455, 530)]),
+    )),
+    Case("plate", "Flag and name plate", "grace_hopper", _OFFICER, (
+        Object("the flag", [(0, 0, 200, 385), (0, 385, 40, 600)]),
+        Object("the name plate", [(75, 483, 170, 518)]),
+    )),
 )  # fmt: skip
 
 
@@ -147,9 +156,10 @@ class Shown:
 
 
 def photo(name: str) -> Path:
-    """The file of a photograph: of the package, or of scikit-learn."""
-    own = {example.image.stem: example.image for example in photographs()}
-    return own.get(name) or Path(str(files("sklearn.datasets.images") / f"{name}.jpg"))
+    """The file of a photograph: of the package, of matplotlib, or of scikit-learn."""
+    known = {example.image.stem: example.image for example in photographs()}
+    known["grace_hopper"] = Path(str(files("matplotlib") / "mpl-data" / "sample_data" / "grace_hopper.jpg"))
+    return known.get(name) or Path(str(files("sklearn.datasets.images") / f"{name}.jpg"))
 
 
 def predicted(model: Model) -> Iterator[Shown]:
