@@ -98,7 +98,8 @@ class Renormalize(nn.Module):
         self, mean: Sequence[float], std: Sequence[float], order: Literal["rgb", "bgr"] = "rgb"
     ) -> None:
         """Set how the given images are normalised, see :class:`Normalize`; as ImageNet's if this is not called."""
-        self.given = Normalize(mean, std, order).to(self.target.mean.device)
+        # In the mode of this module: the key of cached features has it.
+        self.given = Normalize(mean, std, order).to(self.target.mean.device).train(self.training)
 
     def pixels(self, images: Tensor) -> Tensor:
         """RGB in [0, 1] of given images."""

@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from omegaconf import DictConfig
 
 from saltext.errors import ConfigError
+from saltext.models.freezing import is_frozen
 from saltext.models.transalnet.network import TranSalNet
 from saltext.runs import build, build_training
 from saltext.system.run_folder import RunFolder
@@ -131,3 +132,25 @@ def test_features_of_frozen_modules_are_cached_beside_the_decoded_data(tmp_path:
     where = f"data.cache_dir={tmp_path}"
     assert build_training.module(smoke(where)).network.feature_cache.folder == tmp_path / "features"
     assert build_training.module(smoke(where, "cache_features=false")).network.feature_cache is None
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("model=transalnet",),
+        ("model=tranblend",),
+        ("model=clip_salgan",),
+        ("model=grounded_gaze",),
+        ("model=grounded_gaze", "model/grounders=detections"),
+    ],
+    ids=lambda overrides: overrides[-1].rpartition("=")[2],
+)
+def test_frozen_modules_are_in_evaluation_mode_as_built_and_in_training(overrides: tuple[str, ...]) -> None:
+    """The key of cached features has the mode: it must be the same in training and in evaluation."""
+    pipeline = build.pipeline(composed("preset=smoke", *overrides))
+    assert pipeline is not None
+    network = pipeline.network
+    frozen = [module for module in network.modules() if list(module.parameters()) and is_frozen(module)]
+    for _ in range(2):
+        assert [name for part in frozen for name, each in part.named_modules() if each.training] == []
+        network.train()
