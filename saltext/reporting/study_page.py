@@ -111,6 +111,7 @@ def _write(study: Study, scores: StudyScores, found: Mapping[str, Sequence[RunRe
         if any(cell.verdict is not Verdict.UNPUBLISHED for cell in part):  # whose table has no baselines
             blocks += [by_condition(study, metric, part) for metric in study.metrics]
         blocks += [tables.differences(of_base, f"model minus {base}") for base, of_base in gaps[setting].items()]
+        blocks += each_seed(study, parts[setting])
         for subset in study.subsets:
             of_subset = study_results.compared_lines(study, parts[setting], subset)
             blocks += [tables.differences(of, f"{subset}: model minus {base}") for base, of in of_subset.items()]
@@ -185,6 +186,25 @@ def by_condition(study: Study, metric: str, cells: Sequence[Cell]) -> Grid:
     ]
     note = "Mean over pairs with its 95 % interval (bootstrap over images). In brackets behind a condition: pairs."
     return tables.pivot(shown, [tables.heading(metric)], columns=columns, note=note)
+
+
+def each_seed(study: Study, scores: StudyScores) -> list[Grid]:
+    """The means of each seed, and of the differences to the lines that models are compared with; none for one seed."""
+    metric = shown_metric(study.metrics)
+    table = study_results.by_seed(study, scores, metric)
+    if table.empty:
+        return []
+    rows = [
+        [line if not minus else f"{line} minus {minus}", str(seed), str(pairs)]
+        + ["" if math.isnan(mean) else f"{mean:{'+z' if minus else ''}.3f}" for mean in means]
+        for line, minus, seed, pairs, *means in table.itertuples(index=False)
+    ]
+    note = (
+        "Mean over the pairs of one seed's networks, all folds together; the tables above average seeds pair by pair."
+    )
+    numbers = frozenset(range(1, 3 + len(study.rows)))
+    title = f"{METRICS[metric].title} of each seed"
+    return [Grid(["model", "seed", "pairs", *study.rows], rows, title=title, numbers=numbers, note=note)]
 
 
 def panels(study: Study, points: pd.DataFrame) -> list[CurvePanel]:

@@ -1,8 +1,9 @@
 """What the runs of a study measured, pair by pair, cell by cell and epoch by epoch, beside what was published.
 
-Scores of single pairs are kept as two small files beside the results: ``scores.csv.gz`` has every line with each pair's
-own text, ``text_ablation.csv.gz`` the lines of ``text_ablation`` with other texts. They are read back before anything
-is computed, so that the same tables come out of the files alone, without any run.
+Scores of single pairs are kept as small files beside the results: ``scores.csv.gz`` has every line with each pair's own
+text, ``text_ablation.csv.gz`` the lines of ``text_ablation`` with other texts, ``scores_by_seed.csv.gz`` the lines that
+were trained with several seeds, seed by seed. They are read back before anything is computed, so that the same tables
+come out of the files alone, without any run.
 """
 
 import gzip
@@ -29,10 +30,11 @@ from saltext.results.text_ablation import ablation_differences
 
 _log = logging.getLogger(__name__)
 
-OWN_FILE, VARIANTS_FILE = "scores.csv.gz", "text_ablation.csv.gz"
+OWN_FILE, VARIANTS_FILE, SEEDS_FILE = "scores.csv.gz", "text_ablation.csv.gz", "scores_by_seed.csv.gz"
 
 _OWN = ("setting", "generated", "line", "task", "image_id")
 _VARIANTS = ("setting", "line", "variant", "task", "image_id")
+_SEEDS = ("setting", "line", "seed", "task", "image_id")
 _DIGITS = "%.5g"  # a score's error by rounding is far below what a table shows of a mean
 
 
@@ -41,10 +43,13 @@ class StudyScores(NamedTuple):
 
     Beside the study's metrics there are ``setting`` (evaluation setting), ``generated`` (whether the data set is) or
     ``variant``, ``line``, ``task`` and ``image_id``.
+
+    ``seeds`` has the same as ``own`` for networks that were trained with several seeds, not averaged, with ``seed``.
     """
 
     own: pd.DataFrame
     variants: pd.DataFrame
+    seeds: pd.DataFrame
 
     @property
     def settings(self) -> list[str]:
@@ -72,17 +77,23 @@ def by_setting(runs: Sequence[RunRecord], lines: Sequence[Line]) -> dict[str, li
 
 def pooled_scores(study: Study, runs: Mapping[str, Sequence[RunRecord]]) -> StudyScores:
     """The scores of a study's runs, as far as they are there; see :func:`by_setting`."""
-    own, variants = [], []
+    own, variants, seeds = [], [], []
     for setting, part in runs.items():
         generated = any(run.generated for run in part)
         for line in study.lines:
-            own.append(_of_line(study, line, part, "scores").assign(setting=setting, generated=generated))
+            scores = _of_line(study, line, part, "scores")
+            own.append(_averaged(scores).assign(setting=setting, generated=generated))
+            if not line.model and len(scores) and scores["seed"].nunique() > 1:
+                of_seeds = [_averaged(of_seed).assign(seed=seed) for seed, of_seed in scores.groupby("seed")]
+                seeds.append(pd.concat(of_seeds).assign(setting=setting))
             if line.name in study.text_ablation:
-                variants.append(_of_line(study, line, part, "text_ablation_scores").assign(setting=setting))
-    return StudyScores(_joined(own, _OWN, study), _joined(variants, _VARIANTS, study))
+                read = _of_line(study, line, part, "text_ablation_scores")
+                variants.append(_averaged(read).assign(setting=setting))
+    return StudyScores(_joined(own, _OWN, study), _joined(variants, _VARIANTS, study), _joined(seeds, _SEEDS, study))
 
 
 def _of_line(study: Study, line: Line, runs: Sequence[RunRecord], kind: str) -> pd.DataFrame:
+    """The scores of a line's runs, a row for each pair and run."""
     own = {run.folder: run for run in runs if is_of(run, line) and getattr(part_of(run, line), kind).is_file()}
     try:
         read = read_all({folder: getattr(part_of(run, line), kind) for folder, run in own.items()})
@@ -93,7 +104,12 @@ def _of_line(study: Study, line: Line, runs: Sequence[RunRecord], kind: str) -> 
     for folder, scores in read.items():
         table = of_protocol(scores, study.protocol)
         tables.append(table[table["model"] == (line.model or own[folder].label)].assign(model=line.name))
-    return averaged_over_seeds(pd.concat(tables)).assign(line=line.name) if tables else pd.DataFrame()
+    return pd.concat(tables).assign(line=line.name) if tables else pd.DataFrame()
+
+
+def _averaged(scores: pd.DataFrame) -> pd.DataFrame:
+    """Seeds of a line averaged pair by pair."""
+    return averaged_over_seeds(scores).assign(line=scores["line"].iloc[0]) if len(scores) else scores
 
 
 def _joined(tables: Iterable[pd.DataFrame], keys: Sequence[str], study: Study) -> pd.DataFrame:
@@ -103,12 +119,14 @@ def _joined(tables: Iterable[pd.DataFrame], keys: Sequence[str], study: Study) -
 
 
 def write_kept(to: Path, scores: StudyScores) -> None:
-    """Write the two files into a folder, the same bytes whenever the scores are the same; the second if it has rows."""
+    """Write the files into a folder, the same bytes whenever the scores are the same; all but the first if they have
+    rows."""
     write_packed(to / OWN_FILE, scores.own)
-    if scores.variants.empty:
-        (to / VARIANTS_FILE).unlink(missing_ok=True)
-    else:
-        write_packed(to / VARIANTS_FILE, scores.variants)
+    for name, table in ((VARIANTS_FILE, scores.variants), (SEEDS_FILE, scores.seeds)):
+        if table.empty:
+            (to / name).unlink(missing_ok=True)
+        else:
+            write_packed(to / name, table)
 
 
 def write_packed(path: Path, table: pd.DataFrame) -> None:
@@ -126,14 +144,16 @@ def kept_file(path: Path) -> Path | None:
 
 
 def read_kept(study: Study, file: Path) -> StudyScores:
-    """Read what :func:`write_kept` wrote: ``scores.csv.gz``, and ``text_ablation.csv.gz`` if it lies beside it.
+    """Read what :func:`write_kept` wrote: ``scores.csv.gz``, and of the other files those that lie beside it.
 
     Raises:
         ConfigError: A file is no score table, or not one of this study.
     """
-    other = file.with_name(VARIANTS_FILE)
-    variants = _read_table(study, other, _VARIANTS) if other.is_file() else _joined([], _VARIANTS, study)
-    return StudyScores(_read_table(study, file, _OWN), variants)
+    variants, seeds = (
+        _read_table(study, beside, keys) if (beside := file.with_name(name)).is_file() else _joined([], keys, study)
+        for name, keys in ((VARIANTS_FILE, _VARIANTS), (SEEDS_FILE, _SEEDS))
+    )
+    return StudyScores(_read_table(study, file, _OWN), variants, seeds)
 
 
 def _read_table(study: Study, file: Path, keys: Sequence[str]) -> pd.DataFrame:
@@ -248,11 +268,37 @@ def compared_lines(study: Study, scores: StudyScores, subset: str = "") -> dict[
     return found
 
 
+def by_seed(study: Study, scores: StudyScores, metric: str) -> pd.DataFrame:
+    """Means of each seed, without intervals; of one setting's scores, empty where no line has several seeds.
+
+    Args:
+        study: The study.
+        scores: Its scores.
+        metric: Of which the means are.
+
+    Returns:
+        ``line`` and ``minus`` (the line of ``against`` that is subtracted on the pairs of both, or the empty string),
+        ``seed``, ``pairs`` (how many the means are over together), and a column for each of the study's rows, NaN where
+        a line has none of its pairs.
+    """
+    lines = {str(name): part for name, part in scores.seeds.groupby("line", sort=False)}
+    compared = [(name, "") for name in lines]
+    compared += [(name, base) for base in study.against if base in lines for name in lines if name != base]
+    pair, records = ["seed", "task", "image_id"], []
+    for name, base in compared:
+        table = lines[name].set_index(pair)[metric]
+        values = (table if not base else table - lines[base].set_index(pair)[metric]).dropna().reset_index()
+        for seed, of_seed in values.groupby("seed"):
+            means = {row: of_seed[of_seed["task"].isin(tasks)][metric].mean() for row, tasks in study.rows.items()}
+            records.append({"line": name, "minus": base, "seed": seed, "pairs": len(of_seed), **means})
+    return pd.DataFrame(records, columns=["line", "minus", "seed", "pairs", *study.rows])
+
+
 def ablations(study: Study, scores: StudyScores) -> dict[str, dict[str, list[Difference]]]:
     """Line named in ``text_ablation`` -> text variant -> own text minus other text; of one setting's scores."""
     found = {}
     for name in study.text_ablation:
-        own, variants = (without_absent(table[table["line"] == name]) for table in scores)
+        own, variants = (without_absent(each[each["line"] == name]) for each in (scores.own, scores.variants))
         found[name] = ablation_differences(own, variants)
     return {name: effects for name, effects in found.items() if effects}
 

@@ -105,6 +105,21 @@ def test_splits_are_never_in_one_table(tmp_path: Path) -> None:
     assert "## (2) All comparisons" in text
 
 
+def test_the_means_of_each_seed_stand_beside_those_of_all(tmp_path: Path) -> None:
+    folders = [
+        run(tmp_path / f"{label}-{seed}", {"pure": [value, value]}, label=label, seed=seed)
+        for label, seed, value in (("a", 1, 0.4), ("a", 2, 0.6), ("b", 1, 0.5), ("b", 2, 0.5))
+    ]
+    write_study(WANTED, folders, tmp_path / "out")
+    text = (tmp_path / "out" / "results.md").read_text()
+    assert "**CC of each seed**" in text
+    for row in ("| a | 1 | 2 | 0.400 |", "| a | 2 | 2 | 0.600 |", "| b minus a | 1 | 2 | +0.100 |",
+                "| b minus a | 2 | 2 | -0.100 |"):  # fmt: skip
+        assert row in text
+    write_again(WANTED, tmp_path / "out" / OWN_FILE, tmp_path / "again")
+    assert "| b minus a | 2 | 2 | -0.100 |" in (tmp_path / "again" / "results.md").read_text()
+
+
 def test_unpublished_values_have_no_columns(tmp_path: Path) -> None:
     alone = study(Line("ours", "one", rows=("pure",)))
     write_study(alone, [run(tmp_path / "a", {"pure": [0.5, 0.6]})], tmp_path / "out")

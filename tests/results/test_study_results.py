@@ -18,6 +18,7 @@ from saltext.results.study_results import (
     Verdict,
     ablations,
     best_and_last,
+    by_seed,
     by_setting,
     cells,
     compared_lines,
@@ -326,6 +327,42 @@ def test_the_same_numbers_come_out_of_the_kept_scores_alone(tmp_path: Path, data
     assert list(ablations(READ, back)["with text"]) == ["empty", "opposite"]
 
 
+def seeds_of(root: Path) -> list[RunFolder]:
+    """A network with text and one without, both with two seeds, scored on three pairs; standard scores are 1 higher."""
+    found = []
+    for seed, value in ((1, 0.4), (3, 0.6)):
+        found += [
+            run(root / f"none-{seed}", {"salient": [value, value, value]}, label="none", seed=seed),
+            run(root / f"text-{seed}", {"salient": [value + 0.1 * seed] * 3}, label="text", seed=seed,
+                baseline={"salient": [0.2, 0.2, 0.2]}),
+        ]  # fmt: skip
+    return found
+
+
+def test_each_seed_has_its_means_and_its_differences_also_from_kept_scores(tmp_path: Path) -> None:
+    scores = scores_of(seeds_of(tmp_path / "runs"))
+    write_kept(tmp_path, scores)
+    assert (tmp_path / "scores_by_seed.csv.gz").is_file()
+    for each in (scores, read_kept(READ, tmp_path / "scores.csv.gz")):
+        assert set(each.seeds["line"]) == {"no text", "with text"}, "baselines were not trained"
+        table = by_seed(READ, each, "cc").set_index(["line", "minus", "seed"])
+        assert set(table["pairs"]) == {3}
+        assert table["salient"].to_dict() == pytest.approx({
+            ("no text", "", 1): 1.4, ("no text", "", 3): 1.6, ("with text", "", 1): 1.5, ("with text", "", 3): 1.9,
+            ("with text", "no text", 1): 0.1, ("with text", "no text", 3): 0.3,
+        })  # fmt: skip
+        assert table["pure"].isna().all()
+    assert scores.own.query("line == 'with text'")["cc"].tolist() == pytest.approx([1.7] * 3)
+
+
+def test_scores_of_one_seed_are_kept_once(tmp_path: Path) -> None:
+    write_kept(tmp_path, scores_of(seeds_of(tmp_path / "runs")))
+    scores = scores_of(folds(tmp_path / "others", 0))
+    write_kept(tmp_path, scores)
+    assert not (tmp_path / "scores_by_seed.csv.gz").exists()
+    assert by_seed(READ, scores, "cc").empty
+
+
 def test_differences_of_a_subset_are_those_of_its_images_alone(tmp_path: Path) -> None:
     scores = scores_of(folds(tmp_path / "runs", 0, 1))
     names = sorted(set(scores.own["image_id"]))
@@ -344,7 +381,7 @@ def test_lines_that_share_no_pair_are_not_compared(tmp_path: Path) -> None:
         "prior": ["no text", "with text"],
     }
     elsewhere = scores.own["image_id"].where(scores.own["line"] != "with text", "of another split")
-    apart = StudyScores(scores.own.assign(image_id=elsewhere), scores.variants[:0])
+    apart = scores._replace(own=scores.own.assign(image_id=elsewhere), variants=scores.variants[:0])
     assert compared_lines(READ, apart) == {"prior": {"no text": compared_lines(READ, scores)["prior"]["no text"]}}
     assert ablations(READ, apart) == {}
 
@@ -375,7 +412,7 @@ def test_effects_of_an_earlier_time_do_not_stay(tmp_path: Path) -> None:
     scores = scores_of(folds(tmp_path / "runs", 0))
     write_kept(tmp_path, scores)
     assert (tmp_path / "text_ablation.csv.gz").exists()
-    write_kept(tmp_path, StudyScores(scores.own, scores.variants[:0]))
+    write_kept(tmp_path, scores._replace(variants=scores.variants[:0]))
     assert not (tmp_path / "text_ablation.csv.gz").exists()
     assert read_kept(READ, tmp_path / "scores.csv.gz").variants.empty
 
