@@ -1,5 +1,6 @@
 """The data module: loaders for any mixture of a data set's tasks, after all checks that can be made before training."""
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -24,6 +25,8 @@ from saltext.data.tasks import chosen
 from saltext.data.transforms import Augment, single_threaded_worker
 from saltext.errors import ConfigError
 from saltext.images import MAX_PIXELS
+
+_log = logging.getLogger(__name__)
 
 _HELD_OUT_PARTS = ("val", "test")
 
@@ -318,12 +321,14 @@ class SaliencyDataModule(LightningDataModule):
             )
         world_size = self._rank_and_world_size()[1]
         training = counts["train"] // world_size
-        if stage in (None, "fit") and self.batch_size > training:
-            each = f" for each of {world_size} processes" if world_size > 1 else ""
+        if stage in (None, "fit") and training < min(2, self.batch_size):
             raise ConfigError(
-                f"data.batch_size={self.batch_size} is larger than the training set of {training} pairs{each} "
-                f"(tasks {tasks}, split {self.split.method!r}). Set data.batch_size to at most {training}."
+                f"expected at least two training pairs for each of {world_size} processes, got {counts['train']} "
+                f"(tasks {tasks}, split {self.split.method!r}); data.batch_size=1 trains on one."
             )
+        if stage == "fit" and self.batch_size > training:
+            each = f"each of {world_size} processes" if world_size > 1 else "the training set"
+            _log.info("data.batch_size=%d, but %s has %d pairs: all are one batch", self.batch_size, each, training)
         idle = [part for part in PARTS[1:] if 0 < counts[part] < world_size]
         if idle:
             raise ConfigError(

@@ -14,8 +14,8 @@ from saltext.models.transalnet.fix_rates import FreezeRow
 from saltext.reporting.grid import Grid
 from saltext.results import text_ablation
 from saltext.results.calibration import LEVELS, Calibration
-from saltext.results.comparison import Difference, estimate
-from saltext.results.means import FEWEST, Published, Row, rows
+from saltext.results.comparison import FEWEST, Difference, estimate
+from saltext.results.means import Published, Row, rows
 from saltext.results.score_table import RunScores, metric_names, shown_metric
 from saltext.results.text_ablation import TITLES, SwapAccuracy, short_title
 

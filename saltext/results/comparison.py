@@ -24,10 +24,15 @@ from saltext.system.run_folder import finished_runs, label
 _DRAWS = 10_000
 _TAILS = (0.025, 0.975)
 
+FEWEST = 6
+"""Images from which on there is an interval: fewer may all differ in one direction by chance (p > .05)."""
+
 
 @dataclass(frozen=True)
 class Estimate:
     """A mean over pairs with its 95 % interval, in the metric's unit; NaN where no score is defined.
+
+    ``images`` is 0 where it is not known. Of fewer than :data:`FEWEST` the text has no interval, and none excludes 0.
 
     >>> Estimate(0.0531, 0.0402, 0.0663, 30).signed()
     '+0.053 (+0.040 to +0.066)'
@@ -39,16 +44,28 @@ class Estimate:
     images: int = 0
 
     def __str__(self) -> str:
-        return "–" if np.isnan(self.mean) else f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})"
+        return self._text("")
 
     def signed(self) -> str:
         """The text of a difference: mean and interval with their signs."""
-        return "–" if np.isnan(self.mean) else f"{self.mean:+z.3f} ({self.low:+z.3f} to {self.high:+z.3f})"
+        return self._text("+z")
+
+    def _text(self, sign: str) -> str:
+        if np.isnan(self.mean):
+            return "–"
+        interval = f"{self.low:{sign}.3f} to {self.high:{sign}.3f}"
+        if self._has_few_images:
+            interval = f"{self.images} image{'s' * (self.images > 1)}, no interval"
+        return f"{self.mean:{sign}.3f} ({interval})"
+
+    @property
+    def _has_few_images(self) -> bool:
+        return 0 < self.images < FEWEST
 
     @property
     def excludes_zero(self) -> bool:
         """Whether the interval lies on one side of zero."""
-        return self.low > 0 or self.high < 0
+        return (self.low > 0 or self.high < 0) and not self._has_few_images
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from saltext.baselines import BASELINES
 from saltext.data.tasks import TASK_BY_NAME, in_order
 from saltext.data.yaml_files import read_packaged
 from saltext.metrics import METRICS
-from saltext.results.comparison import lower_ends
+from saltext.results.comparison import FEWEST, lower_ends
 from saltext.results.score_table import averaged_over_seeds, metric_names
 
 Published = Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -23,9 +23,6 @@ POOLS: Mapping[str, tuple[str, ...]] = {"whole + general": ("whole", "general"),
 
 OF_THE_VERY_IMAGE = frozenset(BASELINES[name].title for name in ("human_pure", "human_others", "split_half"))
 """Baselines predicted from human data of the test image itself, which no model has seen: they are not the best."""
-
-FEWEST = 6
-"""Images from which on a model can be the best: differences of fewer may all have one sign by chance (p > .05)."""
 
 
 class Mean(NamedTuple):

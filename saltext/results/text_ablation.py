@@ -25,7 +25,7 @@ import pandas as pd
 from saltext.errors import ConfigError, near
 from saltext.evaluation.protocols import STANDARD
 from saltext.metrics import METRICS
-from saltext.results.comparison import Difference, bootstrap_means, differences
+from saltext.results.comparison import FEWEST, Difference, bootstrap_means, differences
 from saltext.results.score_table import metric_names, of_protocol, read_scores, write_scores
 
 TITLES: Mapping[str, str] = {
@@ -81,6 +81,8 @@ class SwapAccuracy:
 
     def __str__(self) -> str:
         is_pooled = self.direction == "texts"
+        if is_pooled and self.images < FEWEST:  # resamples of so few say nothing; the exact interval is wide
+            return f"{100 * self.accuracy:.0f} %"
         low, high = (self.bootstrap_low, self.bootstrap_high) if is_pooled else (self.exact_low, self.exact_high)
         return f"{100 * self.accuracy:.0f} % ({100 * low:.0f} to {100 * high:.0f})"
 

@@ -18,7 +18,7 @@ from saltext import storage
 from saltext.console import is_first, logged_to, not_essential, quiet_libraries
 from saltext.data.datamodule import SaliencyDataModule
 from saltext.data.loading import explain_lost_workers
-from saltext.data.splits import Split
+from saltext.data.splits import PARTS, Split
 from saltext.errors import CheckpointError, DamagedFileError, DataError, FullDiskError
 from saltext.models.checkpoints import load_weights
 from saltext.models.feature_cache import FeatureCache
@@ -189,7 +189,7 @@ def train_and_test(cfg: DictConfig, folder: RunFolder, own: Collection[str] = ()
     if is_first():
         epochs = [str(stage.cfg.trainer.max_epochs) for stage in sequence]
         what = f"{' and '.join(epochs)} epoch{'s' * (epochs != ['1'])}" if "_target_" in cfg.model else "the baselines"
-        _log.info("%s: %s on %s, into %s", cfg.label, what, data.root, folder.root)
+        _log.info("%s: %s on %s (%s), into %s", cfg.label, what, data.root, _counted(data), folder.root)
         if torch.cuda.is_available() and cfg.trainer.accelerator != "cpu" and cfg.trainer.precision == "32-true":
             _log.info("trainer=gpu trains in bfloat16 on this machine's GPU, several times as fast")
     scores = combined([part for stage in sequence if (part := run_stage(stage, folder, own)) is not None])
@@ -213,6 +213,13 @@ def train_and_test(cfg: DictConfig, folder: RunFolder, own: Collection[str] = ()
     _log.info("done in %s: %s", taken, folder.root)
     if IN_SWEEP not in os.environ:
         _log.info("next: saltext report %s", folder.root)
+
+
+def _counted(data: SaliencyDataModule) -> str:
+    """How many pairs train, validate and are tested, in words."""
+    counts = {part: len(data.indices(part)) for part in PARTS}
+    said = f"{counts['train']} training, {counts['val']} validation, {counts['test']} test pairs"
+    return said if data.validates else f"{said}; without validation the last epoch is tested"
 
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

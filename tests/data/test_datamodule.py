@@ -230,14 +230,26 @@ def test_an_unknown_task_is_refused_at_once(make: Make) -> None:
         make(tasks=["saliant"])
 
 
-def test_a_batch_larger_than_the_training_set_names_both_numbers(make: Make) -> None:
+def test_a_training_set_smaller_than_a_batch_is_one_batch_and_says_so(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
     data = make(tasks=["salient"], batch_size=64)
     count = len(data.indices("train"))
-    with pytest.raises(
-        ConfigError, match=f"batch_size=64 is larger than the training set of {count} pairs.*at most {count}"
-    ):
-        data.prepare_data()
-    data.setup("test")
+    with caplog.at_level("INFO"):
+        data.setup("fit")
+    assert f"data.batch_size=64, but the training set has {count} pairs: all are one batch" in caplog.text
+    (batch,) = data.train_dataloader()
+    assert len(batch["text"]) == count > 1
+
+
+def test_one_training_pair_trains_only_where_a_batch_of_one_was_asked_for(make: Make, tmp_path: Path) -> None:
+    images = sorted({pair.image_id for pair in make().pairs if pair.task == "salient"})
+    parts = {"train": images[:1], "val": [], "test": images[1:]}
+    Split("by hand", 0, "image", {part: tuple(of) for part, of in parts.items()}).save(tmp_path / "split.json")
+    settings = {"split": FromFile(tmp_path / "split.json"), "tasks": ["salient"]}
+    with pytest.raises(ConfigError, match=r"at least two training pairs .*got 1 .*data.batch_size=1 trains on one"):
+        make(**settings, batch_size=4).setup("fit")
+    make(**settings, batch_size=1).setup("fit")
 
 
 def test_a_part_without_samples_is_named(make: Make, tmp_path: Path) -> None:

@@ -123,14 +123,14 @@ def test_runs_below_a_folder_are_shown_by_means_spread_and_differences(
     said = " ".join(capsys.readouterr().out.split())
     assert "with 1.650 ± 0.050" in said  # pairs 1.7 and 1.6, seeds averaged
     assert "mean of their means" in said
-    assert "with - without CC +0.150 (+0.100 to +0.200)" in said
+    assert "with - without CC +0.150 (2 images, no interval)" in said
 
 
 def test_runs_are_compared_with_the_first_and_every_metric_can_be_asked_for(
     study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     here("compare", study / "a", study / "c", "--metric", "all")
-    assert "with - without CC +0.200 (+0.100 to +0.300)" in " ".join(capsys.readouterr().out.split())
+    assert "with - without CC +0.200 (2 images, no interval)" in " ".join(capsys.readouterr().out.split())
     assert "did you mean 'cc'" in refused(capsys, "compare", study / "a", study / "c", "--metric", "ccc")
     assert "Metric 'nss' was not scored; choose from all, cc" in refused(capsys, "compare", study, "--metric", "nss")
 

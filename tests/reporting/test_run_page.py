@@ -93,7 +93,7 @@ def test_a_run_of_baselines_has_their_tables(tmp_path: Path) -> None:
 def test_two_runs_are_compared_on_what_both_were_tested_on(tmp_path: Path) -> None:
     blocks = comparison(shown(tmp_path / "a", "a", 0.5), shown(tmp_path / "b", "b", 0.2))
     differences, numbered = grids(blocks)
-    assert differences.rows == [["a minus b", "CC", "+0.300 (+0.300 to +0.300)"]]
+    assert differences.rows == [["a minus b", "CC", "+0.300 (2 images, no interval)"]]
     assert len(numbered.rows) == 2
     assert differences.note.startswith("On the 2 pairs")
 
@@ -122,7 +122,7 @@ def test_conditions_of_any_name_have_findings_tables_and_a_page(tmp_path: Path) 
         OmegaConf.save(OmegaConf.merge(OmegaConf.load(folder.config), more), folder.config)
         runs.append(replace(read_run(folder), missing="no data set"))
     shown = html(page(runs, Chosen.of(runs[0])))
-    for expected in ("CC 1.600 (1.400 to 1.800) on after a text", "best 1", "+0.100 (+0.100 to +0.100)"):
+    for expected in ("CC 1.600 (2 images, no interval) on after a text", "best 1", "+0.100 (2 images, no interval)"):
         assert expected in re.sub("</?span.*?>", "", shown)
     assert "has no CC of its test pairs" not in shown
 

@@ -97,7 +97,7 @@ def test_intervals_hold_the_mean_and_leave_out_what_is_undefined() -> None:
     mean, low, _, high = grid.rows[0][2].replace("(", "").replace(")", "").split()
     assert float(mean) == pytest.approx(np.mean(values), abs=5e-4)
     assert float(high) - float(low) == pytest.approx(2 * 1.96 * 0.1 / np.sqrt(40), rel=0.25)
-    assert grid.rows[1][2:] == ["–", "0.300 (0.300 to 0.300)"]
+    assert grid.rows[1][2:] == ["–", "0.300 (1 image, no interval)"]
     assert tables.intervals({"a": one.assign(cc=np.nan)}).rows[0][2] == "–"
 
 

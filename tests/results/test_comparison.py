@@ -108,8 +108,15 @@ def test_an_estimate_is_a_mean_with_its_interval_and_counts_images() -> None:
     assert (found.mean, found.images) == (pytest.approx(0.4), 2)
     assert found.low == pytest.approx(0.3)  # both draws image 1
     assert found.high == pytest.approx(0.6)
-    assert str(found) == "0.400 (0.300 to 0.600)"
-    assert found.signed() == "+0.400 (+0.300 to +0.600)"
+
+
+def test_intervals_of_few_images_are_not_shown_and_leave_nothing_out() -> None:
+    found = [Estimate(0.4, 0.3, 0.6, images) for images in (0, 1, 2, 5, 6)]
+    shown = [str(each) for each in found]
+    assert shown[0] == shown[4] == "0.400 (0.300 to 0.600)"
+    assert shown[1:4] == [f"0.400 ({which}, no interval)" for which in ("1 image", "2 images", "5 images")]
+    assert [each.signed() for each in found[2::2]] == ["+0.400 (2 images, no interval)", "+0.400 (+0.300 to +0.600)"]
+    assert [each.excludes_zero for each in found] == [True, False, False, False, True]
 
 
 def test_of_a_metric_that_is_not_there_nothing_is_known() -> None:

@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from saltext.data.tasks import TASK_BY_NAME
-from saltext.results.means import FEWEST, POOLS, published, rows
+from saltext.results.comparison import FEWEST
+from saltext.results.means import POOLS, published, rows
 
 
 @pytest.fixture

@@ -131,15 +131,15 @@ def test_the_accuracies_make_a_table_of_one_row_each() -> None:
 
 
 def ablated(cc: list[float], task: str = "salient", **more: str) -> pd.DataFrame:
-    return pd.DataFrame({"image_id": ["1", "2", "3"], "task": task, "cc": cc, **more})
+    return pd.DataFrame({"image_id": [str(number) for number in range(len(cc))], "task": task, "cc": cc, **more})
 
 
 def test_the_effect_is_own_text_minus_other_text_on_the_same_pairs() -> None:
-    own = pd.concat([ablated([0.8, 0.7, 0.6]), ablated([0.9, 0.9, 0.9], task="pure")])
-    variants = [ablated([0.5, 0.4, 0.3], variant="empty"), ablated([0.9, 0.6, 0.6], variant="opposite")]
+    own = pd.concat([ablated([0.8, 0.7, 0.6] * 2), ablated([0.9, 0.9, 0.9] * 2, task="pure")])
+    variants = [ablated([0.5, 0.4, 0.3] * 2, variant="empty"), ablated([0.9, 0.6, 0.6] * 2, variant="opposite")]
     effects = ablation_differences(own, pd.concat(variants, ignore_index=True))
     (empty,) = effects["empty"]
-    assert (empty.task, empty.metric, empty.images) == ("salient", "cc", 3)
+    assert (empty.task, empty.metric, empty.images) == ("salient", "cc", 6)
     assert empty.mean == pytest.approx(0.3)
     assert empty.excludes_zero
     (opposite,) = effects["opposite"]
