@@ -50,7 +50,7 @@ def demo(
 ) -> None:
     """A page in your browser: choose an image, type two or three texts, compare the predicted attention.
 
-    Needs the extra `demo`: pip install "saltext[demo]". Works offline, sends nothing anywhere, and writes only into a
+    Needs the extra `demo`. Works offline, sends nothing anywhere, and writes only into a
     temporary folder, which is deleted when it ends (Ctrl-C).
 
     \b

@@ -127,3 +127,6 @@ def score(
         storage.write_text(out / "table.md", run_files.markdown([tables.all_metrics(table) for table in by_protocol]))
     for table in by_protocol:
         run_files.show(table, tables.ALL if metric or extra_metrics else "")
+    pairs = len(scores[["image_id", "task"]].drop_duplicates())
+    where = "with --out DIR" if out is None else f"in {out}"
+    print(f"{pairs} image-text pairs; mean ± standard error. Every metric, and the scores of each pair: {where}")

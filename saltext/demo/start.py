@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from saltext.demo.predictor import Predictor
 from saltext.demo.settings import Settings
 from saltext.errors import ConfigError
+from saltext.system.extras import install_command
 from saltext.system.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def start(settings: Settings, folder: Path) -> None:
             be used.
     """
     if find_spec("gradio") is None:
-        raise ConfigError('The demo needs the extra `demo`: pip install "saltext[demo]".')
+        raise ConfigError(f"The demo needs the extra `demo`: {install_command('demo')}")
     if settings.run is not None:
         RunFolder.existing(settings.run)  # a repository on the hub would be downloaded, and nothing leaves the machine
     print("Loading the model and the page; the address follows ...", file=sys.stderr, flush=True)

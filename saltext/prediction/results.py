@@ -9,7 +9,7 @@ import csv
 import io
 import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -20,7 +20,7 @@ from PIL import Image
 from saltext import storage
 from saltext.console import progress
 from saltext.data.report import DataReport
-from saltext.errors import ConfigError, DataError, InvalidFileError, printable
+from saltext.errors import ConfigError, DamagedFileError, DataError, InvalidFileError, printable
 from saltext.images import Photo, reason
 from saltext.prediction.inputs import Request
 from saltext.prediction.model import Density, Model
@@ -43,6 +43,7 @@ _log = logging.getLogger(__name__)
 
 KINDS = ("density", "overlay", "panel")
 """Kinds of result files."""
+_COLUMNS = ("image", "text", "task", *KINDS)
 _EXPLAINED = ("image", "text", "task", "part", "moved", "moved_with_neutral_word", "explanation")
 PANEL_TEXTS = 8
 """Maximum number of texts in an image's panel."""
@@ -115,32 +116,53 @@ def predict(model: Model, wanted: Sequence[Request], output: Output, *, batch_si
     """
     if output.explains and not model.reads_text:
         raise ConfigError(f"--explain: {model.name} reads no text: there is nothing to explain")
-    _check_and_create_folders(output, wanted)
+    replaced = {path.relative_to(output.folder).as_posix() for request in wanted for path in output.paths(request)}
+    table = _Table(output.table, _COLUMNS, len(KINDS), replaced)
+    explained = _Table(output.explanations, _EXPLAINED, 1, replaced)
+    _check_and_create_folders(output, wanted, table)
     issues = DataReport()
-    table, explained = _Table("image", "text", "task", *KINDS), _Table(*_EXPLAINED)
     try:
         for request, photo, densities in _photos_with_densities(model, wanted, batch_size):
             table.rows.writerows(_write_results(output, request, photo, densities, issues))
             if output.explains:
                 explained.rows.writerows(_write_explanations(model, output, request, photo, issues))
     finally:  # the tables also list what was written before an error
-        table.write(output.table)
+        table.write()
         if output.explains:
-            explained.write(output.explanations)
+            explained.write()
     issues.raise_if_any("Some of the results", "All others were written, and are in predictions.csv.")
 
 
 class _Table:
-    """A table of results that is written once at the end."""
+    """A table of results that is written once at the end, with the rows of earlier calls whose files stay.
 
-    def __init__(self, *columns: str) -> None:
+    Args:
+        path: The table's file.
+        columns: Its head.
+        files: How many of the last columns name a file of the table's folder, or are empty.
+        replaced: Files that are written again.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str], files: int, replaced: Set[str]) -> None:
+        self._path = path
         self._stream = io.StringIO(newline="")
         self.rows = csv.writer(self._stream)
         self.rows.writerow(columns)
+        for row in self._earlier_rows(columns):
+            written = {name for name in row[-files:] if name}
+            if written and not written & replaced and all((path.parent / name).is_file() for name in written):
+                self.rows.writerow(row)
 
-    def write(self, path: Path) -> None:
+    def _earlier_rows(self, columns: Sequence[str]) -> list[list[str]]:
+        try:
+            head, *rows = csv.reader(io.StringIO(storage.read_text(self._path), newline=""))
+        except (DamagedFileError, ValueError, csv.Error):  # there is none, or it is no table
+            return []
+        return [row for row in rows if len(row) == len(columns)] if head == list(columns) else []
+
+    def write(self) -> None:
         """Write it; a name that is not UTF-8 is escaped."""
-        storage.write_bytes(path, self._stream.getvalue().encode("utf-8", "backslashreplace"))
+        storage.write_bytes(self._path, self._stream.getvalue().encode("utf-8", "backslashreplace"))
 
 
 def _write_explanations(
@@ -185,7 +207,7 @@ def _photos_with_densities(
         yield request, opened.popleft(), chain([first], of_request)
 
 
-def _check_and_create_folders(output: Output, wanted: Sequence[Request]) -> None:
+def _check_and_create_folders(output: Output, wanted: Sequence[Request], table: _Table) -> None:
     images = {request.image.resolve() for request in wanted}
     overwritten = [str(path) for request in wanted for path in output.paths(request) if path.resolve() in images]
     if overwritten:
@@ -193,7 +215,7 @@ def _check_and_create_folders(output: Output, wanted: Sequence[Request]) -> None
     try:
         for kind in (*output.kinds, *["explanation"] * output.explains):
             (output.folder / kind).mkdir(parents=True, exist_ok=True)
-        storage.write_bytes(output.table, b"")
+        table.write()
     except OSError as error:
         raise ConfigError(f"--out: {output.folder} cannot be written to ({error}). Choose another folder.") from error
 

@@ -37,6 +37,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from saltext.errors import ConfigError, near
 from saltext.runs import plugins, schema
+from saltext.system.extras import install_command
 
 _Result = TypeVar("_Result")
 
@@ -478,7 +479,7 @@ class _Overrides:
     def _choice_problem(self, group: str, name: str) -> str:
         extra = _EXTRAS.get((group, name))
         if extra is not None and not _installed(extra[0]):
-            return f"{group}={name}: expected a package that is not installed; pip install 'saltext[{extra[1]}]'"
+            return f"{group}={name}: expected a package that is not installed; {install_command(extra[1])}"
         if self._loader.repository.config_exists(f"{group}/{name}"):
             return ""
         known = self._loader.get_group_options(group, ObjectType.CONFIG)

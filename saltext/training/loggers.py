@@ -19,6 +19,7 @@ from saltext.metrics import METRICS
 from saltext.metrics.scores import Metric
 from saltext.models.transalnet.fix_rates import freeze_table
 from saltext.models.transalnet.network import TranSalNet
+from saltext.system.extras import install_command
 
 if TYPE_CHECKING:
     from wandb import Run
@@ -179,7 +180,7 @@ class TensorBoardStageLogger(_GuardedLogger, TensorBoardLogger):
             super().__init__(save_dir, name="tensorboard", version="", default_hp_metric=False)
         except ModuleNotFoundError as error:
             raise ConfigError(
-                f"logger=tensorboard needs the package tensorboard: pip install 'saltext[tensorboard]' ({error})"
+                f"logger=tensorboard needs the package tensorboard: {install_command('tensorboard')} ({error})"
             ) from error
 
     @rank_zero_only
@@ -236,7 +237,7 @@ class MLflowStageLogger(_GuardedLogger, MLFlowLogger):
             )
         except ModuleNotFoundError as error:
             raise ConfigError(
-                f"logger=mlflow needs the package mlflow: pip install 'saltext[mlflow]' ({error})"
+                f"logger=mlflow needs the package mlflow: {install_command('mlflow')} ({error})"
             ) from error
 
     @rank_zero_only

@@ -12,6 +12,7 @@ from saltext.commands.demo import _LARGEST
 from saltext.demo.settings import Settings
 from saltext.errors import ConfigError
 from saltext.images import MAX_PIXELS
+from saltext.system.extras import install_command
 from tests.command_line import here, refused
 
 
@@ -82,7 +83,7 @@ def test_without_the_extra_it_is_said_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "gradio", None)
-    assert 'pip install "saltext[demo]"' in refused(capsys, "demo", "nowhere")
+    assert install_command("demo") in refused(capsys, "demo", "nowhere")
 
 
 @pytest.mark.slow

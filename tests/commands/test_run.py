@@ -213,7 +213,7 @@ def test_a_killed_run_of_stages_repeats_nothing_that_was_finished(outputs: Path)
         (["model=grounded_gaze", "model/freeze=half"], ["model/backbones", "model=tranblend and model=transalnet"]),
         (["model/glue=none"], ["model/glue", "no such group"]),
         (["preset=huge"], ["huge", "embedded"]),
-        (["data.batch_size=5000"], ["5000", "batch_size"]),
+        (["data.batch_size=0"], ["data.batch_size", "got 0"]),
         (["evaluation.test_metrics=[cc,nsss]"], ["nsss", "nss"]),
         (["stages=warmup_finetune", "stages.warmup_epochs=0"], ["warmup", "epochs=0"]),
         (["evaluation.baselines=[centre]"], ["centre", "centre_prior"]),

