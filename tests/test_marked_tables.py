@@ -32,8 +32,8 @@ def experiments(tmp_path: Path) -> Path:
     for name in ("measured", "planned"):
         (folder / name).mkdir(parents=True)
         (folder / name / "expected.yaml").write_text(yaml.safe_dump(GIVEN, sort_keys=False))
-    scores = {"pure": [0.9, 0.9], "salient": spread(0.5, 0.0, 4)}
-    job = run(tmp_path / "run", scores, baseline={"salient": [0.25, 0.25]}, method="fold 1 of 5")
+    scores = {"pure": [0.9] * 6, "salient": spread(0.5, 0.0, 6)}
+    job = run(tmp_path / "run", scores, baseline={"salient": [0.25] * 6}, method="fold 1 of 5")
     write_study(known_study("measured", folder), read_records([job]), folder / "measured")
     return folder
 

@@ -223,7 +223,7 @@ def test_two_runs_stand_beside_each_other_with_their_paired_difference(smoke_run
     name = better["model"].iloc[0]
     assert page.rows_of("", name, "other net")
     (row,) = page.rows_of(f"{name} minus other net", "CC")
-    assert row[2] == "+0.250 (+0.250 to +0.250)"
+    assert row[2] == "+0.250 (2 images, no interval)"
     assert "prediction, other net: CC" in page.said
     assert "NOT the scored maps" in page.said  # since the scores of the first were changed here
     assert "other net, error" in page.said
@@ -274,7 +274,7 @@ def test_the_page_of_a_sweep_pools_its_runs_and_says_which_failed(tmp_path: Path
     ]
     assert page.rows_of("pure", "tranblend-film", "2")[0][3].startswith("0.500 ±")  # (.5 + .7) / 2 - .1
     assert ["pure", "tranblend-film", "2", "0.500 ± 0.100"] in [row[:4] for row in page.rows]  # over runs
-    assert page.rows_of("tranblend-none", "CC")[0][2] == "+0.050 (+0.050 to +0.050)"
+    assert page.rows_of("tranblend-none", "CC")[0][2] == "+0.050 (2 images, no interval)"
     found = "“tranblend-none” minus “tranblend-film”: CC +0.050"
     assert page.said.index(found) < page.said.index("3 of 4 runs are finished")
     assert "the best by val/cc" in page.said

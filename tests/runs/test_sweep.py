@@ -172,7 +172,7 @@ def test_every_launcher_runs_two_ranks_beside_a_job_that_fails(outputs: Path, la
         pytest.importorskip(plugin, reason="the extras parallel and slurm bring it")
     folder, records = outputs / launcher, outputs / f"ranks-{launcher}"
     done = sweep(
-        outputs, f"name={launcher}", f"hydra/launcher={launcher}", "trainer.max_epochs=1", "data.batch_size=9999,4",
+        outputs, f"name={launcher}", f"hydra/launcher={launcher}", "trainer.max_epochs=1", "data.val_fraction=0.95,0.1",
         "trainer=ddp", "trainer.devices=2", "+callbacks.ranks._target_=tests.ranks.RankRecord",
         f"+callbacks.ranks.folder={records}",
         "+hydra.callbacks.forked._target_=tests.forking.ForkedJobs", f"+hydra.callbacks.forked.at={forking()}", "-m",
@@ -180,7 +180,10 @@ def test_every_launcher_runs_two_ranks_beside_a_job_that_fails(outputs: Path, la
     assert done.returncode == 1, done.stdout + done.stderr
     if launcher != "submitit_local":  # whose jobs speak into files
         assert "job 0 failed" in done.stderr
-    assert "Job 0 failed (data.batch_size=9999): status 1, error: data.batch_size=9999 is larger" in done.stdout
+    assert (
+        "Job 0 failed (data.val_fraction=0.95): status 1, error: expected at least two training pairs for each of 2"
+        in done.stdout
+    )
     assert list(summary(folder)["status"]) == ["failed", "finished"]
 
     ranks = [json.loads((records / f"{rank}.json").read_text()) for rank in (0, 1)]

