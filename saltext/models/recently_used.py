@@ -4,11 +4,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Generic, TypeVar
 
-Key = TypeVar("Key", bound=Hashable)
-Value = TypeVar("Value")
+_Key = TypeVar("_Key", bound=Hashable)
+_Value = TypeVar("_Value")
 
 
-class RecentlyUsed(Generic[Key, Value]):
+class RecentlyUsed(Generic[_Key, _Value]):
     """Values by key; beyond ``most`` the least recently used is dropped.
 
     Unlike :func:`functools.lru_cache` it computes all missing values of a batch in one call.
@@ -24,15 +24,15 @@ class RecentlyUsed(Generic[Key, Value]):
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._values: OrderedDict[Key, Value] = OrderedDict()
+        self._values: OrderedDict[_Key, _Value] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._values)
 
-    def __contains__(self, key: Key) -> bool:
+    def __contains__(self, key: _Key) -> bool:
         return key in self._values
 
-    def get(self, keys: Sequence[Key], compute: Callable[[list[Key]], Mapping[Key, Value]]) -> list[Value]:
+    def get(self, keys: Sequence[_Key], compute: Callable[[list[_Key]], Mapping[_Key, _Value]]) -> list[_Value]:
         """The value of each key.
 
         Args:

@@ -41,7 +41,7 @@ class Row(NamedTuple):
     """A model under a condition; ``pairs`` is None for published values.
 
     It is best in a metric where the intervals of its differences from all other models leave out 0, of at least
-    :data:`FEWEST` images.
+    :data:`saltext.results.comparison.FEWEST` images.
     """
 
     task: str
