@@ -45,7 +45,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(torch|torchmetrics|lightning|numpy|pandas|omegaconf|PIL|pydantic|transformers|tokenizers|timm)\..*"),
     (r"py:class", r"Tensor|Figure|FreeTypeFont|lambda|pd\.(DataFrame|Series).*"),
     # Type variables and private types, and what is left of a signature with a default that is no expression.
-    (r"py:class", r"saltext\..*\.(_\w+|\w+T)|dict\[str"),
+    (r"py:(class|obj)", r"saltext\..*\.(_\w+|\w+T)|dict\[str"),
 ]
 
 napoleon_use_ivar = True
