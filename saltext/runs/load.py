@@ -185,7 +185,10 @@ def local_run(run: str | None) -> RunFolder:
 
 
 def pretrained_run(name: str | None = None) -> RunFolder:
-    """The folder of a pretrained model, the default one or one of :data:`NAMED`, after checking its files' SHA-256.
+    """The folder of a pretrained model, after checking the SHA-256 of its files.
+
+    Args:
+        name: A key of :data:`saltext.models.packaged_weights.NAMED`; None: the default model.
 
     Raises:
         CheckpointError: A file is missing, or is not the expected one.
