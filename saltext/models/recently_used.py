@@ -29,9 +29,6 @@ class RecentlyUsed(Generic[_Key, _Value]):
     def __len__(self) -> int:
         return len(self._values)
 
-    def __contains__(self, key: _Key) -> bool:
-        return key in self._values
-
     def get(self, keys: Sequence[_Key], compute: Callable[[list[_Key]], Mapping[_Key, _Value]]) -> list[_Value]:
         """The value of each key.
 

@@ -26,9 +26,11 @@ def test_the_least_recently_used_value_goes_first() -> None:
     lengths, kept = Lengths(), RecentlyUsed[str, int](2)
     for word in ("a", "bb", "a", "ccc"):
         kept.get([word], lengths)
-    assert "a" in kept
-    assert "bb" not in kept
     assert len(kept) == 2
+    kept.get(["a"], lengths)
+    assert lengths.asked == [["a"], ["bb"], ["ccc"]]
+    kept.get(["bb"], lengths)
+    assert lengths.asked[-1] == ["bb"]
 
 
 def test_more_values_than_are_kept_are_given_at_once() -> None:
