@@ -21,7 +21,8 @@ TINY_CLIP = (
 
 def small_data(experiment: str, outputs: Path) -> list[str]:
     if experiment != "pretrain_salicon":
-        return [f"data.root={outputs / 'synthetic'}", "data.images=12"]
+        more = ["data/free_viewing=generated"] if experiment == "free_viewing" else []
+        return [f"data.root={outputs / 'synthetic'}", "data.images=12", *more]
     write_salicon(outputs / "salicon")
     return [f"data.root={outputs / 'salicon'}"]
 

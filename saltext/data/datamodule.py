@@ -16,7 +16,7 @@ from saltext.data.cache import CacheSettings, DecodedCache, open_cache
 from saltext.data.dataset import KEPT_ON_CPU, SJTUTIS, Batch, Sample, collate
 from saltext.data.geometry import Size
 from saltext.data.ground_truth import fitted_blur
-from saltext.data.index import DatasetIndex, PseudoPairs, Source
+from saltext.data.index import AuxiliaryPairs, DatasetIndex, Source
 from saltext.data.loading import PREFETCHED, TIMEOUT, PatientLoader, batch_bytes, workers_that_fit
 from saltext.data.pairs import Pair
 from saltext.data.samplers import EvaluationBatches, TrainingOrder
@@ -71,6 +71,7 @@ class SaliencyDataModule(LightningDataModule):
         augment: Augmentation of training samples; None for none.
         pseudo: Derives further training pairs from the images; None for none. They are trained on where ``tasks`` has
             their condition.
+        free_viewing: Further training pairs of another data set's images, likewise.
         seed: Seed of training order and augmentation.
 
     Raises:
@@ -109,7 +110,8 @@ class SaliencyDataModule(LightningDataModule):
         num_workers: int = 0,
         images_together: bool = False,
         augment: Augment | None = None,
-        pseudo: PseudoPairs | None = None,
+        pseudo: AuxiliaryPairs | None = None,
+        free_viewing: AuxiliaryPairs | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -129,6 +131,7 @@ class SaliencyDataModule(LightningDataModule):
         self.images_together = images_together
         self.augment = augment
         self.pseudo = pseudo
+        self.auxiliary = [pairs for pairs in (pseudo, free_viewing) if pairs is not None]
         self.seed = seed
         if source.conditions is not None:
             _ = self.tasks, self.test_tasks  # unknown ones are an error
@@ -171,17 +174,23 @@ class SaliencyDataModule(LightningDataModule):
         return self.source.published
 
     @cached_property
+    def _recorded_index(self) -> DatasetIndex:
+        return self.source.read()
+
+    @cached_property
     def index(self) -> DatasetIndex:
-        """The index of the data set, with its pseudo pairs."""
-        index = self.source.read()
-        return index if self.pseudo is None else index.with_pseudo_pairs(self.pseudo.condition, self.pseudo(index))
+        """The index of the data set, with its auxiliary pairs."""
+        index = self._recorded_index
+        for auxiliary in self.auxiliary:
+            index = index.with_auxiliary_pairs(auxiliary.condition, auxiliary(self._recorded_index))
+        return index
 
     @property
     def conditions(self) -> Sequence[str]:
         """Names of all tasks of the data set, in the order of tables."""
         known = self.source.conditions
-        own = tuple(self.index.conditions if known is None else known)
-        return own if self.pseudo is None else (*own, *{self.pseudo.condition} - {*own})
+        own = self.index.conditions if known is None else known
+        return tuple(dict.fromkeys([*own, *(auxiliary.condition for auxiliary in self.auxiliary)]))
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -190,14 +199,15 @@ class SaliencyDataModule(LightningDataModule):
 
     @property
     def test_tasks(self) -> tuple[str, ...]:
-        """Names of the tasks of the test set; those of pseudo pairs are not tested."""
+        """Names of the tasks of the test set; those of auxiliary pairs are not tested."""
         return self._recorded(self._tasks_or_all(self._test_tasks))
 
     def _tasks_or_all(self, tasks: str | Sequence[str] | None) -> tuple[str, ...]:
         return tuple(self.conditions) if tasks is None else chosen(tasks, self.conditions)
 
     def _recorded(self, tasks: tuple[str, ...]) -> tuple[str, ...]:
-        return tasks if self.pseudo is None else tuple(task for task in tasks if task != self.pseudo.condition)
+        auxiliary = {pairs.condition for pairs in self.auxiliary}
+        return tuple(task for task in tasks if task not in auxiliary)
 
     @cached_property
     def pairs(self) -> list[Pair]:
@@ -223,14 +233,23 @@ class SaliencyDataModule(LightningDataModule):
     @cached_property
     def split(self) -> Split:
         """The split in use."""
-        split = self.split_method(self.index, self.split_settings)
+        split = self.split_method(self._recorded_index, self.split_settings)
         split.check_against(self.pairs)
+        if split.unit == "pair" and self.pseudo is not None and self.pseudo.condition in self.tasks:
+            raise ConfigError(
+                f"data.tasks: expected a split by image for the pseudo pairs ({self.pseudo.condition}), which train "
+                f"where their image does; got the split {split.method!r}"
+            )
         return split if self.test_on == "test" else split.validation_tested()
 
     def indices(self, part: Part) -> list[int]:
         """Indices in :attr:`pairs` of the samples of ``part`` that belong to its tasks, ascending."""
         tasks = {"train": self.tasks, "val": self._recorded(self.tasks), "test": self.test_tasks}[part]
-        selected = [index for index in self.split.select(self.pairs, part) if self.pairs[index].task in tasks]
+        in_part = self.split.select(self.pairs, part)
+        if part == "train":  # images of auxiliary pairs alone are in no split
+            images = self.index.image_sets
+            in_part += [number for number, pair in enumerate(self.pairs) if pair.image_id not in images]
+        selected = [index for index in in_part if self.pairs[index].task in tasks]
         if not self.pair_pure:
             return selected
         tasks = self.tasks
@@ -307,7 +326,7 @@ class SaliencyDataModule(LightningDataModule):
     def _check_parts(self, stage: str | None) -> None:
         counts = {part: len(self.indices(part)) for part in PARTS}
         tasks = ", ".join(dict.fromkeys((*self.tasks, *self.test_tasks)))
-        # Pseudo pairs alone are neither validated nor tested.
+        # Auxiliary pairs alone are neither validated nor tested.
         needed = {
             "train": True,
             "val": bool(self.split.parts["val"] and self._recorded(self.tasks)),

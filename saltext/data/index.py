@@ -36,13 +36,12 @@ class DatasetIndex:
         levels: Of each pair, the name of the published part (such as ``train``) it is in, or an empty text. By default
             there are none.
         image_sets: Image ID -> the set of images it belongs to. A split takes the same fraction of each set. By
-            default those of :func:`sets_by_conditions`.
+            default those of :func:`sets_by_conditions`. Images of auxiliary pairs alone are in none.
         parts: The data set's own split: image IDs of ``train``, ``test`` and perhaps ``val``; None if it has none.
         blur: How its maps are blurred; None where the blur has to be fitted to the maps.
         is_sjtu_tis: Whether it has the pairs of SJTU-TIS, which the papers' split is drawn from, or generated ones.
-        pseudo_conditions: Those of the conditions whose texts and fixations were not recorded but derived from the
-            image, see :class:`PseudoPairs`. They are trained on, and never validated or tested. An image may have
-            several pairs of one.
+        auxiliary_conditions: Those of the conditions that are trained on, and never validated or tested, see
+            :class:`AuxiliaryPairs`. An image may have several pairs of one.
 
     Raises:
         DataError: Pairs that share a name, or an image and a condition.
@@ -56,7 +55,7 @@ class DatasetIndex:
     parts: Mapping[str, Sequence[str]] | None = None
     blur: BlurRule | None = None
     is_sjtu_tis: bool = False
-    pseudo_conditions: Sequence[str] = ()
+    auxiliary_conditions: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         report = DataReport()
@@ -64,7 +63,7 @@ class DatasetIndex:
             ("names of several pairs", [pair.name for pair in self.pairs]),
             (
                 "images with two pairs of one condition",
-                [f"{pair.image_id} ({pair.task})" for pair in self.pairs if pair.task not in self.pseudo_conditions],
+                [f"{pair.image_id} ({pair.task})" for pair in self.pairs if pair.task not in self.auxiliary_conditions],
             ),
         ):
             report.add(what, *(key for key, count in Counter(keys).items() if count > 1))
@@ -74,8 +73,12 @@ class DatasetIndex:
         if not self.image_sets:
             object.__setattr__(self, "image_sets", sets_by_conditions(self.pairs))
 
-    def with_pseudo_pairs(self, condition: str, pairs: Sequence[Pair]) -> "DatasetIndex":
-        """The same data set with further pairs of its images, of a pseudo condition; its splits stay the same.
+    def with_auxiliary_pairs(self, condition: str, pairs: Sequence[Pair]) -> "DatasetIndex":
+        """The same data set with further pairs to train on; its splits stay the same.
+
+        Args:
+            condition: Condition of these pairs.
+            pairs: Of images of the data set, which follow their image into a part of a split, or of other images.
 
         Raises:
             DataError: The condition is one of the data set's own, or a name is taken.
@@ -87,8 +90,8 @@ class DatasetIndex:
             self,
             pairs=[*self.pairs, *pairs],
             conditions=[*self.conditions, condition],
-            levels=[*self.levels, *(level_of[pair.image_id] for pair in pairs)],
-            pseudo_conditions=[*self.pseudo_conditions, condition],
+            levels=[*self.levels, *(level_of.get(pair.image_id, "") for pair in pairs)],
+            auxiliary_conditions=[*self.auxiliary_conditions, condition],
         )
 
     def pairs_with_images(self) -> list[Pair]:
@@ -107,14 +110,17 @@ class DatasetIndex:
 
 
 @runtime_checkable
-class PseudoPairs(Protocol):
-    """Derives further pairs from the images of a data set, to train on: such as a detector's boxes with their names."""
+class AuxiliaryPairs(Protocol):
+    """Further pairs to train on, never validated or tested: a detector's boxes with their names, or another data set.
+
+    Pairs of images of the data set are trained on where their image is; those of other images always.
+    """
 
     condition: str
     """The task of these pairs."""
 
     def __call__(self, index: DatasetIndex) -> Sequence[Pair]:
-        """The pairs, each of an image of the data set, with names that no other pair has."""
+        """The pairs, with names and, for other images, image IDs that the data set does not have."""
 
 
 @runtime_checkable

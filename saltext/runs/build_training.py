@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from saltext.data.datamodule import SaliencyDataModule
-from saltext.data.index import PseudoPairs
+from saltext.data.index import AuxiliaryPairs
 from saltext.data.transforms import Augment
 from saltext.errors import ConfigError
 from saltext.runs import build, schema
@@ -36,14 +36,15 @@ def datamodule(cfg: DictConfig, own: Collection[str] = ()) -> SaliencyDataModule
         cfg: A run's configuration.
         own: Names that may be built besides those in ``conf/``, see :mod:`saltext.runs.trust`; here and below.
     """
-    built = ("split", "augment", "pseudo")
+    built = ("split", "augment", "pseudo", "free_viewing")
     settings = [str(key) for key in cfg.data if key in schema.data_settings() and key not in built]
     plain: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg.data, settings), resolve=True)
     return SaliencyDataModule(
         reader(cfg, own),
         split=instantiated(cfg.data.get("split"), "data.split", None, own),
         augment=instantiated(cfg.data.get("augment"), "data.augment", Augment, own),
-        pseudo=instantiated(cfg.data.get("pseudo"), "data.pseudo", PseudoPairs, own),
+        pseudo=instantiated(cfg.data.get("pseudo"), "data.pseudo", AuxiliaryPairs, own),
+        free_viewing=instantiated(cfg.data.get("free_viewing"), "data.free_viewing", AuxiliaryPairs, own),
         **plain,
     )
 

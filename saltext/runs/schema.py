@@ -223,6 +223,7 @@ VALUES: Mapping[str, Any] = MappingProxyType(
         "data.description": Text | None,
         "data.augment": dict[str, Any] | None,
         "data.pseudo": Built | None,
+        "data.free_viewing": Built | None,
         "data.augment.hue": Annotated[float, Field(ge=0, le=180)],
         "data.augment.saturation": Annotated[float, Field(ge=0, le=255)],
         "data.augment.blur": Annotated[float, Field(ge=0, le=10)],
@@ -732,8 +733,8 @@ def _together(cfg: DictConfig, found: Mapping[str, str]) -> Iterator[tuple[str, 
         yield from wrong or list(_monitored(cfg)) or _unused_metrics(cfg)
     if right("data") and cfg.data.get("_target_") in (SJTU_TIS, SYNTHETIC):  # with tasks of fixed names
         tasks = signatures.names("saltext.data.tasks.TASKS")
-        pseudo = cfg.data.get("pseudo")
-        tasks += (str(pseudo.get("condition")),) if isinstance(pseudo, DictConfig) else ()
+        auxiliary = (cfg.data.get("pseudo"), cfg.data.get("free_viewing"))
+        tasks += tuple(str(pairs.get("condition")) for pairs in auxiliary if isinstance(pairs, DictConfig))
         for key, node in (("data.tasks", cfg.data), ("data.test_tasks", cfg.data), *_stages(cfg)):
             named = node.get(key.rpartition(".")[2])
             for task in [named] if isinstance(named, str) else named or ():

@@ -1,7 +1,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,16 @@ from saltext.data.sources.custom import Custom
 from saltext.data.sources.salicon import Salicon
 from saltext.data.sources.sjtu_tis import SjtuTis
 from saltext.data.sources.synthetic import Synthetic
-from saltext.data.splits import FromFile, Given, KFold, PublishedTranBlend, Split, eighty_twenty
+from saltext.data.splits import (
+    EightyTwenty,
+    FromFile,
+    Given,
+    KFold,
+    PublishedTranBlend,
+    Split,
+    SplitMethod,
+    eighty_twenty,
+)
 from saltext.data.transforms import Augment
 from saltext.errors import ConfigError, DataError
 from tests.data.made_up_layouts import SIGMA, own_copy, write_description, write_salicon
@@ -493,3 +502,38 @@ def test_a_training_on_pseudo_pairs_alone_has_nothing_to_validate_or_test(make: 
     assert not data.validates
     assert data.val_dataloader() == []
     assert {text for batch in data.train_dataloader() for text in batch["text"]} == {"a dog", "a cat"}
+
+
+class OtherImages:
+    """Free viewing of two images that the data set does not have."""
+
+    condition = "scenes"
+
+    def __call__(self, index: DatasetIndex) -> list[Pair]:
+        first = index.pairs_with_images()[0]
+        return [replace(first, image_id=f"scenes/{n}", name=f"scenes/{n}", task="scenes", text="") for n in range(2)]
+
+
+@pytest.mark.parametrize("split", [EightyTwenty(), PublishedTranBlend()])
+def test_further_images_are_trained_on_and_are_in_no_split(make: Make, split: SplitMethod) -> None:
+    plain, data = make(split=split), make(split=split, free_viewing=OtherImages())
+    assert data.tasks == (*plain.tasks, "scenes")
+    assert data.test_tasks == plain.test_tasks
+    assert data.split.digest == plain.split.digest
+    for part in ("val", "test"):
+        assert data.indices(part) == plain.indices(part)
+    assert data.indices("train") == [*plain.indices("train"), len(plain.pairs), len(plain.pairs) + 1]
+    assert data.recorded_training_indices == plain.indices("train")
+    assert "scenes" in {task for batch in data.train_dataloader() for task in batch["task"]}
+
+
+def test_pseudo_pairs_and_further_images_train_together(make: Make) -> None:
+    plain, data = make(), make(pseudo=TwoNames(), free_viewing=OtherImages())
+    assert data.tasks == (*plain.tasks, "named", "scenes")
+    named = {data.pairs[index].image_id for index in data.indices("train") if data.pairs[index].task == "named"}
+    assert named == {plain.pairs[index].image_id for index in plain.indices("train")}  # none of a further image
+
+
+def test_pseudo_pairs_need_a_split_by_image(make: Make) -> None:
+    with pytest.raises(ConfigError, match="a split by image for the pseudo pairs"):
+        _ = make(split=PublishedTranBlend(), pseudo=TwoNames()).split

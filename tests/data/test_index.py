@@ -75,15 +75,19 @@ def test_pseudo_pairs_are_added_and_leave_sets_and_parts_as_they_are() -> None:
         Path("here"), [pair("0", "a"), pair("1", "a")], ("a",), ["x", "y"], parts={"train": ["0"], "test": ["1"]}
     )
     added = [replace(pair("1", "named"), name=f"1 named {n}") for n in range(2)]
-    both = index.with_pseudo_pairs("named", added)
+    both = index.with_auxiliary_pairs("named", added)
     assert list(both.pairs) == [*index.pairs, *added]
-    assert (both.conditions, both.levels, both.pseudo_conditions) == (["a", "named"], ["x", "y", "y", "y"], ["named"])
+    assert (both.conditions, both.levels, both.auxiliary_conditions) == (
+        ["a", "named"],
+        ["x", "y", "y", "y"],
+        ["named"],
+    )
     assert (both.image_sets, both.parts) == (index.image_sets, index.parts)
 
 
 def test_pseudo_pairs_take_no_condition_and_no_name_of_the_data_set() -> None:
     index = DatasetIndex(Path("here"), [pair("0", "a")], ("a",))
     with pytest.raises(DataError, match="has a condition 'a' of its own"):
-        index.with_pseudo_pairs("a", [])
+        index.with_auxiliary_pairs("a", [])
     with pytest.raises(DataError, match="names of several pairs"):
-        index.with_pseudo_pairs("named", [replace(pair("0", "named"), name="0/a")])
+        index.with_auxiliary_pairs("named", [replace(pair("0", "named"), name="0/a")])

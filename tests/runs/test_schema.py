@@ -109,7 +109,7 @@ def test_no_key_takes_a_value_of_another_kind(family: DictConfig, wrong: Any) ->
     found = with_values(family, dict.fromkeys(asked, wrong))
     missed = [key for key in asked if not named(found, key)]
     # Parts of a model may be anybody's own, a description of CLIP or BLIP may be written out, a device may be a class.
-    objects = ("trainer.accelerator", "trainer.strategy", "data.augment", "data.pseudo")
+    objects = ("trainer.accelerator", "trainer.strategy", "data.augment", "data.pseudo", "data.free_viewing")
     assert {key for key in missed if not key.startswith("model.") and key not in objects} == set()
     assert all(wrong != [["x"]] for key in missed), missed
 
@@ -333,11 +333,14 @@ def test_there_are_five_rotations() -> None:
     ]
 
 
-def test_the_task_of_pseudo_pairs_is_known_where_there_are_some() -> None:
-    tasks = "data.tasks=[pure,referring]"
-    with pytest.raises(ConfigError, match="got 'referring'"):
+@pytest.mark.parametrize(
+    ("task", "choice"), [("referring", "data/pseudo=detections"), ("scenes", "data/free_viewing=osie")]
+)
+def test_the_task_of_auxiliary_pairs_is_known_where_there_are_some(task: str, choice: str) -> None:
+    tasks = f"data.tasks=[pure,{task}]"
+    with pytest.raises(ConfigError, match=f"got '{task}'"):
         schema.check(composed(tasks))
-    schema.check(composed(tasks, "data/pseudo=detections"))
+    schema.check(composed(tasks, choice))
 
 
 def test_the_names_of_tasks_are_those_of_the_published_data() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from saltext.errors import ConfigError
 from saltext.models.freezing import freeze_eval_mode
 from saltext.models.grounded_gaze.backbone import Backbone
-from saltext.models.grounded_gaze.readout import InputDims, Readouts, TransformerConfig
+from saltext.models.grounded_gaze.readout import ConditionPrior, InputDims, Readouts, TransformerConfig
 from saltext.models.grounding.base import ImageGrounder, ground
 from saltext.models.network import SaliencyNetwork, check_inputs
 from saltext.models.normalize import Normalize
@@ -47,6 +47,8 @@ class GroundedGaze(SaliencyNetwork):
             maps besides those of its backbone's own grounder.
         readouts_per_backbone: Readouts trained side by side on the features of each backbone, each with its own loss;
             predictions are the mean of all densities.
+        condition_prior: Whether each condition learns a centre prior and a spread of its own, see
+            :class:`saltext.models.grounded_gaze.readout.ConditionPrior`.
 
     Raises:
         ConfigError: No backbone or condition, a width that the heads do not divide, or a grounder that encodes no
@@ -68,6 +70,7 @@ class GroundedGaze(SaliencyNetwork):
         smoothing: float | Mapping[str, float] = 0.0,
         readouts_per_backbone: int = 1,
         grounders: Mapping[str, ImageGrounder] | None = None,
+        condition_prior: bool = False,
     ) -> None:
         super().__init__()
         if not backbones or not conditions or width % heads:
@@ -115,6 +118,7 @@ class GroundedGaze(SaliencyNetwork):
                 conditions=len(self.conditions),
             )
             self.readouts[name] = Readouts(inputs, transformer, readouts_per_backbone)
+        self.condition_prior = ConditionPrior(len(self.conditions)) if condition_prior else None
         self.set_input_normalization(Normalize(self.mean, self.std))
         freeze_eval_mode(self)
 
@@ -148,6 +152,8 @@ class GroundedGaze(SaliencyNetwork):
             read = backbone(images, texts, self.text_encoder, groundings)
             outputs.append(self.readouts[name](read, text, condition, (rows, columns)))
         logits = torch.cat(outputs, dim=1)
+        if self.condition_prior is not None:
+            logits = self.condition_prior(logits, condition)
         if self.training:
             return logits
         sigmas = [self.smoothing[name] * max(rows, columns) for name in conditions or ()]

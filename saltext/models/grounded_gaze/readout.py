@@ -290,3 +290,34 @@ class DensityHead(nn.Module):
         x = self.film(self.norm(x).movedim(1, -1), text_embed[:, None, None]).movedim(-1, 1)
         logits = self.logits(self.refine(F.relu(x)))
         return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+
+
+class ConditionPrior(nn.Module):
+    """A centre prior and a spread of each condition, learned, which its logits are shifted and scaled by.
+
+    For data sets together: their viewers differ in how much they look at the centre, and how far their gaze scatters
+    (Kuemmerer et al. 2025, arXiv:2505.10169). At first it changes nothing.
+
+    Args:
+        conditions: Number of conditions.
+        grid: Rows and columns of the prior.
+    """
+
+    def __init__(self, conditions: int, grid: tuple[int, int] = (8, 10)) -> None:
+        super().__init__()
+        self.log_density = nn.Parameter(torch.zeros(conditions, 1, *grid))
+        self.log_scale = nn.Parameter(torch.zeros(conditions, 1, 1, 1))
+
+    def forward(self, logits: Tensor, condition: Tensor) -> Tensor:
+        """Shift and scale.
+
+        Args:
+            logits: Of all readouts, shape ``(batch, readouts, rows, columns)``.
+            condition: Index of each condition, int64, shape ``(batch,)``.
+
+        Returns:
+            Shape of ``logits``.
+        """
+        size = logits.shape[2:]
+        prior = F.interpolate(self.log_density[condition], size=size, mode="bilinear", align_corners=False)
+        return logits * self.log_scale[condition].exp() + prior

@@ -4,8 +4,8 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -14,13 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from saltext import storage
-from saltext.console import bar
-from saltext.data.digests import digest_files
 from saltext.data.geometry import Size
 from saltext.data.index import DatasetIndex
+from saltext.data.kept_results import computed_once
 from saltext.data.pairs import FixationPoints, Pair
-from saltext.errors import DamagedFileError, DataError
+from saltext.errors import DataError
 from saltext.images import read_photo
 from saltext.models.freezing import freeze
 from saltext.models.grounding.coco import NAMES
@@ -133,46 +131,36 @@ class DetectedPairs:
 
     def _detected(self, images: Sequence[Path]) -> dict[Path, tuple[Size, list[Box]]]:
         """Size and boxes of each image, read from the file or detected now."""
-        digests = digest_files((("image", path) for path in images), images[0].parent, self.cache_dir)
         detector = freeze(DetectionMaps(nanodet())).eval()
         detector.renormalize.set_input_normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
         settings = [detector.longer_side, detector.min_score, detector.max_boxes, detector.max_overlap]
         key = json.dumps([_FORMAT, *NANODET.digests.values(), *settings])
         file = self.cache_dir / f"detections-{hashlib.blake2b(key.encode(), digest_size=12).hexdigest()}.json"
-        known = _read_boxes(file)
-        missing = [path for path in images if digests[path] not in known]
-        for path in bar(missing, "detecting objects", len(missing)) if missing else ():
-            pixels = torch.tensor(read_photo(path).pixels)
-            boxes, scores, numbers = detector.boxes(pixels.permute(2, 0, 1)[None].float() / 255)
-            rows = torch.cat([boxes.clamp(0, 1), scores[:, None]], dim=1).double().round(decimals=4).tolist()
-            found = [[*row, NAMES[number]] for row, number in zip(rows, numbers.tolist(), strict=True)]
-            known[digests[path]] = {"size": list(pixels.shape[:2]), "boxes": found}
-        if missing:
-            with suppress(OSError):  # a read-only folder, or a full disk
-                self.cache_dir.mkdir(parents=True, exist_ok=True)
-                storage.write_json(file, known)
-        found_in = {path: known[digests[path]] for path in images}
+        kept = computed_once(images, file, partial(_boxes_in, detector), _check_boxes, "detecting objects")
         return {
             path: ((found["size"][0], found["size"][1]), [Box(*box) for box in found["boxes"]])
-            for path, found in found_in.items()
+            for path, found in kept.items()
         }
 
 
-def _read_boxes(file: Path) -> dict[str, Any]:
-    """Content digest -> size and boxes; empty where the file is missing or damaged."""
-    try:
-        known: dict[str, Any] = storage.read_json(file, dict)
-        for found in known.values():
-            height, width = found["size"]
-            if not all(isinstance(side, int) and side > 0 for side in (height, width)):
-                raise ValueError(f"expected a size, got {found['size']}")
-            for *numbers, name in found["boxes"]:
-                in_range = [isinstance(number, int | float) and 0 <= number <= 1 for number in numbers]
-                if name not in NAMES or in_range != [True] * 5:
-                    raise ValueError(f"expected four edges, a score and a name, got {numbers} and {name!r}")
-    except (OSError, DamagedFileError, ValueError, TypeError, KeyError):
-        return {}
-    return known
+def _boxes_in(detector: DetectionMaps, path: Path) -> dict[str, Any]:
+    """Size and boxes of an image, as they are kept in the file."""
+    pixels = torch.tensor(read_photo(path).pixels)
+    boxes, scores, numbers = detector.boxes(pixels.permute(2, 0, 1)[None].float() / 255)
+    rows = torch.cat([boxes.clamp(0, 1), scores[:, None]], dim=1).double().round(decimals=4).tolist()
+    found = [[*row, NAMES[number]] for row, number in zip(rows, numbers.tolist(), strict=True)]
+    return {"size": list(pixels.shape[:2]), "boxes": found}
+
+
+def _check_boxes(found: Any) -> None:
+    """ValueError, TypeError or KeyError for what :func:`_boxes_in` cannot have given."""
+    height, width = found["size"]
+    if not all(isinstance(side, int) and side > 0 for side in (height, width)):
+        raise ValueError(f"expected a size, got {found['size']}")
+    for *numbers, name in found["boxes"]:
+        in_range = [isinstance(number, int | float) and 0 <= number <= 1 for number in numbers]
+        if name not in NAMES or in_range != [True] * 5:
+            raise ValueError(f"expected four edges, a score and a name, got {numbers} and {name!r}")
 
 
 def referring_texts(boxes: Sequence[Box]) -> Iterator[tuple[str, list[Box]]]:

@@ -393,3 +393,22 @@ def test_faster_inference_has_cached_features_of_its_own_and_nearly_the_same_map
     assert len(cache) == 2 * entries
     assert torch.equal(fast, read_with(some, FeatureCache(tmp_path), images))
     torch.testing.assert_close(fast, reference, rtol=1e-3, atol=1e-3)
+
+
+def test_the_prior_and_spread_of_a_condition_change_nothing_at_first_and_then_its_predictions_alone(
+    images: Tensor,
+) -> None:
+    plain, own = network().eval(), network(condition_prior=True).eval()
+    before = plain(images, TEXTS, CONDITIONED_ON)
+    torch.testing.assert_close(own(images, TEXTS, CONDITIONED_ON), before)
+    assert own.condition_prior is not None
+    with torch.no_grad():
+        own.condition_prior.log_density[0, 0, 0, 0] = 9.0  # of pure, at the upper left
+        own.condition_prior.log_scale[1] = 1.0  # of salient
+    after = own(images, TEXTS, CONDITIONED_ON)
+    for row, condition in enumerate(CONDITIONED_ON):
+        if condition == "pure":
+            assert after[row].flatten().argmax() == 0
+        else:
+            spread = before[row].flatten() * torch.e
+            torch.testing.assert_close(after[row].flatten().softmax(0), spread.softmax(0))

@@ -112,7 +112,7 @@ def test_pairs_name_what_was_detected_surely_enough(index: DatasetIndex, detecto
     np.testing.assert_allclose(fixations.coordinates.mean(axis=0), (35.5, 23.5), atol=0.7)
     few = DetectedPairs(tmp_path / "cache", condition="names", min_score=0.2, most=1)(index)
     assert [(pair.task, pair.text) for pair in few] == [("names", "There is a dog")] * 3  # the larger thing
-    index.with_pseudo_pairs("referring", pairs)
+    index.with_auxiliary_pairs("referring", pairs)
 
 
 def test_things_are_detected_once_and_again_where_the_file_is_damaged(
