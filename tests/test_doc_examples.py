@@ -207,6 +207,7 @@ def _truths() -> dict[str, torch.Tensor]:
 
 _ELSEWHERE = (
     "+experiment=", "data=own", "checkpoint=",         # test_experiments.py, test_own_data.py
+    "data/free_viewing=",                              # needs another data set: test_experiments.py
     "trainer.devices=", "resume=", "hydra", "logger",  # test_run.py, test_jobs.py, test_sweep.py, test_tracking.py
     "--config-dir",                                    # test_plugins.py, which also has the package of the examples
 )  # fmt: skip
