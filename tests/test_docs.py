@@ -74,12 +74,13 @@ def test_marked_tables_are_what_the_kept_scores_give(file: Path) -> None:
     assert filled(text) == text, f"write them again: python -m tests.marked_tables {file.relative_to(ROOT)}"
 
 
-# Columns of the README's table, and where its figures come from.
+# Columns of the README's table, and where its figures come from: study and line.
 README_COLUMNS = {
-    "trained without text": "no text",
-    "with text (ours)": "with text",
-    "human map, free viewing": "human map, free viewing",
-    "split-half": "split-half fixations",
+    "trained without text": ("embedded", "no text"),
+    "with text": ("embedded", "with text"),
+    "with all aids": ("five_folds", "all aids"),
+    "human map, free viewing": ("embedded", "human map, free viewing"),
+    "split-half": ("embedded", "split-half fixations"),
 }
 
 
@@ -96,14 +97,16 @@ def _table(lines: list[str], first: str) -> dict[str, dict[str, str]]:
     return found
 
 
-def test_the_figures_of_the_readme_are_those_of_the_marked_table_of_their_study() -> None:
+def test_the_figures_of_the_readme_are_those_of_the_marked_tables_of_their_studies() -> None:
     of_readme = _table((ROOT / "README.md").read_text(encoding="utf-8").splitlines(), "text")
-    page = (ROOT / "experiments" / "embedded" / "README.md").read_text(encoding="utf-8")
-    block = page.partition("<!-- table: embedded cc -->")[2].partition("<!-- /table -->")[0]
-    of_study = _table(block.splitlines(), "CC ↑")
-    assert list(of_readme) == list(of_study)
+    of_study = {}
+    for study in {study for study, _ in README_COLUMNS.values()}:
+        page = (ROOT / "experiments" / study / "README.md").read_text(encoding="utf-8")
+        block = page.partition(f"<!-- table: {study} cc -->")[2].partition("<!-- /table -->")[0]
+        of_study[study] = _table(block.splitlines(), "CC ↑")
+        assert list(of_readme) == list(of_study[study])
     for task, cells in of_readme.items():
         assert set(cells) == set(README_COLUMNS)
-        for column, source in README_COLUMNS.items():
-            mean = of_study[task][source].partition(" ")[0]
+        for column, (study, line) in README_COLUMNS.items():
+            mean = of_study[study][task][line].partition(" ")[0]
             assert cells[column] == mean.removeprefix("0"), (task, column)
