@@ -247,14 +247,16 @@ class SaliencyDataModule(LightningDataModule):
         tasks = {"train": self.tasks, "val": self._recorded(self.tasks), "test": self.test_tasks}[part]
         in_part = self.split.select(self.pairs, part)
         if part == "train":  # images of auxiliary pairs alone are in no split
-            images = self.index.image_sets
+            images = {pair.image_id for pair in self._recorded_index.pairs}
             in_part += [number for number, pair in enumerate(self.pairs) if pair.image_id not in images]
         selected = [index for index in in_part if self.pairs[index].task in tasks]
         if not self.pair_pure:
             return selected
         tasks = self.tasks
         with_text = {pair.image_id for pair in self.pairs if pair.task in tasks and pair.text}
-        return [i for i in selected if self.pairs[i].text or self.pairs[i].image_id in with_text]
+        auxiliary = self.index.auxiliary_conditions
+        chosen_pairs = ((i, self.pairs[i]) for i in selected)
+        return [i for i, pair in chosen_pairs if pair.text or pair.image_id in with_text or pair.task in auxiliary]
 
     @property
     def validates(self) -> bool:

@@ -537,3 +537,21 @@ def test_pseudo_pairs_and_further_images_train_together(make: Make) -> None:
 def test_pseudo_pairs_need_a_split_by_image(make: Make) -> None:
     with pytest.raises(ConfigError, match="a split by image for the pseudo pairs"):
         _ = make(split=PublishedTranBlend(), pseudo=TwoNames()).split
+
+
+def test_an_image_of_the_data_set_that_is_in_no_image_set_is_no_further_image(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make().index
+    first = min(whole.image_sets)
+    some = {image: own for image, own in whole.image_sets.items() if image != first}
+    monkeypatch.setattr(SjtuTis, "read", lambda self: replace(whole, image_sets=some))
+    data = make(free_viewing=OtherImages())
+    trained = {data.pairs[index].image_id for index in data.indices("train")}
+    assert first not in trained
+    assert {"scenes/0", "scenes/1"} <= trained
+
+
+def test_further_images_train_where_pure_is_paired(make: Make) -> None:
+    data = make(free_viewing=OtherImages(), tasks=["salient", "pure", "scenes"], pair_pure=True)
+    assert [data.pairs[index].task for index in data.indices("train")][-2:] == ["scenes", "scenes"]
