@@ -377,7 +377,8 @@ def published_arm(
         rotation: See :func:`published_tranblend`.
 
     Raises:
-        ConfigError: Unknown arm, or a fraction outside its range.
+        ConfigError: Unknown arm, a fraction outside its range, or rows with which ``clean`` would not be clean, since
+            the three texts of one image are not tested together.
     """
     if arm not in ARMS:
         raise ConfigError(f"data.split.arm: expected one of {', '.join(ARMS)}, got {arm!r}")
@@ -413,6 +414,13 @@ def published_arm(
 
     of_arm = {"leaky": test, "clean": [p for p in test if p.image_id in tested_text and p.task != "pure"]}
     tested = of_arm.get(arm, [pair for pair in test if pair.task == "pure"])
+    trained = {*(pair.name for pair in train if pair.name not in unused), *added}
+    both = {pair.image_id for pair in tested} & {pair.image_id for pair in pairs if pair.name in trained}
+    if arm in ("clean", "clean_pure") and both:
+        raise ConfigError(
+            f"data.split.arm={arm}: expected that general, salient and non_salient test the same images, as the "
+            f"authors' rows do; {len(both)} tested images train under another condition, such as {min(both)}"
+        )
     parts: dict[Part, list[str]] = {
         "train": [*(pair.name for pair in train if pair.name not in unused), *added],
         "val": [pair.name for pair in pairs if pair.image_id in validating],

@@ -45,6 +45,7 @@ LABEL_COLUMNS = frozenset(
         "generated",
         "epoch",
         "network",
+        "image_trains",
         "arm",
         "rows",
         "rotation",

@@ -14,19 +14,20 @@ from saltext.reporting import figures, tables
 from saltext.reporting.document import Block, Figure
 from saltext.reporting.figures import Series
 from saltext.reporting.grid import Grid
-from saltext.results.protocol_effects import Effect, Kind, conclusion, effects
+from saltext.results.protocol_effects import AUTHORS, Effect, Kind, conclusion, effects, not_run, with_most_rows
 from saltext.results.score_table import shown_metric
 
 FIGURE_FILE, EFFECTS_FILE = "protocol_effects.png", "effects.csv"
 
 _CAPTION = (
-    "What the published protocol adds to {title}, with 95 % intervals over images: mean of the seeds, which the open "
-    "circles show. Left: the network trained on the published rows minus the one without the rows of test images. "
-    "Middle and right: its best epoch on the test pairs minus another choice of the epoch, at least 0 by construction."
+    "What the published protocol adds to {title}, with 95 % intervals over images, not over trainings: mean of the "
+    "seeds, which the open circles show. Left: the network trained on the published rows minus the one without the "
+    "rows of test images. Middle and right: its best epoch on the test pairs minus another choice of the epoch, at "
+    "least 0 by construction."
 )
 _NOTE = (
-    "Mean difference within one metric with its 95 % interval (paired bootstrap over images), seeds averaged pair by "
-    "pair."
+    "Mean difference within one metric with its 95 % interval (paired bootstrap over images, not over trainings), "
+    "seeds averaged pair by pair."
 )
 _DETAILS = (
     "Resolved: half of the interval's width; a smaller effect cannot be distinguished from zero. Adds or takes: "
@@ -43,12 +44,15 @@ _SIDE_BY_SIDE = (
 _STANDARD_OF = {"AUC": "auc_judd", "sAUC": "auc_shuffled", "CC": "cc", "NSS": "nss"}  # of the same name
 
 
-def blocks(epochs: pd.DataFrame, tested: pd.DataFrame, to: Path) -> tuple[list[tuple[str, str]], list[Block]]:
+def blocks(
+    epochs: pd.DataFrame, tested: pd.DataFrame, networks: Sequence[str], to: Path
+) -> tuple[list[tuple[str, str]], list[Block]]:
     """The conclusion as sentences with their caveats, and what is shown; writes the figure and ``effects.csv``.
 
     Args:
         epochs: See :class:`saltext.results.protocol_effects.ArmScores`.
         tested: See there.
+        networks: Of the study, whether they have run or not.
         to: Folder to write into.
     """
     points: list[tuple[str, str]] = []
@@ -56,25 +60,29 @@ def blocks(epochs: pd.DataFrame, tested: pd.DataFrame, to: Path) -> tuple[list[t
     rows = list(dict.fromkeys(epochs["rows"]))
     written = []
     for order in rows:
-        found = effects(epochs[epochs["rows"] == order])
+        of_order = epochs[epochs["rows"] == order]
+        found = effects(of_order)
         if not found:
             continue
         metric = shown_metric(list(dict.fromkeys(effect.metric for effect in found)))
-        points.append((conclusion(found, metric), f"Test rows by {order}; of our networks, not of the published ones."))
-        name = FIGURE_FILE if order == rows[0] else f"stand-in_{FIGURE_FILE}"
-        shown += [f"Test rows by {order}.", [_figure(found, metric, to / name)], _details(found, metric)]
+        missing = not_run(of_order, networks)
+        caveat = f"Test rows by {order}; of our networks, not of the published ones. {missing}".strip()
+        points.append((conclusion(found, metric), caveat))
+        name = FIGURE_FILE if order == AUTHORS or AUTHORS not in rows else f"stand-in_{FIGURE_FILE}"
+        shown += [f"Test rows by {order}.", [_figure(with_most_rows(found), metric, to / name)]]
+        shown += [_details(found, metric)]
         shown += [_by_task(found, name) for name in dict.fromkeys(effect.metric for effect in found) if name != metric]
         written.append(_frame(found).assign(rows=order))
+        if len(tested):
+            shown.append(side_by_side(tested[tested["rows"] == order]))
     if written:
         storage.write_csv(to / EFFECTS_FILE, pd.concat(written), float_format=None)
-    if len(tested):
-        shown.append(side_by_side(tested))
     return points, shown
 
 
 def _figure(found: Sequence[Effect], metric: str, file: Path) -> Figure:
     panels: dict[str, list[Series]] = {}
-    for kind in Kind:
+    for kind in (kind for kind in Kind if kind is not Kind.CONTROL):
         of_kind = [effect for effect in found if effect.kind is kind and effect.metric == metric]
         for network in dict.fromkeys(effect.network for effect in of_kind):
             own = {effect.task: effect for effect in of_kind if effect.network == network}
@@ -94,7 +102,7 @@ def _details(found: Sequence[Effect], metric: str) -> Grid:
     headings = ["what", "network", "task", METRICS[metric].title, *(f"seed {seed}" for seed in seeds), "resolved",
                 "images", "verdict"]  # fmt: skip
     rows = [
-        [effect.kind.value, effect.network, effect.task, effect.estimate.signed(),
+        [effect.kind.value, _tested(effect), effect.task, effect.estimate.signed(),
          *(f"{effect.by_seed[seed]:+z.3f}" if seed in effect.by_seed else "" for seed in seeds),
          f"{effect.resolved:.3f}", str(effect.estimate.images), effect.verdict]
         for effect in own
@@ -103,9 +111,16 @@ def _details(found: Sequence[Effect], metric: str) -> Grid:
     return Grid(headings, rows, numbers, grouped=True, note=f"{_NOTE} {_DETAILS}", keys=3)
 
 
+def _tested(effect: Effect) -> str:
+    """The network, and how many fifths of the rows were tested where it is not the first alone."""
+    return effect.network if effect.rotations == 1 else f"{effect.network}, {effect.rotations} fifths"
+
+
 def _by_task(found: Sequence[Effect], metric: str) -> Grid:
     own = [effect for effect in found if effect.metric == metric]
-    cells = [tables.Cell((e.kind.value, e.network), e.task, e.estimate.signed(), best=e.verdict == "adds") for e in own]
+    cells = [
+        tables.Cell((e.kind.value, _tested(e)), e.task, e.estimate.signed(), best=e.verdict == "adds") for e in own
+    ]
     columns = in_order(effect.task for effect in own)
     title = f"{tables.heading(metric)}: what the protocol adds"
     note = f"{_NOTE} Bold: it adds to the score."
@@ -117,6 +132,7 @@ def _frame(found: Sequence[Effect]) -> pd.DataFrame:
         {
             "what": effect.kind.value,
             "network": effect.network,
+            "rotations": effect.rotations,
             "task": effect.task,
             "metric": effect.metric,
             "difference": effect.estimate.mean,

@@ -56,6 +56,8 @@ def write_study(study: Study, runs: Sequence[RunRecord], to: Path) -> Path | Non
     for name, table in ((EPOCHS_FILE, arms.epochs), (TESTED_FILE, arms.tested)):
         if len(table):
             study_results.write_packed(to / name, table)
+        else:
+            (to / name).unlink(missing_ok=True)
     of_arms = [run for run in runs if study.protocol_effects and protocol_effects.line_of(study, run)]
     rows = [
         {"run": ", ".join(filter(None, (f"{run.cfg.name}: {run.label}", _part_of(run)))), **provenance.row(run)}
@@ -92,7 +94,7 @@ def _write(study: Study, scores: StudyScores, found: Mapping[str, Sequence[RunRe
     arms = protocol_effects.read_arm_scores(kept) if study.protocol_effects else None
     generated = bool(scores.own["generated"].any()) or (arms is not None and bool(arms.epochs["generated"].any()))
     points = [(glossary.GENERATED, "")] if generated else []
-    added, of_protocol = ([], []) if arms is None else protocol_effects_page.blocks(*arms, to)
+    added, of_protocol = ([], []) if arms is None else protocol_effects_page.blocks(*arms, study.protocol_effects, to)
     points += added
     for setting, part in cells.items():
         grids += paper_tables(study, part, setting if len(cells) > 1 else "")

@@ -367,6 +367,14 @@ def test_five_rotations_test_every_row_once() -> None:
     assert splits[0].digest == published_tranblend(RECORDINGS).digest
 
 
+def test_rows_with_which_the_clean_arm_is_not_clean_are_refused() -> None:
+    rows = {task: sorted(pair.name for pair in RECORDINGS if pair.task == task) for task in ("pure", *TEXTS)}
+    rows["salient"] = rows["salient"][::-1]  # so that it tests other images than general and non_salient
+    with pytest.raises(ConfigError, match=r"arm=clean: expected .* the same images.* tested images train"):
+        published_arm(RECORDINGS, SETS, "clean", 0.1, 0, rows)
+    published_arm(RECORDINGS, SETS, "leaky", 0.1, 0, rows)
+
+
 def test_an_unknown_arm_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"data.split.arm: expected one of published, leaky"):
         published_arm(RECORDINGS, SETS, "dirty", 0.1, 0)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ import pytest
 
 from saltext.reporting.protocol_effects import FIGURE_FILE, blocks, side_by_side
 from saltext.reporting.study_page import write_again, write_study
-from saltext.results.protocol_effects import EPOCHS_FILE, TESTED_FILE
+from saltext.results.protocol_effects import AUTHORS, EPOCHS_FILE, STAND_IN, TESTED_FILE
 from saltext.runs.records import read_records
 from tests.results.test_protocol_effects import WANTED, arm, by_epoch, epochs
 
@@ -28,7 +28,7 @@ def test_a_study_of_arms_has_a_conclusion_a_figure_and_a_table_of_every_case(wri
     assert "of our networks, not of the published ones" in text
     assert "| best test epoch instead of the last | net | whole | +0.000 (" in text
     assert (written / FIGURE_FILE).read_bytes().startswith(PNG)
-    assert len(pd.read_csv(written / "effects.csv")) == 3
+    assert len(pd.read_csv(written / "effects.csv")) == 4
     assert "one: net, leaky" in (written / "runs.csv").read_text()
 
 
@@ -40,11 +40,22 @@ def test_the_same_comes_from_the_kept_files(written: Path, tmp_path: Path) -> No
 
 
 def test_row_orders_are_never_in_one_table(tmp_path: Path) -> None:
-    both = pd.concat([TABLE, TABLE.assign(rows="other rows")])
-    points, shown = blocks(both, pd.DataFrame(), tmp_path)
+    both = pd.concat([TABLE, TABLE.assign(rows=AUTHORS)])
+    tested = pd.DataFrame({"rows": [STAND_IN, AUTHORS], "network": "net", "protocol": "standard", "task": "pure",
+                           "image_id": "1", "cc": [0.1, 0.9]})  # fmt: skip
+    points, shown = blocks(both, tested, ["net"], tmp_path)
     assert len(points) == 2
-    assert shown.count("Test rows by other rows.") == 1
-    assert len(list(tmp_path.glob("*.png"))) == 2
+    assert shown.count(f"Test rows by {AUTHORS}.") == 1
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == [FIGURE_FILE, f"stand-in_{FIGURE_FILE}"]
+
+
+def test_the_figure_of_the_authors_rows_is_the_one_without_an_addition_to_its_name(tmp_path: Path) -> None:
+    theirs = TABLE.assign(rows=AUTHORS, cc=TABLE["cc"] ** 2)
+    for folder, scores in (("both", pd.concat([TABLE, theirs])), ("alone", theirs)):
+        (tmp_path / folder).mkdir()
+        blocks(scores, pd.DataFrame(), ["net"], tmp_path / folder)
+    drawn = {path.parent.name: path.read_bytes() for path in tmp_path.rglob(FIGURE_FILE)}
+    assert drawn["both"] == drawn["alone"] != (tmp_path / "both" / f"stand-in_{FIGURE_FILE}").read_bytes()
 
 
 def test_scripts_and_standard_metrics_stand_side_by_side_and_say_that_they_are_not_to_be_summed() -> None:

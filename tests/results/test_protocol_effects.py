@@ -1,5 +1,6 @@
 """What the published protocol adds, from made-up scores of its arms."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from saltext.data.splits import Split
 from saltext.errors import ConfigError
 from saltext.results.protocol_effects import (
     AUTHORS,
@@ -18,7 +20,9 @@ from saltext.results.protocol_effects import (
     arm_scores,
     conclusion,
     effects,
+    not_run,
     read_arm_scores,
+    with_most_rows,
 )
 from saltext.results.study import Line, Study
 from saltext.results.study_results import write_packed
@@ -32,9 +36,22 @@ WANTED = study(NET, protocol_effects=["net"])
 
 
 def epochs(**arms: list[tuple[int, int, str, str, list[float]]]) -> pd.DataFrame:
-    """Scores from arm -> (seed, epoch, split, task, CC of images 0, 1 ...)."""
+    """Scores from arm -> (seed, epoch, split, task, CC of images 0, 1 ...); test images train in arms with the leak."""
     rows = [
-        ("net", STAND_IN, False, 0, seed, arm, split, epoch, task, f"{split}{place}", value)
+        (
+            "net",
+            STAND_IN,
+            False,
+            0,
+            seed,
+            arm,
+            split,
+            epoch,
+            task,
+            f"{split}{place}",
+            split == "test" and arm in ("leaky", "control_pure"),
+            value,
+        )
         for arm, parts in arms.items()
         for seed, epoch, split, task, values in parts
         for place, value in enumerate(values)
@@ -73,6 +90,21 @@ def test_the_leak_of_pure_is_between_its_own_two_arms() -> None:
     assert found.estimate.mean == pytest.approx(0.2)
 
 
+def test_on_images_that_train_in_neither_arm_the_same_difference_is_the_control_of_the_leak() -> None:
+    table = epochs(
+        leaky=[(1, 1, "test", "whole", [0.9] * 10), (1, 1, "val", "whole", [0.6] * 10)],
+        clean=[(1, 1, "test", "whole", [0.5] * 10), (1, 1, "val", "whole", [0.5] * 10)],
+    )
+    table.loc[(table["image_id"] == "test0"), "image_trains"] = False  # a test image without the leak
+    found = only(table, Kind.CONTROL)
+    assert found.estimate.mean == pytest.approx((0.4 + 10 * 0.1) / 11)
+    assert found.estimate.images == 11
+    assert only(table, Kind.LEAK).estimate.mean == pytest.approx(0.4)
+    assert "On images that train in neither network the same difference is resolved in 1 of 1" in conclusion(
+        effects(table)
+    )
+
+
 def by_epoch(test: list[float], val: list[float], seed: int = 1) -> list[tuple[int, int, str, str, list[float]]]:
     return [
         (seed, epoch, split, "general", spread(mean, 0.1, 20))
@@ -97,6 +129,12 @@ def test_of_a_metric_that_is_better_when_lower_the_lowest_epoch_is_the_best() ->
 def test_where_the_last_epoch_is_the_best_one_the_choice_adds_nothing() -> None:
     found = only(epochs(leaky=by_epoch([0.5, 0.6], [0.5, 0.6])), Kind.LAST)
     assert found.verdict == "none"
+
+
+def test_only_pairs_that_are_defined_after_every_epoch_choose_it() -> None:
+    undefined = [0.9, *[np.nan] * 19]  # the mean of its one defined score is above those of the other epoch
+    table = epochs(leaky=[(1, 0, "test", "general", undefined), (1, 1, "test", "general", [0.95, *[0.5] * 19])])
+    assert only(table, Kind.LAST).verdict == "none"
 
 
 def test_without_validation_pairs_there_is_no_epoch_to_choose() -> None:
@@ -147,16 +185,61 @@ def test_the_conclusion_counts_the_cases_names_the_largest_and_says_what_is_not_
     assert conclusion([]) == ""
 
 
+COUNTS = "By the rule set in advance that counts for"
+TASKS = ("pure", "whole", "general", "salient", "non_salient")
+
+
+def leaks(seeds: tuple[int, ...] = (1, 2), **gaps: float) -> pd.DataFrame:
+    """Scores of all tasks, whose leak adds so much; 0 of those not named."""
+    arms: dict[str, list[tuple[int, int, str, str, list[float]]]] = {}
+    for seed in seeds:
+        for task in TASKS:
+            names = ("control_pure", "clean_pure") if task == "pure" else ("leaky", "clean")
+            for name, mean in zip(names, (0.5 + gaps.get(task, 0.0), 0.5), strict=True):
+                arms.setdefault(name, []).append((seed, 0, "test", task, [mean] * 20))
+    return epochs(**arms)
+
+
 def test_an_effect_counts_for_a_network_if_it_adds_in_two_tasks_and_takes_in_none() -> None:
     def said(**gaps: float) -> str:
-        leaky = [(1, 0, "test", task, [0.5 + gap] * 20) for task, gap in gaps.items()]
-        clean = [(1, 0, "test", task, [0.5] * 20) for task in gaps]
-        return conclusion(effects(epochs(leaky=leaky, clean=clean)))
+        return conclusion(effects(leaks(**gaps)))
 
-    counts = "By the rule set in advance that counts for"
-    assert f"{counts} net." in said(whole=0.1, general=0.1, salient=0.0)
-    assert f"{counts} none of the networks." in said(whole=0.1, general=0.0, salient=0.0)
-    assert f"{counts} none of the networks." in said(whole=0.1, general=0.1, salient=-0.1)
+    assert f"{COUNTS} net." in said(whole=0.1, general=0.1)
+    assert f"{COUNTS} none of the networks." in said(whole=0.1)
+    assert f"{COUNTS} none of the networks." in said(whole=0.1, general=0.1, salient=-0.1)
+
+
+def test_without_a_second_seed_or_one_of_the_tasks_nothing_is_decided() -> None:
+    undecided = f"{COUNTS} none of the networks; it is not decided for net, which lack a task or a second seed."
+    assert undecided in conclusion(effects(leaks(seeds=(1,), whole=0.1, general=0.1)))
+    table = leaks(whole=0.1, general=0.1)
+    assert undecided in conclusion(effects(table[table["arm"] != "clean_pure"]))
+
+
+def test_the_best_epoch_against_the_last_has_no_rule() -> None:
+    last = conclusion(effects(epochs(leaky=by_epoch([0.5, 0.8, 0.7], []))))
+    assert "instead of the last adds 0.100" in last
+    assert "rule" not in last
+
+
+def test_what_has_not_run_is_named() -> None:
+    table = leaks()
+    some = table[(table["arm"] != "clean") | (table["seed"] != 2)]
+    assert not_run(table, ["net"]) == ""
+    assert not_run(some, ["net", "other"]) == "Not run yet: net, clean under seed 2; other."
+    assert not_run(leaks(seeds=(1,)), ["net"]) == "Not run yet: a second seed."
+
+
+def test_rotated_rows_are_pooled_and_the_first_fifth_stands_beside_them_alone() -> None:
+    first = leaks(whole=0.1)
+    other = leaks(whole=0.3).assign(rotation=1, image_id=lambda table: "b" + table["image_id"])
+    found = effects(pd.concat([first, other]))
+    means = {
+        effect.rotations: effect.estimate.mean for effect in found if (effect.kind, effect.task) == (Kind.LEAK, "whole")
+    }
+    assert means == pytest.approx({1: 0.1, 2: 0.2})
+    assert {effect.rotations for effect in with_most_rows(found)} == {2}
+    assert "+0.200" in conclusion(found)
 
 
 # From runs
@@ -175,6 +258,7 @@ def arm(folder: Path, arm: str, seed: int = 1, rows: object = None, finished: bo
         for place in range(2)
     ]
     write_csv(made.epoch_scores, pd.DataFrame(table))
+    Split("published", 1, "pair", {"train": ["000_1"], "val": [], "test": []}).save(made.split)
     if finished:
         write_json(made.finished_stage, {"tasks": ["whole"]})
     return made
@@ -184,11 +268,29 @@ def scores(wanted: Study, *folders: RunFolder) -> pd.DataFrame:
     return arm_scores(wanted, read_records(folders)).epochs
 
 
-def test_of_runs_the_leaky_arm_is_kept_epoch_by_epoch_and_of_the_others_the_last_test_scores(tmp_path: Path) -> None:
+def test_of_runs_the_leaky_arm_is_kept_epoch_by_epoch_and_of_the_others_the_last_scores(tmp_path: Path) -> None:
     found = scores(WANTED, arm(tmp_path, "leaky"), arm(tmp_path, "clean"))
-    assert found.groupby("arm").size().to_dict() == {"clean": 2, "leaky": 12}
+    assert found.groupby("arm").size().to_dict() == {"clean": 4, "leaky": 12}
     assert set(found.loc[found["arm"] == "clean", "epoch"]) == {2}
-    assert list(found["image_id"].unique()) == ["000", "001"]
+    trains = found[["image_id", "image_trains"]].drop_duplicates()
+    assert dict(trains.to_numpy()) == {"000": True, "001": False}
+
+
+def test_runs_of_another_setting_are_left_out_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    other = arm(tmp_path, "clean")
+    cfg = yaml.safe_load(other.config.read_text())
+    cfg["data"]["image_size"] = [64, 80]
+    other.config.write_text(yaml.safe_dump(cfg))
+    assert set(scores(WANTED, arm(tmp_path, "leaky"), other)["arm"]) == {"leaky"}
+    assert "has another data.image_size than" in caplog.text
+
+
+def test_runs_on_generated_data_are_left_out_beside_real_ones(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    real, made = read_records([arm(tmp_path, "leaky"), arm(tmp_path, "clean")])
+    made = replace(made, generated=True)
+    assert set(arm_scores(WANTED, [made, real]).epochs["arm"]) == {"leaky"}
+    assert "is of generated data" in caplog.text
+    assert set(arm_scores(WANTED, [made]).epochs["arm"]) == {"clean"}
 
 
 def test_the_published_arm_is_kept_in_both_ways_to_measure(tmp_path: Path) -> None:
@@ -207,7 +309,7 @@ def test_runs_that_still_train_and_second_ones_of_an_arm_are_left_out(
     arm(tmp_path / "b", "clean")
     folders = [arm(tmp_path / "a", "clean"), RunFolder(tmp_path / "b" / "clean-1")]
     found = scores(WANTED, *folders, arm(tmp_path, "leaky", finished=False))
-    assert len(found) == 2
+    assert len(found) == 4
     assert "left out" in caplog.text
 
 
