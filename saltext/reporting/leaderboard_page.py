@@ -16,9 +16,9 @@ from saltext.results.leaderboard import SHOWN, ConditionResult, Leaderboard
 
 _ABLATION, _SWAP = "own text − empty text (CC)", "text-swap test (CC)"
 _NOTES = (
-    "Each row: mean over the images of the condition with its 95 % interval (bootstrap over images), at each image's "
-    "own resolution with the original fixation points. Rows are sorted by CC; those that lack images of the condition "
-    "stand below those that have all.",
+    "Each row: mean over the images of the condition with its 95 % interval (bootstrap over images, not over "
+    "trainings), at each image's own resolution with the original fixation points. Rows are sorted by CC; those that "
+    "lack images of the condition stand below those that have all.",
     "AUC-J: all pixels are negatives; sAUC: all fixations on other images of the same condition are; IG: bits per "
     "fixation over the centre prior of the other images.",
     f"{_ABLATION}: same weights, paired over images. {_SWAP}: share of the images with both texts whose prediction for "

@@ -281,7 +281,8 @@ def _notes(study: Study) -> list[str]:
     size = f", all maps at {paper.size[0]}x{paper.size[1]}" if paper and paper.size else ""
     measured = f"measured as the {paper.title} paper's script measures{size}" if paper else "standard metrics"
     notes = [
-        f"Tables: mean over test pairs, {measured}; intervals: bootstrap over images.",
+        f"Tables: mean over test pairs, {measured}; intervals: bootstrap over images, which counts neither trainings "
+        "nor the choice of an epoch.",
         "Verdict: within tolerance; else covered where the 95 % interval of ours holds the published value; else above "
         "or below it. The published value's own uncertainty is unknown and not counted.",
         *(f"Tolerance of {METRICS[m].title}: {t.within:g}. {t.why}" for m, t in study.tolerance.items()),
