@@ -128,5 +128,9 @@ def score(
     for table in by_protocol:
         run_files.show(table, tables.ALL if metric or extra_metrics else "")
     pairs = len(scores[["image_id", "task"]].drop_duplicates())
+    if folds is not None:
+        print(f"{pairs} maps checked: one for each of these pairs in {scores['fold'].nunique()} whole folds of {folds}")
     where = "with --out DIR" if out is None else f"in {out}"
     print(f"{pairs} image-text pairs; mean ± standard error. Every metric, and the scores of each pair: {where}")
+    if folds is not None and out is not None and variant is None:
+        print(f"beside other models: saltext leaderboard experiments/leaderboard/rows.yaml {out / 'scores.csv'}")

@@ -134,9 +134,10 @@ def _width_x_height(size: Size) -> str:
 
 
 def wrong_size(found: Size, expected: Size) -> InvalidFileError:
-    """The error for a file of another size; the message gives sizes as width x height."""
+    """The error for a file of another size; the message says which is which, since arrays have the height first."""
     return InvalidFileError(
-        "files of another size than the ground truth", f"{_width_x_height(found)}, expected {_width_x_height(expected)}"
+        "files of another size than the ground truth",
+        f"{found[1]} wide, {found[0]} high; expected {expected[1]} wide, {expected[0]} high",
     )
 
 

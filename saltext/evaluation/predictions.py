@@ -16,6 +16,12 @@ from saltext.data.report import DataIssue, DataReport, Track, in_threads, same_f
 from saltext.errors import DataError, InvalidFileError
 from saltext.metrics import Fixations
 
+ADVICE = (
+    "Expected one map per pair, named like the pair, of the ground truth's size. --resize accepts other sizes, "
+    "--allow-missing pairs without a prediction, --task chooses what is scored."
+)
+"""What to do about maps that cannot be scored."""
+
 
 class FolderOfMaps:
     """A predictor that reads its maps from files, on demand.
@@ -93,6 +99,7 @@ def open_predictions(
     issues: DataReport,
     track: Track,
     constant: bool = True,
+    advice: str = ADVICE,
 ) -> FolderOfMaps:
     """The predictions in a folder, after each was read once to check that it can be scored.
 
@@ -105,6 +112,7 @@ def open_predictions(
         issues: Issues that :func:`list_predictions` found in the folder.
         track: Shows the progress of the check.
         constant: Accept maps with one value everywhere.
+        advice: What to do about issues.
 
     Raises:
         DataError: Missing or invalid files, or other issues: all in one error.
@@ -128,11 +136,7 @@ def open_predictions(
     for issue in in_threads(check, list(chosen), "checking predictions", track):
         if issue is not None:
             issues.add(*issue)
-    issues.raise_if_any(
-        f"The predictions in {folder}",
-        "Expected one map per pair, named like the pair, of the ground truth's size. --resize accepts other sizes, "
-        "--allow-missing pairs without a prediction, --task chooses what is scored.",
-    )
+    issues.raise_if_any(f"The predictions in {folder}", advice)
     return FolderOfMaps(chosen)
 
 

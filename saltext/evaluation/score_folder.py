@@ -21,7 +21,7 @@ from saltext.errors import ConfigError, DataError, baseline_clash
 from saltext.evaluation.baseline_scores import BaselineScores
 from saltext.evaluation.evaluator import PairScores, score_frame, score_pairs
 from saltext.evaluation.folders import DataSet, needed, read_data
-from saltext.evaluation.predictions import list_predictions, open_predictions
+from saltext.evaluation.predictions import ADVICE, list_predictions, open_predictions
 from saltext.evaluation.predictor import Predictor
 from saltext.evaluation.protocols import STANDARD, standard
 from saltext.evaluation.score_cache import ScoreCache
@@ -101,6 +101,7 @@ def score_folder(
             constant=fixed is None,
             issues=issues,
             track=progress,
+            advice=ADVICE if fixed is None else f"{_MAPS_ADVICE} {_FOLDS_ADVICE}",
         )
     scores = _scores_with_cached_baselines(data, predictors, indices, metrics, baselines, cache)
     models = [*predictors, *(BASELINES[key].title for key in baselines)]
@@ -117,7 +118,13 @@ def score_folder(
     return frame[[*first, *metrics]]
 
 
-_FOLDS_ADVICE = "Take the original file, or write it again from the same data set: saltext folds export FILE DATA."
+_FOLDS_ADVICE = (
+    "Take the original file of folds, or write it again from the same data set: saltext folds export FILE DATA."
+)
+_MAPS_ADVICE = (
+    "Expected one map per pair of these images, named like the pair, of the ground truth's size, not constant. "
+    "--resize accepts other sizes, --allow-missing lets whole folds be missing, --task chooses what is scored."
+)
 
 
 def _with_predictions(

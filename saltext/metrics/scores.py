@@ -72,6 +72,7 @@ class Metric:
         differentiable: Whether gradients reach the prediction.
         spatial: Whether it matters which pixels are neighbours.
         sampled: Whether the score is a draw, repeatable by its seed, of what another function computes exactly.
+        bounds: The lowest and the highest score that is possible, up to rounding.
 
     tests/metrics holds every metric of the package to what it declares here.
 
@@ -90,6 +91,7 @@ class Metric:
     differentiable: bool = False
     spatial: bool = False
     sampled: bool = False
+    bounds: tuple[float, float] = (-math.inf, math.inf)
 
     @classmethod
     def of(cls, function: Callable[..., Tensor], *, higher_is_better: bool, title: str = "") -> "Metric":
@@ -179,16 +181,16 @@ _REGISTERED: dict[str, Metric] = {}
 # What the metrics of a kind have in common: of standardised maps, of distributions, and of the order of values.
 _standardized = partial(Metric, invariant_to="scale and offset", chance=0.0, differentiable=True)
 _distributions = partial(Metric, invariant_to="scale", differentiable=True)
-_ranks = partial(Metric, invariant_to="scale and offset", chance=0.5)
+_ranks = partial(Metric, invariant_to="scale and offset", chance=0.5, bounds=(0.0, 1.0))
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
     ChainMap(
         _REGISTERED,
         {
-            "cc": _standardized("CC", True, functional.cc, ("density",)),
-            "sim": _distributions("SIM", True, functional.sim, ("density",)),
-            "sim_minmax": _standardized("SIM (min-max)", True, functional.sim_minmax, ("density",)),
-            "kl": _distributions("KL", False, functional.kl, ("density",)),
+            "cc": _standardized("CC", True, functional.cc, ("density",), bounds=(-1.0, 1.0)),
+            "sim": _distributions("SIM", True, functional.sim, ("density",), bounds=(0.0, 1.0)),
+            "sim_minmax": _standardized("SIM (min-max)", True, functional.sim_minmax, ("density",), bounds=(0.0, 1.0)),
+            "kl": _distributions("KL", False, functional.kl, ("density",), bounds=(0.0, math.inf)),
             "nss": _standardized("NSS", True, functional.nss, ("fixations",)),
             "auc_judd": _ranks("AUC-J", True, functional.auc_judd, ("fixations",)),
             "auc_judd_unfixated": _ranks(

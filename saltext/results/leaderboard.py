@@ -9,6 +9,7 @@ A file that describes rows (``experiments/leaderboard/rows.yaml``) has these key
 A score table by itself has a row for each of its models that is no baseline.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
@@ -26,6 +27,7 @@ from saltext.data.tasks import in_order
 from saltext.data.yaml_files import read_yaml
 from saltext.errors import ConfigError, DamagedFileError, DataError, near
 from saltext.evaluation.protocols import PAPERS, STANDARD
+from saltext.metrics import METRICS
 from saltext.results.comparison import Estimate, estimate
 from saltext.results.means import published
 from saltext.results.score_table import averaged_over_seeds, read_scores
@@ -40,6 +42,7 @@ Kind = Literal["model", "human", "baseline"]
 _CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 _ABLATION = "text_ablation"
 _TABLES = (".csv", ".gz")
+_ROUNDING = 1e-4  # kept scores have five digits
 _ADVICE = "Fix or remove these; docs/leaderboard.md describes the files."
 
 
@@ -176,7 +179,8 @@ def read(files: Sequence[Path]) -> Leaderboard:
 
     Raises:
         DataError: Everything that is wrong with them: a missing or damaged file, a row that its table does not have,
-            two rows of one name, two scores of one pair, images that are in no fold.
+            two rows of one name, two scores of one pair, empty or impossible scores, pairs that are in no fold or that
+            the data set does not have, as far as a baseline's row tells them.
         ConfigError: A file that describes rows does not, or there are several files of folds.
     """
     issues = DataReport()
@@ -201,17 +205,35 @@ def read(files: Sequence[Path]) -> Leaderboard:
     known = next(iter(folds.values()), None)
     names = [entry.row.name for entry in entries]
     issues.add("names of two rows", *sorted({name for name in names if names.count(name) > 1}))
-    for entry in entries:
-        if known is None:
-            break
-        without_fold = set(entry.scores["image_id"]) - set(known.fold_of)
-        issues.add("images that are in no fold", *(f"{entry.row.name}: {image}" for image in sorted(without_fold)))
-        if "fold" in entry.scores:
-            recorded = zip(entry.scores["image_id"], entry.scores["fold"], strict=True)
-            if any(known.fold_of.get(image, fold) != fold for image, fold in recorded):
-                issues.add("rows whose folds are others", entry.row.name)
+    for entry in entries if known is not None else ():
+        _check_pairs(entry, known, entries, issues)
     issues.raise_if_any("The leaderboard", _ADVICE)
     return Leaderboard(entries, known, unknown)
+
+
+def _check_pairs(entry: Entry, folds: Folds, entries: Sequence[Entry], issues: DataReport) -> None:
+    """Add the pairs of an entry that are in no fold, in another one than it says, or that no baseline has."""
+    scores, name = entry.scores, entry.row.name
+    pairs = list(zip(scores["image_id"], scores["task"], strict=True))
+    issues.add("images that are in no fold", *sorted({f"{name}: {image}" for image, _ in pairs} - {
+        f"{name}: {image}" for image in folds.fold_of}))  # fmt: skip
+    if "fold" in scores:
+        recorded = dict(zip(scores["image_id"], scores["fold"], strict=True))
+        issues.add(
+            "images that are in another fold than the row says",
+            *(
+                f"{name}: {image} (fold {fold}, expected {folds.fold_of[image]})"
+                for image, fold in recorded.items()
+                if folds.fold_of.get(image, fold) != fold
+            ),
+        )
+    baselines = [other.scores for other in entries if other.row.kind == "baseline"]
+    if baselines:
+        known = {pair for table in baselines for pair in zip(table["image_id"], table["task"], strict=True)}
+        issues.add(
+            "pairs that the data set does not have",
+            *(f"{name}: {image} ({task})" for image, task in pairs if (image, task) not in known),
+        )
 
 
 def _read_rows(file: Path) -> dict[str, Any]:
@@ -227,9 +249,24 @@ def _read_rows(file: Path) -> dict[str, Any]:
         unknown = TypeAdapter(dict[str, str]).validate_python(given.get("unknown") or {})
         folds = TypeAdapter(str).validate_python(given.get("folds") or "")
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
-        raise ConfigError(f"{file}: {'; '.join(problems)}. Keys: see saltext/results/leaderboard.py") from error
+        problems = [f"{_place(one['loc'], given)}: {one['msg']}" for one in error.errors()]
+        raise ConfigError(f"{file}: {'; '.join(problems)}. docs/leaderboard.md describes the keys") from error
+    untold = [row.name for row in rows if row.kind == "model" and not (row.protocol and row.source)]
+    if untold:
+        raise ConfigError(
+            f"{file}: expected protocol (what it was trained on, or nothing) and source of every model, got none of "
+            f"{', '.join(untold)}"
+        )
     return {"rows": rows, "folds": folds, "unknown": unknown}
+
+
+def _place(location: Sequence[int | str], given: Mapping[str, Any]) -> str:
+    """The row that a problem is in, by its name or its number from 1, and the key."""
+    if not location or not isinstance(location[0], int):
+        return ".".join(map(str, location)) or "the file"
+    row = given["rows"][location[0]]
+    name = row.get("name") if isinstance(row, dict) else None
+    return " ".join(map(str, (f"row {name or location[0] + 1}", *location[1:])))
 
 
 def _read_table(row: Row | None, file: Path, issues: DataReport) -> list[Entry]:
@@ -262,6 +299,9 @@ def _read_table(row: Row | None, file: Path, issues: DataReport) -> list[Entry]:
         described = row or Row(name, str(file), name)
         scores = _scores_of_model(described, table, column, name, issues)
         of_variants = variants[variants[column] == name] if column in variants else variants[:0]
+        if len(present) == 1 and len(variants) and of_variants.empty:
+            others = ", ".join(map(str, variants[column].unique())) if column in variants else "none"
+            issues.add("text ablations of another model", f"{described.name}: {others}, expected {name}")
         if scores is not None:
             averaged = averaged_over_seeds(of_variants) if len(of_variants) else pd.DataFrame()
             entries.append(Entry(described, scores, averaged))
@@ -273,22 +313,47 @@ def _scores_of_model(row: Row, table: pd.DataFrame, column: str, name: str, issu
     own = table[table[column] == name]
     own = own[own["protocol"] == STANDARD] if "protocol" in own else own
     keys = ["image_id", "task", *(key for key in ("seed", "run") if key in own)]
+    measured = [metric for metric in SHOWN if metric in own and own[metric].notna().any()]
+    impossible = _impossible(own, measured, row.name)
+    twice = own[own.duplicated(keys)]
+    impossible["two scores of one pair"] = [
+        f"{row.name}: {image} ({task})" for image, task in zip(twice["image_id"], twice["task"], strict=True)
+    ]
+    for kind, names in impossible.items():
+        issues.add(kind, *names)
     problems = {
-        "rows without a score of the standard protocol": own.empty
-        or not set(SHOWN) & set(own.dropna(axis=1, how="all")),
-        "rows with two scores of one pair": bool(own.duplicated(keys).any()),
+        "rows without CC of the standard protocol": "cc" not in measured,
         "rows of generated images": "generated" in own and bool((own["generated"].astype(str) == "True").any()),
     }
     for kind, applies in problems.items():
         if applies:
             issues.add(kind, row.name)
-    if any(problems.values()):
+    if any(problems.values()) or any(impossible.values()):
         return None
     scores = averaged_over_seeds(own.assign(model=row.name))
     if "fold" in own:
         folds = own.drop_duplicates("image_id").set_index("image_id")["fold"]
         scores = scores.assign(fold=scores["image_id"].map(folds))
     return scores
+
+
+def _impossible(scores: pd.DataFrame, measured: Sequence[str], name: str) -> dict[str, list[str]]:
+    """The scores of a row that are missing for some pairs, or that no prediction can have, by the issue."""
+    empty, outside = [], []
+    for metric in measured:
+        values, (low, high) = scores[metric], METRICS[metric].bounds
+        missing = scores[values.isna()]
+        if len(missing):
+            first = missing.iloc[0]
+            pairs = f"{len(missing)} of {len(scores)} pairs, such as {first['image_id']} ({first['task']})"
+            empty.append(f"{name}: {metric} of {pairs}")
+        finite = values.abs() < math.inf
+        wrong = scores[values.notna() & ~(finite & values.between(low - _ROUNDING, high + _ROUNDING))]
+        outside += [
+            f"{name}: {metric} {pair[metric]:g} of {pair['image_id']} ({pair['task']}), expected {low:g} to {high:g}"
+            for _, pair in wrong.iterrows()
+        ]
+    return {"scores that are empty": empty, "scores that are not possible": outside}
 
 
 def _labels(result: ConditionResult) -> tuple[str, str, str, str, int, int | None]:

@@ -91,11 +91,20 @@ def read_scores(path: Path | str) -> pd.DataFrame:
             for name in scores[column].unique():
                 if name != printable(name):
                     raise ValueError(f"control characters in a {column}, {name!r:.80}")
-        return scores.assign(**{name: pd.to_numeric(scores[name]) for name in metric_names(scores)})
+        return scores.assign(**{name: _numbers(scores[name]) for name in metric_names(scores)})
     except SaltextError:
         raise
     except (OSError, EOFError, ValueError) as error:
         raise DamagedFileError(f"{path} is damaged: expected a score table, got one with {error}") from error
+
+
+def _numbers(cells: "pd.Series[Any]") -> "pd.Series[float]":
+    """A column as numbers, NaN where a cell is empty."""
+    numbers = pd.to_numeric(cells, errors="coerce")
+    wrong = cells[numbers.isna() & cells.notna() & (cells != "")]
+    if len(wrong):
+        raise ValueError(f"{wrong.iloc[0]!r} as {cells.name} in line {int(wrong.index[0]) + 2}, which is no number")
+    return numbers
 
 
 def read_all(files: Mapping[RunFolder, Path]) -> dict[RunFolder, pd.DataFrame]:

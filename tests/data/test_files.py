@@ -174,7 +174,7 @@ def test_fixations_of_another_size_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.ones((4, 7)))
     write_mat(tmp_path / "a.mat", [[(1, 1)]], size=(4, 7))
     for path in tmp_path.iterdir():
-        with pytest.raises(InvalidFileError, match="7x4, expected 6x4"):
+        with pytest.raises(InvalidFileError, match="7 wide, 4 high; expected 6 wide, 4 high"):
             read_fixations(path, SIZE)
 
 

@@ -241,7 +241,7 @@ def test_everything_wrong_with_predictions_is_said_at_once(tmp_path: Path) -> No
     message = str(raised.value)
     for expected in (
         f"missing predictions (1): {NAMES[0]}.png",
-        f"files of another size than the ground truth (1): mine/{NAMES[1]}.png (7x5, expected 80x60)",
+        f"than the ground truth (1): mine/{NAMES[1]}.png (7 wide, 5 high; expected 80 wide, 60 high)",
         f"maps with NaN or infinite values (1): mine/{NAMES[2]}.npy",
         f"files that are not images (1): mine/{NAMES[3]}.png",
         "files that match no pair of the data set (1): stranger.npy",
@@ -283,7 +283,9 @@ def test_missing_predictions_can_be_left_out_but_not_all(tmp_path: Path) -> None
 def test_another_size_is_accepted_when_asked_for(tmp_path: Path) -> None:
     _salicon(tmp_path / "data")
     folder = _maps(tmp_path / "mine", size=(30, 40))
-    with pytest.raises(DataError, match=r"files of another size .*\(4\): .*40x30, expected 80x60"):
+    with pytest.raises(
+        DataError, match=r"files of another size .*\(4\): .*40 wide, 30 high; expected 80 wide, 60 high"
+    ):
         score_folder(folder, source_of(tmp_path / "data"))
     scores = score_folder(folder, source_of(tmp_path / "data"), resize=True, metrics=["cc"], baselines=[])
     with (

@@ -236,6 +236,19 @@ def test_a_constant_prediction_has_the_chance_score_that_is_declared(name, dtype
     assert metric.chance == (float(scores[0]) if same else None)
 
 
+@pytest.mark.parametrize("name", METRICS)
+def test_no_prediction_scores_outside_the_declared_bounds(name, batch) -> None:
+    metric = METRICS[name]
+    low, high = metric.bounds
+    truths = batch.truths(metric.needs)
+    random = torch.rand(20, *batch.pred.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    predictions = [*random, *random**8, batch.pred, batch.density, batch.density.max() - batch.density]
+    scores = torch.cat([metric.function(pred, *truths) for pred in predictions])
+    defined = scores[~scores.isnan()]
+    assert (low - 1e-9 <= defined).all()
+    assert (defined <= high + 1e-9).all()
+
+
 def test_an_all_zero_prediction_places_its_mass_nowhere(batch) -> None:
     zero = torch.zeros_like(batch.pred)
     assert torch.equal(sim(zero, batch.density), torch.zeros(5, dtype=torch.float64))

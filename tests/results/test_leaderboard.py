@@ -11,6 +11,7 @@ from saltext.errors import ConfigError, DataError
 from saltext.results.comparison import estimate
 from saltext.results.leaderboard import ConditionResult, frame, published_rows, read
 
+TOLD = "protocol: other folds, source: code"  # which rows.yaml has to tell of a model
 IMAGES = [f"{number:02d}" for number in range(20)]
 FOLDS = Folds(tuple(tuple(IMAGES[first::5]) for first in range(5)))
 
@@ -49,7 +50,7 @@ def by_name(results: list[ConditionResult]) -> dict[str, ConditionResult]:
 def test_a_row_is_the_mean_over_its_images_with_its_interval(kept: Callable[..., Path], tmp_path: Path) -> None:
     table = scores("net")
     kept("scores.csv", table)
-    (result,) = read([rows(tmp_path, "  - {name: ours, file: scores.csv, row: net}")]).results()
+    (result,) = read([rows(tmp_path, f"  - {{name: ours, file: scores.csv, row: net, {TOLD}}}")]).results()
     assert result.estimates["cc"] == estimate(table, "cc")
     assert result.images == 20
     assert result.folds == 5
@@ -59,7 +60,7 @@ def test_a_row_is_the_mean_over_its_images_with_its_interval(kept: Callable[...,
 
 def test_rows_that_lack_images_say_so_and_stand_below(kept: Callable[..., Path], tmp_path: Path) -> None:
     kept("scores.csv", scores("all"), scores("part", [*FOLDS.images[0], *FOLDS.images[3], IMAGES[1]], base=0.9))
-    text = "  - {name: part, file: scores.csv, row: part}\n  - {name: all, file: scores.csv, row: all}"
+    text = "".join(f"  - {{name: {name}, file: scores.csv, row: {name}, {TOLD}}}\n" for name in ("part", "all"))
     results = read([rows(tmp_path, text)]).results()
     assert [result.row.name for result in results] == ["all", "part"]
     part = by_name(results)["part"]
@@ -110,17 +111,18 @@ def test_all_that_is_wrong_is_said_at_once(kept: Callable[..., Path], tmp_path: 
     kept("papers.csv", scores("net").assign(protocol="tranblend"))
     kept("generated.csv", scores("net").assign(generated=True))
     text = "".join(
-        f"  - {{name: {name}, file: {name}.csv, row: net}}\n"
+        f"  - {{name: {name}, file: {name}.csv, row: net, {TOLD}}}\n"
         for name in ("twice", "strangers", "folds", "papers", "generated", "gone")
     )
-    text += "  - {name: twice, file: folds.csv, row: nett}\n  - {name: folds, file: strangers.csv, row: net}"
+    text += f"  - {{name: twice, file: folds.csv, row: nett, {TOLD}}}\n"
+    text += f"  - {{name: folds, file: strangers.csv, row: net, {TOLD}}}\n"
     with pytest.raises(DataError) as raised:
         read([rows(tmp_path, text)])
     for expected in (
-        "rows with two scores of one pair (1): twice",
+        "two scores of one pair (20): twice: 00 (salient)",
         "images that are in no fold (2): folds: 99, strangers: 99",
-        "rows whose folds are others (1): folds",
-        "rows without a score of the standard protocol (1): papers",
+        "images that are in another fold than the row says (16): folds: 01 (fold 0, expected 1)",
+        "rows without CC of the standard protocol (1): papers",
         "rows of generated images (1): generated",
         "tables that cannot be read (1)",
         "gone.csv is damaged: expected a table, got no file",
@@ -131,12 +133,54 @@ def test_all_that_is_wrong_is_said_at_once(kept: Callable[..., Path], tmp_path: 
 
 
 @pytest.mark.parametrize(
+    ("metric", "value", "said"),
+    [
+        ("cc", None, r"scores that are empty \(1\): mine: cc of 1 of 20 pairs, such as 03 \(salient\)"),
+        ("nss", None, r"scores that are empty \(1\): mine: nss of 1 of 20 pairs"),
+        ("cc", 1.7, r"not possible \(1\): mine: cc 1.7 of 03 \(salient\), expected -1 to 1"),
+        ("cc", -40, "mine: cc -40 of 03"),
+        ("nss", float("inf"), "mine: nss inf of 03"),
+    ],
+)
+def test_scores_that_are_missing_for_some_pairs_or_that_no_map_can_have_are_refused(
+    kept: Callable[..., Path], metric: str, value: float | None, said: str
+) -> None:
+    table = scores("mine")
+    table.loc[3, metric] = value
+    with pytest.raises(DataError, match=said):
+        read([kept("scores.csv", table)])
+
+
+def test_without_cc_there_is_no_row(kept: Callable[..., Path]) -> None:
+    with pytest.raises(DataError, match=r"rows without CC of the standard protocol \(1\): mine"):
+        read([kept("scores.csv", scores("mine").drop(columns="cc"))])
+
+
+def test_pairs_that_no_baseline_has_are_not_the_data_sets(kept: Callable[..., Path], tmp_path: Path) -> None:
+    kept("base.csv", scores("base"))
+    described = rows(tmp_path, "  - {name: base, file: base.csv, kind: baseline}\n")
+    other = kept("mine.csv", scores("mine", task="whole"))
+    with pytest.raises(DataError, match=r"pairs that the data set does not have \(20\): mine: 00 \(whole\)"):
+        read([described, other])
+    assert len(read([described, kept("mine.csv", scores("mine"))]).entries) == 2
+
+
+def test_a_text_ablation_of_a_model_of_another_name_is_not_lost_without_a_word(kept: Callable[..., Path]) -> None:
+    path = kept("scores.csv", scores("mine"))
+    kept("text_ablation.csv", scores("other").assign(variant="empty"))
+    with pytest.raises(DataError, match=r"text ablations of another model \(1\): mine: other, expected mine"):
+        read([path])
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("- a", "expected the keys rows, folds and unknown"),
         ("rows: []\nrow: 1", "expected the keys rows, folds and unknown"),
-        ("rows: [{name: a}]", "0.file: Field required"),
-        ("rows: [{name: a, file: b, kind: c}]", "0.kind"),
+        ("rows: [{name: a}]", "row a file: Field required"),
+        ("rows: [{name: a, file: b, kind: c}]", "row a kind: Input"),
+        ("rows: [{file: b}]", "row 1 name: Field required"),
+        ("rows: [{name: a, file: b, source: c}]", "expected protocol .* and source of every model, got none of a"),
     ],
 )
 def test_a_file_that_describes_no_rows_is_refused(tmp_path: Path, text: str, said: str) -> None:

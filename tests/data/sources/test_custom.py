@@ -279,7 +279,9 @@ def test_a_map_in_colour_or_of_another_size_is_refused_when_it_is_decoded(tmp_pa
     with pytest.raises(DataError) as caught:
         open_cache(found(tmp_path, content).pairs, SETTINGS, tmp_path / "cache")
     assert "colour images where a grey map is expected (1): free/cat.png" in str(caught.value)
-    expected = "files of another size than the ground truth (1): described/cat.npy (4x3, expected 40x30)"
+    expected = (
+        "files of another size than the ground truth (1): described/cat.npy (4 wide, 3 high; expected 40 wide, 30 high)"
+    )
     assert expected in str(caught.value)
 
 
