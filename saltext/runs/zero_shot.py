@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -24,6 +25,7 @@ from saltext.prediction.photos import open_photo
 from saltext.prediction.texts import TextQuery
 from saltext.reporting import document, tables
 from saltext.reporting.document import Block, Command, Document, Points
+from saltext.results.comparison import differences
 from saltext.results.score_table import write_scores
 from saltext.runs import data_sets
 from saltext.runs.load import load
@@ -135,10 +137,28 @@ def zero_shot(overrides: Sequence[str], model: Model | None = None) -> Path:
     to = output / "reproduce" / ZERO_SHOT
     to.mkdir(parents=True, exist_ok=True)
     write_scores(to / "scores.csv", frame)
-    by_model = {str(name): part for name, part in frame.groupby("model", sort=False)}
-    blocks: list[Block] = [tables.intervals(by_model), Points([(note, "") for note in _NOTES])]
-    blocks.append(Command(f"saltext reproduce {ZERO_SHOT} {' '.join(overrides)}"))
-    page = Document(f"The pretrained model on free viewing of {len(indices)} other images", [("", blocks)])
+    page = page_of(frame, f"saltext reproduce {ZERO_SHOT} {' '.join(overrides)}")
     storage.write_text(to / "results.md", document.markdown(page))
     storage.write_text(to / "results.html", document.html(page))
     return to / "results.html"
+
+
+def page_of(scores: pd.DataFrame, command: str) -> Document:
+    """The page: every row with its intervals, and the model minus each other row, pair by pair.
+
+    Args:
+        scores: Of the model and the rows beside it, on the same pairs.
+        command: What made them.
+    """
+    by_model = {str(name): part for name, part in scores.groupby("model", sort=False)}
+    own = by_model[MODEL]
+    gaps = {f"{MODEL} - {name}": differences(own, part) for name, part in by_model.items() if name != MODEL}
+    prior = next(gap for gap in gaps[f"{MODEL} - {CentrePriorOfOthers.title}"] if gap.metric == METRICS[0])
+    blocks: list[Block] = [
+        Points([(f"CC against the centre prior of these images: {prior.signed()}.", "")], summary=True),
+        tables.intervals(by_model),
+        tables.differences(gaps, "difference"),
+        Points([(note, "") for note in _NOTES]),
+        Command(command),
+    ]
+    return Document(f"The pretrained model on free viewing of {len(own)} other images", [("", blocks)])

@@ -50,6 +50,8 @@ def test_the_model_stands_beside_the_centre_prior_and_human_halves(
     text = page.with_name("results.md").read_text()
     assert MODEL in text
     assert halves in text
+    assert f"| {MODEL} - centre prior (other images) | CC |" in text
+    assert "CC against the centre prior of these images: " in text
     assert "<table>" in page.read_text()
 
 
