@@ -140,7 +140,7 @@ def read_json(path: Path | str, kind: type[dict[str, Any]] | type[list[Any]], ke
     try:
         content = json.loads(_read_regular(path, MAX_JSON).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise DamagedFileError(f"{path} is damaged: expected JSON, got {_unreadable_content(path, error)}") from error
+        raise DamagedFileError(_unreadable(path, "JSON", error)) from error
     missing = [key for key in keys if not isinstance(content, dict) or key not in content]
     if not isinstance(content, kind) or missing:
         lacks = f" without {', '.join(missing)}" if missing else ""
@@ -176,9 +176,7 @@ def check_csv(path: Path | str) -> None:
             raise ValueError("empty")
         fields_per_line = _count_fields(text)
     except (OSError, ValueError, csv.Error) as error:
-        raise DamagedFileError(
-            f"{path} is damaged: expected a table, got {_unreadable_content(path, error)}"
-        ) from error
+        raise DamagedFileError(_unreadable(path, "a table", error)) from error
     rows = len(fields_per_line) - 1
     if not text.endswith("\n") or len(set(fields_per_line)) > 1:
         raise DamagedFileError(f"{path} is damaged: expected a whole table, got {rows} rows, the last of them cut")
@@ -204,14 +202,14 @@ def _recorded_rows(record: Path) -> dict[str, Any]:
     return rows
 
 
-def _unreadable_content(path: Path | str, error: Exception) -> str:
-    """Description of an unreadable file, for "expected ..., got ..."."""
+def _unreadable(path: Path | str, expected: str, error: Exception) -> str:
+    """What is wrong with a file that cannot be read."""
     if isinstance(error, FileNotFoundError):
-        return "no file"
+        return f"{path} is missing: expected {expected}"
     with suppress(OSError):
         if Path(path).stat().st_size == 0:
-            return "an empty file"
-    return f"a file that cannot be read ({error})"
+            return f"{path} is damaged: expected {expected}, got an empty file"
+    return f"{path} is damaged: expected {expected}, got a file that cannot be read ({error})"
 
 
 def remove_parts(folder: Path | str) -> None:

@@ -100,7 +100,7 @@ def test_a_damaged_record_is_named(tmp_path: Path, content: str) -> None:
     path.write_text(content)
     with pytest.raises(DamagedFileError, match=r"result\.json is damaged: expected"):
         storage.read_json(path, dict, ("label", "test"))
-    with pytest.raises(DamagedFileError, match="got no file"):
+    with pytest.raises(DamagedFileError, match=r"other\.json is missing: expected JSON"):
         storage.read_json(tmp_path / "other.json", dict)
 
 

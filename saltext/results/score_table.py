@@ -94,6 +94,8 @@ def read_scores(path: Path | str) -> pd.DataFrame:
         return scores.assign(**{name: _numbers(scores[name]) for name in metric_names(scores)})
     except SaltextError:
         raise
+    except FileNotFoundError as error:
+        raise DamagedFileError(f"{path} is missing: expected a score table") from error
     except (OSError, EOFError, ValueError) as error:
         raise DamagedFileError(f"{path} is damaged: expected a score table, got one with {error}") from error
 

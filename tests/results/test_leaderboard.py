@@ -125,7 +125,7 @@ def test_all_that_is_wrong_is_said_at_once(kept: Callable[..., Path], tmp_path: 
         "rows without CC of the standard protocol (1): papers",
         "rows of generated images (1): generated",
         "tables that cannot be read (1)",
-        "gone.csv is damaged: expected a table, got no file",
+        "gone.csv is missing: expected a table",
         "rows that their table does not have (1): twice: 'nett' (did you mean 'net'?) of net",
         "names of two rows (1): folds",
     ):
