@@ -205,8 +205,9 @@ def read(files: Sequence[Path]) -> Leaderboard:
     known = next(iter(folds.values()), None)
     names = [entry.row.name for entry in entries]
     issues.add("names of two rows", *sorted({name for name in names if names.count(name) > 1}))
-    for entry in entries if known is not None else ():
-        _check_pairs(entry, known, entries, issues)
+    if known is not None:
+        for entry in entries:
+            _check_pairs(entry, known, entries, issues)
     issues.raise_if_any("The leaderboard", _ADVICE)
     return Leaderboard(entries, known, unknown)
 
@@ -249,7 +250,7 @@ def _read_rows(file: Path) -> dict[str, Any]:
         unknown = TypeAdapter(dict[str, str]).validate_python(given.get("unknown") or {})
         folds = TypeAdapter(str).validate_python(given.get("folds") or "")
     except ValidationError as error:
-        problems = [f"{_place(one['loc'], given)}: {one['msg']}" for one in error.errors()]
+        problems = [f"{_place(one['loc'], given['rows'])}: {one['msg']}" for one in error.errors()]
         raise ConfigError(f"{file}: {'; '.join(problems)}. docs/leaderboard.md describes the keys") from error
     untold = [row.name for row in rows if row.kind == "model" and not (row.protocol and row.source)]
     if untold:
@@ -260,11 +261,11 @@ def _read_rows(file: Path) -> dict[str, Any]:
     return {"rows": rows, "folds": folds, "unknown": unknown}
 
 
-def _place(location: Sequence[int | str], given: Mapping[str, Any]) -> str:
+def _place(location: Sequence[int | str], rows: Any) -> str:
     """The row that a problem is in, by its name or its number from 1, and the key."""
     if not location or not isinstance(location[0], int):
         return ".".join(map(str, location)) or "the file"
-    row = given["rows"][location[0]]
+    row = rows[location[0]]
     name = row.get("name") if isinstance(row, dict) else None
     return " ".join(map(str, (f"row {name or location[0] + 1}", *location[1:])))
 

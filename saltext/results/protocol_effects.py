@@ -226,9 +226,10 @@ def _gaps(arms: Mapping[str, pd.DataFrame], task: str, metric: str) -> dict[Kind
     with_leak, without = ("leaky", "clean") if TASK_BY_NAME[task].has_text else ("control_pure", "clean_pure")
     found = {}
     if with_leak in arms and without in arms:
-        last = [_last(arms[arm]) for arm in (with_leak, without)]
-        found[Kind.LEAK] = _minus(*(scores[scores["split"] == "test"] for scores in last), metric)
-        found[Kind.CONTROL] = _minus(*(scores[~scores["image_trains"].astype(bool)] for scores in last), metric)
+        one, other = _last(arms[with_leak]), _last(arms[without])
+        found[Kind.LEAK] = _minus(one[one["split"] == "test"], other[other["split"] == "test"], metric)
+        unseen_one, unseen_other = (scores[~scores["image_trains"].astype(bool)] for scores in (one, other))
+        found[Kind.CONTROL] = _minus(unseen_one, unseen_other, metric)
     if "leaky" in arms:
         test = arms["leaky"][arms["leaky"]["split"] == "test"]
         best = _best(arms["leaky"], "test", metric)
