@@ -137,18 +137,19 @@ def zero_shot(overrides: Sequence[str], model: Model | None = None) -> Path:
     to = output / "reproduce" / ZERO_SHOT
     to.mkdir(parents=True, exist_ok=True)
     write_scores(to / "scores.csv", frame)
-    page = page_of(frame, f"saltext reproduce {ZERO_SHOT} {' '.join(overrides)}")
-    storage.write_text(to / "results.md", document.markdown(page))
-    storage.write_text(to / "results.html", document.html(page))
-    return to / "results.html"
+    return write_page(frame, f"saltext reproduce {ZERO_SHOT} {' '.join(overrides)}", to)
 
 
-def page_of(scores: pd.DataFrame, command: str) -> Document:
-    """The page: every row with its intervals, and the model minus each other row, pair by pair.
+def write_page(scores: pd.DataFrame, command: str, to: Path) -> Path:
+    """Write the page: every row with its intervals, and the model minus each other row, pair by pair.
 
     Args:
         scores: Of the model and the rows beside it, on the same pairs.
         command: What made them.
+        to: Folder of ``results.md`` and ``results.html``.
+
+    Returns:
+        The latter.
     """
     by_model = {str(name): part for name, part in scores.groupby("model", sort=False)}
     own = by_model[MODEL]
@@ -161,4 +162,7 @@ def page_of(scores: pd.DataFrame, command: str) -> Document:
         Points([(note, "") for note in _NOTES]),
         Command(command),
     ]
-    return Document(f"The pretrained model on free viewing of {len(own)} other images", [("", blocks)])
+    page = Document(f"The pretrained model on free viewing of {len(own)} other images", [("", blocks)])
+    storage.write_text(to / "results.md", document.markdown(page))
+    storage.write_text(to / "results.html", document.html(page))
+    return to / "results.html"

@@ -9,10 +9,9 @@ import pytest
 
 from saltext.data.synthetic import generate
 from saltext.errors import ConfigError
-from saltext.reporting import document
 from saltext.results.score_table import read_scores
 from saltext.results.study import studies_folder
-from saltext.runs.zero_shot import METRICS, MODEL, page_of, settings, zero_shot
+from saltext.runs.zero_shot import METRICS, MODEL, settings, write_page, zero_shot
 from tests.data.made_up_layouts import write_mit1003, write_osie
 
 
@@ -57,11 +56,12 @@ def test_the_model_stands_beside_the_centre_prior_and_human_halves(
     assert "<table>" in page.read_text()
 
 
-def test_the_committed_page_is_what_the_scores_committed_beside_it_give() -> None:
+def test_the_committed_page_is_what_the_scores_committed_beside_it_give(tmp_path: Path) -> None:
     folder = studies_folder() / "zero_shot"
     committed = (folder / "results.md").read_text()
     command = committed.rstrip().removesuffix("```").rstrip().rpartition("\n")[2]
-    assert document.markdown(page_of(read_scores(folder / "scores.csv.gz"), command)) == committed
+    page = write_page(read_scores(folder / "scores.csv.gz"), command, tmp_path)
+    assert page.with_name("results.md").read_text() == committed
 
 
 def test_a_data_set_of_the_configuration_may_be_named() -> None:
