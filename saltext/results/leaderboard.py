@@ -216,8 +216,8 @@ def _check_pairs(entry: Entry, folds: Folds, entries: Sequence[Entry], issues: D
     """Add the pairs of an entry that are in no fold, in another one than it says, or that no baseline has."""
     scores, name = entry.scores, entry.row.name
     pairs = list(zip(scores["image_id"], scores["task"], strict=True))
-    issues.add("images that are in no fold", *sorted({f"{name}: {image}" for image, _ in pairs} - {
-        f"{name}: {image}" for image in folds.fold_of}))  # fmt: skip
+    without_fold = sorted(set(scores["image_id"]) - set(folds.fold_of))
+    issues.add("images that are in no fold", *(f"{name}: {image}" for image in without_fold))
     if "fold" in scores:
         recorded = dict(zip(scores["image_id"], scores["fold"], strict=True))
         issues.add(
